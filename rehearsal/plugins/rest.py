@@ -1,0 +1,94 @@
+"""Stand-ins for providers that are thin layers over a REST API: one `ResourceKind` for each resource type.
+
+Diff is by inputs, property by property, as the bridged providers do it; a kind names the properties whose change
+replaces the resource.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from rehearsal.plugins.base import Call, Diff, DiffKind, Plugin, PluginError, State
+from rehearsal.plugins.values import UNKNOWN, Properties, plain
+
+
+class ResourceKind(ABC):
+    """One resource type. `inputs` given to the methods are plain (no secret marks, nothing unknown)."""
+
+    replace_on: ClassVar[frozenset[str]] = frozenset()
+    delete_before_replace: ClassVar[bool] = False
+    computed: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that are unknown until the object exists: what a preview of a create shows as unknown."""
+
+    def check(self, inputs: Properties) -> Properties:
+        """The inputs to record, with defaults; raises `CheckFailedError`. Values may be secret or unknown."""
+        return inputs
+
+    @abstractmethod
+    def create(self, inputs: Properties) -> tuple[str, Properties]:
+        """Makes the object: id and outputs (mark what the real provider marks with `Secret`)."""
+
+    @abstractmethod
+    def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
+        """The object as it is; `inputs` is empty in an import; None where it is gone."""
+
+    @abstractmethod
+    def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
+        """Changes the object in place: its outputs."""
+
+    @abstractmethod
+    def delete(self, id_: str, olds: Properties) -> None:
+        """Removes the object."""
+
+
+class RestPlugin(Plugin):
+    """Dispatches to `kinds` (type token -> kind) and `functions` (token -> function of plain arguments)."""
+
+    kinds: Mapping[str, ResourceKind]
+    functions: Mapping[str, Callable[[Properties], Properties]]
+
+    def _kind(self, call: Call) -> ResourceKind:
+        try:
+            return self.kinds[call.type]
+        except KeyError:
+            raise PluginError(f"this stand-in has no resource {call.type}; it has {sorted(self.kinds)}") from None
+
+    def check(self, call: Call) -> Properties:
+        return self._kind(call).check(call.inputs)
+
+    def diff(self, call: Call) -> Diff:
+        kind = self._kind(call)
+        olds, news = plain(call.old_inputs), plain(call.inputs)
+        changes: dict[str, DiffKind] = {}
+        for name in sorted(olds.keys() | news.keys()):
+            if name in call.ignore_changes or olds.get(name) == news.get(name):
+                continue
+            step = DiffKind.ADD if name not in olds else DiffKind.DELETE if name not in news else DiffKind.UPDATE
+            changes[name] = DiffKind(step + 1) if name in kind.replace_on else step
+        return Diff(changes=changes, delete_before_replace=kind.delete_before_replace)
+
+    def create(self, call: Call) -> tuple[str, Properties]:
+        kind = self._kind(call)
+        if call.preview:
+            return "", {**dict.fromkeys(kind.computed, UNKNOWN), **call.inputs}
+        return kind.create(plain(call.inputs))
+
+    def read(self, call: Call) -> State | None:
+        return self._kind(call).read(call.id, plain(call.old_inputs), plain(call.olds))
+
+    def update(self, call: Call) -> Properties:
+        if call.preview:
+            return {**call.olds, **call.inputs}
+        return self._kind(call).update(call.id, plain(call.inputs), plain(call.olds))
+
+    def delete(self, call: Call) -> None:
+        self._kind(call).delete(call.id, plain(call.olds))
+
+    def invoke(self, token: str, args: Properties) -> Properties:
+        try:
+            function = self.functions[token]
+        except KeyError:
+            raise PluginError(f"this stand-in has no function {token}; it has {sorted(self.functions)}") from None
+        return function(args)
