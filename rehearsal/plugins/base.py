@@ -6,6 +6,7 @@ until the engine asks it to stop. A stand-in subclasses `Plugin` and ends with `
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -226,7 +227,8 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         def run() -> Any:
             result = self._plugin.invoke(request.tok, plain(decode(request.args)))
             # The bridge strips secrets from what functions return: the real plugins' results are plain.
-            return provider_pb2.InvokeResponse(**{"return": encode(plain(result))})
+            fields: dict[str, Any] = {"return": encode(plain(result))}
+            return provider_pb2.InvokeResponse(**fields)
 
         return _answer(context, run)
 
@@ -314,5 +316,13 @@ def serve(plugin: Plugin) -> None:
     # Ctrl-C reaches the whole process group; the engine then still talks to us, and ends us itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    stopped.wait()
+    wait_for_engine(stopped)
     server.stop(grace=1)
+
+
+def wait_for_engine(stopped: threading.Event) -> None:
+    """Returns once `stopped` is set or the engine that started this process is gone, killed for instance."""
+    engine = os.getppid()
+    while not stopped.wait(0.5):
+        if os.getppid() != engine:
+            return

@@ -1,0 +1,131 @@
+"""The Python language host of a rehearsal whose engine was built from its Go module.
+
+An engine installed from pulumi.com brings `pulumi-language-python`; a self-built one has none, because it is published
+in no package registry. This is a `LanguageRuntime` that does what the engine asks of it for this program: run it, run
+its policy pack, say what Python it is. Each run is a process of its own, as with the real host, so that every run
+imports the program anew; code generation and dependency installation are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+from rehearsal.plugins.base import wait_for_engine
+
+BAIL = 32
+"""Exit status of a program that failed and has told the user why (`pulumi-language-python-exec` uses the same)."""
+
+_RUN_PROGRAM = Path(__file__).with_name("run_program.py")
+
+
+class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
+    """`LanguageRuntime` for the interpreter that runs this process."""
+
+    def __init__(self, engine_address: str) -> None:
+        self._engine_address = engine_address
+
+    def Handshake(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        return language_pb2.LanguageHandshakeResponse()
+
+    def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        return plugin_pb2.PluginInfo(version="0.0.0-rehearsal")
+
+    def GetRequiredPlugins(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        return language_pb2.GetRequiredPluginsResponse()
+
+    def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        """None: every plugin of a rehearsal is on PATH, and nothing is to be downloaded."""
+        return language_pb2.GetRequiredPackagesResponse()
+
+    def About(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        return language_pb2.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
+
+    def Run(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        environment = _program_environment()
+        # Through the environment and not as arguments: the configuration may hold decrypted secrets.
+        environment["PULUMI_CONFIG"] = json.dumps(dict(request.config))
+        environment["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(list(request.configSecretKeys))
+        run = {
+            "project": request.project,
+            "stack": request.stack,
+            "organization": request.organization or "organization",
+            "root_directory": request.info.root_directory,
+            "program_directory": request.info.program_directory,
+            "entry_point": request.info.entry_point,
+            "engine_address": request.args[0] if request.args else self._engine_address,
+            "monitor_address": request.monitor_address,
+            "parallel": request.parallel,
+            "preview": request.dryRun,
+        }
+        program = subprocess.run(
+            [sys.executable, "-u", "-P", str(_RUN_PROGRAM), json.dumps(run)],
+            cwd=request.pwd or None,
+            env=environment,
+            check=False,
+        )
+        if program.returncode == BAIL:
+            return language_pb2.RunResponse(bail=True)
+        if program.returncode:
+            return language_pb2.RunResponse(error=f"the program exited with status {program.returncode}")
+        return language_pb2.RunResponse()
+
+    def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802 - gRPC's name
+        """Runs a policy pack (`kind` "analyzer"): its output, line by line, then its exit status."""
+        environment = {**_program_environment(), **dict(pair.split("=", 1) for pair in request.env)}
+        module = ["-m", "pulumi.policy"] if request.kind == "analyzer" else []
+        arguments = list(request.args)
+        if request.kind == "analyzer":
+            arguments = [arguments[0], request.info.program_directory, *arguments[1:]]
+        else:
+            arguments = [request.info.program_directory, *arguments]
+        plugin = subprocess.Popen(
+            [sys.executable, "-u", *module, *arguments],
+            cwd=request.pwd or None,
+            env=environment,
+            stdout=subprocess.PIPE,
+        )
+        context.add_callback(plugin.terminate)
+        assert plugin.stdout is not None  # noqa: S101 - a pipe was asked for
+        for line in plugin.stdout:
+            yield language_pb2.RunPluginResponse(stdout=line)
+        yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
+
+
+def _program_environment() -> dict[str, str]:
+    """The environment of the program: without the path on which it would find the rehearsal."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def main() -> None:
+    """Prints the port and serves until the engine ends or interrupts this process."""
+    engine_address = next((argument for argument in reversed(sys.argv[1:]) if not argument.startswith("-")), "")
+    server = grpc.server(ThreadPoolExecutor(max_workers=8), options=_GRPC_CHANNEL_OPTIONS)
+    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(engine_address), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    stopped = threading.Event()
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, lambda *_: stopped.set())
+    wait_for_engine(stopped)
+    server.stop(grace=0)
+    # A program that still runs has its connection to the engine broken and ends; nothing here is worth waiting for.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Which plugin the engine finds on its PATH for each provider: the real one where it is installed, else the stand-in."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+PROVIDERS = ("kubernetes", "onepassword", "gitlab", "cloudflare")
+
+_REPOSITORY = Path(__file__).parents[1]
+
+
+class PluginChoice(StrEnum):
+    """The values of `REHEARSAL_PLUGINS`."""
+
+    REAL = "real"
+    STANDIN = "standin"
+    AUTO = "auto"
+
+
+class PluginsMissingError(Exception):
+    """`REHEARSAL_PLUGINS=real`, and a real plugin is not installed."""
+
+
+def choice(environment: Mapping[str, str]) -> PluginChoice:
+    """What `REHEARSAL_PLUGINS` asks for; `auto` where it is not set. Raises `PluginsMissingError` for anything else."""
+    asked = environment.get("REHEARSAL_PLUGINS", PluginChoice.AUTO)
+    try:
+        return PluginChoice(asked)
+    except ValueError:
+        allowed = ", ".join(PluginChoice)
+        raise PluginsMissingError(f"REHEARSAL_PLUGINS is {asked!r}; it may be one of: {allowed}") from None
+
+
+def populate(directory: Path, choice_: PluginChoice) -> dict[str, str]:
+    """Fills `directory` with one executable for each provider, the language host and the dynamic provider.
+
+    Returns what each provider is, in words for people. Raises `PluginsMissingError`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    real = {name: _installed(f"pulumi-resource-{name}") for name in PROVIDERS}
+    missing = [name for name in PROVIDERS if real[name] is None]
+    if choice_ is PluginChoice.REAL and missing:
+        commands = "\n".join(f"  pulumi plugin install resource {name}" for name in missing)
+        raise PluginsMissingError(
+            "REHEARSAL_PLUGINS=real, but these plugins are neither on PATH nor in PULUMI_HOME:\n"
+            f"{commands}\ninstalls them; REHEARSAL_PLUGINS=auto uses the stand-ins in their place."
+        )
+    kinds = {}
+    for name in PROVIDERS:
+        executable = directory / f"pulumi-resource-{name}"
+        plugin = None if choice_ is PluginChoice.STANDIN else real[name]
+        if plugin is not None:
+            executable.symlink_to(plugin)
+            kinds[name] = f"the real plugin ({plugin})"
+        else:
+            _wrap(executable, "-m", f"rehearsal.plugins.{name}", repository=True)
+            kinds[name] = "a stand-in (rehearsal/plugins)"
+    if shutil.which("pulumi-language-python") is None:
+        _wrap(directory / "pulumi-language-python", "-m", "rehearsal.language_host", repository=True)
+        kinds["python language host"] = "a stand-in (rehearsal/language_host.py)"
+    if shutil.which("pulumi-resource-pulumi-python") is None:
+        _wrap(directory / "pulumi-resource-pulumi-python", "-m", "pulumi.dynamic", repository=False)
+    return kinds
+
+
+def _installed(executable: str) -> Path | None:
+    on_path = shutil.which(executable)
+    if on_path is not None:
+        return Path(on_path)
+    home = Path(os.environ.get("PULUMI_HOME", Path.home() / ".pulumi"))
+    name = executable.removeprefix("pulumi-")
+    found = sorted(home.glob(f"plugins/{name}-v*/{executable}"), key=lambda path: path.parent.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def _wrap(executable: Path, *arguments: str, repository: bool) -> None:
+    """An executable that runs this very interpreter; `repository`: with the rehearsal on its path."""
+    # The dynamic provider unpickles classes of the program, which lies in the working directory: it gets no other path.
+    path = f"PYTHONPATH={shlex.quote(str(_REPOSITORY))} " if repository else ""
+    command = shlex.join([sys.executable, "-u", *arguments])
+    executable.write_text(f'#!/bin/sh\n{path}exec {command} "$@"\n')
+    executable.chmod(0o755)

@@ -1,0 +1,95 @@
+"""Runs one Pulumi program in a fresh interpreter: what the language host starts for every `Run`.
+
+Takes one argument, a JSON object that says which program, for which stack, and where engine and monitor listen; the
+configuration comes in `PULUMI_CONFIG`. Imports nothing of the rehearsal, which is not on the program's path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import runpy
+import sys
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pulumi
+from pulumi import runtime
+from pulumi.runtime.settings import reset_options
+
+_BAIL = 32  # rehearsal.language_host.BAIL
+
+
+def main(run: dict[str, Any]) -> int:
+    """Runs the program described by `run`; the exit status is 0, or 32 once the user has been told what is wrong."""
+    program = Path(run["program_directory"])
+    os.chdir(program)
+    sys.path.insert(0, str(program))
+    runtime.set_all_config(runtime.get_config_env(), json.loads(os.environ["PULUMI_CONFIG_SECRET_KEYS"]))
+    reset_options(
+        project=run["project"],
+        stack=run["stack"],
+        root_directory=run["root_directory"],
+        parallel=run["parallel"],
+        engine_address=run["engine_address"],
+        monitor_address=run["monitor_address"],
+        preview=run["preview"],
+        organization=run["organization"],
+    )
+    # The SDK awaits its tasks itself and reports what they raise; asyncio would print it a second time.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    entry_point = program / run["entry_point"]
+    loop = asyncio.new_event_loop()
+    # Four times the engine's parallelism, as the real host does: each outstanding call to the monitor holds a thread.
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=max(run["parallel"], 1) * 4))
+    loop.set_exception_handler(_stop_on_a_lost_engine)
+    try:
+        loop.run_until_complete(
+            runtime.run_in_stack(lambda: runpy.run_path(str(entry_point), run_name="__main__") and None)
+        )
+    except pulumi.RunError as error:
+        return _fail(str(error))
+    except grpc.RpcError as error:
+        # The monitor goes away when the engine has already decided to stop, and has said so.
+        lost = getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE
+        return _BAIL if lost else _fail(f"RPC error: {getattr(error, 'details', lambda: error)()}")
+    except Exception:
+        return _fail("Program failed with an unhandled exception:\n" + traceback.format_exc())
+    finally:
+        _cancel_all(loop)
+        loop.close()
+    return 0
+
+
+def _fail(message: str) -> int:
+    with suppress(grpc.RpcError):
+        pulumi.log.error(message)
+    return _BAIL
+
+
+def _stop_on_a_lost_engine(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if isinstance(context.get("exception"), grpc.RpcError):
+        loop.stop()
+    else:
+        loop.default_exception_handler(context)
+
+
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            loop.run_until_complete(task)
+
+
+if __name__ == "__main__":
+    status = main(json.loads(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: threads that wait for an engine which is gone would keep the process.
+    os._exit(status)

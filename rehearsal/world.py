@@ -1,0 +1,116 @@
+"""One rehearsal: a control plane, the emulators, the plugins, and the program with an environment that leads to them.
+
+The program cannot tell: it reads the same variables that the real plugins read, and they lead to loopback here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import kubernetes
+
+from rehearsal import plugin_path
+from rehearsal.controlplane import ControlPlane
+from rehearsal.emulators.onepassword import OnePassword
+from rehearsal.emulators.server import serve
+from rehearsal.engine import Program
+from rehearsal.toolchain import Tools
+
+REPOSITORY = Path(__file__).parents[1]
+STACKS = ("dev", "prod")
+
+_FOREIGN = (
+    "OP_SERVICE_ACCOUNT_TOKEN",
+    "OP_ACCOUNT",
+    "PULUMI_ACCESS_TOKEN",
+    "PULUMI_CONFIG_PASSPHRASE_FILE",
+    "PULUMI_STACK",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+)
+"""Variables of the caller's that would lead a rehearsal out of itself, or slow it down."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What a rehearsal runs on; made by `world`."""
+
+    tools: Tools
+    control_plane: ControlPlane
+    program: Program
+    onepassword: OnePassword
+    kinds: dict[str, str] = field(default_factory=dict)
+    """What each plugin is, real or stand-in, in words."""
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Output of `kubectl <arguments>` as the cluster's administrator; raises `CalledProcessError`."""
+        return subprocess.run(
+            [str(self.tools.kubectl), *arguments],
+            env=dict(self.program.environment),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            input=stdin,
+            timeout=300,
+        ).stdout
+
+    def configure(self, stack: str, path: str, value: str) -> None:
+        """Changes one setting in the rehearsal's own copy of the stack file; `path` e.g. `app.resources.limits.memory`."""
+        self.program.run("config", "set", "--stack", stack, "--path", f"invoicetron:{path}", value)
+
+    @property
+    def client(self) -> kubernetes.client.ApiClient:
+        """A client of the API server with the administrator's rights."""
+        return self.control_plane.client()
+
+
+@contextmanager
+def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[World]:
+    """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`."""
+    with ExitStack() as stack:
+        onepassword = OnePassword.seeded()
+        onepassword_url = stack.enter_context(serve(onepassword.app))
+        kinds = plugin_path.populate(directory / "bin", plugin_path.choice(os.environ))
+        state = directory / "state"
+        state.mkdir()
+        program_directory = directory / "program"
+        copy_program(program_directory)
+        inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        environment = {
+            **inherited,
+            "PATH": os.pathsep.join([str(directory / "bin"), str(tools.pulumi.parent), str(tools.kubectl.parent), os.environ["PATH"]]),
+            "PULUMI_HOME": str(directory / "pulumi"),
+            "PULUMI_BACKEND_URL": state.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(24),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PULUMI_ERROR_OUTPUT_STRING": "true",
+            "KUBECONFIG": str(control_plane.kubeconfig),
+            "OP_CONNECT_HOST": onepassword_url,
+            "OP_CONNECT_TOKEN": onepassword.token,
+        }
+        program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment)
+        yield World(
+            tools=tools,
+            control_plane=control_plane,
+            program=program,
+            onepassword=onepassword,
+            kinds=kinds,
+        )
+
+
+def copy_program(directory: Path) -> None:
+    """The program in a directory of its own: code linked, so that an edit is seen; stack files copied, for Pulumi writes to them."""
+    directory.mkdir()
+    for source in (*REPOSITORY.glob("*.py"), REPOSITORY / "components"):
+        (directory / source.name).symlink_to(source)
+    for source in REPOSITORY.glob("Pulumi*.yaml"):
+        shutil.copy(source, directory)

@@ -1,0 +1,31 @@
+"""One control plane for a whole test session; emulators, backend and program anew for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal.controlplane import ControlPlane
+from rehearsal.toolchain import Tools, ensure
+from rehearsal.world import World, world
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    return ensure()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tools, tmp_path_factory.mktemp("control-plane")) as plane:
+        yield plane
+
+
+@pytest.fixture
+def rehearsal(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
+    """A fresh rehearsal; what it leaves on the shared control plane is removed."""
+    with world(tools, control_plane, tmp_path / "rehearsal") as one:
+        yield one
+        one.kubectl("delete", "namespace", "invoicetron-dev", "invoicetron-prod", "--ignore-not-found")
