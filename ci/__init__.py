@@ -1,0 +1,1 @@
+"""What pipelines use: jobs to include, and the report that a preview leaves on a merge request."""

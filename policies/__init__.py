@@ -1,0 +1,1 @@
+"""The policy pack: rules that every preview checks, in the rehearsal and in CI."""
