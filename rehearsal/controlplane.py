@@ -1,0 +1,226 @@
+"""A real Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler; kwok plays the nodes.
+
+Not real: no container runs (kwok reports pods ready and Jobs complete), volumes and the Gateway's answers come from the
+stand-in controllers in `volumes.py` and `gateway.py`, and no network policy is enforced.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import kubernetes
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from kubernetes.client.exceptions import ApiException
+
+from rehearsal import gateway, volumes
+from rehearsal.processes import free_port, running, wait_until
+from rehearsal.toolchain import Tools
+
+CONTEXT = "homelab"
+_HOMELAB = Path(__file__).with_name("cluster") / "homelab.yaml"
+_START = 60.0  # seconds; seen: 5 s on an idle machine with two cores
+
+
+class ControlPlane:
+    """Context manager; everything it starts listens on 127.0.0.1 and writes below `directory`."""
+
+    def __init__(self, tools: Tools, directory: Path) -> None:
+        self._tools = tools
+        self._directory = directory
+        self._stack = ExitStack()
+        self.kubeconfig = directory / "kubeconfig"
+        self._certificates = directory / "certificates"
+        self.url = ""
+
+    @property
+    def ca(self) -> str:
+        """The certificate, in PEM, by which clients know the API server."""
+        return (self._certificates / "apiserver.crt").read_text()
+
+    def client(self) -> kubernetes.client.ApiClient:
+        """A new client with the administrator's rights."""
+        return kubernetes.config.new_client_from_config(str(self.kubeconfig), context=CONTEXT)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        self._certificates.mkdir(parents=True)
+        etcd = self._start_etcd()
+        token = self._write_credentials()
+        self._start_api_server(etcd, token)
+        client = self.client()
+        self._start_controllers()
+        _create_all(client, _documents(self._tools.crds))
+        _await_established(client)
+        _create_all(client, _documents([_HOMELAB]))
+        self._start_kwok()
+        stopped = threading.Event()
+        pool = self._stack.enter_context(ThreadPoolExecutor(max_workers=2, thread_name_prefix="controller"))
+        self._stack.callback(stopped.set)
+        for step in (volumes.Provisioner(self.client()).step, gateway.Controller(self.client()).step):
+            pool.submit(_repeat, step, stopped)
+
+    def _run(self, name: str, *arguments: str | Path, executable: Path) -> Any:
+        log = self._directory / f"{name}.log"
+        return self._stack.enter_context(running([executable, *arguments], log=log)), log
+
+    def _start_etcd(self) -> str:
+        clients, peers = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        self._run(
+            "etcd",
+            f"--data-dir={self._directory / 'etcd'}",
+            f"--listen-client-urls={clients}",
+            f"--advertise-client-urls={clients}",
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=default={peers}",
+            "--unsafe-no-fsync",  # nothing here outlives the machine's next crash
+            executable=self._tools.etcd,
+        )
+        return clients
+
+    def _write_credentials(self) -> Path:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        (self._certificates / "service-account.key").write_bytes(pem)
+        self._token = secrets.token_urlsafe(24)
+        tokens = self._directory / "tokens.csv"
+        tokens.touch(mode=0o600)
+        tokens.write_text(f'{self._token},admin,1,"system:masters"\n')
+        return tokens
+
+    def _start_api_server(self, etcd: str, tokens: Path) -> None:
+        port = free_port()
+        key = self._certificates / "service-account.key"
+        self.url = f"https://127.0.0.1:{port}"
+        process, log = self._run(
+            "kube-apiserver",
+            f"--etcd-servers={etcd}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={port}",
+            f"--cert-dir={self._certificates}",
+            f"--token-auth-file={tokens}",
+            "--authorization-mode=RBAC",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            executable=self._tools.kube_apiserver,
+        )
+        certificate = self._certificates / "apiserver.crt"
+        wait_until(certificate.exists, what="kube-apiserver", process=process, log=log, timeout=_START)
+        self._write_kubeconfig()
+        wait_until(self._ready, what="kube-apiserver", process=process, log=log, timeout=_START)
+
+    def _write_kubeconfig(self) -> None:
+        authority = base64.b64encode(self.ca.encode()).decode()
+        self.kubeconfig.touch(mode=0o600)
+        self.kubeconfig.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [
+                        {"name": CONTEXT, "cluster": {"server": self.url, "certificate-authority-data": authority}}
+                    ],
+                    "users": [{"name": "admin", "user": {"token": self._token}}],
+                    "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "admin"}}],
+                    "current-context": CONTEXT,
+                }
+            )
+        )
+
+    def _ready(self) -> bool:
+        try:
+            with self.client() as client:
+                # The last thing that a new API server makes for itself.
+                kubernetes.client.CoreV1Api(client).read_namespaced_service("kubernetes", "default", _request_timeout=2)
+        except Exception:  # noqa: BLE001 - refused, reset, 401, 403, 500: all of it means "not yet"
+            return False
+        return True
+
+    def _start_controllers(self) -> None:
+        common = (f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1")
+        self._run(
+            "kube-controller-manager",
+            *common,
+            f"--secure-port={free_port()}",
+            f"--cert-dir={self._certificates}",
+            f"--service-account-private-key-file={self._certificates / 'service-account.key'}",
+            f"--root-ca-file={self._certificates / 'apiserver.crt'}",
+            # The defaults wait for real nodes and real disks.
+            "--pvclaimbinder-sync-period=1s",
+            executable=self._tools.kube_controller_manager,
+        )
+        self._run(
+            "kube-scheduler",
+            *common,
+            f"--secure-port={free_port()}",
+            f"--cert-dir={self._certificates}",
+            executable=self._tools.kube_scheduler,
+        )
+
+    def _start_kwok(self) -> None:
+        self._run(
+            "kwok",
+            f"--kubeconfig={self.kubeconfig}",
+            "--manage-all-nodes=true",
+            f"--config={self._tools.kwok_stages}",
+            f"--server-address=127.0.0.1:{free_port()}",
+            executable=self._tools.kwok,
+        )
+
+
+def _documents(files: Iterable[Path]) -> list[dict[str, Any]]:
+    return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+def _create_all(client: kubernetes.client.ApiClient, documents: list[dict[str, Any]]) -> None:
+    dynamic = kubernetes.dynamic.DynamicClient(client)
+    for document in documents:
+        api = dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
+        api.create(body=document, namespace=document["metadata"].get("namespace"))
+
+
+def _await_established(client: kubernetes.client.ApiClient) -> None:
+    api = kubernetes.client.ApiextensionsV1Api(client)
+    deadline = time.monotonic() + _START
+    while time.monotonic() < deadline:
+        definitions = api.list_custom_resource_definition().items
+        conditions = [{one.type: one.status for one in item.status.conditions or []} for item in definitions]
+        if all(each.get("Established") == "True" for each in conditions):
+            return
+        time.sleep(0.1)
+
+
+def _repeat(step: Callable[[], None], stopped: threading.Event) -> None:
+    """What a controller does, by polling: twice in half a second is soon enough for a stand-in."""
+    while not stopped.wait(0.25):
+        try:
+            step()
+        except ApiException:
+            continue
+        except Exception:  # noqa: BLE001 - the API server is going down with us
+            if stopped.is_set():
+                return

@@ -1,0 +1,114 @@
+"""Stand-in for Cilium's Gateway controller: answers every HTTPRoute in its status, as the Gateway API defines it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import kubernetes
+
+GROUP, VERSION = "gateway.networking.k8s.io", "v1"
+CONTROLLER = "io.cilium/gateway-controller"
+
+Answer = tuple[str, str, str]
+"""Status, reason and message of a condition."""
+
+
+class Controller:
+    """One `step` answers the routes whose answer is missing or out of date."""
+
+    def __init__(self, client: kubernetes.client.ApiClient) -> None:
+        self._objects = kubernetes.client.CustomObjectsApi(client)
+        self._core = kubernetes.client.CoreV1Api(client)
+
+    def step(self) -> None:
+        """Looks at every route once."""
+        listed = self._objects.list_cluster_custom_object(GROUP, VERSION, "gateways")["items"]
+        gateways = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in listed}
+        for route in self._objects.list_cluster_custom_object(GROUP, VERSION, "httproutes")["items"]:
+            parents = [self._parent(route, reference, gateways) for reference in route["spec"].get("parentRefs", [])]
+            if _without_times(route.get("status", {}).get("parents", [])) != _without_times(parents):
+                metadata = route["metadata"]
+                self._objects.patch_namespaced_custom_object_status(
+                    GROUP,
+                    VERSION,
+                    metadata["namespace"],
+                    "httproutes",
+                    metadata["name"],
+                    {"status": {"parents": parents}},
+                )
+
+    def _parent(
+        self, route: dict[str, Any], reference: dict[str, Any], gateways: dict[tuple[str, str], dict[str, Any]]
+    ) -> dict[str, Any]:
+        namespace = reference.get("namespace", route["metadata"]["namespace"])
+        gateway = gateways.get((namespace, reference["name"]))
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        answers = {"Accepted": accepted(route, reference, gateway), "ResolvedRefs": self._resolved(route)}
+        conditions = [
+            {
+                "type": type_,
+                "status": status,
+                "reason": reason,
+                "message": message,
+                "observedGeneration": route["metadata"]["generation"],
+                "lastTransitionTime": now,
+            }
+            for type_, (status, reason, message) in answers.items()
+        ]
+        return {"parentRef": reference, "controllerName": CONTROLLER, "conditions": conditions}
+
+    def _resolved(self, route: dict[str, Any]) -> Answer:
+        for rule in route["spec"].get("rules", []):
+            for backend in rule.get("backendRefs", []):
+                try:
+                    self._core.read_namespaced_service(backend["name"], route["metadata"]["namespace"])
+                except kubernetes.client.ApiException as error:
+                    if error.status != 404:
+                        raise
+                    return "False", "BackendNotFound", f'services "{backend["name"]}" not found'
+        return "True", "ResolvedRefs", "Service reference is valid"
+
+
+def accepted(route: dict[str, Any], reference: dict[str, Any], gateway: dict[str, Any] | None) -> Answer:
+    """Whether the Gateway takes the route (gateway-api.sigs.k8s.io, RouteConditionReason)."""
+    if gateway is None:
+        return "False", "NoMatchingParent", f'gateway "{reference["name"]}" not found'
+    listeners = gateway["spec"]["listeners"]
+    wanted = reference.get("sectionName")
+    named = [one for one in listeners if wanted is None or one["name"] == wanted]
+    if not named:
+        return "False", "NoMatchingParent", f'no listener "{wanted}"'
+    hostnames = route["spec"].get("hostnames", [])
+    if hostnames and not any(_matches(host, one.get("hostname")) for host in hostnames for one in named):
+        return "False", "NoMatchingListenerHostname", "No matching listener hostname"
+    foreign = route["metadata"]["namespace"] != gateway["metadata"]["namespace"]
+    if foreign and not any(_from(one) == "All" for one in named):
+        return "False", "NotAllowedByListeners", "HTTPRoute is not allowed to attach to this Gateway"
+    return "True", "Accepted", "Accepted HTTPRoute"
+
+
+def _from(listener: dict[str, Any]) -> str:
+    found: str = listener.get("allowedRoutes", {}).get("namespaces", {}).get("from", "Same")
+    return found
+
+
+def _matches(hostname: str, listener: str | None) -> bool:
+    if listener is None:
+        return True
+    if listener.startswith("*."):
+        return hostname.endswith(listener[1:])
+    return hostname == listener
+
+
+def _without_times(parents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            **parent,
+            "conditions": [
+                {key: value for key, value in condition.items() if key != "lastTransitionTime"}
+                for condition in parent["conditions"]
+            ],
+        }
+        for parent in parents
+    ]

