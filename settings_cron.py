@@ -14,7 +14,7 @@ _MONTHS: Final = {
     )
 }
 _DAYS: Final = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
-_LONGEST: Final = {month: 31 for month in range(1, 13)} | {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_LONGEST: Final = dict.fromkeys(range(1, 13), 31) | {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Field:
         return {value for part in text.split(",") for value in self._part(part)}
 
     def _part(self, part: str) -> range:
-        found = re.fullmatch(r"(?:([*?])|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
+        found = re.fullmatch(r"(?:([*?])|(\w+)(?:-(\w+))?)(?:/(\d+))?", part, re.ASCII)
         if found is None:
             raise ValueError(f"{_WRONG}; the {self.name} is not a number, name, range, list or step")
         every, start, end, step = found.groups()
@@ -64,7 +64,8 @@ def check_cron(schedule: str) -> str:
     texts = schedule.split()
     if len(texts) != len(_FIELDS) or schedule != " ".join(texts):
         raise ValueError(f"{_WRONG}, one space between them")
-    days, months, weekdays = (
-        field.values(text) for field, text in zip(_FIELDS, texts, strict=True) if field.name[0] in "dm"
-    )
+    _, _, days, months, _ = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
+    # With a day of the week as well, cron fires on either, so only a lone date can be one that no year has.
+    if texts[4][0] in "*?" and min(days) > max(_LONGEST[month] for month in months):
+        raise ValueError(f"{_WRONG}; no year has such a day")
     return schedule

@@ -7,16 +7,16 @@ an update.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Self
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import core_schema
+from pydantic_core import PydanticCustomError, core_schema
 
 from settings_cron import check_cron
 
@@ -34,7 +34,7 @@ class Form:
     longest: int | None = None
 
     def check(self, value: str) -> str:
-        if re.fullmatch(self.pattern, value) and (self.longest is None or len(value) <= self.longest):
+        if re.fullmatch(self.pattern, value, re.ASCII) and (self.longest is None or len(value) <= self.longest):
             return value
         raise ValueError(f"{self.allowed}, for example {self.example}")
 
@@ -50,6 +50,8 @@ class Form:
 
 # RFC 1123 as Kubernetes reads it (apimachinery validation.IsDNS1123Label): lower case, at most 63 characters.
 _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+# The last label starts with a letter, or 10.10.30.4 would be a name: Gateway API and Cloudflare take none that is not.
+_DNS_NAME: Final = rf"(?:{_LABEL}\.)+[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?"
 
 DnsLabel = Annotated[
     str, Form(_LABEL, "1 to 63 lower-case letters, digits and inner hyphens, no dots", "homelab-gateway")
@@ -61,10 +63,21 @@ ResourceName = Annotated[
 DnsName = Annotated[
     str,
     Form(
-        rf"{_LABEL}(?:\.{_LABEL})+",
+        _DNS_NAME,
         "a full host name in lower case: no scheme, port, path, wildcard or final dot",
         "invoicetron.k8s.rommelporras.com",
         longest=253,
+    ),
+]
+Host = Annotated[
+    str, Form(rf"{_LABEL}(?:\.{_LABEL})*", "a host name in lower case or an IPv4 address", "10.10.30.4", longest=253)
+]
+RegistryHost = Annotated[
+    str,
+    Form(
+        rf"{_DNS_NAME}(?::\d{{1,5}})?",
+        "the registry's full host name in lower case, with its port if it has one",
+        "registry.k8s.rommelporras.com",
     ),
 ]
 Namespace = Annotated[
@@ -78,7 +91,9 @@ Namespace = Annotated[
 GitLabProject = Annotated[
     str,
     Form(
-        r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+", "the path of a GitLab project with its group", "0xwsh/invoicetron"
+        r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+",
+        "the path of a GitLab project with its group",
+        "0xwsh/invoicetron",
     ),
 ]
 BranchName = Annotated[
@@ -122,18 +137,30 @@ def image_registry(image: str) -> str:
     return first if slash and ("." in first or ":" in first) else "docker.io"
 
 
-def _check_https(value: str) -> str:
-    parts = urlsplit(value)
-    plain = parts.scheme == "https" and parts.hostname and not (parts.username or parts.query or parts.fragment)
-    if not plain or parts.path.rstrip("/") or any(character.isspace() for character in value):
-        raise ValueError(
-            "https://, a host and perhaps a port, without user, path or query, for example https://api.example.com:6443"
-        )
-    return value.rstrip("/")
-
-
 HttpsUrl = Annotated[
-    str, AfterValidator(_check_https), WithJsonSchema({"type": "string", "pattern": "^https://[^/@?#\\s]+/?$"})
+    str,
+    Form(
+        rf"https://{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?/?",
+        "https://, a host in lower case and perhaps a port, without user, path or query",
+        "https://api.k8s.rommelporras.com:6443",
+    ),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+
+
+def _check_date(value: object) -> dt.date:
+    # Pulumi reads an unquoted date as a time and hands it over as Go prints one.
+    day = value.removesuffix(" 00:00:00 +0000 UTC") if isinstance(value, str) else ""
+    try:
+        return dt.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+    except ValueError:
+        raise ValueError("a date like 2027-12-31") from None
+
+
+Date = Annotated[
+    dt.date,
+    PlainValidator(_check_date),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-12-31"]}),
 ]
 
 
@@ -161,7 +188,7 @@ class Quantity(str):
     @property
     def amount(self) -> Decimal:
         """The value in base units: cores, or bytes."""
-        found = re.fullmatch(self.PATTERN, self)
+        found = re.fullmatch(self.PATTERN, self, re.ASCII)
         if found is None:
             raise ValueError("a Kubernetes quantity, for example 250m, 512Mi or 10Gi")
         number, suffix = Decimal(found[1]), found[2] or ""
@@ -175,9 +202,7 @@ class Quantity(str):
     @classmethod
     def _parse(cls, value: object) -> Self:
         # YAML reads `cpu: 2` as a number, and Kubernetes takes it so.
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError("a Kubernetes quantity, for example 250m, 512Mi or 10Gi")
-        quantity = cls(value)
+        quantity = cls(value if isinstance(value, str | int | float) and not isinstance(value, bool) else "")
         if quantity.amount <= 0:
             raise ValueError("a quantity above zero, for example 250m, 512Mi or 10Gi")
         return quantity
@@ -195,7 +220,7 @@ class Quantity(str):
         return {"type": ["string", "number"], "pattern": f"^({cls.PATTERN})$", "examples": ["250m", "512Mi"]}
 
 
-# One part of an op:// address. '/', '?' and '#' have a meaning of their own there; the item's UUID serves a title with them.
+# One part of an op:// address. '/', '?' and '#' mean something there; a title with one of them is written as its UUID.
 _PART: Final = r"[^/\s?#](?:[^/?#\r\n]*[^/\s?#])?"
 
 
@@ -215,14 +240,12 @@ class _Address:
         if isinstance(value, cls):
             return value
         if not isinstance(value, str) or not re.fullmatch(cls.PATTERN, value):
-            raise ValueError(cls.ALLOWED)
+            raise PydanticCustomError("address", "{allowed}", {"allowed": cls.ALLOWED})
         return cls._from_parts(value.removeprefix("op://").split("/"))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
 
     @classmethod
     def __get_pydantic_json_schema__(

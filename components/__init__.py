@@ -1,0 +1,1 @@
+"""The components of the stack: one noun a file, one ComponentResource each."""

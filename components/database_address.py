@@ -1,0 +1,30 @@
+"""Where the database is and who it is for: what the Database component serves and every database URL must name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseAddress:
+    """Host (the Service's name), port, role and database, as pods of the same namespace reach them."""
+
+    host: str
+    port: int
+    user: str
+    database: str
+
+    def url(self, password: str) -> str:
+        """The URL that Prisma takes. `password` must be URL-safe; nothing is escaped."""
+        return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.database}"
+
+    def hosts(self, namespace: str) -> frozenset[str]:
+        """Every name under which pods of `namespace` reach the same host."""
+        return frozenset(
+            f"{self.host}{suffix}"
+            for suffix in ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
+        )
+
+
+ADDRESS: Final = DatabaseAddress(host="invoicetron-db", port=5432, user="invoicetron", database="invoicetron")

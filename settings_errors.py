@@ -1,0 +1,127 @@
+"""How the mistakes of a stack file are told: all at once, each with its key as the file spells it, never a secret."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+# What tokens look like: known prefixes, a password inside a URL, a JWT, a long run of mixed letters and digits.
+_SECRET_LOOK: Final = re.compile(
+    r"glpat-|gldt-|glptt-|ghp_|github_pat_|ops_|eyJ|-----BEGIN|://[^/\s]*:[^/\s]*@"
+    r"|(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=]{20,}"
+)
+_LONGEST_SHOWN: Final = 120
+
+
+def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str | None = None) -> PydanticCustomError:
+    """The error of a check that needs more than the value of its own field.
+
+    `key` is the path below the field the check sits on, `given` what is shown instead of the field's value.
+    """
+    return PydanticCustomError("settings", "{allowed}", {"allowed": allowed, "key": key, "given": given, "fix": fix})
+
+
+def explain(error: ValidationError, *, stack: str, model: type[BaseModel], hidden: Collection[str] = ()) -> str:
+    """The message for the person who wrote the stack file; no value of the sections in `hidden` is shown."""
+    mistakes = [_mistake(details, model, hidden) for details in error.errors()]
+    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
+    return "\n".join(
+        [
+            f"The settings of stack {stack!r} have {count}. Nothing was created or changed.",
+            *mistakes,
+            f"\nEdit Pulumi.{stack}.yaml, or run: pulumi config set -s {stack} --path '<key>' '<value>'",
+        ]
+    )
+
+
+def _mistake(details: ErrorDetails, model: type[BaseModel], hidden: Collection[str]) -> str:
+    context = details.get("ctx", {})
+    path = [*details["loc"], *filter(None, str(context.get("key") or "").split("."))]
+    allowed, fix = _allowed_and_fix(details, model)
+    given = context["given"] if context.get("given") else _shown(details)
+    if path and path[0] in hidden:
+        given = "(not shown: the section is encrypted)"
+    lines = [f"\n  {_spelled(path)}", f"      given:   {given}", f"      allowed: {allowed}"]
+    return "\n".join([*lines, f"      fix:     {fix}"] if fix else lines)
+
+
+def _spelled(path: list[int | str]) -> str:
+    first, *rest = path
+    return f"invoicetron:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+
+
+def _shown(details: ErrorDetails) -> str:
+    value, kind = details["input"], details["type"]
+    if kind == "missing":
+        return "nothing"
+    if kind == "extra_forbidden":
+        return "a key that does not exist"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    address = isinstance(value, str) and value.startswith("op://")
+    if not address and (kind == "address" or kind.startswith("model")):
+        return "(not shown: it may be a secret)"
+    shown = f"{value}" if isinstance(value, str) else f"{value!r} ({type(value).__name__})"
+    if not address and _SECRET_LOOK.search(shown):
+        return f"(not shown: {len(shown)} characters that look like a secret)"
+    return repr(shown[:_LONGEST_SHOWN]) if isinstance(value, str) else shown
+
+
+def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str, str | None]:
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "settings":
+            return context["allowed"], context["fix"]
+        case "address":
+            leaked = not str(details["input"]).startswith("op://")
+            return context["allowed"], (
+                "keep the value in 1Password and write its address here; a secret that stood in a file counts as known"
+                if leaked
+                else None
+            )
+        case "extra_forbidden":
+            key, owner = str(details["loc"][-1]), _model_at(model, details["loc"][:-1])
+            known = sorted(_keys(owner))
+            if "." in key:
+                return ", ".join(known), "remove it, and set the key inside the section with `pulumi config set --path`"
+            near = difflib.get_close_matches(key, known, n=1)
+            return ", ".join(known), f"did you mean {near[0]}?" if near else "remove it"
+        case "missing":
+            owner = _model_at(model, details["loc"][:-1])
+            return _described(owner, str(details["loc"][-1])), None
+        case "value_error":
+            return str(context["error"]), None
+        case "model_type" | "model_attributes_type":
+            known = sorted(_keys(_model_at(model, details["loc"])))
+            return f"a mapping with the keys {', '.join(known)}", None
+        case _:
+            return details["msg"].removeprefix("Input should be ").replace("valid tuple", "list"), None
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items() if name != "stack"]
+
+
+def _described(model: type[BaseModel], key: str) -> str:
+    field = next((field for name, field in model.model_fields.items() if key in (name, field.alias)), None)
+    return (field.description if field and field.description else "a value; the key is required").rstrip(".")
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that the keys of `path` lead to; the nearest one above where the path leaves the models."""
+    for key in path:
+        for name, field in model.model_fields.items():
+            if key in (name, field.alias):
+                model = next(filter(_is_model, [field.annotation, *get_args(field.annotation)]), model)
+    return model
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,0 +1,358 @@
+"""The settings: what a stack file may say, and how its mistakes are told."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pulumi
+import pytest
+import yaml
+
+from settings import Settings, SettingsError, load_from_pulumi
+from settings_schema import stack_file_schema
+
+ROOT = Path(__file__).parents[2]
+STACKS = ["dev", "prod"]
+
+
+def stack_file(stack: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
+    return content
+
+
+def sections(stack: str) -> dict[str, Any]:
+    """The sections of a stack file, by name."""
+    return {key.removeprefix("invoicetron:"): value for key, value in stack_file(stack)["config"].items()}
+
+
+def with_value(stack: str, path: str, value: object) -> dict[str, Any]:
+    """The sections of a stack file with the value at a dotted path put in, or taken out where it is None."""
+    config = copy.deepcopy(sections(stack))
+    *above, last = path.split(".")
+    target = config
+    for key in above:
+        target = target.setdefault(key, {})
+    target[last] = value
+    if value is None:
+        del target[last]
+    return config
+
+
+def refusal(stack: str, config: dict[str, Any]) -> str:
+    with pytest.raises(SettingsError) as error:
+        Settings.load(stack, config)
+    return str(error.value)
+
+
+def refusal_of(path: str, value: object, stack: str = "prod") -> str:
+    """The message for one value in a stack file that is right otherwise."""
+    message = refusal(stack, with_value(stack, path, value))
+    assert "1 mistake." in message
+    return message
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_stack_files_are_right(stack: str) -> None:
+    assert Settings.load(stack, sections(stack)).namespace == f"invoicetron-{stack}"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_stack_files_hold_no_secret(stack: str) -> None:
+    for reference in sections(stack)["secrets"].values():
+        assert reference.startswith("op://")
+
+
+def test_prod_has_what_dev_has_not() -> None:
+    dev, prod = Settings.load("dev", sections("dev")), Settings.load("prod", sections("prod"))
+    only_in_prod = [
+        (stack.protect, stack.access.public, stack.backup, stack.monitoring, stack.repository) for stack in (dev, prod)
+    ]
+    assert not any(only_in_prod[0])
+    assert all(only_in_prod[1])
+
+
+def test_settings_cannot_be_changed_after_loading() -> None:
+    settings = Settings.load("dev", sections("dev"))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.namespace = "other"
+
+
+def test_registry_credentials_are_the_item_s_username_and_password() -> None:
+    registry = Settings.load(
+        "dev", {**sections("dev"), "registry": {"server": "registry.k8s.rommelporras.com", "item": "op://v/i"}}
+    ).registry
+    assert (str(registry.username), str(registry.password)) == ("op://v/i/username", "op://v/i/password")
+
+
+def test_a_disabled_section_is_absent() -> None:
+    assert Settings.load("prod", {**sections("prod"), "backup": {"enabled": False}}).backup is None
+
+
+def test_an_empty_section_stands_for_its_defaults() -> None:
+    backup = Settings.load("prod", {**sections("prod"), "backup": {}}).backup
+    assert backup is not None
+    assert backup.retention.daily == 7
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("namespace", "Invoicetron"),
+        ("cluster.apiUrl", "http://api.example.com"),
+        ("database.image", "postgres:latest"),
+        ("database.size", "10 Gi"),
+        ("database.storageClass", "long_horn"),
+        ("access.gateway.listener", "HTTPS"),
+        ("access.public.tunnelId", "homelab"),
+        ("access.public.sessionDuration", "1d"),
+        ("backup.schedule", "0 3 * *"),
+        ("backup.timeZone", "Manila"),
+        ("backup.nfs", {"server": "nas.example.com", "path": "exports"}),
+        ("delivery.environment.tier", "prod"),
+        ("repository.mirror", "https://github.com/rommelporras/invoicetron.git"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key_its_value_and_what_is_allowed(path: str, value: object) -> None:
+    message = refusal_of(path, value)
+    key = f"{path}.path" if isinstance(value, dict) else path
+    given = value["path"] if isinstance(value, dict) else value
+    assert f"  invoicetron:{key}\n      given:   {given!r}\n      allowed: " in message
+    assert "Edit Pulumi.prod.yaml" in message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [
+        ("protect", "yes", "a valid boolean"),
+        ("backup.retention.daily", 0, "greater than or equal to 1"),
+        ("backup.retention.daily", "7", "a valid integer"),
+        ("repository.hostKeys", "github.com", "a list"),
+        ("cluster.context", "", "at least 1 character"),
+    ],
+)
+def test_values_of_another_kind_are_refused(path: str, value: object, allowed: str) -> None:
+    assert allowed in refusal_of(path, value)
+
+
+def test_all_mistakes_are_told_together() -> None:
+    config = sections("prod") | {"namespace": "x_y", "protect": False, "app": {"image": "a b"}, "extra": 1}
+    config["access"]["public"]["hostname"] = "invoicetron.example.org"
+    config["backup"]["schedule"] = "daily"
+    message = refusal("prod", config)
+    assert "6 mistakes" in message
+    for key in ("namespace", "protect", "app.image", "extra", "access.public.hostname", "backup.schedule"):
+        assert f"\n  invoicetron:{key}\n" in message
+
+
+def test_an_unknown_key_is_refused_with_the_allowed_ones_and_the_nearest() -> None:
+    message = refusal_of("access.hostnam", "a.example.com")
+    assert "invoicetron:access.hostnam\n" in message
+    assert "gateway, hostname, public" in message
+    assert "did you mean hostname?" in message
+
+
+def test_an_unknown_section_is_refused_with_the_allowed_ones_and_the_nearest() -> None:
+    message = refusal_of("databse", {})
+    assert "access, app, backup, cluster, database" in message
+    assert "did you mean database?" in message
+    assert "repository, secrets\n" in message
+
+
+def test_a_path_that_was_written_as_one_key_is_told_how_to_be_set() -> None:
+    message = refusal("dev", {**sections("dev"), "database.size": "20Gi"})
+    assert "pulumi config set --path" in message
+
+
+def test_keys_are_spelled_as_in_the_stack_file() -> None:
+    assert "invoicetron:secrets.postgres_password\n" in refusal_of("secrets.postgres_password", "op://a/b/c")
+
+
+@pytest.mark.parametrize("path", ["namespace", "secrets", "secrets.postgresPassword", "access.public.zone"])
+def test_a_missing_key_is_told(path: str) -> None:
+    message = refusal_of(path, None)
+    assert f"invoicetron:{path}\n      given:   nothing\n" in message
+
+
+SECRET = "correct-horse-battery"
+TOKENS = [
+    "glpat-abcdefghij1234567890",
+    "eyJhbGciOiJIUzI1NiJ9",
+    "postgresql://user:word@host/db",
+    "3f2a9c0d1e4b5a69788f7e6d5c4b3a2f",
+]
+
+
+@pytest.mark.parametrize(
+    "path", ["secrets.postgresPassword", "secrets.betterAuthSecret", "registry.item", "secrets", "app"]
+)
+def test_a_secret_in_place_of_its_address_is_not_repeated(path: str) -> None:
+    message = refusal_of(path, SECRET)
+    assert SECRET not in message
+    assert "not shown" in message
+
+
+def test_a_secret_in_place_of_its_address_counts_as_known() -> None:
+    assert "keep the value in 1Password" in refusal_of("secrets.postgresPassword", SECRET)
+
+
+def test_the_value_of_an_unknown_key_is_not_repeated() -> None:
+    assert SECRET not in refusal_of("secrets.password", SECRET)
+
+
+@pytest.mark.parametrize("path", ["app.image", "access.hostname", "namespace", "delivery.branch"])
+@pytest.mark.parametrize("token", TOKENS)
+def test_what_looks_like_a_secret_is_not_repeated_wherever_it_stands(path: str, token: str) -> None:
+    with_token = with_value("prod", path, f"{token}?~ ^:")
+    assert token not in refusal("prod", with_token)
+
+
+def test_values_of_a_section_that_pulumi_encrypts_are_not_repeated() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.load("dev", with_value("dev", "app.image", "short"), hidden={"app"})
+    assert "'short'" not in str(error.value)
+
+
+def test_the_namespace_belongs_to_the_stack() -> None:
+    assert "invoicetron-prod" in refusal_of("namespace", "invoicetron-dev")
+
+
+@pytest.mark.parametrize("protect", [False, None])
+def test_prod_is_protected(protect: bool | None) -> None:
+    assert "its database" in refusal_of("protect", protect)
+
+
+def test_other_stacks_need_no_protection() -> None:
+    assert not Settings.load("dev", sections("dev")).protect
+
+
+def test_the_image_is_in_the_registry_that_the_credentials_are_for() -> None:
+    message = refusal_of("app.image", "ghcr.io/someone/invoicetron:1")
+    assert "registry.k8s.rommelporras.com" in message
+    assert "invoicetron:app.image\n" in message
+
+
+@pytest.mark.parametrize("amount", ["cpu", "memory"])
+def test_requests_do_not_exceed_limits(amount: str) -> None:
+    resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    assert Settings.load("dev", with_value("dev", "database.resources", resources))
+    resources["limits"][amount] = {"cpu": "999m", "memory": "1023Mi"}[amount]
+    message = refusal_of("database.resources", resources)
+    assert f"invoicetron:database.resources.limits.{amount}\n" in message
+    assert f"requests.{amount}" in message
+
+
+def test_the_public_hostname_is_inside_its_zone() -> None:
+    assert "inside the zone rommelporras.com" in refusal_of("access.public.hostname", "invoicetron.notrommelporras.com")
+
+
+def test_the_public_hostname_is_not_the_internal_one() -> None:
+    assert "without Cloudflare Access" in refusal_of("access.public.hostname", "invoicetron.k8s.rommelporras.com")
+
+
+@pytest.mark.parametrize(
+    ("credentials", "right"),
+    [
+        ({"issue": True, "expires": "2027-12-31"}, True),
+        ({"issue": False}, True),
+        ({}, True),
+        ({"issue": True}, False),
+        ({"issue": False, "expires": "2027-12-31"}, False),
+    ],
+)
+def test_issued_pull_credentials_and_only_those_have_an_expiry(credentials: dict[str, Any], right: bool) -> None:
+    if right:
+        Settings.load("prod", with_value("prod", "delivery.pullCredentials", credentials))
+    else:
+        assert "pullCredentials.expires" in refusal_of("delivery.pullCredentials", credentials)
+
+
+def test_a_repository_needs_the_project_that_delivery_names() -> None:
+    assert "invoicetron:repository\n" in refusal_of("delivery", None)
+
+
+@pytest.fixture
+def pulumi_config() -> Iterator[None]:
+    """Pulumi's config as of before the test, whatever the test makes of it."""
+    yield
+    pulumi.runtime.set_all_config({}, [])
+
+
+@pytest.mark.usefixtures("pulumi_config")
+def test_pulumi_s_config_is_read_as_pulumi_hands_it_over() -> None:
+    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack="prod")
+    handed = {
+        key: text if isinstance(text, str) else json.dumps(text) for key, text in stack_file("prod")["config"].items()
+    }
+    pulumi.runtime.set_all_config(handed | {"pulumi:disable-default-providers": '["*"]'}, [])
+    assert load_from_pulumi() == Settings.load("prod", sections("prod"))
+
+
+@pytest.mark.usefixtures("pulumi_config")
+def test_unknown_keys_of_the_project_are_refused_and_encrypted_ones_not_shown() -> None:
+    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack="dev")
+    pulumi.runtime.set_all_config(
+        {"invoicetron:namespace": SECRET, "invoicetron:nonsense": "1"}, ["invoicetron:namespace"]
+    )
+    with pytest.raises(SettingsError, match="invoicetron:nonsense") as error:
+        load_from_pulumi()
+    assert SECRET not in str(error.value)
+
+
+class Nothing(pulumi.runtime.Mocks):
+    """No resource and no function is asked for."""
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        raise NotImplementedError
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise NotImplementedError
+
+
+def test_the_project_file_knows_every_section() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    known = {key.removeprefix("invoicetron:") for key in project["config"] if key.startswith("invoicetron:")}
+    assert known == set(Settings.model_fields) - {"stack"}
+
+
+def test_the_defaults_of_the_project_file_are_right() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    defaults = {
+        key.removeprefix("invoicetron:"): entry["default"] for key, entry in project.items() if "default" in entry
+    }
+    assert Settings.load("dev", defaults | sections("dev")) == Settings.load("dev", sections("dev"))
+
+
+def test_the_checked_in_schema_is_the_models_one() -> None:
+    checked_in = (ROOT / "stack.schema.json").read_text()
+    assert checked_in == stack_file_schema(Settings), "run: python -m settings > stack.schema.json"
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_editors_find_the_schema_and_no_mistake_in_the_stack_files(stack: str) -> None:
+    assert (
+        (ROOT / f"Pulumi.{stack}.yaml").read_text().startswith("# yaml-language-server: $schema=./stack.schema.json\n")
+    )
+    jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings))).validate(stack_file(stack))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("namespace", "default"),
+        ("database.size", "10 Gi"),
+        ("secrets.postgresPassword", "hunter2"),
+        ("app.image", "postgres:latest"),
+        ("access.hostnam", "a.example.com"),
+        ("registry.item", None),
+        ("backup.retention.daily", 0),
+    ],
+)
+def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: object) -> None:
+    config = {f"invoicetron:{name}": section for name, section in with_value("dev", path, value).items()}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings))).validate({"config": config})

@@ -1,0 +1,284 @@
+"""The domain types of the stack files: what each takes and what it refuses."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from settings_types import (
+    BranchName,
+    CloudflareId,
+    CronSchedule,
+    Date,
+    DnsLabel,
+    DnsName,
+    Duration,
+    GitLabProject,
+    Host,
+    HttpsUrl,
+    ImageReference,
+    ItemReference,
+    Namespace,
+    Quantity,
+    RegistryHost,
+    ResourceName,
+    SecretReference,
+    TimeZone,
+    Uuid,
+    image_registry,
+)
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def accepts(kind: Any, value: object) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (DnsLabel, "homelab-gateway"),
+        (DnsLabel, "a" * 63),
+        (ResourceName, "longhorn.retain-2"),
+        (DnsName, "invoicetron.dev.k8s.rommelporras.com"),
+        (Host, "10.10.30.4"),
+        (Host, "nas.example.com"),
+        (RegistryHost, "registry.example.com:5050"),
+        (Namespace, "invoicetron-dev"),
+        (ImageReference, "postgres:18-alpine"),
+        (ImageReference, "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev:placeholder"),
+        (ImageReference, "localhost:5000/a_b/c--d:v1"),
+        (ImageReference, f"ghcr.io/a/b@{DIGEST}"),
+        (ImageReference, f"ghcr.io/a/b:1@{DIGEST}"),
+        (ImageReference, "busybox:latest-musl"),
+        (GitLabProject, "0xwsh/invoicetron"),
+        (GitLabProject, "group/sub.group/project"),
+        (BranchName, "feat/x@1"),
+        (CloudflareId, "0123456789abcdef0123456789abcdef"),
+        (Uuid, "01234567-89ab-cdef-0123-456789abcdef"),
+        (Duration, "24h"),
+        (Duration, "1h30m"),
+        (HttpsUrl, "https://api.k8s.rommelporras.com:6443"),
+        (HttpsUrl, "https://gitlab.example.com/"),
+        (TimeZone, "Asia/Manila"),
+        (TimeZone, "Etc/UTC"),
+    ],
+)
+def test_right_values_are_taken(kind: Any, value: str) -> None:
+    assert accepts(kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (DnsLabel, "Homelab"),
+        (DnsLabel, "a.b"),
+        (DnsLabel, "-a"),
+        (DnsLabel, "a" * 64),
+        (DnsLabel, "a\n"),
+        (ResourceName, "a..b"),
+        (ResourceName, "long_horn"),
+        (ResourceName, ".".join(["a" * 63] * 4)),
+        (DnsName, "localhost"),
+        (DnsName, "10.10.30.4"),
+        (Host, "nas_1"),
+        (RegistryHost, "https://registry.example.com"),
+        (RegistryHost, "registry.example.com/path"),
+        (DnsName, "https://invoicetron.example.com"),
+        (DnsName, "invoicetron.example.com."),
+        (DnsName, "*.example.com"),
+        (DnsName, "invoicetron.example.com:443"),
+        (Namespace, "default"),
+        (Namespace, "kube-system"),
+        (Namespace, "invoicetron_dev"),
+        (ImageReference, "postgres"),
+        (ImageReference, "postgres:latest"),
+        (ImageReference, "docker.io/library/postgres:latest"),
+        (ImageReference, "Postgres:18"),
+        (ImageReference, "postgres:18 "),
+        (ImageReference, "postgres@sha256:123"),
+        (ImageReference, "https://registry.example.com/a:1"),
+        (GitLabProject, "invoicetron"),
+        (GitLabProject, "/0xwsh/invoicetron"),
+        (GitLabProject, "0xwsh/invoicetron/"),
+        (BranchName, "a..b"),
+        (BranchName, "-a"),
+        (BranchName, "a.lock"),
+        (BranchName, "a b"),
+        (BranchName, "a/"),
+        (CloudflareId, "0123456789ABCDEF0123456789ABCDEF"),
+        (CloudflareId, "0123"),
+        (Uuid, "7f65c50c-xxxx-xxxx-xxxx-xxxxxxxxxxxx"),
+        (Duration, "24"),
+        (Duration, "1d"),
+        (HttpsUrl, "http://api.example.com"),
+        (HttpsUrl, "https://user:password@api.example.com"),
+        (HttpsUrl, "https://api.example.com/path"),
+        (HttpsUrl, "https://api.example.com?query"),
+        (HttpsUrl, "https:// api.example.com"),
+        (HttpsUrl, "https://"),
+        (HttpsUrl, "https://api.example.com:port"),
+        (TimeZone, "Asia/Manilla"),
+        (TimeZone, "Asia"),
+        (TimeZone, "../etc/passwd"),
+        (TimeZone, ""),
+    ],
+)
+def test_wrong_values_are_refused(kind: Any, value: str) -> None:
+    assert not accepts(kind, value)
+
+
+def test_a_final_slash_of_an_address_is_taken_off() -> None:
+    assert TypeAdapter(HttpsUrl).validate_python("https://gitlab.example.com/") == "https://gitlab.example.com"
+
+
+@pytest.mark.parametrize("value", ["2027-12-31", "2027-12-31 00:00:00 +0000 UTC"])
+def test_a_date_is_read_however_pulumi_hands_it_over(value: str) -> None:
+    assert TypeAdapter(Date).validate_python(value) == dt.date(2027, 12, 31)
+
+
+@pytest.mark.parametrize("value", ["31.12.2027", "2027-02-30", "2027-12-31 10:00:00 +0000 UTC", "", 20271231, None])
+def test_what_is_no_date_is_refused(value: object) -> None:
+    assert not accepts(Date, value)
+
+
+@pytest.mark.parametrize(
+    ("image", "registry"),
+    [
+        ("postgres:18-alpine", "docker.io"),
+        ("library/postgres:18-alpine", "docker.io"),
+        ("registry.example.com/a/b:1", "registry.example.com"),
+        ("registry:5000/a:1", "registry:5000"),
+    ],
+)
+def test_the_registry_of_an_image_is_its_first_part_if_that_is_a_host(image: str, registry: str) -> None:
+    assert image_registry(image) == registry
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "0 3 * * *",
+        "*/15 0-6,20 1,15 jan-MAR ?",
+        "0 4 * * 0",
+        "0 4 * * sun",
+        "5/15 * * * *",
+        "0 0 29 2 *",
+        "0 0 31 2 mon",
+    ],
+)
+def test_schedules_that_kubernetes_runs_are_taken(schedule: str) -> None:
+    assert accepts(CronSchedule, schedule)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "",
+        "0 3 * *",
+        "0 3 * * * *",
+        "60 3 * * *",
+        "0 24 * * *",
+        "0 3 0 * *",
+        "0 3 * 13 *",
+        "0 3 * * 7",
+        "0 3 * * someday",
+        "0 6-3 * * *",
+        "*/0 * * * *",
+        "1, 3 * * *",
+        "0  3 * * *",
+        "0 3 * * * ",
+        "@daily",
+        "TZ=Asia/Manila 0 3 * * *",
+        "0 0 31 2 *",
+        "0 0 31 4,6,9,11 *",
+        "² 3 * * *",
+    ],
+)
+def test_schedules_that_kubernetes_refuses_or_that_never_come_round_are_refused(schedule: str) -> None:
+    with pytest.raises(ValidationError, match="five cron fields"):
+        TypeAdapter(CronSchedule).validate_python(schedule)
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("250m", "0.25"),
+        ("2", "2"),
+        (2, "2"),
+        (0.5, "0.5"),
+        (".5", "0.5"),
+        ("1Ki", "1024"),
+        ("10Gi", str(10 * 2**30)),
+        ("1G", "1000000000"),
+        ("1k", "1000"),
+        ("1E", "1e18"),
+        ("1e3", "1000"),
+        ("12E-1", "1.2"),
+        ("100n", "1e-7"),
+    ],
+)
+def test_a_quantity_has_the_amount_that_kubernetes_reads(written: object, amount: str) -> None:
+    quantity = TypeAdapter(Quantity).validate_python(written)
+    assert quantity.amount == Decimal(amount)
+    assert quantity == str(written)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "1K", "1gi", "1 Gi", "-1", "0", "0Mi", "1.5.5", "Gi", "inf", "٣", True, None, ["1"]]
+)
+def test_what_is_no_positive_quantity_is_refused(written: object) -> None:
+    assert not accepts(Quantity, written)
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["", "m", "k", "M", "G", "Ki", "Mi", "Gi"]))
+def test_a_quantity_of_more_units_is_more(number: int, suffix: str) -> None:
+    assert Quantity(f"{number}{suffix}").amount < Quantity(f"{number + 1}{suffix}").amount
+
+
+def test_a_secret_reference_tells_its_parts_and_its_item() -> None:
+    reference = SecretReference.parse("op://Kubernetes/Invoicetron Dev/database/postgres-password")
+    assert (reference.vault, reference.item) == ("Kubernetes", "Invoicetron Dev")
+    assert (reference.section, reference.field) == ("database", "postgres-password")
+    assert reference.of_item == ItemReference.parse("op://Kubernetes/Invoicetron Dev")
+    assert SecretReference.parse("op://Kubernetes/Invoicetron Dev/postgres-password").section is None
+
+
+@pytest.mark.parametrize("address", ["op://vault/an item/field", "op://vault/item/section/field"])
+def test_a_secret_reference_is_written_as_it_was_read(address: str) -> None:
+    assert str(SecretReference.parse(address)) == address
+
+
+def test_the_field_of_an_item_is_in_whichever_section_it_is() -> None:
+    assert str(ItemReference.parse("op://vault/item").field("username")) == "op://vault/item/username"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hunter2",
+        "op://vault/item",
+        "op://vault/item/section/field/more",
+        "op:/vault/item/field",
+        "op://vault//field",
+        "op://vault/item/ field",
+        "op://vault/item/field\n",
+        "op://vault/item/field?attribute=otp",
+        "OP://vault/item/field",
+    ],
+)
+def test_what_is_no_secret_reference_is_refused_without_repeating_it(address: str) -> None:
+    with pytest.raises(ValueError, match="op://vault/item/field") as error:
+        SecretReference.parse(address)
+    assert "hunter2" not in str(error.value)
