@@ -87,8 +87,10 @@ def comment(preview: Preview, *, stack: str, job_url: str, rehearsed: bool = Fal
     head = [marker(stack), f"### `pulumi preview` of {stack}", ""]
     if rehearsed:
         head += [
-            "This pipeline may not read the stack's credentials. What follows is the **rehearsal's** preview: every "
-            "resource as it would be made from nothing, not what would change in the live stack.",
+            (
+                "This pipeline may not read the stack's credentials. This is the **rehearsal's** preview: every "
+                "resource as it would be made from nothing, not what would change in the live stack."
+            ),
             "",
         ]
     counts = ", ".join(f"{number} to {operation}" for operation, number in preview.counts.items() if number)

@@ -1,0 +1,63 @@
+# Needs Python 3.11 or newer, git and make. Everything else is built or installed once and kept in the user's cache.
+STACK ?= dev
+
+# Set in many images; importing the SDKs takes four times as long with it.
+unexport PYTHONDONTWRITEBYTECODE
+# An f-string of an Output is a mistake that would otherwise pass silently.
+export PULUMI_ERROR_OUTPUT_STRING := true
+
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+RUN := .venv/bin/python -m rehearsal
+# A stamp for exactly these requirements: another file, or an interrupted installation, has none.
+STAMP := .venv/installed-$(shell cksum <requirements-dev.txt | cut -d' ' -f1)
+
+.PHONY: preview rehearse test unit lint shell bench setup lock clean
+
+preview: $(STAMP) ## `pulumi preview` of the whole stack, rehearsed
+	@$(RUN) preview --stack $(STACK)
+
+rehearse: $(STAMP) ## the life of a stack, step by step
+	@$(RUN) rehearse --stack $(STACK)
+
+shell: $(STAMP) ## a shell in which `pulumi up -s dev` and kubectl work against the rehearsal
+	@$(RUN) shell
+
+bench: $(STAMP) ## every figure of the README, as ratios
+	@$(RUN) bench
+
+setup: $(STAMP) ## environment and tools, and nothing more
+	@$(RUN) setup
+
+test: lint unit $(STAMP) ## everything; what CI runs
+	@$(RUN) setup
+	@echo "== rehearsal and PostgreSQL tests (usually 15 min) =="
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile tests/rehearsal tests/database
+
+unit: $(STAMP) ## the unit tests: seconds
+	@echo "== unit tests (usually 10 s) =="
+	@.venv/bin/python -m pytest --quiet tests/unit
+
+lint: $(STAMP)
+	@echo "== ruff, mypy, shellcheck (usually 30 s) =="
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy .
+	@git ls-files -co --exclude-standard '*.sh' | xargs .venv/bin/shellcheck .ci/run
+
+$(STAMP): requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, and PATH has none: install one from" \
+		"https://www.python.org/downloads or your system's packages, or say where it is: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "== installing the pinned Python packages into .venv (usually 2 min) =="
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@.venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
+	@touch $@
+
+lock: $(STAMP) ## requirements*.txt from requirements*.in
+	@for name in requirements requirements-dev; do .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		"$$name.in" --output-file "$$name.txt" || exit 1; done
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
