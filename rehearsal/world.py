@@ -63,8 +63,13 @@ class World:
         ).stdout
 
     def configure(self, stack: str, path: str, value: str) -> None:
-        """Changes one setting in the rehearsal's own copy of the stack file; `path` e.g. `app.resources.limits.memory`."""
+        """Changes a setting in the rehearsal's copy of the stack file; `path` e.g. `app.resources.limits.memory`."""
         self.program.run("config", "set", "--stack", stack, "--path", f"invoicetron:{path}", value)
+
+    @property
+    def policies(self) -> Path:
+        """The policy pack."""
+        return REPOSITORY / "policies"
 
     @property
     def client(self) -> kubernetes.client.ApiClient:
@@ -77,7 +82,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
     """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`."""
     with ExitStack() as stack:
         onepassword = OnePassword.seeded()
-        onepassword_url = stack.enter_context(serve(onepassword.app))
+        onepassword_url = stack.enter_context(serve(onepassword.service))
         kinds = plugin_path.populate(directory / "bin", plugin_path.choice(os.environ))
         state = directory / "state"
         state.mkdir()
@@ -86,7 +91,9 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         environment = {
             **inherited,
-            "PATH": os.pathsep.join([str(directory / "bin"), str(tools.pulumi.parent), str(tools.kubectl.parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join(
+                [str(directory / "bin"), str(tools.pulumi.parent), str(tools.kubectl.parent), os.environ["PATH"]]
+            ),
             "PULUMI_HOME": str(directory / "pulumi"),
             "PULUMI_BACKEND_URL": state.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(24),
@@ -108,7 +115,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
 
 
 def copy_program(directory: Path) -> None:
-    """The program in a directory of its own: code linked, so that an edit is seen; stack files copied, for Pulumi writes to them."""
+    """The program in a directory of its own: code linked, so that edits count; stack files copied: Pulumi writes to them."""
     directory.mkdir()
     for source in (*REPOSITORY.glob("*.py"), REPOSITORY / "components"):
         (directory / source.name).symlink_to(source)

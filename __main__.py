@@ -1,0 +1,35 @@
+"""One stack of invoicetron: reads top to bottom like the drawing in the README."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi import ResourceOptions
+
+import arguments
+from components.access import Access
+from components.app import App
+from components.database import Database
+from components.environment import Environment
+from components.pull_credentials import PullCredentials
+from components.secrets import read_secrets
+from providers import Providers
+from settings import load_from_pulumi
+
+settings = load_from_pulumi()
+providers = Providers(settings)
+secrets = read_secrets(settings, providers.onepassword)
+on_cluster = ResourceOptions(providers=[providers.kubernetes])
+
+environment = Environment("environment", arguments.for_environment(settings), on_cluster)
+database = Database("database", arguments.for_database(settings, secrets, environment), on_cluster)
+credentials = PullCredentials(
+    "pull-credentials", arguments.for_pull_credentials(settings, secrets, environment), on_cluster
+)
+app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
+access = Access("access", arguments.for_access(settings, environment, app), on_cluster)
+
+pulumi.export("url", access.url)
+pulumi.export("namespace", environment.namespace)
+pulumi.export("database_host", database.host)
+pulumi.export("image", app.image)
+pulumi.export("follow_rollout", app.follow_rollout)

@@ -1,0 +1,244 @@
+"""App: the application, its Secret and Service, and the template of the migration Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi import ResourceOptions
+
+from components.pods import (
+    Footprint,
+    container_resources,
+    container_security,
+    core,
+    labels,
+    meta,
+    metadata,
+    pod_security,
+    secret_variable,
+)
+from settings_sections import Resources
+
+NAME: Final = "invoicetron"
+MIGRATION: Final = "invoicetron-migrate"
+PORT: Final = 3000
+
+_SELECTOR: Final = {"app": NAME}
+_SECRET: Final = "invoicetron-app"  # noqa: S105 - the Secret's name
+_USER_ID: Final = 1001  # the user that the app's image is built for
+_DATABASE_URL: Final = "database-url"
+_AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
+_WAITER: Final = "busybox:1.36"
+_NEVER: Final = "0 0 31 2 *"  # the API wants a schedule; 31 February also holds when somebody ends the suspension
+# The app's pipeline waits for a rollout by itself. If `up` waited, the first one would wait for an image that does not
+# exist yet, and an `up` that once failed to wait puts the placeholder back the next time.
+_SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppArgs:
+    """What the application is made of."""
+
+    namespace: pulumi.Input[str]
+    image: pulumi.Input[str]
+    """For the first `up` only; from then on it is whatever the app's pipeline has set."""
+    resources: Resources
+    hostnames: Sequence[str]
+    """Every hostname under which people reach the app; logins from other origins are refused."""
+    pull_secret: pulumi.Input[str]
+    """Name of the Secret that pulls the image."""
+    database_host: pulumi.Input[str]
+    database_port: pulumi.Input[int]
+    database_url: pulumi.Input[str]
+    better_auth_secret: pulumi.Input[str]
+    secrets_checksum: pulumi.Input[str]
+    """Changes with the two above, and tells nothing about them: what rolls the pods."""
+
+
+class App(pulumi.ComponentResource):
+    """The application. `pods` and `migration_pods` are labels of pods, `migration` is the template's name."""
+
+    service: pulumi.Output[str]
+    port: pulumi.Output[int]
+    image: pulumi.Output[str]
+    """The image now running, as of the last refresh."""
+    pods: Mapping[str, str]
+    migration: pulumi.Output[str]
+    migration_pods: Mapping[str, str]
+    follow_rollout: pulumi.Output[str]
+    """Command that follows a rollout to its end."""
+
+    @staticmethod
+    def footprint(resources: Resources) -> Footprint:
+        """Three pods: a rollout runs the old one and the new one side by side, and a migration comes before it."""
+        return Footprint.of(resources, pods=3)
+
+    def __init__(self, name: str, args: AppArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:app:App", name, None, opts)
+        secret = core.Secret(
+            "app-secret",
+            metadata=metadata(_SECRET, args.namespace, app=NAME),
+            string_data={
+                _DATABASE_URL: pulumi.Output.secret(args.database_url),
+                _AUTH_SECRET: pulumi.Output.secret(args.better_auth_secret),
+            },
+            opts=ResourceOptions(parent=self),
+        )
+        deployment = kubernetes.apps.v1.Deployment(
+            "app",
+            metadata=metadata(NAME, args.namespace, app=NAME, annotations=_SKIP_AWAIT),
+            spec=kubernetes.apps.v1.DeploymentSpecArgs(
+                replicas=1,
+                strategy=kubernetes.apps.v1.DeploymentStrategyArgs(
+                    type="RollingUpdate",
+                    rolling_update=kubernetes.apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
+                ),
+                selector=meta.LabelSelectorArgs(match_labels=_SELECTOR),
+                template=core.PodTemplateSpecArgs(
+                    metadata=meta.ObjectMetaArgs(
+                        labels=labels(NAME), annotations={"checksum/secrets": args.secrets_checksum}
+                    ),
+                    spec=_app_pod(args),
+                ),
+            ),
+            # Only together with `refresh: always`, _SKIP_AWAIT and the pipeline's own field manager does this keep the
+            # pipeline's image (docs/decisions). The index counts: the app's container stays the first.
+            opts=ResourceOptions(
+                parent=self, depends_on=[secret], ignore_changes=["spec.template.spec.containers[0].image"]
+            ),
+        )
+        service = core.Service(
+            "app-service",
+            metadata=metadata(NAME, args.namespace, app=NAME, annotations=_SKIP_AWAIT),
+            spec=core.ServiceSpecArgs(
+                type="ClusterIP",
+                selector=_SELECTOR,
+                ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http", protocol="TCP")],
+            ),
+            opts=ResourceOptions(parent=self),
+        )
+        migration = self._migration(args, secret)
+        self.service = service.metadata.name
+        self.port = service.spec.ports[0].port
+        self.image = deployment.spec.template.spec.containers[0].image
+        self.pods = _SELECTOR
+        self.migration = migration.metadata.name
+        self.migration_pods = {"app": MIGRATION}
+        self.follow_rollout = pulumi.Output.format(
+            "kubectl -n {0} rollout status deployment/{1}", args.namespace, deployment.metadata.name
+        )
+        self.register_outputs(
+            {
+                "service": self.service,
+                "port": self.port,
+                "image": self.image,
+                "migration": self.migration,
+                "follow_rollout": self.follow_rollout,
+            }
+        )
+
+    def _migration(self, args: AppArgs, secret: core.Secret) -> kubernetes.batch.v1.CronJob:
+        """Never runs by itself: the pipeline makes its Job from it and puts in the image that it is about to deploy."""
+        batch = kubernetes.batch.v1
+        return batch.CronJob(
+            "migration",
+            metadata=metadata(MIGRATION, args.namespace, app=MIGRATION),
+            spec=batch.CronJobSpecArgs(
+                schedule=_NEVER,
+                suspend=True,
+                concurrency_policy="Forbid",
+                job_template=batch.JobTemplateSpecArgs(
+                    metadata=meta.ObjectMetaArgs(labels=labels(MIGRATION)),
+                    spec=batch.JobSpecArgs(
+                        # Prisma refuses to run after a migration that failed half-way, so one retry is for a lost
+                        # connection; the deadline ends one that waits for a lock.
+                        backoff_limit=1,
+                        active_deadline_seconds=600,
+                        ttl_seconds_after_finished=7 * 24 * 3600,
+                        template=core.PodTemplateSpecArgs(
+                            # Other labels than the app's, whose Service would send requests here.
+                            metadata=meta.ObjectMetaArgs(labels=labels(MIGRATION)),
+                            spec=_migration_pod(args),
+                        ),
+                    ),
+                ),
+            ),
+            opts=ResourceOptions(parent=self, depends_on=[secret]),
+        )
+
+
+def _app_pod(args: AppArgs) -> core.PodSpecArgs:
+    address = pulumi.Output.format("{0} {1}", args.database_host, args.database_port)
+    return core.PodSpecArgs(
+        automount_service_account_token=False,
+        enable_service_links=False,
+        image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_secret)],
+        security_context=pod_security(user=_USER_ID, group=_USER_ID),
+        init_containers=[
+            core.ContainerArgs(
+                name="wait-for-db",
+                image=_WAITER,
+                command=["sh", "-c", address.apply("until nc -z {0}; do echo 'waiting for {0}'; sleep 2; done".format)],
+                # The same as the app's, which runs after it: the larger of the two counts.
+                resources=container_resources(args.resources),
+                security_context=container_security(read_only=True),
+            )
+        ],
+        containers=[
+            core.ContainerArgs(
+                name="invoicetron",
+                image=args.image,
+                ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+                env=[
+                    _database_url(),
+                    secret_variable("BETTER_AUTH_SECRET", secret=_SECRET, key=_AUTH_SECRET),
+                    core.EnvVarArgs(name="NODE_ENV", value="production"),
+                    core.EnvVarArgs(
+                        name="ADDITIONAL_TRUSTED_ORIGINS",
+                        value=",".join(f"https://{hostname}" for hostname in args.hostnames),
+                    ),
+                ],
+                resources=container_resources(args.resources),
+                security_context=container_security(read_only=False),
+                liveness_probe=_probe(delay=30, period=10),
+                readiness_probe=_probe(delay=10, period=5),
+            )
+        ],
+    )
+
+
+def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
+    return core.PodSpecArgs(
+        automount_service_account_token=False,
+        enable_service_links=False,
+        restart_policy="Never",
+        image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_secret)],
+        security_context=pod_security(user=_USER_ID, group=_USER_ID),
+        containers=[
+            core.ContainerArgs(
+                name="migrate",
+                image=args.image,
+                command=["bunx", "prisma", "migrate", "deploy"],
+                env=[_database_url()],
+                resources=container_resources(args.resources),
+                security_context=container_security(read_only=False),
+            )
+        ],
+    )
+
+
+def _database_url() -> core.EnvVarArgs:
+    return secret_variable("DATABASE_URL", secret=_SECRET, key=_DATABASE_URL)
+
+
+def _probe(*, delay: int, period: int) -> core.ProbeArgs:
+    return core.ProbeArgs(
+        http_get=core.HTTPGetActionArgs(path="/api/health", port="http"),
+        initial_delay_seconds=delay,
+        period_seconds=period,
+        failure_threshold=3,
+    )

@@ -1,0 +1,189 @@
+"""Database: PostgreSQL with a volume of its own, and a role whose password follows the Secret at each start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi import ResourceOptions
+
+from components.database_address import ADDRESS
+from components.pods import (
+    Footprint,
+    container_resources,
+    container_security,
+    core,
+    labels,
+    meta,
+    metadata,
+    pod_security,
+    quantity,
+    secret_variable,
+)
+from settings_sections import Resources
+from settings_types import Quantity
+
+USER_ID: Final = 70
+"""User and group `postgres` of the alpine images."""
+NAME: Final = ADDRESS.host
+PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret, not a password
+
+_SELECTOR: Final = {"app": NAME}
+_CLAIM: Final = f"data-{NAME}-0"  # as a claim template named `data` would name it, so that such a claim can be adopted
+_SCRIPT: Final = (Path(__file__).parent / "scripts" / "set-role-password.sh").read_text(encoding="utf-8")
+# A fast shutdown ends every session and writes at most the 128 MB of shared buffers; ten seconds later comes SIGKILL.
+_SHUTDOWN_SECONDS: Final = 50
+_GRACE_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseArgs:
+    """What the database is made of; `protect` also keeps the volume when its claim leaves the program."""
+
+    namespace: pulumi.Input[str]
+    image: pulumi.Input[str]
+    storage_class: pulumi.Input[str]
+    size: Quantity
+    """Of the volume; it can grow at any time, where the storage class allows it."""
+    resources: Resources
+    password: pulumi.Input[str]
+    password_checksum: pulumi.Input[str]
+    """Changes with the password, and tells nothing about it: what restarts the pod."""
+    protect: bool = False
+
+
+class Database(pulumi.ComponentResource):
+    """The server. `host` is known once it is ready; `pods` are the labels of its pods, `secret` holds PASSWORD_KEY."""
+
+    host: pulumi.Output[str]
+    port: pulumi.Output[int]
+    pods: Mapping[str, str]
+    secret: pulumi.Output[str]
+
+    @staticmethod
+    def footprint(resources: Resources) -> Footprint:
+        """One pod: a StatefulSet stops the old one before it starts the new one."""
+        return Footprint.of(resources)
+
+    def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:database:Database", name, None, opts)
+        secret = core.Secret(
+            "database-secret",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            string_data={PASSWORD_KEY: pulumi.Output.secret(args.password)},
+            opts=ResourceOptions(parent=self),
+        )
+        service = core.Service(
+            "database-service",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            spec=core.ServiceSpecArgs(
+                cluster_ip="None",
+                selector=_SELECTOR,
+                ports=[core.ServicePortArgs(name="postgresql", port=ADDRESS.port, target_port="postgresql")],
+            ),
+            opts=ResourceOptions(parent=self),
+        )
+        # Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size.
+        claim = core.PersistentVolumeClaim(
+            "database-volume",
+            metadata=metadata(_CLAIM, args.namespace, app=NAME),
+            spec=core.PersistentVolumeClaimSpecArgs(
+                access_modes=["ReadWriteOnce"],
+                storage_class_name=args.storage_class,
+                resources=core.VolumeResourceRequirementsArgs(
+                    requests={"storage": quantity(args.size.amount, binary=True)}
+                ),
+            ),
+            opts=ResourceOptions(parent=self, protect=args.protect, retain_on_delete=args.protect),
+        )
+        stateful_set = kubernetes.apps.v1.StatefulSet(
+            "database",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            spec=kubernetes.apps.v1.StatefulSetSpecArgs(
+                service_name=NAME,
+                replicas=1,
+                # With one replica there is no order to keep, and only so does a correction replace a pod that never
+                # became ready.
+                pod_management_policy="Parallel",
+                selector=meta.LabelSelectorArgs(match_labels=_SELECTOR),
+                template=_pod(args),
+            ),
+            opts=ResourceOptions(parent=self, protect=args.protect, depends_on=[secret, service, claim]),
+        )
+        # Taken from the StatefulSet, so that whoever uses the host waits until the server is ready.
+        self.host = stateful_set.spec.service_name
+        self.port = service.spec.ports[0].port
+        self.pods = _SELECTOR
+        self.secret = secret.metadata.name
+        self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
+
+
+def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
+    return core.PodTemplateSpecArgs(
+        metadata=meta.ObjectMetaArgs(
+            labels=labels(NAME), annotations={"checksum/postgres-password": args.password_checksum}
+        ),
+        spec=core.PodSpecArgs(
+            automount_service_account_token=False,
+            enable_service_links=False,
+            termination_grace_period_seconds=_GRACE_SECONDS,
+            security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
+            containers=[
+                core.ContainerArgs(
+                    name="postgresql",
+                    image=args.image,
+                    ports=[core.ContainerPortArgs(name="postgresql", container_port=ADDRESS.port)],
+                    env=[
+                        core.EnvVarArgs(name="POSTGRES_USER", value=ADDRESS.user),
+                        core.EnvVarArgs(name="POSTGRES_DB", value=ADDRESS.database),
+                        secret_variable("POSTGRES_PASSWORD", secret=NAME, key=PASSWORD_KEY),
+                    ],
+                    resources=container_resources(args.resources),
+                    security_context=container_security(read_only=True),
+                    lifecycle=_lifecycle(),
+                    # The others wait for it: the replay of the log after a crash is no reason to kill. 300 s, as the
+                    # script's patience.
+                    startup_probe=_probe(period=5, failures=60),
+                    readiness_probe=_probe(period=5),
+                    liveness_probe=_probe(period=10),
+                    volume_mounts=[
+                        # The parent of the data directory, which the image names after the version since 18.
+                        core.VolumeMountArgs(name="data", mount_path="/var/lib/postgresql"),
+                        core.VolumeMountArgs(name="run", mount_path="/var/run/postgresql"),
+                        core.VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own
+                    ],
+                )
+            ],
+            volumes=[
+                core.VolumeArgs(
+                    name="data", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=_CLAIM)
+                ),
+                core.VolumeArgs(name="run", empty_dir=core.EmptyDirVolumeSourceArgs()),
+                core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs()),
+            ],
+        ),
+    )
+
+
+def _lifecycle() -> core.LifecycleArgs:
+    shutdown = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_SHUTDOWN_SECONDS}"]
+    return core.LifecycleArgs(
+        # In the command and not in a ConfigMap: a changed script restarts the pod, as it must, with nothing added.
+        post_start=core.LifecycleHandlerArgs(
+            exec_=core.ExecActionArgs(command=["sh", "-c", _SCRIPT, "set-role-password", "/proc/1/fd/2"])
+        ),
+        # Without it SIGTERM asks for a smart shutdown, which waits for the app to go first, until it is killed.
+        pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=shutdown)),
+    )
+
+
+def _probe(*, period: int, failures: int = 3) -> core.ProbeArgs:
+    # Over TCP, because the temporary server of an initialisation answers on the socket.
+    command = ["pg_isready", "--host=localhost", f"--username={ADDRESS.user}"]
+    return core.ProbeArgs(
+        exec_=core.ExecActionArgs(command=command), period_seconds=period, timeout_seconds=3, failure_threshold=failures
+    )

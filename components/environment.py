@@ -1,0 +1,76 @@
+"""Environment: the stack's namespace with its security labels, and the bounds of what may run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.pods import Footprint, core, meta
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentArgs:
+    """`workloads` is what each workload takes up at its most; the quota holds all of them at once, and no more."""
+
+    namespace: str
+    workloads: Sequence[Footprint]
+    protect: bool = False
+
+
+class Environment(pulumi.ComponentResource):
+    """The namespace. `namespace` is its name, known to exist and to be bounded.
+
+    A quota that shrinks shrinks at once, while the pods of before still count: the app's resources can be lowered to a
+    half in one `up` (the migration's share lies idle meanwhile), to less in several.
+    """
+
+    namespace: pulumi.Output[str]
+
+    def __init__(self, name: str, args: EnvironmentArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:environment:Environment", name, None, opts)
+        namespace = core.Namespace(
+            "namespace",
+            metadata=meta.ObjectMetaArgs(
+                name=args.namespace,
+                labels={
+                    "app.kubernetes.io/part-of": "invoicetron",
+                    "pod-security.kubernetes.io/enforce": "baseline",
+                    # Stricter than what is enforced: a pod that falls back is seen before it could be refused.
+                    "pod-security.kubernetes.io/audit": "restricted",
+                    "pod-security.kubernetes.io/warn": "restricted",
+                },
+            ),
+            opts=ResourceOptions(parent=self, protect=args.protect),
+        )
+        bounds = meta.ObjectMetaArgs(
+            name="invoicetron", namespace=namespace.metadata.name, labels={"app.kubernetes.io/part-of": "invoicetron"}
+        )
+        quota = core.ResourceQuota(
+            "quota",
+            metadata=bounds,
+            spec=core.ResourceQuotaSpecArgs(hard=Footprint.total(args.workloads).hard()),
+            opts=ResourceOptions(parent=self),
+        )
+        limits = core.LimitRange(
+            "limits",
+            metadata=bounds,
+            spec=core.LimitRangeSpecArgs(
+                limits=[
+                    # For pods that people start by hand: the quota refuses a container without requests and limits.
+                    core.LimitRangeItemArgs(
+                        type="Container",
+                        default_request={"cpu": "50m", "memory": "64Mi"},
+                        default={"cpu": "250m", "memory": "256Mi"},
+                    )
+                ]
+            ),
+            opts=ResourceOptions(parent=self),
+        )
+        # Whoever uses the name waits for the bounds: a quota that grows must have grown before the pods do.
+        self.namespace = pulumi.Output.all(
+            namespace.metadata.name, quota.metadata.name, limits.metadata.name
+        ).apply(lambda names: str(names[0]))
+        self.register_outputs({"namespace": self.namespace})

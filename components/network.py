@@ -1,0 +1,95 @@
+"""Cilium network policies: who may reach a pod and whom it may reach, everything else denied both ways.
+
+A CiliumNetworkPolicy that has an `ingress` (or `egress`) section puts the pods it selects into default deny for that
+direction; an empty rule in the section allows nothing more (docs.cilium.io, Network Policy, "Rule Basics").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
+"""Label under which Cilium knows a pod's namespace."""
+
+Labels = Mapping[str, pulumi.Input[str]]
+Rule = Mapping[str, Any]
+
+
+def _ports(*ports: pulumi.Input[int], protocols: Sequence[str] = ("TCP",)) -> list[dict[str, Any]]:
+    # A string, as the CRD wants it; an Output of a number is turned into one only once it is known.
+    listed = [
+        {"port": pulumi.Output.from_input(port).apply(lambda number: str(int(number))), "protocol": protocol}
+        for port in ports
+        for protocol in protocols
+    ]
+    return [{"ports": listed}]
+
+
+def from_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
+    """Ingress from the pods that bear `labels`, of the policy's own namespace where no other is named."""
+    return {"fromEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
+
+
+def to_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
+    """Egress to the pods that bear `labels`, of the policy's own namespace where no other is named."""
+    return {"toEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
+
+
+def from_gateway(*, port: pulumi.Input[int]) -> Rule:
+    """Ingress from Cilium's Gateway: its proxy bears the reserved identity `ingress`, in no namespace."""
+    return {"fromEntities": ["ingress"], "toPorts": _ports(port)}
+
+
+def from_kubelet(*, port: pulumi.Input[int]) -> Rule:
+    """Ingress from the pod's own node, where the kubelet's probes come from."""
+    return {"fromEntities": ["host"], "toPorts": _ports(port)}
+
+
+def to_dns() -> Rule:
+    """Egress to the cluster's DNS. Seen by Cilium's DNS proxy, without which `to_names` would match nothing."""
+    return {
+        "toEndpoints": [{"matchLabels": {POD_NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}],
+        "toPorts": [
+            {
+                "ports": [{"port": "53", "protocol": "UDP"}, {"port": "53", "protocol": "TCP"}],
+                "rules": {"dns": [{"matchPattern": "*"}]},
+            }
+        ],
+    }
+
+
+def to_names(names: Sequence[str]) -> Rule:
+    """Egress over HTTPS to the hosts of these names, wherever DNS says they are."""
+    return {"toFQDNs": [{"matchName": name} for name in names], "toPorts": _ports(443)}
+
+
+def network_policy(
+    name: str,
+    *,
+    namespace: pulumi.Input[str],
+    pods: Labels,
+    ingress: Sequence[Rule] = (),
+    egress: Sequence[Rule] = (),
+    opts: pulumi.ResourceOptions,
+) -> kubernetes.apiextensions.CustomResource:
+    """The CiliumNetworkPolicy `name` of the pods that bear `pods`; a direction without rules allows nothing."""
+    return kubernetes.apiextensions.CustomResource(
+        name,
+        api_version="cilium.io/v2",
+        kind="CiliumNetworkPolicy",
+        metadata={"name": name, "namespace": namespace},
+        spec={
+            "endpointSelector": {"matchLabels": pods},
+            "ingress": list(ingress) or [{}],
+            "egress": list(egress) or [{}],
+        },
+        opts=opts,
+    )
+
+
+def _peer(labels: Labels, namespace: pulumi.Input[str] | None) -> Mapping[str, Any]:
+    return {"matchLabels": {**labels, **({POD_NAMESPACE: namespace} if namespace is not None else {})}}

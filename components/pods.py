@@ -1,0 +1,131 @@
+"""What the stack's pods have in common: labels, metadata, the `restricted` security level, and what they take up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, Self
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from settings_sections import Amounts, Resources
+
+core = kubernetes.core.v1
+meta = kubernetes.meta.v1
+
+_BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_DECIMAL: Final = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
+
+
+def labels(app: str) -> dict[str, str]:
+    """Labels of every object of `app`; its pods bear them too and are selected by `app`."""
+    return {"app": app, "app.kubernetes.io/part-of": "invoicetron"}
+
+
+def metadata(
+    name: str,
+    namespace: pulumi.Input[str],
+    *,
+    app: str,
+    annotations: Mapping[str, pulumi.Input[str]] | None = None,
+) -> meta.ObjectMetaArgs:
+    """Metadata of a namespaced object. The name is explicit because pipelines and people type it."""
+    return meta.ObjectMetaArgs(name=name, namespace=namespace, labels=labels(app), annotations=annotations)
+
+
+def pod_security(*, user: int, group: int, volumes: bool = False) -> core.PodSecurityContextArgs:
+    """The pod's half of the `restricted` level; `volumes` makes the group able to write to the pod's volumes."""
+    return core.PodSecurityContextArgs(
+        run_as_non_root=True,
+        run_as_user=user,
+        run_as_group=group,
+        fs_group=group if volumes else None,
+        # Else every start walks through the whole volume.
+        fs_group_change_policy="OnRootMismatch" if volumes else None,
+        seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
+    )
+
+
+def container_security(*, read_only: bool) -> core.SecurityContextArgs:
+    """The container's half of the `restricted` level; `read_only` is about its root file system."""
+    return core.SecurityContextArgs(
+        allow_privilege_escalation=False,
+        capabilities=core.CapabilitiesArgs(drop=["ALL"]),
+        read_only_root_filesystem=read_only,
+    )
+
+
+def secret_variable(name: str, *, secret: pulumi.Input[str], key: str) -> core.EnvVarArgs:
+    """The environment variable `name`, from one key of a Secret; envFrom would pass every key on under its own name."""
+    return core.EnvVarArgs(
+        name=name,
+        value_from=core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=secret, key=key)),
+    )
+
+
+def container_resources(resources: Resources) -> core.ResourceRequirementsArgs:
+    """Requests and limits of a container."""
+    return core.ResourceRequirementsArgs(requests=_quantities(resources.requests), limits=_quantities(resources.limits))
+
+
+def _quantities(amounts: Amounts) -> dict[str, str]:
+    return {"cpu": quantity(amounts.cpu.amount), "memory": quantity(amounts.memory.amount, binary=True)}
+
+
+def quantity(amount: Decimal, *, binary: bool = False) -> str:
+    """`amount` as the API server writes it back: 2000m is "2", 1024Mi is "1Gi".
+
+    In any other spelling a refresh brings back another text than the program's, and every `up` shows a change.
+    """
+    if binary and amount % 1024 == 0:
+        power = 0
+        while amount % 1024 == 0 and power < len(_BINARY) - 1:
+            amount, power = amount / 1024, power + 1
+        return f"{int(amount)}{_BINARY[power]}"
+    for exponent, suffix in _DECIMAL.items():
+        scaled = amount.scaleb(-exponent)
+        if scaled == scaled.to_integral_value():
+            return f"{int(scaled)}{suffix}"
+    raise ValueError(f"{amount} is finer than Kubernetes counts (1n)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What pods take up of a ResourceQuota: CPU in cores, memory in bytes."""
+
+    cpu_requests: Decimal = Decimal(0)
+    cpu_limits: Decimal = Decimal(0)
+    memory_requests: Decimal = Decimal(0)
+    memory_limits: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, resources: Resources, *, pods: int = 1) -> Self:
+        """`pods` pods of one container each. An init container that asks for no more adds nothing: it runs before."""
+        return cls(
+            cpu_requests=resources.requests.cpu.amount * pods,
+            cpu_limits=resources.limits.cpu.amount * pods,
+            memory_requests=resources.requests.memory.amount * pods,
+            memory_limits=resources.limits.memory.amount * pods,
+        )
+
+    @classmethod
+    def total(cls, footprints: Iterable[Footprint]) -> Self:
+        """All of them at the same time."""
+        every = list(footprints)
+        return cls(
+            cpu_requests=sum((each.cpu_requests for each in every), Decimal(0)),
+            cpu_limits=sum((each.cpu_limits for each in every), Decimal(0)),
+            memory_requests=sum((each.memory_requests for each in every), Decimal(0)),
+            memory_limits=sum((each.memory_limits for each in every), Decimal(0)),
+        )
+
+    def hard(self) -> dict[str, str]:
+        """The `hard` limits of a ResourceQuota that holds exactly this much."""
+        return {
+            "requests.cpu": quantity(self.cpu_requests),
+            "limits.cpu": quantity(self.cpu_limits),
+            "requests.memory": quantity(self.memory_requests, binary=True),
+            "limits.memory": quantity(self.memory_limits, binary=True),
+        }
