@@ -9,8 +9,12 @@ import arguments
 from components.access import Access
 from components.app import App
 from components.database import Database
+from components.delivery import Delivery
+from components.deployer import Deployer
 from components.environment import Environment
+from components.gitlab_project import read_project
 from components.pull_credentials import PullCredentials
+from components.repository import Repository
 from components.secrets import read_secrets
 from providers import Providers
 from settings import load_from_pulumi
@@ -18,15 +22,27 @@ from settings import load_from_pulumi
 settings = load_from_pulumi()
 providers = Providers(settings)
 secrets = read_secrets(settings, providers.onepassword)
+project = read_project(settings.delivery, providers.gitlab) if settings.delivery else None
 on_cluster = ResourceOptions(providers=[providers.kubernetes])
+everywhere = ResourceOptions(
+    providers=[providers.kubernetes, providers.onepassword, *([providers.gitlab] if project else [])]
+)
 
 environment = Environment("environment", arguments.for_environment(settings), on_cluster)
 database = Database("database", arguments.for_database(settings, secrets, environment), on_cluster)
 credentials = PullCredentials(
-    "pull-credentials", arguments.for_pull_credentials(settings, secrets, environment), on_cluster
+    "pull-credentials", arguments.for_pull_credentials(settings, secrets, environment, project), everywhere
 )
 app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
 access = Access("access", arguments.for_access(settings, environment, app), on_cluster)
+
+if settings.delivery and project:
+    deployer = Deployer("deployer", arguments.for_deployer(environment, app), on_cluster)
+    for_delivery = arguments.for_delivery(settings, settings.delivery, project, access, deployer)
+    Delivery("delivery", for_delivery, everywhere)
+if settings.repository and project:
+    repository = Repository("repository", arguments.for_repository(settings.repository, project), everywhere)
+    pulumi.export("mirror_key", repository.mirror_key)
 
 pulumi.export("url", access.url)
 pulumi.export("namespace", environment.namespace)

@@ -71,6 +71,8 @@ class App(pulumi.ComponentResource):
     migration_pods: Mapping[str, str]
     follow_rollout: pulumi.Output[str]
     """Command that follows a rollout to its end."""
+    health_path: Final = "/api/health"
+    """Answers 200 where the app and its database are well."""
 
     @staticmethod
     def footprint(resources: Resources) -> Footprint:
@@ -237,7 +239,7 @@ def _database_url() -> core.EnvVarArgs:
 
 def _probe(*, delay: int, period: int) -> core.ProbeArgs:
     return core.ProbeArgs(
-        http_get=core.HTTPGetActionArgs(path="/api/health", port="http"),
+        http_get=core.HTTPGetActionArgs(path=App.health_path, port="http"),
         initial_delay_seconds=delay,
         period_seconds=period,
         failure_threshold=3,

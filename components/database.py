@@ -34,10 +34,21 @@ PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret,
 
 _SELECTOR: Final = {"app": NAME}
 _CLAIM: Final = f"data-{NAME}-0"  # as a claim template named `data` would name it, so that such a claim can be adopted
-_SCRIPT: Final = (Path(__file__).parent / "scripts" / "set-role-password.sh").read_text(encoding="utf-8")
+_SCRIPT: Final = Path(__file__).parent / "scripts" / "set-role-password.sh"
 # A fast shutdown ends every session and writes at most the 128 MB of shared buffers; ten seconds later comes SIGKILL.
 _SHUTDOWN_SECONDS: Final = 50
 _GRACE_SECONDS: Final = 60
+
+
+def set_role_password() -> list[str]:
+    """Command that runs beside the server at each start.
+
+    It holds the script, without its comments. In a ConfigMap a changed script would need something more to restart the
+    pod; a changed comment restarts nothing either way.
+    """
+    lines = _SCRIPT.read_text(encoding="utf-8").splitlines(keepends=True)
+    script = "".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    return ["sh", "-c", script, "set-role-password", "/proc/1/fd/2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,10 +183,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
 def _lifecycle() -> core.LifecycleArgs:
     shutdown = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_SHUTDOWN_SECONDS}"]
     return core.LifecycleArgs(
-        # In the command and not in a ConfigMap: a changed script restarts the pod, as it must, with nothing added.
-        post_start=core.LifecycleHandlerArgs(
-            exec_=core.ExecActionArgs(command=["sh", "-c", _SCRIPT, "set-role-password", "/proc/1/fd/2"])
-        ),
+        post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=set_role_password())),
         # Without it SIGTERM asks for a smart shutdown, which waits for the app to go first, until it is killed.
         pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=shutdown)),
     )

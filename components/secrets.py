@@ -107,39 +107,42 @@ class _Reader:
         self.problems: list[SecretProblemError] = []
 
     def read(self, reference: SecretReference, check: Check | None = None) -> str | None:
-        """The value, or None after a problem was noted."""
+        """The value, or None after its problems were noted."""
         try:
-            return self._checked(reference, check)
+            value = self._vaults.read(reference)
         except SecretProblemError as problem:
             self._note(problem)
             return None
+        return self._checked(reference, value, check)
+
+    def read_database_url(self, reference: SecretReference | None, password: str | None, namespace: str) -> str | None:
+        """The URL in 1Password where there is one, else the one that follows from the password and the address."""
+        if reference is not None:
+            try:
+                value = self._vaults.read(reference)
+            except FieldMissingError as missing:
+                pulumi.log.info(f"{missing.subject}: {missing.what}. It is derived from postgres-password instead.")
+            except SecretProblemError as problem:
+                self._note(problem)
+                return None
+            else:
+                return self._checked(reference, value, lambda url: _url_complaint(url, password, namespace))
+        return ADDRESS.url(password) if password else None
 
     def locate(self, reference: ItemReference) -> ItemPlace | None:
-        """Where an item is or is to be, or None after a problem was noted."""
+        """Where the item is, or is to be; None after a problem was noted."""
         try:
             return self._vaults.locate(reference)
         except SecretProblemError as problem:
             self._note(problem)
             return None
 
-    def read_database_url(self, reference: SecretReference | None, password: str | None, namespace: str) -> str | None:
-        """The URL in 1Password where there is one, else the one that follows from the password and the address."""
-        if reference is not None:
-            try:
-                return self._checked(reference, lambda url: _url_complaint(url, password, namespace))
-            except FieldMissingError as missing:
-                pulumi.log.info(f"{missing.subject}: {missing.what}. It is derived from postgres-password instead.")
-            except SecretProblemError as problem:
-                self._note(problem)
-                return None
-        return ADDRESS.url(password) if password else None
-
-    def _checked(self, reference: SecretReference, check: Check | None) -> str:
-        value = self._vaults.read(reference)
-        complaint = _text_complaint(value) or (check(value) if check else None)
-        if complaint:
-            raise SecretProblemError(str(reference), *complaint)
-        return value
+    def _checked(self, reference: SecretReference, value: str, check: Check | None) -> str | None:
+        text = value.strip()
+        complaints = [_text_complaint(value), check(text) if check and text else None]
+        for complaint in filter(None, complaints):
+            self._note(SecretProblemError(str(reference), *complaint))
+        return None if any(complaints) else value
 
     def _note(self, problem: SecretProblemError) -> None:
         # One missing item is one problem, however many of its fields were wanted.

@@ -128,8 +128,9 @@ class ControlPlane:
             "--service-cluster-ip-range=10.96.0.0/16",
             executable=self._tools.kube_apiserver,
         )
-        certificate = self._certificates / "apiserver.crt"
-        wait_until(certificate.exists, what="kube-apiserver", process=process, log=log, timeout=_START)
+        # The server makes its own certificate, and writes the key once the certificate is complete.
+        written = (self._certificates / "apiserver.key").exists
+        wait_until(written, what="kube-apiserver", process=process, log=log, timeout=_START)
         self._write_kubeconfig()
         wait_until(self._ready, what="kube-apiserver", process=process, log=log, timeout=_START)
 

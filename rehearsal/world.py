@@ -18,6 +18,7 @@ import kubernetes
 
 from rehearsal import plugin_path
 from rehearsal.controlplane import ControlPlane
+from rehearsal.emulators.gitlab import GitLab
 from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.emulators.server import serve
 from rehearsal.engine import Program
@@ -47,6 +48,7 @@ class World:
     control_plane: ControlPlane
     program: Program
     onepassword: OnePassword
+    gitlab: GitLab
     kinds: dict[str, str] = field(default_factory=dict)
     """What each plugin is, real or stand-in, in words."""
 
@@ -82,7 +84,9 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
     """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`."""
     with ExitStack() as stack:
         onepassword = OnePassword.seeded()
-        onepassword_url = stack.enter_context(serve(onepassword.service))
+        onepassword_url = stack.enter_context(serve(onepassword.app))
+        gitlab = GitLab.seeded()
+        gitlab_url = stack.enter_context(serve(gitlab.app))
         kinds = plugin_path.populate(directory / "bin", plugin_path.choice(os.environ))
         state = directory / "state"
         state.mkdir()
@@ -103,6 +107,8 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
             "KUBECONFIG": str(control_plane.kubeconfig),
             "OP_CONNECT_HOST": onepassword_url,
             "OP_CONNECT_TOKEN": onepassword.token,
+            "GITLAB_BASE_URL": f"{gitlab_url}/api/v4/",
+            "GITLAB_TOKEN": gitlab.token,
         }
         program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment)
         yield World(
@@ -110,6 +116,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
             control_plane=control_plane,
             program=program,
             onepassword=onepassword,
+            gitlab=gitlab,
             kinds=kinds,
         )
 

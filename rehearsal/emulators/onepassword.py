@@ -35,14 +35,14 @@ def new_id() -> str:
 
 
 class OnePassword:
-    """Vaults and items in memory. `service` is what to serve; `handed_out` every secret value that ever left it."""
+    """Vaults and items in memory. `app` is what to serve; `handed_out` every secret value that ever left it."""
 
     def __init__(self) -> None:
         self.token = secrets.token_urlsafe(32)
         self.handed_out: set[str] = set()
         self._vaults: dict[str, dict[str, Any]] = {}
         self._items: dict[str, Item] = {}
-        self.service = Service(
+        self.app = Service(
             Starlette(
                 routes=[
                     Route("/v1/vaults", self._list_vaults),

@@ -65,6 +65,8 @@ class Diff:
 
     changes: Mapping[str, DiffKind] = field(default_factory=dict)
     delete_before_replace: bool = False
+    input_diff: bool = True
+    """Whether the old values that the engine shows are recorded inputs; else recorded outputs, but for deletions."""
 
     @property
     def replaces(self) -> list[str]:
@@ -145,6 +147,9 @@ class Plugin(ABC):
     @abstractmethod
     def delete(self, call: Call) -> None:
         """Removes the object."""
+
+    def cancel(self) -> None:
+        """The user asks to stop (Ctrl-C): operations that wait give up, in whatever thread they are."""
 
     def invoke(self, token: str, args: Properties) -> Properties:
         """A provider function."""
@@ -233,6 +238,7 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return _answer(context, run)
 
     def Cancel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        self._plugin.cancel()
         return empty_pb2.Empty()
 
 
@@ -251,6 +257,7 @@ def _call(request: Any, *, inputs: Any, timeout: float = 0.0, preview: bool = Fa
 
 def _diff_response(diff: Diff) -> Any:
     some, none = provider_pb2.DiffResponse.DIFF_SOME, provider_pb2.DiffResponse.DIFF_NONE
+    deletions = (DiffKind.DELETE, DiffKind.DELETE_REPLACE)
     return provider_pb2.DiffResponse(
         changes=some if diff.changes else none,
         replaces=diff.replaces,
@@ -258,7 +265,10 @@ def _diff_response(diff: Diff) -> Any:
         diffs=sorted({path.split(".")[0].split("[")[0] for path in diff.changes}),
         hasDetailedDiff=True,
         detailedDiff={
-            path: provider_pb2.PropertyDiff(kind=kind.value, inputDiff=True)  # type: ignore[arg-type] # the stub wants the nominal enum
+            path: provider_pb2.PropertyDiff(
+                kind=kind.value,  # type: ignore[arg-type] # the stub wants the nominal enum
+                inputDiff=diff.input_diff or kind in deletions,
+            )
             for path, kind in diff.changes.items()
         },
     )
@@ -313,9 +323,10 @@ def serve(plugin: Plugin) -> None:
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     stopped = threading.Event()
-    # Ctrl-C reaches the whole process group; the engine then still talks to us, and ends us itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    # The engine gives each plugin a process group of its own, so that Ctrl-C does not reach it; to end one it sends
+    # SIGINT, and SIGKILL five seconds later.
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, lambda *_: stopped.set())
     wait_for_engine(stopped)
     server.stop(grace=1)
 

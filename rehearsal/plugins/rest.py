@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from rehearsal.plugins.base import Call, Diff, DiffKind, Plugin, PluginError, State
-from rehearsal.plugins.values import UNKNOWN, Properties, plain
+from rehearsal.plugins.values import UNKNOWN, Properties, Secret, has_secret, plain
 
 
 class ResourceKind(ABC):
@@ -76,7 +76,11 @@ class RestPlugin(Plugin):
         return kind.create(plain(call.inputs))
 
     def read(self, call: Call) -> State | None:
-        return self._kind(call).read(call.id, plain(call.old_inputs), plain(call.olds))
+        state = self._kind(call).read(call.id, plain(call.old_inputs), plain(call.olds))
+        if state is None:
+            return None
+        inputs, outputs = _marked(state.inputs, call.old_inputs), _marked(state.outputs, call.olds)
+        return State(id=state.id, inputs=inputs, outputs=outputs)
 
     def update(self, call: Call) -> Properties:
         if call.preview:
@@ -92,3 +96,11 @@ class RestPlugin(Plugin):
         except KeyError:
             raise PluginError(f"this stand-in has no function {token}; it has {sorted(self.functions)}") from None
         return function(args)
+
+
+def _marked(news: Properties, olds: Properties) -> Properties:
+    """What was read, secret where it was secret before, as the engine marks it for the bridged plugins."""
+    return {
+        name: Secret(plain(value)) if value is not None and has_secret(olds.get(name)) else value
+        for name, value in news.items()
+    }

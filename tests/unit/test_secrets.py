@@ -386,6 +386,12 @@ def test_all_problems_are_told_together() -> None:
     assert message.count("fix:") == 4
 
 
+def test_all_problems_of_one_value_are_told_together() -> None:
+    message = refusal(changed(postgres_password=f"{PASSWORD}/{PASSWORD} "))
+    assert "begins or ends with a space" in message
+    assert "not URL-safe" in message
+
+
 def test_an_unreachable_server_is_told_in_its_own_words() -> None:
     message = refusal(OnePassword(broken="dial tcp 127.0.0.1:1: connect: connection refused"))
     assert "connection refused" in message

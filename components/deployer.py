@@ -1,0 +1,90 @@
+"""Deployer: the identity with which the app's pipeline deploys, and what it may do."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+from pulumi import ResourceOptions
+from pulumi_kubernetes.rbac import v1 as rbac
+
+from components.pods import core, metadata
+
+NAME: Final = "gitlab-deploy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployerArgs:
+    """What a Deployer needs."""
+
+    namespace: pulumi.Input[str]
+    migration: pulumi.Input[str]
+    """Name of the CronJob that is the template of migration Jobs; the only one the pipeline may read."""
+
+
+class Deployer(pulumi.ComponentResource):
+    """ServiceAccount, Role, RoleBinding and a token that does not expire, for a pipeline outside the cluster."""
+
+    token: pulumi.Output[str]
+    """Bearer token; secret."""
+    certificate_authority: pulumi.Output[str]
+    """CA certificate of the API server: PEM in base64 on one line, as kubeconfig's `certificate-authority-data` is."""
+
+    def __init__(self, name: str, args: DeployerArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:deployer:Deployer", name, None, opts)
+        child = ResourceOptions(parent=self)
+        account = core.ServiceAccount(
+            "account",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            automount_service_account_token=False,
+            opts=child,
+        )
+        role = rbac.Role(
+            "role", metadata=metadata(NAME, args.namespace, app=NAME), rules=_rules(args.migration), opts=child
+        )
+        rbac.RoleBinding(
+            "role-binding",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=args.namespace)],
+            role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=role.metadata.name),
+            opts=child,
+        )
+        secret = core.Secret(
+            "token",
+            metadata=metadata(
+                f"{NAME}-token",
+                args.namespace,
+                app=NAME,
+                annotations={
+                    "kubernetes.io/service-account.name": account.metadata.name,
+                    # The plugin's own wait for this type ends after 5 s, which a busy token controller can exceed.
+                    "pulumi.com/waitFor": "jsonpath={.data.token}",
+                },
+            ),
+            type="kubernetes.io/service-account-token",
+            opts=ResourceOptions(parent=self, depends_on=[account]),
+        )
+        self.token = pulumi.Output.secret(secret.data.apply(_token))
+        self.certificate_authority = secret.data.apply(lambda data: (data or {}).get("ca.crt", ""))
+        self.register_outputs({"token": self.token, "certificate_authority": self.certificate_authority})
+
+
+def _token(data: Mapping[str, str] | None) -> str:
+    return base64.b64decode((data or {}).get("token", "")).decode()
+
+
+def _rules(migration: pulumi.Input[str]) -> list[rbac.PolicyRuleArgs]:
+    """What `ci/app.gitlab-ci.yml` calls; tests/rehearsal/test_deployer_access.py makes every call with the token."""
+    look = ["get", "list", "watch"]
+    rule = rbac.PolicyRuleArgs
+    return [
+        rule(api_groups=["apps"], resources=["deployments"], verbs=[*look, "patch", "update"]),
+        rule(api_groups=["apps"], resources=["replicasets"], verbs=look),
+        rule(api_groups=[""], resources=["pods"], verbs=look),
+        rule(api_groups=[""], resources=["pods/log"], verbs=["get"]),
+        rule(api_groups=["batch"], resources=["jobs"], verbs=[*look, "create", "delete"]),
+        rule(api_groups=["batch"], resources=["cronjobs"], resource_names=[migration], verbs=["get"]),
+    ]

@@ -1,0 +1,102 @@
+"""PullCredentials: the secret with which the cluster pulls the app's image from the project's private registry."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_gitlab as gitlab
+import pulumi_onepassword as onepassword
+from pulumi import ResourceOptions
+
+from components.pods import core, metadata
+from components.vaults import ItemPlace
+
+_SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """Credentials that somebody keeps by hand."""
+
+    username: pulumi.Input[str]
+    password: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issue:
+    """A deploy token of the stack's own."""
+
+    project: str
+    """Number of the GitLab project."""
+    name: str
+    """Not `gitlab-deploy-token`: GitLab hands a token of that name to every CI job."""
+    expires: dt.date
+    """Its last day, UTC; a change issues a new token before the old one is revoked."""
+    item: ItemPlace
+    """The 1Password item that shows people which credentials are in use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullCredentialsArgs:
+    """What PullCredentials need."""
+
+    namespace: pulumi.Input[str]
+    server: str
+    """Host name of the registry."""
+    credentials: Login | Issue
+
+
+class PullCredentials(pulumi.ComponentResource):
+    """The pull secret, and where the stack issues its own credentials the deploy token and the 1Password item."""
+
+    secret_name: pulumi.Output[str]
+    """For `imagePullSecrets`."""
+
+    def __init__(self, name: str, args: PullCredentialsArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:pull_credentials:PullCredentials", name, None, opts)
+        login = args.credentials
+        if isinstance(login, Issue):
+            login = self._issue(login)
+        config = pulumi.Output.all(args.server, login.username, login.password).apply(lambda parts: _config(*parts))
+        secret = core.Secret(
+            "pull-secret",
+            metadata=metadata(_SECRET, args.namespace, app=_SECRET),
+            type="kubernetes.io/dockerconfigjson",
+            string_data={".dockerconfigjson": config},
+            opts=ResourceOptions(parent=self),
+        )
+        self.secret_name = secret.metadata.name
+        self.register_outputs({"secret_name": self.secret_name})
+
+    def _issue(self, issue: Issue) -> Login:
+        # Any change replaces the token. The engine makes the new one, updates what uses it, and only then revokes the
+        # old one, so at every moment the cluster holds credentials that are valid.
+        token = gitlab.ProjectDeployToken(
+            "deploy-token",
+            project=issue.project,
+            name=issue.name,
+            scopes=["read_registry"],
+            expires_at=f"{issue.expires.isoformat()}T23:59:59Z",
+            opts=ResourceOptions(parent=self),
+        )
+        onepassword.Item(
+            "item",
+            vault=issue.item.vault,
+            title=issue.item.title,
+            category="login",
+            username=token.username,
+            password=token.token,
+            opts=ResourceOptions(parent=self, import_=issue.item.import_id),
+        )
+        return Login(username=token.username, password=token.token)
+
+
+def _config(server: str, username: str, password: str) -> str:
+    """The docker configuration that logs in to one registry."""
+    auth = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return json.dumps({"auths": {server: {"username": username, "password": password, "auth": auth}}})

@@ -1,0 +1,99 @@
+"""Repository: what both stacks share in GitLab. One stack owns it; nothing of it goes by a `destroy`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_gitlab as gitlab
+from pulumi import ResourceOptions
+
+from components.gitlab_project import GitLabProject
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryArgs:
+    """What a Repository needs."""
+
+    project: GitLabProject
+    develop_branch: str
+    mirror: str
+    """ssh:// address of the GitHub repository that is pushed to."""
+    host_keys: Sequence[str]
+    """Host keys of the mirror's server, as known_hosts lines."""
+    protected_environments: Sequence[str] = ()
+    """Environments into which only Maintainers deploy; GitLab Premium."""
+
+
+class Repository(pulumi.ComponentResource):
+    """Push mirror, develop branch, protection of both branches and of environments where the edition has it."""
+
+    mirror_key: pulumi.Output[str]
+    """The line that tells which public key goes where, for the mirror to be let in."""
+
+    def __init__(self, name: str, args: RepositoryArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:repository:Repository", name, None, opts)
+        project = args.project
+        mirror = gitlab.ProjectPushMirror(
+            "mirror",
+            project=project.id,
+            url=args.mirror,
+            auth_method="ssh_public_key",
+            host_keys=args.host_keys,
+            enabled=True,
+            # Without this GitLab deletes, on GitHub, what only GitHub has.
+            keep_divergent_refs=True,
+            opts=ResourceOptions(parent=self, protect=True),
+        )
+        develop = gitlab.Branch(
+            args.develop_branch,
+            project=project.id,
+            name=args.develop_branch,
+            ref=project.default_branch,
+            keep_on_destroy=True,
+            opts=ResourceOptions(
+                parent=self,
+                protect=True,
+                import_=project.branch_import(args.develop_branch),
+                # Known from the creation only: after an import or a merge it would read as a replacement.
+                ignore_changes=["ref"],
+            ),
+        )
+        self._protect_branch(project, project.default_branch, "maintainer", depends_on=[])
+        self._protect_branch(project, args.develop_branch, "developer", depends_on=[develop])
+        for environment in args.protected_environments:
+            gitlab.ProjectProtectedEnvironment(
+                f"{environment}-protection",
+                project=project.id,
+                environment=environment,
+                deploy_access_levels_attributes=[{"access_level": "maintainer"}],
+                opts=ResourceOptions(parent=self, protect=True),
+            )
+        key = gitlab.get_project_mirror_public_key_output(
+            project_id=project.id, mirror_id=mirror.mirror_id, opts=pulumi.InvokeOutputOptions(parent=self)
+        ).public_key
+        page = f"https://github.com{urlsplit(args.mirror).path.removesuffix('.git')}/settings/keys/new"
+        self.mirror_key = pulumi.Output.concat(f"paste into {page} and tick 'Allow write access': ", key)
+        self.register_outputs({"mirror_key": self.mirror_key})
+
+    def _protect_branch(
+        self, project: GitLabProject, branch: str, level: str, *, depends_on: Sequence[pulumi.Resource]
+    ) -> None:
+        # An Enterprise Edition, licensed or not, takes lists of levels, a Community Edition one level each.
+        push_and_merge = (
+            {"allowed_to_pushes": [{"access_level": level}], "allowed_to_merges": [{"access_level": level}]}
+            if project.enterprise
+            else {"push_access_level": level, "merge_access_level": level}
+        )
+        gitlab.BranchProtection(
+            f"{branch}-protection",
+            project=project.id,
+            branch=branch,
+            allow_force_push=False,
+            **push_and_merge,
+            opts=ResourceOptions(
+                parent=self, protect=True, depends_on=depends_on, import_=project.protection_import(branch)
+            ),
+        )

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Takes one backup of the database, proves it readable, and only then gives it its name; then prunes.
+# Leaves by a status other than 0, with the reason as the last line, where any of that fails.
+#
+#     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them
+#     BACKUPS                                the backup volume (/backups)
+#     KIND                                   first part of the name (invoicetron)
+#     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
+set -eu
+umask 077
+# shellcheck source=components/scripts/common.sh
+. "${0%/*}/common.sh"
+
+kind=${KIND:-invoicetron}
+started=$(date +%s)
+
+touch "$backups/.lock" || fail "$backups cannot be written to"
+# pg_dump inherits the lock: where it outlives this shell, it still writes into the unfinished directory.
+exec 9>"$backups/.lock"
+flock -n 9 || fail "another backup is being taken"
+rm -rf "$backups"/.unfinished-* "$backups"/.pruned-*
+
+last=$({ list_backups invoicetron; list_backups before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
+# The leading 1 keeps the shell from reading 000010 as octal; it is cut off again.
+number=$((1${last:-000000} + 1))
+name=$kind-${number#1}-$(date -u +%Y%m%dT%H%M%SZ)
+unfinished=$backups/.unfinished-$name
+[ ! -e "$backups/$name" ] || fail "$backups/$name exists already"
+mkdir "$unfinished"
+trap 'rm -rf "$unfinished"' EXIT
+
+say "dumping $PGDATABASE on $PGHOST as $name"
+export DUMP="$unfinished/database.dump"
+tries=5
+until sql --set=inventory="$unfinished/inventory" --set=about="$unfinished/about" --file="$scripts/snapshot.sql"; do
+  tries=$((tries - 1))
+  { [ -e "$DUMP.in-the-way" ] && [ "$tries" -gt 0 ]; } || fail "no backup was taken: the dump failed"
+  rm "$DUMP.in-the-way"
+  say "somebody changes a table at this moment: letting them pass"
+  sleep 1
+done
+inventory=$(cat "$unfinished/inventory")
+case $inventory in
+'') fail "no backup was taken: the rows could not be counted" ;;
+'{"rows": {},'*) fail "no backup was taken: the database has no tables yet" ;;
+esac
+
+contents=$(pg_restore --list "$DUMP") || fail "no backup was taken: the dump cannot be read back"
+tables=$(printf '%s\n' "$contents" | grep -c ' TABLE DATA ' || true)
+bytes=$(stat -c %s "$DUMP")
+checksum=$(sha256sum <"$DUMP")
+cat >"$unfinished/manifest.json" <<MANIFEST || fail "no backup was taken: the manifest could not be written"
+{
+  "format": 1,
+  "name": "$name",
+  "takenAt": "$(date -u +%FT%TZ)",
+  "seconds": $(($(date +%s) - started)),
+  "dumpBytes": $bytes,
+  "dumpSha256": "${checksum%% *}",
+  "dumpTables": $tables,
+  "about": $(cat "$unfinished/about"),
+  "inventory": $inventory
+}
+MANIFEST
+rm "$unfinished/inventory" "$unfinished/about"
+
+# pg_dump has synced the dump itself.
+sync "$unfinished/manifest.json" "$unfinished" || fail "no backup was taken: it could not be written to disk"
+mv -T "$unfinished" "$backups/$name" || fail "no backup was taken: it could not be given its name"
+trap - EXIT
+sync "$backups"
+say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - started)) s"
+
+sh "$scripts/retention.sh" prune || fail "the backup is good, but old ones could not be pruned"

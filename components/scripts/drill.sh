@@ -1,0 +1,37 @@
+#!/bin/sh
+# Restores the newest backup into a PostgreSQL of its own and compares it with its manifest. Needs no network.
+# Leaves by a status other than 0, with the reason as the last line, where the backup would not have saved anybody.
+#
+#     BACKUPS              the backup volume (/backups), may be read-only
+#     DRILL                an empty folder for the server's data (/drill)
+#     PGUSER PGDATABASE    names that the restored copy gets
+set -eu
+umask 077
+# shellcheck source=components/scripts/common.sh
+. "${0%/*}/common.sh"
+
+drill=${DRILL:-/drill}
+started=$(date +%s)
+export PGHOST="$drill"
+
+name=$(list_backups invoicetron | head -n 1)
+[ -n "$name" ] || fail "there is no backup in $backups"
+backup=$backups/$name
+say "restoring $name, taken at $(manifest_value "$backup" takenAt)"
+has_checksum "$backup/database.dump" "$(manifest_value "$backup" dumpSha256)" ||
+  fail "$backup/database.dump is damaged: its checksum is not the manifest's"
+
+trap 'pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop || true; rm -rf "$drill/data"' EXIT
+initdb --pgdata="$drill/data" --username="$PGUSER" --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
+  fail "initdb: $(tail -n 3 "$drill/log")"
+# Nobody needs this copy after a crash, so nothing waits for the disk.
+pg_ctl --pgdata="$drill/data" --log="$drill/log" --silent --timeout=120 start \
+  --options="-c listen_addresses= -c unix_socket_directories='$drill' -c fsync=off -c full_page_writes=off" ||
+  fail "the server did not start: $(tail -n 5 "$drill/log")"
+
+createdb --maintenance-db=postgres "$PGDATABASE"
+pg_restore --dbname="$PGDATABASE" --exit-on-error --no-owner --no-privileges "$backup/database.dump" ||
+  fail "$name cannot be restored"
+found=$(sql --file="$scripts/inventory.sql") || fail "the restored rows cannot be counted"
+compare "$(sed -n 's/^  "inventory": //p' "$backup/manifest.json")" "$found"
+say "$name restores completely: $(manifest_value "$backup" dumpTables) tables, $(($(date +%s) - started)) s"

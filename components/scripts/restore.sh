@@ -1,0 +1,149 @@
+#!/bin/sh
+# Puts a backup, or a dump made elsewhere by pg_dump --format=custom, in the place of the database.
+#
+# The dump is restored into a database of its own, beside the old one, and compared there; then the two change names in one
+# transaction. So the old data stays as it was until the new data is complete and proved, whatever fails on the way.
+# Leaves by a status other than 0, with the reason as the last line, where the old data is still in place.
+#
+#     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser
+#     BACKUPS                                the backup volume (/backups); takes a dump of the old data first
+#     RESTORE_FROM                           name of a backup, or `upload`: the file that `ops restore` brings
+#     UPLOAD                                 folder in which it arrives (/upload)
+#     RESTORE_EXPECT                         rows that must be there, as {"rows": {"invoices": 567}, "partial": true}
+#     RESTORE_CLEAR_SESSIONS                 true: nobody stays logged in
+set -eu
+umask 077
+# shellcheck source=components/scripts/common.sh
+. "${0%/*}/common.sh"
+
+upload=${UPLOAD:-/upload}
+database=$PGDATABASE
+incoming=${database}_incoming
+replaced=${database}_replaced
+reserve_kib=65536
+
+maintenance() { PGDATABASE=postgres sql "$@"; }
+
+drop() {
+  printf 'SET client_min_messages = warning; DROP DATABASE IF EXISTS :"name" WITH (FORCE);' | maintenance --set=name="$1"
+}
+
+# The file is complete once its checksum stands beside it: ops writes that last, when the app is stopped.
+wait_for_upload() {
+  waited=0
+  until [ -f "$upload/database.dump.sha256" ]; do
+    [ "$waited" -lt 3600 ] || fail "no file arrived within an hour"
+    sleep 1
+    waited=$((waited + 1))
+  done
+}
+
+free_kib() { maintenance --file="$scripts/space.sql"; }
+
+# Twice the data: the write-ahead log of a restore is about as large. A dump tells nothing of the size; tenfold is usual.
+check_space() {
+  needed=$(sed -n 's/.*"databaseBytes": \([0-9]*\).*/\1/p' "${dump%/*}/manifest.json" 2>/dev/null || true)
+  needed=$((2 * ${needed:-$((10 * $(stat -c %s "$dump")))} / 1024 + 2 * reserve_kib))
+  free=$(free_kib) || fail "the server's free space cannot be read"
+  [ "$free" -ge "$needed" ] ||
+    fail "the server's volume has $((free / 1024)) MiB free; $((needed / 1024)) MiB are needed to restore beside the old data"
+}
+
+# stop_before_the_disk_is_full PID: a server that cannot write its log stops, and cannot start again until there is room.
+stop_before_the_disk_is_full() {
+  while sleep 0.5; do
+    free=$(free_kib 2>/dev/null) || continue
+    if [ "$free" -lt "$reserve_kib" ]; then
+      say "the server's volume has only $((free / 1024)) MiB left: giving up"
+      kill "$1"
+      return
+    fi
+  done
+}
+
+# The server may be recovering from a crash, and needs the room: be patient.
+tidy_up() {
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    if drop "$incoming"; then return; fi
+    sleep 3
+  done
+  say "$incoming is left behind; the next restore removes it"
+}
+
+# A client may connect between being thrown out and the renaming, which then gives up: try again.
+swap() {
+  for _ in 1 2 3 4 5; do
+    if maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" \
+      --file="$scripts/swap.sql"; then
+      return 0
+    fi
+    sleep 1
+  done
+  return 1
+}
+
+touch "$backups/.restore-lock" || fail "$backups cannot be written to"
+exec 8>"$backups/.restore-lock"
+flock -n 8 || fail "another restore is running"
+
+expected=
+case ${RESTORE_FROM:?is the name of a backup, or upload} in
+upload)
+  say "waiting for the file"
+  wait_for_upload
+  dump=$upload/database.dump
+  checksum=$(cat "$dump.sha256")
+  ;;
+*/* | .*) fail "RESTORE_FROM is the name of a backup, or upload; given: $RESTORE_FROM" ;;
+*)
+  is_backup "$backups/$RESTORE_FROM" ||
+    fail "$RESTORE_FROM is no backup; there are:
+$(list_backups invoicetron; list_backups before-restore)"
+  dump=$backups/$RESTORE_FROM/database.dump
+  checksum=$(manifest_value "$backups/$RESTORE_FROM" dumpSha256)
+  expected=$(sed -n 's/^  "inventory": //p' "$backups/$RESTORE_FROM/manifest.json")
+  ;;
+esac
+pg_restore --list "$dump" >/dev/null ||
+  fail "the file is no dump in pg_dump's custom format, or one of a newer version than $(pg_restore --version)"
+
+drop "$incoming" || fail "the database server does not answer"
+drop "$replaced"
+check_space
+
+case $(sql --file="$scripts/inventory.sql") in
+'') fail "the rows of the old data cannot be counted" ;;
+'{"rows": {},'*) say "the database is empty: nothing to save first" ;;
+*) KIND=before-restore sh "$scripts/backup.sh" || fail "the old data could not be saved first" ;;
+esac
+
+say "restoring beside the old data"
+trap tidy_up EXIT
+# Beside the restore, for each takes as long as the disk: both must be done before the databases change names.
+has_checksum "$dump" "$checksum" &
+checking=$!
+printf 'CREATE DATABASE :"name" TEMPLATE template0;' | maintenance --set=name="$incoming"
+pg_restore --dbname="$incoming" --no-password --single-transaction --exit-on-error --no-owner --no-privileges "$dump" &
+restoring=$!
+stop_before_the_disk_is_full "$restoring" &
+guarding=$!
+restored=yes
+wait "$restoring" || restored=no
+kill "$guarding" 2>/dev/null || true
+[ "$restored" = yes ] || fail "the dump could not be restored; the old data is untouched"
+wait "$checking" || fail "$dump is damaged: it has another checksum than when it was written; the old data is untouched"
+export PGDATABASE="$incoming"
+found=$(sql --file="$scripts/inventory.sql") || fail "the restored rows cannot be counted"
+[ -z "$expected" ] || compare "$expected" "$found"
+[ -z "${RESTORE_EXPECT:-}" ] || compare "$RESTORE_EXPECT" "$found"
+say "rows restored: $found"
+if [ "${RESTORE_CLEAR_SESSIONS:-false}" = true ]; then
+  sql --file="$scripts/clear-sessions.sql" || fail "the sessions could not be cleared; the old data is untouched"
+  say "sessions cleared"
+fi
+printf 'ANALYZE' | sql
+
+swap || fail "clients keep connecting; the old data is untouched"
+trap - EXIT
+say "the restored data is in place"
+drop "$replaced" || say "the old data is still there as the database $replaced; the next restore removes it"

@@ -1,0 +1,32 @@
+-- Dump and inventory of one and the same snapshot. This session's locks keep everybody from truncating a table between
+-- its dump and its count. Who asks for such a table in just the moment before pg_dump does would wait for this session,
+-- pg_dump for them and this session for pg_dump: pg_dump then gives up, and backup.sh lets them pass and begins again.
+SET idle_in_transaction_session_timeout = 0;
+SET statement_timeout = 0;
+SET lock_timeout = '10s';
+BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SELECT pg_export_snapshot() AS snapshot \gset
+\setenv SNAPSHOT :snapshot
+SELECT 'LOCK TABLE ' || string_agg(format('ONLY %I.%I', nspname, relname), ', ') || ' IN ACCESS SHARE MODE'
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+HAVING count(*) > 0
+\gexec
+\! exec pg_dump --format=custom --no-password --lock-wait-timeout=1s --snapshot="$SNAPSHOT" --file="$DUMP"
+\if :SHELL_ERROR
+SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))) AS in_the_way \gset
+\if :in_the_way
+\! touch "$DUMP.in-the-way"
+\endif
+DO $$ BEGIN RAISE EXCEPTION 'pg_dump failed'; END $$;
+\endif
+\o :inventory
+\ir inventory.sql
+\o :about
+SELECT jsonb_build_object(
+    'database', current_database(), 'serverVersion', current_setting('server_version'),
+    'databaseBytes', pg_database_size(current_database())
+);
+\o
+COMMIT;

@@ -1,0 +1,53 @@
+"""After an `up` that was killed: takes its lock away, and puts what it had made but not recorded into the state.
+
+The engine records a resource once it has been made. Where it dies in between, the object exists and the state holds a
+pending create: the next `up` would make the object a second time, and a Kubernetes API server, say, refuses that. The
+engine's own remedy is `pulumi refresh --import-pending-creates <urn> <id>`; this looks the ids up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ops.command_line import pulumi
+
+Find = Callable[[str, Mapping[str, Any]], str | None]
+"""Type token and inputs of a resource to the import id of the object that exists, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What was pending: URN to import id of those that had been made, and the URNs of those that had not."""
+
+    imported: Mapping[str, str]
+    cleared: tuple[str, ...]
+
+
+def recover(stack: str, find: Find) -> Recovery:
+    """Cancels the lock of the dead update and settles its pending creates, as `find` sees the live systems.
+
+    Raises `PulumiError` where the command line refuses. Safe to run twice, and where nothing is wrong.
+    """
+    pulumi("cancel", "--yes", "--stack", stack)
+    pending = pending_creates(json.loads(pulumi("stack", "export", "--stack", stack)))
+    imported: dict[str, str] = {}
+    for urn, resource in pending.items():
+        id_ = find(resource["type"], resource.get("inputs", {}))
+        if id_ is not None:
+            imported[urn] = id_
+    if pending:
+        options = [
+            option for pair in imported.items() for part in pair for option in ("--import-pending-creates", part)
+        ]
+        pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates", *options)
+    return Recovery(imported=imported, cleared=tuple(urn for urn in pending if urn not in imported))
+
+
+def pending_creates(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """URN and resource of every create that was begun and never recorded, from `pulumi stack export`."""
+    operations = checkpoint["deployment"].get("pending_operations") or []
+    creating = [operation["resource"] for operation in operations if operation["type"] == "creating"]
+    return {resource["urn"]: resource for resource in creating}

@@ -1,0 +1,237 @@
+"""The HTTP side: `/api/v4/`, authentication, scopes, roles, routing on the raw path, pages.
+
+Only the endpoints that the program uses; any other route is GitLab's 404.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from rehearsal.emulators.gitlab.answers import Body, RefusedError, missing
+from rehearsal.emulators.gitlab.project import Project
+from rehearsal.emulators.server import Service
+
+Handler = Callable[[Project, str, Body], Any]
+"""Project, the path's one variable segment (empty where it has none), parameters."""
+
+MAINTAINER: Final = 40
+DEVELOPER: Final = 30
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a token may do: its scopes, and the role its user has in every project."""
+
+    scopes: frozenset[str]
+    level: int = MAINTAINER
+
+
+def _scope(body: Body) -> str | None:
+    """The scope that a variable request filters by: in the query, or in the body of python-gitlab's PUT."""
+    nested = body.get("filter")
+    found = nested.get("environment_scope") if isinstance(nested, Mapping) else body.get("filter[environment_scope]")
+    return None if found is None else str(found)
+
+
+def _change(body: Body) -> Body:
+    return {key: value for key, value in body.items() if not key.startswith("filter")}
+
+
+_ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
+    ("GET", "environments"): lambda p, _, b: p.environments.entries(b),
+    ("POST", "environments"): lambda p, _, b: p.environments.create(b),
+    ("GET", "environments/*"): lambda p, a, _: p.environments.get(a),
+    ("PUT", "environments/*"): lambda p, a, b: p.environments.update(a, b),
+    ("DELETE", "environments/*"): lambda p, a, _: p.environments.delete(a),
+    ("POST", "environments/*/stop"): lambda p, a, b: p.environments.stop(a, b),
+    ("GET", "variables"): lambda p, _, b: p.variables.entries(b),
+    ("POST", "variables"): lambda p, _, b: p.variables.create(b),
+    ("GET", "variables/*"): lambda p, a, b: p.variables.get(a, _scope(b)),
+    ("PUT", "variables/*"): lambda p, a, b: p.variables.update(a, _scope(b), _change(b)),
+    ("DELETE", "variables/*"): lambda p, a, b: p.variables.delete(a, _scope(b)),
+    ("GET", "deploy_tokens"): lambda p, _, b: p.deploy_tokens.entries(b),
+    ("POST", "deploy_tokens"): lambda p, _, b: p.deploy_tokens.create(b),
+    ("GET", "deploy_tokens/*"): lambda p, a, _: p.deploy_tokens.get(a),
+    ("DELETE", "deploy_tokens/*"): lambda p, a, _: p.deploy_tokens.delete(a),
+    ("GET", "remote_mirrors"): lambda p, _, b: p.mirrors.entries(b),
+    ("POST", "remote_mirrors"): lambda p, _, b: p.mirrors.create(b),
+    ("GET", "remote_mirrors/*"): lambda p, a, _: p.mirrors.get(a),
+    ("PUT", "remote_mirrors/*"): lambda p, a, b: p.mirrors.update(a, b),
+    ("DELETE", "remote_mirrors/*"): lambda p, a, _: p.mirrors.delete(a),
+    ("GET", "remote_mirrors/*/public_key"): lambda p, a, _: p.mirrors.public_key(a),
+    ("GET", "repository/branches"): lambda p, _, b: p.branches.entries(b),
+    ("POST", "repository/branches"): lambda p, _, b: p.branches.create(b),
+    ("GET", "repository/branches/*"): lambda p, a, _: p.branches.get(a),
+    ("DELETE", "repository/branches/*"): lambda p, a, _: p.branches.delete(a),
+    ("GET", "protected_branches"): lambda p, _, b: p.branches.protected_entries(b),
+    ("POST", "protected_branches"): lambda p, _, b: p.branches.protect(b),
+    ("GET", "protected_branches/*"): lambda p, a, _: p.branches.get_protected(a),
+    ("PATCH", "protected_branches/*"): lambda p, a, b: p.branches.update_protected(a, b),
+    ("DELETE", "protected_branches/*"): lambda p, a, _: p.branches.unprotect(a),
+    ("GET", "protected_environments"): lambda p, _, b: p.protected_environments.entries(b),
+    ("POST", "protected_environments"): lambda p, _, b: p.protected_environments.create(b),
+    ("GET", "protected_environments/*"): lambda p, a, _: p.protected_environments.get(a),
+    ("DELETE", "protected_environments/*"): lambda p, a, _: p.protected_environments.delete(a),
+}
+
+_DEVELOPER_READS: Final = ("environments", "repository", "protected_branches")
+"""What a Developer may read; everything else under a project, and every write, takes a Maintainer."""
+
+
+class GitLab:
+    """An in-memory GitLab with private projects; `app` serves it, keeps a log and can be made fail."""
+
+    def __init__(self, *paths: str, enterprise: bool = True, licensed: bool = False) -> None:
+        self.enterprise = enterprise
+        self.projects = {
+            path: Project(57 + number, path, enterprise=enterprise, licensed=licensed)
+            for number, path in enumerate(paths)
+        }
+        self._access: dict[str, Access] = {}
+        self.token = self.issue_token("api")
+        self.app = Service(self._serve)
+
+    @classmethod
+    def seeded(cls) -> GitLab:
+        """As the homelab's is: an unlicensed Enterprise Edition with the app's project."""
+        return cls("0xwsh/invoicetron")
+
+    @property
+    def project(self) -> Project:
+        """The first project."""
+        return next(iter(self.projects.values()))
+
+    @property
+    def handed_out(self) -> set[str]:
+        """Every deploy token ever shown, and the value of every masked variable."""
+        shown: set[str] = set()
+        for project in self.projects.values():
+            shown |= project.deploy_tokens.handed_out
+            shown |= {variable["value"] for variable in project.variables.entries({}) if variable["masked"]}
+        return shown
+
+    def issue_token(self, *scopes: str, level: int = MAINTAINER) -> str:
+        """An access token with these scopes, of a user with this role."""
+        token = f"glpat-{secrets.token_urlsafe(15)}"
+        self._access[token] = Access(frozenset(scopes), level)
+        return token
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response: Response
+        try:
+            response = self._answer(request, await _parameters(request))
+        except RefusedError as refusal:
+            response = JSONResponse(refusal.body, refusal.status)
+        await response(scope, receive, send)
+
+    def _answer(self, request: Request, parameters: Body) -> Response:
+        raw = request.scope.get("raw_path", request.url.path.encode()).decode().partition("?")[0]
+        segments = [unquote(segment) for segment in raw.strip("/").split("/")]
+        if segments[:2] != ["api", "v4"]:
+            raise RefusedError(404, {"error": "404 Not Found"})
+        access = self._authenticate(request)
+        match segments[2:]:
+            case ["user"]:
+                return JSONResponse(
+                    {"id": 1, "username": "pulumi", "name": "Pulumi", "state": "active", "is_admin": False}
+                )
+            case ["version"]:
+                return JSONResponse({"version": "19.1.0", "revision": "0000000"})
+            case ["metadata"]:
+                version = "19.1.0-ee" if self.enterprise else "19.1.0"
+                return JSONResponse(
+                    {
+                        "version": version,
+                        "revision": "0000000",
+                        "enterprise": self.enterprise,
+                        "kas": {"enabled": False},
+                    }
+                )
+            case ["projects", project] if request.method == "GET":
+                return JSONResponse(self._project(project).describe())
+            case ["projects", project, *rest]:
+                return self._project_answer(request, self._project(project), rest, access, parameters)
+        raise RefusedError(404, {"error": "404 Not Found"})
+
+    def _authenticate(self, request: Request) -> Access:
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = request.headers.get("PRIVATE-TOKEN") or bearer
+        access = self._access.get(token)
+        if access is None:
+            raise RefusedError(401, {"message": "401 Unauthorized"})
+        needed = {"api"} if request.method != "GET" else {"api", "read_api"}
+        if not access.scopes & needed:
+            raise RefusedError(
+                403,
+                {
+                    "error": "insufficient_scope",
+                    "error_description": "The request requires higher privileges than provided by the access token.",
+                    "scope": " ".join(sorted(needed)),
+                },
+            )
+        return access
+
+    def _project(self, key: str) -> Project:
+        for project in self.projects.values():
+            if key in (str(project.id), project.path):
+                return project
+        raise missing("Project")
+
+    @staticmethod
+    def _project_answer(
+        request: Request, project: Project, rest: list[str], access: Access, parameters: Body
+    ) -> Response:
+        handler, argument = _route(request.method, rest)
+        reads = request.method == "GET" and rest[0] in _DEVELOPER_READS
+        if access.level < (DEVELOPER if reads else MAINTAINER):
+            raise RefusedError(403, {"message": "403 Forbidden"})
+        answer = handler(project, argument, parameters)
+        if answer is None:
+            return Response(status_code=204)
+        if isinstance(answer, list):
+            return _page(answer, parameters)
+        created = request.method == "POST" and rest[-1] != "stop"
+        return JSONResponse(answer, 201 if created else 200)
+
+
+def _route(method: str, rest: list[str]) -> tuple[Handler, str]:
+    for (verb, pattern), handler in _ROUTES.items():
+        parts = pattern.split("/")
+        if verb == method and len(parts) == len(rest) and all(p in ("*", r) for p, r in zip(parts, rest, strict=True)):
+            return handler, "".join(r for p, r in zip(parts, rest, strict=True) if p == "*")
+    raise RefusedError(404, {"error": "404 Not Found"})
+
+
+async def _parameters(request: Request) -> Body:
+    """Query and JSON body together, as Grape merges them."""
+    body = await request.body()
+    try:
+        sent = json.loads(body) if body else {}
+    except ValueError:
+        raise RefusedError(400, {"error": "The provided content-type 'application/json' is not valid"}) from None
+    return {**request.query_params, **sent}
+
+
+def _page(items: list[Any], parameters: Body) -> Response:
+    size = min(int(parameters.get("per_page", 20)), 100)
+    page = int(parameters.get("page", 1))
+    pages = max(1, -(-len(items) // size))
+    headers = {
+        "X-Page": str(page),
+        "X-Per-Page": str(size),
+        "X-Total": str(len(items)),
+        "X-Total-Pages": str(pages),
+        "X-Next-Page": str(page + 1) if page < pages else "",
+        "X-Prev-Page": str(page - 1) if page > 1 else "",
+    }
+    return JSONResponse(items[(page - 1) * size : page * size], headers=headers)

@@ -1,0 +1,40 @@
+"""One project of the emulated GitLab."""
+
+from __future__ import annotations
+
+import itertools
+
+from rehearsal.emulators.gitlab.answers import Body
+from rehearsal.emulators.gitlab.delivery import DeployTokens, Environments, Variables
+from rehearsal.emulators.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
+
+HOST = "gitlab.k8s.rommelporras.com"
+REGISTRY = "registry.k8s.rommelporras.com"
+
+
+class Project:
+    """A private project with one branch, protected as GitLab protects a new project's default branch."""
+
+    def __init__(self, id_: int, path: str, *, enterprise: bool, licensed: bool) -> None:
+        ids = itertools.count(1000 * id_ + 1)  # so that no id of one project is one of another's
+        self.id, self.path, self.default_branch = id_, path, "main"
+        self.environments = Environments(ids)
+        self.variables = Variables()
+        self.deploy_tokens = DeployTokens(ids)
+        self.mirrors = Mirrors(ids)
+        self.branches = Branches(ids, default=self.default_branch, enterprise=enterprise)
+        self.protected_environments = ProtectedEnvironments(ids, licensed=licensed)
+
+    def describe(self) -> Body:
+        """`GET /projects/:id`, the attributes in use."""
+        name = self.path.rpartition("/")[2]
+        return {
+            "id": self.id,
+            "name": name,
+            "path": name,
+            "path_with_namespace": self.path,
+            "default_branch": self.default_branch,
+            "web_url": f"https://{HOST}/{self.path}",
+            "container_registry_image_prefix": f"{REGISTRY}/{self.path.lower()}",
+            "visibility": "private",
+        }

@@ -1,0 +1,226 @@
+"""What a GitLab project holds for its repository: push mirrors, branches, protection of branches and environments."""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import hashlib
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from rehearsal.emulators.gitlab.answers import Body, RefusedError, invalid, missing, required
+
+_ACCESS_LEVELS: Final = {0: "No one", 30: "Developers + Maintainers", 40: "Maintainers", 60: "Administrators"}
+
+
+class Mirrors:
+    """`/projects/:id/remote_mirrors`: push mirrors."""
+
+    def __init__(self, ids: Iterator[int]) -> None:
+        self._ids = ids
+        self._by_id: dict[int, Body] = {}
+
+    def entries(self, _query: Body) -> list[Body]:
+        return list(self._by_id.values())
+
+    def create(self, body: Body) -> Body:
+        required(body, "url")
+        mirror: Body = {
+            "id": next(self._ids),
+            "enabled": False,
+            "url": _scrubbed(body["url"]),
+            "auth_method": "password",
+            "only_protected_branches": False,
+            "keep_divergent_refs": False,
+            "mirror_branch_regex": None,
+            "update_status": "none",
+            "last_error": None,
+            "last_update_at": None,
+            "last_update_started_at": None,
+            "last_successful_update_at": None,
+            "host_keys": [],
+        }
+        self._change(mirror, body)
+        self._by_id[mirror["id"]] = mirror
+        return mirror
+
+    def get(self, id_: str) -> Body:
+        try:
+            return self._by_id[int(id_)]
+        except (KeyError, ValueError):
+            raise missing() from None
+
+    def update(self, id_: str, body: Body) -> Body:
+        mirror = self.get(id_)
+        self._change(mirror, body)
+        return mirror
+
+    def public_key(self, id_: str) -> Body:
+        if self.get(id_)["auth_method"] != "ssh_public_key":
+            raise missing()
+        return {"public_key": f"ssh-rsa {base64.b64encode(f'key of mirror {id_}'.encode()).decode()} git@gitlab"}
+
+    def delete(self, id_: str) -> None:
+        del self._by_id[self.get(id_)["id"]]
+
+    @staticmethod
+    def _change(mirror: Body, body: Body) -> None:
+        if body.get("auth_method", "password") not in {"password", "ssh_public_key"}:
+            raise RefusedError(400, {"error": "auth_method does not have a valid value"})
+        known = {"enabled", "auth_method", "only_protected_branches", "keep_divergent_refs", "mirror_branch_regex"}
+        mirror |= {key: value for key, value in body.items() if key in known}
+        if "host_keys" in body:
+            try:
+                blobs = [base64.b64decode(key.split()[-1], validate=True) for key in body["host_keys"]]
+            except ValueError:
+                raise invalid(host_keys="is invalid") from None
+            prints = [base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=") for blob in blobs]
+            mirror["host_keys"] = [{"fingerprint_sha256": f"SHA256:{print_}"} for print_ in prints]
+
+
+def _scrubbed(url: str) -> str:
+    """The URL as GitLab shows it: `*****` for a user, and for a password."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https", "ssh", "git"} or not parts.hostname:
+        raise invalid(url="is blocked: Only allowed schemes are http, https, ssh, git")
+    host = parts.netloc.rpartition("@")[2]
+    user = ("*****" if parts.username else "") + (":*****" if parts.password else "")
+    return parts._replace(netloc=f"{user}@{host}" if user else host).geturl()
+
+
+class Branches:
+    """`/projects/:id/repository/branches` and `/projects/:id/protected_branches`."""
+
+    def __init__(self, ids: Iterator[int], *, default: str, enterprise: bool) -> None:
+        self._ids, self._default, self._enterprise = ids, default, enterprise
+        self._commits = {default: hashlib.sha1(default.encode(), usedforsecurity=False).hexdigest()}
+        self._protected: dict[str, Body] = {}
+        self.protect({"name": default})  # as GitLab does for a new project
+
+    def entries(self, _query: Body) -> list[Body]:
+        return [self.get(name) for name in self._commits]
+
+    def create(self, body: Body) -> Body:
+        required(body, "branch", "ref")
+        if body["branch"] in self._commits:
+            raise RefusedError(400, {"message": "Branch already exists"})
+        if body["ref"] not in self._commits:
+            raise RefusedError(400, {"message": f"Invalid reference name: {body['ref']}"})
+        self._commits[body["branch"]] = self._commits[body["ref"]]
+        return self.get(body["branch"])
+
+    def get(self, name: str) -> Body:
+        if name not in self._commits:
+            raise missing("Branch")
+        sha = self._commits[name]
+        return {
+            "name": name,
+            "commit": {"id": sha, "short_id": sha[:8], "title": "Initial commit"},
+            "protected": any(fnmatch.fnmatchcase(name, pattern) for pattern in self._protected),
+            "default": name == self._default,
+            "merged": False,
+            "can_push": True,
+            "developers_can_push": False,
+            "developers_can_merge": False,
+            "web_url": None,
+        }
+
+    def delete(self, name: str) -> None:
+        if self.get(name)["protected"]:
+            raise RefusedError(405, {"message": "405 Method Not Allowed"})  # status and text from memory
+        del self._commits[name]
+
+    def protected_entries(self, _query: Body) -> list[Body]:
+        return list(self._protected.values())
+
+    def protect(self, body: Body) -> Body:
+        required(body, "name")
+        if body["name"] in self._protected:
+            raise RefusedError(409, {"message": f"Protected branch '{body['name']}' already exists"})
+        protection: Body = {
+            "id": next(self._ids),
+            "name": body["name"],
+            "push_access_levels": self._levels(body, "push"),
+            "merge_access_levels": self._levels(body, "merge"),
+            "unprotect_access_levels": [],
+            "allow_force_push": bool(body.get("allow_force_push", False)),
+            "code_owner_approval_required": False,
+        }
+        self._protected[body["name"]] = protection
+        return protection
+
+    def get_protected(self, name: str) -> Body:
+        try:
+            return self._protected[name]
+        except KeyError:
+            raise missing() from None
+
+    def update_protected(self, name: str, body: Body) -> Body:
+        protection = self.get_protected(name)
+        protection["allow_force_push"] = bool(body.get("allow_force_push", protection["allow_force_push"]))
+        for action in ("push", "merge"):
+            changes = body.get(f"allowed_to_{action}") if self._enterprise else None
+            gone = {change["id"] for change in changes or [] if change.get("_destroy")}
+            added = [change for change in changes or [] if not change.get("_destroy")]
+            kept = [level for level in protection[f"{action}_access_levels"] if level["id"] not in gone]
+            new = self._levels({f"allowed_to_{action}": added}, action) if added else []
+            protection[f"{action}_access_levels"] = kept + new
+        return protection
+
+    def unprotect(self, name: str) -> None:
+        del self._protected[self.get_protected(name)["name"]]
+
+    def _levels(self, body: Body, action: str) -> list[Body]:
+        # A Community Edition does not declare `allowed_to_*`, and GitLab drops undeclared parameters in silence.
+        granular = body.get(f"allowed_to_{action}") if self._enterprise else None
+        levels = [item["access_level"] for item in granular or [{"access_level": body.get(f"{action}_access_level")}]]
+        return [_level(next(self._ids), 40 if level is None else level) for level in levels]
+
+
+class ProtectedEnvironments:
+    """`/projects/:id/protected_environments`: Premium; without a licence the routes are not there."""
+
+    def __init__(self, ids: Iterator[int], *, licensed: bool) -> None:
+        self._ids, self._licensed = ids, licensed
+        self._by_name: dict[str, Body] = {}
+
+    def entries(self, _query: Body) -> list[Body]:
+        self._check_licence()
+        return list(self._by_name.values())
+
+    def create(self, body: Body) -> Body:
+        self._check_licence()
+        required(body, "name", "deploy_access_levels")
+        if body["name"] in self._by_name:
+            raise RefusedError(409, {"message": f"Protected environment '{body['name']}' already exists"})
+        levels = [_level(next(self._ids), item["access_level"]) for item in body["deploy_access_levels"]]
+        self._by_name[body["name"]] = {"name": body["name"], "deploy_access_levels": levels, "approval_rules": []}
+        return self._by_name[body["name"]]
+
+    def get(self, name: str) -> Body:
+        self._check_licence()
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise missing() from None
+
+    def delete(self, name: str) -> None:
+        del self._by_name[self.get(name)["name"]]
+
+    def _check_licence(self) -> None:
+        if not self._licensed:
+            raise missing()
+
+
+def _level(id_: int, level: int) -> Body:
+    if level not in _ACCESS_LEVELS:
+        raise RefusedError(400, {"error": "access_level does not have a valid value"})
+    return {
+        "id": id_,
+        "access_level": level,
+        "access_level_description": _ACCESS_LEVELS[level],
+        "user_id": None,
+        "group_id": None,
+        "deploy_key_id": None,
+    }

@@ -1,0 +1,90 @@
+"""The connection to GitLab, and what its refusals become."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import gitlab
+from gitlab.v4.objects import Project
+
+from rehearsal.plugins.base import PluginError
+from rehearsal.plugins.values import Properties
+
+_T = TypeVar("_T")
+
+RETRIES = 5
+"""Of a request answered with 429 or 5xx: client-go's default, which the provider keeps."""
+
+TIMEOUT = 60.0
+"""Seconds for one answer; the provider has none, and a rehearsal must end."""
+
+
+class _Connection(gitlab.Gitlab):
+    def http_request(self, *args: Any, **kwargs: Any) -> Any:
+        return super().http_request(*args, **{"max_retries": RETRIES, **kwargs})
+
+
+class Client:
+    """Made from the provider's inputs, then from the environment, as the real plugin does it."""
+
+    def __init__(self, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
+        base_url = config.get("baseUrl") or environment.get("GITLAB_BASE_URL") or "https://gitlab.com/api/v4/"
+        token = config.get("token") or environment.get("GITLAB_TOKEN")
+        if not base_url.endswith("/api/v4/"):
+            raise PluginError(f"the base URL must be that of the API, with a final slash; given is {base_url}")
+        if not token:
+            raise PluginError("no token for GitLab: set GITLAB_TOKEN")
+        self.connection = _Connection(
+            base_url.removesuffix("/api/v4/"),
+            oauth_token=token,  # the provider authenticates with a Bearer header
+            retry_transient_errors=True,
+            timeout=TIMEOUT,
+            keep_base_url=True,
+        )
+
+    def project(self, id_: str) -> Project:
+        """The project by number or path, without a request."""
+        return self.connection.projects.get(id_, lazy=True)
+
+    def check_authentication(self) -> None:
+        """`GET /user`, the provider's early check."""
+        with refusals("the token of GITLAB_TOKEN"):
+            self.connection.http_get("/user")
+
+
+@contextmanager
+def refusals(subject: str) -> Iterator[None]:
+    """What GitLab refuses becomes a message for the user: the subject, the status and GitLab's own words."""
+    try:
+        yield
+    except gitlab.GitlabError as error:
+        words = error.response_body or error.error_message
+        text = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
+        raise PluginError(f"GitLab refused {subject}: {error.response_code} {text}") from None
+    except OSError as error:  # requests' exceptions are among them
+        raise PluginError(f"GitLab gave no answer about {subject}: {type(error).__name__}") from None
+
+
+def if_present(call: Callable[[], _T]) -> _T | None:
+    """What the call returns; None where GitLab says that the object is gone."""
+    try:
+        return call()
+    except gitlab.GitlabError as error:
+        if error.response_code != 404:
+            raise
+        return None
+
+
+def kept(inputs: Properties, live: Properties) -> Properties:
+    """Inputs after a refresh: the last ones with the live values; in an import all that is not a zero value."""
+    if not inputs:
+        return {name: value for name, value in live.items() if value not in (None, "", [], False)}
+    return {name: live.get(name, value) for name, value in inputs.items()}
+
+
+def sent(inputs: Properties, names: Mapping[str, str]) -> dict[str, Any]:
+    """The request's attributes: `names` maps Pulumi's property to GitLab's attribute."""
+    return {attribute: inputs[name] for name, attribute in names.items() if inputs.get(name) is not None}

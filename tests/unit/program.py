@@ -1,0 +1,269 @@
+"""Runs `__main__.py` under Pulumi's mocks and keeps every registration whole: inputs, options, which inputs are secret."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import json
+import os
+import runpy
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pulumi import runtime
+from pulumi.runtime import mocks, settings
+from pulumi.runtime.proto import resource_pb2
+
+from rehearsal.plugins.values import Secret, decode
+
+REPOSITORY: Final = Path(__file__).parents[2]
+PASSWORD: Final = "unit-test-password"
+AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
+TOKEN: Final = "unit-test-registry-token"
+DEPLOYER: Final = "unit-test.deployer.token"
+SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
+
+_VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """One resource as the program registered it."""
+
+    urn: str
+    type: str
+    name: str
+    custom: bool
+    inputs: dict[str, Any]
+    """Plain values; which of them are secret is in `secret_inputs`."""
+    secret_inputs: frozenset[str]
+    """Paths of the secret inputs, e.g. `stringData`."""
+    request: resource_pb2.RegisterResourceRequest
+
+    @property
+    def kind(self) -> str:
+        """The last part of the type token, e.g. `Deployment`."""
+        return self.type.rsplit(":", 1)[-1]
+
+    @property
+    def parent(self) -> str:
+        """URN of the parent."""
+        return self.request.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """Everything that one run registered."""
+
+    stack: str
+    registrations: list[Registration]
+    outputs: dict[str, Any]
+
+    def one(self, kind: str, name: str | None = None) -> Registration:
+        """The only resource of this kind; of this Kubernetes name, where one is given."""
+        found = [each for each in self.of(kind) if name in {None, each.inputs["metadata"]["name"]}]
+        assert len(found) == 1, f"{kind} {name}: {len(found)} found"
+        return found[0]
+
+    def of(self, kind: str) -> list[Registration]:
+        """All resources of a kind."""
+        return [each for each in self.registrations if each.kind == kind]
+
+    def by_urn(self, urn: str) -> Registration:
+        """The resource of this URN."""
+        return next(each for each in self.registrations if each.urn == urn)
+
+    def pods(self) -> Iterator[tuple[Registration, dict[str, Any]]]:
+        """Every pod template with the resource that holds it."""
+        for each in self.registrations:
+            spec = each.inputs.get("spec") or {}
+            if each.kind == "CronJob":
+                yield each, spec["jobTemplate"]["spec"]["template"]
+            elif each.kind in {"Deployment", "StatefulSet"}:
+                yield each, spec["template"]
+
+    def waits_for(self, waiting: Registration) -> frozenset[str]:
+        """URNs of everything that exists before this resource does."""
+        seen: set[str] = set()
+        urns = [waiting.urn]
+        while urns:
+            for urn in self.by_urn(urns.pop()).request.dependencies:
+                if urn not in seen:
+                    seen.add(urn)
+                    urns.append(urn)
+        return frozenset(seen)
+
+
+class _Monitor(mocks.MockMonitor):
+    """Keeps the requests, of which the mocks of the SDK show only a part."""
+
+    def __init__(self, answers: runtime.Mocks) -> None:
+        super().__init__(answers)
+        self.requests: list[tuple[str, resource_pb2.RegisterResourceRequest]] = []
+        self.outputs: dict[str, Any] = {}
+
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 - gRPC's name
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call] # the SDK has no annotation here
+        self.requests.append((response.urn, request))
+        return response
+
+    def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:  # noqa: N802 - as above
+        if "pulumi:pulumi:Stack" in request.urn:
+            self.outputs = decode(request.outputs)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call] # as above
+
+
+def _empty_gitlab() -> dict[str, dict[str, Any]]:
+    """Answers by function: a project without anything in it, on an Enterprise Edition."""
+    return {
+        "getProject": {"id": "57", "defaultBranch": "main"},
+        "getMetadata": {"id": "1", "enterprise": True},
+        "getProjectMirrorPublicKey": {"id": "57:1", "publicKey": "ssh-rsa AAAA"},
+        "getProjectEnvironments": {"id": "57", "environments": []},
+        "getProjectVariables": {"id": "57", "variables": []},
+        "getProjectBranches": {"id": "57", "branches": []},
+        "getProjectProtectedBranches": {"id": 57, "protectedBranches": []},
+    }
+
+
+@dataclass
+class _Answers(runtime.Mocks):
+    """Every resource comes out as it went in; 1Password holds what the stack file refers to."""
+
+    values: dict[str, str] = field(
+        default_factory=lambda: {"postgres-password": PASSWORD, "better-auth-secret": AUTH_SECRET}
+    )
+    gitlab: dict[str, dict[str, Any]] = field(default_factory=_empty_gitlab)
+
+    def new_resource(self, args: runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        outputs = dict(args.inputs)
+        if args.inputs.get("type") == "kubernetes.io/service-account-token":
+            outputs["data"] = {"token": base64.b64encode(DEPLOYER.encode()).decode(), "ca.crt": "Q0E="}
+        elif args.typ.endswith("ProjectDeployToken"):
+            outputs |= {"username": "gitlab+deploy-token-2", "token": TOKEN}
+        elif args.typ.endswith("ProjectPushMirror"):
+            outputs["mirrorId"] = 1
+        return f"{args.name}-id", outputs
+
+    def call(self, args: runtime.MockCallArgs) -> Any:
+        if args.token.endswith("getVault"):
+            return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
+        if args.token.startswith("gitlab:"):
+            return self.gitlab[args.token.rpartition(":")[2]]
+        assert args.token == "onepassword:index/getItem:getItem", args.token
+        fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
+        login = {"username": "gitlab+deploy-token-1", "password": TOKEN}
+        item = {"id": "x", "uuid": "x", "vault": _VAULT, "title": args.args.get("title"), "sections": []}
+        return {**item, **login, "sections": [{"id": "s", "label": "", "fields": fields}]}
+
+
+def run(
+    stack: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    values: Mapping[str, str] | None = None,
+    gitlab: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Program:
+    """Runs the program of a stack.
+
+    `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
+    what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}.
+    """
+    answers = _Answers()
+    for function, attributes in (gitlab or {}).items():
+        answers.gitlab[function].update(attributes)
+    answers.values.update(values or {})
+    monitor = _Monitor(answers)
+    config = _config(stack)
+    for path, value in (changes or {}).items():
+        _set(config, path.split("."), value)
+    encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)):
+        asyncio.run(_run(stack, answers, monitor, encoded))
+    registrations = [_registration(urn, request) for urn, request in monitor.requests]
+    return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)
+
+
+async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
+    # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
+    settings.set_root_resource(object())
+    runtime.set_mocks(answers, project="invoicetron", stack=stack, preview=False, monitor=monitor)
+    runtime.set_all_config(config)
+    settings.set_root_resource(None)
+    main = functools.partial(runpy.run_path, str(REPOSITORY / "__main__.py"), run_name="__main__")
+    await runtime.run_in_stack(lambda: main() and None)
+
+
+def _config(stack: str) -> dict[str, Any]:
+    """The stack file, with what Pulumi.yaml says of the keys it leaves out."""
+    project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())["config"]
+    defaults = {key: declared["default"] for key, declared in project.items() if "default" in declared}
+    config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
+    return {**defaults, **config}
+
+
+def _set(config: dict[str, Any], path: list[str], value: Any) -> None:
+    section, *rest = path
+    node, key = config, f"invoicetron:{section}"
+    for part in rest:
+        node, key = node.setdefault(key, {}), part
+    node[key] = value
+
+
+def _registration(urn: str, request: resource_pb2.RegisterResourceRequest) -> Registration:
+    secret: set[str] = set()
+    inputs = {key: _open(value, key, secret) for key, value in decode(request.object).items()}
+    return Registration(
+        urn=urn,
+        type=request.type,
+        name=request.name,
+        custom=request.custom,
+        inputs=inputs,
+        secret_inputs=frozenset(secret),
+        request=request,
+    )
+
+
+def _open(value: Any, path: str, secret: set[str]) -> Any:
+    if isinstance(value, Secret):
+        secret.add(path)
+        return _open(value.value, path, secret)
+    if isinstance(value, dict):
+        return {key: _open(item, f"{path}.{key}", secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_open(item, f"{path}[{index}]", secret) for index, item in enumerate(value)]
+    return value
+
+
+class _environment:  # noqa: N801 - a context manager
+    """What the providers look for, for as long as the program runs."""
+
+    def __init__(self, directory: Path) -> None:
+        kubeconfig = directory / "kubeconfig"
+        kubeconfig.write_text(json.dumps({"contexts": [{"name": "homelab"}]}))
+        self._variables = {
+            "KUBECONFIG": str(kubeconfig),
+            "OP_CONNECT_HOST": "http://127.0.0.1:9",
+            "OP_CONNECT_TOKEN": "none",
+            "GITLAB_BASE_URL": "http://127.0.0.1:9/api/v4/",
+            "GITLAB_TOKEN": "none",
+            "CLOUDFLARE_API_TOKEN": "none",
+            "PULUMI_ERROR_OUTPUT_STRING": "true",
+        }
+        self._before: dict[str, str | None] = {}
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in self._variables}
+        os.environ.update(self._variables)
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,234 @@
+"""Delivery, the deployer and the pull credentials: what GitLab, 1Password and the cluster are given."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.maskable import MaskingError, check_maskable
+from tests.unit.program import DEPLOYER, TOKEN, Program, Registration, run
+
+PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "ci/app.gitlab-ci.yml").read_text())
+
+
+def variables(program: Program) -> dict[str, Registration]:
+    return {each.inputs["key"]: each for each in program.of("ProjectVariable")}
+
+
+def values(program: Program) -> dict[str, str]:
+    return {key: each.inputs["value"] for key, each in variables(program).items()}
+
+
+def named(what: str, **attributes: Any) -> dict[str, Any]:
+    """One of GitLab's listings with one entry."""
+    return {what: [attributes]}
+
+
+def test_the_environment_is_the_stack_s_and_is_stopped_before_it_is_destroyed(dev: Program, prod: Program) -> None:
+    environments = [program.of("ProjectEnvironment")[0].inputs for program in (dev, prod)]
+    assert [(each["name"], each["tier"]) for each in environments] == [
+        ("development", "development"),
+        ("production", "production"),
+    ]
+    assert all(each["stopBeforeDestroy"] for each in environments)
+
+
+def test_people_are_sent_to_the_public_address_where_there_is_one(dev: Program, prod: Program) -> None:
+    for program, url in (
+        (dev, "https://invoicetron.dev.k8s.rommelporras.com"),
+        (prod, "https://invoicetron.rommelporras.com"),
+    ):
+        assert program.of("ProjectEnvironment")[0].inputs["externalUrl"] == url
+        assert values(program)["APP_URL"] == url
+
+
+def test_the_pipeline_asks_for_health_inside_where_no_login_stands_before_it(prod: Program) -> None:
+    assert values(prod)["HEALTH_URL"] == "https://invoicetron.k8s.rommelporras.com/api/health"
+
+
+def test_the_pipeline_is_given_every_variable_that_it_uses(program: Program) -> None:
+    text = (Path(__file__).parents[2] / "ci/app.gitlab-ci.yml").read_text()
+    used = set(re.findall(r"\$\{?((?:KUBE|APP|HEALTH)_\w+)", text))
+    assert used == set(values(program))
+
+
+def test_the_pipeline_deploys_the_stack_s_branch_into_the_stack_s_environment(program: Program) -> None:
+    environment = program.of("ProjectEnvironment")[0].inputs["name"]
+    branch = {"dev": "develop", "prod": "main"}[program.stack]
+    job = PIPELINE[f"deploy:{environment}"]
+    assert job["environment"]["name"] == job["resource_group"] == environment
+    assert PIPELINE[f".{environment}"]["rules"] == [{"if": f'$CI_COMMIT_BRANCH == "{branch}"'}]
+
+
+def test_images_are_pushed_to_where_the_placeholder_is_pulled_from(program: Program) -> None:
+    deployment = program.one("Deployment").inputs["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert deployment == f"{values(program)['APP_IMAGE']}:placeholder"
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["registry.k8s.rommelporras.com/a/b:tag", "registry.k8s.rommelporras.com/a/b@sha256:" + "0" * 64],
+)
+def test_the_registry_path_is_the_image_without_its_tag_or_digest(image: str) -> None:
+    assert values(run("dev", {"app.image": image}))["APP_IMAGE"] == "registry.k8s.rommelporras.com/a/b"
+
+
+def test_variables_belong_to_the_environment_and_are_never_expanded(program: Program) -> None:
+    environment = program.of("ProjectEnvironment")[0]
+    for each in program.of("ProjectVariable"):
+        assert each.inputs["environmentScope"] == environment.inputs["name"]
+        assert each.inputs["raw"]
+        assert environment.urn in program.waits_for(each)
+
+
+def test_the_token_alone_is_masked_and_secret(program: Program) -> None:
+    masked = {key for key, each in variables(program).items() if each.inputs["masked"]}
+    secret = {key for key, each in variables(program).items() if "value" in each.secret_inputs}
+    assert masked == {"KUBE_TOKEN"}
+    assert secret - {"KUBE_CA"} == {
+        "KUBE_TOKEN"
+    }  # the CA comes out of the same Secret, which the engine marks as a whole
+    token = variables(program)["KUBE_TOKEN"]
+    assert token.inputs["value"] == DEPLOYER
+    assert "value" in token.request.additionalSecretOutputs
+
+
+def test_the_api_server_s_certificate_goes_with_its_address(program: Program) -> None:
+    assert values(program)["KUBE_API_URL"].startswith("https://")
+    assert base64.b64decode(values(program)["KUBE_CA"])
+
+
+@pytest.mark.parametrize(
+    ("protection", "protected"), [(None, False), ("develop", True), ("dev*", True), ("main", False)]
+)
+def test_the_token_is_protected_where_its_branch_is(protection: str | None, protected: bool) -> None:
+    found = named("protectedBranches", name=protection) if protection else {}
+    program = run("dev", gitlab={"getProjectProtectedBranches": found})
+    assert variables(program)["KUBE_TOKEN"].inputs["protected"] is protected
+
+
+def test_the_token_is_protected_where_the_same_stack_protects_its_branch(prod: Program) -> None:
+    assert variables(prod)["KUBE_TOKEN"].inputs["protected"]
+
+
+def test_an_environment_that_a_pipeline_has_made_is_adopted() -> None:
+    found = named("environments", id=9, name="development")
+    program = run("dev", gitlab={"getProjectEnvironments": found})
+    assert program.of("ProjectEnvironment")[0].request.importId == "57:9"
+
+
+def test_a_variable_made_by_hand_is_adopted_in_the_same_scope_only() -> None:
+    found = {
+        "variables": [
+            {"key": "KUBE_TOKEN", "environmentScope": "development"},
+            {"key": "KUBE_API_URL", "environmentScope": "*"},
+        ]
+    }
+    program = run("dev", gitlab={"getProjectVariables": found})
+    imported = {each.name: each.request.importId for each in program.of("ProjectVariable") if each.request.importId}
+    assert imported == {"KUBE_TOKEN": "57:KUBE_TOKEN:development"}
+
+
+def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(program: Program) -> None:
+    rules = program.one("Role", "gitlab-deploy").inputs["rules"]
+    granted = {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert ("", "secrets", "get") not in granted
+    assert not [each for each in granted if "*" in each]
+    assert {resource for _, resource, verb in granted if verb in {"create", "delete"}} == {"jobs"}
+    assert [rule["resourceNames"] for rule in rules if "cronjobs" in rule["resources"]] == [["invoicetron-migrate"]]
+
+
+def test_the_role_is_bound_to_the_account_of_the_token(program: Program) -> None:
+    binding = program.one("RoleBinding").inputs
+    account = program.one("ServiceAccount").inputs["metadata"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
+    ]
+    assert binding["roleRef"]["name"] == program.one("Role").inputs["metadata"]["name"]
+    annotations = program.one("Secret", "gitlab-deploy-token").inputs["metadata"]["annotations"]
+    assert annotations["kubernetes.io/service-account.name"] == account["name"]
+
+
+def test_the_deployer_s_token_is_waited_for(program: Program) -> None:
+    secret = program.one("Secret", "gitlab-deploy-token")
+    assert secret.inputs["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.data.token}"
+
+
+def pull_config(program: Program) -> dict[str, Any]:
+    secret = program.one("Secret", "gitlab-registry")
+    assert "stringData" in secret.secret_inputs
+    config: dict[str, Any] = json.loads(secret.inputs["stringData"][".dockerconfigjson"])
+    return config
+
+
+def test_the_stack_pulls_with_a_deploy_token_of_its_own(program: Program) -> None:
+    token = program.of("ProjectDeployToken")[0].inputs
+    assert token["scopes"] == ["read_registry"]
+    assert token["name"] == f"invoicetron-pull-{program.stack}"
+    assert token["expiresAt"] == "2027-12-31T23:59:59Z"
+    login = pull_config(program)["auths"]["registry.k8s.rommelporras.com"]
+    assert (login["username"], login["password"]) == ("gitlab+deploy-token-2", TOKEN)
+    assert base64.b64decode(login["auth"]).decode() == f"gitlab+deploy-token-2:{TOKEN}"
+
+
+def test_the_token_in_use_can_be_looked_up_in_1password(program: Program) -> None:
+    item = program.of("Item")[0]
+    assert item.inputs["title"] == f"Invoicetron {program.stack.title()} Deploy Token"
+    assert (item.inputs["username"], item.inputs["password"]) == ("gitlab+deploy-token-2", TOKEN)
+    assert "password" in item.secret_inputs
+
+
+def test_an_item_that_exists_is_written_to_instead_of_beside(dev: Program) -> None:
+    assert dev.of("Item")[0].request.importId == f"vaults/{'a' * 26}/items/x"
+
+
+def test_credentials_kept_by_hand_are_read_and_nothing_is_issued() -> None:
+    program = run("dev", {"delivery.pullCredentials": {"issue": False}})
+    assert not program.of("ProjectDeployToken")
+    assert not program.of("Item")
+    assert pull_config(program)["auths"]["registry.k8s.rommelporras.com"]["username"] == "gitlab+deploy-token-1"
+
+
+def test_a_stack_without_delivery_asks_nothing_of_gitlab() -> None:
+    program = run("dev", {"delivery": {"enabled": False}})
+    assert not [each for each in program.registrations if each.type.startswith(("gitlab:", "pulumi:providers:gitlab"))]
+    assert pull_config(program)
+
+
+@pytest.mark.parametrize("value", ["12345678", "eyJhbGciOi.J9_-.abc", "p@ss/w0rd+="])
+@pytest.mark.parametrize("raw", [True, False])
+def test_what_gitlab_can_mask_passes(value: str, raw: bool) -> None:
+    assert check_maskable("KUBE_TOKEN", value, raw=raw) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "raw", "words"),
+    [
+        ("1234567", True, "it has 7 characters, and at least 8 are needed"),
+        ("first\nsecond", True, "more than one line"),
+        ("with a space", True, "it has a space"),
+        ("dollar$dollar", False, "a character other than letters, digits"),
+        ("x" * 10_001, True, "at most 10000"),
+    ],
+)
+def test_what_gitlab_cannot_mask_is_refused_with_the_variable_s_name(value: str, raw: bool, words: str) -> None:
+    with pytest.raises(MaskingError, match="the CI variable KUBE_TOKEN") as error:
+        check_maskable("KUBE_TOKEN", value, raw=raw)
+    assert words in str(error.value)
+    assert value not in str(error.value)
+
+
+def test_a_raw_value_may_hold_what_an_expanded_one_may_not() -> None:
+    assert check_maskable("PASSWORD", "dollar$dollar", raw=True)

@@ -1,0 +1,230 @@
+"""The providers: what they need from the environment, and what of it never reaches the state."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from providers import CredentialsError, Providers
+from settings import Settings
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "connect-" + "token-" + "value"
+CONFIG: dict[str, Any] = {
+    "namespace": "invoicetron-dev",
+    "secrets": {"postgresPassword": "op://v/i/p", "betterAuthSecret": "op://v/i/b"},
+    "registry": {"server": "registry.example.com", "item": "op://v/i"},
+    "app": {"image": "registry.example.com/invoicetron:placeholder"},
+    "access": {"hostname": "invoicetron.example.com", "gateway": {"listener": "https"}},
+}
+DELIVERY = {"project": "a/b", "branch": "main", "environment": {"name": "development", "tier": "development"}}
+PUBLIC = {"zone": "example.org", "hostname": "a.example.org", "tunnel": "homelab", "policyName": "Allow Admin"}
+
+
+class Recorder(pulumi.runtime.Mocks):
+    """Keeps the inputs of every provider."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, dict[str, Any]] = {}
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.inputs[args.typ.removeprefix("pulumi:providers:")] = args.inputs
+        return args.name, args.inputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    path = tmp_path / "kubeconfig"
+    path.write_text(
+        "contexts: [{name: other}, {name: homelab}]\nusers: [{name: me, user: {token: kubeconfig-token}}]\n"
+    )
+    return path
+
+
+@pytest.fixture
+def environment(kubeconfig: Path) -> dict[str, str]:
+    """All that the stacks need."""
+    return {
+        "KUBECONFIG": str(kubeconfig),
+        "OP_CONNECT_HOST": "http://127.0.0.1:8080",
+        "OP_CONNECT_TOKEN": TOKEN,
+        "GITLAB_TOKEN": TOKEN,
+        "GITLAB_BASE_URL": "http://127.0.0.1:8081/api/v4/",
+        "CLOUDFLARE_API_TOKEN": TOKEN,
+    }
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings.load("dev", {**CONFIG, **changes})
+
+
+def problems(environment: dict[str, str], **changes: Any) -> str:
+    with pytest.raises(CredentialsError) as error:
+        Providers(settings(**changes), environment)
+    return str(error.value)
+
+
+def registered(stack: Settings, environment: dict[str, str], *names: str) -> dict[str, dict[str, Any]]:
+    """The inputs with which the named providers are registered."""
+    recorder = Recorder()
+    pulumi.runtime.set_mocks(recorder, project="invoicetron", stack="dev")
+    providers = Providers(stack, environment)
+
+    async def register() -> None:
+        for name in names:
+            await getattr(providers, name).urn.future()
+
+    asyncio.get_event_loop().run_until_complete(register())
+    return recorder.inputs
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_cloudflare")  # of classes that nobody uses here
+def test_neither_credential_nor_path_reaches_the_state(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**environment, "OP_CLI_PATH": "/opt/op"}.items():
+        monkeypatch.setenv(name, value)  # the SDKs read the process's environment, whatever Providers is given
+    inputs = registered(settings(delivery=DELIVERY), environment, "kubernetes", "onepassword", "gitlab", "cloudflare")
+    assert inputs["onepassword"] == {}
+    assert inputs["gitlab"] == {}
+    assert inputs["cloudflare"] == {}
+    assert "kubeconfig" not in inputs["kubernetes"]
+
+
+def test_the_cluster_is_the_settings_one_under_a_lasting_name(environment: dict[str, str]) -> None:
+    stack = settings(cluster={"context": "other", "identifier": "home"})
+    inputs = registered(stack, environment, "kubernetes")["kubernetes"]
+    assert inputs["context"] == "other"
+    assert inputs["clusterIdentifier"] == "home"
+
+
+def test_a_changed_secret_is_updated_in_place(environment: dict[str, str]) -> None:
+    assert registered(settings(), environment, "kubernetes")["kubernetes"]["enableSecretMutable"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("PULUMI_K8S_ENABLE_PATCH_FORCE", "true", "enablePatchForce"),
+        ("PULUMI_K8S_DELETE_UNREACHABLE", "true", "deleteUnreachable"),
+        ("PULUMI_K8S_ENABLE_SERVER_SIDE_APPLY", "false", "enableServerSideApply"),
+    ],
+)
+def test_no_variable_makes_the_cluster_s_provider_take_back_the_pipeline_s_image(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str, key: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert registered(settings(), environment, "kubernetes")["kubernetes"][key] != value
+
+
+def test_gitlab_is_the_settings_one_unless_the_environment_names_another(environment: dict[str, str]) -> None:
+    del environment["GITLAB_BASE_URL"]
+    stack = settings(delivery={**DELIVERY, "gitlab": "https://gitlab.example.com"})
+    assert registered(stack, environment, "gitlab")["gitlab"] == {"baseUrl": "https://gitlab.example.com/api/v4/"}
+
+
+def test_dynamic_resources_have_a_provider_of_their_own(environment: dict[str, str]) -> None:
+    assert registered(settings(), environment, "dynamic") == {"pulumi-python": {}}
+
+
+def test_a_stack_without_public_access_imports_no_cloudflare() -> None:
+    code = (
+        "import sys, providers; print([name for name in sys.modules if name in ('pulumi_cloudflare', 'pulumi_gitlab')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_everything_that_is_missing_is_told_together(tmp_path: Path) -> None:
+    message = problems(
+        {"KUBECONFIG": str(tmp_path / "none")}, delivery=DELIVERY, access={**CONFIG["access"], "public": PUBLIC}
+    )
+    for name in ("KUBECONFIG", "OP_CONNECT_HOST", "OP_SERVICE_ACCOUNT_TOKEN", "GITLAB_TOKEN", "CLOUDFLARE_API_TOKEN"):
+        assert name in message
+
+
+def test_a_stack_needs_no_credentials_for_what_it_has_not(environment: dict[str, str]) -> None:
+    for name in ("GITLAB_TOKEN", "GITLAB_BASE_URL", "CLOUDFLARE_API_TOKEN"):
+        del environment[name]
+    Providers(settings(), environment)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"OP_SERVICE_ACCOUNT_TOKEN": TOKEN},
+        {"OP_ACCOUNT": "my.1password.com"},
+        {"OP_CONNECT_HOST": "http://localhost", "OP_CONNECT_TOKEN": TOKEN, "OP_ACCOUNT": ""},
+    ],
+)
+def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str]) -> None:
+    Providers(settings(), {"KUBECONFIG": str(kubeconfig), **pair})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"OP_CONNECT_TOKEN": ""}, "OP_CONNECT_HOST alone is set"),
+        ({"OP_CONNECT_HOST": ""}, "OP_CONNECT_TOKEN alone is set"),
+        ({"OP_SERVICE_ACCOUNT_TOKEN": TOKEN}, "contradict each other"),
+        ({"OP_CONNECT_HOST": "http://127.0.0.1:8080/"}, "ends with a slash"),
+        ({"GITLAB_TOKEN": f"{TOKEN}\n"}, "GITLAB_TOKEN begins or ends with"),
+        ({"GITLAB_BASE_URL": "https://gitlab.example.com/"}, "GITLAB_BASE_URL is not the address"),
+        ({"GITLAB_BASE_URL": "https://gitlab.example.com/api/v4"}, "GITLAB_BASE_URL is not the address"),
+        ({"GITLAB_BASE_URL": "http://gitlab.example.com/api/v4/"}, "GITLAB_BASE_URL is not the address"),
+    ],
+)
+def test_what_cannot_work_is_told_without_its_value(
+    environment: dict[str, str], change: dict[str, str], words: str
+) -> None:
+    message = problems({**environment, **change}, delivery=DELIVERY)
+    assert words in message
+    assert TOKEN not in message
+
+
+def test_a_context_that_the_kubeconfig_has_not_is_told_with_those_it_has(environment: dict[str, str]) -> None:
+    message = problems(environment, cluster={"context": "home"})
+    assert "no context 'home'; it has: other, homelab" in message
+    assert "kubeconfig-token" not in message
+
+
+def test_kubeconfig_may_list_several_files_as_kubectl_takes_them(
+    environment: dict[str, str], kubeconfig: Path, tmp_path: Path
+) -> None:
+    second = tmp_path / "second"
+    second.write_text("contexts: [{name: home}]")
+    environment["KUBECONFIG"] = f"{kubeconfig}:{tmp_path / 'none'}:{second}"
+    Providers(settings(cluster={"context": "home"}), environment)
+
+
+@pytest.mark.parametrize("content", ["contexts: [", "text", "contexts: [1]", "contexts: {a: b}"])
+def test_a_kubeconfig_that_cannot_be_read_is_told(environment: dict[str, str], kubeconfig: Path, content: str) -> None:
+    kubeconfig.write_text(content)
+    assert "kubeconfig cannot be read" in problems(environment)
+
+
+def test_the_text_of_a_kubeconfig_in_place_of_its_path_is_not_repeated(environment: dict[str, str]) -> None:
+    environment["KUBECONFIG"] = "apiVersion: v1\nusers: [{user: {token: kubeconfig-token}}]"
+    assert "kubeconfig-token" not in problems(environment)
+
+
+def test_the_default_kubeconfig_is_kubectl_s(
+    environment: dict[str, str], kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del environment["KUBECONFIG"]
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert ".kube/config does not exist" in problems(environment)
+    (tmp_path / "home/.kube").mkdir(parents=True)
+    kubeconfig.rename(tmp_path / "home/.kube/config")
+    Providers(settings(), environment)

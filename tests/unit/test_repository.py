@@ -1,0 +1,96 @@
+"""Repository: what both stacks share in GitLab, owned by prod."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.program import Program, run
+
+
+def protections(program: Program) -> dict[str, dict[str, object]]:
+    return {each.inputs["branch"]: each.inputs for each in program.of("BranchProtection")}
+
+
+def test_prod_owns_it_and_dev_has_nothing_of_it(dev: Program, prod: Program) -> None:
+    assert prod.of("Repository")
+    for kind in ("Repository", "ProjectPushMirror", "Branch", "BranchProtection", "ProjectProtectedEnvironment"):
+        assert not dev.of(kind)
+
+
+def test_a_destroy_touches_none_of_it(prod: Program) -> None:
+    repository = prod.of("Repository")[0]
+    children = [each for each in prod.registrations if each.parent == repository.urn]
+    assert len(children) == 4
+    assert all(each.request.protect for each in children)
+    assert prod.of("Branch")[0].inputs["keepOnDestroy"]
+
+
+def test_the_mirror_never_deletes_what_only_github_has(prod: Program) -> None:
+    mirror = prod.of("ProjectPushMirror")[0].inputs
+    assert mirror["keepDivergentRefs"]
+    assert mirror["authMethod"] == "ssh_public_key"
+    assert mirror["hostKeys"][0].startswith("github.com ssh-ed25519 ")
+
+
+def test_the_mirror_s_key_comes_with_the_page_to_paste_it_into(prod: Program) -> None:
+    assert prod.outputs["mirror_key"] == (
+        "paste into https://github.com/rommelporras/invoicetron/settings/keys/new and tick 'Allow write access': "
+        "ssh-rsa AAAA"
+    )
+
+
+def test_develop_starts_from_the_default_branch_and_is_left_where_it_goes(prod: Program) -> None:
+    branch = prod.of("Branch")[0]
+    assert (branch.inputs["name"], branch.inputs["ref"]) == ("develop", "main")
+    assert list(branch.request.ignoreChanges) == ["ref"]
+
+
+def test_both_branches_are_protected_from_force_pushes(prod: Program) -> None:
+    assert {branch: each["allowForcePush"] for branch, each in protections(prod).items()} == {
+        "main": False,
+        "develop": False,
+    }
+
+
+def test_develop_exists_before_it_is_protected(prod: Program) -> None:
+    develop = next(each for each in prod.of("BranchProtection") if each.inputs["branch"] == "develop")
+    assert prod.of("Branch")[0].urn in prod.waits_for(develop)
+
+
+@pytest.mark.parametrize(
+    ("enterprise", "given"),
+    [
+        (
+            True,
+            {"allowedToPushes": [{"accessLevel": "maintainer"}], "allowedToMerges": [{"accessLevel": "maintainer"}]},
+        ),
+        (False, {"pushAccessLevel": "maintainer", "mergeAccessLevel": "maintainer"}),
+    ],
+)
+def test_access_levels_come_in_the_form_of_the_edition(enterprise: bool, given: dict[str, object]) -> None:
+    main = protections(run("prod", gitlab={"getMetadata": {"enterprise": enterprise}}))["main"]
+    levels = ("allowedToPushes", "allowedToMerges", "pushAccessLevel", "mergeAccessLevel")
+    assert {name: main[name] for name in levels if name in main} == given
+
+
+def test_environments_are_protected_where_the_settings_say_that_the_edition_has_it(prod: Program) -> None:
+    assert not prod.of("ProjectProtectedEnvironment")
+    program = run("prod", {"repository.protectedEnvironments": ["production"]})
+    protected = program.of("ProjectProtectedEnvironment")[0]
+    assert protected.inputs["environment"] == "production"
+    assert protected.request.protect
+
+
+def test_what_exists_already_is_adopted() -> None:
+    program = run(
+        "prod",
+        gitlab={
+            "getProjectBranches": {"branches": [{"name": "main"}, {"name": "develop"}]},
+            "getProjectProtectedBranches": {"protectedBranches": [{"name": "main"}]},
+        },
+    )
+    assert program.of("Branch")[0].request.importId == "57:develop"
+    assert {each.inputs["branch"]: each.request.importId for each in program.of("BranchProtection")} == {
+        "main": "57:main",
+        "develop": "",
+    }
