@@ -8,11 +8,13 @@ from pulumi import ResourceOptions
 import arguments
 from components.access import Access
 from components.app import App
+from components.backup import Backup
 from components.database import Database
 from components.delivery import Delivery
 from components.deployer import Deployer
 from components.environment import Environment
 from components.gitlab_project import read_project
+from components.monitoring import Monitoring
 from components.pull_credentials import PullCredentials
 from components.repository import Repository
 from components.secrets import read_secrets
@@ -36,6 +38,12 @@ credentials = PullCredentials(
 app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
 access = Access("access", arguments.for_access(settings, environment, app), on_cluster)
 
+backup = None
+if settings.backup:
+    backup = Backup("backup", arguments.for_backup(settings, settings.backup, environment, database), on_cluster)
+if settings.monitoring:
+    for_monitoring = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
+    Monitoring("monitoring", for_monitoring, on_cluster)
 if settings.delivery and project:
     deployer = Deployer("deployer", arguments.for_deployer(environment, app), on_cluster)
     for_delivery = arguments.for_delivery(settings, settings.delivery, project, access, deployer)

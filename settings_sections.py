@@ -25,6 +25,7 @@ from settings_types import (
     HttpsUrl,
     ImageReference,
     ItemReference,
+    PageUrl,
     Quantity,
     RegistryHost,
     ResourceName,
@@ -262,7 +263,8 @@ class Monitoring(Section):
     """host:port of the blackbox exporter."""
     labels: Annotated[dict[str, str], Field(min_length=1)] = Field(default={"release": "prometheus"})
     """Labels by which Prometheus selects probes and rules."""
-    runbook: HttpsUrl | None = None
+    runbook: PageUrl | None = None
+    """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they name the file."""
 
 
 class PullCredentials(Section):

@@ -147,6 +147,15 @@ HttpsUrl = Annotated[
     AfterValidator(lambda url: url.rstrip("/")),
 ]
 
+PageUrl = Annotated[
+    str,
+    Form(
+        rf"https://{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?/[\w./~+%-]+",
+        "https://, a host in lower case and the path of a page, without user, query or fragment",
+        "https://gitlab.k8s.rommelporras.com/group/project/-/blob/main/docs/backup-and-restore.md",
+    ),
+]
+
 
 def _check_date(value: object) -> dt.date:
     # Pulumi reads an unquoted date as a time and hands it over as Go prints one.

@@ -37,6 +37,8 @@ _NEVER: Final = "0 0 31 2 *"  # the API wants a schedule; 31 February also holds
 # The app's pipeline waits for a rollout by itself. If `up` waited, the first one would wait for an image that does not
 # exist yet, and an `up` that once failed to wait puts the placeholder back the next time.
 _SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
+# Here a conflict is wanted: an `up` that did not see the pipeline's latest image must stop, not win.
+_DEPLOYMENT: Final = {**_SKIP_AWAIT, "pulumi.com/patchForce": "false"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ class App(pulumi.ComponentResource):
         )
         deployment = kubernetes.apps.v1.Deployment(
             "app",
-            metadata=metadata(NAME, args.namespace, app=NAME, annotations=_SKIP_AWAIT),
+            metadata=metadata(NAME, args.namespace, app=NAME, annotations=_DEPLOYMENT),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
                 replicas=1,
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(

@@ -35,9 +35,9 @@ PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret,
 _SELECTOR: Final = {"app": NAME}
 _CLAIM: Final = f"data-{NAME}-0"  # as a claim template named `data` would name it, so that such a claim can be adopted
 _SCRIPT: Final = Path(__file__).parent / "scripts" / "set-role-password.sh"
-# A fast shutdown ends every session and writes at most the 128 MB of shared buffers; ten seconds later comes SIGKILL.
-_SHUTDOWN_SECONDS: Final = 50
 _GRACE_SECONDS: Final = 60
+SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRACE_SECONDS - 10}"]
+"""Ends every session and writes at most the 128 MB of shared buffers."""
 
 
 def set_role_password() -> list[str]:
@@ -74,6 +74,8 @@ class Database(pulumi.ComponentResource):
     port: pulumi.Output[int]
     pods: Mapping[str, str]
     secret: pulumi.Output[str]
+    claim: pulumi.Output[str]
+    """Name of the volume's claim."""
 
     @staticmethod
     def footprint(resources: Resources) -> Footprint:
@@ -130,6 +132,7 @@ class Database(pulumi.ComponentResource):
         self.port = service.spec.ports[0].port
         self.pods = _SELECTOR
         self.secret = secret.metadata.name
+        self.claim = claim.metadata.name
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
 
 
@@ -181,11 +184,10 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
 
 
 def _lifecycle() -> core.LifecycleArgs:
-    shutdown = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_SHUTDOWN_SECONDS}"]
     return core.LifecycleArgs(
         post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=set_role_password())),
         # Without it SIGTERM asks for a smart shutdown, which waits for the app to go first, until it is killed.
-        pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=shutdown)),
+        pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=SHUTDOWN)),
     )
 
 

@@ -31,8 +31,12 @@ def metadata(
     app: str,
     annotations: Mapping[str, pulumi.Input[str]] | None = None,
 ) -> meta.ObjectMetaArgs:
-    """Metadata of a namespaced object. The name is explicit because pipelines and people type it."""
-    return meta.ObjectMetaArgs(name=name, namespace=namespace, labels=labels(app), annotations=annotations)
+    """Metadata of a namespaced object. The name is explicit because pipelines and people type it.
+
+    What somebody changed by hand is changed back: without patchForce the next `up` stops at a field conflict instead.
+    """
+    healed = {"pulumi.com/patchForce": "true", **(annotations or {})}
+    return meta.ObjectMetaArgs(name=name, namespace=namespace, labels=labels(app), annotations=healed)
 
 
 def pod_security(*, user: int, group: int, volumes: bool = False) -> core.PodSecurityContextArgs:

@@ -187,6 +187,8 @@ class ControlPlane:
             "kwok",
             f"--kubeconfig={self.kubeconfig}",
             "--manage-all-nodes=true",
+            # Without leases the controller manager takes the nodes for dead after 40 s, and their pods for not ready.
+            "--node-lease-duration-seconds=40",
             f"--config={self._tools.kwok_stages}",
             f"--server-address=127.0.0.1:{free_port()}",
             executable=self._tools.kwok,

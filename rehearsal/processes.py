@@ -51,7 +51,7 @@ def running(
             stderr=subprocess.STDOUT,
             env=dict(environment) if environment is not None else None,
             start_new_session=True,
-            preexec_fn=_die_with_parent if _LIBC is not None else None,  # noqa: PLW1509 - prctl has no other place
+            preexec_fn=die_with_parent if _LIBC is not None else None,  # noqa: PLW1509 - prctl has no other place
         )
     try:
         yield process
@@ -86,6 +86,7 @@ def _tail(log: Path, lines: int = 15) -> str:
     return f"{log} ends with:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For `preexec_fn` (Linux): the kernel kills the process when the thread that started it ends."""
     assert _LIBC is not None  # noqa: S101 - only then is this handed over
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

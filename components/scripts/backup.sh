@@ -6,6 +6,8 @@
 #     BACKUPS                                the backup volume (/backups)
 #     KIND                                   first part of the name (invoicetron)
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
+#     NEARLY_FULL                            percent of the volume (80) from which on it leaves by status 3: the backup
+#                                            is good, but somebody must make room for those to come
 set -eu
 umask 077
 # shellcheck source=components/scripts/common.sh
@@ -72,3 +74,10 @@ sync "$backups"
 say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - started)) s"
 
 sh "$scripts/retention.sh" prune || fail "the backup is good, but old ones could not be pruned"
+
+[ "$kind" = invoicetron ] || exit 0
+used=$(df -Pk "$backups" | awk 'NR == 2 { print int(100 * $3 / ($3 + $4)) }')
+if [ "$used" -ge "${NEARLY_FULL:-80}" ]; then
+  say "FAILED: the backup is good, but its volume is $used % full: enlarge it or keep fewer" >&2
+  exit 3
+fi

@@ -1,7 +1,8 @@
 """Emulates the 1Password Connect server, as far as the provider's client uses it (facts: connect-sdk-go 1.5.3).
 
 Items are kept as Connect's JSON has them. A PUT is answered with the old version and GET afterwards shows the next one,
-because that is what the client waits for.
+because that is what the client waits for. Titles are not unique, as in 1Password. Refusals have the words of issues
+1Password/connect#82 and 1Password/terraform-provider-onepassword#24; left out: files, PATCH, the activity log.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import datetime as dt
 import re
 import secrets
 import string
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -27,6 +30,7 @@ UNNAMED: Final = "add more"
 """Id of the section without a label into which 1Password's apps put fields that a person adds."""
 
 _FILTER: Final = re.compile(r'^(title|name) eq "(.*)"$')
+_UNRETURNED: Final = {"fields", "sections", "files"}  # by the list of items
 
 
 def new_id() -> str:
@@ -34,11 +38,20 @@ def new_id() -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(26))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Grant:
+    """What a token may see: vault ids, None for all."""
+
+    vaults: frozenset[str] | None = None
+    write: bool = True
+
+
 class OnePassword:
     """Vaults and items in memory. `app` is what to serve; `handed_out` every secret value that ever left it."""
 
     def __init__(self) -> None:
-        self.token = secrets.token_urlsafe(32)
+        self._grants: dict[str, _Grant] = {}
+        self.token = self._issue(_Grant())
         self.handed_out: set[str] = set()
         self._vaults: dict[str, dict[str, Any]] = {}
         self._items: dict[str, Item] = {}
@@ -52,7 +65,8 @@ class OnePassword:
                     Route("/v1/vaults/{vault}/items/{item}", self._get_item),
                     Route("/v1/vaults/{vault}/items/{item}", self._put_item, methods=["PUT"]),
                     Route("/v1/vaults/{vault}/items/{item}", self._delete_item, methods=["DELETE"]),
-                ]
+                ],
+                exception_handlers={HTTPException: _refusal},
             )
         )
 
@@ -82,6 +96,15 @@ class OnePassword:
         self.set_field(title, "postgres-password", password)
         self.set_field(title, "database-url", _database_url(password))
 
+    def issue_token(self, *vaults: str, write: bool = True) -> str:
+        """A token for the named vaults alone, perhaps only for reading; `token` is for all vaults."""
+        return self._issue(_Grant(vaults=frozenset(map(self._vault_id, vaults)), write=write))
+
+    def _issue(self, grant: _Grant) -> str:
+        token = secrets.token_urlsafe(32)
+        self._grants[token] = grant
+        return token
+
     def add_vault(self, name: str) -> str:
         """Makes a vault; its id."""
         id_ = new_id()
@@ -105,32 +128,33 @@ class OnePassword:
         section: str | None = UNNAMED,
     ) -> str:
         """Makes an item with concealed `fields` in a section (None: in no section at all); its id."""
-        sections = [{"id": section, **({} if section == UNNAMED else {"label": section})}] if section else []
-        own = [
-            {
-                "id": new_id(),
-                "type": "CONCEALED",
-                "label": label,
-                "value": value,
-                **({"section": {"id": section}} if section else {}),
-            }
-            for label, value in fields.items()
-        ]
         builtin = [
             {"id": "username", "type": "STRING", "purpose": "USERNAME", "label": "username", "value": username},
             {"id": "password", "type": "CONCEALED", "purpose": "PASSWORD", "label": "password", "value": password},
         ]
-        return self._store(
-            {"title": title, "category": "LOGIN", "sections": sections, "fields": [*builtin, *own]},
-            self._vault_id(vault),
-        )
+        item: Item = {"title": title, "category": "LOGIN", "sections": [], "fields": builtin}
+        for label, value in fields.items():
+            _add(item, label, value, section)
+        return self._store(item, self._vault_id(vault))
 
     def set_field(self, title: str, label: str, value: str) -> None:
         """Changes a field of the one item of that title, as a person does in the app."""
         item = self.item(title)
         field = next(field for field in item["fields"] if field["label"] == label)
         field["value"] = value
-        item["version"] += 1
+        _touch(item)
+
+    def add_field(self, title: str, label: str, value: str, *, section: str | None = UNNAMED) -> None:
+        """Adds a concealed field to the one item of that title, which may have one of that label already."""
+        item = self.item(title)
+        _add(item, label, value, section)
+        _touch(item)
+
+    def remove_field(self, title: str, label: str) -> None:
+        """Removes all fields of that label from the one item of that title."""
+        item = self.item(title)
+        item["fields"] = [field for field in item["fields"] if field["label"] != label]
+        _touch(item)
 
     def item(self, title: str) -> Item:
         """The one item of that title, itself and not a copy."""
@@ -150,66 +174,68 @@ class OnePassword:
         return str(id_)
 
     def _store(self, item: Item, vault: str) -> str:
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        id_ = new_id()
+        now, id_ = _now(), new_id()
         self._items[id_] = {**item, "id": id_, "vault": {"id": vault}, "version": 1, "createdAt": now, "updatedAt": now}
         return id_
 
     async def _list_vaults(self, request: Request) -> Response:
-        return self._authorized(request) or JSONResponse(_filtered(request, list(self._vaults.values()), "name"))
+        grant = self._grant(request)
+        visible = [one for one in self._vaults.values() if grant.vaults is None or one["id"] in grant.vaults]
+        return JSONResponse(_filtered(request, visible, "name"))
 
     async def _get_vault(self, request: Request) -> Response:
-        vault = self._vaults.get(request.path_params["vault"])
-        return self._authorized(request) or (_error(404, "vault not found") if vault is None else JSONResponse(vault))
+        return JSONResponse(self._vaults[self._vault(request)])
 
     async def _list_items(self, request: Request) -> Response:
-        mine = [item for item in self._items.values() if item["vault"]["id"] == request.path_params["vault"]]
-        summaries = [{k: v for k, v in item.items() if k not in {"fields", "sections"}} for item in mine]
-        return self._authorized(request) or JSONResponse(_filtered(request, summaries, "title"))
+        vault = self._vault(request)
+        mine = [item for item in self._items.values() if item["vault"]["id"] == vault]
+        summaries = [{k: v for k, v in item.items() if k not in _UNRETURNED} for item in mine]
+        return JSONResponse(_filtered(request, summaries, "title"))
 
     async def _get_item(self, request: Request) -> Response:
-        return self._authorized(request) or self._found(request) or self._hand_out(request.path_params["item"])
+        return self._hand_out(self._item(request))
 
     async def _create_item(self, request: Request) -> Response:
-        refused = self._authorized(request)
-        if refused is not None:
-            return refused
-        item = await request.json()
-        for field in item.get("fields", []):
-            field["id"] = field.get("id") or new_id()
-            if field.pop("generate", False):
-                field["value"] = secrets.token_urlsafe(24)
-        return self._hand_out(self._store(item, request.path_params["vault"]))
+        vault = self._vault(request, write=True)
+        return self._hand_out(self._store(_received(await request.json(), vault), vault))
 
     async def _put_item(self, request: Request) -> Response:
-        refused = self._authorized(request) or self._found(request)
-        if refused is not None:
-            return refused
-        id_ = request.path_params["item"]
-        old, new = self._items[id_], await request.json()
-        kept = {key: old[key] for key in ("id", "vault", "createdAt")}
-        self._items[id_] = {**new, **kept, "version": old["version"]}
+        id_ = self._item(request, write=True)
+        old = self._items[id_]
+        kept = {key: old[key] for key in ("id", "vault", "createdAt", "version")}
+        self._items[id_] = {**_received(await request.json(), old["vault"]["id"]), **kept}
         answer = self._hand_out(id_)
-        self._items[id_]["version"] += 1
+        _touch(self._items[id_])
         return answer
 
     async def _delete_item(self, request: Request) -> Response:
-        refused = self._authorized(request) or self._found(request)
-        if refused is not None:
-            return refused
-        del self._items[request.path_params["item"]]
+        del self._items[self._item(request, write=True)]
         return Response(status_code=204)
 
-    def _authorized(self, request: Request) -> Response | None:
-        if request.headers.get("authorization") == f"Bearer {self.token}":
-            return None
-        return _error(401, "Invalid token signature")
+    def _grant(self, request: Request) -> _Grant:
+        """What the request's token may; 401 where there is no such token."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or token not in self._grants:
+            raise HTTPException(401, "Invalid token signature")
+        return self._grants[token]
 
-    def _found(self, request: Request) -> Response | None:
-        item = self._items.get(request.path_params["item"])
-        if item is None or item["vault"]["id"] != request.path_params["vault"]:
-            return _error(404, f"item {request.path_params['item']} not found")
-        return None
+    def _vault(self, request: Request, *, write: bool = False) -> str:
+        """Id of the request's vault, if its token may do that to it."""
+        grant, vault = self._grant(request), str(request.path_params["vault"])
+        if grant.vaults is not None and vault not in grant.vaults:
+            raise HTTPException(403, "Authorization: token does not have access to vault")
+        if vault not in self._vaults:
+            raise HTTPException(404, f"vault {vault} not found")
+        if write and not grant.write:
+            raise HTTPException(401, "Unauthorized Request, token does not have write access to the Vault")
+        return vault
+
+    def _item(self, request: Request, *, write: bool = False) -> str:
+        """Id of the request's item, if its token may do that to it."""
+        vault, id_ = self._vault(request, write=write), str(request.path_params["item"])
+        if id_ not in self._items or self._items[id_]["vault"]["id"] != vault:
+            raise HTTPException(404, f"item {id_} not found")
+        return id_
 
     def _hand_out(self, id_: str) -> Response:
         item = copy.deepcopy(self._items[id_])
@@ -223,13 +249,49 @@ def _database_url(password: str) -> str:
     return f"postgresql://invoicetron:{password}@invoicetron-db:5432/invoicetron"
 
 
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _touch(item: Item) -> None:
+    item["version"] += 1
+    item["updatedAt"] = _now()
+
+
+def _add(item: Item, label: str, value: str, section: str | None) -> None:
+    field: dict[str, Any] = {"id": new_id(), "type": "CONCEALED", "label": label, "value": value}
+    if section is not None:
+        field["section"] = {"id": section}
+        if section not in [known["id"] for known in item["sections"]]:
+            item["sections"].append({"id": section, **({} if section == UNNAMED else {"label": section})})
+    item["fields"].append(field)
+
+
+def _received(item: Item, vault: str) -> Item:
+    """What a client wrote, with what 1Password adds: ids, and values that it is asked to generate."""
+    if item.get("vault", {}).get("id") != vault:
+        raise HTTPException(400, "The item's vault is not the vault of the path")
+    if not item.get("category"):
+        raise HTTPException(400, "The item has no category")
+    for field in item.setdefault("fields", []):
+        field["id"] = field.get("id") or new_id()
+        if field.pop("generate", False):
+            field["value"] = secrets.token_urlsafe(24)
+    return item
+
+
 def _filtered(request: Request, objects: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     asked = request.query_params.get("filter")
     if asked is None:
         return objects
     parsed = _FILTER.match(asked)
-    return [one for one in objects if parsed is not None and one[name] == parsed[2]]
+    if parsed is None or parsed[1] not in {name, "title"}:  # Connect takes title for the name of a vault
+        raise HTTPException(400, "Invalid filter")
+    return [one for one in objects if one[name] == parsed[2]]
 
 
-def _error(status: int, message: str) -> Response:
-    return JSONResponse({"status": status, "message": message}, status_code=status)
+def _refusal(_request: Request, error: Exception) -> Response:
+    """Connect's error body."""
+    if not isinstance(error, HTTPException):
+        raise error
+    return JSONResponse({"status": error.status_code, "message": error.detail}, status_code=error.status_code)

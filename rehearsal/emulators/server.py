@@ -5,7 +5,9 @@ An emulator is an ASGI application. `Service(app)` wraps it:
 - `service.log`: every request and its status, in order; `service.writes` those that could have changed something;
 - `service.fail(fault, call=3)`: the fourth call fails; `service.fail(fault, method="PUT", path="/configurations")`: the
   next call that matches; `times=` more than once;
-- `service.before` and `service.after`: functions of the call, for a concurrent editor, or to look at the state.
+- `service.before` and `service.after`: functions of the call, for a concurrent editor, or to look at the state. Those
+  of `after` run when the call took effect and before its answer leaves, so that no other call can come in between.
+  They run in a thread of their own and may call the emulator themselves (which runs the hooks for that call, too).
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import uvicorn
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _START: Final = 10.0  # seconds
@@ -28,17 +32,28 @@ _START: Final = 10.0  # seconds
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens to a call instead of, or after, its proper answer."""
+    """What happens to a call: an error, a torn connection, or (with nothing but a `delay`) a slow proper answer."""
 
     status: int | None = None
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    """Seconds before anything happens."""
+    """Seconds before anything else happens."""
     reset: bool = False
-    """The connection is torn down without an answer."""
+    """The connection is reset without an answer."""
     after_effect: bool = False
     """The emulator does what it was asked, and only then the fault happens: the answer is lost, the effect is not."""
+
+    def __post_init__(self) -> None:
+        if self.reset and self.status is not None:
+            raise ValueError("a fault either answers with a status or resets the connection, not both")
+        if self.status is None and not self.reset and (self.after_effect or not self.delay):
+            raise ValueError("a fault needs one of: status=, reset=True, or delay= alone for a slow answer")
+
+    @property
+    def slow(self) -> bool:
+        """Whether the proper answer comes, only late."""
+        return self.status is None and not self.reset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +117,39 @@ class Service:
             return
         call, fault = self._begin(scope)
         for hook in self.before:
-            hook(call)
-        if fault is not None and not fault.after_effect:
-            status = await self._break(fault, send)
-        else:
-            status = await self._answer(scope, receive, send, lost=fault)
-        done = Call(number=call.number, method=call.method, path=call.path, status=status)
+            await run_in_threadpool(hook, call)
+        answer: list[Message] = []
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+        if fault is None or fault.slow or fault.after_effect:
+            answer = await self._asked(scope, receive, call)
+        if fault is not None and not fault.slow:
+            answer = [] if fault.reset else _error(fault)
+        await self._done(call, answer[0]["status"] if answer else None)
+        if not answer:
+            _reset(send)
+        for message in answer:
+            await send(message)
+
+    async def _asked(self, scope: Scope, receive: Receive, call: Call) -> list[Message]:
+        """The emulator's answer, held back. An exception in the emulator is a 500 to the client, and shown."""
+        answer: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            answer.append(message)
+
+        try:
+            await self._app(scope, receive, hold)
+        except Exception:
+            await self._done(call, 500)
+            raise
+        return answer
+
+    async def _done(self, call: Call, status: int | None) -> None:
+        done = replace(call, status=status)
         self.log.append(done)
         for hook in self.after:
-            hook(done)
+            await run_in_threadpool(hook, done)
 
     def _begin(self, scope: Scope) -> tuple[Call, Fault | None]:
         query = scope["query_string"].decode()
@@ -123,37 +162,22 @@ class Service:
                 planned.times -= 1
         return call, planned.fault if planned is not None else None
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, *, lost: Fault | None) -> int | None:
-        status: list[int] = []
 
-        async def observe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                status.append(message["status"])
-            if lost is None:
-                await send(message)
-
-        await self._app(scope, receive, observe)
-        if lost is not None:
-            return await self._break(lost, send)
-        return status[0]
-
-    @staticmethod
-    async def _break(fault: Fault, send: Send) -> int | None:
-        await asyncio.sleep(fault.delay)
-        if fault.reset or fault.status is None:
-            _tear_down(send)
-            return None
-        headers = [(name.lower().encode(), value.encode()) for name, value in fault.headers.items()]
-        if not any(name == b"content-type" for name, _ in headers):
-            headers.append((b"content-type", b"application/json"))
-        await send({"type": "http.response.start", "status": fault.status, "headers": headers})
-        await send({"type": "http.response.body", "body": fault.body})
-        return fault.status
+def _error(fault: Fault) -> list[Message]:
+    headers = {"content-type": "application/json"} | {name.lower(): value for name, value in fault.headers.items()}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    return [
+        {"type": "http.response.start", "status": fault.status, "headers": encoded},
+        {"type": "http.response.body", "body": fault.body},
+    ]
 
 
-def _tear_down(send: Send) -> None:
+def _reset(send: Send) -> None:
     """Resets the connection. `send` belongs to uvicorn's cycle of this request, which has the transport."""
     cycle: Any = getattr(send, "__self__", None)
+    # Lingering for no time makes the kernel send RST where an ordinary close would send FIN.
+    connection = cycle.transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     cycle.disconnected = True
     cycle.transport.abort()
 
@@ -161,9 +185,18 @@ def _tear_down(send: Send) -> None:
 @contextmanager
 def serve(app: ASGIApp) -> Iterator[str]:
     """Serves `app` on a free port of 127.0.0.1 for the time of the context; gives its base URL, without a slash."""
-    listener = socket.socket()
+    # asyncio turns Nagle's algorithm off only where the protocol is named; with it, each answer takes 40 ms.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        # A client that picks a kept connection up just as it expires sees a reset that no test asked for.
+        timeout_keep_alive=3600,
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="emulator")
     thread.start()
     try:

@@ -1,23 +1,28 @@
-"""Stand-in for the onepassword plugin (pulumi-onepassword 1.2.1), over a Connect server.
+"""Stand-in for the onepassword plugin (pulumi-onepassword 1.2.1, terraform-provider-onepassword 2.2.1), over Connect.
 
-Left out, and refused in words: the service-account mode, which needs the `op` command.
+Left out, and refused in words: service accounts and desktop accounts, for which the real one runs the `op` command;
+password recipes; fields of the type DATE. Files of items are not handed out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import httpx
 
 from rehearsal.plugins.base import CheckFailedError, PluginError, State, serve
-from rehearsal.plugins.rest import ResourceKind, RestPlugin
-from rehearsal.plugins.values import Properties, Secret, plain
+from rehearsal.plugins.rest import ResourceKind, RestPlugin, extract_inputs
+from rehearsal.plugins.values import Properties, Secret, Unknown, plain
 
 _ID: Final = re.compile(r"^[a-z0-9]{26}$")
+_PAUSES: Final = [min(0.05 * 2**attempt, 0.5) for attempt in range(10)]  # seconds between the client's polls
+
 _PURPOSES: Final = {"USERNAME": "username", "PASSWORD": "password", "NOTES": "noteValue"}
 _TOP_LEVEL: Final = {
     "username": "username",
@@ -30,109 +35,152 @@ _TOP_LEVEL: Final = {
     "public key": "publicKey",
     "private key": "privateKey",
 }
-"""Labels of fields outside any section that the provider hands out; it drops every other one in silence."""
+"""Labels, in this case, of fields outside any section that the provider hands out; it drops others in silence."""
 
-_CATEGORIES: Final = {"login": "LOGIN", "password": "PASSWORD", "database": "DATABASE", "secure_note": "SECURE_NOTE"}
+_BUILT_IN: Final = {
+    "login": ("username", "password", "noteValue"),
+    "password": ("password", "noteValue"),
+    "database": ("username", "password", "hostname", "database", "port", "type", "noteValue"),
+    "secure_note": ("noteValue",),
+}
+"""Category to the properties that are fields of such an item."""
+
+_INPUTS: Final = ("vault", "category", "title", "url", "tags", "sections", *_BUILT_IN["database"])
+_SENSITIVE: Final = {"password", "noteValue"}
 
 
 class Connect:
-    """The few calls of a Connect server that the provider makes."""
+    """The few calls of a Connect server that the provider's client makes, in its words."""
 
     def __init__(self, url: str, token: str) -> None:
-        self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        # As the client does: it puts no limit on an answer's time, and joins URL and path as they are.
+        self._url = url
+        # Go keeps loopback out of the proxies of the environment, httpx does not.
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=None, trust_env=False)  # noqa: S113 - as above
 
-    def vault(self, name: str) -> dict[str, Any]:
-        """The one vault of that name."""
-        found = self._get("/v1/vaults", filter=f'name eq "{name}"')
-        if len(found) != 1:
-            problem = "No vault found with name" if not found else "Multiple vaults found with name"
-            raise PluginError(f"Client Error: Unable to read vault, got error: {problem} {name!r}")
-        vault: dict[str, Any] = self._get(f"/v1/vaults/{found[0]['id']}")
+    def vaults(self, name: str) -> list[dict[str, Any]]:
+        """The vaults of that name."""
+        found: list[dict[str, Any]] = self._call("GET", "/v1/vaults", params={"filter": f'title eq "{name}"'})
+        return found
+
+    def vault(self, id_: str) -> dict[str, Any]:
+        """The vault of that id."""
+        vault: dict[str, Any] = self._call("GET", f"/v1/vaults/{id_}")
         return vault
 
     def item(self, vault: str, reference: str) -> dict[str, Any]:
-        """The one item of that id, or of that title."""
-        if not _ID.match(reference):
-            found = self._get(f"/v1/vaults/{vault}/items", filter=f'title eq "{reference}"')
-            if len(found) != 1:
-                raise PluginError(
-                    f"Client Error: Unable to read item, got error: Found {len(found)} item(s) in vault "
-                    f'"{vault}" with title "{reference}"'
-                )
-            reference = found[0]["id"]
-        item: dict[str, Any] = self._get(f"/v1/vaults/{vault}/items/{reference}")
-        return item
+        """The one item of that id or, where it does not look like an id, of that title."""
+        if _ID.match(reference):
+            item: dict[str, Any] = self._call("GET", f"/v1/vaults/{vault}/items/{reference}")
+            return item
+        query = {"filter": f'title eq "{reference}"'}
+        summaries = self._call("GET", f"/v1/vaults/{vault}/items", params=query)
+        # All of them are fetched before they are counted.
+        found = [self.item(one["vault"]["id"], one["id"]) for one in summaries]
+        if len(found) != 1:
+            raise PluginError(f'Found {len(found)} item(s) in vault "{vault}" with title "{reference}"')
+        return found[0]
 
     def create(self, vault: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes an item."""
+        """Makes an item, and waits for a moment until the server shows it."""
         made: dict[str, Any] = self._call("POST", f"/v1/vaults/{vault}/items", json=item)
+        with contextlib.suppress(PluginError):
+            self._wait_for(made, 1, missing_at_first=True)
         return made
 
-    def update(self, vault: str, id_: str, item: Mapping[str, Any]) -> None:
-        """Replaces an item as a whole, and waits until the server shows it."""
-        version = self._call("PUT", f"/v1/vaults/{vault}/items/{id_}", json=item)["version"]
-        for _ in range(10):
-            if self._get(f"/v1/vaults/{vault}/items/{id_}")["version"] == version + 1:
-                return
-            time.sleep(0.05)
-        raise PluginError("Client Error: item was not updated in time")
+    def update(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Replaces an item as a whole, and waits until the server shows the next version of it."""
+        made: dict[str, Any] = self._call("PUT", f"/v1/vaults/{item['vault']['id']}/items/{item['id']}", json=item)
+        self._wait_for(made, made["version"] + 1)
+        return made
 
     def delete(self, vault: str, id_: str) -> None:
         """Deletes an item for good."""
         self._call("DELETE", f"/v1/vaults/{vault}/items/{id_}")
+        with contextlib.suppress(PluginError):
+            for pause in _PAUSES:
+                self._call("GET", f"/v1/vaults/{vault}/items/{id_}")
+                time.sleep(pause)
 
-    def _get(self, path: str, **query: str) -> Any:
-        return self._call("GET", path, params=query)
+    def _wait_for(self, item: Mapping[str, Any], version: int, *, missing_at_first: bool = False) -> None:
+        for pause in _PAUSES:
+            try:
+                shown = self._call("GET", f"/v1/vaults/{item['vault']['id']}/items/{item['id']}")
+            except PluginError as error:
+                if not missing_at_first or "status 404" not in str(error):
+                    raise
+            else:
+                if shown["version"] == version:
+                    return
+            time.sleep(pause)
+        raise PluginError(
+            f"max retry attempts ({len(_PAUSES)}) reached waiting for Connect sync service to propagate changes to "
+            "local database"
+        )
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
         try:
-            answer = self._client.request(method, path, **more)
+            answer = self._client.request(method, self._url + path, **more)
+            body = answer.json() if answer.content else None
         except httpx.HTTPError as error:
-            raise PluginError(f"Client Error: {method} {path}: {error}") from error
+            raise PluginError(f"{method} {self._url}{path}: {error}") from error
+        except ValueError as error:
+            raise PluginError(f"decoding error response: {error}") from error
         if answer.is_error:
-            raise PluginError(f"Client Error: status {answer.status_code}: {answer.json().get('message', '')}")
-        return answer.json() if answer.content else None
+            raise PluginError(f"status {answer.status_code}: {(body or {}).get('message', '')}")
+        return body
 
 
 class ItemKind(ResourceKind):
     """`onepassword.Item`."""
 
     replace_on = frozenset({"vault", "category"})
-    computed = frozenset({"uuid"})
+    computed = frozenset({"uuid", "password"})
 
     def __init__(self, connect: Callable[[], Connect]) -> None:
         self._connect = connect
 
     def check(self, inputs: Properties) -> Properties:
-        category = plain(inputs.get("category", "login"))
-        if category not in _CATEGORIES:
-            raise CheckFailedError({"category": f"expected one of {sorted(_CATEGORIES)}, got {category}"})
+        failures = dict.fromkeys(inputs.keys() - {*_INPUTS, "passwordRecipe"}, "not a property of an item")
+        if "passwordRecipe" in inputs:
+            failures["passwordRecipe"] = "this stand-in has no password recipes"
         if "vault" not in inputs:
-            raise CheckFailedError({"vault": "Missing required property 'vault'"})
-        return {"category": "login", **inputs}
+            failures["vault"] = "Missing required property 'vault'"
+        category = plain(inputs.get("category", "login"))
+        if not isinstance(category, Unknown) and str(category).lower() not in _BUILT_IN:
+            failures["category"] = f"value must be one of: {sorted(_BUILT_IN)}, got: {category}"
+        if failures:
+            raise CheckFailedError(failures)
+        return inputs
 
     def create(self, inputs: Properties) -> tuple[str, Properties]:
-        made = self._connect().create(inputs["vault"], _body(inputs))
-        return f"vaults/{made['vault']['id']}/items/{made['id']}", _outputs(inputs, made)
+        item = _body(inputs, {})
+        made = _told("1Password Item create error: Error creating 1Password item, got error", item, self._create)
+        return f"vaults/{made['vault']['id']}/items/{made['id']}", _outputs(made, inputs)
 
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State:
-        vault, uuid = _parts(id_)
-        # Gone is an error too: this version of the provider does not drop the resource from the state.
-        item = self._connect().item(vault, uuid)
-        fields = _top_level(item)
-        live = {"vault": vault, "title": item["title"], "category": item["category"].lower(), **fields}
-        shape = inputs or olds or live
-        known = {key: live.get(key, value) for key, value in shape.items() if key in {*live, "sections", "tags"}}
-        return State(id=id_, inputs=known, outputs=_outputs(known, item))
+        vault, item_id = _parts(id_)
+        # Gone is an error, too: this version of the provider does not drop the resource from the state.
+        words = f"1Password Item read error: Could not get item '{item_id}' from vault '{vault}', got error"
+        item = _told(words, item_id, lambda one: self._connect().item(vault, one))
+        outputs = _outputs(item, olds or inputs)
+        found = {name: outputs[name] for name in _INPUTS if outputs.get(name)}
+        return State(id=id_, outputs=outputs, inputs=extract_inputs(inputs, outputs) if inputs else found)
 
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        vault, uuid = _parts(id_)
-        self._connect().update(vault, uuid, {"id": uuid, **_body(inputs)})
-        return _outputs({**olds, **inputs}, self._connect().item(vault, uuid))
+        vault, item_id = _parts(id_)
+        words = f"1Password Item update error: Could not update item '{item_id}' from vault '{vault}', got error"
+        # What was generated is kept: an item without a password of its own is sent the one in the state.
+        item = {"id": item_id, **_body({"password": olds.get("password"), **inputs}, olds)}
+        return _outputs(_told(words, item, lambda one: self._connect().update(one)), inputs)
 
     def delete(self, id_: str, olds: Properties) -> None:  # noqa: ARG002 - the base class's signature
-        vault, uuid = _parts(id_)
-        self._connect().delete(vault, uuid)
+        vault, item_id = _parts(id_)
+        words = f"1Password Item delete error: Could not delete item '{item_id}' from vault '{vault}', got error"
+        _told(words, item_id, lambda one: self._connect().delete(vault, one))
+
+    def _create(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        return self._connect().create(item["vault"]["id"], item)
 
 
 class OnePasswordPlugin(RestPlugin):
@@ -141,7 +189,7 @@ class OnePasswordPlugin(RestPlugin):
     version = "1.2.1"
 
     def __init__(self) -> None:
-        self._config: Properties = {}
+        self._client: Connect | None = None
         self.kinds = {"onepassword:index/item:Item": ItemKind(self.connect)}
         self.functions = {
             "onepassword:index/getVault:getVault": self._get_vault,
@@ -149,26 +197,45 @@ class OnePasswordPlugin(RestPlugin):
         }
 
     def configure(self, config: Properties) -> None:
-        self._config = config
+        def setting(name: str, variable: str) -> str:
+            return str(config.get(name) or os.environ.get(variable) or "")
+
+        url, token = setting("url", "OP_CONNECT_HOST"), setting("token", "OP_CONNECT_TOKEN")
+        account = setting("serviceAccountToken", "OP_SERVICE_ACCOUNT_TOKEN") or setting("account", "OP_ACCOUNT")
+        if account and (url or token):
+            raise PluginError(
+                'Config conflict: Either Connect credentials ("token" and "url") or 1Password CLI '
+                '("service_account_token" or "account") credentials can be set. Both are set. Please unset one of them.'
+            )
+        if account:
+            raise PluginError(
+                "the rehearsal's stand-in for the onepassword plugin has no service accounts: unset "
+                "OP_SERVICE_ACCOUNT_TOKEN and OP_ACCOUNT, and set OP_CONNECT_HOST and OP_CONNECT_TOKEN"
+            )
+        if not url or not token:
+            raise PluginError(
+                'Invalid provider configuration. Either Connect credentials ("token" and "url") or Service Account '
+                '("service_account_token" or "account") credentials should be set.'
+            )
+        self._client = Connect(url, token)
 
     def connect(self) -> Connect:
         """The Connect server of the configuration, or else of the environment."""
-        url = self._config.get("url") or os.environ.get("OP_CONNECT_HOST")
-        token = self._config.get("token") or os.environ.get("OP_CONNECT_TOKEN")
-        account = self._config.get("serviceAccountToken") or os.environ.get("OP_SERVICE_ACCOUNT_TOKEN")
-        account = account or self._config.get("account") or os.environ.get("OP_ACCOUNT")
-        if account and (url or token):
-            raise PluginError("Config conflict: Connect credentials and a service account or account are both set")
-        if account:
-            raise PluginError("this stand-in has no `op` command: set OP_CONNECT_HOST and OP_CONNECT_TOKEN instead")
-        if not url or not token:
-            raise PluginError("Invalid provider configuration: set url and token, service_account_token, or account")
-        return Connect(url.rstrip("/"), token)
+        if self._client is None:
+            raise PluginError("the provider is not configured")
+        return self._client
 
     def _get_vault(self, args: Properties) -> Properties:
-        connect = self.connect()
-        name = args.get("name") or ""
-        vault = connect.vault(name)
+        _exactly_one(args, "name", "uuid")
+        words = "Client Error: Unable to read vault, got error"
+        id_ = args.get("uuid")
+        if not id_:
+            found = _told(words, args["name"], self.connect().vaults)
+            if len(found) != 1:
+                problem = "No vault" if not found else "Multiple vaults"
+                raise PluginError(f"Client Error: {problem} found with name '\"{args['name']}\"'")
+            id_ = found[0]["id"]
+        vault = _told(words, id_, self.connect().vault)
         return {
             "id": f"vaults/{vault['id']}",
             "uuid": vault["id"],
@@ -177,39 +244,45 @@ class OnePasswordPlugin(RestPlugin):
         }
 
     def _get_item(self, args: Properties) -> Properties:
-        if ("title" in args) == ("uuid" in args):
-            raise PluginError("exactly one of title, uuid must be specified")
-        item = self.connect().item(args["vault"], args.get("uuid") or args["title"])
-        sections = [
-            {
-                "id": section["id"],
-                "label": section.get("label", ""),
-                "files": [],
-                "fields": [
-                    {
-                        "id": field["id"],
-                        "label": field.get("label", ""),
-                        "purpose": field.get("purpose", ""),
-                        "type": field["type"],
-                        "value": field.get("value", ""),
-                    }
-                    for field in item["fields"]
-                    if field.get("section", {}).get("id") == section["id"]
-                ],
-            }
-            for section in item.get("sections", [])
-        ]
+        _exactly_one(args, "title", "uuid")
+        words = "Client Error: Unable to read item, got error"
+        item = _told(words, args.get("title") or args["uuid"], lambda one: self.connect().item(args["vault"], one))
+        credential = [field.get("value", "") for field in item["fields"] if field["id"] == "credential"]
         return {
             "id": f"vaults/{item['vault']['id']}/items/{item['id']}",
             "uuid": item["id"],
             "vault": item["vault"]["id"],
             "title": item["title"],
             "category": item["category"].lower(),
-            "sections": sections,
+            "url": _primary_url(item),
+            "sections": [{**section, "files": []} for section in _sections(item)],
             "tags": item.get("tags", []),
             "files": [],
+            "credential": credential[0] if credential and item["category"] == "API_CREDENTIAL" else None,
             **_top_level(item),
         }
+
+
+def _exactly_one(args: Properties, *names: str) -> None:
+    if len([name for name in names if args.get(name)]) != 1:
+        raise PluginError(f"Invalid Attribute Combination: exactly one of {', '.join(names)} must be set")
+
+
+def _told(words: str, argument: Any, call: Callable[[Any], Any]) -> Any:
+    """The call's answer; what it raises is told in the provider's words."""
+    try:
+        return call(argument)
+    except PluginError as error:
+        raise PluginError(f"{words}: {error}") from error
+
+
+def _parts(id_: str) -> tuple[str, str]:
+    parts = id_.split("/")
+    return (parts[1], parts[3]) if len(parts) == 4 else ("", "")
+
+
+def _primary_url(item: Mapping[str, Any]) -> str | None:
+    return next((url["href"] for url in item.get("urls", []) if url.get("primary") and url.get("href")), None)
 
 
 def _top_level(item: Mapping[str, Any]) -> Properties:
@@ -217,68 +290,99 @@ def _top_level(item: Mapping[str, Any]) -> Properties:
     fields: Properties = {}
     for field in item["fields"]:
         purpose = _PURPOSES.get(field.get("purpose", ""))
-        label = None if field.get("section") else _TOP_LEVEL.get(field.get("label", "").lower())
+        label = None if field.get("section") else _TOP_LEVEL.get(field.get("label", ""))
         name = purpose or label
         if name is not None:
             fields[name] = field.get("value", "")
     return fields
 
 
-def _body(inputs: Properties) -> dict[str, Any]:
-    password = inputs.get("password") or ""
-    builtin = [
+def _sections(item: Mapping[str, Any]) -> list[Properties]:
+    """The item's sections, as long as it lists them, with their fields."""
+    return [
         {
-            "id": "username",
-            "label": "username",
-            "purpose": "USERNAME",
-            "type": "STRING",
-            "value": inputs.get("username", ""),
-        },
-        {"id": "password", "label": "password", "purpose": "PASSWORD", "type": "CONCEALED", "value": password}
-        # What was not given is generated, as the real one does.
-        | ({} if password else {"generate": True}),
-        {
-            "id": "notesPlain",
-            "label": "notesPlain",
-            "purpose": "NOTES",
-            "type": "STRING",
-            "value": inputs.get("noteValue", ""),
-        },
+            "id": section["id"],
+            "label": section.get("label", ""),
+            "fields": [
+                {name: field.get(name, "") for name in ("id", "label", "purpose", "type", "value")}
+                for field in item["fields"]
+                if (field.get("section") or {}).get("id") == section["id"]
+            ],
+        }
+        for section in item.get("sections", [])
     ]
-    sections = [{"id": section["label"], "label": section["label"]} for section in inputs.get("sections", [])]
+
+
+def _body(inputs: Properties, olds: Properties) -> dict[str, Any]:
+    """The whole item as it is written; sections keep the ids that they have in the state."""
+    ids = {section["label"]: section["id"] for section in olds.get("sections", []) if section.get("id")}
+    sections = [
+        {"id": ids.get(section["label"]) or str(uuid.uuid4()), "label": section["label"]}
+        for section in inputs.get("sections", [])
+    ]
+    category = inputs.get("category", "login").lower()
     own = [
         {
+            "id": field.get("id", ""),
             "label": field["label"],
             "type": field.get("type", "STRING"),
             "value": field.get("value", ""),
-            "section": {"id": section["label"]},
+            "section": known,
+            **({"purpose": field["purpose"]} if field.get("purpose") else {}),
         }
-        for section in inputs.get("sections", [])
+        for section, known in zip(inputs.get("sections", []), sections, strict=True)
         for field in section.get("fields", [])
     ]
     return {
-        "title": inputs["title"],
+        "title": inputs.get("title", ""),
         "vault": {"id": inputs["vault"]},
-        "category": _CATEGORIES[inputs["category"]],
+        "category": category.upper(),
+        "urls": [{"primary": True, "href": inputs.get("url", "")}],
         "sections": sections,
-        "fields": [*builtin, *own],
+        "fields": [*(_built_in(name, inputs, category) for name in _BUILT_IN[category]), *own],
         **({"tags": inputs["tags"]} if inputs.get("tags") else {}),
     }
 
 
-def _outputs(inputs: Properties, item: Mapping[str, Any]) -> Properties:
-    fields = _top_level(item)
-    return {
-        **inputs,
+def _built_in(name: str, inputs: Properties, category: str) -> dict[str, Any]:
+    label = {"noteValue": "notesPlain"}.get(name, name)
+    value = inputs.get(name) or ""
+    field = {
+        "id": "database_type" if name == "type" else label,
+        "label": label,
+        "type": "CONCEALED" if name == "password" else "STRING",
+        "value": value,
+    }
+    purpose = {given: purpose for purpose, given in _PURPOSES.items()}.get(name)
+    if purpose and (category != "database" or name == "noteValue"):
+        field["purpose"] = purpose
+    # An empty password is an order to make one up.
+    return {**field, "generate": True} if name == "password" and not value else field
+
+
+def _outputs(item: Mapping[str, Any], known: Properties) -> Properties:
+    """The item's state; what is empty in it is absent. Values in sections are not secret: the facts say so."""
+    outputs = {
         "uuid": item["id"],
-        "username": fields.get("username", ""),
-        "password": Secret(fields.get("password", "")),
+        "vault": item["vault"]["id"],
+        "title": item["title"],
+        "category": item["category"].lower(),
+        "url": _primary_url(item),
+        "tags": item.get("tags") or known.get("tags"),
+        "sections": _ordered(_sections(item), known.get("sections", [])),
+        **{name: value for name, value in _top_level(item).items() if name in _INPUTS},
+    }
+    return {
+        name: Secret(value) if name in _SENSITIVE else value
+        for name, value in outputs.items()
+        if value not in ("", None)
     }
 
 
-def _parts(id_: str) -> tuple[str, str]:
-    _, vault, _, item = id_.split("/")
-    return vault, item
+def _ordered(sections: list[Properties], known: list[Properties]) -> list[Properties]:
+    """The sections, first those that the program gave, in its order."""
+    order = [section["label"] for section in known]
+    return sorted(sections, key=lambda one: order.index(one["label"]) if one["label"] in order else len(order))
 
 
 if __name__ == "__main__":

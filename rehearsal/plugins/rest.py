@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rehearsal.plugins.base import Call, Diff, DiffKind, Plugin, PluginError, State
 from rehearsal.plugins.values import UNKNOWN, Properties, Secret, has_secret, plain
@@ -73,7 +73,8 @@ class RestPlugin(Plugin):
         kind = self._kind(call)
         if call.preview:
             return "", {**dict.fromkeys(kind.computed, UNKNOWN), **call.inputs}
-        return kind.create(plain(call.inputs))
+        id_, outputs = kind.create(plain(call.inputs))
+        return id_, _marked(outputs, call.inputs)
 
     def read(self, call: Call) -> State | None:
         state = self._kind(call).read(call.id, plain(call.old_inputs), plain(call.olds))
@@ -84,8 +85,9 @@ class RestPlugin(Plugin):
 
     def update(self, call: Call) -> Properties:
         if call.preview:
-            return {**call.olds, **call.inputs}
-        return self._kind(call).update(call.id, plain(call.inputs), plain(call.olds))
+            dropped = call.old_inputs.keys() - call.inputs.keys()
+            return {**{name: value for name, value in call.olds.items() if name not in dropped}, **call.inputs}
+        return _marked(self._kind(call).update(call.id, plain(call.inputs), plain(call.olds)), call.inputs)
 
     def delete(self, call: Call) -> None:
         self._kind(call).delete(call.id, plain(call.olds))
@@ -98,9 +100,27 @@ class RestPlugin(Plugin):
         return function(args)
 
 
+def extract_inputs(inputs: Properties, outputs: Properties) -> Properties:
+    """The inputs as a refresh finds them: of `outputs`, what `inputs` already had (the bridge's extractInputs)."""
+    return {name: _extracted(value, outputs[name]) for name, value in inputs.items() if outputs.get(name) is not None}
+
+
+def _extracted(old: Any, new: Any) -> Any:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return extract_inputs(old, new)
+    if isinstance(old, list) and isinstance(new, list):
+        return [_extracted(*pair) for pair in zip(old, new, strict=False)]
+    return new
+
+
 def _marked(news: Properties, olds: Properties) -> Properties:
-    """What was read, secret where it was secret before, as the engine marks it for the bridged plugins."""
-    return {
-        name: Secret(plain(value)) if value is not None and has_secret(olds.get(name)) else value
-        for name, value in news.items()
-    }
+    """`news`, secret wherever `olds` has a secret, as the engine marks it for the bridged plugins (annotateSecrets)."""
+    return {name: _mark(value, olds.get(name)) for name, value in news.items()}
+
+
+def _mark(new: Any, old: Any) -> Any:
+    if isinstance(new, dict) and isinstance(old, dict):
+        return _marked(new, old)
+    if new is None or isinstance(new, Secret) or not has_secret(old):
+        return new
+    return Secret(plain(new))

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+
 import pytest
 
 from tests.unit.program import Program, run
 
 
-@pytest.fixture(scope="session", params=["dev", "prod"])
-def program(request: pytest.FixtureRequest) -> Program:
-    """What the program of a stack registers, with the stack file as it is. Tests only look at it."""
-    return run(request.param)
-
-
 @pytest.fixture(scope="session")
 def dev() -> Program:
-    """The stack dev alone."""
+    """What the stack dev registers, with its stack file as it is. Tests only look at it."""
     return run("dev")
 
 
 @pytest.fixture(scope="session")
 def prod() -> Program:
-    """The stack prod alone."""
+    """The same of prod."""
     return run("prod")
+
+
+@pytest.fixture(scope="session", params=["dev", "prod"])
+def program(request: pytest.FixtureRequest) -> Program:
+    """Each stack in turn."""
+    found: Program = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _event_loop_of_its_own() -> Iterator[None]:
+    """Outputs belong to the current event loop; a test that closed its own would leave the next one none."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    loop.close()

@@ -1,20 +1,22 @@
-"""Runs `__main__.py` under Pulumi's mocks and keeps every registration whole: inputs, options, which inputs are secret."""
+"""Runs `__main__.py` under Pulumi's mocks and keeps each registration whole: inputs, options, what is secret."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import json
 import os
 import runpy
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import pulumi
 import yaml
+from kubernetes.utils.quantity import parse_quantity
 from pulumi import runtime
 from pulumi.runtime import mocks, settings
 from pulumi.runtime.proto import resource_pb2
@@ -28,7 +30,14 @@ TOKEN: Final = "unit-test-registry-token"
 DEPLOYER: Final = "unit-test.deployer.token"
 SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
 
+_PROJECT: Final = "invoicetron"
+_STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+
+def amount(quantity: str) -> Decimal:
+    """A Kubernetes quantity in base units: cores, or bytes."""
+    return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call] # the client has no annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +111,17 @@ class Program:
 class _Monitor(mocks.MockMonitor):
     """Keeps the requests, of which the mocks of the SDK show only a part."""
 
-    def __init__(self, answers: runtime.Mocks) -> None:
+    def __init__(self, answers: runtime.Mocks, stack: str) -> None:
         super().__init__(answers)
+        self._stack = stack
         self.requests: list[tuple[str, resource_pb2.RegisterResourceRequest]] = []
         self.outputs: dict[str, Any] = {}
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine makes it; the SDK's own counts the stack as a type, and forgets grandparents."""
+        types = parent.split("::")[2] if parent else _STACK_TYPE
+        qualified = type_ if types == _STACK_TYPE else f"{types}${type_}"
+        return f"urn:pulumi:{self._stack}::{_PROJECT}::{qualified}::{name}"
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 - gRPC's name
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call] # the SDK has no annotation here
@@ -113,7 +129,7 @@ class _Monitor(mocks.MockMonitor):
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:  # noqa: N802 - as above
-        if "pulumi:pulumi:Stack" in request.urn:
+        if _STACK_TYPE in request.urn:
             self.outputs = decode(request.outputs)
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call] # as above
 
@@ -158,7 +174,13 @@ class _Answers(runtime.Mocks):
         assert args.token == "onepassword:index/getItem:getItem", args.token
         fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
         login = {"username": "gitlab+deploy-token-1", "password": TOKEN}
-        item = {"id": "x", "uuid": "x", "vault": _VAULT, "title": args.args.get("title"), "sections": []}
+        item: dict[str, Any] = {
+            "id": "x",
+            "uuid": "x",
+            "vault": _VAULT,
+            "title": args.args.get("title"),
+            "sections": [],
+        }
         return {**item, **login, "sections": [{"id": "s", "label": "", "fields": fields}]}
 
 
@@ -178,7 +200,7 @@ def run(
     for function, attributes in (gitlab or {}).items():
         answers.gitlab[function].update(attributes)
     answers.values.update(values or {})
-    monitor = _Monitor(answers)
+    monitor = _Monitor(answers, stack)
     config = _config(stack)
     for path, value in (changes or {}).items():
         _set(config, path.split("."), value)
@@ -190,13 +212,15 @@ def run(
 
 
 async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
+    def main() -> None:
+        runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
+
     # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
-    settings.set_root_resource(object())
-    runtime.set_mocks(answers, project="invoicetron", stack=stack, preview=False, monitor=monitor)
+    settings.ROOT.set(cast(pulumi.Resource, object()))
+    runtime.set_mocks(answers, project=_PROJECT, stack=stack, preview=False, monitor=monitor)
+    settings.ROOT.set(None)
     runtime.set_all_config(config)
-    settings.set_root_resource(None)
-    main = functools.partial(runpy.run_path, str(REPOSITORY / "__main__.py"), run_name="__main__")
-    await runtime.run_in_stack(lambda: main() and None)
+    await runtime.run_in_stack(main)
 
 
 def _config(stack: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 
 from rehearsal.emulators.gitlab.answers import Body
@@ -38,3 +39,15 @@ class Project:
             "container_registry_image_prefix": f"{REGISTRY}/{self.path.lower()}",
             "visibility": "private",
         }
+
+    def variables_for(self, branch: str, environment: str) -> dict[str, str]:
+        """The CI variables that a job of this branch with this environment sees; the narrower scope wins."""
+        protected = self.branches.protects(branch)
+        seen = [
+            variable
+            for variable in self.variables.entries({})
+            if fnmatch.fnmatchcase(environment, variable["environment_scope"])
+            and (protected or not variable["protected"])
+        ]
+        seen.sort(key=lambda variable: len(variable["environment_scope"]))
+        return {variable["key"]: variable["value"] for variable in seen}

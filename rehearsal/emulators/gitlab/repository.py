@@ -117,7 +117,7 @@ class Branches:
         return {
             "name": name,
             "commit": {"id": sha, "short_id": sha[:8], "title": "Initial commit"},
-            "protected": any(fnmatch.fnmatchcase(name, pattern) for pattern in self._protected),
+            "protected": self.protects(name),
             "default": name == self._default,
             "merged": False,
             "can_push": True,
@@ -130,6 +130,10 @@ class Branches:
         if self.get(name)["protected"]:
             raise RefusedError(405, {"message": "405 Method Not Allowed"})  # status and text from memory
         del self._commits[name]
+
+    def protects(self, name: str) -> bool:
+        """Whether a branch of this name is protected, by its name or a wildcard."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self._protected)
 
     def protected_entries(self, _query: Body) -> list[Body]:
         return list(self._protected.values())

@@ -1,0 +1,201 @@
+"""What each component of the stack is given: settings, secrets, and what the components before it put out.
+
+Components know neither the settings nor each other; `__main__.py` says who feeds whom, and this says with what.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pulumi
+
+import settings_sections
+from components.access import Access, AccessArgs
+from components.app import App, AppArgs
+from components.backup import Backup, BackupArgs
+from components.database import Database, DatabaseArgs
+from components.delivery import DeliveryArgs
+from components.deployer import Deployer, DeployerArgs
+from components.environment import Environment, EnvironmentArgs
+from components.gitlab_project import GitLabProject
+from components.monitoring import MonitoringArgs
+from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
+from components.repository import RepositoryArgs
+from components.secrets import StackSecrets
+from settings import Settings
+from settings_sections import Delivery, Repository
+
+
+def for_environment(settings: Settings) -> EnvironmentArgs:
+    """The quota holds what the workloads that the stack has take up."""
+    return EnvironmentArgs(
+        namespace=settings.namespace,
+        workloads=[
+            Database.footprint(settings.database.resources),
+            App.footprint(settings.app.resources),
+            *(
+                [Backup.footprint(settings.backup.resources, settings.backup.drill_resources)]
+                if settings.backup
+                else []
+            ),
+        ],
+        protect=settings.protect,
+    )
+
+
+def for_database(settings: Settings, secrets: StackSecrets, environment: Environment) -> DatabaseArgs:
+    """The database restarts with its password."""
+    return DatabaseArgs(
+        namespace=environment.namespace,
+        image=settings.database.image,
+        storage_class=settings.database.storage_class,
+        size=settings.database.size,
+        resources=settings.database.resources,
+        password=secrets.postgres_password,
+        password_checksum=secrets.checksum("postgres_password"),
+        protect=settings.protect,
+    )
+
+
+def for_pull_credentials(
+    settings: Settings, secrets: StackSecrets, environment: Environment, project: GitLabProject | None
+) -> PullCredentialsArgs:
+    """The credentials that 1Password holds, or a deploy token of the stack's own."""
+    return PullCredentialsArgs(
+        namespace=environment.namespace,
+        server=settings.registry.server,
+        credentials=_pull_credentials(settings, secrets, project),
+    )
+
+
+def _pull_credentials(settings: Settings, secrets: StackSecrets, project: GitLabProject | None) -> Login | Issue:
+    pull = settings.delivery.pull_credentials if settings.delivery else None
+    if project and pull and pull.expires and secrets.registry_item:
+        return Issue(
+            project=project.id,
+            name=f"invoicetron-pull-{settings.stack}",
+            expires=pull.expires,
+            item=secrets.registry_item,
+        )
+    if secrets.registry_username is None or secrets.registry_password is None:
+        raise ValueError("read_secrets gave neither credentials to pull with nor an item to write issued ones to")
+    return Login(username=secrets.registry_username, password=secrets.registry_password)
+
+
+def for_app(
+    settings: Settings,
+    secrets: StackSecrets,
+    environment: Environment,
+    pull_credentials: PullCredentials,
+    database: Database,
+) -> AppArgs:
+    """The app waits for the database, rolls with its secrets, and takes logins from every hostname of the stack."""
+    public = settings.access.public
+    return AppArgs(
+        namespace=environment.namespace,
+        image=settings.app.image,
+        resources=settings.app.resources,
+        hostnames=[settings.access.hostname, *([public.hostname] if public else [])],
+        pull_secret=pull_credentials.secret_name,
+        database_host=database.host,
+        database_port=database.port,
+        database_url=secrets.database_url,
+        better_auth_secret=secrets.better_auth_secret,
+        secrets_checksum=secrets.checksum("database_url", "better_auth_secret"),
+    )
+
+
+def for_access(settings: Settings, environment: Environment, app: App) -> AccessArgs:
+    """The route leads to the app's Service."""
+    gateway = settings.access.gateway
+    return AccessArgs(
+        namespace=environment.namespace,
+        hostname=settings.access.hostname,
+        gateway=gateway.name,
+        gateway_namespace=gateway.namespace,
+        listener=gateway.listener,
+        service=app.service,
+        port=app.port,
+    )
+
+
+def for_backup(
+    settings: Settings, backup: settings_sections.Backup, environment: Environment, database: Database
+) -> BackupArgs:
+    """The database's own image: pg_dump must be of the server's version."""
+    return BackupArgs(
+        namespace=environment.namespace,
+        image=settings.database.image,
+        database_host=database.host,
+        database_port=database.port,
+        database_pods=database.pods,
+        database_secret=database.secret,
+        database_size=settings.database.size,
+        schedule=backup.schedule,
+        drill_schedule=backup.drill_schedule,
+        time_zone=backup.time_zone,
+        storage_class=backup.storage_class,
+        size=backup.size,
+        nfs=backup.nfs,
+        retention=backup.retention,
+        resources=backup.resources,
+        drill_resources=backup.drill_resources,
+        protect=settings.protect,
+    )
+
+
+def for_monitoring(
+    monitoring: settings_sections.Monitoring,
+    environment: Environment,
+    access: Access,
+    database: Database,
+    backup: Backup | None,
+) -> MonitoringArgs:
+    """The app as people reach it, and whatever of the stack's can fill up or be missed."""
+    return MonitoringArgs(
+        namespace=environment.namespace,
+        health_url=pulumi.Output.concat(access.url, App.health_path),
+        prober=monitoring.prober,
+        labels=monitoring.labels,
+        runbook=monitoring.runbook,
+        claims=[database.claim, *([backup.claim] if backup else [])],
+        backup=backup.backup if backup else None,
+        drill=backup.drill if backup else None,
+    )
+
+
+def for_deployer(environment: Environment, app: App) -> DeployerArgs:
+    """The pipeline reads the template of the migration Jobs."""
+    return DeployerArgs(namespace=environment.namespace, migration=app.migration)
+
+
+def for_delivery(
+    settings: Settings, delivery: Delivery, project: GitLabProject, access: Access, deployer: Deployer
+) -> DeliveryArgs:
+    """What the pipeline would otherwise have to write a second time."""
+    public, repository = settings.access.public, settings.repository
+    protected_here = {project.default_branch, repository.develop_branch} if repository else set()
+    return DeliveryArgs(
+        project=project,
+        environment=delivery.environment.name,
+        tier=delivery.environment.tier,
+        branch_protected=delivery.branch in protected_here or project.protects(delivery.branch),
+        url=f"https://{public.hostname if public else settings.access.hostname}",
+        health_url=pulumi.Output.concat(access.url, App.health_path),
+        image=re.split(r"[@:](?=[^/]+$)", settings.app.image, maxsplit=1)[0],
+        namespace=settings.namespace,
+        api_url=settings.cluster.api_url,
+        certificate_authority=deployer.certificate_authority,
+        token=deployer.token,
+    )
+
+
+def for_repository(repository: Repository, project: GitLabProject) -> RepositoryArgs:
+    """What both stacks share."""
+    return RepositoryArgs(
+        project=project,
+        develop_branch=repository.develop_branch,
+        mirror=repository.mirror,
+        host_keys=repository.host_keys,
+        protected_environments=repository.protected_environments,
+    )

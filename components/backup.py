@@ -1,0 +1,293 @@
+"""Backup: a volume for dumps of the database, and three CronJobs: take one, try the newest out, put one back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi import ResourceOptions
+
+from components.database import PASSWORD_KEY, USER_ID
+from components.database_address import ADDRESS
+from components.network import network_policy, to_dns, to_pods
+from components.pods import (
+    Footprint,
+    container_resources,
+    container_security,
+    core,
+    labels,
+    meta,
+    metadata,
+    pod_security,
+    quantity,
+    secret_variable,
+)
+from settings_sections import NfsExport, Resources, Retention
+from settings_types import Quantity
+
+batch = kubernetes.batch.v1
+
+NAME: Final = "invoicetron-db-backup"
+DRILL: Final = "invoicetron-db-drill"
+RESTORE: Final = "invoicetron-db-restore"
+"""Suspended for ever: what `python -m ops restore` makes its Job from."""
+CLAIM: Final = "invoicetron-backups"
+CONTAINER: Final = "postgresql-client"
+UPLOAD: Final = "/upload"
+"""Folder of the restore's container in which a file from outside arrives."""
+
+_SCRIPTS: Final = Path(__file__).parent / "scripts"
+# What backup.sh leaves with when the backup is good and the volume nearly full: another try would not help.
+_NEARLY_FULL: Final = 3
+# A dump of 1 GB takes half a minute at full speed; throttled to half a core, on a slow volume, still far less.
+_DEADLINE_SECONDS: Final = 3600
+# A run that was missed (the cluster was down at three) is caught up with for half a day, not forgotten.
+_CATCH_UP_SECONDS: Final = 12 * 3600
+_NEVER: Final = "0 0 31 2 *"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupArgs:
+    """What is backed up, where to, when, and how much of it is kept."""
+
+    namespace: pulumi.Input[str]
+    image: pulumi.Input[str]
+    """The database's own: pg_dump and pg_restore must be of its version."""
+    database_host: pulumi.Input[str]
+    database_port: pulumi.Input[int]
+    database_pods: Mapping[str, str]
+    database_secret: pulumi.Input[str]
+    """Name of the Secret that holds the password."""
+    database_size: Quantity
+    """Of the database's volume; the drill's copy and an uploaded dump may take as much of a node's disk."""
+    schedule: str
+    drill_schedule: str
+    time_zone: str
+    storage_class: str
+    size: Quantity
+    nfs: NfsExport | None
+    """Instead of a volume of the storage class. The export must let user 70 write."""
+    retention: Retention
+    resources: Resources
+    drill_resources: Resources
+    protect: bool = False
+    """Refuse to destroy the volume, and keep it when its claim leaves the program."""
+
+
+class Backup(pulumi.ComponentResource):
+    """The backups. `pods` are the labels of the pods that must reach the database; the rest are names."""
+
+    pods: Mapping[str, str]
+    claim: pulumi.Output[str]
+    backup: pulumi.Output[str]
+    drill: pulumi.Output[str]
+
+    @staticmethod
+    def footprint(resources: Resources, drill_resources: Resources) -> Footprint:
+        """A backup, a drill and a restore at the same time."""
+        return Footprint.total([Footprint.of(resources, pods=2), Footprint.of(drill_resources)])
+
+    def __init__(self, name: str, args: BackupArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:backup:Backup", name, None, opts)
+        child = ResourceOptions(parent=self)
+        self.pods = {"app": NAME}
+        network_policy(
+            NAME,
+            namespace=args.namespace,
+            pods=self.pods,
+            egress=[to_dns(), to_pods(args.database_pods, port=args.database_port)],
+            opts=child,
+        )
+        network_policy(DRILL, namespace=args.namespace, pods={"app": DRILL}, opts=child)
+        scripts = core.ConfigMap(
+            "backup-scripts",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            data={path.name: path.read_text(encoding="utf-8") for path in _files()},
+            opts=child,
+        )
+        claim = self._claim(args)
+        self.claim = claim.metadata.name
+        needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
+        retention = args.retention
+        keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
+        kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
+        backup = batch.CronJob(
+            "backup",
+            metadata=metadata(NAME, args.namespace, app=NAME),
+            spec=_cron_job(
+                args,
+                schedule=args.schedule,
+                retries=2,
+                pod=_pod(args, "backup.sh", app=NAME, env=[*_connection(args), *kept]),
+            ),
+            opts=needed,
+        )
+        drill = batch.CronJob(
+            "drill",
+            metadata=metadata(DRILL, args.namespace, app=DRILL),
+            spec=_cron_job(args, schedule=args.drill_schedule, retries=1, pod=_drill_pod(args)),
+            opts=needed,
+        )
+        batch.CronJob(
+            "restore",
+            metadata=metadata(RESTORE, args.namespace, app=NAME),
+            spec=_cron_job(
+                args,
+                schedule=_NEVER,
+                retries=0,
+                suspended=True,
+                pod=_pod(
+                    args,
+                    "restore.sh",
+                    app=NAME,
+                    env=[*_connection(args), *kept, core.EnvVarArgs(name="UPLOAD", value=UPLOAD)],
+                    scratch=UPLOAD,
+                ),
+            ),
+            opts=needed,
+        )
+        self.backup, self.drill = backup.metadata.name, drill.metadata.name
+        self.register_outputs({"claim": self.claim, "backup": self.backup, "drill": self.drill})
+
+    def _claim(self, args: BackupArgs) -> core.PersistentVolumeClaim:
+        kept = ResourceOptions(parent=self, protect=args.protect, retain_on_delete=args.protect)
+        storage = {"storage": quantity(args.size.amount, binary=True)}
+        spec = core.PersistentVolumeClaimSpecArgs(
+            storage_class_name=args.storage_class,
+            access_modes=["ReadWriteOnce"],
+            resources=core.VolumeResourceRequirementsArgs(requests=storage),
+        )
+        if args.nfs is not None:
+            spec.storage_class_name, spec.access_modes = "", ["ReadWriteMany"]
+            # Not the pod's own NFS volume, which the level `restricted` forbids.
+            volume = core.PersistentVolume(
+                "backup-export",
+                metadata=meta.ObjectMetaArgs(
+                    name=pulumi.Output.concat(args.namespace, "-backups"), labels=labels(NAME)
+                ),
+                spec=core.PersistentVolumeSpecArgs(
+                    capacity=storage,
+                    access_modes=spec.access_modes,
+                    persistent_volume_reclaim_policy="Retain",
+                    storage_class_name=spec.storage_class_name,
+                    claim_ref=core.ObjectReferenceArgs(namespace=args.namespace, name=CLAIM),
+                    nfs=core.NFSVolumeSourceArgs(server=args.nfs.server, path=args.nfs.path),
+                ),
+                opts=kept,
+            )
+            spec.volume_name = volume.metadata.name
+        return core.PersistentVolumeClaim(
+            "backup-volume", metadata=metadata(CLAIM, args.namespace, app=NAME), spec=spec, opts=kept
+        )
+
+
+def _files() -> list[Path]:
+    """The scripts of this component; the database's own is in its pod."""
+    return sorted(path for path in _SCRIPTS.iterdir() if path.name != "set-role-password.sh")
+
+
+def _cron_job(
+    args: BackupArgs, *, schedule: str, retries: int, pod: core.PodTemplateSpecArgs, suspended: bool = False
+) -> batch.CronJobSpecArgs:
+    return batch.CronJobSpecArgs(
+        schedule=schedule,
+        time_zone=args.time_zone,
+        suspend=suspended,
+        concurrency_policy="Forbid",
+        starting_deadline_seconds=_CATCH_UP_SECONDS,
+        successful_jobs_history_limit=3,
+        failed_jobs_history_limit=3,
+        job_template=batch.JobTemplateSpecArgs(
+            spec=batch.JobSpecArgs(
+                backoff_limit=retries,
+                active_deadline_seconds=_DEADLINE_SECONDS,
+                pod_failure_policy=batch.PodFailurePolicyArgs(
+                    rules=[
+                        batch.PodFailurePolicyRuleArgs(
+                            action="FailJob",
+                            on_exit_codes=batch.PodFailurePolicyOnExitCodesRequirementArgs(
+                                container_name=CONTAINER, operator="In", values=[_NEARLY_FULL]
+                            ),
+                        )
+                    ]
+                ),
+                template=pod,
+            )
+        ),
+    )
+
+
+def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
+    port = pulumi.Output.from_input(args.database_port).apply(lambda number: str(int(number)))
+    return [
+        core.EnvVarArgs(name="PGHOST", value=args.database_host),
+        core.EnvVarArgs(name="PGPORT", value=port),
+        secret_variable("PGPASSWORD", secret=args.database_secret, key=PASSWORD_KEY),
+        # Without it a server that is gone is waited for as long as the kernel likes.
+        core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value="30"),
+    ]
+
+
+def _drill_pod(args: BackupArgs) -> core.PodTemplateSpecArgs:
+    env = [core.EnvVarArgs(name="DRILL", value="/drill")]
+    return _pod(args, "drill.sh", app=DRILL, env=env, scratch="/drill", resources=args.drill_resources, read_only=True)
+
+
+def _pod(
+    args: BackupArgs,
+    script: str,
+    *,
+    app: str,
+    env: list[core.EnvVarArgs],
+    scratch: str | None = None,
+    resources: Resources | None = None,
+    read_only: bool = False,
+) -> core.PodTemplateSpecArgs:
+    """A pod that runs one script and ends.
+
+    `scratch` is where it may write as much as the database's volume holds; `read_only` is about the backups.
+    """
+    mounts = {"backups": "/backups", "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - the container's own
+    volumes = [
+        core.VolumeArgs(
+            name="backups", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=CLAIM)
+        ),
+        core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=NAME)),
+        core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit="64Mi")),
+    ]
+    if scratch is not None:
+        mounts["scratch"] = scratch
+        limit = quantity(args.database_size.amount, binary=True)
+        volumes.append(core.VolumeArgs(name="scratch", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=limit)))
+    container = core.ContainerArgs(
+        name=CONTAINER,
+        image=args.image,
+        command=["sh", f"/scripts/{script}"],
+        env=[
+            core.EnvVarArgs(name="PGUSER", value=ADDRESS.user),
+            core.EnvVarArgs(name="PGDATABASE", value=ADDRESS.database),
+            core.EnvVarArgs(name="BACKUPS", value="/backups"),
+            *env,
+        ],
+        resources=container_resources(resources or args.resources),
+        security_context=container_security(read_only=True),
+        volume_mounts=[
+            core.VolumeMountArgs(name=volume, mount_path=path, read_only=(read_only and volume == "backups") or None)
+            for volume, path in mounts.items()
+        ],
+    )
+    return core.PodTemplateSpecArgs(
+        metadata=meta.ObjectMetaArgs(labels=labels(app)),
+        spec=core.PodSpecArgs(
+            automount_service_account_token=False,
+            enable_service_links=False,
+            restart_policy="Never",
+            security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
+            containers=[container],
+            volumes=volumes,
+        ),
+    )

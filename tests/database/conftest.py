@@ -1,0 +1,30 @@
+"""A real PostgreSQL 18 and a pod beside it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from rehearsal.postgres import PostgresServer
+from tests.database.pod import Pod
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """One server for the tests that leave it as they found it."""
+    with PostgresServer() as started:
+        yield started
+
+
+@pytest.fixture
+def pod(server: PostgresServer) -> Iterator[Pod]:
+    """A pod with an empty backup volume beside an empty database."""
+    server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
+    server.sql("CREATE DATABASE invoicetron", database="postgres")
+    # Not pytest's tmp_path: only root can reach that, and the scripts do not run as root.
+    directory = server.directory / "pod"
+    directory.mkdir()
+    yield Pod(server, directory)
+    shutil.rmtree(directory)

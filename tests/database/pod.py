@@ -1,0 +1,138 @@
+"""The pods' shell on this machine: BusyBox where it has it, as the image does, else its own sh."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from rehearsal.postgres import PostgresServer
+
+SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
+
+# What the scripts use of BusyBox 1.37 in alpine. Debian's build lacks flock; util-linux has the same.
+_APPLETS = (
+    *("awk", "cat", "date", "df", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sed", "sh", "sha256sum"),
+    *("sleep", "sort", "stat", "sync", "tail", "touch", "wc"),
+)
+
+
+class Pod:
+    """Runs the scripts as a pod does: their shell, their account, a backup volume, the database over TCP."""
+
+    def __init__(self, server: PostgresServer, directory: Path) -> None:
+        self.server = server
+        self.directory = directory
+        self.backups = self._folder("backups")
+        self.upload = self._folder("upload")
+        self.drill = self._folder("drill")
+        self._programs = self._folder("bin")
+        self.scripts = Path(shutil.copytree(SCRIPTS, directory / "scripts"))
+        busybox = shutil.which("busybox")
+        if busybox is not None:
+            has = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+            for applet in set(_APPLETS) & set(has):
+                (self._programs / applet).symlink_to(busybox)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What the pod's containers have in their environment."""
+        environment = self.server.environment(
+            BACKUPS=str(self.backups), UPLOAD=str(self.upload), TZ="Etc/UTC", KEEP_DAILY="100", NEARLY_FULL="101"
+        )
+        environment["PATH"] = os.pathsep.join([str(self._programs), environment["PATH"]])
+        return {**environment, **more}
+
+    def start(self, script: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        """Starts a script in a process group of its own, with `more` in its environment and its log in one pipe."""
+        return subprocess.Popen(
+            [*self._limits(more), "sh", str(self.scripts / script), *arguments],
+            env=self.environment(**more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **self.server.account,
+        )
+
+    def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """Runs a script to its end."""
+        process = self.start(script, *arguments, **more)
+        log, _ = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, log)
+
+    def names(self) -> list[str]:
+        """Names on the backup volume that anybody would take for backups."""
+        return sorted(path.name for path in self.backups.iterdir() if not path.name.startswith("."))
+
+    def set_clock(self, now: datetime) -> None:
+        """What `date` says from now on."""
+        # Debian's BusyBox shell, unlike alpine's, runs its own `date` before it looks at PATH.
+        (self._programs / "sh").unlink(missing_ok=True)
+        date = self._programs / "date"
+        date.unlink(missing_ok=True)
+        date.write_text(f'#!/bin/sh\nexec {shutil.which("date")} -d @{now.timestamp():.0f} "$@"\n')
+        date.chmod(0o755)
+
+    def folder(self, path: Path) -> Path:
+        """Makes an empty folder of the account that the scripts run as."""
+        path.mkdir()
+        self.give(path)
+        return path
+
+    def give(self, path: Path) -> None:
+        """Makes a file the account's own."""
+        if self.server.account:
+            os.chown(path, self.server.account["user"], self.server.account["group"])
+
+    @contextmanager
+    def limited(self, kind: str, size: int) -> Iterator[dict[str, str]]:
+        """A backup volume with room for `size` bytes; yields variables to run the script with."""
+        if kind == "file size limit":
+            yield {"LIMIT": str(size)}
+            return
+        with small_disk(self.backups, size):
+            self.give(self.backups)
+            yield {}
+
+    def _folder(self, name: str) -> Path:
+        return self.folder(self.directory / name)
+
+    @staticmethod
+    def _limits(more: dict[str, str]) -> list[str]:
+        return ["prlimit", f"--fsize={more.pop('LIMIT')}", "--"] if "LIMIT" in more else []
+
+
+@contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    """A tmpfs of `size` bytes at `path`; skips the test where the machine does not let us mount one."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(path)], check=True)  # noqa: S607 - by PATH, as mount is
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to a script and all it started: what happens to a pod whose container dies."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_named(process: subprocess.Popen[str], name: str) -> None:
+    """SIGKILL to the programs of this name among a script's children."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):
+            pid, rest = status.read_text().split(" (", 1)
+            program, fields = rest.rsplit(") ", 1)
+            if program == name and int(fields.split()[3]) == process.pid:  # the session is the script's
+                os.kill(int(pid), signal.SIGKILL)

@@ -1,0 +1,274 @@
+"""backup.sh and drill.sh, as the pods run them, against a real PostgreSQL 18."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+
+from rehearsal.postgres import PostgresServer
+from tests.database.invoices import content, fill
+from tests.database.pod import Pod, kill_group, kill_named
+
+KILLS = 100
+
+
+def manifest(pod: Pod, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((pod.backups / name / "manifest.json").read_text())
+    return found
+
+
+def assert_restores(pod: Pod, server: PostgresServer, name: str) -> None:
+    """The backup restores into an empty database, which then holds what its manifest says."""
+    server.sql("DROP DATABASE IF EXISTS proof WITH (FORCE)", database="postgres")
+    server.sql("CREATE DATABASE proof TEMPLATE template0", database="postgres")
+    dump = pod.backups / name / "database.dump"
+    server.run([server.bin / "pg_restore", "--exit-on-error", "--dbname=proof", dump])
+    inventory = server.run(
+        [server.bin / "psql", "-XqAt", "-d", "proof", "-f", pod.scripts / "inventory.sql"], capture_output=True
+    )
+    assert json.loads(inventory.stdout) == manifest(pod, name)["inventory"]
+    server.sql("DROP DATABASE proof", database="postgres")
+
+
+@contextmanager
+def writer(server: PostgresServer) -> Iterator[None]:
+    """Commits invoices with their items, and now and then empties a table, for as long as the block runs."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                with connection.transaction():
+                    row = connection.execute("INSERT INTO invoices (number) VALUES (%s) RETURNING id", [f"W-{number}"])
+                    connection.execute("INSERT INTO invoice_items (invoice, amount) VALUES (%s, 1)", row.fetchone())
+                if number % 2000 == 0:
+                    connection.execute("TRUNCATE products")
+                    connection.execute("INSERT INTO products (name) SELECT 'again' FROM generate_series(1, 9)")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_backup_says_what_it_holds(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    done = pod.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+    (name,) = pod.names()
+    found = manifest(pod, name)
+    assert found["name"] == name
+    assert found["inventory"]["rows"]["invoices"] == 500
+    assert found["inventory"]["rows"]["reports.totals"] == 1
+    assert found["inventory"]["lastMigration"] == "20250601000000_items", "neither undone nor unfinished ones"
+    assert found["about"]["serverVersion"].startswith("18.")
+    assert found["dumpBytes"] == (pod.backups / name / "database.dump").stat().st_size
+    assert_restores(pod, server, name)
+
+
+def test_the_manifest_and_the_dump_are_of_one_moment_while_a_writer_commits(pod: Pod, server: PostgresServer) -> None:
+    fill(server, count=20000)
+    with writer(server):
+        for day in range(1, 6):
+            pod.set_clock(datetime(2026, 2, day, tzinfo=UTC))
+            done = pod.run("backup.sh")
+            assert done.returncode == 0, done.stdout
+    counts = {manifest(pod, name)["inventory"]["rows"]["invoices"] for name in pod.names()}
+    assert len(counts) == 5, "the writer was not writing"
+    for name in pod.names():
+        assert_restores(pod, server, name)
+
+
+def test_whatever_is_killed_whenever_every_backup_restores_completely(pod: Pod, server: PostgresServer) -> None:
+    fill(server, count=8000)
+    started = time.monotonic()
+    assert pod.run("backup.sh").returncode == 0
+    usual = time.monotonic() - started
+    chance = random.Random(20260204)  # noqa: S311 - repeatable, not secret
+    proved: set[str] = set()
+    failures = 0
+    for attempt in range(KILLS):
+        process = pod.start("backup.sh")
+        time.sleep(chance.uniform(0, usual * 1.1))
+        match attempt % 5:
+            case 0 | 1:
+                kill_group(process)
+            case 2 | 3:
+                kill_named(process, "pg_dump")
+            case _:
+                server.kill()
+        log, _ = process.communicate(timeout=60)
+        if not server.running:
+            server.start()
+        failures += process.returncode != 0
+        for name in set(pod.names()) - proved:
+            assert_restores(pod, server, name)
+            proved.add(name)
+        assert process.returncode != 0 or "is complete" in log
+    assert failures > KILLS / 4, "hardly any kill met a running backup"
+    assert pod.run("backup.sh").returncode == 0, "the remains of a killed backup are in the way of the next"
+    assert not [path for path in pod.backups.iterdir() if path.name.startswith(".unfinished")]
+
+
+@pytest.mark.parametrize("kind", ["small tmpfs", "file size limit"])
+def test_a_full_disk_leaves_no_backup_and_says_so(pod: Pod, server: PostgresServer, kind: str) -> None:
+    fill(server, count=20000)
+    assert pod.run("backup.sh").returncode == 0
+    (first,) = pod.names()
+    size = manifest(pod, first)["dumpBytes"]
+    for part in range(1, 11):
+        with pod.limited(kind, int(size * part / 11)) as environment:
+            done = pod.run("backup.sh", **environment)
+            assert done.returncode != 0, done.stdout
+            assert "FAILED: no backup was taken" in done.stdout or "cannot be written" in done.stdout
+            assert [name for name in pod.names() if name != first] == []
+    with pod.limited(kind, size * 2) as environment:
+        done = pod.run("backup.sh", **environment)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_nearly_full_volume_is_told_with_a_status_of_its_own_after_a_good_backup(
+    pod: Pod, server: PostgresServer
+) -> None:
+    fill(server)
+    done = pod.run("backup.sh", NEARLY_FULL="0")
+    assert done.returncode == 3
+    assert "% full: enlarge it or keep fewer" in done.stdout
+    assert_restores(pod, server, *pod.names())
+
+
+def test_a_wrong_password_is_named_and_never_shown(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    done = pod.run("backup.sh", PGPASSWORD="not-the-password")
+    assert done.returncode != 0
+    assert "password authentication failed" in done.stdout
+    assert "not-the-password" not in done.stdout
+    assert pod.names() == []
+
+
+def test_a_lost_connection_leaves_no_backup(pod: Pod, server: PostgresServer) -> None:
+    fill(server, count=60000)
+    process = pod.start("backup.sh")
+    ended = "0"
+    while ended == "0" and process.poll() is None:
+        ended = server.sql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+        )
+    log, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, log
+    assert "FAILED: no backup was taken" in log
+    assert pod.names() == []
+
+
+def test_a_database_without_tables_is_nothing_to_back_up(pod: Pod) -> None:
+    done = pod.run("backup.sh")
+    assert done.returncode != 0
+    assert "no tables yet" in done.stdout
+    assert pod.names() == []
+
+
+def test_nothing_is_pruned_when_the_dump_fails(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    for day in (1, 2, 3):
+        pod.set_clock(datetime(2026, 2, day, tzinfo=UTC))
+        assert pod.run("backup.sh").returncode == 0
+    before = pod.names()
+    assert pod.run("backup.sh", KEEP_DAILY="1", PGPASSWORD="wrong").returncode != 0
+    assert pod.names() == before
+    assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
+    assert len(pod.names()) == 1
+
+
+def test_two_backups_do_not_run_at_once(pod: Pod, server: PostgresServer) -> None:
+    fill(server, count=60000)
+    first = pod.start("backup.sh")
+    while not list(pod.backups.glob(".unfinished-*")):
+        time.sleep(0.005)
+    second = pod.run("backup.sh")
+    log, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, log
+    assert second.returncode != 0
+    assert "another backup is being taken" in second.stdout
+    assert len(pod.names()) == 1
+
+
+def drill(pod: Pod) -> tuple[int, str]:
+    done = pod.run("drill.sh", DRILL=str(pod.drill), PGHOST="nowhere", PGPORT="1")
+    return done.returncode, done.stdout
+
+
+def test_the_drill_restores_the_newest_backup_without_the_database(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    before = content(server)
+    assert pod.run("backup.sh").returncode == 0
+    server.sql("INSERT INTO products (name) VALUES ('newer')")
+    # A clock that was ahead when the first was taken does not make it the newest.
+    pod.set_clock(datetime(2020, 1, 1, tzinfo=UTC))
+    assert pod.run("backup.sh").returncode == 0
+    status, log = drill(pod)
+    assert status == 0, log
+    assert "-000002-20200101T000000Z restores completely" in log
+    assert list(pod.drill.glob("data")) == [], "the copy is still there"
+    assert content(server) != before
+
+
+def test_the_drill_fails_without_a_backup(pod: Pod) -> None:
+    status, log = drill(pod)
+    assert status != 0
+    assert "there is no backup" in log
+
+
+def damage_a_byte(pod: Pod, name: str) -> None:
+    dump = pod.backups / name / "database.dump"
+    damaged = bytearray(dump.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    dump.write_bytes(damaged)
+
+
+def forget_a_row(pod: Pod, name: str) -> None:
+    path = pod.backups / name / "manifest.json"
+    path.write_text(path.read_text().replace('"invoices": 500', '"invoices": 501'))
+
+
+def lose_a_table(pod: Pod, name: str) -> None:
+    path = pod.backups / name / "manifest.json"
+    path.write_text(path.read_text().replace('"invoices": 500', '"invoices": 500, "credit_notes": 3'))
+
+
+def forget_a_migration(pod: Pod, name: str) -> None:
+    path = pod.backups / name / "manifest.json"
+    path.write_text(path.read_text().replace("20250601000000_items", "20250901000000_later"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (damage_a_byte, "is damaged"),
+        (forget_a_row, "table invoices: 501 rows expected, 500 found"),
+        (lose_a_table, "table credit_notes: 3 rows expected, no found"),
+        (forget_a_migration, "last migration: 20250901000000_later expected, 20250601000000_items found"),
+    ],
+)
+def test_the_drill_fails_loudly_where_the_copy_differs(
+    pod: Pod, server: PostgresServer, damage: Callable[[Pod, str], None], reason: str
+) -> None:
+    fill(server)
+    assert pod.run("backup.sh").returncode == 0
+    damage(pod, pod.names()[0])
+    status, log = drill(pod)
+    assert status != 0
+    assert reason in log

@@ -1,0 +1,278 @@
+"""restore.sh, as the pod runs it, against a real PostgreSQL 18: until it has succeeded, the old data is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+import pytest
+
+from rehearsal.postgres import PostgresServer
+from tests.database.invoices import content, fill
+from tests.database.pod import Pod, kill_group, kill_named, small_disk
+
+KILLS = 60
+
+
+@pytest.fixture
+def backup(pod: Pod, server: PostgresServer) -> str:
+    """Name of a backup of a database that has changed since: fewer rows, a newer table that refers to an older one."""
+    fill(server)
+    done = pod.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+    server.sql("DELETE FROM invoice_items WHERE id > 100; CREATE TABLE payments (invoice integer REFERENCES invoices)")
+    return pod.names()[0]
+
+
+def bring(pod: Pod, file: Path | bytes, *, checksum: str | None = None) -> None:
+    """Puts a file where `ops restore` puts one."""
+    data = file if isinstance(file, bytes) else file.read_bytes()
+    (pod.upload / "database.dump").write_bytes(data)
+    (pod.upload / "database.dump.sha256").write_text(checksum or hashlib.sha256(data).hexdigest())
+
+
+def databases(server: PostgresServer) -> list[str]:
+    return server.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1", database="postgres").split()
+
+
+def test_a_restore_brings_the_database_back_as_it_was(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    before = content(server)
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    server.sql("DELETE FROM invoice_items; CREATE TABLE payments (invoice integer REFERENCES invoices)")
+    changed = content(server)
+    done = pod.run("restore.sh", RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout
+    assert content(server) == before, "a newer table, or a row, is left over"
+    assert databases(server) == ["invoicetron", "postgres"]
+    (safety,) = set(pod.names()) - {name}
+    assert safety.startswith("before-restore-")
+    assert pod.run("restore.sh", RESTORE_FROM=safety).returncode == 0
+    assert content(server) == changed, "what was overwritten cannot be had back"
+
+
+def test_a_dump_of_another_owner_is_taken_as_it_is(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    before = content(server)
+    server.sql(
+        "CREATE ROLE wsl; CREATE ROLE reader; ALTER TABLE invoices OWNER TO wsl; GRANT SELECT ON products TO reader"
+    )
+    dump = server.directory / "invoicetron-full-20260205.dump"
+    server.run([server.bin / "pg_dump", "-Fc", "-f", dump])
+    server.sql("DROP OWNED BY wsl, reader CASCADE; DROP ROLE wsl; DROP ROLE reader; DELETE FROM products")
+    bring(pod, dump)
+    expected = '{"rows": {"invoices": 500, "invoice_items": 1000}, "partial": true}'
+    done = pod.run("restore.sh", RESTORE_FROM="upload", RESTORE_EXPECT=expected)
+    assert done.returncode == 0, done.stdout
+    assert content(server) == before
+    assert server.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == "invoicetron"
+
+
+def test_an_empty_database_needs_no_dump_before_it_is_filled(pod: Pod, server: PostgresServer, backup: str) -> None:
+    server.sql("DROP DATABASE invoicetron", database="postgres")
+    server.sql("CREATE DATABASE invoicetron", database="postgres")
+    done = pod.run("restore.sh", RESTORE_FROM=backup)
+    assert done.returncode == 0, done.stdout
+    assert pod.names() == [backup]
+    assert server.sql("SELECT count(*) FROM invoices") == "500"
+
+
+def test_clearing_sessions_empties_them_and_nothing_else(pod: Pod, server: PostgresServer, backup: str) -> None:
+    done = pod.run("restore.sh", RESTORE_FROM=backup, RESTORE_CLEAR_SESSIONS="true")
+    assert done.returncode == 0, done.stdout
+    query = 'SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM "rateLimit"), (SELECT count(*) FROM "user")'
+    assert server.sql(query) == "0|0|1"
+
+
+def test_a_client_that_stays_connected_is_disconnected_and_finds_the_new_data(
+    pod: Pod, server: PostgresServer, backup: str
+) -> None:
+    with psycopg.connect(server.url) as stubborn:
+        stubborn.execute("SELECT 1")
+        done = pod.run("restore.sh", RESTORE_FROM=backup)
+        assert done.returncode == 0, done.stdout
+        with pytest.raises(psycopg.OperationalError):
+            stubborn.execute("SELECT 1")
+    with psycopg.connect(server.url) as again:
+        assert again.execute("SELECT count(*) FROM invoice_items").fetchone() == (1000,)
+
+
+def newer_format(dump: bytes) -> bytes:
+    assert dump[:5] == b"PGDMP"
+    return dump[:6] + bytes([dump[6] + 50]) + dump[7:]
+
+
+def another_byte(dump: bytes) -> bytes:
+    middle = len(dump) * 2 // 3
+    return dump[:middle] + bytes([dump[middle] ^ 0xFF]) + dump[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda _: b"CREATE TABLE invoices (id integer);", "the file is no dump in pg_dump's custom format"),
+        (lambda _: b"", "the file is no dump in pg_dump's custom format"),
+        (newer_format, "unsupported version"),
+        (lambda dump: dump[: len(dump) * 2 // 3], "could not be restored"),
+        (another_byte, "could not be restored"),
+    ],
+    ids=["plain SQL", "empty", "newer format", "truncated", "damaged"],
+)
+def test_a_bad_file_changes_nothing(
+    pod: Pod, server: PostgresServer, backup: str, change: Callable[[bytes], bytes], reason: str
+) -> None:
+    before = content(server)
+    bring(pod, change((pod.backups / backup / "database.dump").read_bytes()))
+    done = pod.run("restore.sh", RESTORE_FROM="upload")
+    assert done.returncode != 0
+    assert reason in done.stdout
+    assert content(server) == before
+    assert databases(server) == ["invoicetron", "postgres"]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"RESTORE_FROM": "invoicetron-000009-20260101T000000Z"}, "is no backup; there are:\ninvoicetron-000001"),
+        ({"RESTORE_FROM": "../elsewhere"}, "RESTORE_FROM is the name of a backup"),
+        ({"RESTORE_EXPECT": '{"rows": {"invoices": 567}, "partial": true}'}, "invoices: 567 rows expected, 500 found"),
+        ({"RESTORE_EXPECT": '{"rows": {"bills": 1}, "partial": true}'}, "table bills: 1 rows expected, no found"),
+        ({"PGPASSWORD": "wrong"}, "password authentication failed"),
+        ({"PGPORT": "1"}, "the database server does not answer"),
+    ],
+)
+def test_a_restore_that_cannot_be_right_changes_nothing(
+    pod: Pod, server: PostgresServer, backup: str, more: dict[str, str], reason: str
+) -> None:
+    before = content(server)
+    done = pod.run("restore.sh", **{"RESTORE_FROM": backup, **more})
+    assert done.returncode != 0
+    assert reason in done.stdout
+    assert content(server) == before
+    assert databases(server) == ["invoicetron", "postgres"]
+
+
+def test_sessions_that_cannot_be_cleared_stop_the_restore(pod: Pod, server: PostgresServer) -> None:
+    server.sql("CREATE TABLE invoices (id integer)")
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    server.sql("INSERT INTO invoices VALUES (1)")
+    done = pod.run("restore.sh", RESTORE_FROM=name, RESTORE_CLEAR_SESSIONS="true")
+    assert done.returncode != 0
+    assert "no table of sessions" in done.stdout
+    assert server.sql("SELECT count(*) FROM invoices") == "1"
+
+
+def test_a_damaged_backup_changes_nothing_even_where_it_would_restore(
+    pod: Pod, server: PostgresServer, backup: str
+) -> None:
+    before = content(server)
+    path = pod.backups / backup / "manifest.json"
+    found = json.loads(path.read_text())
+    path.write_text(path.read_text().replace(found["dumpSha256"], "0" * 64))
+    done = pod.run("restore.sh", RESTORE_FROM=backup)
+    assert done.returncode != 0
+    assert "is damaged" in done.stdout
+    assert content(server) == before
+
+
+def test_without_room_beside_the_old_data_nothing_is_begun(pod: Pod, server: PostgresServer, backup: str) -> None:
+    before = content(server)
+    path = pod.backups / backup / "manifest.json"
+    size = json.loads(path.read_text())["about"]["databaseBytes"]
+    path.write_text(path.read_text().replace(f'"databaseBytes": {size}', f'"databaseBytes": {10**15}'))
+    done = pod.run("restore.sh", RESTORE_FROM=backup)
+    assert done.returncode != 0
+    assert "are needed to restore beside the old data" in done.stdout
+    assert content(server) == before
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["gives up in time", "server out of room"])
+def test_a_disk_that_fills_up_keeps_the_old_data(guarded: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    disk = tmp_path_factory.mktemp("disk")
+    for folder in (disk, *disk.parents[:2]):
+        folder.chmod(0o755)
+    small_log = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
+    with (
+        small_disk(disk, 500 << 20),
+        PostgresServer(parent=disk, settings=small_log) as server,
+        TemporaryDirectory() as elsewhere,
+    ):
+        Path(elsewhere).chmod(0o755)
+        pod = Pod(server, Path(elsewhere))
+        fill(server)
+        before = content(server)
+        # Rows that compress a thousandfold: a dump far smaller than any estimate takes it for.
+        server.sql("CREATE TABLE padding (t text STORAGE PLAIN)")
+        server.sql("INSERT INTO padding SELECT repeat('x', 7000) FROM generate_series(1, 30000)")
+        dump = server.directory / "dump"
+        server.run([server.bin / "pg_dump", "-Fc", "-f", dump])
+        bring(pod, dump)
+        dump.unlink()
+        server.sql("DROP TABLE padding; CHECKPOINT")
+        filler = disk / "filler"
+        filler.write_bytes(b"x" * (shutil.disk_usage(disk).free - (180 << 20)))
+        if not guarded:
+            script = pod.scripts / "restore.sh"
+            unguarded = script.read_text().replace("while sleep 0.5", "while false").replace("sleep 3", "sleep 0")
+            script.write_text(unguarded)
+        done = pod.run("restore.sh", RESTORE_FROM="upload")
+        assert done.returncode != 0
+        assert "the old data is untouched" in done.stdout
+        if not guarded:
+            # What the guard is for: such a server may not start again before its volume has room.
+            filler.unlink()
+            server.restart()
+        assert content(server) == before
+        if guarded:
+            assert "giving up" in done.stdout
+            assert databases(server) == ["invoicetron", "postgres"]
+
+
+def test_whatever_is_killed_whenever_the_data_is_the_old_or_the_new(pod: Pod, server: PostgresServer) -> None:
+    fill(server, count=8000)
+    new = content(server)
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    server.sql("DELETE FROM invoice_items; DELETE FROM invoices WHERE id % 2 = 0; CREATE TABLE payments (id integer)")
+    old = content(server)
+    started = time.monotonic()
+    assert pod.run("restore.sh", RESTORE_FROM=name, KEEP_BEFORE_RESTORE="1000").returncode == 0
+    usual = time.monotonic() - started
+    safety = next(found for found in pod.names() if found.startswith("before-restore"))
+    chance = random.Random(20260205)  # noqa: S311 - repeatable, not secret
+    current, killed = new, 0
+    for attempt in range(KILLS):
+        # Back and forth, so that every attempt replaces something.
+        source, goal = (name, new) if current == old else (safety, old)
+        process = pod.start("restore.sh", RESTORE_FROM=source, KEEP_BEFORE_RESTORE="1000")
+        time.sleep(chance.uniform(0, usual * 1.1))
+        match attempt % 5:
+            case 0 | 1 | 2:
+                kill_group(process)
+            case 3:
+                kill_named(process, "pg_restore")
+            case _:
+                server.kill()
+        process.communicate(timeout=60)
+        if not server.running:
+            server.start()
+        killed += process.returncode != 0
+        found = content(server)
+        assert found in {current, goal}, f"attempt {attempt} left something between old and new"
+        assert process.returncode != 0 or found == goal
+        current = found
+    assert killed > KILLS / 4, "hardly any kill met a running restore"
+    source, goal = (name, new) if current == old else (safety, old)
+    done = pod.run("restore.sh", RESTORE_FROM=source)
+    assert done.returncode == 0, done.stdout
+    assert content(server) == goal
+    assert databases(server) == ["invoicetron", "postgres"], "a killed restore's remains are still there"

@@ -1,0 +1,296 @@
+"""The stand-in for pulumi-gitlab against the emulated GitLab: its resources' lives, GitLab's refusals, lost answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rehearsal.emulators.gitlab import DEVELOPER, GitLab
+from rehearsal.emulators.server import Fault, serve
+from rehearsal.plugins.base import Call, Diff, PluginError, State
+from rehearsal.plugins.gitlab.plugin import GitLabPlugin
+from rehearsal.plugins.values import Properties, Secret, plain
+
+PROJECT = "57"
+HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
+ENVIRONMENT = {
+    "project": PROJECT,
+    "name": "development",
+    "tier": "development",
+    "externalUrl": "https://invoicetron.dev.k8s.rommelporras.com",
+    "stopBeforeDestroy": True,
+}
+VARIABLE = {
+    "project": PROJECT,
+    "key": "KUBE_TOKEN",
+    "value": "aaaa.bbbb.cccc",
+    "masked": True,
+    "raw": True,
+    "environmentScope": "development",
+}
+TOKEN = {
+    "project": PROJECT,
+    "name": "invoicetron-pull-dev",
+    "scopes": ["read_registry"],
+    "expiresAt": "2027-12-31T23:59:59Z",
+}
+MIRROR = {
+    "project": PROJECT,
+    "url": "ssh://git@github.com/rommelporras/invoicetron.git",
+    "authMethod": "ssh_public_key",
+    "hostKeys": [HOST_KEY],
+    "enabled": True,
+    "keepDivergentRefs": True,
+}
+BRANCH = {"project": PROJECT, "name": "develop", "ref": "main", "keepOnDestroy": False}
+LEVELS = {"allowedToPushes": [{"accessLevel": "developer"}], "allowedToMerges": [{"accessLevel": "developer"}]}
+PROTECTION = {"project": PROJECT, "branch": "develop", "allowForcePush": False, **LEVELS}
+
+RESOURCES: dict[str, Properties] = {
+    "projectEnvironment:ProjectEnvironment": ENVIRONMENT,
+    "projectVariable:ProjectVariable": VARIABLE,
+    "projectDeployToken:ProjectDeployToken": TOKEN,
+    "projectPushMirror:ProjectPushMirror": MIRROR,
+    "branch:Branch": BRANCH,
+    "branchProtection:BranchProtection": PROTECTION,
+}
+
+
+class Resource:
+    """One resource of the plugin with what the engine remembers of it."""
+
+    def __init__(self, plugin: GitLabPlugin, kind: str) -> None:
+        self._plugin, self._urn = plugin, f"urn:pulumi:dev::invoicetron::gitlab:index/{kind}::it"
+        self.id, self.inputs, self.outputs = "", Properties(), Properties()
+
+    def create(self, inputs: Properties) -> Resource:
+        self.id, self.outputs = self._plugin.create(Call(urn=self._urn, inputs=inputs))
+        self.inputs = inputs
+        return self
+
+    def refresh(self) -> State | None:
+        state = self._plugin.read(Call(urn=self._urn, id=self.id, olds=self.outputs, old_inputs=self.inputs))
+        if state is not None:
+            self.inputs, self.outputs = state.inputs, state.outputs
+        return state
+
+    def found(self, id_: str) -> State | None:
+        """What an import finds."""
+        return self._plugin.read(Call(urn=self._urn, id=id_))
+
+    def diff(self, inputs: Properties) -> Diff:
+        call = Call(urn=self._urn, id=self.id, olds=self.outputs, old_inputs=self.inputs, inputs=inputs)
+        return self._plugin.diff(call)
+
+    def update(self, inputs: Properties) -> None:
+        call = Call(urn=self._urn, id=self.id, olds=self.outputs, old_inputs=self.inputs, inputs=inputs)
+        self.outputs, self.inputs = self._plugin.update(call), inputs
+
+    def delete(self) -> None:
+        self._plugin.delete(Call(urn=self._urn, id=self.id, olds=self.outputs))
+
+
+@pytest.fixture
+def gitlab() -> GitLab:
+    return GitLab.seeded()
+
+
+@pytest.fixture
+def url(gitlab: GitLab) -> Iterator[str]:
+    with serve(gitlab.app) as base:
+        yield f"{base}/api/v4/"
+
+
+def configured(url: str, token: str) -> GitLabPlugin:
+    plugin = GitLabPlugin()
+    plugin.configure({"baseUrl": url, "token": token})
+    return plugin
+
+
+@pytest.fixture
+def plugin(gitlab: GitLab, url: str) -> GitLabPlugin:
+    return configured(url, gitlab.token)
+
+
+def created(plugin: GitLabPlugin, kind: str) -> Resource:
+    if kind.startswith("branchProtection"):
+        created(plugin, "branch:Branch")
+    return Resource(plugin, kind).create(RESOURCES[kind])
+
+
+@pytest.mark.parametrize("kind", RESOURCES)
+def test_what_was_created_reads_back_without_a_difference(plugin: GitLabPlugin, kind: str) -> None:
+    resource = created(plugin, kind)
+    assert resource.refresh() is not None
+    assert not resource.diff(RESOURCES[kind]).changes
+
+
+@pytest.mark.parametrize("kind", RESOURCES)
+def test_what_was_deleted_by_hand_is_gone_for_a_refresh_and_for_a_deletion(plugin: GitLabPlugin, kind: str) -> None:
+    resource = created(plugin, kind)
+    resource.delete()
+    assert resource.refresh() is None
+    resource.delete()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RESOURCES if "Token" not in kind and "Mirror" not in kind])
+def test_what_exists_is_imported_and_then_needs_no_replacement(plugin: GitLabPlugin, kind: str) -> None:
+    resource = created(plugin, kind)
+    state = resource.found(resource.id)
+    assert state is not None
+    resource.inputs, resource.outputs = state.inputs, state.outputs
+    # `ref` is known from the creation only: whoever imports a branch has to ignore it.
+    assert set(resource.diff(RESOURCES[kind]).replaces) <= {"ref"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("projectEnvironment:ProjectEnvironment", {"externalUrl": "https://other.example.com"}),
+        ("projectVariable:ProjectVariable", {"value": "dddd.eeee.ffff"}),
+        ("projectPushMirror:ProjectPushMirror", {"enabled": False}),
+        ("branchProtection:BranchProtection", {"allowedToPushes": [{"accessLevel": "maintainer"}]}),
+    ],
+)
+def test_a_change_is_made_in_place(plugin: GitLabPlugin, kind: str, change: Properties) -> None:
+    resource = created(plugin, kind)
+    wanted = {**RESOURCES[kind], **change}
+    assert not resource.diff(wanted).replaces
+    resource.update(wanted)
+    resource.refresh()
+    assert not resource.diff(wanted).changes
+
+
+def test_a_deploy_token_is_shown_once_and_kept_by_the_state(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    resource = created(plugin, "projectDeployToken:ProjectDeployToken")
+    token = resource.outputs["token"]
+    assert isinstance(token, Secret)
+    assert token.value in gitlab.handed_out
+    resource.refresh()
+    assert resource.outputs["token"] == token
+    assert all("token" not in entry for entry in gitlab.project.deploy_tokens.entries({}))
+
+
+@pytest.mark.parametrize("change", [{"expiresAt": "2028-12-31T23:59:59Z"}, {"scopes": ["read_repository"]}])
+def test_any_change_of_a_deploy_token_replaces_it_with_the_new_one_made_first(
+    plugin: GitLabPlugin, change: dict[str, Any]
+) -> None:
+    difference = created(plugin, "projectDeployToken:ProjectDeployToken").diff({**TOKEN, **change})
+    assert difference.replaces
+    assert not difference.delete_before_replace
+
+
+def test_the_registry_lets_in_a_deploy_token_until_it_is_revoked(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    resource = created(plugin, "projectDeployToken:ProjectDeployToken")
+    login = resource.outputs["username"], plain(resource.outputs["token"])
+    assert gitlab.project.deploy_tokens.may_pull(*login)
+    resource.delete()
+    assert not gitlab.project.deploy_tokens.may_pull(*login)
+
+
+def test_an_environment_that_is_not_stopped_first_cannot_be_deleted(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    kind = "projectEnvironment:ProjectEnvironment"
+    resource = Resource(plugin, kind).create({**ENVIRONMENT, "stopBeforeDestroy": False})
+    with pytest.raises(PluginError, match="deletion of the environment development: 403"):
+        resource.delete()
+    assert len(gitlab.project.environments.entries({})) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("projectEnvironment:ProjectEnvironment", r"environment development: 400 .*name.*has already been taken"),
+        ("projectVariable:ProjectVariable", r"KUBE_TOKEN of scope development: 400 .*has already been taken"),
+        ("branch:Branch", r"branch develop: 400 .*Branch already exists"),
+        ("branchProtection:BranchProtection", r"branch develop: 409 .*already exists"),
+    ],
+)
+def test_a_second_one_of_the_same_name_is_refused_by_name(plugin: GitLabPlugin, kind: str, message: str) -> None:
+    created(plugin, kind)
+    with pytest.raises(PluginError, match=message):
+        Resource(plugin, kind).create(RESOURCES[kind])
+
+
+@pytest.mark.parametrize("value", ["short", "two\nlines of it", "with a space"])
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_value_that_cannot_be_masked_is_refused(plugin: GitLabPlugin, value: str, raw: bool) -> None:
+    with pytest.raises(PluginError, match=r"KUBE_TOKEN .*is invalid") as refusal:
+        Resource(plugin, "projectVariable:ProjectVariable").create({**VARIABLE, "value": value, "raw": raw})
+    assert value not in str(refusal.value)
+
+
+def test_a_variable_of_two_scopes_is_changed_in_its_own_scope_only(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    kind = "projectVariable:ProjectVariable"
+    dev, prod = (
+        Resource(plugin, kind).create({**VARIABLE, "environmentScope": scope, "value": scope * 2})
+        for scope in ("development", "production")
+    )
+    dev.update({**VARIABLE, "value": "changed-value"})
+    dev.refresh()
+    assert dev.outputs["value"] == "changed-value"
+    dev.delete()
+    assert [each["environment_scope"] for each in gitlab.project.variables.entries({})] == ["production"]
+    prod.refresh()
+    assert prod.outputs["value"] == "productionproduction"
+
+
+def test_the_default_branch_s_own_protection_is_taken_over(plugin: GitLabPlugin) -> None:
+    resource = Resource(plugin, "branchProtection:BranchProtection").create({**PROTECTION, "branch": "main"})
+    resource.refresh()
+    assert not resource.diff({**PROTECTION, "branch": "main"}).changes
+
+
+@pytest.mark.parametrize(
+    ("enterprise", "levels"),
+    [(True, {"pushAccessLevel": "maintainer", "mergeAccessLevel": "maintainer"}), (False, LEVELS)],
+)
+def test_access_levels_in_the_other_edition_s_form_are_refused(enterprise: bool, levels: Properties) -> None:
+    gitlab = GitLab("0xwsh/invoicetron", enterprise=enterprise)
+    with serve(gitlab.app) as base:
+        resource = Resource(configured(f"{base}/api/v4/", gitlab.token), "branchProtection:BranchProtection")
+        with pytest.raises(PluginError, match=r"cannot be used with an? \w+ Edition"):
+            resource.create({"project": PROJECT, "branch": "main", **levels})
+
+
+def test_environments_are_not_protected_without_a_licence(plugin: GitLabPlugin) -> None:
+    levels = {"deployAccessLevelsAttributes": [{"accessLevel": "maintainer"}]}
+    with pytest.raises(PluginError, match="environment production: 404"):
+        Resource(plugin, "projectProtectedEnvironment:ProjectProtectedEnvironment").create(
+            {"project": PROJECT, "environment": "production", **levels}
+        )
+
+
+def test_a_wrong_token_is_refused_before_anything_else(url: str) -> None:
+    with pytest.raises(PluginError, match="GITLAB_TOKEN: 401"):
+        configured(url, "glpat-wrong")
+
+
+def test_a_missing_scope_names_itself(gitlab: GitLab, url: str) -> None:
+    plugin = configured(url, gitlab.issue_token("read_api"))
+    with pytest.raises(PluginError, match=r'403 .*insufficient_scope.*"scope":"api"'):
+        created(plugin, "projectVariable:ProjectVariable")
+
+
+def test_a_developer_s_token_may_not_write_variables(gitlab: GitLab, url: str) -> None:
+    plugin = configured(url, gitlab.issue_token("api", level=DEVELOPER))
+    with pytest.raises(PluginError, match="KUBE_TOKEN of scope development: 403"):
+        created(plugin, "projectVariable:ProjectVariable")
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(status=429, headers={"Retry-After": "1"}), Fault(status=503), Fault(reset=True)]
+)
+def test_a_passing_fault_heals(gitlab: GitLab, plugin: GitLabPlugin, fault: Fault) -> None:
+    gitlab.app.fail(fault, method="POST")
+    created(plugin, "projectVariable:ProjectVariable")
+    assert len(gitlab.project.variables.entries({})) == 1
+
+
+def test_a_lasting_fault_is_one_message_with_the_subject_and_the_status(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    gitlab.app.fail(Fault(status=502), method="POST", times=20)
+    with pytest.raises(PluginError, match="KUBE_TOKEN of scope development: 502"):
+        created(plugin, "projectVariable:ProjectVariable")
+    assert not gitlab.project.variables.entries({})

@@ -1,0 +1,91 @@
+"""The whole program, both stacks: what holds for every resource, and what a person is told at the end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from policies import exposure, pods
+from policies.rule import Resource, Rule
+from tests.unit.program import REPOSITORY, SECRETS, Program, Registration
+
+RULES = [*pods.RULES, *exposure.RULES, exposure.data_is_protected("prod")]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text inside a value."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    else:
+        yield str(value)
+
+
+def public(registration: Registration) -> dict[str, Any]:
+    """The inputs that stand in the state for everybody to read."""
+    return {name: value for name, value in registration.inputs.items() if name not in registration.secret_inputs}
+
+
+def test_no_secret_is_an_input_that_the_state_would_show(program: Program) -> None:
+    shown = [text for each in program.registrations for text in texts(public(each))]
+    assert not [text for text in shown if any(secret in text for secret in SECRETS)]
+
+
+def test_every_secret_is_in_some_input_so_that_the_search_for_them_means_something(program: Program) -> None:
+    everything = "\n".join(text for each in program.registrations for text in texts(each.inputs))
+    assert all(secret in everything for secret in SECRETS)
+
+
+def test_no_secret_is_among_what_a_person_is_told(program: Program) -> None:
+    assert not [text for text in texts(program.outputs) if any(secret in text for secret in SECRETS)]
+
+
+def test_a_person_is_told_where_the_app_is_what_runs_and_how_to_follow_a_rollout(program: Program) -> None:
+    namespace = f"invoicetron-{program.stack}"
+    told = program.outputs
+    assert told["namespace"] == namespace
+    assert told["database_host"] == "invoicetron-db"
+    assert told["image"].endswith(f"/invoicetron/{program.stack}:placeholder")
+    assert told["follow_rollout"] == f"kubectl -n {namespace} rollout status deployment/invoicetron"
+
+
+def test_every_resource_names_its_provider(program: Program) -> None:
+    of_program = [each for each in program.registrations if each.custom and "pulumi:providers:" not in each.type]
+    assert of_program
+    assert not [each.urn for each in of_program if not each.request.provider]
+
+
+def test_every_kubernetes_object_bears_an_explicit_name_and_the_namespace_of_the_stack(program: Program) -> None:
+    for each in program.registrations:
+        if each.type.startswith("kubernetes:"):
+            assert each.inputs["metadata"]["name"]
+            if each.kind != "Namespace":
+                assert each.inputs["metadata"]["namespace"] == f"invoicetron-{program.stack}"
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.each], ids=lambda rule: rule.name)
+def test_every_resource_keeps_the_rules_of_the_policy_pack(program: Program, rule: Rule) -> None:
+    assert rule.each is not None
+    if rule.name == "data-is-protected" and program.stack != "prod":
+        return
+    broken = [
+        f"{each.urn}: {message}"
+        for each in program.registrations
+        for message in rule.each(
+            Resource(type=each.type, urn=each.urn, inputs=each.inputs, protect=each.request.protect)
+        )
+    ]
+    assert not broken
+
+
+def test_dev_does_without_the_sdk_of_cloudflare() -> None:
+    script = "import sys; from tests.unit.program import run; run('dev'); sys.exit('pulumi_cloudflare' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=False, timeout=60).returncode == 0
