@@ -21,6 +21,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kubernetes.client.exceptions import ApiException
+from kubernetes.config import new_client_from_config
+from kubernetes.dynamic import DynamicClient
 
 from rehearsal import gateway, volumes
 from rehearsal.processes import free_port, running, wait_until
@@ -49,7 +51,8 @@ class ControlPlane:
 
     def client(self) -> kubernetes.client.ApiClient:
         """A new client with the administrator's rights."""
-        return kubernetes.config.new_client_from_config(str(self.kubeconfig), context=CONTEXT)
+        client: kubernetes.client.ApiClient = new_client_from_config(str(self.kubeconfig), context=CONTEXT)
+        return client
 
     def __enter__(self) -> Self:
         try:
@@ -200,19 +203,21 @@ def _documents(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def _create_all(client: kubernetes.client.ApiClient, documents: list[dict[str, Any]]) -> None:
-    dynamic = kubernetes.dynamic.DynamicClient(client)
+    dynamic = DynamicClient(client)
     for document in documents:
         api = dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
         api.create(body=document, namespace=document["metadata"].get("namespace"))
 
 
 def _await_established(client: kubernetes.client.ApiClient) -> None:
-    api = kubernetes.client.ApiextensionsV1Api(client)
+    api = DynamicClient(client).resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
-        definitions = api.list_custom_resource_definition().items
-        conditions = [{one.type: one.status for one in item.status.conditions or []} for item in definitions]
-        if all(each.get("Established") == "True" for each in conditions):
+        conditions = [one.get("status", {}).get("conditions", []) for one in api.get().to_dict()["items"]]
+        if all(
+            {"Established": "True"}.items() <= {one["type"]: one["status"] for one in each}.items()
+            for each in conditions
+        ):
             return
         time.sleep(0.1)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-import kubernetes
+from kubernetes.client import ApiClient
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 
-GROUP, VERSION = "gateway.networking.k8s.io", "v1"
+API = "gateway.networking.k8s.io/v1"
 CONTROLLER = "io.cilium/gateway-controller"
 
 Answer = tuple[str, str, str]
@@ -17,25 +19,24 @@ Answer = tuple[str, str, str]
 class Controller:
     """One `step` answers the routes whose answer is missing or out of date."""
 
-    def __init__(self, client: kubernetes.client.ApiClient) -> None:
-        self._objects = kubernetes.client.CustomObjectsApi(client)
-        self._core = kubernetes.client.CoreV1Api(client)
+    def __init__(self, client: ApiClient) -> None:
+        resources = DynamicClient(client).resources
+        self._gateways = resources.get(api_version=API, kind="Gateway")
+        self._routes = resources.get(api_version=API, kind="HTTPRoute")
+        self._services = resources.get(api_version="v1", kind="Service")
 
     def step(self) -> None:
         """Looks at every route once."""
-        listed = self._objects.list_cluster_custom_object(GROUP, VERSION, "gateways")["items"]
+        listed = self._gateways.get().to_dict()["items"]
         gateways = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in listed}
-        for route in self._objects.list_cluster_custom_object(GROUP, VERSION, "httproutes")["items"]:
+        for route in self._routes.get().to_dict()["items"]:
             parents = [self._parent(route, reference, gateways) for reference in route["spec"].get("parentRefs", [])]
             if _without_times(route.get("status", {}).get("parents", [])) != _without_times(parents):
-                metadata = route["metadata"]
-                self._objects.patch_namespaced_custom_object_status(
-                    GROUP,
-                    VERSION,
-                    metadata["namespace"],
-                    "httproutes",
-                    metadata["name"],
-                    {"status": {"parents": parents}},
+                self._routes.status.patch(
+                    name=route["metadata"]["name"],
+                    namespace=route["metadata"]["namespace"],
+                    body={"status": {"parents": parents}},
+                    content_type="application/merge-patch+json",
                 )
 
     def _parent(
@@ -62,10 +63,8 @@ class Controller:
         for rule in route["spec"].get("rules", []):
             for backend in rule.get("backendRefs", []):
                 try:
-                    self._core.read_namespaced_service(backend["name"], route["metadata"]["namespace"])
-                except kubernetes.client.ApiException as error:
-                    if error.status != 404:
-                        raise
+                    self._services.get(name=backend["name"], namespace=route["metadata"]["namespace"])
+                except NotFoundError:
                     return "False", "BackendNotFound", f'services "{backend["name"]}" not found'
         return "True", "ResolvedRefs", "Service reference is valid"
 

@@ -1,4 +1,4 @@
-"""Which plugin the engine finds on its PATH for each provider: the real one where it is installed, else the stand-in."""
+"""Which plugin the engine finds on its PATH for each provider: the real one where there is one, else the stand-in."""
 
 from __future__ import annotations
 

@@ -44,27 +44,28 @@ def main(run: dict[str, Any]) -> int:
     )
     # The SDK awaits its tasks itself and reports what they raise; asyncio would print it a second time.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    entry_point = program / run["entry_point"]
     loop = asyncio.new_event_loop()
     # Four times the engine's parallelism, as the real host does: each outstanding call to the monitor holds a thread.
     loop.set_default_executor(ThreadPoolExecutor(max_workers=max(run["parallel"], 1) * 4))
     loop.set_exception_handler(_stop_on_a_lost_engine)
     try:
-        loop.run_until_complete(
-            runtime.run_in_stack(lambda: runpy.run_path(str(entry_point), run_name="__main__") and None)
-        )
+        loop.run_until_complete(runtime.run_in_stack(lambda: _run(program / run["entry_point"])))
     except pulumi.RunError as error:
         return _fail(str(error))
     except grpc.RpcError as error:
         # The monitor goes away when the engine has already decided to stop, and has said so.
         lost = getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE
-        return _BAIL if lost else _fail(f"RPC error: {getattr(error, 'details', lambda: error)()}")
-    except Exception:
+        return _BAIL if lost else _fail(f"RPC error: {error}")
+    except Exception:  # noqa: BLE001 - whatever the program raises is shown to its user
         return _fail("Program failed with an unhandled exception:\n" + traceback.format_exc())
     finally:
         _cancel_all(loop)
         loop.close()
     return 0
+
+
+def _run(entry_point: Path) -> None:
+    runpy.run_path(str(entry_point), run_name="__main__")
 
 
 def _fail(message: str) -> int:

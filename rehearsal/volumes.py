@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import kubernetes
+from typing import Any
+
+from kubernetes.client import ApiClient
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ConflictError
 from kubernetes.utils.quantity import parse_quantity
 
 STORAGE_CLASS = "longhorn"
@@ -12,31 +16,36 @@ DRIVER = "driver.longhorn.io"
 class Provisioner:
     """One `step` does what is to be done now."""
 
-    def __init__(self, client: kubernetes.client.ApiClient) -> None:
-        self._api = kubernetes.client.CoreV1Api(client)
+    def __init__(self, client: ApiClient) -> None:
+        resources = DynamicClient(client).resources
+        self._claims = resources.get(api_version="v1", kind="PersistentVolumeClaim")
+        self._volumes = resources.get(api_version="v1", kind="PersistentVolume")
 
     def step(self) -> None:
         """Provisions pending claims, grows bound ones, deletes released volumes whose policy says so."""
-        for claim in self._api.list_persistent_volume_claim_for_all_namespaces().items:
-            if claim.spec.storage_class_name != STORAGE_CLASS or claim.metadata.deletion_timestamp is not None:
+        for claim in self._claims.get().to_dict()["items"]:
+            if claim["spec"].get("storageClassName") != STORAGE_CLASS or "deletionTimestamp" in claim["metadata"]:
                 continue
-            if claim.spec.volume_name is None:
+            if "volumeName" not in claim["spec"]:
                 self._provision(claim)
-            elif claim.status.phase == "Bound":
+            elif claim["status"]["phase"] == "Bound":
                 self._grow(claim)
-        for volume in self._api.list_persistent_volume().items:
-            released = volume.status.phase == "Released"
-            if released and volume.spec.persistent_volume_reclaim_policy == "Delete":
-                self._api.delete_persistent_volume(volume.metadata.name)
+        for volume in self._volumes.get().to_dict()["items"]:
+            released = volume["status"].get("phase") == "Released"
+            if released and volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete":
+                self._volumes.delete(name=volume["metadata"]["name"])
 
-    def _provision(self, claim: kubernetes.client.V1PersistentVolumeClaim) -> None:
-        name = f"pvc-{claim.metadata.uid}"
-        reference = {"namespace": claim.metadata.namespace, "name": claim.metadata.name, "uid": claim.metadata.uid}
+    def _provision(self, claim: dict[str, Any]) -> None:
+        metadata = claim["metadata"]
+        name = f"pvc-{metadata['uid']}"
+        reference = {key: metadata[key] for key in ("namespace", "name", "uid")}
         body = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
             "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": DRIVER}},
             "spec": {
-                "capacity": {"storage": claim.spec.resources.requests["storage"]},
-                "accessModes": claim.spec.access_modes,
+                "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
+                "accessModes": claim["spec"]["accessModes"],
                 "storageClassName": STORAGE_CLASS,
                 "persistentVolumeReclaimPolicy": "Delete",
                 "csi": {"driver": DRIVER, "volumeHandle": name, "fsType": "ext4"},
@@ -44,16 +53,20 @@ class Provisioner:
             },
         }
         try:
-            self._api.create_persistent_volume(body)
-        except kubernetes.client.ApiException as error:
-            if error.status != 409:  # made at the last step, and not bound yet
-                raise
+            self._volumes.create(body=body)
+        except ConflictError:
+            return  # made at the last step, and not bound yet
 
-    def _grow(self, claim: kubernetes.client.V1PersistentVolumeClaim) -> None:
-        wanted = claim.spec.resources.requests["storage"]
-        if parse_quantity(wanted) <= parse_quantity(claim.status.capacity["storage"]):
+    def _grow(self, claim: dict[str, Any]) -> None:
+        wanted = claim["spec"]["resources"]["requests"]["storage"]
+        if parse_quantity(wanted) <= parse_quantity(claim["status"]["capacity"]["storage"]):
             return
-        self._api.patch_persistent_volume(claim.spec.volume_name, {"spec": {"capacity": {"storage": wanted}}})
-        self._api.patch_namespaced_persistent_volume_claim_status(
-            claim.metadata.name, claim.metadata.namespace, {"status": {"capacity": {"storage": wanted}}}
+        merge = "application/merge-patch+json"
+        capacity = {"capacity": {"storage": wanted}}
+        self._volumes.patch(name=claim["spec"]["volumeName"], body={"spec": capacity}, content_type=merge)
+        self._claims.status.patch(
+            name=claim["metadata"]["name"],
+            namespace=claim["metadata"]["namespace"],
+            body={"status": capacity},
+            content_type=merge,
         )

@@ -109,6 +109,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
             "OP_CONNECT_TOKEN": onepassword.token,
             "GITLAB_BASE_URL": f"{gitlab_url}/api/v4/",
             "GITLAB_TOKEN": gitlab.token,
+            "CLOUDFLARE_API_TOKEN": secrets.token_hex(20),
         }
         program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment)
         yield World(
@@ -122,7 +123,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
 
 
 def copy_program(directory: Path) -> None:
-    """The program in a directory of its own: code linked, so that edits count; stack files copied: Pulumi writes to them."""
+    """The program in a directory of its own: code linked, so that edits count; stack files copied, for Pulumi."""
     directory.mkdir()
     for source in (*REPOSITORY.glob("*.py"), REPOSITORY / "components"):
         (directory / source.name).symlink_to(source)

@@ -186,7 +186,7 @@ def test_the_temporary_server_of_an_initialisation_is_not_mistaken_for_the_one_t
         [*command, "-k", str(database.socket_directory)], stderr=subprocess.DEVNULL, **database.account
     ) as temporary:
         local = database.environment(local=True)
-        ready = [database.bin / "pg_isready", "-q"]
+        ready = [str(database.bin / "pg_isready"), "-q"]
         deadline = time.monotonic() + 30
         while subprocess.run(ready, env=local, check=False, **database.account).returncode:
             assert time.monotonic() < deadline

@@ -37,7 +37,7 @@ _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 def amount(quantity: str) -> Decimal:
     """A Kubernetes quantity in base units: cores, or bytes."""
-    return Decimal(parse_quantity(quantity))  # type: ignore[no-untyped-call] # the client has no annotations
+    return Decimal(parse_quantity(quantity))
 
 
 @dataclass(frozen=True, kw_only=True)

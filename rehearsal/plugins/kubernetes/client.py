@@ -87,9 +87,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._resources: dict[Kind, Resource] = {}
         try:
-            self._client = DynamicClient(  # type: ignore[no-untyped-call] # the client has no annotations
-                api, cache_file=str(Path(self._cache.name) / "cache.json")
-            )
+            self._client = DynamicClient(api, cache_file=str(Path(self._cache.name) / "cache.json"))
         except (urllib3.exceptions.HTTPError, kubernetes.client.ApiException, ValueError) as error:
             raise UnreachableError(f"unable to load schema information from the API server: {error}") from error
 
@@ -202,7 +200,7 @@ def _api_client(configuration: Configuration) -> tuple[kubernetes.client.ApiClie
         context["cluster"] = configuration.cluster
         contexts = [{"name": "chosen", "context": context}]
         kubeconfig, name = {**kubeconfig, "contexts": contexts, "current-context": "chosen"}, "chosen"
-    kubernetes.config.load_kube_config_from_dict(  # type: ignore[no-untyped-call] # as above
+    kubernetes.config.load_kube_config_from_dict(
         kubeconfig, context=name, client_configuration=settings, persist_config=False
     )
     namespace = configuration.namespace or context.get("namespace") or "default"

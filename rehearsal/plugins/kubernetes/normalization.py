@@ -158,7 +158,7 @@ def canonical_quantity(value: str | float) -> str:
     """
     text = str(value)
     try:
-        amount = parse_quantity(text)  # type: ignore[no-untyped-call] # the client has no annotations
+        amount = parse_quantity(text)
     except ValueError:
         return text
     if text.endswith("i"):

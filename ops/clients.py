@@ -1,0 +1,44 @@
+"""Clients of the live systems of one stack, from its stack file and the environment that the providers read too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from cloudflare import Cloudflare
+from gitlab import Gitlab
+from kubernetes.config import new_client_from_config
+from kubernetes.dynamic import DynamicClient
+
+from ops.existing import Live
+from settings import Settings
+
+
+def load_settings(stack: str) -> Settings:
+    """The settings in `Pulumi.<stack>.yaml` of the working directory; raises `SettingsError`, or `OSError`."""
+    config = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text())["config"]
+    prefix = "invoicetron:"
+    return Settings.load(
+        stack, {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    )
+
+
+def connect(settings: Settings) -> Live:
+    """The cluster's context that the settings name; GitLab and Cloudflare where the stack uses them."""
+    kubeconfig = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
+    cluster = DynamicClient(new_client_from_config(kubeconfig, context=settings.cluster.context))
+    return Live(kubernetes=cluster, gitlab=gitlab_client(settings), cloudflare=cloudflare_client(settings))
+
+
+def gitlab_client(settings: Settings) -> Gitlab | None:
+    """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
+    if settings.delivery is None:
+        return None
+    url = os.environ.get("GITLAB_BASE_URL", settings.delivery.gitlab).rstrip("/").removesuffix("/api/v4")
+    return Gitlab(url, private_token=os.environ["GITLAB_TOKEN"], retry_transient_errors=True)
+
+
+def cloudflare_client(settings: Settings) -> Cloudflare | None:
+    """The official client, which reads CLOUDFLARE_API_TOKEN and CLOUDFLARE_BASE_URL itself."""
+    return Cloudflare() if settings.access.public is not None else None

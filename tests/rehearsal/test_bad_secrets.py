@@ -1,0 +1,98 @@
+"""Whatever is wrong in 1Password stops the program before it has made anything, in words and without the value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rehearsal.emulators.onepassword import OnePassword
+from rehearsal.engine import EngineError
+from rehearsal.world import World
+
+ITEM = "Invoicetron Dev"
+GOOD = "0123456789abcdef0123456789abcdef01234567"
+
+
+def url(**changed: str) -> str:
+    parts = {
+        "user": "invoicetron",
+        "password": GOOD,
+        "host": "invoicetron-db",
+        "port": "5432",
+        "database": "invoicetron",
+    }
+    return "postgresql://{user}:{password}@{host}:{port}/{database}".format(**parts | changed)
+
+
+def field(label: str, value: str) -> Callable[[OnePassword], object]:
+    return lambda server: server.set_field(ITEM, label, value)
+
+
+def with_url(value: str) -> Callable[[OnePassword], object]:
+    def change(server: OnePassword) -> None:
+        server.set_field(ITEM, "postgres-password", GOOD)
+        server.set_field(ITEM, "database-url", value)
+
+    return change
+
+
+CASES: dict[str, tuple[Callable[[OnePassword], object], str]] = {
+    "no item": (lambda server: server.delete(ITEM), "no item"),
+    "two items of that title": (lambda server: server.put(ITEM, {"postgres-password": GOOD}), "item"),
+    "no field": (lambda server: server.remove_field(ITEM, "postgres-password"), "postgres-password"),
+    "field in two sections": (
+        lambda server: server.add_field(ITEM, "postgres-password", GOOD, section="Old"),
+        "section",
+    ),
+    "empty": (field("postgres-password", ""), "empty"),
+    "newline at the end": (field("better-auth-secret", "a" * 40 + "\n"), "begins or ends"),
+    "not URL-safe": (field("postgres-password", "p@ss/word-p@ss/word"), "URL-safe"),
+    "URL that does not parse": (with_url("not a url at all"), "does not parse"),
+    "URL of another user": (with_url(url(user="postgres")), "another user"),
+    "URL of another host": (with_url(url(host="elsewhere")), "another host"),
+    "URL of another port": (with_url(url(port="6432")), "another port"),
+    "URL of another database": (with_url(url(database="postgres")), "another database"),
+    "URL with another password": (with_url(url(password="f" * 40)), "another password"),
+    "short auth secret": (field("better-auth-secret", "short-but-secret"), "32 characters"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value(rehearsal: World, case: str) -> None:
+    change, message = CASES[case]
+    change(rehearsal.onepassword)
+    before = everything(rehearsal)
+    rehearsal.program.init("dev")
+    with pytest.raises(EngineError) as refused:
+        rehearsal.program.up("dev")
+    assert message in str(refused.value)
+    assert not [value for value in rehearsal.onepassword.handed_out if value.strip() and value in str(refused.value)]
+    assert everything(rehearsal) == before
+    assert not rehearsal.gitlab.app.writes
+    assert not rehearsal.onepassword.app.writes
+
+
+def test_a_vault_that_does_not_exist_is_named(rehearsal: World) -> None:
+    for secret in ("postgresPassword", "betterAuthSecret", "databaseUrl"):
+        rehearsal.configure("dev", f"secrets.{secret}", f"op://Nowhere/{ITEM}/{secret}")
+    rehearsal.program.init("dev")
+    with pytest.raises(EngineError, match="Nowhere"):
+        rehearsal.program.up("dev")
+
+
+def test_all_problems_are_told_at_once(rehearsal: World) -> None:
+    rehearsal.onepassword.set_field(ITEM, "postgres-password", "")
+    rehearsal.onepassword.set_field(ITEM, "better-auth-secret", "short")
+    rehearsal.program.init("dev")
+    with pytest.raises(EngineError) as refused:
+        rehearsal.program.up("dev")
+    assert "empty" in str(refused.value)
+    assert "32 characters" in str(refused.value)
+
+
+def everything(world: World) -> str:
+    """Name and version of every object that a stack could make."""
+    kinds = "namespaces,secrets,services,deployments,statefulsets,pvc,httproutes,resourcequotas,serviceaccounts"
+    columns = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid"
+    return world.kubectl("get", kinds, "-A", "-o", columns)

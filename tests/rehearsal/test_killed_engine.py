@@ -1,0 +1,54 @@
+"""The engine is killed while it works; `ops recover` and the next `up` put everything right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from rehearsal.life import Life
+from rehearsal.world import REPOSITORY, World
+
+
+def recover(world: World, stack: str) -> str:
+    """`python -m ops recover`, as a person runs it in the program's directory."""
+    environment = {**world.program.environment, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-m", "ops", "recover", "--stack", stack],
+        cwd=world.program.directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(rehearsal: World) -> None:
+    life = Life(rehearsal, "dev")
+    rehearsal.program.init("dev")
+    for number in range(10):
+        assert rehearsal.program.up_killed("dev", at=3), f"kill {number} came too late: the update had ended"
+        time.sleep(1.5)  # the plugins notice within a second, and until then finish what they had begun
+        recover(rehearsal, "dev")
+    rehearsal.program.up("dev")
+
+    assert not rehearsal.program.up("dev").changes
+    names = [resource["urn"] for resource in rehearsal.program.export("dev")["deployment"]["resources"]]
+    assert len(names) == len(set(names))
+    project = rehearsal.gitlab.project
+    assert len(project.environments.entries({})) == 1
+    assert len(project.deploy_tokens.entries({})) <= 1
+    objects = life.objects()
+    rehearsal.program.destroy("dev")
+    assert objects
+    assert not life.objects()
+
+
+def test_recover_says_so_where_nothing_is_wrong(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev")
+    assert recover(rehearsal, "dev").strip() == "Now run: pulumi up -s dev"
