@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,10 @@ class Program:
         if done.returncode:
             raise EngineError(f"pulumi {' '.join(arguments)} exited with {done.returncode}:\n{done.stdout}")
         return done.stdout
+
+    def with_environment(self, more: Mapping[str, str]) -> Program:
+        """The same program with more variables in its environment."""
+        return replace(self, environment={**self.environment, **more})
 
     def init(self, stack: str) -> None:
         """Makes the stack in the backend; writes its encryption salt into `Pulumi.<stack>.yaml`."""
@@ -149,7 +153,7 @@ class Program:
         handle, name = tempfile.mkstemp(prefix="events-", suffix=".jsonl")
         os.close(handle)
         log = Path(name)
-        program = Program(pulumi=self.pulumi, directory=self.directory, environment=self._with_event_log)
+        program = replace(self, environment=self._with_event_log)
         try:
             output = program.run(command, "--stack", stack, "--event-log", str(log), *options)
             events = [json.loads(line) for line in log.read_text().splitlines()]

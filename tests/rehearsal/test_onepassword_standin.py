@@ -390,6 +390,8 @@ def test_a_password_that_was_not_given_is_generated_and_kept(
     assert generated in onepassword.handed_out
     item.update({**inputs, "username": "another"})
     assert plain(item.outputs["password"]) == generated
+    item.create(inputs)
+    assert plain(item.outputs["password"]) != generated
 
 
 def test_creating_an_item_with_a_title_in_use_makes_a_second_one(
@@ -397,6 +399,13 @@ def test_creating_an_item_with_a_title_in_use_makes_a_second_one(
 ) -> None:
     item.create({**inputs, "title": ITEM})
     assert onepassword.titles().count(ITEM) == 2
+
+
+def test_what_was_given_as_a_secret_stays_one(item: Item, inputs: Properties) -> None:
+    item.create({**inputs, "username": Secret("hush")})
+    assert item.outputs["username"] == Secret("hush")
+    item.read()
+    assert (item.inputs["username"], item.outputs["username"]) == (Secret("hush"), Secret("hush"))
 
 
 @pytest.mark.parametrize("extra", [{}, {"sections": [{"label": "a", "fields": [{"label": "b", "value": "c"}]}]}])
