@@ -24,6 +24,8 @@ StackOption = Annotated[str, typer.Option(help="Which stack.")]
 def recover_command(stack: StackOption) -> None:
     """After a killed `up`: takes its lock away and records what it had made. Then run `pulumi up` again."""
     done = recover(stack, connect(load_settings(stack)).find)
+    if done.mended:
+        typer.echo("The state was half-written: it is what it was one step before.")
     for urn, id_ in done.imported.items():
         typer.echo(f"made and now recorded: {urn} ({id_})")
     for urn in done.cleared:

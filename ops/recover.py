@@ -8,9 +8,14 @@ engine's own remedy is `pulumi refresh --import-pending-creates <urn> <id>`; thi
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from ops.command_line import pulumi
 
@@ -22,6 +27,8 @@ Find = Callable[[str, Mapping[str, Any]], str | None]
 class Recovery:
     """What was pending: URN to import id of those that had been made, and the URNs of those that had not."""
 
+    mended: bool
+    """The checkpoint was half-written and its backup took its place."""
     imported: Mapping[str, str]
     cleared: tuple[str, ...]
 
@@ -31,6 +38,7 @@ def recover(stack: str, find: Find) -> Recovery:
 
     Raises `PulumiError` where the command line refuses. Safe to run twice, and where nothing is wrong.
     """
+    mended = mend_checkpoint(stack, os.environ.get("PULUMI_BACKEND_URL", ""))
     pulumi("cancel", "--yes", "--stack", stack)
     pending = pending_creates(json.loads(pulumi("stack", "export", "--stack", stack)))
     imported: dict[str, str] = {}
@@ -43,7 +51,36 @@ def recover(stack: str, find: Find) -> Recovery:
             option for pair in imported.items() for part in pair for option in ("--import-pending-creates", part)
         ]
         pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates", *options)
-    return Recovery(imported=imported, cleared=tuple(urn for urn in pending if urn not in imported))
+    cleared = tuple(urn for urn in pending if urn not in imported)
+    return Recovery(mended=mended, imported=imported, cleared=cleared)
+
+
+def mend_checkpoint(stack: str, backend: str) -> bool:
+    """Puts the backup of a half-written checkpoint in its place; says whether that was needed.
+
+    Only the file backend leaves one (seen: an empty file after a SIGKILL); object stores replace a file as a whole. The
+    backup is the state before the last write, in which what was being made is still a pending create.
+    """
+    if not backend.startswith("file://"):
+        return False
+    folder = Path(url2pathname(urlsplit(backend).path)).expanduser() / ".pulumi" / "stacks"
+    for backup in folder.glob(f"*/{stack}.json.bak"):
+        checkpoint = backup.with_suffix("")
+        if _readable(checkpoint) or not _readable(backup):
+            continue
+        copy = checkpoint.with_name(f"{checkpoint.name}.mended")
+        shutil.copyfile(backup, copy)
+        copy.rename(checkpoint)
+        return True
+    return False
+
+
+def _readable(checkpoint: Path) -> bool:
+    try:
+        json.loads(checkpoint.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def pending_creates(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

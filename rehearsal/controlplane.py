@@ -213,7 +213,7 @@ def _await_established(client: kubernetes.client.ApiClient) -> None:
     api = DynamicClient(client).resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
     deadline = time.monotonic() + _START
     while time.monotonic() < deadline:
-        conditions = [one.get("status", {}).get("conditions", []) for one in api.get().to_dict()["items"]]
+        conditions = [one.get("status", {}).get("conditions") or [] for one in api.get().to_dict()["items"]]
         if all(
             {"Established": "True"}.items() <= {one["type"]: one["status"] for one in each}.items()
             for each in conditions

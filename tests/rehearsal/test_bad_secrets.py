@@ -38,8 +38,8 @@ def with_url(value: str) -> Callable[[OnePassword], object]:
 
 
 CASES: dict[str, tuple[Callable[[OnePassword], object], str]] = {
-    "no item": (lambda server: server.delete(ITEM), "no item"),
-    "two items of that title": (lambda server: server.put(ITEM, {"postgres-password": GOOD}), "item"),
+    "no item": (lambda server: server.delete(ITEM), "no such item"),
+    "two items of that title": (lambda server: server.put(ITEM, {"postgres-password": GOOD}), "several items"),
     "no field": (lambda server: server.remove_field(ITEM, "postgres-password"), "postgres-password"),
     "field in two sections": (
         lambda server: server.add_field(ITEM, "postgres-password", GOOD, section="Old"),
@@ -74,9 +74,9 @@ def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value
 
 
 def test_a_vault_that_does_not_exist_is_named(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
     for secret in ("postgresPassword", "betterAuthSecret", "databaseUrl"):
         rehearsal.configure("dev", f"secrets.{secret}", f"op://Nowhere/{ITEM}/{secret}")
-    rehearsal.program.init("dev")
     with pytest.raises(EngineError, match="Nowhere"):
         rehearsal.program.up("dev")
 
