@@ -25,7 +25,7 @@ def recover_command(stack: StackOption) -> None:
     """After a killed `up`: takes its lock away and records what it had made. Then run `pulumi up` again."""
     done = recover(stack, connect(load_settings(stack)).find)
     if done.mended:
-        typer.echo("The state was half-written: it is what it was one step before.")
+        typer.echo("The state was half-written and has been mended.")
     for urn, id_ in done.imported.items():
         typer.echo(f"made and now recorded: {urn} ({id_})")
     for urn in done.cleared:

@@ -28,7 +28,7 @@ class Recovery:
     """What was pending: URN to import id of those that had been made, and the URNs of those that had not."""
 
     mended: bool
-    """The checkpoint was half-written and its backup took its place."""
+    """The checkpoint, or what belongs to it, was half-written."""
     imported: Mapping[str, str]
     cleared: tuple[str, ...]
 
@@ -56,14 +56,20 @@ def recover(stack: str, find: Find) -> Recovery:
 
 
 def mend_checkpoint(stack: str, backend: str) -> bool:
-    """Puts the backup of a half-written checkpoint in its place; says whether that was needed.
+    """Mends what a kill in the middle of a write leaves of a checkpoint; says whether that was needed.
 
-    Only the file backend leaves one (seen: an empty file after a SIGKILL); object stores replace a file as a whole. The
-    backup is the state before the last write, in which what was being made is still a pending create.
+    Only the file backend writes in several steps; object stores replace a file as a whole. Seen after a SIGKILL: an
+    empty file of attributes, which it can do without. Where the checkpoint itself is not readable, its backup takes its
+    place: the state before the last write, in which what was being made is still a pending create.
     """
     if not backend.startswith("file://"):
         return False
     folder = Path(url2pathname(urlsplit(backend).path)).expanduser() / ".pulumi" / "stacks"
+    mended = False
+    for attributes in folder.glob(f"*/{stack}.json.attrs"):
+        if not _readable(attributes):
+            attributes.unlink()
+            mended = True
     for backup in folder.glob(f"*/{stack}.json.bak"):
         checkpoint = backup.with_suffix("")
         if _readable(checkpoint) or not _readable(backup):
@@ -71,8 +77,8 @@ def mend_checkpoint(stack: str, backend: str) -> bool:
         copy = checkpoint.with_name(f"{checkpoint.name}.mended")
         shutil.copyfile(backup, copy)
         copy.rename(checkpoint)
-        return True
-    return False
+        mended = True
+    return mended
 
 
 def _readable(checkpoint: Path) -> bool:

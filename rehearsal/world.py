@@ -52,21 +52,21 @@ class World:
     kinds: dict[str, str] = field(default_factory=dict)
     """What each plugin is, real or stand-in, in words."""
 
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Output of `kubectl <arguments>` as the cluster's administrator; raises `CalledProcessError`."""
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+        """Output of `kubectl <arguments>` as the cluster's administrator; raises `CalledProcessError` if `check`."""
         return subprocess.run(
             [str(self.tools.kubectl), *arguments],
             env=dict(self.program.environment),
             stdout=subprocess.PIPE,
             text=True,
-            check=True,
+            check=check,
             input=stdin,
             timeout=300,
         ).stdout
 
     def configure(self, stack: str, path: str, value: str) -> None:
         """Changes a setting in the rehearsal's copy of the stack file; `path` e.g. `app.resources.limits.memory`."""
-        self.program.run("config", "set", "--stack", stack, "--path", f"invoicetron:{path}", value)
+        self.program.run("config", "set", "--stack", stack, "--plaintext", "--path", f"invoicetron:{path}", value)
 
     @property
     def policies(self) -> Path:

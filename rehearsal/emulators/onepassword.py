@@ -85,9 +85,6 @@ class OnePassword:
                     "database-url": _database_url(password),
                 },
             )
-        server.put(
-            "Invoicetron Deploy Token", {}, username="gitlab+deploy-token-1", password=f"gldt-{secrets.token_hex(10)}"
-        )
         return server
 
     def rotate(self, stack: str) -> None:
