@@ -97,8 +97,12 @@ if __name__ == "__main__":
     description = json.loads(sys.argv[1])
     status = main(description)
     if TIMINGS in os.environ:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        timing = {"seconds": time.time() - description["started"], "peak_kib": peak}
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        timing = {
+            "seconds": time.time() - description["started"],
+            "cpu_seconds": used.ru_utime + used.ru_stime,
+            "peak_kib": used.ru_maxrss,
+        }
         Path(os.environ[TIMINGS]).write_text(json.dumps(timing))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rehearsal.controlplane import ControlPlane
 
+from rehearsal.controlplane import ControlPlane
 from rehearsal.plugins.kubernetes.provider import KubernetesPlugin
 from rehearsal.toolchain import Tools
 from tests.rehearsal.kubernetes_standin.managed import Managed, configured
