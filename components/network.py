@@ -72,11 +72,15 @@ def network_policy(
     *,
     namespace: pulumi.Input[str],
     pods: Labels,
-    ingress: Sequence[Rule] = (),
-    egress: Sequence[Rule] = (),
+    ingress: Sequence[pulumi.Input[Rule]] | None = (),
+    egress: Sequence[pulumi.Input[Rule]] | None = (),
     opts: pulumi.ResourceOptions,
 ) -> kubernetes.apiextensions.CustomResource:
-    """The CiliumNetworkPolicy `name` of the pods that bear `pods`; a direction without rules allows nothing."""
+    """The CiliumNetworkPolicy `name` of the pods that bear `pods`.
+
+    A direction without rules allows nothing; None leaves it to the other policies of these pods.
+    """
+    directions = {"ingress": ingress, "egress": egress}
     return kubernetes.apiextensions.CustomResource(
         name,
         api_version="cilium.io/v2",
@@ -84,8 +88,7 @@ def network_policy(
         metadata={"name": name, "namespace": namespace},
         spec={
             "endpointSelector": {"matchLabels": pods},
-            "ingress": list(ingress) or [{}],
-            "egress": list(egress) or [{}],
+            **{direction: list(rules) or [{}] for direction, rules in directions.items() if rules is not None},
         },
         opts=opts,
     )

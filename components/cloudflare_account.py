@@ -1,0 +1,127 @@
+"""Looks up what public access refers to, and refuses a policy that would let everybody in, before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pulumi
+import pulumi_cloudflare as cloudflare
+
+from settings_sections import PublicAccess
+
+_T = TypeVar("_T")
+
+
+class PublicAccessError(pulumi.RunError):
+    """Cloudflare does not have what the stack file names; the message lists every problem."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudflareIds:
+    """Ids of the account, zone, tunnel and policy that a stack file names."""
+
+    account_id: str
+    zone_id: str
+    tunnel_id: str
+    policy_id: str
+    identity_provider_ids: tuple[str, ...]
+    """Empty: every identity provider of the account."""
+
+
+def look_up(public: PublicAccess, provider: cloudflare.Provider) -> CloudflareIds:
+    """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong."""
+    options = pulumi.InvokeOptions(provider=provider)
+    problems: list[str] = []
+    zone_id, account_id = public.zone_id, public.account_id
+    if zone_id is None or account_id is None:
+        zone = _attempt(
+            problems,
+            f"zone {public.zone!r} (needs Zone > Zone: Read; or give zoneId and accountId)",
+            lambda: cloudflare.get_zone(
+                filter=cloudflare.GetZoneFilterArgs(name=public.zone, match="all"), opts=options
+            ),
+        )
+        if zone is not None:
+            zone_id, account_id = zone_id or zone.zone_id, account_id or zone.account.id
+    tunnel_id = policy_id = None
+    providers: tuple[str, ...] = ()
+    if account_id is not None:
+        account = account_id
+        tunnel_id = public.tunnel_id or _attempt(
+            problems,
+            f"tunnel {public.tunnel!r} (needs Account > Cloudflare Tunnel: Edit)",
+            lambda: _tunnel_id(public, account, options),
+        )
+        policy_id = _attempt(
+            problems,
+            f"Access policy {public.policy_name!r} (needs Account > Access: Apps and Policies: Edit)",
+            lambda: _policy_id(public, account, options),
+        )
+        if public.one_time_pin:
+            scope = "Account > Access: Organizations, Identity Providers, and Groups: Read"
+            found = _attempt(problems, f"one-time PIN (needs {scope})", lambda: _one_time_pin(account, options))
+            providers = found or ()
+    if problems or account_id is None or zone_id is None or tunnel_id is None or policy_id is None:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise PublicAccessError(f"Public access cannot be set up. Nothing was created or changed.\n{listed}")
+    return CloudflareIds(
+        account_id=account_id,
+        zone_id=zone_id,
+        tunnel_id=tunnel_id,
+        policy_id=policy_id,
+        identity_provider_ids=providers,
+    )
+
+
+def _attempt(problems: list[str], what: str, run: Callable[[], _T]) -> _T | None:
+    try:
+        return run()
+    except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
+        problems.append(f"{what}: {error}")
+        return None
+
+
+def _tunnel_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> str:
+    # Without `is_deleted` the tunnels of the past match too.
+    wanted = cloudflare.GetZeroTrustTunnelCloudflaredFilterArgs(name=public.tunnel, is_deleted=False)
+    found = cloudflare.get_zero_trust_tunnel_cloudflared(account_id=account_id, filter=wanted, opts=options)
+    return str(found.id)
+
+
+def _policy_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> str:
+    """The id of the policy, once it is known to exist, to be reusable, to decide "allow" and to bear the right name.
+
+    A wrong id could be a policy that lets everybody past, and the invoices would be public.
+    """
+    policy_id = public.policy_id or _policy_named(public.policy_name, account_id, options)
+    policy = cloudflare.get_zero_trust_access_policy(account_id=account_id, policy_id=policy_id, opts=options)
+    wrong = [
+        f"{what} is {given!r}, not {wanted!r}"
+        for what, given, wanted in (
+            ("its name", policy.name, public.policy_name),
+            ("its decision", policy.decision, "allow"),
+            ("reusable", policy.reusable, True),
+        )
+        if given != wanted
+    ]
+    if wrong:
+        raise ValueError(f"{'; '.join(wrong)}. Correct policyId or policyName, or the policy in Zero Trust > Access")
+    return policy_id
+
+
+def _policy_named(name: str, account_id: str, options: pulumi.InvokeOptions) -> str:
+    listed = cloudflare.get_zero_trust_access_policies(account_id=account_id, opts=options).results
+    found = [str(policy.id) for policy in listed if policy.name == name]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} policies have that name, not one: give policyId")
+    return found[0]
+
+
+def _one_time_pin(account_id: str, options: pulumi.InvokeOptions) -> tuple[str, ...]:
+    listed = cloudflare.get_zero_trust_access_identity_providers(account_id=account_id, opts=options).results
+    found = tuple(str(one.id) for one in listed if one.type == "onetimepin")
+    if not found:
+        raise ValueError("the account has no such identity provider: add it in Zero Trust > Settings > Authentication")
+    return found

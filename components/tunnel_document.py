@@ -1,0 +1,76 @@
+"""The configuration document of a shared Cloudflare Tunnel: one rule of it is ours, all else is other people's.
+
+Pure functions on the raw document, as the API gives it: keys this program has never heard of pass through unchanged,
+and so does the order, which decides: cloudflared takes the first rule that matches.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+Document: TypeAlias = dict[str, Any]
+Rule: TypeAlias = dict[str, Any]
+
+
+class TunnelDocumentError(Exception):
+    """The document is not one to add a rule to; the message says why and what to do."""
+
+
+def find(document: Document, hostname: str) -> Rule | None:
+    """The rule for all of `hostname`, or None."""
+    return next((rule for rule in _rules(document) if _is_for(rule, hostname)), None)
+
+
+def with_rule(document: Document, hostname: str, service: str) -> Document:
+    """The document with a rule that sends `hostname` to `service`; itself where it has that rule already.
+
+    A rule that is there keeps its place and its other keys. A new one goes before the catch-all, and before the first
+    wildcard that would swallow the hostname. Raises `TunnelDocumentError`.
+    """
+    rules = _checked(document)
+    if find(document, hostname) is not None:
+        changed = [{**rule, "service": service} if _is_for(rule, hostname) else rule for rule in rules]
+    else:
+        place = next(index for index, rule in enumerate(rules) if _matches(rule.get("hostname"), hostname))
+        # What the API itself adds to a rule without it; written at once, so that nothing differs afterwards.
+        own = {"hostname": hostname, "service": service, "originRequest": {}}
+        changed = [*rules[:place], own, *rules[place:]]
+    return document if changed == rules else {**document, "ingress": changed}
+
+
+def without_rule(document: Document, hostname: str) -> Document:
+    """The document without the rule for `hostname`; itself where there is none."""
+    rules = _rules(document)
+    left = [rule for rule in rules if not _is_for(rule, hostname)]
+    return document if left == rules else {**document, "ingress": left}
+
+
+def _rules(document: Document) -> list[Rule]:
+    rules: list[Rule] = document.get("ingress") or []
+    return rules
+
+
+def _checked(document: Document) -> list[Rule]:
+    rules = _rules(document)
+    if not rules:
+        raise TunnelDocumentError(
+            "the tunnel's configuration is empty, so this is not the tunnel that others use: correct the tunnel in the "
+            "stack file, or give the tunnel its first hostname and catch-all rule in the dashboard"
+        )
+    last = rules[-1]
+    if last.get("hostname") or last.get("path"):
+        raise TunnelDocumentError(
+            "the tunnel's last rule is no catch-all, which cloudflared demands: add one (http_status:404) to it"
+        )
+    return rules
+
+
+def _is_for(rule: Rule, hostname: str) -> bool:
+    return rule.get("hostname") == hostname and not rule.get("path")
+
+
+def _matches(pattern: str | None, hostname: str) -> bool:
+    """Whether a rule's hostname is, or covers, ours: none and `*` cover everything, `*.zone` what ends with `.zone`."""
+    if not pattern or pattern == "*":
+        return True
+    return pattern == hostname or (pattern.startswith("*.") and hostname.endswith(pattern[1:]))
