@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pulumi
-from pulumi import ResourceOptions
 
 import arguments
 from components.access import Access
@@ -25,16 +24,17 @@ settings = load_from_pulumi()
 providers = Providers(settings)
 secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings.delivery, providers.gitlab) if settings.delivery else None
-on_cluster = ResourceOptions(providers=[providers.kubernetes])
-everywhere = ResourceOptions(
-    providers=[providers.kubernetes, providers.onepassword, *([providers.gitlab] if project else [])]
-)
+if settings.access.public:  # the SDK costs 2 s and 116 MiB, and dev needs none of it
+    from components import cloudflare_account, public_access
+
+    ids = cloudflare_account.look_up(settings.access.public, providers.cloudflare)
+on_cluster = providers.use("kubernetes")
+everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))
 
 environment = Environment("environment", arguments.for_environment(settings), on_cluster)
 database = Database("database", arguments.for_database(settings, secrets, environment), on_cluster)
-credentials = PullCredentials(
-    "pull-credentials", arguments.for_pull_credentials(settings, secrets, environment, project), everywhere
-)
+for_pulling = arguments.for_pull_credentials(settings, secrets, environment, project)
+credentials = PullCredentials("pull-credentials", for_pulling, everywhere)
 app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
 access = Access("access", arguments.for_access(settings, environment, app), on_cluster)
 
@@ -44,6 +44,11 @@ if settings.backup:
 if settings.monitoring:
     for_monitoring = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
     Monitoring("monitoring", for_monitoring, on_cluster)
+if settings.access.public:
+    for_public = arguments.for_public_access(settings.access.public, ids, environment, app)
+    beyond = providers.use("kubernetes", "cloudflare", "dynamic")
+    public = public_access.PublicAccess("public-access", for_public, beyond)
+    pulumi.export("public_url", public.url)
 if settings.delivery and project:
     deployer = Deployer("deployer", arguments.for_deployer(environment, app), on_cluster)
     for_delivery = arguments.for_delivery(settings, settings.delivery, project, access, deployer)
@@ -52,8 +57,6 @@ if settings.repository and project:
     repository = Repository("repository", arguments.for_repository(settings.repository, project), everywhere)
     pulumi.export("mirror_key", repository.mirror_key)
 
-pulumi.export("url", access.url)
-pulumi.export("namespace", environment.namespace)
-pulumi.export("database_host", database.host)
-pulumi.export("image", app.image)
-pulumi.export("follow_rollout", app.follow_rollout)
+told = {"url": access.url, "namespace": environment.namespace, "database_host": database.host, "image": app.image}
+for name, value in {**told, "follow_rollout": app.follow_rollout}.items():
+    pulumi.export(name, value)

@@ -6,6 +6,7 @@ Components know neither the settings nor each other; `__main__.py` says who feed
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pulumi
 
@@ -23,7 +24,11 @@ from components.pull_credentials import Issue, Login, PullCredentials, PullCrede
 from components.repository import RepositoryArgs
 from components.secrets import StackSecrets
 from settings import Settings
-from settings_sections import Delivery, Repository
+from settings_sections import Delivery, PublicAccess, Repository
+
+if TYPE_CHECKING:
+    from components.cloudflare_account import CloudflareIds
+    from components.public_access import PublicAccessArgs
 
 
 def for_environment(settings: Settings) -> EnvironmentArgs:
@@ -116,6 +121,26 @@ def for_access(settings: Settings, environment: Environment, app: App) -> Access
         listener=gateway.listener,
         service=app.service,
         port=app.port,
+    )
+
+
+def for_public_access(public: PublicAccess, ids: CloudflareIds, environment: Environment, app: App) -> PublicAccessArgs:
+    """The public hostname leads to the app's Service, whatever it and its namespace are called."""
+    from components.public_access import PublicAccessArgs  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
+
+    return PublicAccessArgs(
+        hostname=public.hostname,
+        ids=ids,
+        session_duration=public.session_duration,
+        service=app.service,
+        namespace=environment.namespace,
+        port=app.port,
+        pods=app.pods,
+        cloudflared_namespace=public.cloudflared.namespace,
+        cloudflared_pods=public.cloudflared.pod_labels,
+        adopt_application=public.adopt.application,
+        adopt_dns_record=public.adopt.dns_record,
+        adopt_tunnel_rule=public.adopt.tunnel_rule,
     )
 
 

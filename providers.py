@@ -100,6 +100,10 @@ class Providers:
         """Runs the dynamic resources (the tunnel's rule): disabling default providers disables theirs too."""
         return _DynamicProvider("pulumi-python", "dynamic")
 
+    def use(self, *names: str) -> pulumi.ResourceOptions:
+        """Options of a component whose children use the providers of these names, by what each child is."""
+        return pulumi.ResourceOptions(providers=[getattr(self, name) for name in names])
+
 
 class _DynamicProvider(pulumi.ProviderResource):
     """The provider that ships with the Python language host; the SDK has no class for it."""

@@ -24,18 +24,16 @@ def find(document: Document, hostname: str) -> Rule | None:
 def with_rule(document: Document, hostname: str, service: str) -> Document:
     """The document with a rule that sends `hostname` to `service`; itself where it has that rule already.
 
-    A rule that is there keeps its place and its other keys. A new one goes before the catch-all, and before the first
-    wildcard that would swallow the hostname. Raises `TunnelDocumentError`.
+    A rule that is there keeps its other keys, and its place unless an earlier wildcard swallows it. Otherwise the rule
+    goes before the catch-all, and before the first wildcard that would swallow it. Raises `TunnelDocumentError`.
     """
     rules = _checked(document)
-    if find(document, hostname) is not None:
-        changed = [{**rule, "service": service} if _is_for(rule, hostname) else rule for rule in rules]
-    else:
-        place = next(index for index, rule in enumerate(rules) if _matches(rule.get("hostname"), hostname))
-        # What the API itself adds to a rule without it; written at once, so that nothing differs afterwards.
-        own = {"hostname": hostname, "service": service, "originRequest": {}}
-        changed = [*rules[:place], own, *rules[place:]]
-    return document if changed == rules else {**document, "ingress": changed}
+    # What the API itself adds to a rule without it is written at once, so that nothing differs afterwards.
+    own = {**(find(document, hostname) or {"hostname": hostname, "service": service, "originRequest": {}})}
+    own["service"] = service
+    place = next(index for index, rule in enumerate(rules) if _takes(rule, hostname))
+    others = [*rules[:place], own, *(rule for rule in rules[place:] if not _is_for(rule, hostname))]
+    return document if others == rules else {**document, "ingress": others}
 
 
 def without_rule(document: Document, hostname: str) -> Document:
@@ -69,8 +67,9 @@ def _is_for(rule: Rule, hostname: str) -> bool:
     return rule.get("hostname") == hostname and not rule.get("path")
 
 
-def _matches(pattern: str | None, hostname: str) -> bool:
-    """Whether a rule's hostname is, or covers, ours: none and `*` cover everything, `*.zone` what ends with `.zone`."""
-    if not pattern or pattern == "*":
-        return True
-    return pattern == hostname or (pattern.startswith("*.") and hostname.endswith(pattern[1:]))
+def _takes(rule: Rule, hostname: str) -> bool:
+    """Whether a rule takes all of `hostname`: its own, one without a hostname, or a wildcard that covers it."""
+    pattern = rule.get("hostname")
+    if rule.get("path"):
+        return False
+    return not pattern or pattern in {"*", hostname} or (pattern.startswith("*.") and hostname.endswith(pattern[1:]))

@@ -18,6 +18,7 @@ import kubernetes
 
 from rehearsal import plugin_path
 from rehearsal.controlplane import ControlPlane
+from rehearsal.emulators.cloudflare import Cloudflare
 from rehearsal.emulators.gitlab import GitLab
 from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.emulators.server import serve
@@ -49,6 +50,7 @@ class World:
     program: Program
     onepassword: OnePassword
     gitlab: GitLab
+    cloudflare: Cloudflare
     kinds: dict[str, str] = field(default_factory=dict)
     """What each plugin is, real or stand-in, in words."""
 
@@ -87,6 +89,8 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
         onepassword_url = stack.enter_context(serve(onepassword.app))
         gitlab = GitLab.seeded()
         gitlab_url = stack.enter_context(serve(gitlab.app))
+        cloudflare = Cloudflare()
+        cloudflare_url = stack.enter_context(serve(cloudflare.app))
         kinds = plugin_path.populate(directory / "bin", plugin_path.choice(os.environ))
         state = directory / "state"
         state.mkdir()
@@ -109,7 +113,8 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
             "OP_CONNECT_TOKEN": onepassword.token,
             "GITLAB_BASE_URL": f"{gitlab_url}/api/v4/",
             "GITLAB_TOKEN": gitlab.token,
-            "CLOUDFLARE_API_TOKEN": secrets.token_hex(20),
+            "CLOUDFLARE_BASE_URL": f"{cloudflare_url}/client/v4",
+            "CLOUDFLARE_API_TOKEN": cloudflare.token,
         }
         program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment)
         yield World(
@@ -118,6 +123,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
             program=program,
             onepassword=onepassword,
             gitlab=gitlab,
+            cloudflare=cloudflare,
             kinds=kinds,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -33,12 +34,12 @@ class Client:
         base = config.get("baseUrl") or os.environ.get("CLOUDFLARE_BASE_URL") or _API
         self._client = httpx.Client(base_url=base.rstrip("/"), headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
-    def call(self, method: str, path: str, *, json: Any = None, **query: str) -> Any:
+    def call(self, method: str, path: str, *, body: Any = None, **query: str) -> Any:
         """The `result` of a call; raises `PluginError` with Cloudflare's words."""
         problem = ""
         for attempt in range(_RETRIES + 1):
             try:
-                answer = self._client.request(method, path, json=json, params=query)
+                answer = self._client.request(method, path, json=body, params=query)
             except httpx.TransportError as error:
                 problem, wait = f"{type(error).__name__}", min(0.5 * 2**attempt, 8.0)
             else:
@@ -80,7 +81,7 @@ class _Kind(ResourceKind):
         return inputs
 
     def create(self, inputs: Properties) -> tuple[str, Properties]:
-        made = self._plugin.client.call("POST", self.path(inputs[self.owner]), json=self._body(inputs))
+        made = self._plugin.client.call("POST", self.path(inputs[self.owner]), body=self._body(inputs))
         return made["id"], self._outputs(inputs, made)
 
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
@@ -98,7 +99,7 @@ class _Kind(ResourceKind):
     inputs: frozenset[str] = frozenset()
 
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:  # noqa: ARG002 - the signature
-        changed = self._plugin.client.call("PUT", f"{self.path(inputs[self.owner])}/{id_}", json=self._body(inputs))
+        changed = self._plugin.client.call("PUT", f"{self.path(inputs[self.owner])}/{id_}", body=self._body(inputs))
         return self._outputs(inputs, changed)
 
     def delete(self, id_: str, olds: Properties) -> None:
@@ -125,6 +126,9 @@ class DnsRecord(_Kind):
 
     def path(self, owner: str) -> str:
         return f"/zones/{owner}/dns_records"
+
+    def _normalised(self, live: Properties) -> Properties:
+        return {**live, "meta": json.dumps(live.get("meta", {}))}
 
 
 class AccessApplication(_Kind):

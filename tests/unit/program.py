@@ -32,6 +32,13 @@ SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
 
 _PROJECT: Final = "invoicetron"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
+_POLICY: Final = {"id": "policy", "name": "Allow Admin", "decision": "allow", "reusable": True}
+_CLOUDFLARE: Final[Mapping[str, Any]] = {
+    "getZone": {"id": "zone", "zoneId": "zone", "account": {"id": "account", "name": "homelab"}},
+    "getZeroTrustTunnelCloudflared": {"id": "tunnel"},
+    "getZeroTrustAccessPolicies": {"results": [_POLICY]},
+    "getZeroTrustAccessPolicy": _POLICY,
+}
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
@@ -171,6 +178,8 @@ class _Answers(runtime.Mocks):
             return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
         if args.token.startswith("gitlab:"):
             return self.gitlab[args.token.rpartition(":")[2]]
+        if args.token.startswith("cloudflare:"):
+            return _CLOUDFLARE[args.token.rpartition(":")[2]]
         assert args.token == "onepassword:index/getItem:getItem", args.token
         fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
         login = {"username": "gitlab+deploy-token-1", "password": TOKEN}

@@ -1,0 +1,110 @@
+"""prod's public side under the real engine: never a moment without Access, and nobody else's hostname touched."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.emulators.server import Call, Fault
+from rehearsal.engine import EngineError
+from rehearsal.world import World
+
+OURS = f"invoicetron.{ZONE}"
+
+
+def watched(world: World) -> list[str]:
+    """Hostnames that were seen exposed, looked at after every call that Cloudflare answers."""
+    exposed: list[str] = []
+
+    def look(call: Call) -> None:
+        exposed.extend(f"{name} after {call.method} {call.path}" for name in world.cloudflare.exposed())
+
+    world.cloudflare.app.after.append(look)
+    return exposed
+
+
+def destroy(world: World) -> None:
+    world.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
+    world.program.destroy("prod")
+
+
+def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_touched(rehearsal: World) -> None:
+    exposed = watched(rehearsal)
+    before = copy.deepcopy(rehearsal.cloudflare.document)
+    records = set(rehearsal.cloudflare.records)
+    rehearsal.program.init("prod")
+    rehearsal.cloudflare.app.fail(
+        Fault(status=400, body=b'{"success": false, "errors": [{"code": 9999, "message": "no"}]}'),
+        method="POST",
+        path="dns_records",
+    )
+    with pytest.raises(EngineError):
+        rehearsal.program.up("prod")
+    rehearsal.program.up("prod")
+    (application,) = rehearsal.cloudflare.applications.values()
+    assert application["domain"] == OURS
+    assert [policy["id"] for policy in application["policies"]] == [rehearsal.cloudflare.policy_id]
+    assert rehearsal.cloudflare.others_rules(OURS) == before["ingress"]
+    destroy(rehearsal)
+    assert exposed == []
+    assert rehearsal.cloudflare.document == before
+    assert set(rehearsal.cloudflare.records) == records
+    assert not rehearsal.cloudflare.applications
+
+
+@pytest.mark.parametrize(
+    ("decision", "reusable", "message"), [("bypass", True, "decision"), ("allow", False, "reusable")]
+)
+def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_is_made(
+    rehearsal: World, decision: str, reusable: bool, message: str
+) -> None:
+    wrong = rehearsal.cloudflare.add_policy("Allow Admin", decision=decision, reusable=reusable)
+    rehearsal.program.init("prod")
+    rehearsal.configure("prod", "access.public.policyId", wrong)
+    with pytest.raises(EngineError, match=message):
+        rehearsal.program.up("prod")
+    assert not rehearsal.cloudflare.app.writes
+    assert "invoicetron-prod" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
+
+
+def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: World) -> None:
+    rehearsal.program.init("prod")
+    rehearsal.program.up("prod")
+    rehearsal.configure("prod", "access.public.hostname", f"rechnungen.{ZONE}")
+    exposed = watched(rehearsal)
+    rehearsal.program.up("prod")
+    everywhere = [
+        json.dumps(list(rehearsal.cloudflare.applications.values())),
+        json.dumps(rehearsal.cloudflare.document),
+        json.dumps(list(rehearsal.cloudflare.records.values())),
+        rehearsal.kubectl("-n", "invoicetron-prod", "get", "deployments,httproutes,probes,configmaps", "-o", "json"),
+    ]
+    assert [text for text in everywhere if OURS in text] == []
+    assert sum(f"rechnungen.{ZONE}" in text for text in everywhere) == len(everywhere)
+    assert exposed == []
+
+
+def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(rehearsal: World) -> None:
+    rehearsal.program.init("prod")
+    rehearsal.program.up("prod")
+    (application,) = rehearsal.cloudflare.applications
+    (record,) = [id_ for id_, one in rehearsal.cloudflare.records.items() if one["name"] == OURS]
+    for name in ("dns-record", "tunnel-hostname", "access-application"):
+        urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}"))
+        rehearsal.program.run("state", "delete", "--yes", "--stack", "prod", urn)
+    rehearsal.configure("prod", "access.public.adopt.application", application)
+    rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
+    update = rehearsal.program.up("prod")
+    assert update.changes == {
+        "access-application": "import",
+        "dns-record": "import",
+        "tunnel-hostname": "create",
+    }
+    assert set(rehearsal.cloudflare.applications) == {application}
+
+
+def _urns(world: World) -> list[str]:
+    return [resource["urn"] for resource in world.program.export("prod")["deployment"]["resources"]]
