@@ -14,6 +14,7 @@ from components.deployer import Deployer
 from components.environment import Environment
 from components.gitlab_project import read_project
 from components.monitoring import Monitoring
+from components.network_policies import NetworkPolicies
 from components.pull_credentials import PullCredentials
 from components.repository import Repository
 from components.secrets import read_secrets
@@ -37,17 +38,17 @@ for_pulling = arguments.for_pull_credentials(settings, secrets, environment, pro
 credentials = PullCredentials("pull-credentials", for_pulling, everywhere)
 app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
 access = Access("access", arguments.for_access(settings, environment, app), on_cluster)
-
-backup = None
-if settings.backup:
-    backup = Backup("backup", arguments.for_backup(settings, settings.backup, environment, database), on_cluster)
+for_backup = arguments.for_backup(settings, settings.backup, environment, database) if settings.backup else None
+backup = Backup("backup", for_backup, on_cluster) if for_backup else None
+NetworkPolicies("network", arguments.for_network_policies(settings, environment, app, database, backup), on_cluster)
 if settings.monitoring:
-    for_monitoring = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
-    Monitoring("monitoring", for_monitoring, on_cluster)
+    watched = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
+    Monitoring("monitoring", watched, on_cluster)
 if settings.access.public:
     for_public = arguments.for_public_access(settings.access.public, ids, environment, app)
-    beyond = providers.use("kubernetes", "cloudflare", "dynamic")
-    public = public_access.PublicAccess("public-access", for_public, beyond)
+    public = public_access.PublicAccess(
+        "public-access", for_public, providers.use("kubernetes", "cloudflare", "dynamic")
+    )
     pulumi.export("public_url", public.url)
 if settings.delivery and project:
     deployer = Deployer("deployer", arguments.for_deployer(environment, app), on_cluster)

@@ -20,6 +20,7 @@ from components.deployer import Deployer, DeployerArgs
 from components.environment import Environment, EnvironmentArgs
 from components.gitlab_project import GitLabProject
 from components.monitoring import MonitoringArgs
+from components.network_policies import NetworkPoliciesArgs
 from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
 from components.repository import RepositoryArgs
 from components.secrets import StackSecrets
@@ -141,6 +142,26 @@ def for_public_access(public: PublicAccess, ids: CloudflareIds, environment: Env
         adopt_application=public.adopt.application,
         adopt_dns_record=public.adopt.dns_record,
         adopt_tunnel_rule=public.adopt.tunnel_rule,
+    )
+
+
+def for_network_policies(
+    settings: Settings, environment: Environment, app: App, database: Database, backup: Backup | None
+) -> NetworkPoliciesArgs:
+    """Every policy names both ends, so that none can be forgotten when one of them moves."""
+    public, monitoring = settings.access.public, settings.monitoring
+    return NetworkPoliciesArgs(
+        namespace=environment.namespace,
+        app_pods=app.pods,
+        app_port=app.port,
+        migration_pods=app.migration_pods,
+        database_pods=database.pods,
+        database_port=database.port,
+        backup_pods=backup.pods if backup else None,
+        app_egress=settings.app.egress,
+        # A Service's name is <service>.<namespace>.svc.<...>.
+        prober_namespace=monitoring.prober.split(".")[1] if monitoring else None,
+        cloudflared=(public.cloudflared.namespace, public.cloudflared.pod_labels) if public else None,
     )
 
 

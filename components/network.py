@@ -34,6 +34,11 @@ def from_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Inpu
     return {"fromEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
 
 
+def from_namespace(namespace: pulumi.Input[str], *, port: pulumi.Input[int]) -> Rule:
+    """Ingress from every pod of another namespace."""
+    return {"fromEndpoints": [{"matchLabels": {POD_NAMESPACE: namespace}}], "toPorts": _ports(port)}
+
+
 def to_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
     """Egress to the pods that bear `labels`, of the policy's own namespace where no other is named."""
     return {"toEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
@@ -71,7 +76,7 @@ def network_policy(
     name: str,
     *,
     namespace: pulumi.Input[str],
-    pods: Labels,
+    pods: pulumi.Input[Labels],
     ingress: Sequence[pulumi.Input[Rule]] | None = (),
     egress: Sequence[pulumi.Input[Rule]] | None = (),
     opts: pulumi.ResourceOptions,

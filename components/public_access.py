@@ -61,6 +61,8 @@ class PublicAccess(pulumi.ComponentResource):
             same_site_cookie_attribute="lax",
             opts=ResourceOptions(
                 parent=self,
+                # Changed in place, it would leave the old hostname without a login for as long as its record resolves.
+                replace_on_changes=["domain"],
                 import_=f"accounts/{ids.account_id}/{args.adopt_application}" if args.adopt_application else None,
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.rule import Resource
+from policies.rule import Resource, known
 
 NAMES = frozenset({"password", "token", "secret", "privateKey", "noteValue", "apiToken", "apiKey"})
 """Inputs that are secret wherever they stand."""
@@ -23,7 +23,7 @@ def plaintext(resource: Resource, is_secret: Mapping[str, bool]) -> Iterator[str
     """Names the inputs of `resource` that hold a secret in plain; `is_secret` tells which inputs are marked."""
     names = NAMES | BY_TYPE.get(resource.type, frozenset())
     for name, value in resource.inputs.items():
-        if name not in names or not value or is_secret.get(name) or _public(resource):
+        if name not in names or not value or not known(value) or is_secret.get(name) or _public(resource):
             continue
         yield f"{name} is given in plain and would be readable in the state: wrap it with Output.secret"
 

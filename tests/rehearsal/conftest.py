@@ -29,3 +29,4 @@ def rehearsal(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> Iter
     with world(tools, control_plane, tmp_path / "rehearsal") as one:
         yield one
         one.kubectl("delete", "namespace", "invoicetron-dev", "invoicetron-prod", "--ignore-not-found")
+        one.kubectl("-n", "cloudflare", "delete", "ciliumnetworkpolicies", "--all")

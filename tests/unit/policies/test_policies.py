@@ -171,5 +171,10 @@ def test_a_secret_is_marked_as_one(type_: str, inputs: dict[str, Any], secret_in
     assert list(secrets.plaintext(one, {}))
 
 
+def test_a_value_that_a_preview_does_not_know_yet_passes() -> None:
+    unknown = {"value": "04da6b54-80e4-46f7-96ec-b56ff0331ba9", "masked": True}
+    assert list(secrets.plaintext(resource(VARIABLE, unknown), {})) == []
+
+
 def test_a_ci_variable_that_is_not_masked_holds_no_secret() -> None:
     assert list(secrets.plaintext(resource(VARIABLE, {"value": "https://api.example.com", "masked": False}), {})) == []
