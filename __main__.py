@@ -25,10 +25,7 @@ settings = load_from_pulumi()
 providers = Providers(settings)
 secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings.delivery, providers.gitlab) if settings.delivery else None
-if settings.access.public:  # the SDK costs 2 s and 116 MiB, and dev needs none of it
-    from components import cloudflare_account, public_access
-
-    ids = cloudflare_account.look_up(settings.access.public, providers.cloudflare)
+ids = arguments.look_up_public_access(settings, providers)
 on_cluster = providers.use("kubernetes")
 everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))
 
@@ -44,11 +41,11 @@ NetworkPolicies("network", arguments.for_network_policies(settings, environment,
 if settings.monitoring:
     watched = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
     Monitoring("monitoring", watched, on_cluster)
-if settings.access.public:
+if settings.access.public and ids:
+    from components.public_access import PublicAccess  # with Cloudflare's SDK: 2 s and 116 MiB that dev does without
+
     for_public = arguments.for_public_access(settings.access.public, ids, environment, app)
-    public = public_access.PublicAccess(
-        "public-access", for_public, providers.use("kubernetes", "cloudflare", "dynamic")
-    )
+    public = PublicAccess("public-access", for_public, providers.use("kubernetes", "cloudflare", "dynamic"))
     pulumi.export("public_url", public.url)
 if settings.delivery and project:
     deployer = Deployer("deployer", arguments.for_deployer(environment, app), on_cluster)

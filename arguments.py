@@ -24,6 +24,7 @@ from components.network_policies import NetworkPoliciesArgs
 from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
 from components.repository import RepositoryArgs
 from components.secrets import StackSecrets
+from providers import Providers
 from settings import Settings
 from settings_sections import Delivery, PublicAccess, Repository
 
@@ -123,6 +124,15 @@ def for_access(settings: Settings, environment: Environment, app: App) -> Access
         service=app.service,
         port=app.port,
     )
+
+
+def look_up_public_access(settings: Settings, providers: Providers) -> CloudflareIds | None:
+    """The ids of what the stack's public side refers to, checked; None where it has none."""
+    if settings.access.public is None:
+        return None
+    from components.cloudflare_account import look_up  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
+
+    return look_up(settings.access.public, providers.cloudflare)
 
 
 def for_public_access(public: PublicAccess, ids: CloudflareIds, environment: Environment, app: App) -> PublicAccessArgs:
