@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,12 +24,13 @@ from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from rehearsal import gateway, volumes
-from rehearsal.processes import free_port, running, wait_until
+from rehearsal.processes import Child, free_port, running, wait_until
 from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
 _HOMELAB = Path(__file__).with_name("cluster") / "homelab.yaml"
 _START = 60.0  # seconds; seen: 5 s on an idle machine with two cores
+_GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
 
 
 class ControlPlane:
@@ -40,6 +40,7 @@ class ControlPlane:
         self._tools = tools
         self._directory = directory
         self._stack = ExitStack()
+        self._children: list[Child] = []
         self.kubeconfig = directory / "kubeconfig"
         self._certificates = directory / "certificates"
         self.url = ""
@@ -70,21 +71,26 @@ class ControlPlane:
         etcd = self._start_etcd()
         token = self._write_credentials()
         self._start_api_server(etcd, token)
-        client = self.client()
+        # The library would leave what it discovers in the system's temporary folder.
+        cluster = DynamicClient(self.client(), cache_file=str(self._directory / "discovery.json"))
         self._start_controllers()
-        _create_all(client, _documents(self._tools.crds))
-        _await_established(client)
-        _create_all(client, _documents([_HOMELAB]))
+        _create_all(cluster, _documents(self._tools.crds))
+        self._wait(lambda: _established(cluster), what="the CRDs are established")
+        _create_all(cluster, _documents([_HOMELAB]))
         self._start_kwok()
+        self._wait(lambda: _populated(cluster), what="the nodes are ready and namespaces have their service accounts")
         stopped = threading.Event()
         pool = self._stack.enter_context(ThreadPoolExecutor(max_workers=2, thread_name_prefix="controller"))
         self._stack.callback(stopped.set)
-        for step in (volumes.Provisioner(self.client()).step, gateway.Controller(self.client()).step):
+        for step in (volumes.Provisioner(cluster).step, gateway.Controller(cluster).step):
             pool.submit(_repeat, step, stopped)
 
-    def _run(self, name: str, *arguments: str | Path, executable: Path) -> Any:
+    def _run(self, name: str, *arguments: str | Path, executable: Path) -> None:
         log = self._directory / f"{name}.log"
-        return self._stack.enter_context(running([executable, *arguments], log=log)), log
+        self._children.append(self._stack.enter_context(running([executable, *arguments], log=log, grace=_GRACE)))
+
+    def _wait(self, ready: Callable[[], bool], *, what: str) -> None:
+        wait_until(ready, what=what, children=self._children, timeout=_START)
 
     def _start_etcd(self) -> str:
         clients, peers = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
@@ -117,7 +123,7 @@ class ControlPlane:
         port = free_port()
         key = self._certificates / "service-account.key"
         self.url = f"https://127.0.0.1:{port}"
-        process, log = self._run(
+        self._run(
             "kube-apiserver",
             f"--etcd-servers={etcd}",
             "--bind-address=127.0.0.1",
@@ -133,9 +139,9 @@ class ControlPlane:
         )
         # The server makes its own certificate, and writes the key once the certificate is complete.
         written = (self._certificates / "apiserver.key").exists
-        wait_until(written, what="kube-apiserver", process=process, log=log, timeout=_START)
+        self._wait(written, what="the API server's certificate is written")
         self._write_kubeconfig()
-        wait_until(self._ready, what="kube-apiserver", process=process, log=log, timeout=_START)
+        self._wait(self._answers, what="the API server answers")
 
     def _write_kubeconfig(self) -> None:
         authority = base64.b64encode(self.ca.encode()).decode()
@@ -155,7 +161,7 @@ class ControlPlane:
             )
         )
 
-    def _ready(self) -> bool:
+    def _answers(self) -> bool:
         try:
             with self.client() as client:
                 # The last thing that a new API server makes for itself.
@@ -202,24 +208,27 @@ def _documents(files: Iterable[Path]) -> list[dict[str, Any]]:
     return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
 
 
-def _create_all(client: kubernetes.client.ApiClient, documents: list[dict[str, Any]]) -> None:
-    dynamic = DynamicClient(client)
+def _create_all(cluster: DynamicClient, documents: list[dict[str, Any]]) -> None:
     for document in documents:
-        api = dynamic.resources.get(api_version=document["apiVersion"], kind=document["kind"])
+        api = cluster.resources.get(api_version=document["apiVersion"], kind=document["kind"])
         api.create(body=document, namespace=document["metadata"].get("namespace"))
 
 
-def _await_established(client: kubernetes.client.ApiClient) -> None:
-    api = DynamicClient(client).resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
-    deadline = time.monotonic() + _START
-    while time.monotonic() < deadline:
-        conditions = [one.get("status", {}).get("conditions") or [] for one in api.get().to_dict()["items"]]
-        if all(
-            {"Established": "True"}.items() <= {one["type"]: one["status"] for one in each}.items()
-            for each in conditions
-        ):
-            return
-        time.sleep(0.1)
+def _established(cluster: DynamicClient) -> bool:
+    api = cluster.resources.get(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition")
+    return all(_is_true(one, "Established") for one in api.get().to_dict()["items"])
+
+
+def _populated(cluster: DynamicClient) -> bool:
+    """Whether kwok and the controller manager are at work: without them pods stay pending, or are refused at first."""
+    nodes = cluster.resources.get(api_version="v1", kind="Node").get().to_dict()["items"]
+    accounts = cluster.resources.get(api_version="v1", kind="ServiceAccount").get(namespace="default").items
+    return bool(accounts) and all(_is_true(node, "Ready") for node in nodes)
+
+
+def _is_true(live: dict[str, Any], condition: str) -> bool:
+    found = live.get("status", {}).get("conditions") or []
+    return any(one["type"] == condition and one["status"] == "True" for one in found)
 
 
 def _repeat(step: Callable[[], None], stopped: threading.Event) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from kubernetes.client import ApiClient
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 
@@ -19,8 +18,8 @@ Answer = tuple[str, str, str]
 class Controller:
     """One `step` answers the routes whose answer is missing or out of date."""
 
-    def __init__(self, client: ApiClient) -> None:
-        resources = DynamicClient(client).resources
+    def __init__(self, cluster: DynamicClient) -> None:
+        resources = cluster.resources
         self._gateways = resources.get(api_version=API, kind="Gateway")
         self._routes = resources.get(api_version=API, kind="HTTPRoute")
         self._services = resources.get(api_version="v1", kind="Service")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -22,12 +24,28 @@ class ProcessError(Exception):
     """A process did not start, or did not become ready; the message ends with what it logged last."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """A process of ours, and the file that its output goes to."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on at this moment.
+
+    From below the range that the kernel takes ports of outgoing connections from (Linux 32768, macOS 49152 and up): one
+    of those could take the port between this call and the start of its server. Raises `ProcessError`.
+    """
+    for _ in range(1000):
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise ProcessError("127.0.0.1 has no free port between 20000 and 29999; stop what listens there, see `ss -ltn`")
 
 
 @contextmanager
@@ -37,8 +55,8 @@ def running(
     log: Path,
     environment: Mapping[str, str] | None = None,
     grace: float = 5,
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs `command` for the time of the context, its output in `log`.
+) -> Iterator[Child]:
+    """Runs `command` for the time of the context, its output in `log`, whose stem names it in errors.
 
     Ended by SIGTERM, after `grace` seconds by SIGKILL; on Linux the kernel also kills it when this process dies. In a
     session of its own, so that Ctrl-C reaches us first and what still needs it can be stopped in order.
@@ -51,34 +69,39 @@ def running(
             stderr=subprocess.STDOUT,
             env=dict(environment) if environment is not None else None,
             start_new_session=True,
-            preexec_fn=die_with_parent if _LIBC is not None else None,  # noqa: PLW1509 - prctl has no other place
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl has no other place
         )
     try:
-        yield process
+        yield Child(name=log.stem, process=process, log=log)
     finally:
         stop(process, grace=grace)
 
 
 def stop(process: subprocess.Popen[bytes], *, grace: float = 5) -> None:
-    """Ends a process and what it has started."""
-    for signal_, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            return
+    """Ends a process and what it has started; what of it still runs once the process has ended is killed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted, where only a zombie is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10.0)
 
 
-def wait_until(
-    ready: Callable[[], bool], *, what: str, process: subprocess.Popen[bytes], log: Path, timeout: float
-) -> None:
-    """Returns once `ready` says so; raises `ProcessError` when the process ends or `timeout` seconds have passed."""
+def wait_until(ready: Callable[[], bool], *, what: str, children: Sequence[Child], timeout: float) -> None:
+    """Returns once `ready` says so; raises `ProcessError` when one of `children` has ended or after `timeout` seconds.
+
+    `children`: everything that readiness hangs on; after the timeout the last one's log is cited.
+    """
     deadline = time.monotonic() + timeout
     while not ready():
-        if process.poll() is not None:
-            raise ProcessError(f"{what} ended with status {process.returncode} before it was ready.\n{_tail(log)}")
+        for child in children:
+            if child.process.poll() is not None:
+                raise ProcessError(
+                    f"{child.name} ended with status {child.process.returncode} before {what}.\n{_tail(child.log)}"
+                )
         if time.monotonic() > deadline:
-            raise ProcessError(f"{what} was not ready after {timeout:.0f} s.\n{_tail(log)}")
+            raise ProcessError(f"Waited {timeout:.0f} s in vain for: {what}.\n{_tail(children[-1].log)}")
         time.sleep(0.05)
 
 
@@ -87,6 +110,6 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 
 def die_with_parent() -> None:
-    """For `preexec_fn` (Linux): the kernel kills the process when the thread that started it ends."""
-    assert _LIBC is not None  # noqa: S101 - only then is this handed over
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """For `preexec_fn`: on Linux the kernel kills the process when the thread that started it ends; elsewhere nothing."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from rehearsal.processes import die_with_parent
 from rehearsal.progress import step
 
 _MODULES = Path(__file__).with_name("toolchain")
@@ -113,8 +114,7 @@ def ensure() -> Tools:
         or not crds.exists()
         or not stages.exists()
     ):
-        # Two set-ups at once would build everything twice; the second waits and finds it done.
-        with FileLock(cache / "lock"):
+        with _alone(cache):
             _build(cache, groups)
     return Tools(
         pulumi=pulumi or cache / "pulumi",
@@ -145,6 +145,23 @@ def _timed(cache: Path, what: str, *, usually: str) -> Iterator[None]:
     file = cache / "timings.json"
     timings = json.loads(file.read_text()) if file.exists() else {}
     _put(file, json.dumps({**timings, what: time.monotonic() - started}))
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Two set-ups at once would build everything twice; the second waits, and finds it done."""
+    lock = FileLock(cache / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        with step("waiting for another set-up, which builds the same tools", usually="up to 10 min"):
+            lock.acquire()
+    try:
+        for abandoned in cache.glob("tmp*"):  # by a set-up that was killed
+            shutil.rmtree(abandoned)
+        yield
+    finally:
+        lock.release()
 
 
 def _cache() -> Path:
@@ -207,7 +224,13 @@ def _module(go: Path, group: str, module: str) -> Path:
 def _run_go(go: Path, module: str, *arguments: str) -> str:
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
     done = subprocess.run(
-        [str(go), *arguments], cwd=_MODULES / module, env=environment, capture_output=True, text=True, check=False
+        [str(go), *arguments],
+        cwd=_MODULES / module,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=die_with_parent,
     )
     if done.returncode:
         raise ToolchainError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubernetes.client import ApiClient
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ConflictError
 from kubernetes.utils.quantity import parse_quantity
@@ -16,8 +15,8 @@ DRIVER = "driver.longhorn.io"
 class Provisioner:
     """One `step` does what is to be done now."""
 
-    def __init__(self, client: ApiClient) -> None:
-        resources = DynamicClient(client).resources
+    def __init__(self, cluster: DynamicClient) -> None:
+        resources = cluster.resources
         self._claims = resources.get(api_version="v1", kind="PersistentVolumeClaim")
         self._volumes = resources.get(api_version="v1", kind="PersistentVolume")
 

@@ -1,0 +1,95 @@
+"""What the pipeline's token may do in the cluster, asked of the real API server: what the pipeline does, no more."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable
+
+from rehearsal.world import World
+
+NAMESPACE = "invoicetron-dev"
+
+ALLOWED = [
+    ("get", "deployments.apps"),
+    ("patch", "deployments.apps"),
+    ("watch", "deployments.apps"),
+    ("list", "replicasets.apps"),
+    ("list", "pods"),
+    ("get", "pods", "--subresource=log"),
+    ("get", "cronjobs.batch/invoicetron-migrate"),
+    ("create", "jobs.batch"),
+    ("get", "jobs.batch"),
+    ("watch", "jobs.batch"),
+    ("delete", "jobs.batch"),
+]
+REFUSED = [
+    ("get", "secrets"),
+    ("list", "secrets"),
+    ("create", "secrets"),
+    ("create", "pods", "--subresource=exec"),
+    ("create", "pods"),
+    ("delete", "deployments.apps"),
+    ("create", "deployments.apps"),
+    ("patch", "statefulsets.apps"),
+    ("delete", "persistentvolumeclaims"),
+    ("get", "cronjobs.batch/invoicetron-db-backup"),
+    ("patch", "cronjobs.batch"),
+    ("create", "roles.rbac.authorization.k8s.io"),
+    ("patch", "rolebindings.rbac.authorization.k8s.io"),
+    ("create", "serviceaccounts", "--subresource=token"),
+]
+
+
+def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev")
+    may = asking(rehearsal)
+    assert [call for call in ALLOWED if not may(*call)] == []
+    assert [call for call in REFUSED if may(*call)] == []
+    assert not may("get", "deployments.apps", namespace="default")
+    assert not may("get", "nodes", namespace=None)
+
+
+def test_a_call_that_is_refused_is_refused_by_the_server_and_not_only_by_its_answer(
+    rehearsal: World,
+) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev")
+    done = as_deployer(rehearsal, "-n", NAMESPACE, "get", "secret", "invoicetron-db", "-o", "yaml")
+    assert done.returncode != 0
+    assert "Forbidden" in done.stderr
+    assert done.stdout == ""
+
+
+def asking(world: World) -> Callable[..., bool]:
+    def may(*call: str, namespace: str | None = NAMESPACE) -> bool:
+        where = ["-n", namespace] if namespace else []
+        return as_deployer(world, *where, "auth", "can-i", *call).stdout.strip() == "yes"
+
+    return may
+
+
+def as_deployer(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """kubectl with the token that `up` gave the pipeline, and with nothing of the administrator's."""
+    secret = json.loads(world.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
+    kubeconfig = world.program.directory / "deployer.kubeconfig"
+    cluster = {"server": world.control_plane.url, "certificate-authority-data": secret["data"]["ca.crt"]}
+    token = base64.b64decode(secret["data"]["token"]).decode()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    kubeconfig.write_text(json.dumps(config))
+    return subprocess.run(
+        [str(world.tools.kubectl), "--kubeconfig", str(kubeconfig), *arguments],
+        env=dict(world.program.environment),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

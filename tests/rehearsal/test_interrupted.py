@@ -1,0 +1,68 @@
+"""A rehearsal that is stopped, in whatever way, leaves no process behind; two at once do not disturb each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rehearsal.controlplane import ControlPlane
+from rehearsal.toolchain import Tools
+from rehearsal.world import REPOSITORY
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, which only Linux has")
+
+
+def processes_of(directory: Path) -> list[str]:
+    """Command lines that name something in `directory`."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # it ended as we looked
+        if str(directory) in command:
+            found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_survives_a_rehearsal_that_is_stopped(tools: Tools, tmp_path: Path, signal_: signal.Signals) -> None:
+    del tools  # built before, so that this is about running and not about building
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "rehearsal", "rehearse"], cwd=REPOSITORY, env=environment, start_new_session=True
+    ) as rehearsal:
+        deadline = time.monotonic() + 60
+        while not any("pulumi up" in command for command in processes_of(tmp_path)):
+            assert time.monotonic() < deadline, "the rehearsal did not get to its first up"
+            time.sleep(0.1)
+        if signal_ == signal.SIGKILL:
+            rehearsal.kill()
+        else:
+            os.killpg(rehearsal.pid, signal_)
+        rehearsal.wait(timeout=60)
+    deadline = time.monotonic() + 10
+    while processes_of(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert processes_of(tmp_path) == []
+
+
+def test_two_control_planes_do_not_see_each_other(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> None:
+    with ControlPlane(tools, tmp_path / "second") as second:
+        assert second.url != control_plane.url
+        kubectl = [str(tools.kubectl), "--kubeconfig"]
+        subprocess.run([*kubectl, str(second.kubeconfig), "create", "namespace", "only-here"], check=True)
+        listed = subprocess.run(
+            [*kubectl, str(control_plane.kubeconfig), "get", "namespaces", "-o", "name"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert "only-here" not in listed
+        assert "insecure" not in second.kubeconfig.read_text()
