@@ -13,6 +13,7 @@ from ops.clients import connect, load_settings
 from ops.command_line import PulumiError
 from ops.import_existing import import_existing
 from ops.recover import recover
+from ops.tokens import revoke_orphans
 from settings import SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -22,14 +23,19 @@ StackOption = Annotated[str, typer.Option(help="Which stack.")]
 
 @app.command("recover")
 def recover_command(stack: StackOption) -> None:
-    """After a killed `up`: takes its lock away and records what it had made. Then run `pulumi up` again."""
-    done = recover(stack, connect(load_settings(stack)).find)
+    """After an `up` that was killed, or lost its connection: records or revokes what it had made and not recorded."""
+    settings = load_settings(stack)
+    live = connect(settings)
+    done = recover(stack, live.find)
     if done.mended:
         typer.echo("The state was half-written and has been mended.")
     for urn, id_ in done.imported.items():
         typer.echo(f"made and now recorded: {urn} ({id_})")
     for urn in done.cleared:
         typer.echo(f"begun and never made:  {urn}")
+    if live.gitlab is not None:
+        for username in revoke_orphans(settings, live.gitlab):
+            typer.echo(f"made, and lost before it was recorded, so revoked: deploy token {username}")
     typer.echo(f"Now run: pulumi up -s {stack}")
 
 

@@ -28,6 +28,8 @@ from rehearsal.processes import Child, free_port, running, wait_until
 from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
+STEP = 0.25
+"""Seconds between two looks of the stand-in controllers; real ones watch, and answer in less than a second."""
 _HOMELAB = Path(__file__).with_name("cluster") / "homelab.yaml"
 _START = 60.0  # seconds; seen: 5 s on an idle machine with two cores
 _GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
@@ -232,8 +234,8 @@ def _is_true(live: dict[str, Any], condition: str) -> bool:
 
 
 def _repeat(step: Callable[[], None], stopped: threading.Event) -> None:
-    """What a controller does, by polling: twice in half a second is soon enough for a stand-in."""
-    while not stopped.wait(0.25):
+    """What a controller does, by polling."""
+    while not stopped.wait(STEP):
         try:
             step()
         except ApiException:

@@ -78,10 +78,11 @@ def accepted(route: dict[str, Any], reference: dict[str, Any], gateway: dict[str
     if not named:
         return "False", "NoMatchingParent", f'no listener "{wanted}"'
     hostnames = route["spec"].get("hostnames", [])
-    if hostnames and not any(_matches(host, one.get("hostname")) for host in hostnames for one in named):
+    serving = [one for one in named if not hostnames or any(_matches(host, one.get("hostname")) for host in hostnames)]
+    if not serving:
         return "False", "NoMatchingListenerHostname", "No matching listener hostname"
     foreign = route["metadata"]["namespace"] != gateway["metadata"]["namespace"]
-    if foreign and not any(_from(one) == "All" for one in named):
+    if foreign and not any(_from(one) == "All" for one in serving):
         return "False", "NotAllowedByListeners", "HTTPRoute is not allowed to attach to this Gateway"
     return "True", "Accepted", "Accepted HTTPRoute"
 

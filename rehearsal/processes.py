@@ -110,6 +110,6 @@ def _tail(log: Path, lines: int = 15) -> str:
 
 
 def die_with_parent() -> None:
-    """For `preexec_fn`: on Linux the kernel kills the process when the thread that started it ends; elsewhere nothing."""
+    """For `preexec_fn`: on Linux the kernel kills the process when the thread that started it ends."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

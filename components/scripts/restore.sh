@@ -114,7 +114,7 @@ check_space
 case $(sql --file="$scripts/inventory.sql") in
 '') fail "the rows of the old data cannot be counted" ;;
 '{"rows": {},'*) say "the database is empty: nothing to save first" ;;
-*) KIND=before-restore sh "$scripts/backup.sh" || fail "the old data could not be saved first" ;;
+*) KIND=before-restore RESTORE_FROM="$RESTORE_FROM" sh "$scripts/backup.sh" || fail "the old data could not be saved first" ;;
 esac
 
 say "restoring beside the old data"

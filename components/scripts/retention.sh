@@ -44,6 +44,8 @@ plan() {
 prune() {
   for kind in invoicetron before-restore; do
     list_backups "$kind" | plan "$kind" | while read -r name; do
+      # restore.sh saves the old data first, which prunes: never the very backup that it is about to restore.
+      [ "$name" != "${RESTORE_FROM:-}" ] || continue
       if [ "$(find "$backups/$name" -mindepth 1 | wc -l)" -ne 2 ]; then
         say "keeping $name: it holds something that backup.sh did not write"
         continue

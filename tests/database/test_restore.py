@@ -196,17 +196,17 @@ def test_without_room_beside_the_old_data_nothing_is_begun(pod: Pod, server: Pos
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["gives up in time", "server out of room"])
-def test_a_disk_that_fills_up_keeps_the_old_data(guarded: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    disk = tmp_path_factory.mktemp("disk")
-    for folder in (disk, *disk.parents[:2]):
-        folder.chmod(0o755)
+def test_a_disk_that_fills_up_keeps_the_old_data(guarded: bool) -> None:
+    # Nothing of it below pytest's own folder, which the server's user may not enter.
     small_log = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
     with (
-        small_disk(disk, 500 << 20),
+        TemporaryDirectory() as volume,
+        small_disk(disk := Path(volume), 500 << 20),
         PostgresServer(parent=disk, settings=small_log) as server,
         TemporaryDirectory() as elsewhere,
     ):
-        Path(elsewhere).chmod(0o755)
+        for folder in (disk, Path(elsewhere)):
+            folder.chmod(0o755)
         pod = Pod(server, Path(elsewhere))
         fill(server)
         before = content(server)

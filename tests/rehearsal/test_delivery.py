@@ -14,6 +14,7 @@ from rehearsal.emulators.server import Fault
 from rehearsal.engine import EngineError
 from rehearsal.life import HOSTNAMES, PIPELINE_IMAGE, Life
 from rehearsal.world import World
+from tests.rehearsal.test_killed_engine import recover
 
 
 def gitlab(world: World) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def test_a_fault_at_a_write_heals_or_ends_in_a_message_and_the_next_up_finishes(
     rehearsal.program.init("dev")
     rehearsal.gitlab.app.fail(fault, method="POST", path=kind)
     assert re.search("^$|gitlab", failure_of_up(rehearsal))
+    recover(rehearsal, "dev")
     rehearsal.program.up("dev")
     assert not rehearsal.program.up("dev").changes
     assert len(active_tokens(rehearsal)) == 1

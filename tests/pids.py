@@ -1,0 +1,16 @@
+"""Whether a process still runs, for tests of what must not outlive the rehearsal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    # Nobody may have reaped it yet: what was ours is nobody's child in a container without an init.
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

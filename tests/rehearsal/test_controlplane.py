@@ -1,0 +1,184 @@
+"""The control plane is a real one, and what plays nodes and volumes is no kinder than the real thing."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from kubernetes.client import CoreV1Api
+from kubernetes.client.exceptions import ApiException
+
+from rehearsal.controlplane import STEP, ControlPlane
+from rehearsal.processes import ProcessError
+from rehearsal.toolchain import Tools
+from tests.pids import lives
+
+_REPOSITORY = Path(__file__).parents[2]
+_PATIENCE = 60.0  # seconds; each of these takes one or two
+
+Core = Any
+"""CoreV1Api; its own models make every field of an answer optional, and its own types refuse plain objects."""
+
+
+@pytest.fixture
+def core(control_plane: ControlPlane) -> Iterator[Core]:
+    with control_plane.client() as client:
+        yield CoreV1Api(client)
+
+
+@pytest.fixture
+def namespace(core: Core) -> Iterator[str]:
+    """A namespace of the test's own, deleted at its end without waiting."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    core.create_namespace({"metadata": {"name": name, "labels": labels}})
+    eventually(lambda: core.list_namespaced_service_account(name).items)
+    yield name
+    core.delete_namespace(name)
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def pod(name: str, image: str, **security: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": [{"name": "main", "image": image, "securityContext": security}]},
+    }
+
+
+def claim(size: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+    }
+
+
+def test_a_pod_is_ready_unless_its_image_is_the_placeholder(core: Core, namespace: str) -> None:
+    def ready(name: str) -> bool:
+        conditions = core.read_namespaced_pod(name, namespace).status.conditions or []
+        return any(one.type == "Ready" and one.status == "True" for one in conditions)
+
+    def waiting() -> list[str]:
+        containers = core.read_namespaced_pod("placeholder", namespace).status.container_statuses or []
+        return [one.state.waiting.reason for one in containers]
+
+    core.create_namespaced_pod(namespace, pod("placeholder", "registry.example.com/app:placeholder"))
+    eventually(waiting)
+    core.create_namespaced_pod(namespace, pod("pushed", "registry.example.com/app:0123abcd"))
+    eventually(lambda: ready("pushed"))
+    assert waiting() == ["ImagePullBackOff"]
+    assert not ready("placeholder")
+    assert core.read_namespaced_pod("placeholder", namespace).status.phase == "Pending"
+
+
+def test_pod_security_is_enforced(core: Core, namespace: str) -> None:
+    with pytest.raises(ApiException, match="violates PodSecurity"):
+        core.create_namespaced_pod(namespace, pod("admin", "busybox:1", capabilities={"add": ["SYS_ADMIN"]}))
+
+
+def test_a_claim_is_bound_and_grows_and_never_shrinks(core: Core, namespace: str) -> None:
+    def capacity() -> str:
+        found = core.read_namespaced_persistent_volume_claim("data", namespace).status
+        return str(found.capacity["storage"]) if found.phase == "Bound" else "not bound"
+
+    core.create_namespaced_persistent_volume_claim(namespace, claim("1Gi"))
+    eventually(lambda: capacity() == "1Gi")
+    core.patch_namespaced_persistent_volume_claim("data", namespace, {"spec": claim("2Gi")["spec"]})
+    eventually(lambda: capacity() == "2Gi")
+    with pytest.raises(ApiException, match="can not be less than"):
+        core.patch_namespaced_persistent_volume_claim("data", namespace, {"spec": claim("1Gi")["spec"]})
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Delete", {}), ("Retain", {"data": "Released"})])
+def test_the_volume_of_a_deleted_claim_goes_with_it_unless_it_is_retained(
+    core: Core, namespace: str, policy: str, left: dict[str, str]
+) -> None:
+    def volumes() -> dict[str, str]:
+        ours = [one for one in core.list_persistent_volume().items if one.spec.claim_ref.namespace == namespace]
+        return {one.spec.claim_ref.name: one.status.phase for one in ours}
+
+    core.create_namespaced_persistent_volume_claim(namespace, claim("1Gi"))
+    eventually(lambda: volumes() == {"data": "Bound"})
+    name = core.read_namespaced_persistent_volume_claim("data", namespace).spec.volume_name
+    core.patch_persistent_volume(name, {"spec": {"persistentVolumeReclaimPolicy": policy}})
+    core.delete_namespaced_persistent_volume_claim("data", namespace)
+    eventually(lambda: volumes() == left)
+    time.sleep(2 * STEP)
+    assert volumes() == left
+    if left:
+        core.delete_persistent_volume(name)
+
+
+def test_only_who_has_the_kubeconfig_gets_in_and_only_to_the_server_it_names(control_plane: ControlPlane) -> None:
+    (cluster,) = yaml.safe_load(control_plane.kubeconfig.read_text())["clusters"]
+    assert set(cluster["cluster"]) == {"server", "certificate-authority-data"}
+    assert control_plane.kubeconfig.stat().st_mode & 0o077 == 0
+    namespaces = f"{control_plane.url}/api/v1/namespaces"
+    ours = ssl.create_default_context(cadata=control_plane.ca)
+    assert httpx.get(namespaces, verify=ours).status_code == 403
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(namespaces)
+
+
+def test_two_at_the_same_time_know_nothing_of_each_other(
+    tools: Tools, control_plane: ControlPlane, core: Core, namespace: str, tmp_path: Path
+) -> None:
+    def namespaces(of: Core) -> set[str]:
+        return {one.metadata.name for one in of.list_namespace().items}
+
+    with ControlPlane(tools, tmp_path / "other") as other:
+        assert other.url != control_plane.url
+        with other.client() as client:
+            assert namespace not in namespaces(CoreV1Api(client))
+    assert all(child.process.returncode is not None for child in other._children)
+    assert namespace in namespaces(core)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux's kernel ends the children of a killed process")
+@pytest.mark.usefixtures("tools")
+def test_a_killed_rehearsal_leaves_no_process(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from rehearsal.controlplane import ControlPlane; from rehearsal.toolchain import ensure\n"
+        "with ControlPlane(ensure(), Path(sys.argv[1])) as plane:\n"
+        "    print(*(child.process.pid for child in plane._children), flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "killed")],
+        cwd=_REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        children = [int(pid) for pid in parent.stdout.readline().split()]
+        assert children
+        assert all(map(lives, children))
+        parent.send_signal(signal.SIGKILL)
+    eventually(lambda: not any(map(lives, children)))
+
+
+def test_a_part_that_does_not_start_is_named_with_its_last_words(tools: Tools, tmp_path: Path) -> None:
+    broken = tmp_path / "etcd"
+    broken.write_text("#!/bin/sh\necho no space left on device\nexit 1\n")
+    broken.chmod(0o755)
+    plane = ControlPlane(replace(tools, etcd=broken), tmp_path / "broken")
+    with pytest.raises(ProcessError, match=r"(?s)^etcd ended with status 1 .*no space left on device"), plane:
+        pass
+    assert all(child.process.returncode is not None for child in plane._children)

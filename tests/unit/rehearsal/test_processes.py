@@ -1,0 +1,84 @@
+"""Child processes do not outlive the rehearsal, and say why they did not start."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rehearsal.processes import ProcessError, free_port, running, wait_until
+from tests.pids import lives
+
+_REPOSITORY = Path(__file__).parents[3]
+_PATIENCE = 10.0  # seconds; each of these takes a few milliseconds
+
+
+def ends(pid: int) -> bool:
+    deadline = time.monotonic() + _PATIENCE
+    while lives(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not lives(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux's kernel ends the children of a killed process")
+def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from rehearsal.processes import running\n"
+        "with running(['sleep', '60'], log=Path(sys.argv[1])) as child:\n"
+        "    print(child.process.pid, flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "sleep.log")],
+        cwd=_REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert lives(child)
+        parent.send_signal(signal.SIGKILL)
+    assert ends(child)
+
+
+def test_a_process_that_ignores_the_request_to_end_is_killed_after_its_grace(tmp_path: Path) -> None:
+    log = tmp_path / "stubborn.log"
+    with running(["sh", "-c", "trap '' TERM; echo trapped; while :; do sleep 0.05; done"], log=log, grace=0.1) as child:
+        wait_until(lambda: "trapped" in log.read_text(), what="it ignores SIGTERM", children=[child], timeout=_PATIENCE)
+    assert child.process.returncode == -signal.SIGKILL
+
+
+def test_what_a_process_has_started_ends_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "parent.log"
+    command = "(trap '' TERM; echo started; exec sleep 60) & echo $!; wait"
+    with running(["sh", "-c", command], log=log) as child:
+        wait_until(lambda: "started" in log.read_text(), what="it has a child", children=[child], timeout=_PATIENCE)
+        grandchild = next(int(line) for line in log.read_text().splitlines() if line.isdigit())
+        assert lives(grandchild)
+    assert ends(grandchild)
+
+
+def test_any_process_that_ends_too_early_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with (
+        running(["sh", "-c", "echo address already in use; exit 3"], log=tmp_path / "etcd.log") as etcd,
+        running(["sleep", "60"], log=tmp_path / "kube-apiserver.log") as server,
+        pytest.raises(ProcessError, match=r"(?s)^etcd ended with status 3 before it answers\..*address already in use"),
+    ):
+        wait_until(lambda: False, what="it answers", children=[etcd, server], timeout=_PATIENCE)
+
+
+def test_waiting_is_bounded(tmp_path: Path) -> None:
+    with (
+        running(["sh", "-c", "echo still loading; sleep 60"], log=tmp_path / "slow.log") as child,
+        pytest.raises(ProcessError, match=r"(?s)^Waited 1 s in vain for: it answers\..*still loading"),
+    ):
+        wait_until(lambda: False, what="it answers", children=[child], timeout=0.6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not say its range in a file")
+def test_no_outgoing_connection_can_take_a_free_port_before_its_server_does() -> None:
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not any(lowest <= free_port() <= highest for _ in range(100))
