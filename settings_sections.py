@@ -138,7 +138,7 @@ class App(Section):
     image: ImageReference
     """Placeholder for the first `up`; from then on the app's pipeline owns the image."""
     resources: Resources = _resources(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))
-    egress: tuple[DnsName, ...] = ()
+    egress: Annotated[tuple[DnsName, ...], Field(strict=False)] = ()
     """Hosts on the internet that the app may call over HTTPS; the network policy denies every other."""
 
 

@@ -1,7 +1,9 @@
 """Cilium network policies: who may reach a pod and whom it may reach, everything else denied both ways.
 
 A CiliumNetworkPolicy that has an `ingress` (or `egress`) section puts the pods it selects into default deny for that
-direction; an empty rule in the section allows nothing more (docs.cilium.io, Network Policy, "Rule Basics").
+direction (docs.cilium.io, "Policy Enforcement Modes"); an empty rule in the section allows nothing more, as in the
+policies `deny-all-ingress` and `deny-all-egress` of Cilium's own connectivity tests. What comes of all of them together
+is in docs/network.md.
 """
 
 from __future__ import annotations
@@ -79,13 +81,15 @@ def network_policy(
     pods: pulumi.Input[Labels],
     ingress: Sequence[pulumi.Input[Rule]] | None = (),
     egress: Sequence[pulumi.Input[Rule]] | None = (),
+    restricts: bool = True,
     opts: pulumi.ResourceOptions,
 ) -> kubernetes.apiextensions.CustomResource:
     """The CiliumNetworkPolicy `name` of the pods that bear `pods`.
 
-    A direction without rules allows nothing; None leaves it to the other policies of these pods.
+    A direction without rules allows nothing; None leaves it to the other policies of these pods. One that does not
+    restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16).
     """
-    directions = {"ingress": ingress, "egress": egress}
+    directions = {name: rules for name, rules in (("ingress", ingress), ("egress", egress)) if rules is not None}
     return kubernetes.apiextensions.CustomResource(
         name,
         api_version="cilium.io/v2",
@@ -93,7 +97,8 @@ def network_policy(
         metadata={"name": name, "namespace": namespace},
         spec={
             "endpointSelector": {"matchLabels": pods},
-            **{direction: list(rules) or [{}] for direction, rules in directions.items() if rules is not None},
+            **{direction: list(rules) or [{}] for direction, rules in directions.items()},
+            **({} if restricts else {"enableDefaultDeny": dict.fromkeys(directions, False)}),
         },
         opts=opts,
     )

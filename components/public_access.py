@@ -71,7 +71,9 @@ class PublicAccess(pulumi.ComponentResource):
             "invoicetron-cloudflared-egress",
             namespace=args.cloudflared_namespace,
             pods=args.cloudflared_pods,
-            # Beside the policy that is there: this one only adds a way out, and says nothing of the ways in.
+            # Beside the policies that are there, if any: this one only adds a way out. If it were the only one and
+            # restricted, every other hostname of the tunnel would go down.
+            restricts=False,
             ingress=None,
             egress=[
                 pulumi.Output.from_input(args.pods).apply(

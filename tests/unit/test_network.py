@@ -1,0 +1,57 @@
+"""Who may reach whom in each stack: stated here, derived from the policies, and shown in docs/network.md."""
+
+from __future__ import annotations
+
+from tests.unit.network_page import edges, page
+from tests.unit.program import REPOSITORY, Program, run
+from tests.unit.reachability import ANY_OTHER_PORT, Outsider, Pod, Policies
+
+SQL, HTTP = "5432/TCP", "3000/TCP"
+APP_CLIENTS = {
+    "dev": {"the Gateway", "the pod's own node"},
+    "prod": {"the Gateway", "the pod's own node", "a pod of monitoring", "cloudflared"},
+}
+DATABASE_CLIENTS = {
+    "dev": {"invoicetron", "invoicetron-migrate"},
+    "prod": {"invoicetron", "invoicetron-migrate", "invoicetron-db-backup", "invoicetron-db-restore"},
+}
+CLOUDFLARED = Pod(name="cloudflared", namespace="cloudflare", labels={"app": "cloudflared"})
+INTERNET = Outsider(name="the internet", entity="world")
+
+
+def test_the_page_shows_what_the_policies_say(dev: Program, prod: Program) -> None:
+    shown = (REPOSITORY / "docs" / "network.md").read_text(encoding="utf-8")
+    assert shown == page(dev, prod), "stale: python -m tests.unit.network_page >docs/network.md"
+
+
+def test_the_app_is_reached_by_the_gateway_the_kubelet_and_where_they_exist_monitoring_and_cloudflared(
+    program: Program,
+) -> None:
+    found = {(source, port) for source, destination, port in edges(program) if destination == "invoicetron"}
+    assert found == {(source, HTTP) for source in APP_CLIENTS[program.stack]}
+
+
+def test_the_database_is_reached_by_app_migration_backup_and_restore(program: Program) -> None:
+    found = {(source, port) for source, destination, port in edges(program) if destination == "invoicetron-db"}
+    assert found == {(source, SQL) for source in DATABASE_CLIENTS[program.stack]}
+
+
+def test_the_databases_clients_resolve_its_name_and_nobody_reaches_anything_else(program: Program) -> None:
+    rest = {edge for edge in edges(program) if edge[1] not in {"invoicetron", "invoicetron-db"}}
+    dns = {"53/TCP", "53/UDP"}
+    assert rest == {(client, "the cluster's DNS", port) for client in DATABASE_CLIENTS[program.stack] for port in dns}
+
+
+def test_the_drill_is_alone(prod: Program) -> None:
+    assert any(each.inputs["metadata"]["name"] == "invoicetron-db-drill" for each, _ in prod.pods())
+    assert not [edge for edge in edges(prod) if "invoicetron-db-drill" in edge]
+
+
+def test_a_host_that_the_settings_list_is_reached_by_the_app_alone_over_https(dev: Program) -> None:
+    opened = edges(run("dev", {"app.egress": ["api.example.com"]})) - edges(dev)
+    assert opened == {("invoicetron", "api.example.com", "443/TCP")}
+
+
+def test_the_shared_tunnels_other_ways_out_stay_as_they_are(prod: Program) -> None:
+    alone = Policies([each.inputs for each in prod.of("CiliumNetworkPolicy")])
+    assert alone.allows(CLOUDFLARED, INTERNET, ANY_OTHER_PORT)
