@@ -5,7 +5,6 @@ Components know neither the settings nor each other; `__main__.py` says who feed
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -15,18 +14,19 @@ from components.access import Access, AccessArgs
 from components.app import App, AppArgs
 from components.backup import Backup, BackupArgs
 from components.database import Database, DatabaseArgs
-from components.delivery import DeliveryArgs
+from components.delivery import DeliveryArgs, variables
 from components.deployer import Deployer, DeployerArgs
 from components.environment import Environment, EnvironmentArgs
 from components.gitlab_project import GitLabProject
 from components.monitoring import MonitoringArgs
 from components.network_policies import NetworkPoliciesArgs
-from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
+from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs, token_name
 from components.repository import RepositoryArgs
 from components.secrets import StackSecrets
 from providers import Providers
 from settings import Settings
 from settings_sections import Delivery, PublicAccess, Repository
+from settings_types import image_repository
 
 if TYPE_CHECKING:
     from components.cloudflare_account import CloudflareIds
@@ -80,7 +80,7 @@ def _pull_credentials(settings: Settings, secrets: StackSecrets, project: GitLab
     if project and pull and pull.expires and secrets.registry_item:
         return Issue(
             project=project.id,
-            name=f"invoicetron-pull-{settings.stack}",
+            name=token_name(settings.stack),
             expires=pull.expires,
             item=secrets.registry_item,
         )
@@ -229,20 +229,23 @@ def for_delivery(
     settings: Settings, delivery: Delivery, project: GitLabProject, access: Access, deployer: Deployer
 ) -> DeliveryArgs:
     """What the pipeline would otherwise have to write a second time."""
-    public, repository = settings.access.public, settings.repository
+    repository = settings.repository
     protected_here = {project.default_branch, repository.develop_branch} if repository else set()
     return DeliveryArgs(
         project=project,
         environment=delivery.environment.name,
         tier=delivery.environment.tier,
         branch_protected=delivery.branch in protected_here or project.protects(delivery.branch),
-        url=f"https://{public.hostname if public else settings.access.hostname}",
-        health_url=pulumi.Output.concat(access.url, App.health_path),
-        image=re.split(r"[@:](?=[^/]+$)", settings.app.image, maxsplit=1)[0],
-        namespace=settings.namespace,
-        api_url=settings.cluster.api_url,
-        certificate_authority=deployer.certificate_authority,
-        token=deployer.token,
+        url=settings.access.people_url,
+        variables=variables(
+            token=deployer.token,
+            api_url=settings.cluster.api_url,
+            certificate_authority=deployer.certificate_authority,
+            namespace=settings.namespace,
+            url=settings.access.people_url,
+            image=image_repository(settings.app.image),
+            health_url=pulumi.Output.concat(access.url, App.health_path),
+        ),
     )
 
 

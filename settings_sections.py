@@ -213,6 +213,16 @@ class Access(Section):
     """The listener that serves it."""
     public: PublicAccess | None = None
 
+    @property
+    def url(self) -> str:
+        """Where the app is inside the network."""
+        return f"https://{self.hostname}"
+
+    @property
+    def people_url(self) -> str:
+        """Where people reach the app."""
+        return f"https://{self.public.hostname}" if self.public else self.url
+
     @field_validator("public")
     @classmethod
     def _is_another_hostname(cls, public: PublicAccess | None, info: ValidationInfo) -> PublicAccess | None:

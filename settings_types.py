@@ -137,6 +137,13 @@ def image_registry(image: str) -> str:
     return first if slash and ("." in first or ":" in first) else "docker.io"
 
 
+def image_repository(image: str) -> str:
+    """An image reference without its tag and digest."""
+    name = image.partition("@")[0]
+    path, colon, tag = name.rpartition(":")
+    return path if colon and "/" not in tag else name
+
+
 HttpsUrl = Annotated[
     str,
     Form(

@@ -9,6 +9,9 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
 
+NAME: Final = "invoicetron"
+"""Of the route."""
+
 _ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True'
 
 
@@ -38,7 +41,7 @@ class Access(pulumi.ComponentResource):
             api_version="gateway.networking.k8s.io/v1",
             kind="HTTPRoute",
             metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name="invoicetron",
+                name=NAME,
                 namespace=args.namespace,
                 labels={"app.kubernetes.io/part-of": "invoicetron"},
                 # Under status.parents[], where `condition=Accepted` does not look.

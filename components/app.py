@@ -26,12 +26,14 @@ from settings_sections import Resources
 NAME: Final = "invoicetron"
 MIGRATION: Final = "invoicetron-migrate"
 PORT: Final = 3000
+SELECTOR: Final = {"app": NAME}
+SECRET: Final = "invoicetron-app"  # noqa: S105 - the Secret's name
+DATABASE_URL: Final = "database-url"
+AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
+MIGRATION_KEPT_SECONDS: Final = 7 * 24 * 3600
+"""How long a migration Job is kept for its log once it has finished."""
 
-_SELECTOR: Final = {"app": NAME}
-_SECRET: Final = "invoicetron-app"  # noqa: S105 - the Secret's name
 _USER_ID: Final = 1001  # the user that the app's image is built for
-_DATABASE_URL: Final = "database-url"
-_AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
 _WAITER: Final = "busybox:1.36"
 _NEVER: Final = "0 0 31 2 *"  # the API wants a schedule; 31 February also holds when somebody ends the suspension
 # The app's pipeline waits for a rollout by itself. If `up` waited, the first one would wait for an image that does not
@@ -85,10 +87,10 @@ class App(pulumi.ComponentResource):
         super().__init__("invoicetron:app:App", name, None, opts)
         secret = core.Secret(
             "app-secret",
-            metadata=metadata(_SECRET, args.namespace, app=NAME),
+            metadata=metadata(SECRET, args.namespace, app=NAME),
             string_data={
-                _DATABASE_URL: pulumi.Output.secret(args.database_url),
-                _AUTH_SECRET: pulumi.Output.secret(args.better_auth_secret),
+                DATABASE_URL: pulumi.Output.secret(args.database_url),
+                AUTH_SECRET: pulumi.Output.secret(args.better_auth_secret),
             },
             opts=ResourceOptions(parent=self),
         )
@@ -101,7 +103,7 @@ class App(pulumi.ComponentResource):
                     type="RollingUpdate",
                     rolling_update=kubernetes.apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
                 ),
-                selector=meta.LabelSelectorArgs(match_labels=_SELECTOR),
+                selector=meta.LabelSelectorArgs(match_labels=SELECTOR),
                 template=core.PodTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(
                         labels=labels(NAME), annotations={"checksum/secrets": args.secrets_checksum}
@@ -120,7 +122,7 @@ class App(pulumi.ComponentResource):
             metadata=metadata(NAME, args.namespace, app=NAME, annotations=_SKIP_AWAIT),
             spec=core.ServiceSpecArgs(
                 type="ClusterIP",
-                selector=_SELECTOR,
+                selector=SELECTOR,
                 ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http", protocol="TCP")],
             ),
             opts=ResourceOptions(parent=self),
@@ -129,7 +131,7 @@ class App(pulumi.ComponentResource):
         self.service = service.metadata.name
         self.port = service.spec.ports[0].port
         self.image = deployment.spec.template.spec.containers[0].image
-        self.pods = _SELECTOR
+        self.pods = SELECTOR
         self.migration = migration.metadata.name
         self.migration_pods = {"app": MIGRATION}
         self.follow_rollout = pulumi.Output.format(
@@ -162,7 +164,7 @@ class App(pulumi.ComponentResource):
                         # connection; the deadline ends one that waits for a lock.
                         backoff_limit=1,
                         active_deadline_seconds=600,
-                        ttl_seconds_after_finished=7 * 24 * 3600,
+                        ttl_seconds_after_finished=MIGRATION_KEPT_SECONDS,
                         template=core.PodTemplateSpecArgs(
                             # Other labels than the app's, whose Service would send requests here.
                             metadata=meta.ObjectMetaArgs(labels=labels(MIGRATION)),
@@ -194,12 +196,12 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
         ],
         containers=[
             core.ContainerArgs(
-                name="invoicetron",
+                name=NAME,
                 image=args.image,
                 ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
                 env=[
                     _database_url(),
-                    secret_variable("BETTER_AUTH_SECRET", secret=_SECRET, key=_AUTH_SECRET),
+                    secret_variable("BETTER_AUTH_SECRET", secret=SECRET, key=AUTH_SECRET),
                     core.EnvVarArgs(name="NODE_ENV", value="production"),
                     core.EnvVarArgs(
                         name="ADDITIONAL_TRUSTED_ORIGINS",
@@ -236,7 +238,7 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
 
 
 def _database_url() -> core.EnvVarArgs:
-    return secret_variable("DATABASE_URL", secret=_SECRET, key=_DATABASE_URL)
+    return secret_variable("DATABASE_URL", secret=SECRET, key=DATABASE_URL)
 
 
 def _probe(*, delay: int, period: int) -> core.ProbeArgs:

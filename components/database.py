@@ -32,8 +32,10 @@ USER_ID: Final = 70
 NAME: Final = ADDRESS.host
 PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret, not a password
 
+CLAIM: Final = f"data-{NAME}-0"
+"""As a claim template named `data` would name it, so that such a claim can be adopted."""
+
 _SELECTOR: Final = {"app": NAME}
-_CLAIM: Final = f"data-{NAME}-0"  # as a claim template named `data` would name it, so that such a claim can be adopted
 _SCRIPT: Final = Path(__file__).parent / "scripts" / "set-role-password.sh"
 _GRACE_SECONDS: Final = 60
 SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRACE_SECONDS - 10}"]
@@ -103,7 +105,7 @@ class Database(pulumi.ComponentResource):
         # Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size.
         claim = core.PersistentVolumeClaim(
             "database-volume",
-            metadata=metadata(_CLAIM, args.namespace, app=NAME),
+            metadata=metadata(CLAIM, args.namespace, app=NAME),
             spec=core.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
                 storage_class_name=args.storage_class,
@@ -174,7 +176,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
             ],
             volumes=[
                 core.VolumeArgs(
-                    name="data", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=_CLAIM)
+                    name="data", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=CLAIM)
                 ),
                 core.VolumeArgs(name="run", empty_dir=core.EmptyDirVolumeSourceArgs()),
                 core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs()),

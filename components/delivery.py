@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final, TypeVar
 
 import pulumi
 import pulumi_gitlab as gitlab
@@ -11,6 +13,38 @@ from pulumi import ResourceOptions
 
 from components.gitlab_project import GitLabProject
 from components.maskable import check_maskable
+
+TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
+"""Key of the one variable that is a secret."""
+
+_Text = TypeVar("_Text")
+
+
+def variables(
+    *,
+    token: _Text,
+    api_url: _Text,
+    certificate_authority: _Text,
+    namespace: _Text,
+    url: _Text,
+    image: _Text,
+    health_url: _Text,
+) -> dict[str, _Text]:
+    """The CI variables, by key.
+
+    `certificate_authority` is PEM in base64 on one line; `url` is where people reach the app, baked into the image at
+    build time; `image` is the repository that the pipeline pushes to, without a tag; `health_url` is what it asks
+    whether the app is well: inside the network, where no login stands before it.
+    """
+    return {
+        TOKEN: token,
+        "KUBE_API_URL": api_url,
+        "KUBE_CA": certificate_authority,
+        "KUBE_NAMESPACE": namespace,
+        "APP_URL": url,
+        "APP_IMAGE": image,
+        "HEALTH_URL": health_url,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +58,9 @@ class DeliveryArgs:
     branch_protected: bool
     """Whether the branch that deploys is protected: only then does its pipeline see protected variables."""
     url: str
-    """Where people reach the app, with scheme; baked into the image at build time."""
-    health_url: pulumi.Input[str]
-    """What the pipeline asks whether the app is well: inside the network, where no login stands before it."""
-    image: pulumi.Input[str]
-    """Image repository that the pipeline pushes to, without a tag."""
-    namespace: pulumi.Input[str]
-    api_url: pulumi.Input[str]
-    certificate_authority: pulumi.Input[str]
-    """PEM in base64 on one line."""
-    token: pulumi.Input[str]
-    """The deployer's bearer token."""
+    """Where people reach the app, with scheme."""
+    variables: Mapping[str, pulumi.Input[str]]
+    """The CI variables, by key."""
 
 
 class Delivery(pulumi.ComponentResource):
@@ -57,16 +83,11 @@ class Delivery(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self, import_=args.project.environment_import(args.environment)),
         )
         self.environment = environment.name
-        self._variable(args, "KUBE_TOKEN", args.token, masked=True)
-        self._variable(args, "KUBE_API_URL", args.api_url)
-        self._variable(args, "KUBE_CA", args.certificate_authority)
-        self._variable(args, "KUBE_NAMESPACE", args.namespace)
-        self._variable(args, "APP_URL", args.url)
-        self._variable(args, "APP_IMAGE", args.image)
-        self._variable(args, "HEALTH_URL", args.health_url)
+        for key, value in args.variables.items():
+            self._variable(args, key, value, masked=key == TOKEN)
         self.register_outputs({"environment": self.environment})
 
-    def _variable(self, args: DeliveryArgs, key: str, value: pulumi.Input[str], *, masked: bool = False) -> None:
+    def _variable(self, args: DeliveryArgs, key: str, value: pulumi.Input[str], *, masked: bool) -> None:
         if masked:
             value = pulumi.Output.secret(value).apply(partial(check_maskable, key, raw=True))
         project, scope = args.project, args.environment

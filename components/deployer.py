@@ -14,6 +14,8 @@ from pulumi_kubernetes.rbac import v1 as rbac
 from components.pods import core, metadata
 
 NAME: Final = "gitlab-deploy"
+TOKEN: Final = f"{NAME}-token"
+"""Name of the Secret that holds the token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Deployer(pulumi.ComponentResource):
         secret = core.Secret(
             "token",
             metadata=metadata(
-                f"{NAME}-token",
+                TOKEN,
                 args.namespace,
                 app=NAME,
                 annotations={

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
 
 from components.pods import Footprint, core, meta
+
+LABELS: Final = {
+    "app.kubernetes.io/part-of": "invoicetron",
+    "pod-security.kubernetes.io/enforce": "baseline",
+    # Stricter than what is enforced: a pod that falls back is seen before it could be refused.
+    "pod-security.kubernetes.io/audit": "restricted",
+    "pod-security.kubernetes.io/warn": "restricted",
+}
+"""Of the namespace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +45,7 @@ class Environment(pulumi.ComponentResource):
             "namespace",
             metadata=meta.ObjectMetaArgs(
                 name=args.namespace,
-                labels={
-                    "app.kubernetes.io/part-of": "invoicetron",
-                    "pod-security.kubernetes.io/enforce": "baseline",
-                    # Stricter than what is enforced: a pod that falls back is seen before it could be refused.
-                    "pod-security.kubernetes.io/audit": "restricted",
-                    "pod-security.kubernetes.io/warn": "restricted",
-                },
+                labels=LABELS,
             ),
             opts=ResourceOptions(parent=self, protect=args.protect),
         )

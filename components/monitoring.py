@@ -16,11 +16,13 @@ from pulumi import ResourceOptions
 NAME: Final = "invoicetron"
 RUNBOOK: Final = "docs/alerts.md"
 """What the alerts name where no address of it is set; has a section for each of them."""
+# Daily and weekly, each with time to run late and to be tried again.
+BACKUP_HOURS: Final = 26
+"""Hours after which the last good backup is too old."""
+DRILL_HOURS: Final = 8 * 24
+"""Hours after which the last good drill is too old."""
 
 _API: Final = "monitoring.coreos.com/v1"
-# Daily and weekly, each with time to run late and to be tried again.
-_BACKUP_HOURS: Final = 26
-_DRILL_DAYS: Final = 8
 _FULL: Final = 0.8
 
 
@@ -113,9 +115,9 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ),
     ]
     if watched.backup is not None:
-        rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=_BACKUP_HOURS)
+        rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=BACKUP_HOURS)
     if watched.drill is not None:
-        rules += _cron_job_alerts(watched, watched.drill, "Drill", hours=_DRILL_DAYS * 24)
+        rules += _cron_job_alerts(watched, watched.drill, "Drill", hours=DRILL_HOURS)
     return rules
 
 
@@ -154,7 +156,7 @@ def _volume_nearly_full(watched: Watched) -> str:
     selector = f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
     # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day.
     used, size = (
-        f"last_over_time(kubelet_volume_stats_{part}_bytes{{{selector}}}[{_BACKUP_HOURS}h])"
+        f"last_over_time(kubelet_volume_stats_{part}_bytes{{{selector}}}[{BACKUP_HOURS}h])"
         for part in ("used", "capacity")
     )
     return f"max by (namespace, persistentvolumeclaim) ({used} / {size}) > {_FULL}"

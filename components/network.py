@@ -16,6 +16,8 @@ import pulumi_kubernetes as kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 """Label under which Cilium knows a pod's namespace."""
+CLOUDFLARED_EGRESS: Final = "invoicetron-cloudflared-egress"
+"""Name of the policy, in the tunnel's namespace, that lets its connector reach the app."""
 
 Labels = Mapping[str, pulumi.Input[str]]
 Rule = Mapping[str, Any]

@@ -10,8 +10,8 @@ import pulumi_cloudflare as cloudflare
 from pulumi import ResourceOptions
 
 from components.cloudflare_account import CloudflareIds
-from components.network import network_policy, to_pods
-from components.tunnel import TunnelHostname
+from components.network import CLOUDFLARED_EGRESS, network_policy, to_pods
+from components.tunnel import ORIGIN, TARGET, TunnelHostname
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,9 @@ class PublicAccess(pulumi.ComponentResource):
                 import_=f"accounts/{ids.account_id}/{args.adopt_application}" if args.adopt_application else None,
             ),
         )
-        address = pulumi.Output.format("http://{0}.{1}.svc.cluster.local:{2}", args.service, args.namespace, args.port)
+        address = pulumi.Output.format(ORIGIN, args.service, args.namespace, args.port)
         egress = network_policy(
-            "invoicetron-cloudflared-egress",
+            CLOUDFLARED_EGRESS,
             namespace=args.cloudflared_namespace,
             pods=args.cloudflared_pods,
             # Beside the policies that are there, if any: this one only adds a way out. If it were the only one and
@@ -96,7 +96,7 @@ class PublicAccess(pulumi.ComponentResource):
             zone_id=ids.zone_id,
             name=args.hostname,
             type="CNAME",
-            content=f"{ids.tunnel_id}.cfargotunnel.com",
+            content=TARGET.format(ids.tunnel_id),
             proxied=True,
             ttl=1,
             comment="managed by pulumi: invoicetron",

@@ -16,7 +16,14 @@ from pulumi import ResourceOptions
 from components.pods import core, metadata
 from components.vaults import ItemPlace
 
-_SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
+SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
+CONFIG: Final = ".dockerconfigjson"
+"""The key in the Secret."""
+
+
+def token_name(stack: str) -> str:
+    """Name of the stack's deploy token in GitLab."""
+    return f"invoicetron-pull-{stack}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +69,12 @@ class PullCredentials(pulumi.ComponentResource):
         login = args.credentials
         if isinstance(login, Issue):
             login = self._issue(login)
-        config = pulumi.Output.all(args.server, login.username, login.password).apply(lambda parts: _config(*parts))
+        parts = pulumi.Output.all(args.server, login.username, login.password)
         secret = core.Secret(
             "pull-secret",
-            metadata=metadata(_SECRET, args.namespace, app=_SECRET),
+            metadata=metadata(SECRET, args.namespace, app=SECRET),
             type="kubernetes.io/dockerconfigjson",
-            string_data={".dockerconfigjson": config},
+            string_data={CONFIG: parts.apply(lambda texts: docker_config(*texts))},
             opts=ResourceOptions(parent=self),
         )
         self.secret_name = secret.metadata.name
@@ -96,7 +103,7 @@ class PullCredentials(pulumi.ComponentResource):
         return Login(username=token.username, password=token.token)
 
 
-def _config(server: str, username: str, password: str) -> str:
+def docker_config(server: str, username: str, password: str) -> str:
     """The docker configuration that logs in to one registry."""
     auth = base64.b64encode(f"{username}:{password}".encode()).decode()
     return json.dumps({"auths": {server: {"username": username, "password": password, "auth": auth}}})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
@@ -17,7 +17,7 @@ import pulumi
 import pulumi_onepassword as onepassword
 
 from components.database_address import ADDRESS
-from components.vaults import FieldMissingError, ItemPlace, SecretProblemError, Vaults
+from components.vaults import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from settings import Settings
 from settings_types import ItemReference, SecretReference
 
@@ -68,9 +68,19 @@ def _framed(text: str) -> bytes:
     return len(data).to_bytes(8, "big") + data
 
 
-def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSecrets:
-    """Reads and checks every secret of the stack; SecretsError names all problems at once."""
-    reader = _Reader(Vaults(provider))
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """What 1Password holds for a stack, in plain: for `read_secrets`, and for `ops` to compare with."""
+
+    plain: Mapping[str, str] = field(repr=False)
+    """By the attribute names of `StackSecrets`; those with a problem are absent."""
+    registry_item: ItemPlace | None
+    problems: Sequence[SecretProblemError]
+
+
+def read_values(settings: Settings, vaults: Vaults) -> Values:
+    """Reads and checks every value that the stack needs and does not issue itself."""
+    reader = _Reader(vaults)
     wanted = settings.secrets
     password = reader.read(wanted.postgres_password, _password_complaint)
     values = {
@@ -84,18 +94,24 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
     else:
         values["registry_username"] = reader.read(settings.registry.username)
         values["registry_password"] = reader.read(settings.registry.password)
-    if reader.problems:
-        raise SecretsError(_message(settings.stack, reader.problems))
     plain = {name: value for name, value in values.items() if value is not None}
-    secret = {name: pulumi.Output.secret(value) for name, value in plain.items()}
+    return Values(plain=plain, registry_item=registry_item, problems=reader.problems)
+
+
+def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSecrets:
+    """Reads and checks every secret of the stack; SecretsError names all problems at once."""
+    values = read_values(settings, Vaults(PluginAccount(provider)))
+    if values.problems:
+        raise SecretsError(_message(settings.stack, values.problems))
+    secret = {name: pulumi.Output.secret(value) for name, value in values.plain.items()}
     return StackSecrets(
         postgres_password=secret["postgres_password"],
         better_auth_secret=secret["better_auth_secret"],
         database_url=secret["database_url"],
         registry_username=secret.get("registry_username"),
         registry_password=secret.get("registry_password"),
-        registry_item=registry_item,
-        _plain=plain,
+        registry_item=values.registry_item,
+        _plain=values.plain,
     )
 
 
@@ -204,7 +220,7 @@ def _url_complaint(url: str, password: str | None, namespace: str) -> Complaint 
     return f"the URL names another {', another '.join(wrong)}", fix
 
 
-def _message(stack: str, problems: list[SecretProblemError]) -> str:
+def _message(stack: str, problems: Sequence[SecretProblemError]) -> str:
     count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
     return "\n".join(
         [

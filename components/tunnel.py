@@ -19,6 +19,11 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Re
 
 from components.tunnel_document import Document, find, with_rule, without_rule
 
+ORIGIN: Final = "http://{0}.{1}.svc.cluster.local:{2}"
+"""What a rule leads to: name of the Service, namespace, port."""
+TARGET: Final = "{0}.cfargotunnel.com"
+"""What the DNS record of a hostname in the tunnel of that id points to."""
+
 _API: Final = "https://api.cloudflare.com/client/v4"
 _ATTEMPTS: Final = 5
 _LONGEST_WAIT: Final = 30.0  # seconds

@@ -1,16 +1,17 @@
-"""Reads fields of 1Password items by op:// reference, through the explicit provider, one `get_item` per item.
+"""Reads fields of 1Password items by op:// reference, one look-up per item.
 
 The provider has no function for op:// references, so the field is looked for here, as `op read` does: by label or id,
-in any case. What it hands out is plain; `secrets.py` wraps it before anything else can see it.
+in any case. What it hands out is plain; `secrets.py` wraps it before anything else can see it. `ops` reads by the same
+rules without an engine, through an `Account` of its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, TypeVar
+from typing import Final, Protocol
 
 import pulumi
 import pulumi_onepassword as onepassword
@@ -25,8 +26,7 @@ _NONE_FOUND: Final = re.compile(
 _SEVERAL_FOUND: Final = re.compile(
     r"Found \d+ item|More than one (item|vault) matches|Multiple vaults found", re.IGNORECASE
 )
-# Fields that the plugin hands out beside the sections, by the labels they have in 1Password.
-_WELL_KNOWN: Final = {
+WELL_KNOWN: Final = {
     "username": "username",
     "password": "password",
     "credential": "credential",
@@ -41,8 +41,12 @@ _WELL_KNOWN: Final = {
     "public key": "public_key",
     "private key": "private_key",
 }
+"""Fields that the plugin hands out beside the sections: their labels in 1Password, and what it calls them."""
 
-_T = TypeVar("_T")
+
+def is_uuid(name: str) -> bool:
+    """Whether 1Password would take `name` for the UUID of a vault or an item."""
+    return _UUID.fullmatch(name) is not None
 
 
 class SecretProblemError(Exception):
@@ -75,11 +79,72 @@ class ItemPlace:
         return f"vaults/{self.vault}/items/{self.item}" if self.item else None
 
 
-class Vaults:
-    """The vaults of one account; every vault and item is asked for once, failures included."""
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A field in a section of an item; the section and the field each by id and label, of which one may be empty."""
+
+    section: tuple[str, str]
+    names: tuple[str, str]
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """An item as the provider hands it out."""
+
+    uuid: str
+    title: str
+    fields: tuple[Field, ...]
+    well_known: Mapping[str, str] = field(repr=False)
+    """Values of the fields outside the sections, by their label in lower case."""
+
+
+class Account(Protocol):
+    """Where vaults and items are asked for, by UUID or name. A refusal is an exception in the plugin's words."""
+
+    def vault(self, name: str) -> str:
+        """UUID of the vault."""
+
+    def item(self, vault: str, name: str) -> Item:
+        """The item in the vault of that UUID."""
+
+
+class PluginAccount:
+    """1Password as the plugin of the explicit provider reads it."""
 
     def __init__(self, provider: onepassword.Provider) -> None:
         self._options = pulumi.InvokeOptions(provider=provider)
+
+    def vault(self, name: str) -> str:
+        key = "uuid" if is_uuid(name) else "name"
+        return str(onepassword.get_vault(**{key: name}, opts=self._options).uuid)
+
+    def item(self, vault: str, name: str) -> Item:
+        key = "uuid" if is_uuid(name) else "title"
+        found = onepassword.get_item(vault=vault, **{key: name}, opts=self._options)
+        return Item(
+            uuid=str(found.uuid),
+            title=found.title,
+            fields=tuple(
+                Field(
+                    section=(section.id or "", section.label or ""),
+                    names=(one.id or "", one.label or ""),
+                    value=one.value or "",
+                )
+                for section in found.sections or ()
+                for one in section.fields or ()
+            ),
+            well_known={
+                label: value for label, name in WELL_KNOWN.items() if (value := getattr(found, name)) is not None
+            },
+        )
+
+
+class Vaults:
+    """The vaults of one account; every vault and item is asked for once, failures included."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
         self._vault_uuid = cache(self._find_vault)
         self._item = cache(self._find_item)
 
@@ -88,10 +153,10 @@ class Vaults:
         item = self._item(reference.of_item)
         if isinstance(item, SecretProblemError):
             raise item
-        found = [value for section, names, value in _fields(item) if _matches(reference, section, names)]
-        if not found and reference.section is None:
-            name = _WELL_KNOWN.get(reference.field.casefold())
-            found = [value for value in [getattr(item, name)] if value is not None] if name else []
+        found = [one.value for one in item.fields if _matches(reference, one)]
+        label = reference.field.casefold()
+        if not found and reference.section is None and label in item.well_known:
+            found = [item.well_known[label]]
         if not found:
             raise FieldMissingError(str(reference), _no_field(reference, item), _FIELD_FIX)
         if len(found) > 1:
@@ -107,22 +172,22 @@ class Vaults:
         vault, item = self._vault_uuid(reference.vault), self._item(reference)
         if isinstance(vault, SecretProblemError):
             raise vault
-        by_title = not _UUID.fullmatch(reference.item)
+        by_title = not is_uuid(reference.item)
         if isinstance(item, ItemMissingError) and by_title:
             return ItemPlace(vault=vault, title=reference.item, item=None)
         if isinstance(item, SecretProblemError):
             raise item
-        return ItemPlace(vault=vault, title=reference.item if by_title else item.title, item=str(item.uuid))
+        return ItemPlace(vault=vault, title=reference.item if by_title else item.title, item=item.uuid)
 
     def _find_vault(self, name: str) -> str | SecretProblemError:
-        key = "uuid" if _UUID.fullmatch(name) else "name"
-        vault = _ask(lambda: onepassword.get_vault(**{key: name}, opts=self._options))
-        if not isinstance(vault, str):
-            return str(vault.uuid)
+        try:
+            return self._account.vault(name)
+        except Exception as error:  # noqa: BLE001  pulumi.runtime.invoke raises a bare Exception for every refusal
+            words = str(error)
         subject = f"the vault {name!r}"
         return _failure(
             subject,
-            vault,
+            words,
             none=SecretProblemError(
                 subject,
                 "there is no such vault, or these credentials do not see it",
@@ -131,17 +196,17 @@ class Vaults:
             several=("several vaults have this name", "write the vault's UUID instead of its name"),
         )
 
-    def _find_item(self, reference: ItemReference) -> onepassword.GetItemResult | SecretProblemError:
+    def _find_item(self, reference: ItemReference) -> Item | SecretProblemError:
         vault = self._vault_uuid(reference.vault)
         if isinstance(vault, SecretProblemError):
             return vault
-        key = "uuid" if _UUID.fullmatch(reference.item) else "title"
-        item = _ask(lambda: onepassword.get_item(vault=vault, **{key: reference.item}, opts=self._options))
-        if not isinstance(item, str):
-            return item
+        try:
+            return self._account.item(vault, reference.item)
+        except Exception as error:  # noqa: BLE001  as above
+            words = str(error)
         return _failure(
             str(reference),
-            item,
+            words,
             none=ItemMissingError(
                 str(reference),
                 "the vault has no such item",
@@ -156,14 +221,6 @@ _FIELD_FIX: Final = (
 )
 
 
-def _ask(call: Callable[[], _T]) -> _T | str:
-    """The answer, or the plugin's words where it refused."""
-    try:
-        return call()
-    except Exception as error:  # noqa: BLE001  pulumi.runtime.invoke raises a bare Exception for every refusal
-        return str(error)
-
-
 def _failure(subject: str, words: str, *, none: SecretProblemError, several: tuple[str, str]) -> SecretProblemError:
     if _NONE_FOUND.search(words):
         return none
@@ -176,27 +233,21 @@ def _failure(subject: str, words: str, *, none: SecretProblemError, several: tup
     )
 
 
-def _fields(item: onepassword.GetItemResult) -> Iterator[tuple[tuple[str, str], tuple[str, str], str]]:
-    """(id and label of the section, id and label of the field, value) of every field in a section."""
-    for section in item.sections or ():
-        for field in section.fields or ():
-            yield (section.id or "", section.label or ""), (field.id or "", field.label or ""), field.value or ""
+def _matches(reference: SecretReference, one: Field) -> bool:
+    return _in_section(reference, one) and reference.field.casefold() in map(str.casefold, one.names)
 
 
-def _matches(reference: SecretReference, section: tuple[str, str], names: tuple[str, str]) -> bool:
-    in_section = reference.section is None or reference.section.casefold() in map(str.casefold, section)
-    return in_section and reference.field.casefold() in map(str.casefold, names)
+def _in_section(reference: SecretReference, one: Field) -> bool:
+    return reference.section is None or reference.section.casefold() in map(str.casefold, one.section)
 
 
-def _no_field(reference: SecretReference, item: onepassword.GetItemResult) -> str:
-    if reference.section is not None and not any(
-        reference.section.casefold() in map(str.casefold, section) for section, _, _ in _fields(item)
-    ):
+def _no_field(reference: SecretReference, item: Item) -> str:
+    if not any(_in_section(reference, one) for one in item.fields) and reference.section is not None:
         return f"the item has no section {reference.section!r} with a field in it"
-    labels = sorted({label or identity for _, (identity, label), _ in _fields(item)})
+    labels = sorted({label or identity for identity, label in (one.names for one in item.fields)})
     return f"the item has no field {reference.field!r}; those in its sections are: {', '.join(labels) or 'none'}"
 
 
-def _places(reference: SecretReference, item: onepassword.GetItemResult) -> str:
-    sections = [section for section, names, _ in _fields(item) if _matches(reference, section, names)]
+def _places(reference: SecretReference, item: Item) -> str:
+    sections = [one.section for one in item.fields if _matches(reference, one)]
     return ", ".join(f"in section {label or identity!r}" for identity, label in sections)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gitlab import Gitlab
 
+from components.pull_credentials import token_name
 from ops.command_line import pulumi
 from settings import Settings
 
@@ -19,7 +20,7 @@ def revoke_orphans(settings: Settings, gitlab: Gitlab) -> list[str]:
     assert settings.delivery is not None  # noqa: S101 - there is a GitLab client only then
     recorded = recorded_ids(json.loads(pulumi("stack", "export", "--stack", settings.stack)))
     project = gitlab.projects.get(settings.delivery.project, lazy=True)
-    name = f"invoicetron-pull-{settings.stack}"
+    name = token_name(settings.stack)
     orphans = [
         token
         for token in project.deploytokens.list(iterator=True)

@@ -32,6 +32,7 @@ from settings_types import (
     TimeZone,
     Uuid,
     image_registry,
+    image_repository,
 )
 
 DIGEST = "sha256:" + "0" * 64
@@ -164,6 +165,20 @@ def test_what_is_no_date_is_refused(value: object) -> None:
 )
 def test_the_registry_of_an_image_is_its_first_part_if_that_is_a_host(image: str, registry: str) -> None:
     assert image_registry(image) == registry
+
+
+@pytest.mark.parametrize(
+    ("image", "repository"),
+    [
+        ("registry.example.com/a/b:1", "registry.example.com/a/b"),
+        ("registry:5000/a:1", "registry:5000/a"),
+        ("registry:5000/a", "registry:5000/a"),
+        (f"registry:5000/a:1@sha256:{'0' * 64}", "registry:5000/a"),
+        (f"postgres@sha256:{'0' * 64}", "postgres"),
+    ],
+)
+def test_the_repository_of_an_image_is_what_stands_before_its_tag_and_digest(image: str, repository: str) -> None:
+    assert image_repository(image) == repository
 
 
 @pytest.mark.parametrize(
