@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
-from ops.clients import connect, load_settings
+from ops.backup import NEARLY_FULL, NearlyFullError, back_up
+from ops.clients import connect, kubernetes_client, load_settings
+from ops.cluster import Cluster, ClusterError, Interrupts, StoppedError, told
 from ops.command_line import PulumiError
 from ops.import_existing import import_existing
+from ops.job import JobFailedError
 from ops.recover import recover
+from ops.restore import Restore, parse_wish
+from ops.restore_source import SourceError
+from ops.screen import Screen
 from ops.tokens import revoke_orphans
 from settings import SettingsError
 
@@ -52,8 +60,49 @@ def import_existing_command(
     typer.echo(f"Now run: pulumi import -s {stack} --file {output} --protect=false --generate-code=false")
 
 
+@app.command("backup")
+def backup_command(stack: StackOption) -> None:
+    """Takes a backup now and waits for it. Status 3: the backup is good, and its volume nearly full."""
+    settings = load_settings(stack)
+    with Interrupts() as interrupts:
+        cluster = Cluster(client=kubernetes_client(settings), namespace=settings.namespace, interrupts=interrupts)
+        try:
+            back_up(cluster, Screen(), stack=stack)
+        except NearlyFullError as error:
+            typer.echo(f"{error}", err=True)
+            raise typer.Exit(NEARLY_FULL) from error
+
+
+@app.command("restore")
+def restore_command(
+    stack: StackOption,
+    source: Annotated[str, typer.Option("--from", help="Name of a backup, or a dump in pg_dump's custom format.")],
+    expect: Annotated[
+        str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
+    ] = None,
+    clear_sessions: Annotated[bool, typer.Option("--clear-sessions", help="Nobody stays logged in.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
+) -> None:
+    """Puts a backup, or a dump from this machine, in the place of the database; the app is stopped meanwhile."""
+    settings = load_settings(stack)
+    wish = parse_wish(settings, source=source, expect=expect, clear_sessions=clear_sessions)
+    interrupts = Interrupts()
+    cluster = Cluster(client=kubernetes_client(settings), namespace=settings.namespace, interrupts=interrupts)
+    restore = Restore.look(cluster, Screen(), wish)
+    typer.echo(restore.announcement)
+    if not yes:
+        typer.confirm("Replace it?", abort=True)
+    with interrupts:
+        restore.run()
+
+
 if __name__ == "__main__":
     try:
         app()
-    except (PulumiError, SettingsError) as error:
+    except StoppedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(128 + error.signal)
+    except (ApiException, HTTPError) as error:
+        sys.exit(told(error))
+    except (PulumiError, SettingsError, SourceError, ClusterError, JobFailedError) as error:
         sys.exit(str(error))

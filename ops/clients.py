@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from cloudflare import Cloudflare
 from gitlab import Gitlab
+from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
@@ -26,9 +27,15 @@ def load_settings(stack: str) -> Settings:
 
 def connect(settings: Settings) -> Live:
     """The cluster's context that the settings name; GitLab and Cloudflare where the stack uses them."""
-    kubeconfig = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
-    cluster = DynamicClient(new_client_from_config(kubeconfig, context=settings.cluster.context))
+    cluster = DynamicClient(kubernetes_client(settings))
     return Live(kubernetes=cluster, gitlab=gitlab_client(settings), cloudflare=cloudflare_client(settings))
+
+
+def kubernetes_client(settings: Settings) -> ApiClient:
+    """The official client for the context that the settings name, from KUBECONFIG or else kubectl's usual file."""
+    kubeconfig = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
+    client: ApiClient = new_client_from_config(kubeconfig, context=settings.cluster.context)
+    return client
 
 
 def gitlab_client(settings: Settings) -> Gitlab | None:

@@ -69,9 +69,7 @@ def test_the_stack_files_hold_no_secret(stack: str) -> None:
 
 def test_prod_has_what_dev_has_not() -> None:
     dev, prod = Settings.load("dev", sections("dev")), Settings.load("prod", sections("prod"))
-    only_in_prod = [
-        (stack.protect, stack.access.public, stack.backup, stack.monitoring, stack.repository) for stack in (dev, prod)
-    ]
+    only_in_prod = [(stack.protect, stack.access.public, stack.monitoring, stack.repository) for stack in (dev, prod)]
     assert not any(only_in_prod[0])
     assert all(only_in_prod[1])
 

@@ -1,0 +1,48 @@
+"""A backup now, instead of at three in the morning."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kubernetes.client.exceptions import ApiException
+
+from components.backup import NAME
+from ops.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
+from ops.job import JobFailedError, create
+from ops.screen import Screen
+
+NEARLY_FULL: Final = 3
+"""Status that backup.sh leaves with when the backup is good and its volume nearly full."""
+
+
+class NearlyFullError(Exception):
+    """The backup is good; there may be no room for the next one."""
+
+
+def cron_job(cluster: Cluster, name: str, *, stack: str) -> Any:
+    """One of the Backup component's CronJobs; raises `ClusterError` where the stack has no backups."""
+    try:
+        return cluster.batch.read_namespaced_cron_job(name, cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
+    except ApiException as error:
+        if error.status != 404:
+            raise
+        raise ClusterError(
+            f"there is no CronJob {name} in {cluster.namespace}: give Pulumi.{stack}.yaml a section "
+            "`invoicetron:backup: {}` and run `pulumi up`"
+        ) from error
+
+
+def back_up(cluster: Cluster, screen: Screen, *, stack: str) -> None:
+    """Takes a backup and returns when it is complete; raises `JobFailedError`, `NearlyFullError`, `ClusterError`."""
+    job = create(cluster, cron_job(cluster, NAME, stack=stack), say=screen.say)
+    try:
+        with screen.step(f"{job.name} takes a backup of {stack}'s database"):
+            job.follow(waiting=screen.waiting)
+    except JobFailedError as error:
+        if error.status == NEARLY_FULL:
+            raise NearlyFullError(str(error)) from error
+        raise JobFailedError(f"No backup: {error}", status=error.status) from error
+    except StoppedError:
+        screen.say(f"The backup goes on: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
+        raise
+    screen.say("The backup is complete.")

@@ -1,0 +1,231 @@
+"""The stack's namespace through the official Kubernetes client: its APIs, and how to wait for something in it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, Final, Self
+
+from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api
+from kubernetes.client.exceptions import ApiException
+from kubernetes.watch import Watch
+from urllib3.exceptions import HTTPError
+
+REQUEST_TIMEOUT: Final = (10, 70)
+"""Seconds to connect, and between two pieces of an answer; a watch ends by itself after `_WATCH` seconds."""
+OUTAGE: Final = 120.0
+"""Seconds for which the API server may be away, restarting or moving, before a wait gives up."""
+_WATCH: Final = 60
+_AGAIN: Final = 1.0  # seconds between two attempts to reach an API server that is away
+
+
+class ClusterError(Exception):
+    """The cluster refused something, or did not answer; the message says what that means for the person."""
+
+
+class StoppedError(ClusterError):
+    """A signal asked us to stop: which, is `signal`."""
+
+    def __init__(self, received: signal.Signals) -> None:
+        super().__init__(f"stopped by {received.name}")
+        self.signal = received
+
+
+class Interrupts:
+    """While entered, SIGINT, SIGTERM and SIGHUP stop the work at its next `check`, never in the middle of a step."""
+
+    _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self.wake: Callable[[], None] = lambda: None
+        """Ends a wait, so that its owner calls `check`."""
+        self._deaf = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raises `StoppedError` where a signal has come, unless what runs now must be finished all the same."""
+        if self.received is not None and not self._deaf:
+            raise StoppedError(self.received)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For what must be done before we leave: signals are noted, and stop nothing."""
+        before, self._deaf = self._deaf, True
+        try:
+            yield
+        finally:
+            self._deaf = before
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        self.wake()
+
+
+Snapshots = Generator[tuple[list[Any], ...], None, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Objects that are watched together: `selector` is `field_selector` or `label_selector`."""
+
+    listing: Callable[..., Any]
+    selector: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """The APIs for one namespace; the library's models make every field optional, so their types tell nothing here."""
+
+    client: ApiClient
+    namespace: str
+    interrupts: Interrupts
+
+    @property
+    def core(self) -> Any:
+        """Pods, claims, and what else has no group."""
+        return CoreV1Api(self.client)
+
+    @property
+    def apps(self) -> Any:
+        """Deployments."""
+        return AppsV1Api(self.client)
+
+    @property
+    def batch(self) -> Any:
+        """Jobs and CronJobs."""
+        return BatchV1Api(self.client)
+
+    def job(self, name: str) -> Selection:
+        """One Job."""
+        return Selection(listing=self.batch.list_namespaced_job, selector={"field_selector": f"metadata.name={name}"})
+
+    def pods(self, labels: Mapping[str, str]) -> Selection:
+        """The pods that bear these labels."""
+        wanted = ",".join(f"{key}={value}" for key, value in labels.items())
+        return Selection(listing=self.core.list_namespaced_pod, selector={"label_selector": wanted})
+
+    def pods_of(self, job: str) -> Selection:
+        """The pods of a Job."""
+        return self.pods({"batch.kubernetes.io/job-name": job})
+
+    def deployment(self, name: str) -> Selection:
+        """One Deployment."""
+        selector = {"field_selector": f"metadata.name={name}"}
+        return Selection(listing=self.apps.list_namespaced_deployment, selector=selector)
+
+    def snapshots(self, *selections: Selection, timeout: float | None = None) -> Snapshots:
+        """What each selection holds, again at every change of one of them.
+
+        Raises `TimeoutError` after `timeout` seconds, `StoppedError`, and `ClusterError` when the API server has not
+        answered for `OUTAGE` seconds or has refused.
+        """
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        queue: SimpleQueue[tuple[int, list[Any]] | ClusterError | None] = SimpleQueue()
+        stopped = threading.Event()
+        for index, selection in enumerate(selections):
+            arguments = (index, selection, queue, stopped)
+            threading.Thread(target=self._watch, args=arguments, name="watch", daemon=True).start()
+        seen: dict[int, list[Any]] = {}
+        self.interrupts.wake = lambda: queue.put(None)
+        try:
+            while True:
+                self.interrupts.check()
+                try:
+                    news = queue.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                except Empty:
+                    raise TimeoutError from None
+                if isinstance(news, ClusterError):
+                    raise news
+                if news is not None:
+                    seen[news[0]] = news[1]
+                    if len(seen) == len(selections):
+                        yield tuple(seen[index] for index in range(len(selections)))
+        finally:
+            self.interrupts.wake = lambda: None
+            stopped.set()
+
+    def until(self, selection: Selection, done: Callable[[list[Any]], bool], *, timeout: float) -> bool:
+        """Waits until `done` says so of what the selection holds; False after `timeout` seconds."""
+        try:
+            with closing(self.snapshots(selection, timeout=timeout)) as snapshots:
+                return any(done(found) for (found,) in snapshots)
+        except TimeoutError:
+            return False
+
+    def persistently(self, action: Callable[[], Any]) -> Any:
+        """What `action` returns, called again while the API server is away; for what must be done before we leave."""
+        deadline = time.monotonic() + OUTAGE
+        while True:
+            try:
+                return action()
+            except (HTTPError, ApiException) as error:
+                if not is_passing(error) or time.monotonic() > deadline:
+                    raise ClusterError(told(error)) from error
+                time.sleep(_AGAIN)
+
+    def _watch(
+        self,
+        index: int,
+        selection: Selection,
+        queue: SimpleQueue[tuple[int, list[Any]] | ClusterError | None],
+        stopped: threading.Event,
+    ) -> None:
+        """Lists, watches from there, and lists anew when the watch ends or the connection is lost."""
+        answered = time.monotonic()
+        while not stopped.is_set():
+            try:
+                listed = selection.listing(self.namespace, **selection.selector, _request_timeout=REQUEST_TIMEOUT)
+                found = {one.metadata.name: one for one in listed.items}
+                queue.put((index, list(found.values())))
+                events = Watch().stream(
+                    selection.listing,
+                    self.namespace,
+                    **selection.selector,
+                    resource_version=listed.metadata.resource_version,
+                    timeout_seconds=_WATCH,
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+                answered = time.monotonic()
+                for event in events:
+                    if stopped.is_set():
+                        return
+                    found.pop(event["object"].metadata.name, None)
+                    if event["type"] != "DELETED":
+                        found[event["object"].metadata.name] = event["object"]
+                    queue.put((index, list(found.values())))
+                answered = time.monotonic()
+            except (HTTPError, ApiException, OSError) as error:
+                if not is_passing(error) or time.monotonic() - answered > OUTAGE:
+                    queue.put(ClusterError(told(error)))
+                    return
+                stopped.wait(_AGAIN)
+            except Exception as error:  # noqa: BLE001 - a thread that died in silence would be waited for in vain
+                queue.put(ClusterError(f"the cluster's answer cannot be read: {error}"))
+                return
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may succeed a little later: no connection, an overloaded or restarting API server."""
+    return not isinstance(error, ApiException) or error.status in (None, 0, 410, 429) or error.status >= 500
+
+
+def told(error: Exception) -> str:
+    """What the API server said, or that it said nothing."""
+    if isinstance(error, ApiException):
+        return f"the API server answered {error.status} {error.reason}: {error.body or ''}".rstrip(": \n")
+    return f"the API server does not answer: {error}"

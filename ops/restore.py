@@ -1,0 +1,153 @@
+"""Puts a backup, or a dump from this machine, in the place of a stack's database, with the app stopped meanwhile."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from components.backup import RESTORE
+from ops.app_stop import App, Before
+from ops.backup import cron_job
+from ops.cluster import Cluster, ClusterError
+from ops.job import JobFailedError, create, delete, unfinished
+from ops.restore_source import Source, SourceError, parse_expectation, parse_source
+from ops.screen import Screen
+from ops.upload import upload
+from settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to be restored, and how."""
+
+    stack: str
+    source: Source
+    expectation: str | None
+    """Rows that must be there afterwards, as `parse_expectation` writes them."""
+    clear_sessions: bool
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What restore.sh reads besides what its pod has anyway."""
+        return {
+            "RESTORE_FROM": self.source.backup or "upload",
+            "RESTORE_CLEAR_SESSIONS": str(self.clear_sessions).lower(),
+            **({"RESTORE_EXPECT": self.expectation} if self.expectation else {}),
+        }
+
+
+def parse_wish(settings: Settings, *, source: str, expect: str | None, clear_sessions: bool) -> Wish:
+    """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
+    wrong: list[str] = []
+    parsed, expectation = None, None
+    if settings.backup is None:
+        wrong.append(
+            f"stack {settings.stack} has no backups, and restores with them: give Pulumi.{settings.stack}.yaml a "
+            "section `invoicetron:backup: {}` and run `pulumi up`"
+        )
+    try:
+        parsed = parse_source(source, limit=int(settings.database.size.amount))
+    except SourceError as error:
+        wrong.append(str(error))
+    try:
+        expectation = parse_expectation(expect) if expect is not None else None
+    except SourceError as error:
+        wrong.append(str(error))
+    if wrong or parsed is None:
+        raise SourceError("\n".join(wrong))
+    return Wish(stack=settings.stack, source=parsed, expectation=expectation, clear_sessions=clear_sessions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore:
+    """One restore; `look` before asking, `run` after."""
+
+    cluster: Cluster
+    screen: Screen
+    wish: Wish
+    template: Any
+    """The suspended CronJob."""
+    app: App
+    was: Before
+    left: list[str]
+    """Jobs of earlier restores that still run, because whoever waited for them was killed."""
+
+    @classmethod
+    def look(cls, cluster: Cluster, screen: Screen, wish: Wish) -> Restore:
+        """What there is; changes nothing. Raises `ClusterError` where this stack cannot be restored."""
+        template = cron_job(cluster, RESTORE, stack=wish.stack)
+        app = App(cluster=cluster, run=secrets.token_hex(4))
+        left = unfinished(cluster, template)
+        return cls(cluster=cluster, screen=screen, wish=wish, template=template, app=app, was=app.before(), left=left)
+
+    @property
+    def announcement(self) -> str:
+        """What will be replaced, by what, and what else happens."""
+        host = self.cluster.client.configuration.host
+        lines = [
+            f"Stack {self.wish.stack}, namespace {self.cluster.namespace}, cluster {host}:",
+            f"  the database is replaced by {self.wish.source};",
+            "  what it holds now is first saved as a backup before-restore-..., where there is anything;",
+            f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
+            + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
+            *[f"  the Job {name} of an earlier restore still runs, and is ended first;" for name in self.left],
+        ]
+        if self.wish.clear_sessions:
+            lines.append("  everybody is logged out;")
+        return "\n".join(lines)[:-1] + "."
+
+    def run(self) -> None:
+        """Restores; the app runs again at the end, whatever the end is.
+
+        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them); the old data is then still in place,
+        unless a message says that the new data is.
+        """
+        for name in self.left:
+            with self.screen.step(f"ending {name}"):
+                delete(self.cluster, name)
+        with self._app_stopped():
+            job = create(self.cluster, self.template, say=self.screen.say, environment=self.wish.environment)
+            try:
+                with self.screen.step(f"{job.name} restores {self.wish.source}"):
+                    job.follow(started=self._upload, waiting=self.screen.waiting)
+            except JobFailedError as error:
+                raise JobFailedError(f"Not restored: {error}", status=error.status) from error
+            except BaseException:
+                with self.cluster.interrupts.held(), self.screen.step(f"ending {job.name}"):
+                    job.end()
+                raise
+            self.screen.say(f"The database of {self.wish.stack} now holds {self.wish.source}.")
+
+    def _upload(self, pod: str) -> None:
+        file = self.wish.source.file
+        if file is None:
+            return
+        with self.screen.step(f"sending {file.name} to {pod}", size=file.stat().st_size) as sent:
+            upload(self.cluster, pod, file, sent=sent)
+
+    @contextmanager
+    def _app_stopped(self) -> Iterator[None]:
+        try:
+            with self.screen.step("stopping the app"):
+                self.app.stop(self.was)
+            yield
+        except BaseException as error:
+            try:
+                self._start_app()
+            except ClusterError as second:
+                raise ClusterError(f"{error}\n{second}") from error
+            raise
+        self._start_app()
+
+    def _start_app(self) -> None:
+        with self.cluster.interrupts.held(), self.screen.step("starting the app"):
+            try:
+                self.screen.say(self.app.start(self.was))
+            except ClusterError as error:
+                raise ClusterError(
+                    f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
+                    f"{self.cluster.namespace} scale deployment/invoicetron --replicas={self.was.replicas}"
+                ) from error

@@ -1,0 +1,82 @@
+"""What `ops restore` restores, checked on this machine before anything in the cluster is touched."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_BACKUP: Final = re.compile(r"(invoicetron|before-restore)-\d{6}-\d{8}T\d{6}Z")
+# pg_backup_archiver.c, ReadHead: magic, three bytes of version, sizes of int and offset, then the format.
+_MAGIC: Final = b"PGDMP"
+_FORMAT_AT: Final = 10
+_CUSTOM: Final = 1
+
+
+class SourceError(Exception):
+    """What was given cannot be restored; the message says everything that is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A backup on the backup volume, by name, or a dump on this machine, by path."""
+
+    backup: str | None = None
+    file: Path | None = None
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return f"the backup {self.backup}"
+        return f"the file {self.file} ({self.file.stat().st_size / 1e6:.1f} MB)"
+
+
+def parse_source(given: str, *, limit: int) -> Source:
+    """A backup's name, or the path of a dump of at most `limit` bytes in pg_dump's custom format.
+
+    Raises `SourceError`. Whether a backup of this name exists only its volume knows.
+    """
+    if _BACKUP.fullmatch(given):
+        return Source(backup=given)
+    file = Path(given)
+    if not file.is_file():
+        raise SourceError(
+            f"--from {given}: neither a file on this machine nor the name of a backup, "
+            "which looks like invoicetron-000012-20260205T030000Z"
+        )
+    with file.open("rb") as opened:
+        head = opened.read(_FORMAT_AT + 1)
+    if not head.startswith(_MAGIC) or len(head) <= _FORMAT_AT or head[_FORMAT_AT] != _CUSTOM:
+        raise SourceError(f"--from {given}: no dump in pg_dump's custom format; make one with pg_dump --format=custom")
+    size = file.stat().st_size
+    if size > limit:
+        raise SourceError(
+            f"--from {given}: {size} bytes are more than the database's volume holds ({limit}, database.size)"
+        )
+    return Source(file=file)
+
+
+def parse_expectation(given: str) -> str:
+    """`invoices=567,user=1` as restore.sh takes it: tables that are not named are not compared.
+
+    Raises `SourceError` with everything that is wrong.
+    """
+    rows: dict[str, int] = {}
+    wrong: list[str] = []
+    for part in given.split(","):
+        table, _, count = part.strip().rpartition("=")
+        if not table or not count.isdecimal():
+            wrong.append(f"{part.strip()!r} is not table=rows")
+        elif table in rows:
+            wrong.append(f"{table} is given twice")
+        else:
+            rows[table] = int(count)
+    _raise(wrong, "--expect", "invoices=567,user=1")
+    return json.dumps({"rows": rows, "partial": True})
+
+
+def _raise(wrong: Sequence[str], option: str, example: str) -> None:
+    if wrong:
+        raise SourceError(f"{option}: {'; '.join(wrong)}; it takes e.g. {example}")

@@ -1,0 +1,43 @@
+"""What a person sees of a Job: its log, what is being waited for and since when, and a bar for what has a size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+
+class Screen:
+    """Lines go to standard output; where that is no terminal, there are only lines."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+        self._progress = Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True)
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line)
+
+    @contextmanager
+    def step(self, what: str, *, size: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A line that stays, and while the context lasts what is going on; yields how to tell of progress.
+
+        `size` is what the numbers that are told add up to.
+        """
+        self.say(what)
+        task = self._progress.add_task(what, total=size)
+        self._progress.start()
+        try:
+            yield lambda amount: self._progress.advance(task, amount)
+        finally:
+            self._progress.remove_task(task)
+            if not self._progress.tasks:
+                self._progress.stop()
+
+    def waiting(self, reason: str) -> None:
+        """Why what is going on does not go on."""
+        for task in self._progress.tasks:
+            self._progress.update(task.id, description=reason)

@@ -1,0 +1,156 @@
+"""What `ops restore` and `ops backup` decide before, and read after, anything happens in the cluster."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from kubernetes.client import (
+    V1ContainerState,
+    V1ContainerStateWaiting,
+    V1ContainerStatus,
+    V1Deployment,
+    V1DeploymentSpec,
+    V1DeploymentStatus,
+    V1LabelSelector,
+    V1ObjectMeta,
+    V1Pod,
+    V1PodCondition,
+    V1PodStatus,
+    V1PodTemplateSpec,
+)
+
+from ops.app_stop import READY, REPLICAS, before
+from ops.cluster import Interrupts, StoppedError
+from ops.job import pending_reason
+from ops.pod_log import last_words
+from ops.restore_source import SourceError, parse_expectation, parse_source
+
+CUSTOM = b"PGDMP" + bytes([1, 16, 0, 4, 8, 1]) + b"..."
+DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."
+
+
+@pytest.mark.parametrize("name", ["invoicetron-000012-20260205T030000Z", "before-restore-000013-20260205T031500Z"])
+def test_the_name_of_a_backup_is_no_file(name: str) -> None:
+    source = parse_source(name, limit=0)
+    assert (source.backup, source.file) == (name, None)
+
+
+def test_a_dump_in_the_custom_format_is_taken_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "invoicetron-full-20260205.dump"
+    file.write_bytes(CUSTOM)
+    assert parse_source(str(file), limit=len(CUSTOM)).file == file
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"CREATE TABLE invoices (id integer);", "pg_dump's custom format"),
+        (b"", "pg_dump's custom format"),
+        (b"PGDMP", "pg_dump's custom format"),
+        (DIRECTORY, "pg_dump's custom format"),
+        (CUSTOM + b"!", "more than the database's volume holds"),
+        (None, "neither a file on this machine nor the name of a backup"),
+    ],
+    ids=["plain SQL", "empty", "cut off", "table of contents of a directory", "too large", "missing"],
+)
+def test_what_cannot_be_restored_is_refused_before_anything_is_touched(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "dump"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SourceError, match=reason):
+        parse_source(str(file), limit=len(CUSTOM))
+
+
+def test_the_tables_that_are_expected_by_name_are_not_all_that_may_be_there() -> None:
+    assert json.loads(parse_expectation("invoices=567, _prisma_migrations=29")) == {
+        "rows": {"invoices": 567, "_prisma_migrations": 29},
+        "partial": True,
+    }
+
+
+def test_everything_that_is_wrong_with_an_expectation_is_said_at_once() -> None:
+    with pytest.raises(SourceError) as told:
+        parse_expectation("invoices=many,=3,user=1,user=2,")
+    assert all(part in str(told.value) for part in ("'invoices=many'", "'=3'", "user is given twice", "''"))
+
+
+def deployment(replicas: int, available: int | None, annotations: dict[str, str] | None = None) -> V1Deployment:
+    return V1Deployment(
+        metadata=V1ObjectMeta(annotations=annotations),
+        spec=V1DeploymentSpec(replicas=replicas, selector=V1LabelSelector(), template=V1PodTemplateSpec()),
+        status=V1DeploymentStatus(available_replicas=available),
+    )
+
+
+def test_an_app_that_a_killed_run_stopped_is_remembered_as_it_was() -> None:
+    was = before(deployment(0, None, {REPLICAS: "2", READY: "true"}))
+    assert (was.replicas, was.ready, was.remembered) == (2, True, True)
+
+
+def test_an_app_that_somebody_has_started_since_counts_as_it_is_now() -> None:
+    was = before(deployment(3, 3, {REPLICAS: "2", READY: "true"}))
+    assert (was.replicas, was.ready, was.remembered) == (3, True, False)
+
+
+def test_an_app_that_is_stopped_on_purpose_stays_so() -> None:
+    assert before(deployment(0, None)).replicas == 0
+
+
+def test_an_app_without_an_image_was_not_ready_and_is_not_waited_for() -> None:
+    assert not before(deployment(1, None)).ready
+
+
+def test_the_last_words_of_a_script_are_its_reason_with_all_its_lines() -> None:
+    lines = [
+        "2026-02-05T03:00:00Z restoring beside the old data",
+        "2026-02-05T03:00:01Z FAILED: what was restored is not what is expected:",
+        "table invoices: 567 rows expected, 500 found",
+    ]
+    assert last_words(lines) == (
+        "what was restored is not what is expected:\ntable invoices: 567 rows expected, 500 found"
+    )
+    assert last_words(lines[:1]) == lines[0]
+    assert last_words([]) == "it left no log"
+
+
+def pending(*, waiting: V1ContainerStateWaiting | None = None, unscheduled: str | None = None) -> V1Pod:
+    statuses = [
+        V1ContainerStatus(
+            name="postgresql-client",
+            image="postgres:18-alpine",
+            image_id="",
+            ready=False,
+            restart_count=0,
+            state=V1ContainerState(waiting=waiting),
+        )
+    ]
+    conditions = [V1PodCondition(type="PodScheduled", status="False", message=unscheduled)]
+    return V1Pod(
+        status=V1PodStatus(
+            container_statuses=statuses if waiting else None, conditions=conditions if unscheduled else None
+        )
+    )
+
+
+def test_a_pod_that_does_not_start_is_told_in_the_words_of_whoever_holds_it_up() -> None:
+    pull = V1ContainerStateWaiting(reason="ImagePullBackOff", message="not found")
+    assert pending_reason(pending(waiting=pull)) == "ImagePullBackOff: not found"
+    assert pending_reason(pending(unscheduled="0/2 nodes are available")) == "0/2 nodes are available"
+    assert pending_reason(pending(waiting=V1ContainerStateWaiting(reason="ContainerCreating"))) == (
+        pending_reason(pending())
+    )
+
+
+def test_a_signal_stops_at_the_next_check_and_not_in_what_must_be_finished() -> None:
+    with Interrupts() as interrupts:
+        interrupts.check()
+        signal.raise_signal(signal.SIGTERM)
+        with interrupts.held():
+            interrupts.check()
+        with pytest.raises(StoppedError, match="SIGTERM"):
+            interrupts.check()
