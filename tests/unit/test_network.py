@@ -11,10 +11,7 @@ APP_CLIENTS = {
     "dev": {"the Gateway", "the pod's own node"},
     "prod": {"the Gateway", "the pod's own node", "a pod of monitoring", "cloudflared"},
 }
-DATABASE_CLIENTS = {
-    "dev": {"invoicetron", "invoicetron-migrate"},
-    "prod": {"invoicetron", "invoicetron-migrate", "invoicetron-db-backup", "invoicetron-db-restore"},
-}
+DATABASE_CLIENTS = {"invoicetron", "invoicetron-migrate", "invoicetron-db-backup", "invoicetron-db-restore"}
 CLOUDFLARED = Pod(name="cloudflared", namespace="cloudflare", labels={"app": "cloudflared"})
 INTERNET = Outsider(name="the internet", entity="world")
 
@@ -33,13 +30,13 @@ def test_the_app_is_reached_by_the_gateway_the_kubelet_and_where_they_exist_moni
 
 def test_the_database_is_reached_by_app_migration_backup_and_restore(program: Program) -> None:
     found = {(source, port) for source, destination, port in edges(program) if destination == "invoicetron-db"}
-    assert found == {(source, SQL) for source in DATABASE_CLIENTS[program.stack]}
+    assert found == {(source, SQL) for source in DATABASE_CLIENTS}
 
 
 def test_the_databases_clients_resolve_its_name_and_nobody_reaches_anything_else(program: Program) -> None:
     rest = {edge for edge in edges(program) if edge[1] not in {"invoicetron", "invoicetron-db"}}
     dns = {"53/TCP", "53/UDP"}
-    assert rest == {(client, "the cluster's DNS", port) for client in DATABASE_CLIENTS[program.stack] for port in dns}
+    assert rest == {(client, "the cluster's DNS", port) for client in DATABASE_CLIENTS for port in dns}
 
 
 def test_the_drill_is_alone(prod: Program) -> None:
