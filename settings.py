@@ -121,12 +121,12 @@ def load_from_pulumi() -> Settings:
     sections = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
     encrypted = {key.removeprefix(prefix) for key in values if source.is_config_secret(key)}
     encrypted |= {key.removeprefix(prefix) for key in source.get_config_secret_keys_env()}
-    decoded = {name: _decoded(name, value) for name, value in sections.items()}
-    return Settings.load(pulumi.get_stack(), decoded, hidden=encrypted)
+    values = {name: decoded(name, value) for name, value in sections.items()}
+    return Settings.load(pulumi.get_stack(), values, hidden=encrypted)
 
 
-def _decoded(section: str, value: str) -> Any:
-    """What stands in the stack file: Pulumi hands mappings and booleans over as JSON, and texts as they are."""
+def decoded(section: str, value: str) -> Any:
+    """What a text of Pulumi's stands for: it hands mappings and booleans over as JSON, and texts as they are."""
     if section == "namespace":
         return value
     try:

@@ -9,6 +9,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
 
+from components.pods import metadata
+
 NAME: Final = "invoicetron"
 """Of the route."""
 
@@ -40,13 +42,8 @@ class Access(pulumi.ComponentResource):
             "route",
             api_version="gateway.networking.k8s.io/v1",
             kind="HTTPRoute",
-            metadata=kubernetes.meta.v1.ObjectMetaArgs(
-                name=NAME,
-                namespace=args.namespace,
-                labels={"app.kubernetes.io/part-of": "invoicetron"},
-                # Under status.parents[], where `condition=Accepted` does not look.
-                annotations={"pulumi.com/waitFor": _ACCEPTED},
-            ),
+            # Under status.parents[], where `condition=Accepted` does not look.
+            metadata=metadata(NAME, args.namespace, app=NAME, annotations={"pulumi.com/waitFor": _ACCEPTED}),
             spec={
                 "parentRefs": [
                     {"name": args.gateway, "namespace": args.gateway_namespace, "sectionName": args.listener}

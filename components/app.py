@@ -88,6 +88,7 @@ class App(pulumi.ComponentResource):
         secret = core.Secret(
             "app-secret",
             metadata=metadata(SECRET, args.namespace, app=NAME),
+            type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
             string_data={
                 DATABASE_URL: pulumi.Output.secret(args.database_url),
                 AUTH_SECRET: pulumi.Output.secret(args.better_auth_secret),
@@ -125,7 +126,8 @@ class App(pulumi.ComponentResource):
                 selector=SELECTOR,
                 ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http", protocol="TCP")],
             ),
-            opts=ResourceOptions(parent=self),
+            # The cluster's to choose; an imported Service has it, and losing it would replace the Service.
+            opts=ResourceOptions(parent=self, ignore_changes=["spec.clusterIP"]),
         )
         migration = self._migration(args, secret)
         self.service = service.metadata.name

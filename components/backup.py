@@ -154,7 +154,13 @@ class Backup(pulumi.ComponentResource):
         self.register_outputs({"claim": self.claim, "backup": self.backup, "drill": self.drill})
 
     def _claim(self, args: BackupArgs) -> core.PersistentVolumeClaim:
-        kept = ResourceOptions(parent=self, protect=args.protect, retain_on_delete=args.protect)
+        kept = ResourceOptions(
+            parent=self,
+            protect=args.protect,
+            retain_on_delete=args.protect,
+            # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
+            ignore_changes=[] if args.nfs else ["spec.volumeName"],
+        )
         storage = {"storage": quantity(args.size.amount, binary=True)}
         spec = core.PersistentVolumeClaimSpecArgs(
             storage_class_name=args.storage_class,

@@ -89,6 +89,7 @@ class Database(pulumi.ComponentResource):
         secret = core.Secret(
             "database-secret",
             metadata=metadata(NAME, args.namespace, app=NAME),
+            type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
             string_data={PASSWORD_KEY: pulumi.Output.secret(args.password)},
             opts=ResourceOptions(parent=self),
         )
@@ -113,7 +114,13 @@ class Database(pulumi.ComponentResource):
                     requests={"storage": quantity(args.size.amount, binary=True)}
                 ),
             ),
-            opts=ResourceOptions(parent=self, protect=args.protect, retain_on_delete=args.protect),
+            opts=ResourceOptions(
+                parent=self,
+                protect=args.protect,
+                retain_on_delete=args.protect,
+                # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
+                ignore_changes=["spec.volumeName"],
+            ),
         )
         stateful_set = kubernetes.apps.v1.StatefulSet(
             "database",

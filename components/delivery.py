@@ -106,5 +106,7 @@ class Delivery(pulumi.ComponentResource):
                 import_=project.variable_import(key, scope),
                 # The SDK takes the value for public.
                 additional_secret_outputs=["value"] if masked else None,
+                # Of one that was made by hand, a preview would print the old value.
+                hide_diffs=["value"] if masked else None,
             ),
         )

@@ -53,11 +53,19 @@ def import_existing_command(
     output: Annotated[Path, typer.Option(help="Where the import file goes.")] = Path("import.json"),
 ) -> None:
     """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
-    found = import_existing(stack, connect(load_settings(stack)).find)
+    found = import_existing(stack, connect(load_settings(stack)))
     output.write_text(json.dumps(found.document, indent=2) + "\n")
-    typer.echo(f"exists: {', '.join(found.existing) or 'nothing'}")
-    typer.echo(f"will be created: {', '.join(found.missing) or 'nothing'}")
-    typer.echo(f"Now run: pulumi import -s {stack} --file {output} --protect=false --generate-code=false")
+    for title, names in (
+        ("imported with that file", found.imported),
+        ("taken over by `up` itself", found.taken_over),
+        ("made by `up`", found.missing),
+    ):
+        typer.echo(f"{title}: {', '.join(names) or 'nothing'}")
+    typer.echo("\nFirst, each of these:" if found.obstacles else "\nNothing stands in the way.")
+    for name, obstacles in found.obstacles.items():
+        for obstacle in obstacles:
+            typer.echo(f"\n# {name}: {obstacle.why}\n{obstacle.remedy}")
+    typer.echo(f"\nThen: pulumi import -s {stack} --file {output} --protect=false --generate-code=false")
 
 
 @app.command("backup")

@@ -13,22 +13,29 @@ from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from ops.existing import Live
-from settings import Settings
+from settings import PROJECT, Settings, decoded
 
 
 def load_settings(stack: str) -> Settings:
     """The settings in `Pulumi.<stack>.yaml` of the working directory; raises `SettingsError`, or `OSError`."""
     config = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text())["config"]
-    prefix = "invoicetron:"
+    prefix = f"{PROJECT}:"
+    sections = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    # Whenever Pulumi writes the file, it writes a boolean as a text.
     return Settings.load(
-        stack, {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+        stack, {name: decoded(name, value) if isinstance(value, str) else value for name, value in sections.items()}
     )
 
 
 def connect(settings: Settings) -> Live:
     """The cluster's context that the settings name; GitLab and Cloudflare where the stack uses them."""
     cluster = DynamicClient(kubernetes_client(settings))
-    return Live(kubernetes=cluster, gitlab=gitlab_client(settings), cloudflare=cloudflare_client(settings))
+    return Live(
+        kubernetes=cluster,
+        gitlab=gitlab_client(settings),
+        cloudflare=cloudflare_client(settings),
+        mirror=settings.repository.mirror if settings.repository else None,
+    )
 
 
 def kubernetes_client(settings: Settings) -> ApiClient:

@@ -5,16 +5,22 @@ Used by `recover`, for what a killed `up` had made but not recorded, and by `imp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from cloudflare import Cloudflare
 from gitlab import Gitlab, GitlabGetError
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
+from components.tunnel import Tunnel
+from components.tunnel_document import find as find_rule
+from ops.obstacles import Obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
+
 Inputs = Mapping[str, Any]
+
+TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +30,16 @@ class Live:
     kubernetes: DynamicClient
     gitlab: Gitlab | None = None
     cloudflare: Cloudflare | None = None
+    mirror: str | None = None
+    """Address of the push mirror, from the settings: inputs and state have it as a secret."""
 
     def find(self, type_: str, inputs: Inputs) -> str | None:
         """The import id of the object that `inputs` describe, or None where there is none."""
         package, _, kind = type_.partition(":")
         if package == "kubernetes":
             return self._in_kubernetes(inputs)
+        if type_ == TUNNEL_HOSTNAME:
+            return inputs["hostname"] if _rule(inputs) is not None else None
         kind = kind.rsplit(":", 1)[-1]
         if package == "gitlab" and self.gitlab is not None:
             return self._in_gitlab(self.gitlab, kind, inputs)
@@ -37,18 +47,35 @@ class Live:
             return self._in_cloudflare(self.cloudflare, kind, inputs)
         return None
 
+    def obstacles(self, type_: str, inputs: Inputs) -> Iterator[Obstacle]:
+        """What keeps the object that `find` finds from being taken over as it is."""
+        if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
+            yield from kubernetes_obstacles(live, inputs)
+        elif type_ == TUNNEL_HOSTNAME and (rule := _rule(inputs)) is not None:
+            if rule.get("service") != inputs["service"] and not inputs["adopt"]:
+                yield tunnel_obstacle(inputs["hostname"], rule["service"])
+        elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
+            mirror = self._push_mirror(self.gitlab, inputs)
+            if mirror is not None:
+                yield mirror_obstacle(mirror.url)
+
     def _in_kubernetes(self, inputs: Inputs) -> str | None:
-        metadata = inputs.get("metadata", {})
-        name, namespace = metadata.get("name"), metadata.get("namespace")
-        try:
-            api = self.kubernetes.resources.get(api_version=inputs["apiVersion"], kind=inputs["kind"])
-            api.get(name=name, namespace=namespace)
-        except (ResourceNotFoundError, NotFoundError):
+        if self._kubernetes_object(inputs) is None:
             return None
+        metadata = inputs["metadata"]
+        name, namespace = metadata["name"], metadata.get("namespace")
         return f"{namespace}/{name}" if namespace else str(name)
 
-    @staticmethod
-    def _in_gitlab(client: Gitlab, kind: str, inputs: Inputs) -> str | None:
+    def _kubernetes_object(self, inputs: Inputs) -> dict[str, Any] | None:
+        metadata = inputs.get("metadata", {})
+        try:
+            api = self.kubernetes.resources.get(api_version=inputs["apiVersion"], kind=inputs["kind"])
+            found: dict[str, Any] = api.get(name=metadata.get("name"), namespace=metadata.get("namespace")).to_dict()
+        except (ResourceNotFoundError, NotFoundError):
+            return None
+        return found
+
+    def _in_gitlab(self, client: Gitlab, kind: str, inputs: Inputs) -> str | None:
         project_id = inputs.get("project")
         if project_id is None:
             return None
@@ -69,13 +96,20 @@ class Live:
                     project.protectedbranches.get(inputs["branch"])
                     return f"{project_id}:{inputs['branch']}"
                 case "ProjectPushMirror":
-                    host_and_path = inputs["url"].rpartition("@")[2]
-                    mirrors = project.remote_mirrors.list(iterator=True)
-                    return next((f"{project_id}:{one.id}" for one in mirrors if one.url.endswith(host_and_path)), None)
+                    mirror = self._push_mirror(client, inputs)
+                    return f"{project_id}:{mirror.id}" if mirror is not None else None
         except GitlabGetError as error:
             if error.response_code != 404:
                 raise
         return None
+
+    def _push_mirror(self, client: Gitlab, inputs: Inputs) -> Any:
+        """The push mirror to the stack's address, of which GitLab hides the user's name; None where there is none."""
+        if self.mirror is None:
+            return None
+        host_and_path = self.mirror.rpartition("@")[2]
+        mirrors = client.projects.get(inputs["project"], lazy=True).remote_mirrors.list(iterator=True)
+        return next((one for one in mirrors if one.url.endswith(host_and_path)), None)
 
     @staticmethod
     def _in_cloudflare(client: Cloudflare, kind: str, inputs: Inputs) -> str | None:
@@ -89,3 +123,8 @@ class Live:
             records = client.dns.records.list(zone_id=zone, name={"exact": inputs["name"]}, type=inputs["type"])
             return next((f"{zone}/{record.id}" for record in records), None)
         return None
+
+
+def _rule(inputs: Inputs) -> dict[str, Any] | None:
+    """The tunnel's rule for the hostname of `inputs`."""
+    return find_rule(Tunnel(inputs["account_id"], inputs["tunnel_id"]).read().document, inputs["hostname"])

@@ -87,7 +87,7 @@ class Life:
         hostname = HOSTNAMES[self.stack]
         self.world.configure(self.stack, "access.hostname", hostname)
         self.world.program.up(self.stack)
-        self._expect(self._image() == self.image, f"the pipeline's image became {self._image()}")
+        self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         origins = {one["name"]: one.get("value") for one in self._container()["env"]}["ADDITIONAL_TRUSTED_ORIGINS"]
         self._expect(f"https://{hostname}" in str(origins), f"the trusted origins are still {origins}")
         self.world.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
@@ -113,7 +113,7 @@ class Life:
             self._expect("kubectl-patch" in str(error), f"the up failed for another reason:\n{error}")
         else:
             raise LifeError(f"{self.stack}: the up took no notice")
-        self._expect(self._image() == self.image, f"the pipeline's image became {self._image()}")
+        self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         # The way out that the runbook names: make the API server forget that editor, and run `up` again.
         fields = ["get", "deployment", "invoicetron", "--show-managed-fields", "-o", "json"]
         managers = json.loads(self.world.kubectl("-n", self.namespace, *fields))["metadata"]["managedFields"]
@@ -121,7 +121,7 @@ class Life:
         forget = json.dumps([{"op": "remove", "path": f"/metadata/managedFields/{editor}"}])
         self.world.kubectl("-n", self.namespace, "patch", "deployment", "invoicetron", "--type=json", "-p", forget)
         self.world.program.up(self.stack)
-        self._expect(self._image() == self.image, f"the pipeline's image became {self._image()}")
+        self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         healed = self._container()["readinessProbe"]["httpGet"]["path"]
         self._expect(healed == "/api/health", f"the probe's path is still {healed}")
         return "refused with the editor's name; healed as the runbook says, image kept"
@@ -133,7 +133,7 @@ class Life:
         self.world.program.up(self.stack)
         for kind in ("statefulset", "deployment"):
             self._expect(self._template_annotations(kind) != before[kind], f"the {kind}'s pods were not rolled")
-        self._expect(self._image() == self.image, f"the pipeline's image became {self._image()}")
+        self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         return "secrets changed, database and app rolled, image kept"
 
     def destroy_refused(self) -> str:
@@ -181,7 +181,8 @@ class Life:
         container: dict[str, Any] = self._get("deployment", "invoicetron")["spec"]["template"]["spec"]["containers"][0]
         return container
 
-    def _image(self) -> str:
+    def image_running(self) -> str:
+        """The image of the app's container."""
         image: str = self._container()["image"]
         return image
 

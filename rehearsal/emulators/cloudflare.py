@@ -59,7 +59,7 @@ class Cloudflare:
         self.add_policy(POLICY, id_=self.policy_id)
         self.identity_providers = [{"id": str(uuid.uuid4()), "name": "PIN", "type": "onetimepin", "config": {}}]
         for hostname in ("portfolio", "blog", "status"):
-            self._add_record({"name": f"{hostname}.{ZONE}", "type": "CNAME", "content": self.target, "proxied": True})
+            self.add_record(f"{hostname}.{ZONE}")
         account, zone = "/client/v4/accounts/{account}", "/client/v4/zones"
         tunnels, access = f"{account}/cfd_tunnel", f"{account}/access"
         routes: list[tuple[str, str, str, Callable[[Request], Awaitable[Any]]]] = [
@@ -120,6 +120,16 @@ class Cloudflare:
             "updated_at": _now(),
         }
         return policy_id
+
+    def add_application(self, hostname: str, *, name: str) -> str:
+        """An Access application as a person makes it, with the policy that everybody uses; its id."""
+        policy = {**self.policies[self.policy_id], "precedence": 1}
+        return str(self._store_application({"name": name, "type": "self_hosted", "domain": hostname}, [policy])["id"])
+
+    def add_record(self, hostname: str) -> str:
+        """A record that leads to the tunnel, as the dashboard makes it with a public hostname; its id."""
+        record = {"name": hostname, "type": "CNAME", "content": self.target, "proxied": True}
+        return str(self._store_record(record)["id"])
 
     def exposed(self) -> set[str]:
         """Hostnames that anybody reaches: they resolve, the tunnel has a rule for them, no application guards them."""
@@ -236,11 +246,14 @@ class Cloudflare:
             policies.append({**policy, "precedence": reference.get("precedence", len(policies) + 1)})
         id_ = request.path_params.get("id")
         if id_ is None:
-            id_ = str(uuid.uuid4())
             if any(one["domain"] == body["domain"] for one in self.applications.values()):
                 raise _RefusedError(400, 12132, "access.api.error.application_already_exists")
         elif id_ not in self.applications:
             raise _RefusedError(404, 12135, "access.api.error.application_not_found")
+        return self._store_application(body, policies, id_)
+
+    def _store_application(self, body: Object, policies: list[Object], id_: str | None = None) -> Object:
+        id_ = id_ or str(uuid.uuid4())
         old = self.applications.get(id_, {"id": id_, "aud": secrets.token_hex(32), "created_at": _now()})
         kept = {name: old[name] for name in ("id", "aud", "created_at")}
         defaults = {"allowed_idps": [], "auto_redirect_to_identity": False, "tags": [], "session_duration": "24h"}
@@ -269,9 +282,9 @@ class Cloudflare:
         self._check_record(body)
         if any(one["name"] == body["name"] for one in self.records.values()):
             raise _RefusedError(400, 81053, "An A, AAAA, or CNAME record with that host already exists.")
-        return self._add_record(body)
+        return self._store_record(body)
 
-    def _add_record(self, body: Object) -> Object:
+    def _store_record(self, body: Object) -> Object:
         id_ = secrets.token_hex(16)
         times = {"created_on": _now(), "modified_on": _now()}
         own = {"id": id_, "zone_id": self.zone_id, "zone_name": ZONE, "proxiable": True, "tags": [], "meta": {}}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from ops.import_existing import PLACEHOLDER, filled
+from ops.obstacles import Obstacle
 
 NAMESPACE, SECRET = "kubernetes:core/v1:Namespace", "kubernetes:core/v1:Secret"
 
@@ -25,8 +29,22 @@ PREVIEW = {
 }
 
 
+@dataclass
+class Found:
+    """Live systems that hold what `ids` names; with something in the way of those that `blocked` names."""
+
+    ids: Mapping[str, str]
+    blocked: Mapping[str, Obstacle] = field(default_factory=dict)
+
+    def find(self, _type: str, inputs: Mapping[str, Any]) -> str | None:
+        return self.ids.get(inputs.get("name", ""))
+
+    def obstacles(self, _type: str, inputs: Mapping[str, Any]) -> list[Obstacle]:
+        return [self.blocked[name]] if (name := inputs["name"]) in self.blocked else []
+
+
 def result(existing: Mapping[str, str]) -> Any:
-    return filled(DOCUMENT, PREVIEW, lambda _type, inputs: existing.get(inputs.get("name", "")))
+    return filled(DOCUMENT, PREVIEW, Found(existing))
 
 
 def test_what_exists_gets_its_id_and_keeps_its_provider_and_parent() -> None:
@@ -38,7 +56,7 @@ def test_what_exists_gets_its_id_and_keeps_its_provider_and_parent() -> None:
 
 def test_what_does_not_exist_is_left_out_for_the_next_up_to_create() -> None:
     found = result({"shop": "shop"})
-    assert found.existing == ("namespace",)
+    assert found.imported == ("namespace",)
     assert found.missing == ("secret",)
     assert PLACEHOLDER not in str(found.document)
 
@@ -48,4 +66,19 @@ def test_components_stay_because_their_children_name_them() -> None:
 
 
 def test_a_resource_is_matched_by_its_logical_name_where_the_file_had_to_rename_it() -> None:
-    assert result({"token": "shop/token"}).existing == ("secret",)
+    assert result({"token": "shop/token"}).imported == ("secret",)
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_what_stands_in_the_way_is_told_and_imported_only_where_that_makes_sense(imported: bool) -> None:
+    obstacle = Obstacle(why="because", remedy="do this", imported=imported)
+    found = filled(DOCUMENT, PREVIEW, Found({"shop": "shop"}, {"shop": obstacle}))
+    assert found.obstacles == {"namespace": (obstacle,)}
+    assert found.imported == (("namespace",) if imported else ())
+    assert found.missing == ("secret",)
+
+
+def test_what_the_program_imports_by_itself_is_named_apart() -> None:
+    step = {"op": "import", "urn": "urn::KUBE_TOKEN", "newState": {"type": "t", "inputs": {}}}
+    found = filled(DOCUMENT, {"steps": [*PREVIEW["steps"], step]}, Found({}))
+    assert found.taken_over == ("KUBE_TOKEN",)

@@ -1,0 +1,90 @@
+"""prod as a person made it before this program was there: with kubectl, and in GitLab's and Cloudflare's pages."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.world import World
+
+NAMESPACE: Final = "invoicetron-prod"
+IMAGE: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron/prod:5eed0001"
+HOSTNAME: Final = f"invoicetron.{ZONE}"
+SERVICE: Final = f"http://invoicetron.{NAMESPACE}.svc.cluster.local:3000"
+CLAIM: Final = "data-invoicetron-db-0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByHand:
+    """What was made, by the ids that only the systems know."""
+
+    application: str
+    record: str
+    environment: int
+
+
+def fill(world: World) -> ByHand:
+    """Makes all of it; returns once the database is ready and its volume bound."""
+    _fill_cluster(world)
+    environment = _fill_gitlab(world)
+    application, record = _fill_cloudflare(world)
+    return ByHand(application=application, record=record, environment=environment)
+
+
+def live(world: World, kind: str, name: str) -> dict[str, Any]:
+    """An object of the namespace."""
+    text = world.kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _fill_cluster(world: World) -> None:
+    kubectl = world.kubectl
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=baseline")
+    values = {field["label"]: field["value"] for field in world.onepassword.item("Invoicetron Prod")["fields"]}
+    login = {"username": "gitlab+deploy-token-1", "password": "a-token-made-by-hand"}
+    registry = {"auths": {"registry.k8s.rommelporras.com": login}}
+    for name, kind, data in (
+        ("invoicetron-db", "Opaque", {"postgres-password": values["postgres-password"]}),
+        ("invoicetron-app", "Opaque", {key: values[key] for key in ("database-url", "better-auth-secret")}),
+        ("gitlab-registry", "kubernetes.io/dockerconfigjson", {".dockerconfigjson": json.dumps(registry)}),
+    ):
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": encoded}
+        kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(secret))
+    kubectl("-n", NAMESPACE, "apply", "-f", str(Path(__file__).parent / "objects.yaml"))
+    origins = f"ADDITIONAL_TRUSTED_ORIGINS=https://invoicetron.k8s.rommelporras.com,https://{HOSTNAME}"
+    kubectl("-n", NAMESPACE, "set", "env", "deployment/invoicetron", origins)
+    kubectl("-n", NAMESPACE, "set", "image", "deployment/invoicetron", f"invoicetron={IMAGE}")
+    for workload in ("statefulset/invoicetron-db", "deployment/invoicetron"):
+        kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
+
+
+def _fill_gitlab(world: World) -> int:
+    project = world.gitlab.project
+    environment: int = project.environments.create({"name": "production"})["id"]
+    token = base64.b64decode(live(world, "secret", "gitlab-deploy-token")["data"]["token"]).decode()
+    for key, value, masked in (
+        ("KUBE_TOKEN", token, True),
+        ("KUBE_API_URL", "https://api.k8s.rommelporras.com:6443", False),
+    ):
+        variable = {"key": key, "value": value, "masked": masked, "raw": False, "environment_scope": "production"}
+        project.variables.create(variable)
+    project.deploy_tokens.create({"name": "k8s-image-pull", "scopes": ["read_registry"]})
+    project.branches.create({"branch": "develop", "ref": "main"})
+    project.mirrors.create({"url": "ssh://git@github.com/rommelporras/invoicetron.git", "enabled": True})
+    return environment
+
+
+def _fill_cloudflare(world: World) -> tuple[str, str]:
+    cloudflare = world.cloudflare
+    application = cloudflare.add_application(HOSTNAME, name="Invoicetron")
+    document = cloudflare.document
+    rule = {"hostname": HOSTNAME, "service": SERVICE, "originRequest": {}}
+    cloudflare.write({**document, "ingress": [rule, *document["ingress"]]})
+    return application, cloudflare.add_record(HOSTNAME)

@@ -1,0 +1,121 @@
+"""prod was made by hand; `ops import-existing`, `pulumi import` and one `up` take it over, and nothing of it is lost.
+
+With the stand-in plugins, an import finds what the facts about the real ones say that theirs finds. What this cannot
+show: that PostgreSQL itself comes back on the volume, and what the vendors' plugins do with properties nobody measured.
+"""
+
+from __future__ import annotations
+
+import copy
+import shlex
+import subprocess
+import sys
+
+from rehearsal.emulators.cloudflare import Cloudflare
+from rehearsal.engine import Update
+from rehearsal.life import Life
+from rehearsal.world import REPOSITORY, World
+from tests.rehearsal import by_hand
+from tests.rehearsal.by_hand import CLAIM, HOSTNAME, IMAGE, NAMESPACE, live
+
+LOST_WITH_A_REPLACEMENT = [
+    ("namespace", NAMESPACE),
+    ("persistentvolumeclaim", CLAIM),
+    ("persistentvolumeclaim", "invoicetron-backups"),
+    ("deployment", "invoicetron"),
+    ("service", "invoicetron"),
+    ("service", "invoicetron-db"),
+    ("secret", "invoicetron-db"),
+    ("secret", "gitlab-registry"),
+    ("secret", "gitlab-deploy-token"),
+    ("serviceaccount", "gitlab-deploy"),
+    ("rolebinding", "gitlab-deploy"),
+    ("httproute", "invoicetron"),
+    ("cronjob", "invoicetron-db-backup"),
+]
+
+
+def import_existing(world: World) -> str:
+    """`python -m ops import-existing`, as a person runs it in the program's directory."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ops", "import-existing", "--stack", "prod"],
+        cwd=world.program.directory,
+        env={**world.program.environment, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def follow(world: World, told: str) -> None:
+    """Runs the commands that were told, as they stand."""
+    for line in told.splitlines():
+        if line.startswith("kubectl "):
+            world.kubectl(*shlex.split(line)[1:])
+    command = next(line.partition("pulumi ")[2] for line in told.splitlines() if line.startswith("Then: "))
+    world.program.run(*shlex.split(command), "--yes")
+
+
+def uids(world: World) -> dict[tuple[str, str], str]:
+    return {one: live(world, *one)["metadata"]["uid"] for one in LOST_WITH_A_REPLACEMENT}
+
+
+def named(told: str, title: str) -> set[str]:
+    line = next(line for line in told.splitlines() if line.startswith(title))
+    return set(line.partition(": ")[2].split(", "))
+
+
+def created(preview: Update) -> set[str]:
+    """Names of the resources that the preview would create; providers, components and the stack are not among them."""
+    made = [urn.split("::")[2:] for operation, urn in preview.steps if operation == "create"]
+    ours = ("pulumi:", "invoicetron:")
+    return {name for types, name in made if not types.rpartition("$")[2].startswith(ours)}
+
+
+def others(cloudflare: Cloudflare) -> object:
+    return copy.deepcopy(cloudflare.others_rules(HOSTNAME))
+
+
+def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehearsal: World) -> None:
+    made = by_hand.fill(rehearsal)
+    volume = live(rehearsal, "persistentvolumeclaim", CLAIM)["spec"]["volumeName"]
+    before, rules = uids(rehearsal), others(rehearsal.cloudflare)
+    tunnel, tokens = rehearsal.cloudflare.version, rehearsal.gitlab.project.deploy_tokens.entries({})
+    rehearsal.program.init("prod")
+
+    told = import_existing(rehearsal)
+    assert "--cascade=orphan" in told
+    assert "mirror_key" in told
+    assert uids(rehearsal) == before, "import-existing itself changes nothing"
+    follow(rehearsal, told)
+    assert live(rehearsal, "pod", "invoicetron-db-0")["status"]["phase"] == "Running"
+
+    preview = rehearsal.program.preview("prod", "--diff")
+    token = rehearsal.gitlab.project.variables.get("KUBE_TOKEN", "production")["value"]
+    assert token[:40] not in preview.output
+    assert not [step for step in preview.steps if "delete" in step[0] or "replace" in step[0]]
+    # The StatefulSet was taken away, and its pod stays; GitLab gets a mirror beside the old one; the tunnel's rule is
+    # right, so that its create writes nothing.
+    assert created(preview) - named(told, "made by `up`") == {"database", "mirror", "tunnel-hostname"}
+
+    rehearsal.program.up("prod")
+    assert uids(rehearsal) == before
+    assert live(rehearsal, "persistentvolumeclaim", CLAIM)["spec"]["volumeName"] == volume
+    pod = live(rehearsal, "pod", "invoicetron-db-0")
+    assert {"claimName": CLAIM} in [one.get("persistentVolumeClaim") for one in pod["spec"]["volumes"]]
+    assert Life(rehearsal, "prod").image_running() == IMAGE
+    assert set(rehearsal.cloudflare.applications) == {made.application}
+    assert made.record in rehearsal.cloudflare.records
+    assert rehearsal.cloudflare.version == tunnel, "the tunnel's rule was right, so nothing was written"
+    assert others(rehearsal.cloudflare) == rules
+    environments = rehearsal.gitlab.project.environments.entries({})
+    assert [one["id"] for one in environments] == [made.environment]
+    assert [one for one in rehearsal.gitlab.project.deploy_tokens.entries({}) if one in tokens] == tokens
+    assert not rehearsal.program.up("prod").changes
+
+    # An adopted Deployment keeps the pipeline's image like any other.
+    Life(rehearsal, "prod").deployed_then_configured()
