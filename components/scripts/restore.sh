@@ -2,11 +2,12 @@
 # Puts a backup, or a dump made elsewhere by pg_dump --format=custom, in the place of the database.
 #
 # The dump is restored into a database of its own, beside the old one, and compared there; then the two change names in one
-# transaction. So the old data stays as it was until the new data is complete and proved, whatever fails on the way.
+# transaction. So the old data stays as it was until the new data is complete and proved, whatever fails on the way. A dump
+# of it is taken meanwhile.
 # Leaves by a status other than 0, with the reason as the last line, where the old data is still in place.
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser
-#     BACKUPS                                the backup volume (/backups); takes a dump of the old data first
+#     BACKUPS                                the backup volume (/backups); gets the dump of the old data
 #     RESTORE_FROM                           name of a backup, or `upload`: the file that `ops restore` brings
 #     UPLOAD                                 folder in which it arrives (/upload)
 #     RESTORE_EXPECT                         rows that must be there, as {"rows": {"invoices": 567}, "partial": true}
@@ -49,25 +50,28 @@ check_space() {
     fail "the server's volume has $((free / 1024)) MiB free; $((needed / 1024)) MiB are needed to restore beside the old data"
 }
 
-# stop_before_the_disk_is_full PID: a server that cannot write its log stops, and cannot start again until there is room.
-stop_before_the_disk_is_full() {
-  while sleep 0.5; do
-    free=$(free_kib 2>/dev/null) || continue
-    if [ "$free" -lt "$reserve_kib" ]; then
-      say "the server's volume has only $((free / 1024)) MiB left: giving up"
-      kill "$1"
-      return
-    fi
-  done
-}
+# A server that cannot write its log stops, and does not start again before there is room. PostgreSQL removes a file of this
+# name at every start, even before it recovers: what is set aside here is there when it is needed, whatever happens to us.
+set_aside=base/pgsql_tmp/pgsql_tmp.restore
+reserve() { on_the_server "mkdir -p ${set_aside%/*} && head -c $((1024 * reserve_kib)) /dev/zero >$set_aside"; }
+give_back() { on_the_server "rm -f $set_aside"; }
+on_the_server() { printf "COPY (SELECT WHERE false) TO PROGRAM :'command'" | maintenance --set=command="$1"; }
 
-# The server may be recovering from a crash, and needs the room: be patient.
+# Silently, for the reason is to be the last line. 300 s is many times the recovery of a server that has crashed.
 tidy_up() {
-  for _ in 1 2 3 4 5 6 7 8 9 10; do
-    if drop "$incoming"; then return; fi
+  for _ in $(seq 100); do
+    if { give_back && drop "$incoming"; } 2>/dev/null; then return; fi
     sleep 3
   done
   say "$incoming is left behind; the next restore removes it"
+}
+
+# save INVENTORY: a dump of the old data, where there is any.
+save() {
+  case $1 in
+  '{"rows": {},'*) say "the database is empty: nothing to save" ;;
+  *) KIND=before-restore sh "$scripts/backup.sh" ;;
+  esac
 }
 
 # A client may connect between being thrown out and the renaming, which then gives up: try again.
@@ -111,27 +115,27 @@ drop "$incoming" || fail "the database server does not answer"
 drop "$replaced"
 check_space
 
-case $(sql --file="$scripts/inventory.sql") in
-'') fail "the rows of the old data cannot be counted" ;;
-'{"rows": {},'*) say "the database is empty: nothing to save first" ;;
-*) KIND=before-restore RESTORE_FROM="$RESTORE_FROM" sh "$scripts/backup.sh" || fail "the old data could not be saved first" ;;
-esac
+old=$(sql --file="$scripts/inventory.sql") || fail "the rows of the old data cannot be counted"
 
 say "restoring beside the old data"
 trap tidy_up EXIT
-# Beside the restore, for each takes as long as the disk: both must be done before the databases change names.
-has_checksum "$dump" "$checksum" &
-checking=$!
+reserve || fail "no room can be set aside on the server's volume"
 printf 'CREATE DATABASE :"name" TEMPLATE template0;' | maintenance --set=name="$incoming"
+# Side by side, for each takes its time; all three must have succeeded before the databases change names.
 pg_restore --dbname="$incoming" --no-password --single-transaction --exit-on-error --no-owner --no-privileges "$dump" &
 restoring=$!
-stop_before_the_disk_is_full "$restoring" &
-guarding=$!
-restored=yes
+has_checksum "$dump" "$checksum" &
+checking=$!
+save "$old" &
+saving=$!
+restored=yes checked=yes saved=yes
 wait "$restoring" || restored=no
-kill "$guarding" 2>/dev/null || true
+wait "$checking" || checked=no
+wait "$saving" || saved=no
 [ "$restored" = yes ] || fail "the dump could not be restored; the old data is untouched"
-wait "$checking" || fail "$dump is damaged: it has another checksum than when it was written; the old data is untouched"
+[ "$checked" = yes ] || fail "$dump is damaged: it is not what was written; the old data is untouched"
+[ "$saved" = yes ] || fail "the old data could not be saved first; it is untouched"
+
 export PGDATABASE="$incoming"
 found=$(sql --file="$scripts/inventory.sql") || fail "the restored rows cannot be counted"
 [ -z "$expected" ] || compare "$expected" "$found"
@@ -141,9 +145,11 @@ if [ "${RESTORE_CLEAR_SESSIONS:-false}" = true ]; then
   sql --file="$scripts/clear-sessions.sql" || fail "the sessions could not be cleared; the old data is untouched"
   say "sessions cleared"
 fi
-printf 'ANALYZE' | sql
+# A backup brings its statistics along.
+[ -n "$expected" ] || printf 'ANALYZE' | sql
 
 swap || fail "clients keep connecting; the old data is untouched"
 trap - EXIT
 say "the restored data is in place"
+give_back || say "$set_aside is left behind; the server's next start removes it"
 drop "$replaced" || say "the old data is still there as the database $replaced; the next restore removes it"

@@ -19,7 +19,23 @@ SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
 
 # What the scripts use of BusyBox 1.37 in alpine. Debian's build lacks flock; util-linux has the same.
 _APPLETS = (
-    *("awk", "cat", "date", "df", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sed", "sh", "sha256sum"),
+    *(
+        "awk",
+        "cat",
+        "date",
+        "df",
+        "find",
+        "flock",
+        "grep",
+        "head",
+        "mkdir",
+        "mv",
+        "rm",
+        "sed",
+        "seq",
+        "sh",
+        "sha256sum",
+    ),
     *("sleep", "sort", "stat", "sync", "tail", "touch", "wc"),
 )
 
@@ -63,9 +79,12 @@ class Pod:
         )
 
     def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs a script to its end."""
+        """Runs a script to its end, which must come within two minutes."""
         process = self.start(script, *arguments, **more)
-        log, _ = process.communicate(timeout=120)
+        try:
+            log, _ = process.communicate(timeout=120)
+        finally:
+            kill_group(process)
         return subprocess.CompletedProcess(process.args, process.returncode, log)
 
     def names(self) -> list[str]:
