@@ -3,20 +3,18 @@ start, and a shutdown waits for nobody."""
 
 from __future__ import annotations
 
-import shutil
 import string
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import psycopg
 import pytest
 
-from components.database import SHUTDOWN, set_role_password
-from rehearsal.postgres import DATABASE, USER, PostgresServer
+from components.database import SHUTDOWN
+from rehearsal.postgres import PostgresServer
+from tests.database.start_hook import connect, lets_in, start_hook
 
 OLD: Final = "the-old-password"
 NEW: Final = "the-new-password"
@@ -42,44 +40,6 @@ def with_the_old_password(database: PostgresServer) -> None:
     if not database.running:
         database.start()
     assert start_hook(database, OLD).returncode == 0
-
-
-def start_hook(
-    server: PostgresServer, password: str, *, user: str = USER, path: Path | None = None, patience: int = 30
-) -> subprocess.CompletedProcess[str]:
-    """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
-    shell, *rest = set_role_password()
-    program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
-    environment = server.environment(
-        local=True, POSTGRES_USER=user, POSTGRES_DB=DATABASE, POSTGRES_PASSWORD=password, PATIENCE=str(patience)
-    )
-    if path:
-        environment["PATH"] = f"{path}:{environment['PATH']}"
-    return subprocess.run(
-        [*program, *rest[:-1], ""],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        start_new_session=True,  # a hook has no terminal, from which psql would rather read
-        **server.account,
-    )
-
-
-def connect(server: PostgresServer, password: str) -> psycopg.Connection:
-    """A session as the app opens one."""
-    return psycopg.connect(
-        host="127.0.0.1", port=server.port, user=USER, dbname=DATABASE, password=password, autocommit=True
-    )
-
-
-def lets_in(server: PostgresServer, password: str) -> bool:
-    """Whether the app could log in with this password."""
-    with suppress(psycopg.OperationalError):
-        connect(server, password).close()
-        return True
-    return False
 
 
 def test_at_the_first_start_the_password_is_the_one_the_data_directory_was_made_with() -> None:

@@ -1,0 +1,51 @@
+"""The start of the database's container, and the app's log-in."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from components.database import set_role_password
+from rehearsal.postgres import DATABASE, USER, PostgresServer
+
+
+def start_hook(
+    server: PostgresServer, password: str, *, user: str = USER, path: Path | None = None, patience: int = 30
+) -> subprocess.CompletedProcess[str]:
+    """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
+    shell, *rest = set_role_password()
+    program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
+    environment = server.environment(
+        local=True, POSTGRES_USER=user, POSTGRES_DB=DATABASE, POSTGRES_PASSWORD=password, PATIENCE=str(patience)
+    )
+    if path:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
+    return subprocess.run(
+        [*program, *rest[:-1], ""],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,  # a hook has no terminal, from which psql would rather read
+        **server.account,
+    )
+
+
+def connect(server: PostgresServer, password: str) -> psycopg.Connection:
+    """A session as the app opens one."""
+    return psycopg.connect(
+        host="127.0.0.1", port=server.port, user=USER, dbname=DATABASE, password=password, autocommit=True
+    )
+
+
+def lets_in(server: PostgresServer, password: str) -> bool:
+    """Whether the app could log in with this password."""
+    with suppress(psycopg.OperationalError):
+        connect(server, password).close()
+        return True
+    return False
