@@ -45,7 +45,7 @@ lint: $(STAMP)
 	@.venv/bin/mypy .
 	@git ls-files -co --exclude-standard '*.sh' | xargs .venv/bin/shellcheck .ci/run
 
-$(STAMP): requirements-dev.txt
+$(STAMP): # no file as prerequisite: the name holds the content, and git touches files without changing them
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, and PATH has none: install one from" \
 		"https://www.python.org/downloads or your system's packages, or say where it is: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "== installing the pinned Python packages into .venv (usually 2 min) =="

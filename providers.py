@@ -82,7 +82,7 @@ class Providers:
     @cached_property
     def gitlab(self) -> gitlab.Provider:
         """GitLab. Imported here because a stack without delivery does without its SDK."""
-        import pulumi_gitlab as gitlab  # noqa: PLC0415  see above
+        from components.gitlab_sdk import gitlab  # noqa: PLC0415  see above
 
         delivery = self._settings.delivery
         server = None if self._gitlab_url_is_set or delivery is None else f"{delivery.gitlab}/api/v4/"
@@ -91,7 +91,7 @@ class Providers:
     @cached_property
     def cloudflare(self) -> cloudflare.Provider:
         """Cloudflare. Imported here because its SDK costs 2 s and 116 MiB, and dev needs none of it."""
-        import pulumi_cloudflare as cloudflare  # noqa: PLC0415  see above
+        from components.cloudflare_sdk import cloudflare  # noqa: PLC0415  see above
 
         return cloudflare.Provider("cloudflare")
 

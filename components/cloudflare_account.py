@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import pulumi
-import pulumi_cloudflare as cloudflare
 
+from components.cloudflare_sdk import cloudflare
 from settings_sections import PublicAccess
 
 _T = TypeVar("_T")

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Final, TypeVar
 
 import pulumi
-import pulumi_gitlab as gitlab
 from pulumi import ResourceOptions
 
 from components.gitlab_project import GitLabProject
+from components.gitlab_sdk import gitlab
 from components.maskable import check_maskable
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_gitlab as gitlab
 
+from components.gitlab_sdk import gitlab
 from settings_sections import Delivery
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
 from pulumi import ResourceOptions
 
 from components.cloudflare_account import CloudflareIds
+from components.cloudflare_sdk import cloudflare
 from components.network import CLOUDFLARED_EGRESS, network_policy, to_pods
 from components.tunnel import ORIGIN, TARGET, TunnelHostname
 

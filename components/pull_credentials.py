@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import pulumi
-import pulumi_gitlab as gitlab
 import pulumi_onepassword as onepassword
 from pulumi import ResourceOptions
 
+from components.gitlab_sdk import gitlab
 from components.pods import core, metadata
 from components.vaults import ItemPlace
 

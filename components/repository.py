@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pulumi
-import pulumi_gitlab as gitlab
 from pulumi import ResourceOptions
 
 from components.gitlab_project import GitLabProject
+from components.gitlab_sdk import gitlab
 
 
 @dataclass(frozen=True, kw_only=True)

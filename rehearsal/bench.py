@@ -19,12 +19,12 @@ from rich.table import Table
 from rehearsal import bench_backup, toolchain
 from rehearsal.progress import CONSOLE, step
 from rehearsal.run_program import TIMINGS
-from rehearsal.world import STACKS, World
+from rehearsal.world import REPOSITORY, STACKS, World
 
 _REPEATS = 3
 _IMPORT = (
-    "import json, resource, pulumi; used = resource.getrusage(resource.RUSAGE_SELF); "
-    "print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))"
+    "import time, pulumi; used = time.process_time(); from rehearsal.run_program import peak_kib; import json; "
+    "print(json.dumps([used, peak_kib()]))"
 )
 _SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences")
 
@@ -85,7 +85,7 @@ def _median(runs: list[_Used]) -> _Used:
 
 def _bare_import() -> _Used:
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", _IMPORT], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     wall = time.monotonic() - started
     cpu, peak = json.loads(done.stdout)
     return _Used(cpu=cpu, wall=wall, peak_kib=peak)

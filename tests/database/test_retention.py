@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.database.pod import SCRIPTS
@@ -56,7 +56,7 @@ def removed(names: list[str], keep: dict[str, int], kind: str = "invoicetron") -
 
 
 @given(_STEPS, _KEEP)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_newest_is_kept_and_of_each_period_its_newest(steps: list[int], keep: dict[str, int]) -> None:
     names = history(steps)
     left = [name for name in names if name not in removed(names, keep)]
@@ -76,7 +76,7 @@ def test_the_newest_is_kept_and_of_each_period_its_newest(steps: list[int], keep
 
 
 @given(_STEPS, _KEEP)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pruning_after_each_backup_never_grows_or_loses_the_recent_days(steps: list[int], keep: dict[str, int]) -> None:
     present: list[str] = []
     for name in history(steps[:25]):
@@ -89,7 +89,7 @@ def test_pruning_after_each_backup_never_grows_or_loses_the_recent_days(steps: l
 
 
 @given(st.integers(0, 8))
-@settings(max_examples=9, deadline=None)
+@settings(max_examples=9)
 def test_the_last_three_dumps_from_before_a_restore_are_kept(count: int) -> None:
     names = [name.replace("invoicetron", "before-restore") for name in history([60] * count)]
     assert removed(names, {"KEEP_DAILY": 1}, "before-restore") == names[:-3][::-1]
@@ -128,7 +128,7 @@ _FOREIGN = st.lists(
 
 
 @given(_STEPS, _KEEP, _FOREIGN, st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 def test_only_whole_backups_of_its_own_are_removed(
     steps: list[int], keep: dict[str, int], foreign: list[str], data: st.DataObject
 ) -> None:

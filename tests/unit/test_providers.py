@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,16 +132,6 @@ def test_gitlab_is_the_settings_one_unless_the_environment_names_another(environ
 
 def test_dynamic_resources_have_a_provider_of_their_own(environment: dict[str, str]) -> None:
     assert registered(settings(), environment, "dynamic") == {"pulumi-python": {}}
-
-
-def test_a_stack_without_public_access_imports_no_cloudflare() -> None:
-    code = (
-        "import sys, providers; print([name for name in sys.modules if name in ('pulumi_cloudflare', 'pulumi_gitlab')])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stdout == "[]\n"
 
 
 def test_everything_that_is_missing_is_told_together(tmp_path: Path) -> None:

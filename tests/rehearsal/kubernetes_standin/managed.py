@@ -13,6 +13,7 @@ from rehearsal.plugins.kubernetes.provider import KubernetesPlugin
 from rehearsal.plugins.values import Properties
 
 PLACEHOLDER: Final = "registry.test/app:placeholder"
+_PATIENCE: Final = 20
 
 
 @dataclass(kw_only=True)
@@ -97,13 +98,27 @@ class Managed:
 
     def _update(self, inputs: Properties, *, preview: bool, timeout: float) -> None:
         try:
-            outputs = self.plugin.update(self._call(inputs, preview=preview, timeout=timeout))
+            outputs = self._update_once_it_rests(self._call(inputs, preview=preview, timeout=timeout))
         except InitFailedError as error:
             if not preview:
                 self.outputs, self.inputs, self.init_errors = error.outputs, inputs, error.reasons
             raise
         if not preview:
             self.outputs, self.inputs, self.init_errors = outputs, inputs, []
+
+    def _update_once_it_rests(self, call: Call) -> Properties:
+        """Again where a controller wrote the object's status just then, as a person runs a refused `up` again.
+
+        The plugin takes over others' fields by a patch of the version that it has read, and neither the real one nor
+        the stand-in repeats that patch.
+        """
+        for _ in range(_PATIENCE):
+            try:
+                return self.plugin.update(call)
+            except InitFailedError as error:
+                if "the object has been modified" not in str(error):
+                    raise
+        return self.plugin.update(call)
 
     def _call(self, inputs: Properties, *, preview: bool = False, timeout: float = 0) -> Call:
         return Call(

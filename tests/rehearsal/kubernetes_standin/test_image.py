@@ -5,7 +5,6 @@ The letters beside the tests name the rows of the image matrix in the project's 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,8 +27,6 @@ def set_image(kubectl: Callable[..., None]) -> SetImage:
 
     def run(image: str, manager: str | None = None) -> None:
         kubectl("set", "image", "deployment/app", f"app={image}", *([f"--field-manager={manager}"] if manager else []))
-        # Until the controllers have written their last status: with one in between, taking over the fields conflicts.
-        time.sleep(2)
 
     return run
 
