@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
-import pulumi
 from pulumi_policy import (
     EnforcementLevel,
     Policy,
@@ -78,18 +76,15 @@ class _NoPlaintextSecrets(ResourceValidationPolicy):
         )
 
     def _look(self, args: ResourceValidationArgs) -> None:
-        unproxied: Any = args.props
-        raw = unproxied["__target"] if type(unproxied).__name__ == "_DictProxy" else unproxied
-        inputs = plain(raw)
-        resource = Resource(type=args.resource_type, urn=args.urn, inputs=inputs)
-        self._found[args.urn] = list(secrets.plaintext(resource, secrets.marks(raw)))
+        resource = Resource(type=args.resource_type, urn=args.urn, inputs=secrets.mark(args.props))
+        self._found[args.urn] = list(secrets.plaintext(resource))
 
     def _report(self, args: ResourceValidationArgs, report: ReportViolation) -> None:
         for message in self._found.pop(args.urn, []):
             report(message, None)
 
 
-RULES = (*pods.RULES, *exposure.RULES, exposure.data_is_protected(pulumi.get_stack()))
+RULES = (*pods.RULES, *exposure.RULES)
 
 PolicyPack(
     name="invoicetron",

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from policies.rule import Resource, Rule, Violation
+from policies.rule import Resource, Rule, Violation, known
 
 _ACCESS = "ZeroTrustAccessApplication"
-_DATA = frozenset({"Namespace", "StatefulSet", "PersistentVolumeClaim"})
+_RECORDS = frozenset({"DnsRecord", "Record"})
+_DATA = frozenset({"Namespace", "StatefulSet", "PersistentVolumeClaim", "PersistentVolume"})
 
 
-def data_is_protected(stack: str) -> Rule:
+def _data_is_protected(resource: Resource) -> Iterator[str]:
     """In prod: namespace, database and volumes cannot be destroyed by a `pulumi destroy` or a replacement."""
-
-    def check(resource: Resource) -> Iterator[str]:
-        if (
-            stack == "prod"
-            and resource.type.startswith("kubernetes:")
-            and resource.kind in _DATA
-            and not resource.protect
-        ):
-            yield f"a {resource.kind} of prod holds data: register it with protect=True"
-
-    return Rule(name="data-is-protected", description="What holds prod's data is protected.", each=check)
+    holds_data = resource.type.startswith("kubernetes:") and resource.kind in _DATA
+    if resource.stack == "prod" and holds_data and not resource.protect:
+        yield f"a {resource.kind} of prod holds data: register it with protect=True"
 
 
 def _applications_have_policies(resource: Resource) -> Iterator[str]:
@@ -33,23 +26,33 @@ def _applications_have_policies(resource: Resource) -> Iterator[str]:
 def _dns_comes_after_access(resources: Sequence[Resource]) -> Iterator[Violation]:
     by_urn = {resource.urn: resource for resource in resources}
     for record in resources:
-        if record.kind != "DnsRecord":
+        if record.kind not in _RECORDS:
             continue
-        seen: set[str] = set()
-        waiting = list(record.dependencies)
-        while waiting:
-            urn = waiting.pop()
-            if urn not in seen and urn in by_urn:
-                seen.add(urn)
-                waiting.extend(by_urn[urn].dependencies)
-        if not any(by_urn[urn].kind == _ACCESS for urn in seen):
+        before = [by_urn[urn] for urn in _before(record, by_urn)]
+        name = record.inputs.get("name")
+        protected = {each.inputs.get("domain") for each in before if each.kind == _ACCESS}
+        unknown = not all(known(each) for each in (name, *protected))
+        if not protected or not (unknown or name in protected):
             yield Violation(
-                message="this record may exist before its Access application does: let it depend on the application",
+                message=f"{name} may resolve before an Access application for it exists: let this record depend on one",
                 urn=record.urn,
             )
 
 
+def _before(resource: Resource, by_urn: Mapping[str, Resource]) -> set[str]:
+    """URNs of what exists before `resource` does."""
+    seen: set[str] = set()
+    waiting = list(resource.dependencies)
+    while waiting:
+        urn = waiting.pop()
+        if urn not in seen and urn in by_urn:
+            seen.add(urn)
+            waiting.extend(by_urn[urn].dependencies)
+    return seen
+
+
 RULES = (
+    Rule(name="data-is-protected", description="What holds prod's data is protected.", each=_data_is_protected),
     Rule(
         name="access-applications-have-policies",
         description="Every Access application names its policy.",

@@ -7,17 +7,24 @@ from typing import Any
 
 from policies.rule import Resource, Rule, Violation, known
 
-PLACEHOLDER_TAG = "placeholder"
-"""Tag of the image that only the app's pipeline replaces (see the decision on the image)."""
-
 _TEMPLATES = {
     "Pod": (),
     "Deployment": ("spec", "template"),
+    "ReplicaSet": ("spec", "template"),
     "StatefulSet": ("spec", "template"),
     "DaemonSet": ("spec", "template"),
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+
+_VOLUMES = frozenset(
+    {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+)
+"""Kinds of volumes that the level `restricted` knows."""
+
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+_UNUSED = ("procMount", "seLinuxOptions", "sysctls", "windowsOptions")
+"""Fields of a security context that the level bounds and nothing here needs: refused whole."""
 
 
 def template(resource: Resource) -> dict[str, Any] | None:
@@ -36,14 +43,15 @@ def _spec(resource: Resource) -> dict[str, Any]:
     return spec
 
 
-def _containers(resource: Resource) -> Iterator[dict[str, Any]]:
+def containers(resource: Resource) -> Iterator[dict[str, Any]]:
+    """Every container of the pods that a resource makes, init containers included."""
     spec = _spec(resource)
     yield from spec.get("initContainers", [])
     yield from spec.get("containers", [])
 
 
 def _images_have_versions(resource: Resource) -> Iterator[str]:
-    for container in _containers(resource):
+    for container in containers(resource):
         image = container.get("image", "")
         if not known(image) or "@sha256:" in image:
             continue
@@ -56,7 +64,7 @@ def _images_have_versions(resource: Resource) -> Iterator[str]:
 
 
 def _containers_are_bounded(resource: Resource) -> Iterator[str]:
-    for container in _containers(resource):
+    for container in containers(resource):
         resources = container.get("resources", {})
         missing = [
             f"{bound}.{name}"
@@ -69,7 +77,7 @@ def _containers_are_bounded(resource: Resource) -> Iterator[str]:
 
 
 def _servers_are_probed(resource: Resource) -> Iterator[str]:
-    for container in _spec(resource).get("containers", []):
+    for container in containers(resource):
         missing = [probe for probe in ("readinessProbe", "livenessProbe") if probe not in container]
         if container.get("ports") and missing:
             yield f"container {container['name']} serves a port and has no {' and no '.join(missing)}"
@@ -84,33 +92,50 @@ def _restricted(resource: Resource) -> Iterator[str]:
     for flag in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(flag):
             yield f"{flag} must not be set"
-    yield from (f"volume {volume['name']} is a hostPath" for volume in spec.get("volumes", []) if "hostPath" in volume)
-    for container in _containers(resource):
-        own = container.get("securityContext", {})
-        seccomp = (own.get("seccompProfile") or pod.get("seccompProfile") or {}).get("type")
-        broken = {
-            "runAsNonRoot must be true": own.get("runAsNonRoot", pod.get("runAsNonRoot")) is not True,
-            "runAsUser must not be 0": own.get("runAsUser", pod.get("runAsUser")) == 0,
-            "allowPrivilegeEscalation must be false": own.get("allowPrivilegeEscalation") is not False,
-            "capabilities must drop ALL": "ALL" not in own.get("capabilities", {}).get("drop", []),
-            "capabilities may add NET_BIND_SERVICE only": bool(
-                set(own.get("capabilities", {}).get("add", [])) - {"NET_BIND_SERVICE"}
-            ),
-            "seccompProfile must be RuntimeDefault or Localhost": seccomp not in {"RuntimeDefault", "Localhost"},
-            "privileged must not be set": bool(own.get("privileged")),
-            "hostPort must not be set": any(port.get("hostPort") for port in container.get("ports", [])),
-        }
-        yield from (f"container {container['name']}: {message}" for message, is_so in broken.items() if is_so)
+    for volume in spec.get("volumes", []):
+        for kind in sorted(set(volume) - {"name"} - _VOLUMES):
+            yield f"volume {volume['name']} is a {kind}: {', '.join(sorted(_VOLUMES))} are allowed"
+    yield from (f"securityContext.{field} must not be set" for field in _UNUSED if pod.get(field))
+    for container in containers(resource):
+        yield from (f"container {container['name']}: {message}" for message in _broken(container, pod))
 
 
-def _no_default_token(resource: Resource) -> Iterator[str]:
+def _broken(container: dict[str, Any], pod: dict[str, Any]) -> Iterator[str]:
+    """What of the level a container breaks; `pod` is the pod's security context."""
+    own = container.get("securityContext", {})
+    both = {**pod, **own}
+    capabilities = own.get("capabilities", {})
+    calls = [*(container.get(probe, {}) for probe in _PROBES), *container.get("lifecycle", {}).values()]
+    hosts = [call.get(action, {}).get("host") for call in calls for action in ("httpGet", "tcpSocket")]
+    broken = {
+        "runAsNonRoot must be true": both.get("runAsNonRoot") is not True,
+        "runAsUser must not be 0": both.get("runAsUser") == 0,
+        "allowPrivilegeEscalation must be false": own.get("allowPrivilegeEscalation") is not False,
+        "capabilities must drop ALL": "ALL" not in capabilities.get("drop", []),
+        "capabilities may add NET_BIND_SERVICE only": bool(set(capabilities.get("add", [])) - {"NET_BIND_SERVICE"}),
+        "seccompProfile must be RuntimeDefault or Localhost": (
+            both.get("seccompProfile", {}).get("type") not in {"RuntimeDefault", "Localhost"}
+        ),
+        "appArmorProfile must not be Unconfined": both.get("appArmorProfile", {}).get("type") == "Unconfined",
+        "privileged must not be set": bool(own.get("privileged")),
+        "hostPort must not be set": any(port.get("hostPort") for port in container.get("ports", [])),
+        "probes and hooks must not name a host": any(hosts),
+        **{f"{field} must not be set": bool(own.get(field)) for field in _UNUSED},
+    }
+    yield from (message for message, is_so in broken.items() if is_so)
+
+
+def _no_token(resource: Resource) -> Iterator[str]:
     spec = _spec(resource)
     if spec and spec.get("automountServiceAccountToken") is not False:
         yield "automountServiceAccountToken must be false: nothing in this stack talks to the API server from a pod"
+    for volume in spec.get("volumes", []):
+        if any("serviceAccountToken" in source for source in volume.get("projected", {}).get("sources", [])):
+            yield f"volume {volume['name']} holds a service account's token: no pod of this stack needs one"
 
 
 def _no_env_from(resource: Resource) -> Iterator[str]:
-    for container in _containers(resource):
+    for container in containers(resource):
         if container.get("envFrom"):
             yield (
                 f"container {container['name']} uses envFrom, which passes a Secret's keys on under their own names: "
@@ -119,21 +144,37 @@ def _no_env_from(resource: Resource) -> Iterator[str]:
 
 
 def _pods_have_a_network_policy(resources: Sequence[Resource]) -> Iterator[Violation]:
-    policies = [
-        (resource.namespace, resource.inputs.get("spec", {}).get("endpointSelector", {}).get("matchLabels", {}))
-        for resource in resources
-        if resource.kind == "CiliumNetworkPolicy"
-    ]
+    policies = [resource for resource in resources if resource.kind == "CiliumNetworkPolicy"]
     for resource in resources:
         pod = template(resource)
         if pod is None:
             continue
         labels = pod.get("metadata", {}).get("labels", {}).items()
-        if not any(namespace == resource.namespace and selector.items() <= labels for namespace, selector in policies):
+        denied = {
+            direction
+            for policy in policies
+            if policy.namespace == resource.namespace and _selector(policy).items() <= labels
+            for direction in _denied_by_default(policy)
+        }
+        if open_ := [direction for direction in ("ingress", "egress") if direction not in denied]:
             yield Violation(
-                message="no CiliumNetworkPolicy of this namespace selects these pods: they reach all, all reach them",
+                message=f"no CiliumNetworkPolicy of this namespace bounds the {' and '.join(open_)} of these pods: "
+                "they reach all, or all reach them",
                 urn=resource.urn,
             )
+
+
+def _selector(policy: Resource) -> dict[str, Any]:
+    found: dict[str, Any] = policy.inputs.get("spec", {}).get("endpointSelector", {}).get("matchLabels", {})
+    return found
+
+
+def _denied_by_default(policy: Resource) -> Iterator[str]:
+    """The directions in which a policy denies what no rule allows."""
+    spec = policy.inputs.get("spec", {})
+    for direction in ("ingress", "egress"):
+        if spec.get(direction) and spec.get("enableDefaultDeny", {}).get(direction, True):
+            yield direction
 
 
 RULES = (
@@ -152,12 +193,12 @@ RULES = (
     Rule(
         name="no-service-account-token",
         description="No pod is given a service account's token.",
-        each=_no_default_token,
+        each=_no_token,
     ),
     Rule(name="no-env-from", description="Environment variables are mapped one by one.", each=_no_env_from),
     Rule(
         name="pods-have-a-network-policy",
-        description="A network policy selects every pod.",
+        description="Network policies bound every pod, both ways.",
         all=_pods_have_a_network_policy,
     ),
 )

@@ -35,6 +35,11 @@ class Resource:
         return self.type.rsplit(":", 1)[-1]
 
     @property
+    def stack(self) -> str:
+        """The stack, from the URN: a policy pack knows it by no other way when it is loaded."""
+        return self.urn.split(":")[2]
+
+    @property
     def namespace(self) -> str | None:
         """The Kubernetes namespace, where it has one."""
         namespace: str | None = self.inputs.get("metadata", {}).get("namespace")

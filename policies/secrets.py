@@ -2,30 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from policies.pods import containers
 from policies.rule import Resource, known
 
-NAMES = frozenset({"password", "token", "secret", "privateKey", "noteValue", "apiToken", "apiKey"})
+MARKED: Final = "[secret]"
+"""Stands in a resource's inputs for every value that is marked secret."""
+
+NAMES: Final = frozenset({"password", "token", "secret", "privateKey", "noteValue", "apiToken", "apiKey"})
 """Inputs that are secret wherever they stand."""
 
-BY_TYPE: Mapping[str, frozenset[str]] = {
+BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
     "kubernetes:core/v1:Secret": frozenset({"data", "stringData"}),
     "gitlab:index/projectVariable:ProjectVariable": frozenset({"value"}),
 }
 """Inputs that are secret in resources of that type."""
 
-_PUBLIC_VARIABLE = {"masked": False, "hidden": False}
+_PUBLIC_VARIABLE: Final = {"masked": False, "hidden": False}
+_VARIABLE: Final = re.compile(
+    r"(PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(API|PRIVATE|ACCESS)_?KEY|DATABASE_URL)$"
+)
+"""Environment variables that are secret by their name."""
+
+_SHAPES: Final = {
+    "an address with a password in it": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s/@]+@"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    "a token of GitLab or GitHub": re.compile(r"\b(gl[a-z]{2,5}-|gh[pousr]_|github_pat_)[0-9A-Za-z_.-]{16,}"),
+    "a signed token (JWT)": re.compile(r"\beyJ[0-9A-Za-z_-]{8,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+"),
+}
+"""Secrets that are known by how they look, wherever they stand."""
 
 
-def plaintext(resource: Resource, is_secret: Mapping[str, bool]) -> Iterator[str]:
-    """Names the inputs of `resource` that hold a secret in plain; `is_secret` tells which inputs are marked."""
+def plaintext(resource: Resource) -> Iterator[str]:
+    """Names the inputs of `resource` that hold a secret in plain; what is marked secret is MARKED in them."""
     names = NAMES | BY_TYPE.get(resource.type, frozenset())
     for name, value in resource.inputs.items():
-        if name not in names or not value or not known(value) or is_secret.get(name) or _public(resource):
-            continue
-        yield f"{name} is given in plain and would be readable in the state: wrap it with Output.secret"
+        if name in names and not _public(resource) and any(text != MARKED for _, text in _leaves(value, name)):
+            yield f"{name} is given in plain and would be readable in the state: wrap it with Output.secret"
+    for container in containers(resource):
+        for variable in container.get("env", []):
+            if _VARIABLE.search(variable.get("name", "")) and variable.get("value", MARKED) != MARKED:
+                yield (
+                    f"container {container['name']} gets {variable['name']} in plain, readable for whoever may look at "
+                    "pods: take it from a Secret with valueFrom.secretKeyRef"
+                )
+    for path, text in _leaves(resource.inputs, ""):
+        for what, shape in _SHAPES.items():
+            if shape.search(text):
+                yield f"{path.lstrip('.')} holds {what} in plain: wrap it with Output.secret"
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Path and text of every value inside `value` that is known and not empty."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{index}]")
+    elif value and known(value):
+        yield path, str(value)
 
 
 def _public(resource: Resource) -> bool:
@@ -35,15 +74,14 @@ def _public(resource: Resource) -> bool:
     )
 
 
-def marks(properties: Any) -> dict[str, bool]:
-    """Which inputs are marked secret, themselves or in a part, read from pulumi-policy's secret-preserving proxies."""
-    target = properties["__target"]
-    return {name: _marked(value) for name, value in target.items()}
-
-
-def _marked(value: Any) -> bool:
+def mark(value: Any) -> Any:
+    """What a remediation is shown as plain Python, with MARKED for what is marked secret."""
     if type(value).__name__ == "Secret":
-        return True
-    if isinstance(value, dict):
-        return bool(value) and all(_marked(item) for item in value.values())
-    return False
+        return MARKED
+    if isinstance(value, Mapping):
+        # pulumi-policy's proxies unwrap what is secret; this is their own door to what is behind.
+        target = value if type(value) is dict else value["__target"]
+        return {key: mark(item) for key, item in target.items()}
+    if isinstance(value, list):
+        return [mark(item) for item in value]
+    return value

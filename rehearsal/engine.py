@@ -51,6 +51,8 @@ class Program:
     pulumi: Path
     directory: Path
     environment: Mapping[str, str]
+    policies: Path | None = None
+    """Policy pack that every preview is checked by."""
 
     def run(self, *arguments: str, timeout: float = 900, stdin: str | None = None) -> str:
         """Output of `pulumi <arguments>`, standard error included; raises `EngineError` when it fails.
@@ -81,8 +83,9 @@ class Program:
         self.run("stack", "init", stack)
 
     def preview(self, stack: str, *options: str) -> Update:
-        """`pulumi preview`."""
-        return self._update("preview", stack, *options)
+        """`pulumi preview`, checked by the policy pack; raises `EngineError` where it refuses."""
+        pack = ["--policy-pack", str(self.policies)] if self.policies else []
+        return self._update("preview", stack, *pack, *options)
 
     def up(self, stack: str, *options: str) -> Update:
         """`pulumi up --yes`, its preview included."""

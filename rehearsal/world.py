@@ -27,6 +27,8 @@ from rehearsal.toolchain import Tools
 
 REPOSITORY = Path(__file__).parents[1]
 STACKS = ("dev", "prod")
+POLICIES = REPOSITORY / "policies"
+"""The policy pack."""
 
 _FOREIGN = (
     "OP_SERVICE_ACCOUNT_TOKEN",
@@ -71,11 +73,6 @@ class World:
         self.program.run("config", "set", "--stack", stack, "--plaintext", "--path", f"invoicetron:{path}", value)
 
     @property
-    def policies(self) -> Path:
-        """The policy pack."""
-        return REPOSITORY / "policies"
-
-    @property
     def client(self) -> kubernetes.client.ApiClient:
         """A client of the API server with the administrator's rights."""
         return self.control_plane.client()
@@ -116,7 +113,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
             "CLOUDFLARE_BASE_URL": f"{cloudflare_url}/client/v4",
             "CLOUDFLARE_API_TOKEN": cloudflare.token,
         }
-        program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment)
+        program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment, policies=POLICIES)
         yield World(
             tools=tools,
             control_plane=control_plane,

@@ -13,7 +13,7 @@ from policies import exposure, pods
 from policies.rule import Resource, Rule
 from tests.unit.program import REPOSITORY, SECRETS, Program, Registration
 
-RULES = [*pods.RULES, *exposure.RULES, exposure.data_is_protected("prod")]
+RULES = [*pods.RULES, *exposure.RULES]
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -76,8 +76,6 @@ def test_every_kubernetes_object_bears_an_explicit_name_and_the_namespace_of_the
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.each], ids=lambda rule: rule.name)
 def test_every_resource_keeps_the_rules_of_the_policy_pack(program: Program, rule: Rule) -> None:
     assert rule.each is not None
-    if rule.name == "data-is-protected" and program.stack != "prod":
-        return
     broken = [
         f"{each.urn}: {message}"
         for each in program.registrations

@@ -1,0 +1,40 @@
+"""The engine runs the policy pack: it passes both stacks, and stops a preview that breaks a rule."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from policies import exposure, pods
+from rehearsal.engine import EngineError, Program
+from rehearsal.world import World
+
+RULES = {rule.name for rule in (*pods.RULES, *exposure.RULES)} | {"no-plaintext-secrets"}
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_every_preview_of_a_stack_is_checked_and_passes(rehearsal: World, stack: str) -> None:
+    rehearsal.program.init(stack)
+    output = rehearsal.program.preview(stack).output
+    assert "invoicetron@v1.0.0" in output
+    assert "mandatory" not in output
+
+
+def test_every_rule_reaches_the_engine(rehearsal: World, tmp_path: Path) -> None:
+    directory = tmp_path / "rule-breaker"
+    directory.mkdir()
+    (directory / "Pulumi.yaml").write_text("name: rule-breaker\nruntime: python\n")
+    shutil.copy(Path(__file__).parent / "rule_breaker.py", directory / "__main__.py")
+    broken = Program(
+        pulumi=rehearsal.program.pulumi,
+        directory=directory,
+        environment=rehearsal.program.environment,
+        policies=rehearsal.program.policies,
+    )
+    broken.init("prod")
+    with pytest.raises(EngineError) as refused:
+        broken.preview("prod")
+    assert set(re.findall(r"^ *- \[mandatory\] +([a-z-]+)", str(refused.value), re.MULTILINE)) == RULES, refused.value
