@@ -120,13 +120,12 @@ def _without(*names: str) -> pulumi.ResourceOptions:
 
 
 def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
-    yield from _kubeconfig_problems(settings.cluster.context, environment)
-    yield from _onepassword_problems(environment)
+    yield from kubeconfig_problems(settings.cluster.context, environment)
+    yield from onepassword_problems(environment)
     if settings.delivery:
-        yield from _missing(environment, "GITLAB_TOKEN", "an access token with the scope api (glpat-...)")
-        yield from _gitlab_url_problems(environment)
+        yield from gitlab_problems(environment)
     if settings.access.public:
-        yield from _missing(environment, "CLOUDFLARE_API_TOKEN", "an API token that may edit tunnels, Access and DNS")
+        yield from cloudflare_problems(environment)
 
 
 def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[str]:
@@ -137,7 +136,8 @@ def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[s
         yield f"{name} begins or ends with a space or a line break: export it without"
 
 
-def _kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:
+def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the kubeconfig that the environment names, each with its fix."""
     listed = [Path(path).expanduser() for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
     paths = listed or [Path("~/.kube/config").expanduser()]
     present = [path for path in paths if path.is_file()]
@@ -166,7 +166,8 @@ def _contexts(path: Path) -> Iterator[str]:
         yield str(entry["name"])
 
 
-def _onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
+def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
+    """What is missing or contradictory of 1Password's variables, each with its fix."""
     given = [
         name
         for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT")
@@ -189,7 +190,14 @@ def _onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"1Password: {', '.join(given)} contradict each other: keep Connect's pair or one of the other two"
 
 
-def _gitlab_url_problems(environment: Mapping[str, str]) -> Iterator[str]:
+def cloudflare_problems(environment: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with Cloudflare's token, with its fix."""
+    yield from _missing(environment, "CLOUDFLARE_API_TOKEN", "an API token that may edit tunnels, Access and DNS")
+
+
+def gitlab_problems(environment: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with GitLab's token and address, each with its fix."""
+    yield from _missing(environment, "GITLAB_TOKEN", "an access token with the scope api (glpat-...)")
     url = environment.get("GITLAB_BASE_URL")
     if not url:
         return

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from kubernetes.client.exceptions import ApiException
+from rich.console import Console
 from urllib3.exceptions import HTTPError
 
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
@@ -102,6 +103,22 @@ def restore_command(
         typer.confirm("Replace it?", abort=True)
     with interrupts:
         restore.run()
+
+
+@app.command("verify")
+def verify_command(
+    stack: StackOption,
+    as_json: Annotated[bool, typer.Option("--json", help="A report for machines.")] = False,
+) -> None:
+    """The live system against the stack file, check by check. Changes nothing; exits with 1 where a check failed."""
+    from ops import verify  # noqa: PLC0415 - brings the SDKs of the components, which the other commands do without
+
+    results = verify.verify(load_settings(stack))
+    if as_json:
+        typer.echo(verify.as_json(stack, results))
+    else:
+        verify.show(results, Console())
+    raise typer.Exit(0 if all(one.ok for one in results) else 1)
 
 
 if __name__ == "__main__":

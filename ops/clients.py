@@ -13,12 +13,18 @@ from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from ops.existing import Live
-from settings import PROJECT, Settings, decoded
+from settings import PROJECT, Settings, SettingsError, decoded
 
 
 def load_settings(stack: str) -> Settings:
-    """The settings in `Pulumi.<stack>.yaml` of the working directory; raises `SettingsError`, or `OSError`."""
-    config = yaml.safe_load(Path(f"Pulumi.{stack}.yaml").read_text())["config"]
+    """The settings in `Pulumi.<stack>.yaml` of the working directory; raises `SettingsError`."""
+    file = Path(f"Pulumi.{stack}.yaml")
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for a stack of its"
+        ) from None
     prefix = f"{PROJECT}:"
     sections = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     # Whenever Pulumi writes the file, it writes a boolean as a text.

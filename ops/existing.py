@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cloudflare import Cloudflare
 from gitlab import Gitlab, GitlabGetError
+from gitlab.v4.objects import Project, ProjectRemoteMirror
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
@@ -21,6 +22,12 @@ from ops.obstacles import Obstacle, kubernetes_obstacles, mirror_obstacle, tunne
 Inputs = Mapping[str, Any]
 
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
+
+
+def push_mirror(project: Project, url: str) -> ProjectRemoteMirror | None:
+    """The project's push mirror to that address, of which GitLab hides the user's name."""
+    host_and_path = url.rpartition("@")[2]
+    return next((one for one in project.remote_mirrors.list(iterator=True) if one.url.endswith(host_and_path)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +110,11 @@ class Live:
                 raise
         return None
 
-    def _push_mirror(self, client: Gitlab, inputs: Inputs) -> Any:
-        """The push mirror to the stack's address, of which GitLab hides the user's name; None where there is none."""
+    def _push_mirror(self, client: Gitlab, inputs: Inputs) -> ProjectRemoteMirror | None:
+        """The push mirror to the stack's address; None where there is none."""
         if self.mirror is None:
             return None
-        host_and_path = self.mirror.rpartition("@")[2]
-        mirrors = client.projects.get(inputs["project"], lazy=True).remote_mirrors.list(iterator=True)
-        return next((one for one in mirrors if one.url.endswith(host_and_path)), None)
+        return push_mirror(client.projects.get(inputs["project"], lazy=True), self.mirror)
 
     @staticmethod
     def _in_cloudflare(client: Cloudflare, kind: str, inputs: Inputs) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from rehearsal.emulators.gitlab.answers import Body, RefusedError, invalid, missing, required
+from rehearsal.emulators.gitlab.answers import Body, RefusedError, invalid, missing, now, required
 
 _ACCESS_LEVELS: Final = {0: "No one", 30: "Developers + Maintainers", 40: "Maintainers", 60: "Administrators"}
 
@@ -63,6 +63,14 @@ class Mirrors:
 
     def delete(self, id_: str) -> None:
         del self._by_id[self.get(id_)["id"]]
+
+    def push(self, *, error: str | None = None) -> None:
+        """What a push to the repository does: every mirror is brought up to date, or told why not."""
+        for mirror in self._by_id.values():
+            mirror |= {"update_status": "failed" if error else "finished", "last_error": error}
+            mirror |= {"last_update_at": now(), "last_update_started_at": now()}
+            if error is None:
+                mirror["last_successful_update_at"] = now()
 
     @staticmethod
     def _change(mirror: Body, body: Body) -> None:

@@ -1,0 +1,165 @@
+"""What the app's pipeline is given in GitLab, and the mirror of its repository."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from components import deployer, pull_credentials
+from components.app import App
+from components.delivery import TOKEN, variables
+from ops.checks.check import Check
+from ops.checks.cluster import moment
+from ops.checks.secrets import held, same
+from ops.checks.systems import Systems
+from ops.checks.trouble import CheckError
+from ops.existing import push_mirror
+from settings import Settings
+from settings_sections import Delivery, Repository
+from settings_types import image_repository
+
+LEAST_DAYS = 14
+"""A token that has fewer days left is a failure: time enough for a weekly look to see it twice."""
+
+
+def environment(systems: Systems) -> str:
+    """GitLab knows the environment, and where it is."""
+    wanted, url = _delivery(systems).environment, systems.settings.access.people_url
+    found = next(iter(systems.project.environments.list(name=wanted.name, iterator=True)), None)
+    if found is None:
+        raise CheckError(f"the project has no environment {wanted.name}", systems.up)
+    wrong = [
+        f"{what} is {given!r}, not {right!r}"
+        for what, given, right in (
+            ("its state", found.state, "available"),
+            ("its tier", found.tier, wanted.tier),
+            ("its address", found.external_url, url),
+        )
+        if given != right
+    ]
+    if wrong:
+        raise CheckError("; ".join(wrong), f"start it again if it is stopped, then {systems.up}")
+    return f"{wanted.name} is available at {url}"
+
+
+def ci_variables(systems: Systems) -> str:
+    """What the pipeline is told, each in the environment's own scope."""
+    settings, delivery = systems.settings, _delivery(systems)
+    authority = systems.need("v1", "Secret", deployer.TOKEN).get("data", {}).get("ca.crt", "")
+    wanted = variables(
+        token="",  # a check of its own
+        api_url=settings.cluster.api_url,
+        certificate_authority=authority,
+        namespace=settings.namespace,
+        url=settings.access.people_url,
+        image=image_repository(settings.app.image),
+        health_url=f"{settings.access.url}{App.health_path}",
+    )
+    del wanted[TOKEN]
+    scope = delivery.environment.name
+    listed = systems.project.variables.list(iterator=True)
+    found = {one.key: one for one in listed if one.environment_scope == scope}
+    wrong = []
+    for key, value in wanted.items():
+        if key not in found:
+            wrong.append(f"{key} is missing")
+        elif found[key].value != value:
+            wrong.append(f"{key} is not what `up` gives it")
+        elif found[key].protected:
+            wrong.append(f"{key} is protected")
+    if wrong:
+        raise CheckError(f"scope {scope}: {'; '.join(wrong)}", systems.up)
+    return f"{len(wanted)} in scope {scope}: {', '.join(sorted(wanted))}"
+
+
+def deployer_token(systems: Systems) -> str:
+    """The pipeline's token is the cluster's, and shows in no job's log."""
+    delivery = _delivery(systems)
+    scope = delivery.environment.name
+    listed = systems.project.variables.list(iterator=True)
+    found = next((one for one in listed if (one.key, one.environment_scope) == (TOKEN, scope)), None)
+    if found is None:
+        raise CheckError(f"{TOKEN} is missing in scope {scope}", systems.up)
+    protected = systems.project.branches.get(delivery.branch).protected
+    wrong = []
+    if not found.masked:
+        wrong.append("it is not masked, so job logs may show it")
+    if protected and not found.protected:
+        wrong.append(f"it is not protected, so every branch sees it, though {delivery.branch} is protected")
+    if found.protected and not protected:
+        wrong.append(f"it is protected, and branch {delivery.branch} is not, so its pipeline does not see it")
+    if not same(found.value or "", held(systems, deployer.TOKEN).get("token", "")):
+        wrong.append("it is not the cluster's")
+    if wrong:
+        fix = f"if others may have seen it, delete Secret {deployer.TOKEN}, which makes a new one; then {systems.up}"
+        raise CheckError("; ".join(wrong), fix)
+    return f"{TOKEN} in scope {scope} is the cluster's, masked{', protected' if found.protected else ''}"
+
+
+def deploy_token(systems: Systems) -> str:
+    """The token that the image is pulled with lives on for a while."""
+    name = pull_credentials.token_name(systems.settings.stack)
+    fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
+    tokens = [one for one in systems.project.deploytokens.list(iterator=True) if one.name == name and not one.revoked]
+    if not tokens:
+        raise CheckError(f"GitLab has no deploy token {name}", fix)
+    if len(tokens) > 1:
+        orphans = f"python -m ops recover --stack {systems.settings.stack}"
+        raise CheckError(f"GitLab has {len(tokens)} deploy tokens {name}, of which one is in use", f"run `{orphans}`")
+    (token,) = tokens
+    if token.expires_at is None:
+        raise CheckError(f"{token.username} never expires", fix)
+    left = moment(token.expires_at) - systems.now
+    if left < dt.timedelta():
+        raise CheckError(f"{token.username} expired on {token.expires_at[:10]}", fix)
+    seen = f"{token.username} expires in {left.days} days, on {token.expires_at[:10]}"
+    if left.days < LEAST_DAYS:
+        raise CheckError(f"{seen}; the least is {LEAST_DAYS}", fix)
+    return seen
+
+
+def mirror(systems: Systems) -> str:
+    """GitHub has what GitLab has."""
+    url = _repository(systems).mirror
+    found = push_mirror(systems.project, url)
+    if found is None:
+        raise CheckError(f"the project has no push mirror to {url}", systems.up)
+    if not found.enabled:
+        raise CheckError("it is disabled", systems.up)
+    since = found.last_successful_update_at
+    if found.last_error or found.update_status == "failed":
+        raise CheckError(
+            f"the last push failed: {found.last_error or 'no reason given'} (last success: {since or 'none'})",
+            "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes",
+        )
+    if since is None:
+        raise CheckError("nothing has been pushed yet", "push a commit, or press Update now in Settings > Repository")
+    return f"last success {since}, no error"
+
+
+def _delivery(systems: Systems) -> Delivery:
+    if systems.settings.delivery is None:
+        raise ValueError("asked for delivery by a stack without it")
+    return systems.settings.delivery
+
+
+def _repository(systems: Systems) -> Repository:
+    if systems.settings.repository is None:
+        raise ValueError("asked for the repository by a stack without it")
+    return systems.settings.repository
+
+
+def _has_delivery(settings: Settings) -> bool:
+    return settings.delivery is not None
+
+
+CHECKS = (
+    Check(name="environment", look=environment, applies=_has_delivery),
+    Check(name="ci-variables", look=ci_variables, applies=_has_delivery),
+    Check(name="deployer-token", look=deployer_token, applies=_has_delivery),
+    Check(
+        name="deploy-token",
+        look=deploy_token,
+        applies=lambda settings: settings.delivery is not None and settings.delivery.pull_credentials.issue,
+    ),
+    Check(name="push-mirror", look=mirror, applies=lambda settings: settings.repository is not None),
+)

@@ -1,0 +1,132 @@
+"""Stands in for what lies between people and the app: DNS, the cluster's Gateway, Cloudflare's edge with its tunnel.
+
+They answer from what the cluster and the Cloudflare emulator hold at that moment. Not real: TLS, since requests are led
+to loopback in plain HTTP; network policies, which nothing enforces; and the app, of which no more is known than whether
+a pod of it is ready, so that every path of it answers 200.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from kubernetes.dynamic import DynamicClient
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from rehearsal.emulators.cloudflare import Cloudflare
+from rehearsal.emulators.server import Service, serve
+from rehearsal.gateway import API
+
+TEAM = "homelab.cloudflareaccess.com"
+"""Where the account's login pages are."""
+_INTERNAL = ".k8s.rommelporras.com"  # what the internal resolver's wildcards end with
+
+
+class _Services:
+    """What is behind the cluster's Services."""
+
+    def __init__(self, cluster: DynamicClient) -> None:
+        self._slices = cluster.resources.get(api_version="discovery.k8s.io/v1", kind="EndpointSlice")
+
+    def answer(self, name: str, namespace: str, *, unready: int) -> Response:
+        """200 where a pod of the Service is ready, else `unready`."""
+        listed = self._slices.get(namespace=namespace, label_selector=f"kubernetes.io/service-name={name}")
+        endpoints = [one for each in listed.to_dict()["items"] for one in each.get("endpoints") or []]
+        ready = any(one["conditions"].get("ready") for one in endpoints)
+        return Response(status_code=200 if ready else unready)
+
+
+class Gateway:
+    """Envoy behind the cluster's Gateway; `app` can be made fail."""
+
+    def __init__(self, cluster: DynamicClient) -> None:
+        self._routes = cluster.resources.get(api_version=API, kind="HTTPRoute")
+        self._services = _Services(cluster)
+        self.app = _served(self._answer)
+
+    def _answer(self, hostname: str, _path: str) -> Response:
+        for route in self._routes.get().to_dict()["items"]:
+            parents = route.get("status", {}).get("parents", [])
+            answers = {one["status"] for parent in parents for one in parent["conditions"]}
+            if hostname in route["spec"]["hostnames"] and answers == {"True"}:
+                backend = route["spec"]["rules"][0]["backendRefs"][0]
+                return self._services.answer(backend["name"], route["metadata"]["namespace"], unready=503)
+        return Response(status_code=404)
+
+
+class Edge:
+    """Cloudflare's edge: Access first, then the tunnel's first rule that matches. `app` can be made fail."""
+
+    def __init__(self, cluster: DynamicClient, cloudflare: Cloudflare) -> None:
+        self._cloudflare = cloudflare
+        self._services = _Services(cluster)
+        self.app = _served(self._answer)
+
+    def serves(self, hostname: str) -> bool:
+        """Whether DNS leads here. Without the proxy a tunnel's name leads to an address that nobody can connect to."""
+        records = [one for one in self._cloudflare.records.values() if one["name"] == hostname]
+        return any(one["proxied"] and one["content"] == self._cloudflare.target for one in records)
+
+    def _answer(self, hostname: str, path: str) -> Response:
+        applications = [one for one in self._cloudflare.applications.values() if one["domain"] == hostname]
+        if applications and not any(one["decision"] == "bypass" for one in applications[0]["policies"]):
+            login = f"https://{TEAM}/cdn-cgi/access/login/{hostname}?kid={applications[0]['aud']}&redirect_url={path}"
+            return RedirectResponse(login, status_code=302)
+        rule = next(one for one in self._cloudflare.document["ingress"] if _takes(one, hostname, path))
+        if rule["service"].startswith("http_status:"):
+            return Response(status_code=int(rule["service"].partition(":")[2]))
+        service, namespace, *_ = str(urlsplit(rule["service"]).hostname).split(".")
+        return self._services.answer(service, namespace, unready=502)
+
+
+@contextmanager
+def transport(gateway: Gateway, edge: Edge) -> Iterator[httpx.BaseTransport]:
+    """Serves both; what to give a client whose requests are to go where DNS would lead them."""
+    with serve(gateway.app) as inside, serve(edge.app) as outside:
+
+        def resolve(hostname: str) -> str | None:
+            if edge.serves(hostname):
+                return outside
+            return inside if hostname.endswith(_INTERNAL) else None
+
+        yield _Loopback(resolve)
+
+
+class _Loopback(httpx.BaseTransport):
+    """Carries a request to a server on loopback, with the host name that was asked for in its header."""
+
+    def __init__(self, resolve: Callable[[str], str | None]) -> None:
+        self._resolve = resolve
+        self._inner = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = self._resolve(request.url.host)
+        if url is None:
+            raise httpx.ConnectError("[Errno -2] Name or service not known", request=request)
+        address = httpx.URL(url)
+        request.url = request.url.copy_with(scheme=address.scheme, host=address.host, port=address.port)
+        return self._inner.handle_request(request)
+
+    def close(self) -> None:
+        """Stays open: one transport serves many clients."""
+
+
+def _served(answer: Callable[[str, str], Response]) -> Service:
+    async def handle(request: Request) -> Response:
+        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path)
+
+    return Service(Starlette(routes=[Route("/{path:path}", handle)]))
+
+
+def _takes(rule: dict[str, Any], hostname: str, path: str) -> bool:
+    pattern = rule.get("hostname") or "*"
+    matches = pattern in {"*", hostname} or (pattern.startswith("*.") and hostname.endswith(pattern[1:]))
+    return matches and re.search(rule.get("path", ""), path) is not None

@@ -1,0 +1,257 @@
+"""Ways to break one thing of a whole system for a while: each a context that mends it again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+from unittest import mock
+
+from components import app
+from ops.app_stop import STOPPED_BY
+from rehearsal.emulators.server import Fault, Service
+from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, STACK, Live
+
+ABSENT: Final = object()
+"""No value at all."""
+
+
+def at(body: Any, path: str) -> Any:
+    """What a JSON pointer leads to."""
+    for part in path.split("/")[1:]:
+        key = part.replace("~1", "/")
+        try:
+            body = body[int(key) if isinstance(body, list) else key]
+        except (KeyError, IndexError):
+            return ABSENT
+    return body
+
+
+@contextmanager
+def edited(live: Live, kind: str, name: str, path: str, value: Any, *, namespace: str = NAMESPACE) -> Iterator[None]:
+    """One value of an object is another for a while; `ABSENT` for none."""
+    before = at(live.get(kind, name, namespace), path)
+
+    def write(was: Any, now: Any) -> None:
+        operation = {"op": "remove"} if now is ABSENT else {"op": "add" if was is ABSENT else "replace", "value": now}
+        live.patch(kind, name, [operation | {"path": path}], "--type=json", namespace=namespace)
+
+    write(before, value)
+    try:
+        yield
+    finally:
+        write(value, before)
+
+
+@contextmanager
+def deleted(live: Live, kind: str, name: str, *, namespace: str = NAMESPACE) -> Iterator[None]:
+    """An object is gone for a while."""
+    body = live.get(kind, name, namespace)
+    live.world.kubectl("-n", namespace, "delete", kind, name)
+    try:
+        yield
+    finally:
+        recreate(live, body)
+
+
+def recreate(live: Live, body: Any) -> None:
+    for made in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        body["metadata"].pop(made, None)
+    body.pop("status", None)
+    live.world.kubectl("create", "--filename=-", stdin=json.dumps(body))
+
+
+@contextmanager
+def lost(live: Live, claim: str) -> Iterator[None]:
+    """The volume behind a claim is gone: what Longhorn or somebody with `kubectl delete pv` leaves."""
+    volume = live.get("pvc", claim)["spec"]["volumeName"]
+    body = live.get("pv", volume)
+    live.world.kubectl("delete", "pv", volume, "--wait=false")
+    live.patch("pv", volume, {"metadata": {"finalizers": None}}, "--type=merge")
+    try:
+        yield
+    finally:
+        recreate(live, body)
+
+
+@contextmanager
+def stopped_for_a_restore(live: Live) -> Iterator[None]:
+    """As `ops restore` leaves the app while it runs, or where it was killed."""
+    mark = f"/metadata/annotations/{STOPPED_BY.replace('/', '~1')}"
+    with (
+        edited(live, "deployment", app.NAME, mark, "a-run"),
+        edited(live, "deployment", app.NAME, "/spec/replicas", 0),
+    ):
+        yield
+
+
+@contextmanager
+def image(live: Live, reference: str) -> Iterator[None]:
+    """`kubectl set image` of the app, as its pipeline does it."""
+    before = live.get("deployment", app.NAME)["spec"]["template"]["spec"]["containers"][0]["image"]
+
+    def deploy(now: str) -> None:
+        target = ["set", "image", f"deployment/{app.NAME}", f"{app.NAME}={now}", "--field-manager=gitlab-ci"]
+        live.world.kubectl("-n", NAMESPACE, *target)
+
+    deploy(reference)
+    try:
+        yield
+    finally:
+        deploy(before)
+
+
+@contextmanager
+def failed_job(live: Live, cron_job: str) -> Iterator[None]:
+    """A newer Job has failed: its image is not to be had, and it was given a second."""
+    body = live.get("cronjob", cron_job)["spec"]["jobTemplate"]["spec"]["template"]
+    body["spec"]["containers"][0]["image"] = f"{REGISTRY}/prod:placeholder"
+    name = f"{cron_job}-{secrets.token_hex(4)}"
+    live.run(cron_job, name, activeDeadlineSeconds=1, template=body)
+    live.ended(name, "failed")
+    try:
+        yield
+    finally:
+        live.world.kubectl("-n", NAMESPACE, "delete", "job", name)
+
+
+@contextmanager
+def no_job(live: Live, prefix: str) -> Iterator[None]:
+    """The Jobs of that name have been removed."""
+    jobs = json.loads(live.world.kubectl("-n", NAMESPACE, "get", "jobs", "--output=json"))["items"]
+    gone = [one for one in jobs if one["metadata"]["name"].startswith(f"{prefix}-")]
+    assert gone
+    with ExitStack() as stack:
+        for one in gone:
+            stack.enter_context(_removed(live, one))
+        yield
+
+
+@contextmanager
+def _removed(live: Live, job: Any) -> Iterator[None]:
+    name = job["metadata"]["name"]
+    live.world.kubectl("-n", NAMESPACE, "delete", "job", name)
+    try:
+        yield
+    finally:
+        job["spec"].pop("selector")
+        template = job["spec"]["template"]["metadata"]["labels"]
+        for label in [one for one in template if one.endswith(("controller-uid", "job-name"))]:
+            del template[label]
+        recreate(live, job)
+        live.ended(name, "complete")
+
+
+@contextmanager
+def last_success(live: Live, cron_job: str, when: str | None) -> Iterator[None]:
+    """The CronJob's last good run was then, or never."""
+    with no_job(live, cron_job):
+        status = {"status": {"lastSuccessfulTime": when}}
+        live.patch("cronjob", cron_job, status, "--type=merge", "--subresource=status")
+        yield
+
+
+def ago(**time: float) -> str:
+    return (dt.datetime.now(dt.UTC) - dt.timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def changed(body: dict[str, Any], **values: Any) -> Iterator[None]:
+    """Values in an emulator's object are others for a while."""
+    with mock.patch.dict(body, values):
+        yield
+
+
+@contextmanager
+def without(body: dict[Any, Any], key: Any) -> Iterator[None]:
+    """An emulator's object is gone for a while."""
+    with mock.patch.dict(body):
+        del body[key]
+        yield
+
+
+@contextmanager
+def with_entry(body: dict[Any, Any], key: Any, entry: Any) -> Iterator[None]:
+    """An emulator has one object more for a while."""
+    with mock.patch.dict(body, {key: entry}):
+        yield
+
+
+@contextmanager
+def variable(live: Live, key: str, **values: Any) -> Iterator[None]:
+    with changed(live.project.variables.get(key, SCOPE), **values):
+        yield
+
+
+@contextmanager
+def rule(live: Live, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Iterator[None]:
+    """Somebody edits the tunnel in the dashboard."""
+    before = live.world.cloudflare.document
+    live.world.cloudflare.write({**before, "ingress": edit(before["ingress"])})
+    try:
+        yield
+    finally:
+        live.world.cloudflare.write(before)
+
+
+def application(live: Live) -> dict[str, Any]:
+    (found,) = live.world.cloudflare.applications.values()
+    return found
+
+
+def record(live: Live) -> dict[str, Any]:
+    (found,) = [one for one in live.world.cloudflare.records.values() if one["name"] == HOST]
+    return found
+
+
+def deploy_token(live: Live) -> dict[str, Any]:
+    (found,) = live.project.deploy_tokens._by_id.values()
+    return found
+
+
+def environment(live: Live) -> dict[str, Any]:
+    (found,) = live.project.environments.entries({"name": SCOPE})
+    return found
+
+
+def mirror(live: Live) -> dict[str, Any]:
+    (found,) = live.project.mirrors.entries({})
+    return found
+
+
+@contextmanager
+def answering(service: Service, fault: Fault, path: str = "") -> Iterator[None]:
+    """What lies before the app answers so instead."""
+    service.fail(fault, path=path, times=1000)
+    try:
+        yield
+    finally:
+        service.forget()
+
+
+@contextmanager
+def item(live: Live, title: str, label: str, value: str) -> Iterator[None]:
+    """Somebody changes a field in 1Password, and runs no `up`."""
+    (field,) = [one for one in live.world.onepassword.item(title)["fields"] if one["label"] == label]
+    with changed(field, value=value):
+        yield
+
+
+@contextmanager
+def rotated(live: Live) -> Iterator[None]:
+    """The database's password and URL are changed in 1Password, and no `up` is run."""
+    fields = live.world.onepassword.item("Invoicetron Prod")["fields"]
+    with ExitStack() as stack:
+        for field in fields:
+            stack.enter_context(mock.patch.dict(field))
+        live.world.onepassword.rotate(STACK)
+        yield
+
+
+@contextmanager
+def source(live: Live, source: str) -> Iterator[None]:
+    with mock.patch.object(live.world.cloudflare, "source", source):
+        yield

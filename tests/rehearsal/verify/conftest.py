@@ -1,0 +1,52 @@
+"""The stack prod as it is when nothing is left to do: brought up once, deployed into, backed up, mirrored."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from kubernetes.dynamic import DynamicClient
+
+from components import backup
+from rehearsal.controlplane import ControlPlane
+from rehearsal.edge import Edge, Gateway, transport
+from rehearsal.pipeline import AppRepository
+from rehearsal.toolchain import Tools
+from rehearsal.world import world
+from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
+
+
+@pytest.fixture(scope="package")
+def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Whoever breaks it mends it. The process is in the program's directory, with its environment."""
+    directory = tmp_path_factory.mktemp("verify")
+    with ExitStack() as stack:
+        one = stack.enter_context(world(tools, control_plane, directory / "rehearsal"))
+        cluster = DynamicClient(one.client, cache_file=str(directory / "discovery.json"))
+        gateway, edge = Gateway(cluster), Edge(cluster, one.cloudflare)
+        whole = Live(one, gateway, edge, stack.enter_context(transport(gateway, edge)))
+        stack.callback(one.kubectl, "-n", "cloudflare", "delete", "ciliumnetworkpolicies", "--all")
+        stack.callback(one.kubectl, "delete", "namespace", NAMESPACE, "--ignore-not-found")
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        for name in os.environ.keys() - one.program.environment.keys():
+            patch.delenv(name)
+        for name, value in one.program.environment.items():
+            patch.setenv(name, value)
+        patch.chdir(one.program.directory)
+        one.program.init(STACK)
+        one.configure(STACK, "cluster.apiUrl", one.control_plane.url)
+        in_two_months = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=60)
+        one.configure(STACK, "delivery.pullCredentials.expires", in_two_months.isoformat())
+        one.program.up(STACK, "--skip-preview")
+        pipeline = AppRepository(directory / "app", branch="main")
+        deployed = pipeline.run("deploy:production", whole.project, path=tools.kubectl.parent)
+        assert deployed.passed, deployed.output
+        for cron_job in (backup.NAME, backup.DRILL):
+            whole.run(cron_job, f"{cron_job}-first")
+            whole.ended(f"{cron_job}-first", "complete")
+        whole.project.mirrors.push()
+        assert whole.settled({}) == {}
+        yield whole

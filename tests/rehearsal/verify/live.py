@@ -1,0 +1,78 @@
+"""The whole system of the stack prod, and what `ops verify` sees of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+
+from ops.checks.check import Result
+from ops.clients import load_settings
+from ops.verify import verify
+from rehearsal.edge import Edge, Gateway
+from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.emulators.gitlab import Project
+from rehearsal.world import World
+
+STACK: Final = "prod"
+NAMESPACE: Final = "invoicetron-prod"
+SCOPE: Final = "production"
+HOST: Final = f"invoicetron.{ZONE}"
+REGISTRY: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron"
+
+_PATIENCE: Final = 60.0  # seconds; controllers take their time on a busy machine
+
+
+class Live:
+    """Everything that is looked at; `transport` leads to the stand-ins of Gateway and Cloudflare's edge."""
+
+    def __init__(self, world: World, gateway: Gateway, edge: Edge, transport: httpx.BaseTransport) -> None:
+        self.world, self.gateway, self.edge, self._transport = world, gateway, edge, transport
+
+    @property
+    def project(self) -> Project:
+        return self.world.gitlab.project
+
+    def verify(self, stack: str = STACK) -> list[Result]:
+        return verify(load_settings(stack), transport=self._transport)
+
+    def failing(self) -> dict[str, str]:
+        """Each failed check, and what was seen. No check ever shows a secret, or leaves the reader without advice."""
+        results = self.verify()
+        self.assert_no_secret("\n".join(f"{one.seen} {one.fix}" for one in results))
+        failed = [one for one in results if not one.ok]
+        assert all(one.fix for one in failed)
+        return {one.check: one.seen for one in failed}
+
+    def settled(self, expected: Mapping[str, str]) -> dict[str, str]:
+        """The same, as soon as just the expected ones fail with these words, and at the latest when patience ends."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            seen = self.failing()
+            as_expected = seen.keys() == expected.keys() and all(expected[check] in seen[check] for check in seen)
+            if as_expected or time.monotonic() > deadline:
+                return seen
+            time.sleep(0.1)
+
+    def assert_no_secret(self, text: str) -> None:
+        for secret in self.world.onepassword.handed_out | self.world.gitlab.handed_out:
+            assert secret not in text
+
+    def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Any:
+        return json.loads(self.world.kubectl("-n", namespace, "get", kind, name, "--output=json"))
+
+    def patch(self, kind: str, name: str, patch: Any, *options: str, namespace: str = NAMESPACE) -> None:
+        self.world.kubectl("-n", namespace, "patch", kind, name, *options, "--patch", json.dumps(patch))
+
+    def run(self, cron_job: str, name: str, **spec: Any) -> None:
+        """A Job made from a CronJob, as `kubectl create job --from` makes it, with these parts of its spec instead."""
+        made = ["create", "job", name, f"--from=cronjob/{cron_job}", "--dry-run=client", "--output=json"]
+        body = json.loads(self.world.kubectl("-n", NAMESPACE, *made))
+        body["spec"] |= spec
+        self.world.kubectl("-n", NAMESPACE, "create", "--filename=-", stdin=json.dumps(body))
+
+    def ended(self, job: str, condition: str) -> None:
+        self.world.kubectl("-n", NAMESPACE, "wait", f"job/{job}", f"--for=condition={condition}", "--timeout=120s")

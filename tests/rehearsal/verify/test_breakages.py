@@ -1,0 +1,351 @@
+"""`ops verify` on a system in which one thing is broken: that check fails, says what it saw, and no other fails."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+import pytest
+
+from components import app, backup, database, pull_credentials
+from components.access import NAME as ROUTE
+from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
+from ops.verify import CHECKS
+from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.emulators.server import Fault
+from tests.rehearsal.verify.breaking import (
+    ABSENT,
+    ago,
+    answering,
+    application,
+    changed,
+    deleted,
+    deploy_token,
+    edited,
+    environment,
+    failed_job,
+    image,
+    item,
+    last_success,
+    lost,
+    mirror,
+    no_job,
+    record,
+    rotated,
+    rule,
+    source,
+    stopped_for_a_restore,
+    variable,
+    with_entry,
+    without,
+)
+from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, Live
+
+TOKEN_ITEM: Final = "Invoicetron Prod Deploy Token"
+EGRESS: Final = "/spec/egress/0"
+BYPASS: Any = {"name": "by hand", "decision": "bypass", "id": "1", "reusable": True}
+
+BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], dict[str, str]]] = {
+    "the namespace takes privileged pods": (
+        lambda live: edited(
+            live, "namespace", NAMESPACE, "/metadata/labels/pod-security.kubernetes.io~1enforce", "privileged"
+        ),
+        {"namespace": "enforce is 'privileged', not 'baseline'"},
+    ),
+    "the database is scaled down": (
+        lambda live: edited(live, "statefulset", database.NAME, "/spec/replicas", 0),
+        {"database": "scaled to 0"},
+    ),
+    "the database's pod finds no node": (
+        lambda live: edited(live, "statefulset", database.NAME, "/spec/template/spec/nodeSelector", {"disk": "none"}),
+        {"database": "0 of 1 replicas ready"},
+    ),
+    "the database's volume is lost": (
+        lambda live: lost(live, database.CLAIM),
+        {"database-volume": f"{database.CLAIM} is Lost"},
+    ),
+    "the backups' volume is lost": (
+        lambda live: lost(live, backup.CLAIM),
+        {"backup-volume": f"{backup.CLAIM} is Lost"},
+    ),
+    "the app's new pod finds no node": (
+        lambda live: edited(live, "deployment", app.NAME, "/spec/template/spec/nodeSelector", {"disk": "none"}),
+        {"rollout": "1 of an older version still run"},
+    ),
+    "the app is scaled down": (
+        lambda live: edited(live, "deployment", app.NAME, "/spec/replicas", 0),
+        {"rollout": "scaled to 0", "internal-url": "answers 503"},
+    ),
+    "the app is stopped for a restore": (
+        stopped_for_a_restore,
+        {"rollout": "stopped for a restore", "internal-url": "answers 503"},
+    ),
+    "the other stack's image is deployed": (
+        lambda live: image(live, f"{REGISTRY}/dev:1a2b3c4d"),
+        {"image": f"whose images are in {REGISTRY}/prod"},
+    ),
+    "the placeholder is back": (
+        lambda live: image(live, f"{REGISTRY}/prod:placeholder"),
+        {"image": "still the placeholder", "rollout": "1 of an older version still run"},
+    ),
+    "the last migration failed": (
+        lambda live: failed_job(live, app.MIGRATION),
+        {"migration": "failed: DeadlineExceeded"},
+    ),
+    "no migration has run": (lambda live: no_job(live, app.MIGRATION), {"migration": "no migration has run"}),
+    "the database's Secret is edited": (
+        lambda live: edited(live, "secret", database.NAME, f"/data/{database.PASSWORD_KEY}", "b3RoZXI="),
+        {"secret-database": "postgres-password is not what 1Password holds"},
+    ),
+    "the app's Secret loses a key": (
+        lambda live: edited(live, "secret", app.SECRET, f"/data/{app.AUTH_SECRET}", ABSENT),
+        {"secret-app": "better-auth-secret is missing"},
+    ),
+    "1Password has another session key": (
+        lambda live: item(live, "Invoicetron Prod", "better-auth-secret", secrets.token_hex(32)),
+        {"secret-app": "better-auth-secret is not what 1Password holds"},
+    ),
+    "1Password has an empty session key": (
+        lambda live: item(live, "Invoicetron Prod", "better-auth-secret", ""),
+        {"secret-app": "1Password: op://Kubernetes/Invoicetron Prod/better-auth-secret: the field is empty"},
+    ),
+    "the database's password is rotated and no `up` was run": (
+        rotated,
+        {"secret-database": "postgres-password", "secret-app": "database-url"},
+    ),
+    "the pull secret is gone": (
+        lambda live: deleted(live, "secret", pull_credentials.SECRET),
+        {"secret-registry": "there is no Secret"},
+    ),
+    "the pull secret is of another token": (
+        lambda live: item(live, TOKEN_ITEM, "password", "gldt-another-token"),
+        {"secret-registry": "another login"},
+    ),
+    "the pull secret is for another registry": (
+        lambda live: edited(
+            live,
+            "secret",
+            pull_credentials.SECRET,
+            f"/data/{pull_credentials.CONFIG}",
+            base64.b64encode(pull_credentials.docker_config("docker.io", "user", "password").encode()).decode(),
+        ),
+        {"secret-registry": "a login for docker.io, not for registry.k8s.rommelporras.com"},
+    ),
+    "the route names no listener that exists": (
+        lambda live: edited(live, "httproute", ROUTE, "/spec/parentRefs/0/sectionName", "htps"),
+        {"route": 'Accepted is False: NoMatchingParent, no listener "htps"', "internal-url": "answers 404"},
+    ),
+    "the route leads to no Service": (
+        lambda live: edited(live, "httproute", ROUTE, "/spec/rules/0/backendRefs/0/name", "elsewhere"),
+        {"route": "ResolvedRefs is False: BackendNotFound", "internal-url": "answers 404"},
+    ),
+    "the route serves another hostname": (
+        lambda live: edited(live, "httproute", ROUTE, "/spec/hostnames/0", "other.k8s.rommelporras.com"),
+        {"route": "serves other.k8s.rommelporras.com, not invoicetron.k8s", "internal-url": "answers 404"},
+    ),
+    "the app has lost its database": (
+        lambda live: answering(live.gateway.app, Fault(status=503)),
+        {"internal-url": "answers 503, not 200"},
+    ),
+    "the Gateway does not answer": (
+        lambda live: answering(live.gateway.app, Fault(reset=True)),
+        {"internal-url": "could not be checked: no answer"},
+    ),
+    "Cloudflare's edge does not answer": (
+        lambda live: answering(live.edge.app, Fault(reset=True)),
+        {"public-url": "could not be checked: no answer"},
+    ),
+    "the Access application is gone": (
+        lambda live: without(live.world.cloudflare.applications, application(live)["id"]),
+        {"access-application": f"no Access application is for {HOST}", "public-url": "EVERYBODY REACHES IT"},
+    ),
+    "the Access application has lost its policy": (
+        lambda live: changed(application(live), policies=[]),
+        {"access-application": "its policies are none"},
+    ),
+    "a policy lets everybody past": (
+        lambda live: changed(application(live), policies=[*application(live)["policies"], BYPASS]),
+        {"access-application": "by hand (bypass)", "public-url": "EVERYBODY REACHES IT"},
+    ),
+    "the tunnel's rule leads to another namespace": (
+        lambda live: rule(
+            live,
+            lambda rules: [one | {"service": one["service"].replace(NAMESPACE, "invoicetron")} for one in rules],
+        ),
+        {"tunnel-rule": "leads to http://invoicetron.invoicetron.svc.cluster.local:3000, not to"},
+    ),
+    "the tunnel's rule is gone": (
+        lambda live: rule(live, lambda rules: [one for one in rules if one.get("hostname") != HOST]),
+        {"tunnel-rule": "has no rule for"},
+    ),
+    "an earlier wildcard takes the hostname": (
+        lambda live: rule(live, lambda rules: [{"hostname": f"*.{ZONE}", "service": "http_status:403"}, *rules]),
+        {"tunnel-rule": "an earlier rule"},
+    ),
+    "the tunnel is configured by a file": (
+        lambda live: source(live, "local"),
+        {"tunnel-rule": "could not be checked: tunnel"},
+    ),
+    "the DNS record is not proxied": (
+        lambda live: changed(record(live), proxied=False),
+        {"dns-record": "not proxied", "public-url": "could not be checked: no answer"},
+    ),
+    "the DNS record leads to another tunnel": (
+        lambda live: changed(record(live), content="elsewhere.cfargotunnel.com"),
+        {"dns-record": "CNAME to elsewhere.cfargotunnel.com", "public-url": "could not be checked: no answer"},
+    ),
+    "the DNS record is gone": (
+        lambda live: without(live.world.cloudflare.records, record(live)["id"]),
+        {"dns-record": "has 0 address records", "public-url": "Name or service not known"},
+    ),
+    "the public address is a server error": (
+        lambda live: answering(live.edge.app, Fault(status=502), "^/$"),
+        {"public-url": "answers 502, not 302"},
+    ),
+    "the public address redirects into the app": (
+        lambda live: answering(live.edge.app, Fault(status=302, headers={"Location": f"https://{HOST}/login"}), "^/$"),
+        {"public-url": f"redirects to {HOST}, not to a login"},
+    ),
+    "only the health page is open to everybody": (
+        lambda live: answering(live.edge.app, Fault(status=200), "^/api/health$"),
+        {"public-url": "/api/health answers 200 without a login"},
+    ),
+    "cloudflared may reach another namespace": (
+        lambda live: edited(
+            live,
+            "ciliumnetworkpolicy",
+            CLOUDFLARED_EGRESS,
+            f"{EGRESS}/toEndpoints/0/matchLabels/{POD_NAMESPACE.replace('/', '~1')}",
+            "invoicetron",
+            namespace="cloudflare",
+        ),
+        {"cloudflared-egress": f"'{POD_NAMESPACE}': 'invoicetron'}} at 3000"},
+    ),
+    "cloudflared may reach another port": (
+        lambda live: edited(
+            live,
+            "ciliumnetworkpolicy",
+            CLOUDFLARED_EGRESS,
+            f"{EGRESS}/toPorts/0/ports/0/port",
+            "80",
+            namespace="cloudflare",
+        ),
+        {"cloudflared-egress": "at 80, not"},
+    ),
+    "cloudflared's way out is gone": (
+        lambda live: deleted(live, "ciliumnetworkpolicy", CLOUDFLARED_EGRESS, namespace="cloudflare"),
+        {"cloudflared-egress": f"there is no CiliumNetworkPolicy cloudflare/{CLOUDFLARED_EGRESS}"},
+    ),
+    "the GitLab environment is stopped": (
+        lambda live: changed(environment(live), state="stopped"),
+        {"environment": "its state is 'stopped'"},
+    ),
+    "the GitLab environment has another address": (
+        lambda live: changed(environment(live), external_url="https://example.com"),
+        {"environment": "its address is 'https://example.com', not"},
+    ),
+    "the GitLab environment is gone": (
+        lambda live: without(live.project.environments._by_id, environment(live)["id"]),
+        {"environment": f"no environment {SCOPE}"},
+    ),
+    "a CI variable has another value": (
+        lambda live: variable(live, "KUBE_NAMESPACE", value="invoicetron-dev"),
+        {"ci-variables": "KUBE_NAMESPACE is not what"},
+    ),
+    "a CI variable has the scope of every environment": (
+        lambda live: variable(live, "APP_URL", environment_scope="*"),
+        {"ci-variables": "APP_URL is missing"},
+    ),
+    "a CI variable is protected": (
+        lambda live: variable(live, "HEALTH_URL", protected=True),
+        {"ci-variables": "HEALTH_URL is protected"},
+    ),
+    "the deployer's token is an older one": (
+        lambda live: variable(live, "KUBE_TOKEN", value="an.older.token"),
+        {"deployer-token": "not the cluster's"},
+    ),
+    "the deployer's token shows in logs": (
+        lambda live: variable(live, "KUBE_TOKEN", masked=False),
+        {"deployer-token": "not masked"},
+    ),
+    "every branch sees the deployer's token": (
+        lambda live: variable(live, "KUBE_TOKEN", protected=False),
+        {"deployer-token": "every branch sees it"},
+    ),
+    "the deploying branch is no longer protected": (
+        lambda live: without(live.project.branches._protected, "main"),
+        {"deployer-token": "its pipeline does not see it"},
+    ),
+    "the deployer's token is in no variable": (
+        lambda live: variable(live, "KUBE_TOKEN", environment_scope="staging"),
+        {"deployer-token": "is missing"},
+    ),
+    "the deploy token expires in ten days": (
+        lambda live: changed(deploy_token(live), expires_at=ago(days=-10, hours=-1)),
+        {"deploy-token": "expires in 10 days"},
+    ),
+    "the deploy token has expired": (
+        lambda live: changed(deploy_token(live), expires_at=ago(days=2)),
+        {"deploy-token": "expired on 20"},
+    ),
+    "a second deploy token was left behind": (
+        lambda live: with_entry(live.project.deploy_tokens._by_id, 1, {**deploy_token(live), "id": 1}),
+        {"deploy-token": "2 deploy tokens invoicetron-pull-prod"},
+    ),
+    "the deploy token never expires": (
+        lambda live: changed(deploy_token(live), expires_at=None),
+        {"deploy-token": "never expires"},
+    ),
+    "the deploy token is revoked": (
+        lambda live: changed(deploy_token(live), revoked=True),
+        {"deploy-token": "no deploy token invoicetron-pull-prod"},
+    ),
+    "GitHub refuses the mirror": (
+        lambda live: changed(mirror(live), update_status="failed", last_error="ERROR: Permission to o/r.git denied"),
+        {"push-mirror": "Permission to o/r.git denied (last success: 20"},
+    ),
+    "the mirror has never pushed": (
+        lambda live: changed(mirror(live), last_successful_update_at=None),
+        {"push-mirror": "nothing has been pushed yet"},
+    ),
+    "the mirror is disabled": (lambda live: changed(mirror(live), enabled=False), {"push-mirror": "disabled"}),
+    "the mirror is to another repository": (
+        lambda live: changed(mirror(live), url="ssh://*****@github.com/someone/else.git"),
+        {"push-mirror": "no push mirror to ssh://"},
+    ),
+    "the last good backup is old": (
+        lambda live: last_success(live, backup.NAME, ago(hours=30)),
+        {"backup": "30 hours ago (most: 26)"},
+    ),
+    "no backup was ever good": (
+        lambda live: last_success(live, backup.NAME, None),
+        {"backup": "has never succeeded"},
+    ),
+    "the last backup failed": (lambda live: failed_job(live, backup.NAME), {"backup": "has failed since"}),
+    "the backups are suspended": (
+        lambda live: edited(live, "cronjob", backup.NAME, "/spec/suspend", True),
+        {"backup": "is suspended"},
+    ),
+    "the last good drill is old": (
+        lambda live: last_success(live, backup.DRILL, ago(days=9)),
+        {"drill": "216 hours ago (most: 192)"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_what_is_broken_fails_its_check_in_words_and_no_other(live: Live, name: str) -> None:
+    broken, expected = BREAKAGES[name]
+    with broken(live):
+        seen = live.settled(expected)
+        assert seen.keys() == expected.keys()
+        for check, words in expected.items():
+            assert words in seen[check]
+    assert live.settled({}) == {}
+
+
+def test_every_check_is_broken_by_some_test() -> None:
+    assert {check for _, expected in BREAKAGES.values() for check in expected} == {check.name for check in CHECKS}

@@ -1,0 +1,238 @@
+"""`ops verify` on a whole system, on one that it may not look at, and as a command."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from components import deployer
+from rehearsal.controlplane import CONTEXT
+from rehearsal.emulators.cloudflare import DNS_EDIT
+from rehearsal.emulators.gitlab import DEVELOPER
+from rehearsal.processes import free_port
+from rehearsal.world import REPOSITORY
+from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
+
+IN_ONEPASSWORD: Final = {"secret-database", "secret-app", "secret-registry"}
+IN_CLOUDFLARE: Final = {"access-application", "tunnel-rule", "dns-record"}
+IN_GITLAB: Final = {"environment", "ci-variables", "deployer-token", "deploy-token", "push-mirror"}
+WORKLOADS: Final = {"rollout", "image", "migration"}
+IN_CLUSTER: Final = {
+    *("namespace", "database", "database-volume", "backup-volume", *WORKLOADS, *IN_ONEPASSWORD),
+    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "backup", "drill"),
+}
+
+
+def dead() -> str:
+    """An address at which nobody listens."""
+    return f"127.0.0.1:{free_port()}"
+
+
+def kubeconfig(directory: Path, live: Live, *, server: str = "", authority: str = "", token: str | None = None) -> str:
+    """A kubeconfig for the rehearsal's cluster, but for what is given."""
+    plane = live.world.control_plane
+    pem = base64.b64encode((authority or plane.ca).encode()).decode()
+    content = {
+        "clusters": [{"name": CONTEXT, "cluster": {"server": server or plane.url, "certificate-authority-data": pem}}],
+        "users": [{"name": "user", "user": {"token": token or "unknown"}}],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": "user"}}],
+    }
+    file = directory / "kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **content}))
+    return str(file)
+
+
+def foreign_authority() -> str:
+    """The certificate of an authority that has issued nothing here."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "elsewhere")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def deployer_token(live: Live) -> str:
+    return base64.b64decode(live.get("secret", deployer.TOKEN)["data"]["token"]).decode()
+
+
+Change = dict[str, str | None]
+NO_CONNECT: Final[Change] = {"OP_CONNECT_HOST": None, "OP_CONNECT_TOKEN": None}
+
+TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str]]] = {
+    "a kubeconfig that is not there": (
+        lambda _live, folder: {"KUBECONFIG": str(folder / "none")},
+        IN_CLUSTER,
+        "KUBECONFIG names no file that exists",
+    ),
+    "an API server that is away": (
+        lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, server=f"https://{dead()}")},
+        IN_CLUSTER,
+        "no answer: MaxRetryError",
+    ),
+    "an API server that another authority vouches for": (
+        lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, authority=foreign_authority())},
+        IN_CLUSTER,
+        "CERTIFICATE_VERIFY_FAILED",
+    ),
+    "a token that the API server does not know": (
+        lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live)},
+        IN_CLUSTER,
+        "the API server answers 401",
+    ),
+    "the rights of the app's pipeline in the cluster": (
+        lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, token=deployer_token(live))},
+        IN_CLUSTER - WORKLOADS,
+        "the API server answers 403 Forbidden",
+    ),
+    "no credentials of 1Password": (
+        lambda _live, _folder: NO_CONNECT,
+        IN_ONEPASSWORD,
+        "export OP_CONNECT_HOST and OP_CONNECT_TOKEN",
+    ),
+    "a token that 1Password does not know": (
+        lambda _live, _folder: {"OP_CONNECT_TOKEN": "x"},
+        IN_ONEPASSWORD,
+        "status 401: Invalid token signature",
+    ),
+    "a Connect server that is away": (
+        lambda _live, _folder: {"OP_CONNECT_HOST": f"http://{dead()}"},
+        IN_ONEPASSWORD,
+        "Connection refused",
+    ),
+    "no `op` command": (
+        lambda _live, _folder: {**NO_CONNECT, "OP_SERVICE_ACCOUNT_TOKEN": "x", "OP_CLI_PATH": "/nowhere/op"},
+        IN_ONEPASSWORD,
+        "there is no command /nowhere/op",
+    ),
+    "no token for GitLab": (lambda _live, _folder: {"GITLAB_TOKEN": None}, IN_GITLAB, "GITLAB_TOKEN is not set"),
+    "a token that GitLab does not know": (
+        lambda _live, _folder: {"GITLAB_TOKEN": "x"},
+        IN_GITLAB,
+        "GitLab answers 401",
+    ),
+    "a Developer's token in GitLab": (
+        lambda live, _folder: {"GITLAB_TOKEN": live.world.gitlab.issue_token("api", level=DEVELOPER)},
+        IN_GITLAB - {"environment"},
+        "GitLab answers 403",
+    ),
+    "a GitLab that is away": (
+        lambda _live, _folder: {"GITLAB_BASE_URL": f"http://{dead()}/api/v4/"},
+        IN_GITLAB,
+        "Connection refused",
+    ),
+    "no token for Cloudflare": (
+        lambda _live, _folder: {"CLOUDFLARE_API_TOKEN": None},
+        IN_CLOUDFLARE,
+        "CLOUDFLARE_API_TOKEN is not set",
+    ),
+    "a token for Cloudflare that may edit DNS only": (
+        lambda live, _folder: {"CLOUDFLARE_API_TOKEN": live.world.cloudflare.issue_token(DNS_EDIT)},
+        IN_CLOUDFLARE,
+        "Cloudflare answers 403: Authentication error (10000)",
+    ),
+    "a Cloudflare that is away": (
+        lambda _live, _folder: {"CLOUDFLARE_BASE_URL": f"http://{dead()}/client/v4"},
+        IN_CLOUDFLARE,
+        "Cloudflare does not answer",
+    ),
+}
+
+
+def test_a_whole_system_passes_every_check_and_says_what_was_seen(live: Live) -> None:
+    results = live.verify()
+    assert [one for one in results if not one.ok] == []
+    assert all(one.seen for one in results)
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_a_check_that_could_not_be_made_has_failed_and_says_why_and_the_others_are_made(
+    live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    change, expected, words = TROUBLES[name]
+    for variable, value in change(live, tmp_path).items():
+        if value is None:
+            monkeypatch.delenv(variable)
+        else:
+            monkeypatch.setenv(variable, value)
+    seen = live.failing()
+    assert seen.keys() == expected
+    for text in seen.values():
+        assert words in text
+
+
+def test_a_stack_that_is_not_there_fails_every_check_in_words(live: Live) -> None:
+    live.world.program.init("dev")
+    results = live.verify("dev")
+    assert [one.check for one in results if one.ok] == []
+    assert results[0].seen == "there is no Namespace invoicetron-dev"
+    assert [one.seen for one in results if "could not be checked" in one.seen and "op://" not in one.seen] == []
+
+
+def test_looking_changes_nothing_anywhere(live: Live) -> None:
+    services = [live.world.onepassword.app, live.world.gitlab.app, live.world.cloudflare.app]
+    for service in services:
+        service.forget()
+    looked_at = ["-n", NAMESPACE, "get", "all,secrets,pvc,httproutes", "--output=json"]
+    before = live.world.kubectl(*looked_at)
+    assert live.failing() == {}
+    assert [call for service in services for call in service.writes] == []
+    assert live.world.kubectl(*looked_at) == before
+
+
+def command(*options: str) -> subprocess.CompletedProcess[str]:
+    """`python -m ops verify`, as a person runs it in the program's directory; the app's own addresses lead nowhere."""
+    nowhere = {"HTTPS_PROXY": f"http://{dead()}", "NO_PROXY": "127.0.0.1"}
+    return subprocess.run(
+        [sys.executable, "-m", "ops", "verify", "--stack", STACK, *options],
+        env={**os.environ, **nowhere, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_the_command_prints_a_line_for_each_check_and_fails_where_one_did(live: Live) -> None:
+    done = command()
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == ""
+    live.assert_no_secret(done.stdout)
+    *lines, last = done.stdout.splitlines()
+    assert {line.split()[0] for line in lines} == {"ok", "FAILED"}
+    failed = [line for line in lines if line.startswith("FAILED")]
+    assert [line.split()[1] for line in failed] == ["internal-url", "public-url"]
+    assert all("Fix: " in line for line in failed)
+    assert last == f"{len(lines) - 2} of {len(lines)} checks passed"
+
+
+def test_the_command_has_a_report_for_machines(live: Live) -> None:
+    done = command("--json")
+    assert done.returncode == 1, done.stderr
+    live.assert_no_secret(done.stdout)
+    report = json.loads(done.stdout)
+    assert (report["stack"], report["ok"]) == (STACK, False)
+    assert [one["check"] for one in report["checks"]] == [one.check for one in live.verify()]
+    assert [one["check"] for one in report["checks"] if one["fix"]] == ["internal-url", "public-url"]

@@ -1,0 +1,133 @@
+"""1Password without an engine: the fields that the plugin hands out are found, and refusals have its words."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.vaults import Account, SecretProblemError, Vaults
+from ops.accounts import CommandAccount, account, item_of
+from rehearsal.emulators.onepassword import OnePassword
+from rehearsal.emulators.server import serve
+from settings_types import SecretReference
+
+PASSWORD = secrets.token_hex(20)
+TITLE = "Invoicetron Dev"
+VAULT, ITEM = "v" * 26, "i" * 26
+
+OP = """#!/bin/sh
+echo "$@" >>{log}
+case "$1 $2 $3" in
+  "vault get Kubernetes" | "vault get {vault}") cat {folder}/vault.json ;;
+  "item get Invoicetron Dev") cat {folder}/item.json ;;
+  "vault get "*) echo "[ERROR] 2026/01/01 00:00:00 \\"$3\\" isn't a vault in this account." >&2; exit 1 ;;
+  *) echo "[ERROR] 2026/01/01 00:00:00 \\"$3\\" isn't an item in the \\"Kubernetes\\" vault." >&2; exit 1 ;;
+esac
+"""
+
+
+def reference(text: str) -> SecretReference:
+    return SecretReference.parse(text)
+
+
+@pytest.fixture
+def connect() -> Iterator[Account]:
+    """A Connect server with the item in question."""
+    server = OnePassword()
+    server.add_vault("Kubernetes")
+    server.put(TITLE, {"postgres-password": PASSWORD}, username="user", password="secret")
+    with serve(server.app) as url:
+        yield account({"OP_CONNECT_HOST": url, "OP_CONNECT_TOKEN": server.token})
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "arguments"
+
+
+@pytest.fixture
+def command(tmp_path: Path, log: Path) -> Account:
+    """An `op` that answers as the real one, and keeps what it was asked."""
+    (tmp_path / "vault.json").write_text(json.dumps({"id": VAULT, "name": "Kubernetes"}))
+    fields = [
+        {"id": "username", "type": "STRING", "purpose": "USERNAME", "label": "username", "value": "user"},
+        {"id": "password", "type": "CONCEALED", "purpose": "PASSWORD", "label": "password", "value": "secret"},
+        {"id": "a", "section": {"id": "add more"}, "label": "postgres-password", "value": PASSWORD},
+    ]
+    body = {"id": ITEM, "title": TITLE, "sections": [{"id": "add more"}], "fields": fields}
+    (tmp_path / "item.json").write_text(json.dumps(body))
+    op = tmp_path / "op"
+    op.write_text(OP.format(log=log, vault=VAULT, folder=tmp_path))
+    op.chmod(op.stat().st_mode | stat.S_IXUSR)
+    return account({"OP_SERVICE_ACCOUNT_TOKEN": "ops_token", "OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"})
+
+
+@pytest.fixture(params=["connect", "command"])
+def vaults(request: pytest.FixtureRequest) -> Vaults:
+    return Vaults(request.getfixturevalue(request.param))
+
+
+def test_fields_of_sections_and_built_in_ones_are_found(vaults: Vaults) -> None:
+    assert vaults.read(reference(f"op://Kubernetes/{TITLE}/postgres-password")) == PASSWORD
+    assert vaults.read(reference(f"op://Kubernetes/{TITLE}/username")) == "user"
+    assert vaults.read(reference(f"op://Kubernetes/{TITLE}/password")) == "secret"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        (f"op://Elsewhere/{TITLE}/postgres-password", "there is no such vault"),
+        ("op://Kubernetes/Nothing/postgres-password", "the vault has no such item"),
+        (f"op://Kubernetes/{TITLE}/database-url", "the item has no field 'database-url'"),
+    ],
+)
+def test_what_is_missing_is_told_as_the_program_tells_it(vaults: Vaults, wanted: str, problem: str) -> None:
+    with pytest.raises(SecretProblemError) as refused:
+        vaults.read(reference(wanted))
+    assert problem in refused.value.what
+
+
+def test_no_secret_is_an_argument_of_the_command(command: Account, log: Path) -> None:
+    Vaults(command).read(reference(f"op://Kubernetes/{TITLE}/postgres-password"))
+    arguments = log.read_text()
+    assert arguments.splitlines() == [
+        "vault get Kubernetes --format=json",
+        f"item get {TITLE} --vault={VAULT} --format=json",
+    ]
+    assert "ops_token" not in arguments
+
+
+def test_a_command_that_is_not_there_is_told_with_the_way_to_one() -> None:
+    with pytest.raises(SecretProblemError) as refused:
+        Vaults(CommandAccount({"OP_CLI_PATH": "/nowhere/op"})).read(reference("op://a/b/c"))
+    assert "/nowhere/op" in refused.value.what
+    assert "OP_CLI_PATH" in refused.value.what
+
+
+def item(**field: Any) -> dict[str, Any]:
+    return {"id": ITEM, "title": TITLE, "sections": [{"id": "s", "label": "Data"}], "fields": [field]}
+
+
+def test_a_field_of_a_person_s_own_outside_every_section_is_not_handed_out() -> None:
+    found = item_of(item(id="a", label="postgres-password", value=PASSWORD))
+    assert (found.fields, found.well_known) == ((), {})
+
+
+def test_a_field_that_1password_knows_is_handed_out_under_each_of_its_names() -> None:
+    assert item_of(item(id="a", label="Server", value="db")).well_known == {"hostname": "db", "server": "db"}
+
+
+def test_a_field_is_known_by_its_section_s_label_too() -> None:
+    (found,) = item_of(item(id="a", section={"id": "s"}, label="key", value="x")).fields
+    assert found.section == ("s", "Data")
+
+
+def test_an_item_does_not_show_its_values_when_printed() -> None:
+    assert PASSWORD not in repr(item_of(item(id="a", section={"id": "s"}, label="key", value=PASSWORD)))
+    assert PASSWORD not in repr(item_of(item(id="a", label="password", value=PASSWORD)))

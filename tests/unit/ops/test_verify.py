@@ -1,0 +1,145 @@
+"""Which checks a stack gets, what becomes of one that goes wrong, and how the report looks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from ops import verify
+from ops.__main__ import app
+from ops.checks import cluster
+from ops.checks.check import Check, Result, examine
+from ops.checks.systems import Systems, settled
+from ops.checks.trouble import CheckError
+from ops.clients import load_settings
+from settings import SettingsError
+
+RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
+PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url"}
+
+
+def names(stack: str, **changes: Any) -> set[str]:
+    settings = load_settings(stack).model_copy(update=changes)
+    return {check.name for check in verify.CHECKS if check.applies(settings)}
+
+
+def systems() -> Systems:
+    return Systems(load_settings("prod"), http=httpx.Client())
+
+
+def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
+    assert names("prod") == {check.name for check in verify.CHECKS}
+    assert names("dev").isdisjoint(PUBLIC | {"push-mirror"})
+    assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume"}
+    assert names("prod", delivery=None, repository=None) == names("prod") - {
+        "environment",
+        "ci-variables",
+        "deployer-token",
+        "deploy-token",
+        "push-mirror",
+    }
+
+
+def test_an_unforeseen_error_is_a_failure_that_shows_nothing_of_what_was_worked_on() -> None:
+    def look(_systems: Systems) -> str:
+        raise RuntimeError("hunter2")
+
+    result = examine(Check(name="one", look=look), systems())
+    assert (result.ok, result.seen) == (False, "could not be checked: RuntimeError")
+    assert "hunter2" not in str(result)
+
+
+def test_a_system_that_failed_once_is_not_asked_again() -> None:
+    asked = []
+
+    class Once:
+        @settled
+        def system(self) -> str:
+            asked.append(1)
+            raise TimeoutError("away")
+
+    once = Once()
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="away"):
+            _ = once.system
+    assert len(asked) == 1
+
+
+class Cluster(Systems):
+    """A cluster without migration Jobs, whose app has run one image for so long."""
+
+    def __init__(self, age: dt.timedelta) -> None:
+        super().__init__(load_settings("prod"), http=httpx.Client())
+        created = (self.now - age).isoformat()
+        container = {"name": "invoicetron", "image": "registry/app:1"}
+        self._workload = {
+            "metadata": {"creationTimestamp": created, "ownerReferences": [{"name": "invoicetron"}]},
+            "spec": {"template": {"spec": {"containers": [container]}}},
+        }
+
+    def get(self, *_: Any) -> Any:
+        return self._workload
+
+    def list(self, _api_version: str, kind: str) -> list[Any]:
+        return [self._workload] if kind == "ReplicaSet" else []
+
+
+def test_a_version_that_outlived_its_migration_job_is_well() -> None:
+    assert "none left" in cluster.migration(Cluster(dt.timedelta(days=8)))
+
+
+def test_a_new_version_without_a_migration_job_is_not() -> None:
+    with pytest.raises(CheckError, match="no migration has run"):
+        cluster.migration(Cluster(dt.timedelta(days=6)))
+
+
+GOOD = Result(check="one", ok=True, seen="well")
+BAD = Result(check="another", ok=False, seen="a line\nbreak " + "x" * 200, fix="mend it")
+
+
+def test_the_report_has_one_line_a_check_however_long() -> None:
+    shown = io.StringIO()
+    verify.show([GOOD, BAD], Console(file=shown, width=80))
+    first, second, last = shown.getvalue().splitlines()
+    assert first == "ok     one      well"
+    assert second.startswith("FAILED another  a line break xxx")
+    assert second.endswith(". Fix: mend it")
+    assert last == "1 of 2 checks passed"
+
+
+@pytest.mark.parametrize(("results", "status"), [([GOOD], 0), ([GOOD, BAD], 1)])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_the_command_exits_with_1_where_a_check_failed(
+    monkeypatch: pytest.MonkeyPatch, results: list[Result], status: int, options: list[str]
+) -> None:
+    monkeypatch.setattr(verify, "verify", lambda _settings: results)
+    done = CliRunner().invoke(app, ["verify", "--stack", "dev", *options])
+    assert done.exit_code == status
+    if options:
+        assert json.loads(done.stdout)["ok"] is (status == 0)
+
+
+def test_a_stack_without_a_stack_file_is_refused_in_words() -> None:
+    with pytest.raises(SettingsError, match=r"Pulumi\.staging\.yaml cannot be read"):
+        load_settings("staging")
+
+
+def test_a_boolean_that_pulumi_config_set_wrote_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Path("Pulumi.prod.yaml").read_text().replace("protect: true", 'protect: "true"')
+    (tmp_path / "Pulumi.prod.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings("prod").protect is True
+
+
+def test_the_runbook_explains_every_check_and_no_other() -> None:
+    section = RUNBOOK.read_text().partition("\n## Verify the live system")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE) == [check.name for check in verify.CHECKS]
