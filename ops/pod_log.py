@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from ops.cluster import REQUEST_TIMEOUT, Cluster
+
+
+_SILENCE: Final = 3600  # seconds between two lines; no Job of ours lives longer
 
 
 class PodLog:
@@ -51,7 +54,7 @@ class PodLog:
             self._cluster.namespace,
             follow=follow,
             _preload_content=False,
-            _request_timeout=(REQUEST_TIMEOUT[0], None) if follow else REQUEST_TIMEOUT,
+            _request_timeout=(REQUEST_TIMEOUT[0], _SILENCE) if follow else REQUEST_TIMEOUT,
         )
 
     def _add(self, line: str) -> None:

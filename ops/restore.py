@@ -90,7 +90,7 @@ class Restore:
         lines = [
             f"Stack {self.wish.stack}, namespace {self.cluster.namespace}, cluster {host}:",
             f"  the database is replaced by {self.wish.source};",
-            "  what it holds now is first saved as a backup before-restore-..., where there is anything;",
+            "  what it holds now, if anything, is saved as a backup before-restore-...;",
             f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
             + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
             *[f"  the Job {name} of an earlier restore still runs, and is ended first;" for name in self.left],

@@ -15,7 +15,13 @@ class Screen:
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-        self._progress = Progress(*columns, TimeElapsedColumn(), console=self._console, transient=True)
+        self._progress = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
 
     def say(self, line: str) -> None:
         """A line that stays."""

@@ -1,7 +1,8 @@
 """A real Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler; kwok plays the nodes.
 
-Not real: no container runs (kwok reports pods ready and Jobs complete), volumes and the Gateway's answers come from the
-stand-in controllers in `volumes.py` and `gateway.py`, and no network policy is enforced.
+Not real: no container runs. kwok reports pods ready and Jobs complete; the pods of backup, drill and restore run their
+scripts on this machine (`pod_runner.py`). Volumes and the Gateway's answers come from the stand-in controllers in
+`volumes.py` and `gateway.py`, and no network policy is enforced.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from rehearsal import gateway, volumes
+from rehearsal.pod_runner import PodRunner
 from rehearsal.processes import Child, free_port, running, wait_until
 from rehearsal.toolchain import Tools
 
@@ -37,6 +39,9 @@ _GRACE = 2.0  # seconds for each process to end; what it would still write is th
 
 class ControlPlane:
     """Context manager; everything it starts listens on 127.0.0.1 and writes below `directory`."""
+
+    pods: PodRunner
+    """What runs pods for real; there once the context is entered."""
 
     def __init__(self, tools: Tools, directory: Path) -> None:
         self._tools = tools
@@ -86,6 +91,7 @@ class ControlPlane:
         self._stack.callback(stopped.set)
         for step in (volumes.Provisioner(cluster).step, gateway.Controller(cluster).step):
             pool.submit(_repeat, step, stopped)
+        self.pods = self._stack.enter_context(PodRunner(self.client()))
 
     def _run(self, name: str, *arguments: str | Path, executable: Path) -> None:
         log = self._directory / f"{name}.log"
@@ -137,6 +143,8 @@ class ControlPlane:
             f"--service-account-signing-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.96.0.0/16",
+            # Nobody here resolves the nodes' names.
+            "--kubelet-preferred-address-types=InternalIP",
             executable=self._tools.kube_apiserver,
         )
         # The server makes its own certificate, and writes the key once the certificate is complete.
@@ -194,6 +202,7 @@ class ControlPlane:
         )
 
     def _start_kwok(self) -> None:
+        port = free_port()
         self._run(
             "kwok",
             f"--kubeconfig={self.kubeconfig}",
@@ -201,7 +210,11 @@ class ControlPlane:
             # Without leases the controller manager takes the nodes for dead after 40 s, and their pods for not ready.
             "--node-lease-duration-seconds=40",
             f"--config={self._tools.kwok_stages}",
-            f"--server-address=127.0.0.1:{free_port()}",
+            # The kubelets' API, for the API server: logs of and commands in pods.
+            f"--server-address=127.0.0.1:{port}",
+            "--node-ip=127.0.0.1",
+            f"--node-port={port}",
+            "--enable-crds=Exec,Logs",
             executable=self._tools.kwok,
         )
 

@@ -49,6 +49,7 @@ _LDFLAGS = (
     "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0"
 )
 
+_KWOK = "sigs.k8s.io/kwok"
 _CRDS: Mapping[str, tuple[str, ...]] = {
     "sigs.k8s.io/gateway-api": tuple(
         f"config/crd/standard/gateway.networking.k8s.io_{kind}.yaml"
@@ -58,7 +59,13 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
     "github.com/prometheus-operator/prometheus-operator": tuple(
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml" for kind in ("probes", "prometheusrules")
     ),
+    # How kwok is told of the logs and the commands of pods that really run (pod_runner.py).
+    _KWOK: tuple(f"kustomize/crd/bases/kwok.x-k8s.io_{kind}.yaml" for kind in ("execs", "logs")),
 }
+
+
+_SCRIPT = '.spec.containers[].command | select(. != null) | .[] | select(startswith("/scripts/"))'
+"""In a pod that `pod_runner.py` runs for real: the script of its one container."""
 
 
 class ToolchainError(Exception):
@@ -188,9 +195,9 @@ def _build(cache: Path, groups: tuple[Group, ...]) -> None:
         with _timed(cache, f"building {', '.join(group.tools)} from its Go module", usually=group.usually):
             _build_group(go, group, cache)
     if not (cache / "kwok-stages.yaml").exists():
-        _put(cache / "kwok-stages.yaml", _kwok_stages(_module(go, "kwok", "sigs.k8s.io/kwok")))
+        _put(cache / "kwok-stages.yaml", _kwok_stages(_module(go, "kwok", _KWOK)))
     if not (cache / "crds").exists():
-        with _timed(cache, "reading the CRDs of Gateway API, Cilium and the Prometheus operator", usually="10 s"):
+        with _timed(cache, "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok", usually="10 s"):
             _collect_crds(go, cache)
 
 
@@ -207,7 +214,7 @@ def _collect_crds(go: Path, cache: Path) -> None:
         target = Path(directory) / "crds"
         target.mkdir()
         for module, files in _CRDS.items():
-            folder = _module(go, "crds", module)
+            folder = _module(go, "kwok" if module == _KWOK else "crds", module)
             for file in files:
                 shutil.copyfile(folder / file, target / Path(file).name)
         target.rename(cache / "crds")
@@ -282,16 +289,19 @@ def _install_go(target: Path) -> None:
 
 
 def _kwok_stages(kwok: Path) -> str:
-    """kwok's own stages for nodes and pods, and ours for images that cannot be pulled."""
+    """kwok's own stages for nodes and pods, changed as stages.yaml says, and ours."""
     stages: list[dict[str, Any]] = []
     for folder in ("node", "pod"):
         for file in sorted((kwok / "kustomize" / "stage" / folder / "fast").glob("*.yaml")):
             stages.extend(one for one in yaml.safe_load_all(file.read_text()) if one and one["kind"] == "Stage")
     own = list(yaml.safe_load_all(_STAGES.read_text()))
     pulled = {**own[0]["spec"]["selector"]["matchExpressions"][-1], "operator": "DoesNotExist"}
+    pretended = {"key": _SCRIPT, "operator": "DoesNotExist"}
     for stage in stages:
         if stage["metadata"]["name"] == "pod-ready":
             stage["spec"]["selector"]["matchExpressions"].append(pulled)
+        if stage["metadata"]["name"].startswith("pod-"):
+            stage["spec"]["selector"]["matchExpressions"].append(pretended)
     return yaml.safe_dump_all([*stages, *own])
 
 

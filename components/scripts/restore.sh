@@ -86,6 +86,9 @@ swap() {
   return 1
 }
 
+# The first process of a container gets no signal that it has no trap for, and this one would be killed 30 s later.
+trap 'exit 143' TERM
+
 touch "$backups/.restore-lock" || fail "$backups cannot be written to"
 exec 8>"$backups/.restore-lock"
 flock -n 8 || fail "another restore is running"

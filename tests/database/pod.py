@@ -1,4 +1,4 @@
-"""The pods' shell on this machine: BusyBox where it has it, as the image does, else its own sh."""
+"""The scripts on this machine as a pod runs them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.postgres import PostgresServer
+from rehearsal.shell import link_applets
 
 SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
-
-# What the scripts use of BusyBox 1.37 in alpine. Debian's build lacks flock; util-linux has the same.
-_APPLETS = (
-    *(
-        "awk",
-        "cat",
-        "date",
-        "df",
-        "find",
-        "flock",
-        "grep",
-        "head",
-        "mkdir",
-        "mv",
-        "rm",
-        "sed",
-        "seq",
-        "sh",
-        "sha256sum",
-    ),
-    *("sleep", "sort", "stat", "sync", "tail", "touch", "wc"),
-)
 
 
 class Pod:
@@ -51,11 +30,7 @@ class Pod:
         self.drill = self._folder("drill")
         self._programs = self._folder("bin")
         self.scripts = Path(shutil.copytree(SCRIPTS, directory / "scripts"))
-        busybox = shutil.which("busybox")
-        if busybox is not None:
-            has = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-            for applet in set(_APPLETS) & set(has):
-                (self._programs / applet).symlink_to(busybox)
+        link_applets(self._programs)
 
     def environment(self, **more: str) -> dict[str, str]:
         """What the pod's containers have in their environment."""

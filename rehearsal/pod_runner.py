@@ -1,0 +1,277 @@
+"""Runs the pods of backup, drill and restore for real: their own script, environment and volumes, as processes of this
+machine, against a real PostgreSQL 18 in the place of the namespace's database.
+
+It does for these pods what a kubelet does, from the objects in the API: takes Secrets and ConfigMaps from there, sets
+the pod's status, ends it when it is deleted. So Jobs, their retries and their failure policies are the real
+controller's, and logs and exec go through the real API server to kwok, which serves the kubelets' API.
+
+What stands in: there are no images, cgroups or namespaces. The paths of a container's mounts are replaced by folders of
+this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
+enforced. The database's Service leads to the PostgreSQL of this machine, which gets the role's password from the
+StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, CustomObjectsApi
+from kubernetes.client.exceptions import ApiException
+from kubernetes.watch import Watch
+
+from rehearsal.container import Container, Mount, placed
+from rehearsal.postgres import USER, PostgresServer
+from rehearsal.shell import link_applets
+
+_SCRIPTS: Final = "/scripts/"
+_STATEFUL_SET: Final = "invoicetron-db"
+_KWOK: Final = {"group": "kwok.x-k8s.io", "version": "v1alpha1"}
+_WATCH: Final = 30  # seconds; then the pods are listed anew
+_AGAIN: Final = 0.2  # seconds between two looks at what is not there yet
+
+
+class PodRunner:
+    """Context manager; runs what appears anywhere in the cluster until its end."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._core: Any = CoreV1Api(client)
+        self._apps: Any = AppsV1Api(client)
+        self._custom: Any = CustomObjectsApi(client)
+        self._stopped = threading.Event()
+        self._databases: dict[str, PostgresServer] = {}
+        self._containers: dict[str, Container | None] = {}
+        self._directory = Path()
+        # A server ends with the thread that started it, so one thread starts all of them, and lives to the end.
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="postgres")
+        self._watcher = threading.Thread(target=self._watch, name="pod runner", daemon=True)
+
+    def __enter__(self) -> Self:
+        # Not below the caller's folder: the scripts run as another user than root, who may not get there.
+        self._directory = Path(tempfile.mkdtemp(prefix="pods-"))
+        self._directory.chmod(0o755)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for container in list(self._containers.values()):
+            if container is not None:
+                container.kill()
+        self._starter.shutdown()
+        for server in self._databases.values():
+            server.__exit__()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def database(self, namespace: str) -> PostgresServer:
+        """The PostgreSQL of a namespace that has the database's StatefulSet; started on first use."""
+        return self._starter.submit(self._database, namespace).result()
+
+    def volume(self, namespace: str, claim: str) -> Path:
+        """The folder that a claim's volume is."""
+        uid = self._core.read_namespaced_persistent_volume_claim(claim, namespace).metadata.uid
+        return self._folder(f"volume-{uid}", self.database(namespace))
+
+    def _database(self, namespace: str) -> PostgresServer:
+        self._forget()
+        uid = self._core.read_namespace(namespace).metadata.uid
+        (container,) = self._apps.read_namespaced_stateful_set(_STATEFUL_SET, namespace).spec.template.spec.containers
+        password = self._variables(container, namespace)["POSTGRES_PASSWORD"]
+        server = self._databases.get(uid)
+        if server is None:
+            server = self._databases[uid] = PostgresServer(password=password).__enter__()
+        elif server.password != password:
+            server.sql(f"ALTER ROLE {USER} PASSWORD '{password}'")
+            server.password = password
+        return server
+
+    def _forget(self) -> None:
+        """Stops the servers of namespaces that are gone."""
+        there = {one.metadata.uid for one in self._core.list_namespace().items}
+        for uid in self._databases.keys() - there:
+            self._databases.pop(uid).__exit__()
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(Exception):  # the API server is not there yet, or going down with us
+                for event in Watch().stream(self._core.list_pod_for_all_namespaces, timeout_seconds=_WATCH):
+                    if self._stopped.is_set():
+                        return
+                    if _is_ours(event["object"]):
+                        self._see(event["object"], gone=event["type"] == "DELETED")
+            self._stopped.wait(_AGAIN)
+
+    def _see(self, pod: Any, *, gone: bool) -> None:
+        uid = pod.metadata.uid
+        if gone or pod.metadata.deletion_timestamp is not None:
+            container = self._containers.get(uid)
+            if container is not None:
+                container.end(0 if gone else pod.metadata.deletion_grace_period_seconds or 0)
+            elif not gone:
+                self._remove(pod)
+        elif uid not in self._containers and pod.status.phase == "Pending":
+            self._containers[uid] = None
+            threading.Thread(target=self._run, args=(pod,), name=pod.metadata.name, daemon=True).start()
+
+    def _run(self, pod: Any) -> None:
+        with contextlib.suppress(ApiException):
+            container = self._prepare(pod)
+            self._serve(pod, container)
+            self._containers[pod.metadata.uid] = container
+            started = _now()
+            self._set_status(pod, "Running", {"running": {"startedAt": started}})
+            code = container.run()
+            ended = {"startedAt": started, "finishedAt": _now(), "exitCode": code}
+            ended["reason"] = "Error" if code else "Completed"
+            self._set_status(pod, "Failed" if code else "Succeeded", {"terminated": ended})
+            if (
+                self._core.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace).metadata.deletion_timestamp
+                is not None
+            ):
+                self._remove(pod)
+
+    def _prepare(self, pod: Any) -> Container:
+        """The container, with its volumes, and with what its environment refers to; made when all of it is there."""
+        while True:
+            try:
+                return self._container(pod)
+            except ApiException as error:
+                if error.status != 404 or self._stopped.wait(_AGAIN):
+                    raise
+                waiting = {"reason": "CreateContainerConfigError", "message": str(error.reason)}
+                self._set_status(pod, "Pending", {"waiting": waiting})
+
+    def _container(self, pod: Any) -> Container:
+        namespace, uid = pod.metadata.namespace, pod.metadata.uid
+        server = self.database(namespace)
+        (spec,) = pod.spec.containers
+        volumes = {volume.name: self._mounted(pod, volume, server) for volume in pod.spec.volumes}
+        mounts = [Mount(path=mount.mount_path, folder=volumes[mount.name]) for mount in spec.volume_mounts]
+        variables = self._variables(spec, namespace)
+        if variables.get("PGHOST") in {
+            one.metadata.name for one in self._core.list_namespaced_service(namespace).items
+        }:
+            variables |= {"PGHOST": "127.0.0.1", "PGPORT": str(server.port)}
+        programs = self._folder(f"{uid}/bin", server)
+        link_applets(programs)
+        log = self._folder(f"{uid}/log", server) / "0.log"
+        log.touch()
+        return Container(
+            [placed(part, mounts) for part in spec.command],
+            environment={
+                "PATH": os.pathsep.join([str(programs), str(server.bin), os.environ["PATH"]]),
+                "LANG": "C.UTF-8",
+                "TMPDIR": placed("/tmp", mounts),  # noqa: S108 - the container's own
+                "NEARLY_FULL": "101",  # how full this machine's disk is says nothing about the volume
+                **{name: placed(value, mounts) for name, value in variables.items()},
+            },
+            account=server.account,
+            log=log,
+        )
+
+    def _mounted(self, pod: Any, volume: Any, server: PostgresServer) -> Path:
+        """The folder that stands for a volume, filled as a kubelet fills it."""
+        if volume.persistent_volume_claim is not None:
+            return self.volume(pod.metadata.namespace, volume.persistent_volume_claim.claim_name)
+        folder = self._folder(f"{pod.metadata.uid}/{volume.name}", server)
+        if volume.config_map is not None:
+            data = self._core.read_namespaced_config_map(volume.config_map.name, pod.metadata.namespace).data
+            for name, text in data.items():
+                (folder / name).write_text(text)
+        return folder
+
+    def _variables(self, container: Any, namespace: str) -> dict[str, str]:
+        """A container's environment, its references to Secrets resolved."""
+        variables = {}
+        for one in container.env or []:
+            if one.value_from is None:
+                variables[one.name] = one.value or ""
+            else:
+                reference = one.value_from.secret_key_ref
+                data = self._core.read_namespaced_secret(reference.name, namespace).data
+                variables[one.name] = base64.b64decode(data[reference.key]).decode()
+        return variables
+
+    def _serve(self, pod: Any, container: Container) -> None:
+        """Tells kwok where the pod's log is and how commands in it run; returns when the API server gives the log."""
+        secret = {one.name for one in pod.spec.containers[0].env if one.value_from is not None}
+        envs = [{"name": name, "value": value} for name, value in container.environment.items() if name not in secret]
+        local: dict[str, Any] = {"envs": envs}
+        account = self.database(pod.metadata.namespace).account
+        if account:
+            local["securityContext"] = {"runAsUser": account["user"], "runAsGroup": account["group"]}
+        self._tell_kwok(pod, "Exec", {"execs": [{"local": local}]})
+        self._tell_kwok(pod, "Logs", {"logs": [{"logsFile": str(container.log)}]})
+        while not self._stopped.is_set():
+            with contextlib.suppress(ApiException):
+                self._core.read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace)
+                return
+            self._stopped.wait(_AGAIN)
+
+    def _tell_kwok(self, pod: Any, kind: str, spec: Mapping[str, Any]) -> None:
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.metadata.name, "uid": pod.metadata.uid}
+        body = {
+            "apiVersion": "{group}/{version}".format_map(_KWOK),
+            "kind": kind,
+            "metadata": {"name": pod.metadata.name, "ownerReferences": [owner]},
+            "spec": spec,
+        }
+        plural = {"Exec": "execs", "Logs": "logs"}[kind]
+        self._custom.create_namespaced_custom_object(
+            **_KWOK, namespace=pod.metadata.namespace, plural=plural, body=body
+        )
+
+    def _set_status(self, pod: Any, phase: str, state: Mapping[str, Any]) -> None:
+        (spec,) = pod.spec.containers
+        ready = phase == "Running"
+        container = {"name": spec.name, "image": spec.image, "imageID": "", "ready": ready, "restartCount": 0}
+        conditions = [
+            {"type": type_, "status": str(ready), "lastTransitionTime": _now()}
+            for type_ in ("Ready", "ContainersReady")
+        ]
+        status = {
+            "phase": phase,
+            "hostIP": "127.0.0.1",
+            "startTime": pod.metadata.creation_timestamp.isoformat(),
+            "conditions": conditions,
+            "containerStatuses": [{**container, "started": ready, "state": state}],
+        }
+        self._core.patch_namespaced_pod_status(pod.metadata.name, pod.metadata.namespace, {"status": status})
+
+    def _remove(self, pod: Any) -> None:
+        """What a kubelet does once nothing of a deleted pod runs any more."""
+        with contextlib.suppress(ApiException):
+            self._core.delete_namespaced_pod(
+                pod.metadata.name,
+                pod.metadata.namespace,
+                body={"gracePeriodSeconds": 0, "preconditions": {"uid": pod.metadata.uid}},
+            )
+
+    def _folder(self, name: str, server: PostgresServer) -> Path:
+        """A folder of the account that the scripts run as."""
+        folder = self._directory / name
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            if server.account:
+                os.chown(folder, server.account["user"], server.account["group"])
+        return folder
+
+
+def _is_ours(pod: Any) -> bool:
+    """Whether kwok leaves this pod to us (the condition that toolchain.py gives its stages), and it has a node."""
+    commands: Sequence[Sequence[str] | None] = [container.command for container in pod.spec.containers]
+    scripts = any(part.startswith(_SCRIPTS) for command in commands for part in command or [])
+    return scripts and pod.spec.node_name is not None
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
