@@ -12,7 +12,6 @@ from urllib3.exceptions import HTTPError
 
 from ops.cluster import REQUEST_TIMEOUT, Cluster
 
-
 _SILENCE: Final = 3600  # seconds between two lines; no Job of ours lives longer
 
 

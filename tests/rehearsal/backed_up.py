@@ -1,0 +1,116 @@
+"""The dev stack with its app deployed and a database of its own, for tests of `ops backup` and `ops restore`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rehearsal.life import Life
+from rehearsal.postgres import PostgresServer
+from rehearsal.world import REPOSITORY, World
+from tests.database.invoices import content, fill
+
+CLAIM = "invoicetron-backups"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackedUp:
+    """One stack on the rehearsal's control plane."""
+
+    world: World
+    stack: str = "dev"
+
+    @property
+    def namespace(self) -> str:
+        """The stack's."""
+        return f"invoicetron-{self.stack}"
+
+    @property
+    def server(self) -> PostgresServer:
+        """Its database."""
+        return self.world.control_plane.pods.database(self.namespace)
+
+    def begin(self) -> None:
+        """From nothing to an app that runs."""
+        self.world.program.init(self.stack)
+        self.world.program.up(self.stack)
+        life = Life(self.world, self.stack)
+        life.deploy(life.image)
+
+    def empty(self) -> None:
+        """A database as PostgreSQL makes a new one."""
+        self.server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
+        self.server.sql("CREATE DATABASE invoicetron", database="postgres")
+
+    def fill(self, *, count: int = 500) -> str:
+        """A database with fresh tables; its content's digest."""
+        self.empty()
+        fill(self.server, count=count)
+        return self.content()
+
+    def load(self, dump: Path) -> None:
+        """A database with what is in a dump, by PostgreSQL's own means."""
+        self.empty()
+        self.server.run([self.server.bin / "pg_restore", "--dbname=invoicetron", dump])
+
+    def content(self) -> str:
+        """A digest of all that is in the database."""
+        return content(self.server)
+
+    def backups(self) -> list[str]:
+        """Names on the backup volume."""
+        folder = self.world.control_plane.pods.volume(self.namespace, CLAIM)
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+    def dump(self, backup: str) -> Path:
+        """The dump of a backup, as a person who has copied it has it."""
+        return self.world.control_plane.pods.volume(self.namespace, CLAIM) / backup / "database.dump"
+
+    def ops(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`python -m ops <arguments>`, as a person runs it in the program's directory."""
+        with self.started(*arguments) as process:
+            output, _ = process.communicate(timeout=240)
+        return subprocess.CompletedProcess(arguments, process.returncode, output)
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """The same, while it runs; its output in one pipe."""
+        command, *options = arguments
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops", command, "--stack", self.stack, *options],
+            cwd=self.world.program.directory,
+            env={**self.world.program.environment, "PYTHONPATH": str(REPOSITORY)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def deployment(self) -> dict[str, Any]:
+        """The app's Deployment with its managed fields."""
+        found: dict[str, Any] = self._get("deployment", "invoicetron", "--show-managed-fields")
+        return found
+
+    def app(self) -> tuple[int, int]:
+        """Replicas that the app is to have, and those that are available."""
+        found = self.deployment()
+        return found["spec"]["replicas"], found["status"].get("availableReplicas", 0)
+
+    def running_jobs(self) -> list[str]:
+        """Names of the Jobs that have not ended."""
+        jobs = self._get("jobs")["items"]
+        return [job["metadata"]["name"] for job in jobs if job["status"].get("active")]
+
+    def _get(self, *arguments: str) -> Any:
+        return json.loads(self.world.kubectl("-n", self.namespace, "get", *arguments, "-o", "json"))

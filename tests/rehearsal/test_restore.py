@@ -1,0 +1,286 @@
+"""`ops backup` and `ops restore`, end to end: real Jobs, whose pods run the real scripts against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from kubernetes.client import BatchV1Api, CoreV1Api
+
+from ops.app_stop import REPLICAS
+from rehearsal.controlplane import ControlPlane
+from rehearsal.engine import EngineError
+from rehearsal.life import HOSTNAMES
+from rehearsal.toolchain import Tools
+from rehearsal.world import world
+from tests.rehearsal.backed_up import BackedUp
+
+CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-restore")
+
+
+@pytest.fixture(scope="module")
+def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
+    """One stack for all of these tests, each of which fills its database anew."""
+    with world(tools, control_plane, tmp_path_factory.mktemp("world") / "world") as one:
+        backed_up = BackedUp(world=one)
+        backed_up.begin()
+        yield backed_up
+        one.kubectl("delete", "namespace", backed_up.namespace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A backup, and the content that it was taken of."""
+
+    name: str
+    then: str
+
+
+@pytest.fixture(scope="module")
+def taken() -> list[Taken]:
+    """The backups that tests have in common: taking one is most of what a test would do."""
+    return []
+
+
+@pytest.fixture
+def backup(stack: BackedUp, taken: list[Taken]) -> tuple[str, str, str]:
+    """Name of a backup, the content it has, and what the database has been changed to since."""
+    if taken and taken[-1].name in stack.backups():
+        stack.load(stack.dump(taken[-1].name))
+    else:
+        then = stack.fill(count=20_000)
+        done = stack.ops("backup")
+        assert done.returncode == 0, done.stdout
+        taken.append(Taken(name=[name for name in stack.backups() if name.startswith("invoicetron-")][-1], then=then))
+    stack.server.sql("DELETE FROM invoice_items WHERE id % 2 = 0; CREATE TABLE payments (id integer)")
+    return taken[-1].name, taken[-1].then, stack.content()
+
+
+def until(output: IO[str] | None, text: str) -> str:
+    """Reads on to the line that contains `text`; what was read."""
+    assert output is not None
+    lines = []
+    for line in output:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"{text!r} was never said:\n{''.join(lines)}")
+
+
+def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(
+    stack: BackedUp, backup: tuple[str, str, str]
+) -> None:
+    name, then, _ = backup
+    app = stack.app()
+    done = stack.ops("restore", "--from", name, "--yes")
+    assert done.returncode == 0, done.stdout
+    assert stack.content() == then
+    assert stack.app() == app
+    assert not stack.running_jobs()
+    assert "the restored data is in place" in done.stdout
+    # Neither a next `up`, nor one that changes this very Deployment, meets anything of ours in it.
+    assert not stack.world.program.up("dev").changes
+    stack.world.configure("dev", "access.hostname", HOSTNAMES["dev"])
+    assert stack.world.program.up("dev").changes["app"] == "update"
+    assert "ops" not in json.dumps(stack.deployment()["metadata"])
+
+
+def test_without_a_yes_nothing_is_touched(stack: BackedUp, backup: tuple[str, str, str]) -> None:
+    name, _, now = backup
+    before = stack.deployment()["metadata"]["generation"]
+    done = stack.ops("restore", "--from", name)
+    assert done.returncode == 1
+    assert all(said in done.stdout for said in ("Stack dev, namespace invoicetron-dev", f"the backup {name}", "[y/N]"))
+    assert stack.content() == now
+    assert stack.deployment()["metadata"]["generation"] == before
+
+
+def test_a_dump_from_elsewhere_fills_a_new_database_and_logs_everybody_out(
+    stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
+) -> None:
+    name, _, _ = backup
+    file = tmp_path / "invoicetron-full-20260205.dump"
+    file.write_bytes(stack.dump(name).read_bytes())
+    stack.empty()
+    expected = "invoices=20000,invoice_items=40000,products=39,user=1,_prisma_migrations=4"
+    done = stack.ops("restore", "--from", str(file), "--expect", expected, "--clear-sessions", "--yes")
+    assert done.returncode == 0, done.stdout
+    counts = 'SELECT (SELECT count(*) FROM invoices), (SELECT count(*) FROM session), (SELECT count(*) FROM "user")'
+    assert stack.server.sql(counts) == "20000|0|1"
+
+
+def test_what_is_not_as_expected_is_not_kept_and_every_difference_is_told(
+    stack: BackedUp, backup: tuple[str, str, str]
+) -> None:
+    name, _, now = backup
+    done = stack.ops("restore", "--from", str(stack.dump(name)), "--expect", "invoices=567,user=2,products=39", "--yes")
+    assert done.returncode == 1
+    last = "".join(done.stdout.splitlines(keepends=True)[-3:])
+    assert last == (
+        "Not restored: what was restored is not what is expected:\n"
+        "table invoices: 567 rows expected, 20000 found\n"
+        "table user: 2 rows expected, 1 found\n"
+    )
+    assert stack.content() == now
+    assert stack.app() == (1, 1)
+
+
+def test_the_name_of_no_backup_is_answered_with_those_that_exist(stack: BackedUp, backup: tuple[str, str, str]) -> None:
+    name, _, now = backup
+    done = stack.ops("restore", "--from", "invoicetron-999999-20260101T000000Z", "--yes")
+    assert done.returncode == 1
+    assert f"is no backup; there are:\n{name}" in done.stdout.rpartition("Not restored: ")[2]
+    assert stack.content() == now
+    assert stack.app() == (1, 1)
+
+
+def test_what_is_no_dump_is_refused_before_the_app_is_stopped(stack: BackedUp, tmp_path: Path) -> None:
+    file = tmp_path / "backup.sql"
+    file.write_text("CREATE TABLE invoices (id integer);")
+    before = stack.deployment()["metadata"]["generation"]
+    done = stack.ops("restore", "--from", str(file), "--expect", "invoices", "--yes")
+    assert done.returncode == 1
+    assert "no dump in pg_dump's custom format" in done.stdout
+    assert "--expect: 'invoices' is not table=rows" in done.stdout
+    assert stack.deployment()["metadata"]["generation"] == before
+
+
+@pytest.mark.parametrize(
+    ("signal_", "moment"),
+    [
+        (signal.SIGTERM, "stopping the app"),
+        (signal.SIGINT, " restores "),
+        (signal.SIGHUP, "sending "),
+        (signal.SIGINT, "restoring beside the old data"),
+        (signal.SIGINT, "starting the app"),
+    ],
+)
+def test_a_restore_that_is_interrupted_leaves_the_old_data_or_the_new_and_a_running_app(
+    stack: BackedUp, backup: tuple[str, str, str], signal_: signal.Signals, moment: str
+) -> None:
+    name, then, now = backup
+    with stack.started("restore", "--from", str(stack.dump(name)), "--yes") as process:
+        said = until(process.stdout, moment)
+        process.send_signal(signal_)
+        rest, _ = process.communicate(timeout=240)
+    finished = moment == "starting the app"
+    assert process.returncode == (0 if finished else 128 + signal_), said + rest
+    assert "The app runs again: 1 of 1" in rest
+    assert stack.app() == (1, 1)
+    assert not stack.running_jobs()
+    assert stack.content() in ({then} if finished else {then, now})
+
+
+def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_by_the_next(
+    stack: BackedUp, backup: tuple[str, str, str]
+) -> None:
+    name, then, now = backup
+    with stack.started("restore", "--from", str(stack.dump(name)), "--yes") as process:
+        until(process.stdout, "sending ")
+        process.kill()
+        process.wait()
+    assert stack.app() == (0, 0)
+    assert stack.content() in {then, now}
+    assert stack.deployment()["metadata"]["annotations"][REPLICAS] == "1"
+    with pytest.raises(EngineError, match="invoicetron-ops"):
+        stack.world.program.up("dev")
+    assert stack.app() == (0, 0)
+
+    done = stack.ops("restore", "--from", name, "--yes")
+    assert done.returncode == 0, done.stdout
+    assert "of an earlier restore still runs, and is ended first" in done.stdout
+    assert "as it had before an earlier restore stopped it" in done.stdout
+    assert stack.content() == then
+    assert stack.app() == (1, 1)
+    assert not stack.running_jobs()
+    assert not stack.world.program.up("dev").changes
+
+
+def test_a_drill_restores_the_newest_backup_in_a_pod_of_its_own(stack: BackedUp, backup: tuple[str, str, str]) -> None:
+    name, _, now = backup
+    stack.world.kubectl("-n", stack.namespace, "create", "job", "drill-now", "--from=cronjob/invoicetron-db-drill")
+    waited = ("wait", "job/drill-now", "--for=condition=Complete", "--timeout=120s")
+    stack.world.kubectl("-n", stack.namespace, *waited)
+    log = stack.world.kubectl("-n", stack.namespace, "logs", "job/drill-now")
+    assert f"{name} restores completely" in log
+    assert stack.content() == now
+
+
+@pytest.mark.parametrize("cron_job", CRON_JOBS)
+def test_the_api_server_warns_of_nothing_at_the_level_restricted(stack: BackedUp, cron_job: str) -> None:
+    def warnings(*, privileged: bool) -> list[str]:
+        with stack.world.client as client:
+            batch: Any = BatchV1Api(client)
+            core: Any = CoreV1Api(client)
+            template = client.sanitize_for_serialization(
+                batch.read_namespaced_cron_job(cron_job, stack.namespace).spec.job_template
+            )
+            (container,) = template["spec"]["template"]["spec"]["containers"]
+            if privileged:
+                container["securityContext"]["allowPrivilegeEscalation"] = True
+            metadata = {"name": "dry-run"}
+            bodies = {
+                batch.create_namespaced_job_with_http_info: {"metadata": metadata, "spec": template["spec"]},
+                core.create_namespaced_pod_with_http_info: {
+                    "metadata": metadata,
+                    "spec": template["spec"]["template"]["spec"],
+                },
+            }
+            heads = [create(stack.namespace, body, dry_run="All")[2] for create, body in bodies.items()]
+            return [head["Warning"] for head in heads if "Warning" in head]
+
+    assert warnings(privileged=False) == []
+    told = warnings(privileged=True)
+    assert len(told) == 2
+    assert all("restricted" in warning for warning in told)
+
+
+def test_a_good_backup_on_a_nearly_full_volume_is_told_as_what_it_is(stack: BackedUp) -> None:
+    stack.fill()
+    before = stack.backups()
+    target = ("-n", stack.namespace, "set", "env", "cronjob/invoicetron-db-backup")
+    stack.world.kubectl(*target, "NEARLY_FULL=1")
+    try:
+        done = stack.ops("backup")
+    finally:
+        stack.world.kubectl(*target, "NEARLY_FULL-")
+    assert done.returncode == 3, done.stdout
+    assert done.stdout.splitlines()[-1].startswith("the backup is good, but its volume is ")
+    assert set(stack.backups()) - set(before), "the backup is not there"
+
+
+def test_a_backup_that_fails_is_tried_again_by_its_job_and_ends_with_the_reason(stack: BackedUp) -> None:
+    stack.fill()
+    stack.server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
+    before = stack.backups()
+    done = stack.ops("backup")
+    assert done.returncode == 1
+    assert done.stdout.count("dumping invoicetron") == 3
+    assert done.stdout.splitlines()[-1].startswith("No backup: no backup was taken: the dump failed")
+    assert stack.backups() == before
+
+
+def test_a_backup_now_is_the_job_that_kubectl_would_make(stack: BackedUp) -> None:
+    def essence(job: dict[str, Any]) -> dict[str, Any]:
+        spec, metadata = job["spec"], job["metadata"]
+        template = spec["template"]["metadata"]
+        for generated, holder in (("selector", spec), ("creationTimestamp", template)):
+            holder.pop(generated, None)
+        unlike = ("job-name", "controller-uid")
+        template["labels"] = {key: value for key, value in template["labels"].items() if not key.endswith(unlike)}
+        return {"spec": spec, "owners": metadata["ownerReferences"], "annotations": metadata["annotations"]}
+
+    def kubectl(*arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(stack.world.kubectl("-n", stack.namespace, *arguments, "-o", "json"))
+        return found
+
+    stack.fill()
+    said = stack.ops("backup").stdout
+    ours = kubectl("get", "job", said.split()[0])
+    theirs = kubectl("create", "job", "theirs", "--from=cronjob/invoicetron-db-backup", "--dry-run=server")
+    assert essence(ours) == essence(theirs)
