@@ -36,7 +36,7 @@ test: lint unit $(STAMP) ## everything; what CI runs
 
 unit: $(STAMP) ## the unit tests: seconds
 	@echo "== unit tests (usually 10 s) =="
-	@.venv/bin/python -m pytest --quiet tests/unit
+	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/unit
 
 lint: $(STAMP)
 	@echo "== ruff, mypy, shellcheck (usually 30 s) =="

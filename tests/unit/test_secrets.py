@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from components.secrets import SecretsError, StackSecrets, read_secrets
 from settings import Settings
 
 VAULT = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
-PASSWORD = secrets.token_hex(20)
-AUTH = secrets.token_hex(32)
+# The same in every process: some are part of a test's name, by which pytest's workers know it.
+PASSWORD = hashlib.sha256(b"postgres-password").hexdigest()[:40]
+AUTH = hashlib.sha256(b"better-auth-secret").hexdigest()
 URL = f"postgresql://invoicetron:{PASSWORD}@invoicetron-db:5432/invoicetron"
 TOKEN = f"gldt-{secrets.token_hex(8)}"
 
