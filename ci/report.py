@@ -1,77 +1,128 @@
-"""What a `pulumi preview --json` says, for the reviewer of a merge request.
+"""What one preview says, for the reviewer of a merge request.
 
-Two forms: the counts that GitLab's merge request widget shows (`artifacts:reports:terraform`), and a comment with the
-changed property paths. Neither ever holds a property's value, so neither can hold a secret.
+Three forms: the counts that GitLab's merge request widget shows (`artifacts:reports:terraform`), a comment with the
+changed property paths, and the job's log. None ever holds a property's value, so none can hold a secret of the stack's.
+
+Read from the events that `pulumi preview --json` streams with PULUMI_ENABLE_STREAMING_JSON_PREVIEW. The one document
+that it prints without has no policy violations, and shows what the refresh found as if the program changed it: an image
+that the app's pipeline has deployed would be an update of the Deployment.
 """
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Final
 
 NOTE_LIMIT: Final = 1_000_000
 """Characters of a GitLab note (docs.gitlab.com, "Instance limits": comments)."""
 
-_CREATES = frozenset({"create", "create-replacement", "import", "import-replacement"})
-_DELETES = frozenset({"delete", "delete-replaced"})
-_REPLACES = frozenset({"create-replacement", "import-replacement"})
-_SILENT = frozenset({"same", "read", "refresh", "replace", "delete-replaced", "discard", "read-discard"})
-"""Steps that are no row: nothing changes, or another step of the same resource says it."""
+STREAMED: Final = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+"""What the environment of a preview needs, so that `Preview.parse` can read what it prints."""
 
-_ORDER = ("delete", "create-replacement", "import-replacement", "update", "import", "create")
-_WORDS = {
-    "delete": "**delete**",
-    "create-replacement": "**replace**",
-    "import-replacement": "**replace**",
-    "update": "update",
-    "import": "import",
-    "create": "create",
+
+class Action(IntEnum):
+    """What would happen to a resource, the most dangerous first."""
+
+    DELETE = 0
+    REPLACE = 1
+    UPDATE = 2
+    IMPORT = 3
+    CREATE = 4
+
+
+_ACTIONS: Final[Mapping[str, Action]] = {
+    "delete": Action.DELETE,
+    # The steps of one replacement, in whatever order; together they are one row.
+    "replace": Action.REPLACE,
+    "create-replacement": Action.REPLACE,
+    "import-replacement": Action.REPLACE,
+    "delete-replaced": Action.REPLACE,
+    "update": Action.UPDATE,
+    "import": Action.IMPORT,
+    "create": Action.CREATE,
 }
+"""By the engine's operation; all others (same, read, refresh and their kind) change nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One resource that would change, and the paths of the properties that differ."""
+    """One resource that would change."""
 
-    operation: str
+    action: Action
     type: str
     name: str
-    paths: tuple[str, ...]
+    paths: Mapping[str, bool]
+    """The properties that differ, and whether each forces the replacement."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """A policy that a resource, or the stack as a whole, does not keep."""
+
+    policy: str
+    resource: str
+    message: str
+    """The policy's words; they may quote the program, so they stay in the job's log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """The changes of one preview, the most dangerous first, and what the engine complained about."""
+    """The changes of one preview, the most dangerous first, and what the engine and the policies complained about."""
 
     changes: tuple[Change, ...]
-    counts: Mapping[str, int]
-    errors: tuple[str, ...]
+    violations: tuple[Violation, ...]
+    complaints: tuple[str, ...]
+    """Errors and warnings in the words of the engine or the program, for the job's log alone."""
+    failed: bool
 
     @classmethod
-    def parse(cls, text: str) -> Preview:
-        """Reads the output of `pulumi preview --json`; raises `ValueError` where it is not that."""
-        try:
-            document = json.loads(text)
-            steps = document.get("steps", [])
-            changes = [_change(step) for step in steps if step["op"] not in _SILENT]
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not the output of `pulumi preview --json`: {error}") from error
-        operations = [step["op"] for step in steps]
-        counts = {
-            "create": sum(operation in _CREATES for operation in operations),
-            "update": operations.count("update"),
-            "delete": sum(operation in _DELETES for operation in operations),
-        }
-        errors = tuple(one["message"] for one in document.get("diagnostics", []) if one.get("severity") == "error")
-        changes.sort(key=lambda change: (_ORDER.index(change.operation), change.type, change.name))
-        return cls(changes=tuple(changes), counts=counts, errors=errors)
+    def parse(cls, text: str, *, status: int) -> Preview:
+        """Reads what a preview that ended with `status` printed, or as much as it came to print."""
+        events = list(_events(text))
+        changes = _changes(event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event)
+        complaints = [event["diagnosticEvent"] for event in events if "diagnosticEvent" in event]
+        return cls(
+            changes=tuple(sorted(changes, key=lambda change: (change.action, change.type, change.name))),
+            violations=tuple(_violation(event["policyEvent"]) for event in events if "policyEvent" in event),
+            # A plugin's warning comes once for each time that the plugin is started.
+            complaints=tuple(
+                dict.fromkeys(
+                    f"{one['severity']}: {one['message'].strip()}"
+                    for one in complaints
+                    if one["severity"] in {"error", "warning"}
+                )
+            ),
+            failed=status != 0
+            or not any(event.get("summaryEvent", {}).get("result") == "succeeded" for event in events),
+        )
+
+    @property
+    def counts(self) -> Counter[Action]:
+        """How many resources each action touches."""
+        return Counter(change.action for change in self.changes)
 
 
 def widget(preview: Preview) -> str:
-    """The counts, as `artifacts:reports:terraform` wants them (docs.gitlab.com, "Terraform integration")."""
-    return json.dumps(dict(preview.counts))
+    """The counts, as `artifacts:reports:terraform` wants them (docs.gitlab.com, "Terraform integration").
+
+    Those of a failed preview would look like a small change. GitLab calls a report without them a failed one.
+    """
+    if preview.failed:
+        return "{}"
+    counts = preview.counts
+    replaced = counts[Action.REPLACE]
+    return json.dumps(
+        {
+            "create": counts[Action.CREATE] + replaced,
+            "update": counts[Action.UPDATE],
+            "delete": counts[Action.DELETE] + replaced,
+        }
+    )
 
 
 def marker(stack: str) -> str:
@@ -79,62 +130,131 @@ def marker(stack: str) -> str:
     return f"<!-- invoicetron preview: {stack} -->"
 
 
-def comment(preview: Preview, *, stack: str, job_url: str, rehearsed: bool = False, limit: int = NOTE_LIMIT) -> str:
+def comment(
+    preview: Preview, *, stack: str, commit: str, job_url: str, rehearsed: bool = False, limit: int = NOTE_LIMIT
+) -> str:
     """The comment on the merge request, at most `limit` characters; what is cut off is in the job's log.
 
     `rehearsed`: the pipeline had no credentials of the stack, so this is the preview of a first `up` in the rehearsal.
     """
-    head = [marker(stack), f"### `pulumi preview` of {stack}", ""]
+    head = [marker(stack), f"### `pulumi preview` of {stack} at {commit}", ""]
     if rehearsed:
         head += [
-            (
-                "This pipeline may not read the stack's credentials. This is the **rehearsal's** preview: every "
-                "resource as it would be made from nothing, not what would change in the live stack."
-            ),
+            "This pipeline may not read the stack's credentials: this is the **rehearsal's** preview.",
+            "It shows every resource as it would be made from nothing, not what would change in the live stack.",
             "",
         ]
-    counts = ", ".join(f"{number} to {operation}" for operation, number in preview.counts.items() if number)
-    head += [counts or "No changes.", ""]
-    tail = ["", f"[The whole preview]({job_url})"]
-    body = [*_errors(preview), *_table(preview)]
-    details = _details(preview)
-    whole = "\n".join([*head, *body, *details, *tail])
+    head += [_summary(preview), ""]
+    tail = ["", f"[The job's log]({job_url}) has all of it, and the words of errors and policies."]
+    cut = ["", "_Cut to GitLab's limit._"]
+    parts = [*_violations(preview), *_table(preview), *_details(preview)]
+    whole = "\n".join([*head, *parts, *tail])
     if len(whole) <= limit:
         return whole
-    cut = ["", "_Cut to GitLab's limit: the rest is in the job's log._"]
-    room = limit - len("\n".join([*head, *cut, *tail])) - 1
+    room = limit - len("\n".join([*head, *cut, *tail]))
     kept: list[str] = []
-    for line in body:
-        room -= len(line) + 1
+    for part in parts:
+        room -= len(part) + 1
         if room < 0:
             break
-        kept.append(line)
+        kept.append(part)
     return "\n".join([*head, *kept, *cut, *tail])
 
 
-def _change(step: Mapping[str, Any]) -> Change:
-    type_, name = step["urn"].split("::")[-2:]
-    diff = step.get("detailedDiff") or dict.fromkeys(step.get("diffReasons") or ())
-    return Change(operation=step["op"], type=type_.rsplit("$", 1)[-1], name=name, paths=tuple(sorted(diff)))
+def log(preview: Preview) -> str:
+    """The whole preview for the job's log: complaints, violations in their own words, and every change."""
+    lines = [*preview.complaints]
+    lines += [f"policy {one.policy}, {one.resource}: {one.message}" for one in preview.violations]
+    lines.append(_summary(preview))
+    for change in preview.changes:
+        lines.append(f"{change.action.name.lower():<8} {change.type} {change.name}")
+        lines += [f"         {path}{_forces(change, path)}" for path in change.paths]
+    return "\n".join(lines)
 
 
-def _errors(preview: Preview) -> list[str]:
-    if not preview.errors:
-        return []
-    return ["The preview failed; the messages are in the job's log.", ""]
+def _events(text: str) -> Iterator[Mapping[str, Any]]:
+    """The engine's events; what a `pulumi` that could not even start printed instead is none."""
+    for line in text.splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _changes(steps: Iterable[Mapping[str, Any]]) -> Iterable[Change]:
+    """One change for each resource: the steps of a replacement have the same URN."""
+    changes: dict[str, Change] = {}
+    for step in steps:
+        action = _ACTIONS.get(step["op"])
+        if action is None:
+            continue
+        urn = step["urn"]
+        type_, name = urn.split("::", 3)[2:]
+        known = changes[urn].paths if urn in changes else {}
+        changes[urn] = Change(
+            action=action, type=type_.rsplit("$", 1)[-1], name=name, paths={**known, **dict(sorted(_paths(step)))}
+        )
+    return changes.values()
+
+
+def _paths(step: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """The differing properties of an update or a replacement; a provider that knows no paths names whole properties."""
+    detailed = step.get("detailedDiff") or {}
+    for path, difference in detailed.items():
+        yield path, difference["diffKind"].endswith("-replace")
+    if not detailed:
+        forcing = step.get("keys") or ()
+        for name in step.get("diffs") or ():
+            yield name, name in forcing
+
+
+def _violation(event: Mapping[str, Any]) -> Violation:
+    urn = event.get("resourceUrn", "")
+    return Violation(
+        policy=event["policyName"], resource=urn.rpartition("::")[2] or "the stack", message=event["message"].strip()
+    )
+
+
+def _summary(preview: Preview) -> str:
+    counts = ", ".join(f"{number} to {action.name.lower()}" for action, number in sorted(preview.counts.items()))
+    if not preview.failed:
+        return counts or "No changes."
+    return f"**The preview failed.** Until then it had seen: {counts or 'nothing'}."
+
+
+def _violations(preview: Preview) -> list[str]:
+    return [f"- policy {_code(one.policy)} is not kept by {_code(one.resource)}" for one in preview.violations]
 
 
 def _table(preview: Preview) -> list[str]:
     if not preview.changes:
         return []
-    rows = [f"| {_WORDS[change.operation]} | `{change.type}` | `{change.name}` |" for change in preview.changes]
-    return ["| | type | name |", "| --- | --- | --- |", *rows]
+    rows = [f"| {_word(change.action)} | {_code(change.type)} | {_code(change.name)} |" for change in preview.changes]
+    return ["", "| | type | name |", "| --- | --- | --- |", *rows]
+
+
+def _word(action: Action) -> str:
+    word = action.name.lower()
+    return f"**{word}**" if action in {Action.DELETE, Action.REPLACE} else word
 
 
 def _details(preview: Preview) -> list[str]:
-    lines = []
-    for change in preview.changes:
-        if change.paths:
-            paths = "\n".join(f"- `{path}`" for path in change.paths)
-            lines.append(f"\n<details><summary>{change.name}</summary>\n\n{paths}\n\n</details>")
-    return lines
+    """A folded list for each resource, each one part: half of one would swallow what comes after it."""
+    return [
+        f"\n<details><summary>{html.escape(change.name)}</summary>\n\n"
+        + "\n".join(f"- {_code(path)}{_forces(change, path)}" for path in change.paths)
+        + "\n\n</details>"
+        for change in preview.changes
+        if change.paths
+    ]
+
+
+def _forces(change: Change, path: str) -> str:
+    return " (forces the replacement)" if change.paths[path] else ""
+
+
+def _code(text: str) -> str:
+    """Names and paths come from the branch under review, which could otherwise end the table or mention people."""
+    return "`" + text.replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"

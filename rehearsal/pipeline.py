@@ -1,7 +1,7 @@
-"""Runs jobs of the app's pipeline as GitLab would, with the variables that GitLab holds: npm's `gitlab-ci-local`.
+"""Runs jobs of a pipeline as GitLab would, with the variables that GitLab holds: npm's `gitlab-ci-local`.
 
-The jobs run in this machine's shell instead of their images: `kubectl` and `curl` come from PATH. GitLab's own JSON
-schema comes with `gitlab-ci-local`, which checks the pipeline against it before it runs anything.
+The jobs run in this machine's shell instead of their images: `pulumi`, `kubectl` and `curl` come from PATH. GitLab's
+own JSON schema comes with `gitlab-ci-local`, which checks the pipeline against it before it runs anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from string import Template
+from typing import Any
 
 import yaml
 from filelock import FileLock
@@ -23,14 +26,27 @@ from platformdirs import user_cache_path
 from rehearsal.emulators.gitlab import Project
 from rehearsal.progress import step
 
-PIPELINE = Path(__file__).parents[1] / "ci" / "app.gitlab-ci.yml"
+REPOSITORY = Path(__file__).parents[1]
+PIPELINE = REPOSITORY / "ci" / "app.gitlab-ci.yml"
 
 _MODULE = Path(__file__).with_name("toolchain") / "gitlab-ci-local"
 _NODE = Path(ROOT_DIR) / "bin" / "node"
 _NPM = Path(ROOT_DIR) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
-# gitlab-ci-local copies the repository for jobs that have an image. The jobs run here read nothing of it.
+# gitlab-ci-local copies the repository for jobs that run in containers. Those here run in the clone itself.
 _RSYNC = '#!/bin/sh\nfor target; do :; done\nexec mkdir -p "$target"\n'
+
+_OURS = (
+    "CI_COMMIT_BRANCH",
+    "CI_COMMIT_REF_PROTECTED",
+    "CI_COMMIT_SHORT_SHA",
+    "CI_JOB_URL",
+    "CI_PIPELINE_SOURCE",
+    "CI_PROJECT_DIR",
+    "CI_PROJECT_ID",
+    "CI_SERVER_URL",
+)
+"""Predefined variables that a rehearsal sets itself, without a warning from gitlab-ci-local."""
 
 
 class PipelineError(Exception):
@@ -62,70 +78,101 @@ def installed() -> Path:
     return script
 
 
-class AppRepository:
-    """A clone of the app's repository on one branch, with nothing in it but the pipeline that it includes."""
+class Repository:
+    """A clone of a repository on one branch of GitLab, with what `gitlab-ci-local` needs to run its pipeline."""
 
-    def __init__(self, directory: Path, *, branch: str, pipeline: str | None = None) -> None:
-        self._directory, self._branch = directory, branch
+    remote: str
+    """Where it was cloned from, as git names it."""
+
+    def __init__(self, directory: Path, *, branch: str) -> None:
+        self.branch = branch
         self._script = installed()
         self._home = directory / "home"
         self._bin = directory / "bin"
-        self._clone = directory / "clone"
-        for each in (self._home, self._bin, self._clone):
+        self.clone = directory / "clone"
+        for each in (self._home, self._bin, self.clone):
             each.mkdir(parents=True)
         if shutil.which("rsync") is None:
             (self._bin / "rsync").write_text(_RSYNC)
             (self._bin / "rsync").chmod(0o755)
-        (self._clone / ".gitlab-ci.yml").write_text("include:\n  - local: app.gitlab-ci.yml\n")
-        (self._clone / "app.gitlab-ci.yml").write_text(pipeline or PIPELINE.read_text())
-        self._git("init", "--quiet", f"--initial-branch={branch}")
-        self._git("config", "user.name", "Developer")
-        self._git("config", "user.email", "developer@example.com")
-        self._git("remote", "add", "origin", "git@gitlab.k8s.rommelporras.com:0xwsh/invoicetron.git")
-        self._git("add", "--all")
-        self.commit()
-        self._git("update-ref", f"refs/remotes/origin/{branch}", "HEAD")
-        self._git("symbolic-ref", "refs/remotes/origin/HEAD", f"refs/remotes/origin/{branch}")
-
-    @property
-    def curlrc(self) -> Path:
-        """Settings of the jobs' `curl`, for a test that leads a host name to loopback."""
-        return self._home / ".curlrc"
 
     def commit(self) -> str:
         """A new commit; its short hash as GitLab's CI_COMMIT_SHORT_SHA has it."""
         self._git("commit", "--quiet", "--allow-empty", "--message", "change")
         return self._git("rev-parse", "--short=8", "HEAD").strip()
 
-    def jobs(self, *, merge_request: bool = False) -> dict[str, str]:
-        """Name and stage of the jobs of a push or a merge request; PipelineError where the pipeline is not valid."""
-        variables = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_COMMIT_BRANCH": ""} if merge_request else {}
-        listed = self._gitlab_ci_local(["--list-json"], variables)
+    def jobs(self, *, source: str = "push") -> dict[str, Mapping[str, Any]]:
+        """The jobs of a pipeline of this source, by name; PipelineError where the pipeline is not valid."""
+        listed = self._gitlab_ci_local(["--list-json"], _source(source))
         if listed.returncode:
             raise PipelineError(listed.stderr)
-        return {job["name"]: job["stage"] for job in json.loads(listed.stdout) if job["when"] != "never"}
+        return {job["name"]: job for job in json.loads(listed.stdout) if job["when"] != "never"}
 
-    def run(self, job: str, project: Project, *, path: Path, variables: Mapping[str, str] | None = None) -> Run:
-        """Runs one job with what `project` lets it see; `path` is a folder of tools, `variables` override."""
-        definition = yaml.safe_load((self._clone / "app.gitlab-ci.yml").read_text())[job]
-        seen = project.variables_for(self._branch, definition["environment"]["name"])
+    @cached_property
+    def definitions(self) -> Mapping[str, Mapping[str, Any]]:
+        """The jobs as they are once everything is included and extended."""
+        expanded = self._gitlab_ci_local(["--preview"], {})
+        if expanded.returncode:
+            raise PipelineError(expanded.stderr)
+        pipeline: Mapping[str, Any] = yaml.safe_load(expanded.stdout)
+        return {name: job for name, job in pipeline.items() if isinstance(job, dict) and "script" in job}
+
+    def environment(self, job: str) -> str:
+        """The name of the job's environment, which decides what variables it sees."""
+        definition = self.definitions[job]
+        name = Template(definition["environment"]["name"])
+        return name.substitute(definition.get("variables", {}))
+
+    def run(
+        self,
+        job: str,
+        project: Project,
+        *,
+        source: str = "push",
+        variables: Mapping[str, str] | None = None,
+        runner: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Runs one job of a pipeline of this source with what `project` lets it see.
+
+        `variables` override GitLab's; `runner` is what the machine brings: PATH (before this one's) and the like.
+        """
+        protected = json.dumps(project.branches.protects(self.branch))
+        seen = project.variables_for(self.branch, self.environment(job))
+        given = {
+            "CI_COMMIT_REF_PROTECTED": protected,
+            "CI_PROJECT_DIR": str(self.clone),  # else the folder of a container, at the root of this machine
+            "CI_PROJECT_ID": str(project.id),
+            **_source(source),
+            **seen,
+        }
         # In a file of the clone's own, so that no value is ever an argument of a process.
-        file = self._clone / ".gitlab-ci-local-variables.yml"
+        file = self.clone / ".gitlab-ci-local-variables.yml"
         file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump({**seen, **(variables or {})}))
-        done = self._gitlab_ci_local(["--force-shell-executor", job], {}, path)
+        file.write_text(yaml.safe_dump(_typed({**given, **(variables or {})}, project)))
+        done = self._gitlab_ci_local([job, "--force-shell-executor"], {}, runner)
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
 
+    def _initialize(self) -> None:
+        """Makes the clone's content its first commit, as the remote has it."""
+        self._git("init", "--quiet", f"--initial-branch={self.branch}")
+        self._git("config", "user.name", "Developer")
+        self._git("config", "user.email", "developer@example.com")
+        self._git("remote", "add", "origin", self.remote)
+        self._git("add", "--all")
+        self.commit()
+        self._git("update-ref", "refs/remotes/origin/main", "HEAD")
+        self._git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+
     def _gitlab_ci_local(
-        self, arguments: list[str], variables: Mapping[str, str], path: Path | None = None
+        self, arguments: list[str], variables: Mapping[str, str], runner: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         given = [part for name, value in variables.items() for part in ("--variable", f"{name}={value}")]
-        ignored = ["--ignore-predefined-vars", "CI_PIPELINE_SOURCE,CI_COMMIT_BRANCH,CI_COMMIT_SHORT_SHA"]
-        folders = [str(self._bin), *([str(path)] if path else []), str(_NODE.parent), os.environ["PATH"]]
+        machine = dict(runner or {})
+        folders = [str(self._bin), *filter(None, [machine.pop("PATH", "")]), str(_NODE.parent), os.environ["PATH"]]
         return subprocess.run(
-            [str(_NODE), str(self._script), *arguments, *given, *ignored],
-            cwd=self._clone,
-            env={"PATH": os.pathsep.join(folders), "HOME": str(self._home)},
+            [str(_NODE), str(self._script), *arguments, *given, "--ignore-predefined-vars", ",".join(_OURS)],
+            cwd=self.clone,
+            env={"PATH": os.pathsep.join(folders), "HOME": str(self._home), **machine},
             capture_output=True,
             text=True,
             timeout=900,
@@ -133,7 +180,59 @@ class AppRepository:
         )
 
     def _git(self, *arguments: str) -> str:
-        return _checked(["git", *arguments], self._clone)
+        return _checked(["git", *arguments], self.clone)
+
+
+class AppRepository(Repository):
+    """A clone of the app's repository, with nothing in it but the pipeline that it includes."""
+
+    remote = "git@gitlab.k8s.rommelporras.com:0xwsh/invoicetron.git"
+
+    def __init__(self, directory: Path, *, branch: str, pipeline: str | None = None) -> None:
+        super().__init__(directory, branch=branch)
+        (self.clone / ".gitlab-ci.yml").write_text("include:\n  - local: app.gitlab-ci.yml\n")
+        (self.clone / "app.gitlab-ci.yml").write_text(pipeline or PIPELINE.read_text())
+        self._initialize()
+
+    @property
+    def curlrc(self) -> Path:
+        """Settings of the jobs' `curl`, for a test that leads a host name to loopback."""
+        return self._home / ".curlrc"
+
+
+class InfrastructureRepository(Repository):
+    """A clone of this repository, mostly links; what its jobs would install or take from a cache is there already."""
+
+    remote = "git@gitlab.k8s.rommelporras.com:0xwsh/invoicetron-infra.git"
+
+    def __init__(self, directory: Path, *, branch: str) -> None:
+        super().__init__(directory, branch=branch)
+        for source in REPOSITORY.iterdir():
+            if source.name in {".gitlab-ci.yml", ".gitignore"} or source.match("Pulumi*.yaml"):
+                shutil.copy(source, self.clone)
+            elif source.name == "ci":  # gitlab-ci-local includes nothing through a link
+                shutil.copytree(source, self.clone / source.name)
+            elif source.name == ".venv" or not source.name.startswith("."):
+                (self.clone / source.name).symlink_to(source)
+        cache = self.clone / ".cache" / "invoicetron-infra"
+        cache.parent.mkdir()
+        cache.symlink_to(user_cache_path("invoicetron-infra"))
+        self._initialize()
+
+
+def _typed(variables: Mapping[str, str], project: Project) -> dict[str, dict[str, Any]]:
+    """Each variable as gitlab-ci-local has it; of one of type file, a job sees the path of a file with its value."""
+    files = {variable["key"] for variable in project.variables.entries({}) if variable["variable_type"] == "file"}
+    return {
+        name: {"type": "file" if name in files else "variable", "values": {"*": value}}
+        for name, value in variables.items()
+    }
+
+
+def _source(source: str) -> dict[str, str]:
+    """What a job knows of how its pipeline came about. A merge request's has no branch."""
+    variables = {"CI_PIPELINE_SOURCE": source}
+    return {**variables, "CI_COMMIT_BRANCH": ""} if source == "merge_request_event" else variables
 
 
 def _checked(command: list[str], directory: Path) -> str:

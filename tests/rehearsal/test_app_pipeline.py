@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.server
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -15,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from rehearsal.controlplane import ControlPlane
-from rehearsal.pipeline import PIPELINE, AppRepository, PipelineError
+from rehearsal.pipeline import PIPELINE, AppRepository, PipelineError, Repository
 from rehearsal.toolchain import Tools
 from rehearsal.world import World, world
 
@@ -53,7 +53,7 @@ def test_a_pipeline_that_gitlab_would_refuse_is_refused(tmp_path: Path, good: st
 def test_a_push_goes_through_all_stages_into_the_branch_s_environment(
     tmp_path: Path, branch: str, environment: str
 ) -> None:
-    jobs = AppRepository(tmp_path / "app", branch=branch).jobs()
+    jobs = stages(AppRepository(tmp_path / "app", branch=branch))
     assert {name for name, stage in jobs.items() if stage in {"build", "deploy", "verify"}} == {
         f"build:{environment}",
         f"deploy:{environment}",
@@ -63,55 +63,49 @@ def test_a_push_goes_through_all_stages_into_the_branch_s_environment(
 
 
 def test_a_merge_request_is_checked_and_neither_built_nor_deployed(repository: AppRepository) -> None:
-    assert set(repository.jobs(merge_request=True).values()) == {"validate", "test"}
+    assert set(stages(repository, source="merge_request_event").values()) == {"validate", "test"}
 
 
-def definitions() -> dict[str, dict[str, Any]]:
-    """The jobs, each with what it extends."""
-    pipeline: dict[str, Any] = yaml.safe_load(PIPELINE.read_text())
-
-    def resolved(name: str) -> dict[str, Any]:
-        job: dict[str, Any] = pipeline[name]
-        bases = job.get("extends", [])
-        merged: dict[str, Any] = {}
-        for base in [bases] if isinstance(bases, str) else bases:
-            merged |= resolved(base)
-        return merged | job
-
-    return {name: resolved(name) for name, job in pipeline.items() if isinstance(job, dict) and "extends" in job}
+def test_no_job_prints_a_secret_or_talks_to_the_cluster_without_verifying_it(repository: AppRepository) -> None:
+    dangerous = re.compile(r"--insecure|insecure-skip-tls-verify|set -x|xtrace|--token|printenv|--password ")
+    for name, script in scripts(repository).items():
+        assert not dangerous.search(script), name
 
 
-@pytest.mark.parametrize("name", definitions())
-def test_no_job_prints_a_secret_or_talks_to_the_cluster_without_verifying_it(name: str) -> None:
-    script = definitions()[name]["script"]
-    text = script if isinstance(script, str) else "\n".join(script)
-    for dangerous in (
-        "--insecure",
-        "insecure-skip-tls-verify",
-        "set -x",
-        "xtrace",
-        "--token",
-        "printenv",
-        "--password ",
-    ):
-        assert dangerous not in text
-
-
-def test_one_deployment_at_a_time_and_none_is_cut_short() -> None:
-    for environment in ("development", "production"):
-        job = definitions()[f"deploy:{environment}"]
+def test_one_deployment_at_a_time_and_none_is_cut_short(tmp_path: Path) -> None:
+    for branch, environment in (("develop", "development"), ("main", "production")):
+        job = AppRepository(tmp_path / branch, branch=branch).definitions[f"deploy:{environment}"]
         assert job["resource_group"] == environment
         assert job["interruptible"] is False
 
 
-@pytest.mark.parametrize("name", definitions())
-def test_the_jobs_shell_is_clean(name: str, tmp_path: Path) -> None:
-    script = definitions()[name]["script"]
-    file = tmp_path / "script.sh"
-    file.write_text("#!/bin/sh\n" + (script if isinstance(script, str) else "\n".join(script)) + "\n")
-    shellcheck = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run([str(shellcheck), str(file)], capture_output=True, text=True, check=False, timeout=60)
+def test_the_jobs_shell_is_clean(repository: AppRepository, tmp_path: Path) -> None:
+    for script in scripts(repository).values():
+        shellcheck(script, tmp_path)
+
+
+def stages(repository: AppRepository, *, source: str = "push") -> dict[str, str]:
+    return {name: job["stage"] for name, job in repository.jobs(source=source).items()}
+
+
+def scripts(repository: Repository) -> dict[str, str]:
+    """What each job runs."""
+    return {name: "\n".join(job["script"]) for name, job in repository.definitions.items()}
+
+
+def shellcheck(script: str, directory: Path) -> None:
+    file = directory / "script.sh"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    executable = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([str(executable), str(file)], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
+
+
+# Stands in for a command of a job: notes its arguments and its standard input, then does what it is told to.
+RECORDER = """#!/bin/sh
+printf '%s\\n' "$*" >>"{log}"
+{then}
+"""
 
 
 class Deployed:
@@ -120,13 +114,28 @@ class Deployed:
     def __init__(self, world: World, directory: Path) -> None:
         self.world = world
         self.repository = AppRepository(directory, branch="develop")
+        self._tools = directory / "tools"
+        self._tools.mkdir()
+        self._arguments = directory / "arguments.log"
+        self.record("kubectl", then=f'exec "{world.tools.kubectl}" "$@"')
+
+    def record(self, command: str, *, then: str) -> None:
+        """Has the jobs find `command` in a form that keeps its arguments, which everybody on a runner can read."""
+        file = self._tools / command
+        file.write_text(RECORDER.format(log=self._arguments, then=then))
+        file.chmod(0o755)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments of every recorded command so far."""
+        return self._arguments.read_text()
 
     def job(self, name: str, **variables: str) -> tuple[bool, str]:
-        run = self.repository.run(
-            name, self.world.gitlab.project, path=self.world.tools.kubectl.parent, variables=variables
-        )
+        runner = {"PATH": str(self._tools)}
+        run = self.repository.run(name, self.world.gitlab.project, variables=variables, runner=runner)
+        shown = run.output + (self.arguments if self._arguments.exists() else "")
         for secret in self.world.gitlab.handed_out:
-            assert secret not in run.output
+            assert secret not in shown
         return run.passed, run.output
 
     def get(self, *arguments: str) -> Any:
@@ -135,6 +144,13 @@ class Deployed:
     def give_migrations(self, *, seconds: int) -> None:
         deadline = json.dumps({"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": seconds}}}})
         self.world.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
+
+    def rotate_and_up(self) -> None:
+        """An `up` that changes the Deployment elsewhere than in its image."""
+        before = self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"]
+        self.world.onepassword.rotate("dev")
+        self.world.program.up("dev")
+        assert self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"] != before
 
     @property
     def image(self) -> str:
@@ -221,7 +237,7 @@ def migrations_succeed(world: World) -> Iterator[None]:
         thread.join()
 
 
-def test_a_failed_rollout_is_undone_and_fails_the_job(deployed: Deployed) -> None:
+def test_a_failed_rollout_is_undone_and_fails_the_job_and_the_next_up_keeps_the_image(deployed: Deployed) -> None:
     passed, output = deployed.job("deploy:development")
     assert passed, output
     before = deployed.image
@@ -232,6 +248,38 @@ def test_a_failed_rollout_is_undone_and_fails_the_job(deployed: Deployed) -> Non
     assert f"Going back to {before}" in output
     assert deployed.image == before
     assert deployed.get("deployment", "invoicetron")["status"]["readyReplicas"] == 1
+    deployed.rotate_and_up()
+    assert deployed.image == before
+
+
+def test_an_up_after_a_person_s_rollout_undo_keeps_the_image_that_runs(deployed: Deployed) -> None:
+    for _ in range(2):
+        deployed.repository.commit()
+        passed, output = deployed.job("deploy:development")
+        assert passed, output
+    latest = deployed.image
+    deployed.world.kubectl("-n", "invoicetron-dev", "rollout", "undo", "deployment/invoicetron")
+    earlier = deployed.image
+    assert earlier != latest
+    deployed.rotate_and_up()
+    assert deployed.image == earlier
+    deployed.repository.commit()
+    passed, output = deployed.job("deploy:development")
+    assert passed, output
+    assert deployed.image not in {earlier, latest}
+
+
+def test_the_image_is_built_for_its_environment_and_pushed_with_the_job_s_own_login(deployed: Deployed) -> None:
+    deployed.record("docker", then='[ "$1" != login ] || [ "$(cat)" = job-password ]')
+    registry = {"CI_REGISTRY": "registry.example.com", "CI_REGISTRY_USER": "gitlab-ci-token"}
+    commit = deployed.repository.commit()
+    passed, output = deployed.job("build:development", CI_REGISTRY_PASSWORD="job-password", **registry)
+    assert passed, output
+    login, build, push = deployed.arguments.splitlines()
+    assert login == "login --username gitlab-ci-token --password-stdin registry.example.com"
+    assert f"--build-arg NEXT_PUBLIC_APP_URL=https://{HOST} " in build
+    assert f"--tag {REGISTRY}:{commit} ." in build
+    assert push == f"push {REGISTRY}:{commit}"
 
 
 def test_without_the_token_the_job_says_what_to_do(deployed: Deployed) -> None:

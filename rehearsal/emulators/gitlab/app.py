@@ -25,6 +25,7 @@ Handler = Callable[[Project, str, Body], Any]
 
 MAINTAINER: Final = 40
 DEVELOPER: Final = 30
+REPORTER: Final = 20
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Access:
 
     scopes: frozenset[str]
     level: int = MAINTAINER
+    user: int = 1
+    """Each token is that of another user, as project access tokens are."""
 
 
 def _scope(body: Body) -> str | None:
@@ -102,13 +105,18 @@ class GitLab:
 
     @classmethod
     def seeded(cls) -> GitLab:
-        """As the homelab's is: an unlicensed Enterprise Edition with the app's project."""
-        return cls("0xwsh/invoicetron")
+        """As the homelab's is: an unlicensed Enterprise Edition with the app's project and that of this repository."""
+        return cls("0xwsh/invoicetron", "0xwsh/invoicetron-infra")
 
     @property
     def project(self) -> Project:
-        """The first project."""
+        """The app's project."""
         return next(iter(self.projects.values()))
+
+    @property
+    def infrastructure(self) -> Project:
+        """The project of this repository."""
+        return self.projects["0xwsh/invoicetron-infra"]
 
     @property
     def handed_out(self) -> set[str]:
@@ -122,7 +130,7 @@ class GitLab:
     def issue_token(self, *scopes: str, level: int = MAINTAINER) -> str:
         """An access token with these scopes, of a user with this role."""
         token = f"glpat-{secrets.token_urlsafe(15)}"
-        self._access[token] = Access(frozenset(scopes), level)
+        self._access[token] = Access(frozenset(scopes), level, len(self._access) + 1)
         return token
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,9 +150,8 @@ class GitLab:
         access = self._authenticate(request)
         match segments[2:]:
             case ["user"]:
-                return JSONResponse(
-                    {"id": 1, "username": "pulumi", "name": "Pulumi", "state": "active", "is_admin": False}
-                )
+                names = {"username": f"user-{access.user}", "name": f"User {access.user}"}
+                return JSONResponse({"id": access.user, **names, "state": "active", "is_admin": False})
             case ["version"]:
                 return JSONResponse({"version": "19.1.0", "revision": "0000000"})
             case ["metadata"]:
@@ -159,6 +166,8 @@ class GitLab:
                 )
             case ["projects", project] if request.method == "GET":
                 return JSONResponse(self._project(project).describe())
+            case ["projects", project, "merge_requests", iid, "notes", *note]:
+                return self._notes_answer(request, self._project(project), [iid, *note], access, parameters)
             case ["projects", project, *rest]:
                 return self._project_answer(request, self._project(project), rest, access, parameters)
         raise RefusedError(404, {"error": "404 Not Found"})
@@ -188,6 +197,23 @@ class GitLab:
         raise missing("Project")
 
     @staticmethod
+    def _notes_answer(
+        request: Request, project: Project, path: list[str], access: Access, parameters: Body
+    ) -> Response:
+        if access.level < REPORTER:
+            raise RefusedError(403, {"message": "403 Forbidden"})
+        match request.method, path:
+            case "GET", [iid]:
+                return _page(request, project.merge_requests.notes(iid, parameters), parameters)
+            case "POST", [iid]:
+                return JSONResponse(project.merge_requests.create(iid, parameters, user=access.user), 201)
+            case "PUT", [iid, id_]:
+                maintainer = access.level >= MAINTAINER
+                changed = project.merge_requests.update(iid, id_, parameters, user=access.user, maintainer=maintainer)
+                return JSONResponse(changed)
+        raise RefusedError(404, {"error": "404 Not Found"})
+
+    @staticmethod
     def _project_answer(
         request: Request, project: Project, rest: list[str], access: Access, parameters: Body
     ) -> Response:
@@ -199,7 +225,7 @@ class GitLab:
         if answer is None:
             return Response(status_code=204)
         if isinstance(answer, list):
-            return _page(answer, parameters)
+            return _page(request, answer, parameters)
         created = request.method == "POST" and rest[-1] != "stop"
         return JSONResponse(answer, 201 if created else 200)
 
@@ -222,7 +248,7 @@ async def _parameters(request: Request) -> Body:
     return {**request.query_params, **sent}
 
 
-def _page(items: list[Any], parameters: Body) -> Response:
+def _page(request: Request, items: list[Any], parameters: Body) -> Response:
     size = min(int(parameters.get("per_page", 20)), 100)
     page = int(parameters.get("page", 1))
     pages = max(1, -(-len(items) // size))
@@ -234,4 +260,7 @@ def _page(items: list[Any], parameters: Body) -> Response:
         "X-Next-Page": str(page + 1) if page < pages else "",
         "X-Prev-Page": str(page - 1) if page > 1 else "",
     }
+    if page < pages:  # which python-gitlab follows, where the provider's client reads X-Next-Page
+        following = request.url.include_query_params(page=page + 1, per_page=size)
+        headers["Link"] = f'<{following}>; rel="next"'
     return JSONResponse(items[(page - 1) * size : page * size], headers=headers)

@@ -7,6 +7,7 @@ import itertools
 
 from rehearsal.emulators.gitlab.answers import Body
 from rehearsal.emulators.gitlab.delivery import DeployTokens, Environments, Variables
+from rehearsal.emulators.gitlab.merge_requests import MergeRequests
 from rehearsal.emulators.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
 
 HOST = "gitlab.k8s.rommelporras.com"
@@ -25,6 +26,7 @@ class Project:
         self.mirrors = Mirrors(ids)
         self.branches = Branches(ids, default=self.default_branch, enterprise=enterprise)
         self.protected_environments = ProtectedEnvironments(ids, licensed=licensed)
+        self.merge_requests = MergeRequests(ids)
 
     def describe(self) -> Body:
         """`GET /projects/:id`, the attributes in use."""

@@ -1,4 +1,4 @@
-"""The report of a preview on a merge request."""
+"""The report of a preview: what the reviewers see of it, and what nobody may see."""
 
 from __future__ import annotations
 
@@ -6,60 +6,134 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ci.report import Preview, comment, marker, widget
+from ci.report import Preview, comment, log, marker, widget
+
+REPLACEMENT = ("delete-replaced", "replace", "create-replacement")
 
 
-def step(op: str, name: str, **more: Any) -> dict[str, Any]:
+def step(op: str, name: str, *, phase: str = "resourcePreEvent", **more: Any) -> dict[str, Any]:
     urn = f"urn:pulumi:dev::invoicetron::invoicetron:app:App$kubernetes:apps/v1:Deployment::{name}"
-    return {"op": op, "urn": urn, **more}
+    return {phase: {"metadata": {"op": op, "urn": urn, **more}, "planning": True}}
 
 
-def parsed(*steps: dict[str, Any], **more: Any) -> Preview:
-    return Preview.parse(json.dumps({"steps": list(steps), **more}))
+def update(name: str, *paths: str, **more: Any) -> dict[str, Any]:
+    return step(
+        "update", name, detailedDiff={path: {"diffKind": "update", "inputDiff": True} for path in paths}, **more
+    )
+
+
+def printed(*events: dict[str, Any], result: str = "succeeded") -> str:
+    """What the engine prints: the events of a preview that came to its end."""
+    end = {"summaryEvent": {"isPreview": True, "result": result}}
+    return "\n".join(json.dumps({"sequence": number, **event}) for number, event in enumerate((*events, end)))
+
+
+def parsed(*events: dict[str, Any], status: int = 0) -> Preview:
+    return Preview.parse(printed(*events), status=status)
 
 
 def shown(preview: Preview, **more: Any) -> str:
-    return comment(preview, stack="dev", job_url="https://gitlab.example.com/job/1", **more)
+    return comment(preview, stack="dev", commit="1a2b3c4d", job_url="https://gitlab.example.com/job/1", **more)
 
 
 def test_deletes_and_replacements_come_before_updates_and_creates() -> None:
-    replaced = [step(op, "claim") for op in ("create-replacement", "replace", "delete-replaced")]
-    text = shown(parsed(step("create", "new"), step("update", "app"), *replaced, step("delete", "old")))
+    replaced = [step(op, "claim") for op in REPLACEMENT]
+    text = shown(parsed(step("create", "new"), update("app"), *replaced, step("delete", "old")))
     places = [text.index(f"`{name}`") for name in ("old", "claim", "app", "new")]
     assert places == sorted(places)
-    assert text.count("`claim`") == 1
 
 
-def test_the_widget_counts_a_replacement_as_a_create_and_a_delete() -> None:
-    replaced = [step(op, "claim") for op in ("create-replacement", "replace", "delete-replaced")]
-    assert json.loads(widget(parsed(*replaced, step("same", "x")))) == {"create": 1, "update": 0, "delete": 1}
+def test_the_steps_of_a_replacement_are_one_row_that_says_what_forces_it() -> None:
+    forced = {"spec.storageClassName": {"diffKind": "update-replace"}, "metadata.labels": {"diffKind": "update"}}
+    text = shown(parsed(*(step(op, "claim", detailedDiff=forced) for op in REPLACEMENT)))
+    assert text.count("| **replace** |") == 1
+    assert "`spec.storageClassName` (forces the replacement)" in text
+    assert "`metadata.labels`\n" in text
 
 
-def test_property_paths_are_shown_and_values_never_are() -> None:
-    values = {"oldState": {"inputs": {"data": "hunter2"}}, "newState": {"inputs": {"data": "hunter3"}}}
-    diff = {"detailedDiff": {"stringData.password": {"kind": "update", "inputDiff": True}}}
-    text = shown(parsed(step("update", "secret", **values, **diff)))
-    assert "stringData.password" in text
-    assert "hunter" not in text
+def test_the_widget_counts_a_replacement_as_a_create_and_a_delete_and_an_import_as_neither() -> None:
+    preview = parsed(*(step(op, "claim") for op in REPLACEMENT), step("same", "x"), step("import", "y"), update("app"))
+    assert json.loads(widget(preview)) == {"create": 1, "update": 1, "delete": 1}
 
 
-def test_an_engine_error_is_announced_without_its_text() -> None:
-    text = shown(parsed(diagnostics=[{"severity": "error", "message": "cannot log in with hunter2"}]))
-    assert "failed" in text
-    assert "hunter2" not in text
+def test_what_the_refresh_found_is_no_change_of_the_program() -> None:
+    found = update("app", "spec.template.spec.containers[0].image", phase="resOutputsEvent")
+    assert "No changes." in shown(parsed(step("refresh", "app"), found, step("same", "app")))
 
 
-def test_a_long_comment_is_cut_to_the_limit_and_says_where_the_rest_is() -> None:
-    preview = parsed(*(step("update", f"app-{number}", detailedDiff={"spec": {}}) for number in range(500)))
-    text = shown(preview, limit=2000)
-    assert len(text) <= 2000
-    assert "Cut to GitLab's limit" in text
-    assert text.endswith("(https://gitlab.example.com/job/1)")
+def test_a_provider_that_knows_no_paths_has_its_properties_named() -> None:
+    text = shown(parsed(step("replace", "token", diffs=["expires_at", "name"], keys=["expires_at"])))
+    assert "`expires_at` (forces the replacement)" in text
+    assert "`name`\n" in text
 
 
-def test_no_changes_are_said_in_words() -> None:
-    assert "No changes." in shown(parsed(step("same", "app")))
+@given(value=st.text(min_size=1), other=st.integers())
+def test_no_value_is_ever_shown(value: str, other: int) -> None:
+    secret = f"hunter2{value}"
+    values = {
+        "inputs": {"data": {"password": secret}, "list": [secret, other]},
+        "outputs": {"token": secret},
+        "id": secret,
+    }
+    difference = {"data.password": {"diffKind": "update", "old": secret, "new": secret}}
+    preview = parsed(
+        {"preludeEvent": {"config": {"invoicetron:secrets": secret}}},
+        step("update", "database", old=values, new=values, detailedDiff=difference),
+        {"policyEvent": {"policyName": "no-plaintext-secrets", "message": secret, "resourceUrn": "a::b::c::d"}},
+        {"diagnosticEvent": {"severity": "error", "message": secret}},
+        {"stdoutEvent": {"message": secret}},
+        status=1,
+    )
+    for text in (shown(preview), widget(preview)):
+        assert "hunter2" not in text
+    assert "data.password" in shown(preview)
+
+
+def test_a_failed_preview_says_so_in_the_comment_and_has_no_counts() -> None:
+    preview = parsed(
+        step("create", "app"), {"diagnosticEvent": {"severity": "error", "message": "no cluster"}}, status=1
+    )
+    assert "**The preview failed.** Until then it had seen: 1 to create." in shown(preview)
+    assert "error: no cluster" in log(preview)
+    assert json.loads(widget(preview)) == {}
+
+
+@pytest.mark.parametrize("text", ["", "error: no stack named 'dev' found\n", printed(result="failed")])
+def test_a_preview_that_did_not_come_to_its_end_has_failed_whatever_its_exit_status_is(text: str) -> None:
+    preview = Preview.parse(text, status=0)
+    assert preview.failed
+    assert "seen: nothing" in shown(preview)
+
+
+def test_a_violated_policy_is_named_in_the_comment_and_explained_in_the_log() -> None:
+    urn = "urn:pulumi:dev::invoicetron::kubernetes:apps/v1:Deployment::app"
+    event = {"policyName": "containers-are-bounded", "message": "container web has no limits", "resourceUrn": urn}
+    preview = parsed({"policyEvent": event}, {"policyEvent": {**event, "resourceUrn": ""}}, status=1)
+    assert "- policy `containers-are-bounded` is not kept by `app`" in shown(preview)
+    assert "- policy `containers-are-bounded` is not kept by `the stack`" in shown(preview)
+    assert "policy containers-are-bounded, app: container web has no limits" in log(preview)
+
+
+def test_a_long_comment_is_cut_to_the_limit_between_resources_and_leads_to_the_log() -> None:
+    preview = parsed(step("delete", "old"), *(update(f"app-{number}", "spec") for number in range(100)))
+    for limit in range(600, 6000, 37):
+        text = shown(preview, limit=limit)
+        assert len(text) <= limit
+        assert "Cut to GitLab's limit" in text
+        assert text.count("<details>") == text.count("</details>")
+        assert "https://gitlab.example.com/job/1" in text
+    assert "`old`" in shown(preview, limit=600)
+    assert "app-99" in log(preview)
+
+
+def test_names_from_the_branch_under_review_can_neither_end_the_table_nor_add_markup() -> None:
+    text = shown(parsed(update("x` | @all </summary><b>", "data.`y`|z")))
+    assert "`x' \\| @all </summary><b>`" in text
+    assert "<summary>x` | @all &lt;/summary&gt;" in text
+    assert "`data.'y'\\|z`" in text
 
 
 def test_a_rehearsed_preview_says_that_it_is_one() -> None:
@@ -70,8 +144,3 @@ def test_a_rehearsed_preview_says_that_it_is_one() -> None:
 def test_the_comment_starts_with_the_marker_by_which_the_next_pipeline_finds_it() -> None:
     assert shown(parsed()).startswith(marker("dev"))
     assert marker("dev") != marker("prod")
-
-
-def test_something_that_is_no_preview_is_refused() -> None:
-    with pytest.raises(ValueError, match="pulumi preview --json"):
-        Preview.parse("error: no stack selected")

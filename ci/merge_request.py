@@ -1,0 +1,29 @@
+"""The comment that a job leaves on its merge request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import gitlab
+
+
+def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> None:
+    """Makes `body`, which begins with `marker`, the comment of that marker: edits the one that is there, else adds one.
+
+    `environment`: a job's, with an access token (scope api, role Reporter) in GITLAB_NOTE_TOKEN, because a job's own
+    CI_JOB_TOKEN may not write notes (gitlab-org/gitlab#464591). Raises `GitlabError`.
+    """
+    server = gitlab.Gitlab(
+        environment["CI_SERVER_URL"], private_token=environment["GITLAB_NOTE_TOKEN"], retry_transient_errors=True
+    )
+    server.auth()
+    assert server.user is not None  # noqa: S101 - set by `auth`, which raises otherwise
+    project = server.projects.get(environment["CI_PROJECT_ID"], lazy=True)
+    notes = project.mergerequests.get(environment["CI_MERGE_REQUEST_IID"], lazy=True).notes
+    # Oldest first, as the comment is among the first. Somebody else's that begins like ours cannot be edited.
+    written = notes.list(iterator=True, sort="asc", order_by="created_at", per_page=100)
+    mine = next((one for one in written if one.author["id"] == server.user.id and one.body.startswith(marker)), None)
+    if mine is None:
+        notes.create({"body": body})
+    elif mine.body != body:
+        notes.update(mine.id, {"body": body})

@@ -1,0 +1,113 @@
+"""One stack's preview for its reviewers: `python -m ci.preview dev`.
+
+The live stack's where the job has its credentials, else the rehearsal's. It goes into the job's log, into the file that
+GitLab's merge request widget reads, and into one comment of the merge request, which later pipelines edit.
+
+The credentials are for protected branches only: whoever can push a branch decides what its jobs run. A job of another
+branch that sees some of them all the same ends here, with their names, so that the mistake is found by its owner.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from gitlab.exceptions import GitlabError
+
+from ci.merge_request import put_comment
+from ci.report import STREAMED, Preview, comment, log, marker, widget
+
+CREDENTIALS: Final = (
+    "PULUMI_CONFIG_PASSPHRASE",
+    "PULUMI_ACCESS_TOKEN",
+    "KUBECONFIG",
+    "OP_CONNECT_TOKEN",
+    "OP_SERVICE_ACCOUNT_TOKEN",
+    "GITLAB_TOKEN",
+    "CLOUDFLARE_API_TOKEN",
+)
+"""CI variables that reach a live stack, or its secrets."""
+
+app = typer.Typer(add_completion=False)
+
+
+class ExposedError(Exception):
+    """A job of an unprotected branch sees credentials; the message names them, and what to do."""
+
+
+def is_live(environment: Mapping[str, str]) -> bool:
+    """Whether the job has the credentials of a live stack. Raises `ExposedError` where it should have none."""
+    seen = [name for name in CREDENTIALS if environment.get(name)]
+    if not seen:
+        return False
+    # Always "false" for a merge request, unless its source and its target are protected and the project says that
+    # this counts (Settings > CI/CD > Variables, "access protected resources").
+    if environment.get("CI_COMMIT_REF_PROTECTED") != "true":
+        raise ExposedError(
+            f"A job of an unprotected branch can read {', '.join(seen)}. So can everybody who may push a branch. "
+            "Nothing was previewed. Protect these variables (Settings > CI/CD > Variables: Protect variable), and "
+            "change what they held if the branch was not yours."
+        )
+    return True
+
+
+@app.command()
+def preview(
+    stack: Annotated[str, typer.Argument(help="The stack to preview.")],
+    report: Annotated[Path, typer.Option(help="Where the widget's counts go.")] = Path("preview-report.json"),
+) -> None:
+    """Previews the stack and tells the reviewers; fails where the preview does."""
+    try:
+        live = is_live(os.environ)
+    except ExposedError as error:
+        raise SystemExit(str(error)) from None
+    if live:
+        command = ["pulumi", "preview", "--stack", stack, "--json", "--policy-pack", "policies", "--non-interactive"]
+    else:
+        typer.echo(f"This job has no credentials of stack {stack}: it shows the rehearsal's preview of a first up.")
+        command = [sys.executable, "-m", "rehearsal", "preview", "--stack", stack, "--json"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **STREAMED},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    parsed = Preview.parse(done.stdout, status=done.returncode)
+    typer.echo(log(parsed))
+    report.write_text(widget(parsed))
+    # Also after a failed preview, so that the reviewer sees that it failed.
+    _tell_reviewer(parsed, stack=stack, rehearsed=not live)
+    raise SystemExit(1 if parsed.failed else 0)
+
+
+def _tell_reviewer(preview: Preview, *, stack: str, rehearsed: bool) -> None:
+    if "CI_MERGE_REQUEST_IID" not in os.environ:
+        return
+    if not os.environ.get("GITLAB_NOTE_TOKEN"):
+        typer.echo("No comment on the merge request: GITLAB_NOTE_TOKEN is not set.")
+        return
+    body = comment(
+        preview,
+        stack=stack,
+        commit=os.environ["CI_COMMIT_SHORT_SHA"],
+        job_url=os.environ["CI_JOB_URL"],
+        rehearsed=rehearsed,
+    )
+    try:
+        put_comment(os.environ, marker=marker(stack), body=body)
+    except GitlabError as error:
+        raise SystemExit(
+            f"GitLab refused the comment on the merge request: {error}. GITLAB_NOTE_TOKEN is to be an access token of "
+            "this project with the scope api and the role Reporter, and not expired."
+        ) from None
+
+
+if __name__ == "__main__":
+    app()

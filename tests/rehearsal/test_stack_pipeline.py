@@ -1,0 +1,303 @@
+"""This repository's own pipeline: valid for GitLab, and its jobs run against the rehearsal's systems and state."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rehearsal.controlplane import ControlPlane
+from rehearsal.emulators.gitlab import MAINTAINER, REPORTER
+from rehearsal.life import HOSTNAMES, Life
+from rehearsal.pipeline import InfrastructureRepository, Run
+from rehearsal.toolchain import Tools
+from rehearsal.world import World, world
+from tests.rehearsal.test_app_pipeline import scripts, shellcheck
+
+MERGE_REQUEST = "merge_request_event"
+WRITES = re.compile(r"pulumi (up|destroy)")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> InfrastructureRepository:
+    return InfrastructureRepository(tmp_path_factory.mktemp("pipeline") / "main", branch="main")
+
+
+def waiting(repository: InfrastructureRepository, source: str) -> dict[str, str]:
+    """Job and when it runs."""
+    return {name: job["when"] for name, job in repository.jobs(source=source).items()}
+
+
+def test_a_merge_request_is_tested_and_both_stacks_are_previewed(tmp_path: Path) -> None:
+    branch = InfrastructureRepository(tmp_path / "clone", branch="feature")
+    assert set(waiting(branch, MERGE_REQUEST)) == {"test", "preview:dev", "preview:prod"}
+
+
+def test_the_default_branch_goes_to_dev_and_waits_for_a_person_before_prod(
+    repository: InfrastructureRepository,
+) -> None:
+    assert waiting(repository, "push") == {
+        "test": "on_success",
+        "preview:prod": "on_success",
+        "up:dev": "on_success",
+        "up:prod": "manual",
+        "reset:dev": "manual",
+    }
+    jobs = repository.jobs()
+    assert {need["job"] for need in jobs["up:dev"]["needs"]} == {"test"}
+    assert {need["job"] for need in jobs["up:prod"]["needs"]} == {"up:dev", "preview:prod"}
+    # The pipeline waits at the gate, and neither waits for a reset nor keeps one waiting.
+    assert not jobs["up:prod"]["allow_failure"]
+    assert jobs["reset:dev"]["allow_failure"]
+    assert jobs["reset:dev"]["needs"] == []
+
+
+def test_a_schedule_looks_for_drift_and_does_nothing_else(repository: InfrastructureRepository) -> None:
+    assert waiting(repository, "schedule") == {"drift:dev": "on_success", "drift:prod": "on_success"}
+
+
+def test_what_changes_a_stack_runs_alone_to_its_end_and_takes_nothing_from_a_cache(
+    repository: InfrastructureRepository,
+) -> None:
+    writing = {name for name, script in scripts(repository).items() if WRITES.search(script)}
+    assert writing == {"up:dev", "up:prod", "reset:dev"}
+    for name in writing:
+        job = repository.definitions[name]
+        assert job["resource_group"] == "pulumi-$STACK"
+        assert job["interruptible"] is False
+        assert "cache" not in job
+
+
+def test_every_preview_and_every_up_is_checked_by_the_policy_pack(repository: InfrastructureRepository) -> None:
+    for name, script in scripts(repository).items():
+        for command in re.findall(r"pulumi (?:up|preview) .*", script):
+            assert "--policy-pack policies" in command, name
+
+
+def test_the_jobs_shell_is_clean(repository: InfrastructureRepository, tmp_path: Path) -> None:
+    for name, job in repository.definitions.items():
+        shellcheck("\n".join([*job.get("before_script", []), scripts(repository)[name]]), tmp_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """The live stack dev, GitLab's variables as docs/merge-requests.md has them set, and a merge request."""
+
+    world: World
+    url: str
+    merge_request: int
+
+    def clone(self, directory: Path, *, branch: str) -> InfrastructureRepository:
+        return InfrastructureRepository(directory / "clone", branch=branch)
+
+    def run(self, clone: InfrastructureRepository, job: str, *, runner: bool = True, **more: str) -> Run:
+        """Runs a job on a runner of the homelab, or (`runner=False`) on one that has nothing but the tools."""
+        tools = {"PATH": str(self.world.tools.pulumi.parent)}
+        inside = ("PATH", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "GITLAB_BASE_URL", "CLOUDFLARE_BASE_URL")
+        source = "push" if clone.branch == "main" else MERGE_REQUEST
+        given = {"CI_SERVER_URL": self.url, "CI_JOB_URL": "https://gitlab.example.com/job/1", **more}
+        if source == MERGE_REQUEST:
+            given["CI_MERGE_REQUEST_IID"] = str(self.merge_request)
+        run = clone.run(
+            job,
+            self.world.gitlab.infrastructure,
+            source=source,
+            variables=given,
+            runner={name: self.world.program.environment[name] for name in inside} if runner else tools,
+        )
+        self.keeps_secrets(run.output)
+        return run
+
+    @property
+    def comments(self) -> list[str]:
+        notes = self.world.gitlab.infrastructure.merge_requests.notes(str(self.merge_request), {"sort": "asc"})
+        for note in notes:
+            self.keeps_secrets(note["body"])
+        return [note["body"] for note in notes]
+
+    def keeps_secrets(self, text: str) -> None:
+        for secret in self.world.gitlab.handed_out | self.world.onepassword.handed_out:
+            assert len(secret) < 8 or secret not in text
+
+
+@pytest.fixture(scope="module")
+def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    directory = tmp_path_factory.mktemp("stack-pipeline")
+    with world(tools, control_plane, directory / "rehearsal") as one:
+        one.program.init("dev")
+        one.program.up("dev", "--skip-preview")
+        set_variables(one)
+        yield one
+        one.kubectl("delete", "namespace", "invoicetron-dev", "--ignore-not-found")
+        one.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "preview", "-n", "default")
+
+
+@pytest.fixture
+def pipeline(live: World) -> Pipeline:
+    url = live.program.environment["GITLAB_BASE_URL"].removesuffix("/api/v4/")
+    return Pipeline(world=live, url=url, merge_request=live.gitlab.infrastructure.merge_requests.open())
+
+
+def set_variables(world: World) -> None:
+    """What docs/merge-requests.md has a maintainer set: all protected but the token for comments."""
+    project = world.gitlab.infrastructure
+    project.branches.protect({"name": "trusted/*"})
+    environment = world.program.environment
+    shared = {name: environment[name] for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "OP_CONNECT_HOST")}
+    reading = {
+        "KUBECONFIG": read_only_kubeconfig(world),
+        "OP_CONNECT_TOKEN": world.onepassword.issue_token("Kubernetes", write=False),
+        "GITLAB_TOKEN": world.gitlab.issue_token("read_api", level=MAINTAINER),
+    }
+    writing = {
+        "KUBECONFIG": world.control_plane.kubeconfig.read_text(),
+        **{name: environment[name] for name in ("OP_CONNECT_TOKEN", "GITLAB_TOKEN")},
+    }
+    for scope, own in {"preview/dev": reading, "dev": writing}.items():
+        for key, value in {**shared, **own}.items():
+            set_protected(world, scope, key, value)
+    for scope in ("prod", "preview/prod"):
+        set_protected(world, scope, "PULUMI_CONFIG_PASSPHRASE", secrets.token_urlsafe())
+    note_token = world.gitlab.issue_token("api", level=REPORTER)
+    project.variables.create({"key": "GITLAB_NOTE_TOKEN", "value": note_token, "masked": True})
+
+
+def set_protected(world: World, scope: str, key: str, value: str) -> None:
+    variable = {"key": key, "value": value, "environment_scope": scope, "protected": True}
+    kind = {"variable_type": "file"} if key == "KUBECONFIG" else {"masked": not key.endswith(("URL", "HOST"))}
+    world.gitlab.infrastructure.variables.create({**variable, **kind})
+
+
+def read_only_kubeconfig(world: World) -> str:
+    """The kubeconfig of an account that may look at everything, made as docs/merge-requests.md says."""
+    name, account = "preview", "default:preview"
+    world.kubectl("create", "serviceaccount", name, "-n", "default")
+    world.kubectl("create", "clusterrole", name, "--verb=get,list,watch", "--resource=*.*")
+    world.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount={account}")
+    config: dict[str, Any] = yaml.safe_load(world.control_plane.kubeconfig.read_text())
+    for user in config["users"]:
+        user["user"] = {"token": world.kubectl("create", "token", name, "-n", "default").strip()}
+    return yaml.safe_dump(config)
+
+
+def change(clone: InfrastructureRepository, key: str, value: str) -> None:
+    """Changes one setting in the branch's stack file."""
+    file = clone.clone / "Pulumi.dev.yaml"
+    config = yaml.safe_load(file.read_text())
+    section, _, name = key.partition(".")
+    config["config"][f"invoicetron:{section}"][name] = value
+    file.write_text(yaml.safe_dump(config))
+
+
+def report(clone: InfrastructureRepository) -> dict[str, int]:
+    counts: dict[str, int] = json.loads((clone.clone / "preview-report.json").read_text())
+    return counts
+
+
+def test_a_trusted_branch_shows_the_live_stack_s_changes_in_one_comment_that_is_edited(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    clone = pipeline.clone(tmp_path, branch="trusted/hostname")
+    change(clone, "access.hostname", HOSTNAMES["dev"])
+    run = pipeline.run(clone, "preview:dev")
+    assert run.passed, run.output
+    assert "route" in run.output
+    (first,) = pipeline.comments
+    assert "`spec.hostnames[0]`" in first
+    assert "rehearsal" not in first
+    counts = report(clone)
+    assert (counts["create"], counts["delete"]) == (0, 0)
+    assert counts["update"] > 0
+    # The next pipeline of the same merge request takes the change back.
+    change(clone, "access.hostname", "invoicetron.dev.k8s.rommelporras.com")
+    assert pipeline.run(clone, "preview:dev").passed
+    (second,) = pipeline.comments
+    assert "No changes." in second
+    assert report(clone) == {"create": 0, "update": 0, "delete": 0}
+
+
+def test_a_preview_that_fails_fails_the_job_and_the_reviewer_sees_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    clone = pipeline.clone(tmp_path, branch="trusted/mistake")
+    change(clone, "access.hostname", "no hostname")
+    run = pipeline.run(clone, "preview:dev")
+    assert not run.passed
+    assert "invoicetron:access.hostname" in run.output
+    (comment,) = pipeline.comments
+    assert "**The preview failed.**" in comment
+    assert report(clone) == {}
+
+
+def test_an_untrusted_branch_sees_no_credential_and_shows_the_rehearsal(pipeline: Pipeline, tmp_path: Path) -> None:
+    clone = pipeline.clone(tmp_path, branch="feature")
+    project = pipeline.world.gitlab.infrastructure
+    for job in ("preview:dev", "preview:prod"):
+        assert set(project.variables_for("feature", clone.environment(job))) == {"GITLAB_NOTE_TOKEN"}
+    run = pipeline.run(clone, "preview:dev", runner=False)
+    assert run.passed, run.output
+    assert "has no credentials of stack dev" in run.output
+    (comment,) = pipeline.comments
+    assert "**rehearsal's** preview" in comment
+    assert report(clone)["create"] > 40
+
+
+@pytest.mark.parametrize("job", ["preview:dev", "preview:prod"])
+def test_a_credential_that_somebody_forgot_to_protect_is_found_and_not_used(
+    pipeline: Pipeline, tmp_path: Path, job: str
+) -> None:
+    clone = pipeline.clone(tmp_path, branch="feature")
+    run = pipeline.run(clone, job, PULUMI_CONFIG_PASSPHRASE=secrets.token_urlsafe())
+    assert not run.passed
+    assert "can read PULUMI_CONFIG_PASSPHRASE" in run.output
+    assert not pipeline.comments
+
+
+def test_up_applies_what_was_merged_and_keeps_the_app_s_image(pipeline: Pipeline, tmp_path: Path) -> None:
+    life = Life(pipeline.world, "dev")
+    life.deploy(life.image)
+    clone = pipeline.clone(tmp_path, branch="main")
+    change(clone, "access.hostname", HOSTNAMES["dev"])
+    run = pipeline.run(clone, "up:dev")
+    assert run.passed, run.output
+    app = pipeline.world.kubectl("-n", life.namespace, "get", "deployment", "invoicetron", "-o", "json")
+    assert life.image in app
+    assert HOSTNAMES["dev"] in app
+
+
+def test_drift_is_reported_and_the_app_s_image_is_none(pipeline: Pipeline, tmp_path: Path) -> None:
+    life = Life(pipeline.world, "dev")
+    clone = pipeline.clone(tmp_path, branch="main")
+    assert pipeline.run(clone, "up:dev").passed
+    life.deploy(life.image)
+    run = pipeline.run(clone, "drift:dev")
+    assert run.passed, run.output
+    service = ["-n", life.namespace, "patch", "service", "invoicetron", "--type=merge", "-p"]
+    pipeline.world.kubectl(*service, json.dumps({"metadata": {"labels": {"app": "something-else"}}}))
+    run = pipeline.run(clone, "drift:dev")
+    assert not run.passed
+    assert "no changes were expected" in run.output
+    assert "app-service" in run.output
+
+
+def test_a_reset_makes_the_stack_anew(pipeline: Pipeline, tmp_path: Path) -> None:
+    def uid() -> str:
+        return pipeline.world.kubectl("get", "namespace", "invoicetron-dev", "-o", "jsonpath={.metadata.uid}")
+
+    before = uid()
+    run = pipeline.run(pipeline.clone(tmp_path, branch="main"), "reset:dev")
+    assert run.passed, run.output
+    assert uid() != before
+
+
+def test_a_branch_without_the_variables_is_told_what_to_do_before_anything_runs(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    run = pipeline.run(pipeline.clone(tmp_path, branch="feature"), "up:dev")
+    assert not run.passed
+    assert "PULUMI_BACKEND_URL: is not set: see docs/merge-requests.md" in run.output

@@ -1,0 +1,103 @@
+"""The comment on a merge request, asked of GitLab's emulator over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from gitlab.exceptions import GitlabAuthenticationError, GitlabError
+
+from ci.merge_request import put_comment
+from rehearsal.emulators.gitlab import REPORTER, GitLab
+from rehearsal.emulators.gitlab.answers import Body
+from rehearsal.emulators.server import serve
+
+MARKER = "<!-- preview: dev -->"
+SOMEBODY = 99
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """A merge request of this repository, and the environment that its jobs have."""
+
+    gitlab: GitLab
+    environment: dict[str, str]
+
+    def put(self, text: str, marker: str = MARKER) -> None:
+        put_comment(self.environment, marker=marker, body=f"{marker}\n{text}")
+
+    def write(self, body: str) -> None:
+        self.gitlab.infrastructure.merge_requests.create(self._iid, {"body": body}, user=SOMEBODY)
+
+    @property
+    def notes(self) -> list[Body]:
+        return self.gitlab.infrastructure.merge_requests.notes(self._iid, {"sort": "asc"})
+
+    @property
+    def _iid(self) -> str:
+        return self.environment["CI_MERGE_REQUEST_IID"]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[GitLab, str]]:
+    gitlab = GitLab.seeded()
+    with serve(gitlab.app) as url:
+        yield gitlab, url
+
+
+@pytest.fixture
+def pipeline(served: tuple[GitLab, str]) -> Pipeline:
+    gitlab, url = served
+    gitlab.app.forget()
+    environment = {
+        "CI_SERVER_URL": url,
+        "CI_PROJECT_ID": str(gitlab.infrastructure.id),
+        "CI_MERGE_REQUEST_IID": str(gitlab.infrastructure.merge_requests.open()),
+        "GITLAB_NOTE_TOKEN": gitlab.issue_token("api", level=REPORTER),
+    }
+    return Pipeline(gitlab=gitlab, environment=environment)
+
+
+def test_the_first_pipeline_comments_and_the_next_ones_edit_that_comment(pipeline: Pipeline) -> None:
+    for text in ("one", "two", "two"):
+        pipeline.put(text)
+    assert [note["body"] for note in pipeline.notes] == [f"{MARKER}\ntwo"]
+    assert [call.method for call in pipeline.gitlab.app.writes] == ["POST", "PUT"]
+
+
+def test_each_stack_has_a_comment_of_its_own(pipeline: Pipeline) -> None:
+    for marker in (MARKER, "<!-- preview: prod -->", MARKER):
+        pipeline.put("text", marker)
+    assert len(pipeline.notes) == 2
+
+
+def test_the_comment_is_found_among_more_than_a_page_of_others(pipeline: Pipeline) -> None:
+    for number in range(150):
+        pipeline.write(f"remark {number}")
+    for text in ("one", "two"):
+        pipeline.put(text)
+    assert [note["body"] for note in pipeline.notes if note["body"].startswith(MARKER)] == [f"{MARKER}\ntwo"]
+
+
+def test_a_comment_of_somebody_else_with_the_same_marker_is_left_alone(pipeline: Pipeline) -> None:
+    pipeline.write(f"{MARKER}\nnothing to see here")
+    pipeline.put("one")
+    assert [note["author"]["id"] == SOMEBODY for note in pipeline.notes] == [True, False]
+
+
+def test_a_comment_longer_than_gitlab_s_limit_is_refused_by_gitlab(pipeline: Pipeline) -> None:
+    with pytest.raises(GitlabError, match="too long"):
+        pipeline.put("x" * 1_000_000)
+
+
+def test_a_job_s_own_token_may_not_comment(pipeline: Pipeline) -> None:
+    pipeline.environment["GITLAB_NOTE_TOKEN"] = "glcbt-of-the-job"
+    with pytest.raises(GitlabAuthenticationError):
+        pipeline.put("one")
+
+
+def test_a_token_that_may_only_read_is_refused(pipeline: Pipeline) -> None:
+    pipeline.environment["GITLAB_NOTE_TOKEN"] = pipeline.gitlab.issue_token("read_api", level=REPORTER)
+    with pytest.raises(GitlabError, match="insufficient_scope"):
+        pipeline.put("one")
