@@ -113,7 +113,10 @@ class Deployed:
 
     def __init__(self, world: World, directory: Path) -> None:
         self.world = world
-        self.repository = AppRepository(directory, branch="develop")
+        # gitlab-ci-local would start the service with the real docker; the jobs' own docker is recorded instead.
+        pipeline, services = re.subn(r"\n  services: .*", "", PIPELINE.read_text())
+        assert services == 1
+        self.repository = AppRepository(directory, branch="develop", pipeline=pipeline)
         self._tools = directory / "tools"
         self._tools.mkdir()
         self._arguments = directory / "arguments.log"
