@@ -42,7 +42,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         one.configure(STACK, "delivery.pullCredentials.expires", in_two_months.isoformat())
         one.program.up(STACK, "--skip-preview")
         pipeline = AppRepository(directory / "app", branch="main")
-        deployed = pipeline.run("deploy:production", whole.project, path=tools.kubectl.parent)
+        deployed = pipeline.run("deploy:production", whole.project, runner={"PATH": str(tools.kubectl.parent)})
         assert deployed.passed, deployed.output
         for cron_job in (backup.NAME, backup.DRILL):
             whole.run(cron_job, f"{cron_job}-first")
