@@ -41,9 +41,10 @@ class Job:
         """Prints the logs of its pods and returns when it is complete.
 
         Raises `JobFailedError`; where it may still run, `ClusterError` or `StoppedError`. `started` is called with the
-        first pod's name once its container runs; `waiting` with why it does not yet.
+        first pod's name once its container runs; `waiting` with why it does not yet, and then with nothing.
         """
         first = self._first_pod(waiting)
+        waiting("")
         logs: dict[str, PodLog] = {}
         if first is not None:
             logs[first] = PodLog(self.cluster, first, self.say)
@@ -125,7 +126,16 @@ def create(cluster: Cluster, cron_job: Any, *, say: Say, environment: Mapping[st
         },
         "spec": job_spec,
     }
-    cluster.batch.create_namespaced_job(cluster.namespace, body, _request_timeout=REQUEST_TIMEOUT)
+
+    def request() -> None:
+        try:
+            cluster.batch.create_namespaced_job(cluster.namespace, body, _request_timeout=REQUEST_TIMEOUT)
+        except ApiException as error:
+            # The name is ours alone: an attempt before has made it, and its answer was lost.
+            if error.status != 409:
+                raise
+
+    cluster.persistently(request)
     return Job(cluster=cluster, name=name, say=say)
 
 

@@ -14,9 +14,12 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+        self._reason = ""
         self._progress = Progress(
-            *columns,
+            SpinnerColumn(),
+            TextColumn("{task.description} {task.fields[reason]}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -34,7 +37,7 @@ class Screen:
         `size` is what the numbers that are told add up to.
         """
         self.say(what)
-        task = self._progress.add_task(what, total=size)
+        task = self._progress.add_task(what, total=size, reason="")
         self._progress.start()
         try:
             yield lambda amount: self._progress.advance(task, amount)
@@ -44,6 +47,9 @@ class Screen:
                 self._progress.stop()
 
     def waiting(self, reason: str) -> None:
-        """Why what is going on does not go on."""
+        """Why what is going on does not go on; nothing where it does."""
+        if self._progress.disable and reason not in {"", self._reason}:
+            self.say(reason)
+        self._reason = reason
         for task in self._progress.tasks:
-            self._progress.update(task.id, description=reason)
+            self._progress.update(task.id, reason=reason)

@@ -58,6 +58,7 @@ def rehearsal() -> Iterator[World]:
 def say_what_is_real(one: World) -> None:
     """The kinds of everything that takes part, so that nobody takes a stand-in for the real thing."""
     CONSOLE.print(f"real: the Pulumi engine ({one.tools.pulumi}), etcd, kube-apiserver and its controllers, the CRDs")
+    CONSOLE.print("real, though in no container: the scripts of backup, drill and restore, and their PostgreSQL 18")
     CONSOLE.print("stands in: kwok for nodes and containers; emulators for 1Password Connect, GitLab, Cloudflare")
     for name, kind in one.kinds.items():
         CONSOLE.print(f"{name}: {kind}")

@@ -72,20 +72,20 @@ class BackedUp:
         """The dump of a backup, as a person who has copied it has it."""
         return self.world.control_plane.pods.volume(self.namespace, CLAIM) / backup / "database.dump"
 
-    def ops(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def ops(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python -m ops <arguments>`, as a person runs it in the program's directory."""
-        with self.started(*arguments) as process:
+        with self.started(*arguments, **environment) as process:
             output, _ = process.communicate(timeout=240)
         return subprocess.CompletedProcess(arguments, process.returncode, output)
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
         """The same, while it runs; its output in one pipe."""
         command, *options = arguments
         process = subprocess.Popen(
             [sys.executable, "-m", "ops", command, "--stack", self.stack, *options],
             cwd=self.world.program.directory,
-            env={**self.world.program.environment, "PYTHONPATH": str(REPOSITORY)},
+            env={**self.world.program.environment, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -19,6 +19,7 @@ from rehearsal.life import HOSTNAMES
 from rehearsal.toolchain import Tools
 from rehearsal.world import world
 from tests.rehearsal.backed_up import BackedUp
+from tests.rehearsal.cuttable import Cuttable
 
 CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-restore")
 
@@ -174,6 +175,47 @@ def test_a_restore_that_is_interrupted_leaves_the_old_data_or_the_new_and_a_runn
     assert stack.app() == (1, 1)
     assert not stack.running_jobs()
     assert stack.content() in ({then} if finished else {then, now})
+
+
+def test_a_restore_is_followed_to_its_end_though_the_connection_is_lost_meanwhile(
+    stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
+) -> None:
+    name, then, _ = backup
+    with (
+        Cuttable(stack.world.control_plane) as way,
+        stack.started("restore", "--from", name, "--yes", KUBECONFIG=way.kubeconfig(tmp_path)) as process,
+    ):
+        job = until(process.stdout, " restores ").splitlines()[-1].split()[0]
+        way.cut()
+        waited = ("wait", f"job/{job}", "--for=condition=Complete", "--timeout=120s")
+        stack.world.kubectl("-n", stack.namespace, *waited)
+        assert stack.app() == (0, 0)
+        way.mend()
+        rest, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, rest
+    assert "the restored data is in place" in rest
+    assert stack.content() == then
+    assert stack.app() == (1, 1)
+
+
+def test_a_file_whose_way_is_cut_is_not_restored_and_the_app_runs_once_the_server_answers(
+    stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
+) -> None:
+    name, _, now = backup
+    file = stack.dump(name)
+    with (
+        Cuttable(stack.world.control_plane, after=file.stat().st_size // 2) as way,
+        stack.started("restore", "--from", str(file), "--yes", KUBECONFIG=way.kubeconfig(tmp_path)) as process,
+    ):
+        assert way.refused.acquire(timeout=120), "the way was never cut"
+        assert stack.app() == (0, 0)
+        way.mend()
+        rest, _ = process.communicate(timeout=240)
+    assert process.returncode == 1
+    assert "the file did not arrive in the pod" in rest
+    assert stack.content() == now
+    assert stack.app() == (1, 1)
+    assert not stack.running_jobs()
 
 
 def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_by_the_next(
