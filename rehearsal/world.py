@@ -6,8 +6,8 @@ The program cannot tell: it reads the same variables that the real plugins read,
 from __future__ import annotations
 
 import os
+import re
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,6 +29,9 @@ REPOSITORY = Path(__file__).parents[1]
 STACKS = ("dev", "prod")
 POLICIES = REPOSITORY / "policies"
 """The policy pack."""
+
+_ENCRYPTION = re.compile(r"^(encryptionsalt|encryptedkey|secretsprovider):.*\n?", re.MULTILINE)
+"""What `pulumi stack init` writes into a stack file, and people commit."""
 
 _FOREIGN = (
     "OP_SERVICE_ACCOUNT_TOKEN",
@@ -126,9 +129,13 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
 
 
 def copy_program(directory: Path) -> None:
-    """The program in a directory of its own: code linked, so that edits count; stack files copied, for Pulumi."""
+    """The program in a directory of its own: code linked, so that edits count; stack files copied, for Pulumi.
+
+    The copies know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
+    """
     directory.mkdir()
     for source in (*REPOSITORY.glob("*.py"), REPOSITORY / "components"):
         (directory / source.name).symlink_to(source)
     for source in REPOSITORY.glob("Pulumi*.yaml"):
-        shutil.copy(source, directory)
+        text = _ENCRYPTION.sub("", source.read_text(encoding="utf-8"))
+        (directory / source.name).write_text(text, encoding="utf-8")

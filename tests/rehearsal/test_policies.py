@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from ci.report import STREAMED, Preview
 from policies import exposure, pods
 from rehearsal.engine import EngineError, Program
 from rehearsal.world import World
@@ -38,3 +40,16 @@ def test_every_rule_reaches_the_engine(rehearsal: World, tmp_path: Path) -> None
     with pytest.raises(EngineError) as refused:
         broken.preview("prod")
     assert set(re.findall(r"^ *- \[mandatory\] +([a-z-]+)", str(refused.value), re.MULTILINE)) == RULES, refused.value
+    # And the reviewer of a merge request.
+    printed = subprocess.run(
+        [str(broken.pulumi), "preview", "--stack", "prod", "--json", "--policy-pack", str(broken.policies)],
+        cwd=directory,
+        env={**broken.environment, **STREAMED},
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    report = Preview.parse(printed.stdout, status=printed.returncode)
+    assert {violation.policy for violation in report.violations} == RULES
+    assert report.failed
