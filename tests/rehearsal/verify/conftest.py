@@ -16,6 +16,7 @@ from rehearsal.edge import Edge, Gateway, transport
 from rehearsal.pipeline import AppRepository
 from rehearsal.toolchain import Tools
 from rehearsal.world import world
+from tests.database.invoices import fill
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 
@@ -44,6 +45,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         pipeline = AppRepository(directory / "app", branch="main")
         deployed = pipeline.run("deploy:production", whole.project, runner={"PATH": str(tools.kubectl.parent)})
         assert deployed.passed, deployed.output
+        fill(control_plane.pods.database(NAMESPACE), count=50)
         for cron_job in (backup.NAME, backup.DRILL):
             whole.run(cron_job, f"{cron_job}-first")
             whole.ended(f"{cron_job}-first", "complete")
