@@ -117,7 +117,7 @@ class PodRunner:
             if container is not None:
                 container.end(0 if gone else pod.metadata.deletion_grace_period_seconds or 0)
             elif not gone:
-                self._remove(pod)
+                self._give_up(pod)
         elif uid not in self._containers and pod.status.phase == "Pending":
             self._containers[uid] = None
             threading.Thread(target=self._run, args=(pod,), name=pod.metadata.name, daemon=True).start()
@@ -127,17 +127,28 @@ class PodRunner:
             container = self._prepare(pod)
             self._serve(pod, container)
             self._containers[pod.metadata.uid] = container
+            if self._is_deleted(pod):
+                self._give_up(pod)
+                return
             started = _now()
             self._set_status(pod, "Running", {"running": {"startedAt": started}})
             code = container.run()
             ended = {"startedAt": started, "finishedAt": _now(), "exitCode": code}
             ended["reason"] = "Error" if code else "Completed"
             self._set_status(pod, "Failed" if code else "Succeeded", {"terminated": ended})
-            if (
-                self._core.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace).metadata.deletion_timestamp
-                is not None
-            ):
+            if self._is_deleted(pod):
                 self._remove(pod)
+
+    def _is_deleted(self, pod: Any) -> bool:
+        there = self._core.read_namespaced_pod(pod.metadata.name, pod.metadata.namespace)
+        return there.metadata.deletion_timestamp is not None
+
+    def _give_up(self, pod: Any) -> None:
+        """Ends a pod that was deleted before it ran; as failed, which its Job waits for before it lets go of it."""
+        with contextlib.suppress(ApiException):
+            never_ran = {"reason": "ContainerStatusUnknown", "exitCode": 137, "finishedAt": _now()}
+            self._set_status(pod, "Failed", {"terminated": never_ran})
+        self._remove(pod)
 
     def _prepare(self, pod: Any) -> Container:
         """The container, with its volumes, and with what its environment refers to; made when all of it is there."""

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from kubernetes.client import CoreV1Api
+from kubernetes.client import BatchV1Api, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
 from rehearsal.controlplane import STEP, ControlPlane
@@ -85,6 +85,26 @@ def test_a_pod_is_ready_unless_its_image_is_the_placeholder(core: Core, namespac
     assert waiting() == ["ImagePullBackOff"]
     assert not ready("placeholder")
     assert core.read_namespaced_pod("placeholder", namespace).status.phase == "Pending"
+
+
+def test_a_job_lets_go_of_a_pod_that_is_deleted_before_it_could_run(core: Core, namespace: str) -> None:
+    # There is no database in this namespace, so the script cannot be started.
+    scripts = {"name": "main", "image": "postgres:18-alpine", "command": ["sh", "/scripts/drill.sh"]}
+    failures = {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [3]}}]}
+    template = {"spec": {"restartPolicy": "Never", "containers": [scripts]}}
+    job: Any = {"metadata": {"name": "drill"}, "spec": {"podFailurePolicy": failures, "template": template}}
+    BatchV1Api(core.api_client).create_namespaced_job(namespace, job)
+
+    def waiting() -> list[str]:
+        pods = core.list_namespaced_pod(namespace).items
+        return [
+            one.metadata.name for one in pods for state in one.status.container_statuses or [] if state.state.waiting
+        ]
+
+    eventually(waiting)
+    (first,) = waiting()
+    core.delete_namespaced_pod(first, namespace)
+    eventually(lambda: first not in [one.metadata.name for one in core.list_namespaced_pod(namespace).items])
 
 
 def test_pod_security_is_enforced(core: Core, namespace: str) -> None:
