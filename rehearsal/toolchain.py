@@ -82,6 +82,8 @@ class Group:
     tools: tuple[str, ...]
     usually: str
     """Cold build on a machine with two cores (measured with nothing in Go's caches)."""
+    tags: str = ""
+    """Go build tags."""
 
 
 GROUPS = (
@@ -94,6 +96,8 @@ GROUPS = (
     ),
 )
 _PULUMI = Group(module="pulumi", tools=("pulumi",), usually="3 min")
+# Without the clients of some thirty clouds, which it needs to find what to scrape.
+_PROMTOOL = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +136,21 @@ def ensure() -> Tools:
         kwok_stages=read / _KWOK_STAGES,
         crds=tuple(sorted((read / "crds").iterdir())),
     )
+
+
+def promtool() -> Path:
+    """Prometheus' own tester of rules, built at its first use: only the tests of the alerts need it."""
+    cache = _cache()
+    pinned = _MODULES / _PROMTOOL.module
+    folder = cache / f"{_PROMTOOL.module}-{_digest(pinned / 'go.mod', pinned / 'go.sum')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    executable = folder / _PROMTOOL.tools[0]
+    if not executable.exists():
+        with _alone(cache):
+            if not executable.exists():
+                with _timed(cache, "building promtool from its Go module", usually=_PROMTOOL.usually):
+                    _build_group(_go(cache), _PROMTOOL, folder)
+    return executable
 
 
 def cold_timings() -> dict[str, float]:
@@ -210,7 +229,7 @@ def _build(cache: Path, groups: tuple[Group, ...]) -> None:
 
 def _build_group(go: Path, group: Group, cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as directory:
-        flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={_LDFLAGS}"]
+        flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-tags={group.tags}", f"-ldflags={_LDFLAGS}"]
         _run_go(go, group.module, "build", *flags, "-o", f"{directory}/", "tool")
         for tool in group.tools:
             (Path(directory) / tool).rename(cache / tool)

@@ -1,0 +1,181 @@
+"""The alerts of the stack prod, as its program makes them, under Prometheus' own `promtool test rules`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from rehearsal import toolchain
+from tests.unit.program import Program, run
+
+HOUR: Final = 60
+DAY: Final = 24 * HOUR
+NEVER: Final[Sequence[tuple[int, float]]] = ()
+
+_OURS: Final = 'namespace="invoicetron-prod"'
+PROBE: Final = 'probe_success{job="invoicetron-prod-health", instance="https://invoicetron.example.org/api/health"}'
+BACKUP_CREATED: Final = f'kube_cronjob_created{{{_OURS}, cronjob="invoicetron-db-backup"}}'
+BACKUP_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{_OURS}, cronjob="invoicetron-db-backup"}}'
+DRILL_CREATED: Final = f'kube_cronjob_created{{{_OURS}, cronjob="invoicetron-db-drill"}}'
+DRILL_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{_OURS}, cronjob="invoicetron-db-drill"}}'
+SIZE: Final = 1000.0
+
+DOWN: Final = "InvoicetronDown"
+FULL: Final = "InvoicetronVolumeNearlyFull"
+BACKUP_OLD, BACKUP_FAILED = "InvoicetronBackupTooOld", "InvoicetronBackupFailed"
+DRILL_OLD, DRILL_FAILED = "InvoicetronDrillTooOld", "InvoicetronDrillFailed"
+
+
+def volume(part: str, claim: str) -> str:
+    return f'kubelet_volume_stats_{part}_bytes{{{_OURS}, persistentvolumeclaim="{claim}", node="one"}}'
+
+
+def job(metric: str, name: str, namespace: str = "invoicetron-prod") -> str:
+    more = ', condition="true"' if metric == "failed" else ""
+    name_of = {"failed": "kube_job_failed", "start": "kube_job_status_start_time"}[metric]
+    return f'{name_of}{{namespace="{namespace}", job_name="{name}"{more}}}'
+
+
+def failed_job(name: str, *, at: int, namespace: str = "invoicetron-prod") -> dict[str, Sequence[tuple[int, float]]]:
+    """A Job that started in this minute and failed five later; it is kept for its log."""
+    started = [(at, at * 60.0)]
+    return {job("failed", name, namespace): [(at + 5, 1)], job("start", name, namespace): started}
+
+
+DATA, BACKUPS = "data-invoicetron-db-0", "invoicetron-backups"
+
+# Each series as the minutes at which its value changes. All is well: an hour after the start everything succeeds, then
+# backups do daily and drills weekly.
+WELL: Final[Mapping[str, Sequence[tuple[int, float]]]] = {
+    PROBE: [(0, 1)],
+    BACKUP_CREATED: [(0, 0)],
+    BACKUP_GOOD: [(day * DAY + HOUR, (day * DAY + HOUR) * 60) for day in range(10)],
+    DRILL_CREATED: [(0, 0)],
+    DRILL_GOOD: [(week * 7 * DAY + HOUR, (week * 7 * DAY + HOUR) * 60) for week in range(2)],
+    volume("capacity", DATA): [(0, SIZE)],
+    volume("used", DATA): [(0, SIZE * 0.79)],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What Prometheus has seen instead of `WELL`, and the alerts that fire in one minute: these, and no others."""
+
+    seen: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    minute: int
+    fire: frozenset[str] = frozenset()
+    until: int | None = None
+    """From this minute on nothing is seen any more of the series in `seen`."""
+
+
+def fires(*alerts: str) -> frozenset[str]:
+    return frozenset(alerts)
+
+
+# A success an hour after the start, and none since.
+ONCE: Final = [(HOUR, HOUR * 60.0)]
+STATE_METRICS: Final = (BACKUP_CREATED, BACKUP_GOOD, DRILL_CREATED, DRILL_GOOD)
+BACKUP_VOLUME: Final = {volume("capacity", BACKUPS): [(0, SIZE)], volume("used", BACKUPS): [(0, SIZE * 0.81)]}
+
+CASES: Final = {
+    "all is well for nine days": Case(minute=9 * DAY),
+    "the app is down for four minutes": Case(seen={PROBE: [(0, 1), (100, 0)]}, minute=104),
+    "the app is down for six minutes": Case(seen={PROBE: [(0, 1), (100, 0)]}, minute=106, fire=fires(DOWN)),
+    "the app is up again": Case(seen={PROBE: [(0, 1), (100, 0), (110, 1)]}, minute=111),
+    "nobody probes the app": Case(seen={PROBE: NEVER}, minute=10, fire=fires(DOWN)),
+    "the last good backup is 26 hours old": Case(seen={BACKUP_GOOD: ONCE}, minute=27 * HOUR),
+    "the last good backup is older": Case(seen={BACKUP_GOOD: ONCE}, minute=27 * HOUR + 20, fire=fires(BACKUP_OLD)),
+    "no backup has succeeded yet": Case(seen={BACKUP_GOOD: NEVER}, minute=26 * HOUR),
+    "no backup ever succeeds": Case(seen={BACKUP_GOOD: NEVER}, minute=26 * HOUR + 20, fire=fires(BACKUP_OLD)),
+    "the last good drill is eight days old": Case(seen={DRILL_GOOD: ONCE}, minute=8 * DAY + HOUR),
+    "the last good drill is older": Case(seen={DRILL_GOOD: ONCE}, minute=8 * DAY + HOUR + 20, fire=fires(DRILL_OLD)),
+    "no drill ever succeeds": Case(seen={DRILL_GOOD: NEVER}, minute=8 * DAY + 20, fire=fires(DRILL_OLD)),
+    "kube-state-metrics is gone": Case(
+        seen={name: WELL[name] for name in STATE_METRICS},
+        until=HOUR,
+        minute=2 * HOUR,
+        fire=fires(BACKUP_OLD, DRILL_OLD),
+    ),
+    "the database's volume is over 80 % full": Case(
+        seen={volume("used", DATA): [(0, SIZE * 0.81)]}, minute=16, fire=fires(FULL)
+    ),
+    "the volume has grown": Case(
+        seen={volume("used", DATA): [(0, SIZE * 0.81)], volume("capacity", DATA): [(0, SIZE), (60, SIZE * 2)]},
+        minute=61,
+    ),
+    "the backups' volume was seen full for five minutes, a day ago": Case(
+        seen=BACKUP_VOLUME, until=5, minute=25 * HOUR, fire=fires(FULL)
+    ),
+    "a backup fails": Case(seen=failed_job("invoicetron-db-backup-29", at=90), minute=95, fire=fires(BACKUP_FAILED)),
+    "the very first backup fails": Case(
+        seen={BACKUP_GOOD: NEVER, **failed_job("invoicetron-db-backup-1", at=10)}, minute=15, fire=fires(BACKUP_FAILED)
+    ),
+    "a backup has succeeded since": Case(seen=failed_job("invoicetron-db-backup-29", at=90), minute=DAY + HOUR + 5),
+    "a drill fails": Case(seen=failed_job("invoicetron-db-drill-29", at=90), minute=DAY, fire=fires(DRILL_FAILED)),
+    "a backup of another namespace fails": Case(
+        seen=failed_job("invoicetron-db-backup-29", at=90, namespace="invoicetron-dev"), minute=95
+    ),
+    "another Job fails": Case(seen=failed_job("invoicetron-migrate-29", at=90), minute=95),
+}
+
+
+def values(steps: Sequence[tuple[int, float]], *, until: int, every: int) -> str:
+    """The series in promtool's notation, one sample in `every` minutes."""
+    parts = [f"_x{steps[0][0] // every}"] if steps[0][0] else []
+    ends = [minute for minute, _ in steps[1:]] + [until]
+    for (minute, value), end in zip(steps, ends, strict=True):
+        if (samples := (min(end, until) - minute) // every) > 0:
+            parts.append(f"{value:.0f}x{samples - 1}")
+    return " ".join(parts)
+
+
+def question(case: Case) -> dict[str, Any]:
+    """The case as a test of promtool's. Days are sampled every five minutes; whatever happens in them, fits that."""
+    every = 5 if case.minute >= DAY else 1
+    series = []
+    for name, steps in {**WELL, **case.seen}.items():
+        if steps:
+            until = case.until if case.until is not None and name in case.seen else case.minute + every
+            series.append({"series": name, "values": values(steps, until=until, every=every)})
+    expected = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(case.fire)]
+    firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+    asked = {"expr": firing, "eval_time": f"{case.minute}m", "exp_samples": expected}
+    return {"interval": f"{every}m", "input_series": series, "promql_expr_test": [asked]}
+
+
+@pytest.fixture(scope="module")
+def promtool() -> Path:
+    return toolchain.promtool()
+
+
+@pytest.fixture(scope="module")
+def prod() -> Program:
+    return run("prod")
+
+
+@pytest.fixture
+def rules(prod: Program, tmp_path: Path) -> Path:
+    """The PrometheusRule's spec, which is what the operator gives to Prometheus."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(json.dumps(prod.one("PrometheusRule").inputs["spec"]))
+    return file
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_exactly_the_alerts_fire_that_must(promtool: Path, rules: Path, case: Case) -> None:
+    file, test = rules.with_name("test.yaml"), question(case)
+    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": test["interval"], "tests": [test]}))
+    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_fires_in_some_case_and_is_checked_by_promtool(promtool: Path, rules: Path) -> None:
+    subprocess.run([promtool, "check", "rules", "--lint=all", "--lint-fatal", rules], check=True)
+    (group,) = json.loads(rules.read_text())["groups"]
+    assert {rule["alert"] for rule in group["rules"]} == {alert for case in CASES.values() for alert in case.fire}
