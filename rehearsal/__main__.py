@@ -102,7 +102,7 @@ def rehearse(stack: StackOption = Stack.DEV) -> None:
 
 @app.command()
 def shell() -> None:
-    """A shell in which `pulumi up -s dev`, `kubectl get all -A` and so on work against the rehearsal."""
+    """A shell in which `pulumi up -s dev`, `kubectl get all -A`, `python -m ops` work against the rehearsal."""
     with rehearsal() as one:
         for stack in STACKS:
             one.program.init(stack)
@@ -111,7 +111,9 @@ def shell() -> None:
             "`exit` or Ctrl-D ends the rehearsal and removes everything."
         )
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell
-        environment = {**one.program.environment, "PS1": "(rehearsal) \\$ ", "PULUMI_STACK": ""}
+        # Our own Python first, so that `python -m ops` works too.
+        path = os.pathsep.join([str(Path(sys.executable).parent), one.program.environment["PATH"]])
+        environment = {**one.program.environment, "PATH": path, "PS1": "(rehearsal) \\$ ", "PULUMI_STACK": ""}
         environment.pop("PULUMI_STACK")
         shell_ = os.environ.get("SHELL", "/bin/sh")
         options = ["--norc", "--noprofile"] if Path(shell_).name == "bash" else []
