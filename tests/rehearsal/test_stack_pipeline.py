@@ -16,7 +16,7 @@ import yaml
 from rehearsal.controlplane import ControlPlane
 from rehearsal.emulators.gitlab import MAINTAINER, REPORTER
 from rehearsal.life import HOSTNAMES, Life
-from rehearsal.pipeline import InfrastructureRepository, Run
+from rehearsal.pipeline import REPOSITORY, AppRepository, InfrastructureRepository, Run
 from rehearsal.toolchain import Tools
 from rehearsal.world import World, world
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
@@ -61,6 +61,12 @@ def test_the_default_branch_goes_to_dev_and_waits_for_a_person_before_prod(
 
 def test_a_schedule_looks_for_drift_and_does_nothing_else(repository: InfrastructureRepository) -> None:
     assert waiting(repository, "schedule") == {"drift:dev": "on_success", "drift:prod": "on_success"}
+
+
+def test_another_repository_can_include_the_jobs(tmp_path: Path) -> None:
+    included = (REPOSITORY / "ci" / "stack.gitlab-ci.yml").read_text()
+    (example,) = re.findall(r"^#   (up:dev: .*)$", included, re.MULTILINE)
+    assert set(AppRepository(tmp_path, branch="main", pipeline=f"{included}\n{example}\n").jobs()) == {"up:dev"}
 
 
 def test_what_changes_a_stack_runs_alone_to_its_end_and_takes_nothing_from_a_cache(

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import os
+from pathlib import Path
 
-from ci.preview import CREDENTIALS, ExposedError, is_live
+import pytest
+from typer.testing import CliRunner, Result
+
+from ci.preview import CREDENTIALS, ExposedError, app, is_live
+from rehearsal.emulators.gitlab import REPORTER, GitLab
+from rehearsal.emulators.server import serve
+
+ENGINE = """#!/bin/sh
+printf '%s\\n' "$*" "$PULUMI_ENABLE_STREAMING_JSON_PREVIEW" >arguments
+echo '{"summaryEvent": {"result": "succeeded"}}'
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The environment of a live preview's job, whose `pulumi` notes how it was called."""
+    (tmp_path / "pulumi").write_text(ENGINE)
+    (tmp_path / "pulumi").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CI_COMMIT_REF_PROTECTED", "true")
+    monkeypatch.setenv("GITLAB_TOKEN", "glpat-live")
+    return monkeypatch
+
+
+def run() -> Result:
+    return CliRunner().invoke(app, ["dev"])
 
 
 def test_a_job_without_credentials_shows_the_rehearsal() -> None:
@@ -23,3 +53,30 @@ def test_any_credential_in_a_job_of_an_unprotected_branch_is_refused_by_name(
     with pytest.raises(ExposedError, match=name) as refused:
         is_live({**protected, name: "hunter2hunter2"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_live_preview_is_checked_by_the_policy_pack_and_streamed(job: pytest.MonkeyPatch) -> None:
+    job.delenv("CI_MERGE_REQUEST_IID", raising=False)
+    assert run().exit_code == 0
+    called, streaming = Path("arguments").read_text().splitlines()
+    assert called.split(" ", 1)[0] == "preview"
+    assert "--policy-pack policies" in called
+    assert streaming == "true"
+    assert json.loads(Path("preview-report.json").read_text()) == {"create": 0, "update": 0, "delete": 0}
+
+
+def test_a_comment_that_gitlab_refuses_fails_the_job_and_says_what_the_token_needs(job: pytest.MonkeyPatch) -> None:
+    gitlab = GitLab.seeded()
+    with serve(gitlab.app) as url:
+        for name, value in {
+            "CI_SERVER_URL": url,
+            "CI_PROJECT_ID": str(gitlab.infrastructure.id),
+            "CI_MERGE_REQUEST_IID": str(gitlab.infrastructure.merge_requests.open()),
+            "CI_COMMIT_SHORT_SHA": "1a2b3c4d",
+            "CI_JOB_URL": "https://gitlab.example.com/job/1",
+            "GITLAB_NOTE_TOKEN": gitlab.issue_token("read_api", level=REPORTER),
+        }.items():
+            job.setenv(name, value)
+        done = run()
+    assert done.exit_code != 0
+    assert "scope api and the role Reporter" in done.output
