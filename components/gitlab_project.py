@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from components.gitlab_access import lacking
 from components.gitlab_sdk import gitlab
 from settings_sections import Delivery
 
@@ -55,12 +56,28 @@ class GitLabProject:
         return any(fnmatch.fnmatchcase(branch, pattern) for pattern in self.protections)
 
 
-def read_project(delivery: Delivery, provider: gitlab.Provider) -> GitLabProject:
-    """Asks GitLab, blocking, about the project and the stack's environment in it.
+class GitLabError(pulumi.RunError):
+    """GitLab could not be asked, or refuses; the message says what and what to do."""
 
-    What the plugin says where GitLab refuses is raised as it is: it names the missing scope.
-    """
-    options = pulumi.InvokeOptions(provider=provider)
+
+def read_project(delivery: Delivery, provider: gitlab.Provider) -> GitLabProject:
+    """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
+    if weak := lacking(delivery):
+        listed = "\n".join(f"  {one}" for one in weak)
+        raise GitLabError(
+            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. It lacks:\n\n{listed}"
+        )
+    try:
+        return _read(delivery, pulumi.InvokeOptions(provider=provider))
+    except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
+        raise GitLabError(
+            f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
+            f"  {error}\n\n"
+            "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
+        ) from None
+
+
+def _read(delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
     project = gitlab.get_project(path_with_namespace=delivery.project, opts=options)
     id_ = str(project.id)
     environments = gitlab.get_project_environments(

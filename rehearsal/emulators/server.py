@@ -4,7 +4,7 @@ An emulator is an ASGI application. `Service(app)` wraps it:
 
 - `service.log`: every request and its status, in order; `service.writes` those that could have changed something;
 - `service.fail(fault, call=3)`: the fourth call fails; `service.fail(fault, method="PUT", path="/configurations")`: the
-  next call that matches; `times=` more than once;
+  next call that matches; `times=` more than once; `service.fail_each(fault)`: each call fails the first time;
 - `service.before` and `service.after`: functions of the call, for a concurrent editor, or to look at the state. Those
   of `after` run when the call took effect and before its answer leaves, so that no other call can come in between.
   They run in a thread of their own and may call the emulator themselves (which runs the hooks for that call, too).
@@ -13,6 +13,7 @@ An emulator is an ASGI application. `Service(app)` wraps it:
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import struct
@@ -73,12 +74,23 @@ class _Planned:
     call: int | None
     method: str | None
     path: re.Pattern[str]
-    times: int
+    times: float
+    each: bool = False
+    """Only the first call of each method and path, its query aside."""
+    seen: set[tuple[str, str]] = field(default_factory=set)
 
-    def matches(self, call: Call) -> bool:
+    def takes(self, call: Call) -> bool:
+        """Whether the call fails; it is counted then."""
         if self.times <= 0 or (self.call is not None and self.call != call.number):
             return False
-        return (self.method is None or self.method == call.method) and self.path.search(call.path) is not None
+        if self.method not in {None, call.method} or self.path.search(call.path) is None:
+            return False
+        asked = (call.method, call.path.partition("?")[0])
+        if self.each and asked in self.seen:
+            return False
+        self.seen.add(asked)
+        self.times -= 1
+        return True
 
 
 class Service:
@@ -103,6 +115,11 @@ class Service:
     ) -> None:
         """Plans `fault` for the next `times` calls that match: number (counted from 0), method, pattern in the path."""
         self._planned.append(_Planned(fault=fault, call=call, method=method, path=re.compile(path), times=times))
+
+    def fail_each(self, fault: Fault, *, method: str | None = None, path: str = "") -> None:
+        """Plans `fault` once for every method and path (its query aside) among the calls that match."""
+        pattern = re.compile(path)
+        self._planned.append(_Planned(fault=fault, call=None, method=method, path=pattern, times=math.inf, each=True))
 
     def forget(self) -> None:
         """Forgets log and planned faults, and counts calls from 0 again."""
@@ -157,9 +174,7 @@ class Service:
         with self._lock:
             call = Call(number=self._calls, method=scope["method"], path=path)
             self._calls += 1
-            planned = next((one for one in self._planned if one.matches(call)), None)
-            if planned is not None:
-                planned.times -= 1
+            planned = next((one for one in self._planned if one.takes(call)), None)
         return call, planned.fault if planned is not None else None
 
 

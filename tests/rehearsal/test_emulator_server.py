@@ -217,3 +217,9 @@ def test_forgetting_starts_counting_anew_and_drops_planned_faults(served: Served
     served.service.forget()
     assert served.client.get("/number").status_code == 200
     assert [call.number for call in served.service.log] == [0]
+
+
+def test_each_call_fails_the_first_time_whatever_its_query(served: Served) -> None:
+    served.service.fail_each(Fault(status=503))
+    asked = [("GET", "/number"), ("GET", "/number?page=2"), ("POST", "/number"), ("POST", "/number")]
+    assert [served.client.request(*call).status_code for call in asked] == [503, 200, 503, 201]

@@ -263,6 +263,22 @@ def test_environments_are_not_protected_without_a_licence(plugin: GitLabPlugin) 
         )
 
 
+def test_environments_are_protected_with_a_licence() -> None:
+    gitlab = GitLab("0xwsh/invoicetron", licensed=True)
+    levels = {"deployAccessLevelsAttributes": [{"accessLevel": "maintainer"}]}
+    wanted = {"project": PROJECT, "environment": "production", **levels}
+    with serve(gitlab.app) as base:
+        resource = Resource(
+            configured(f"{base}/api/v4/", gitlab.token), "projectProtectedEnvironment:ProjectProtectedEnvironment"
+        ).create(wanted)
+        resource.refresh()
+        assert not resource.diff(wanted).changes
+        (protection,) = gitlab.project.protected_environments.entries({})
+        assert [level["access_level"] for level in protection["deploy_access_levels"]] == [40]
+        resource.delete()
+        assert resource.refresh() is None
+
+
 def test_a_wrong_token_is_refused_before_anything_else(url: str) -> None:
     with pytest.raises(PluginError, match="GITLAB_TOKEN: 401"):
         configured(url, "glpat-wrong")
@@ -280,13 +296,18 @@ def test_a_developer_s_token_may_not_write_variables(gitlab: GitLab, url: str) -
         created(plugin, "projectVariable:ProjectVariable")
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault(status=429, headers={"Retry-After": "1"}), Fault(status=503), Fault(reset=True)]
-)
+@pytest.mark.parametrize("fault", [Fault(status=429, headers={"Retry-After": "1"}), Fault(status=503)])
 def test_a_passing_fault_heals(gitlab: GitLab, plugin: GitLabPlugin, fault: Fault) -> None:
     gitlab.app.fail(fault, method="POST")
     created(plugin, "projectVariable:ProjectVariable")
     assert len(gitlab.project.variables.entries({})) == 1
+
+
+def test_a_connection_that_breaks_is_told_and_not_tried_again(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    gitlab.app.fail(Fault(reset=True, after_effect=True), method="POST")
+    with pytest.raises(PluginError, match="no answer about the CI variable KUBE_TOKEN of scope development"):
+        created(plugin, "projectVariable:ProjectVariable")
+    assert len(gitlab.app.writes) == len(gitlab.project.variables.entries({})) == 1
 
 
 def test_a_lasting_fault_is_one_message_with_the_subject_and_the_status(gitlab: GitLab, plugin: GitLabPlugin) -> None:

@@ -164,8 +164,12 @@ class GitLab:
                         "kas": {"enabled": False},
                     }
                 )
+            case ["personal_access_tokens", "self"] if request.method == "GET":
+                return JSONResponse({"id": 1, "name": "pulumi", "scopes": sorted(access.scopes), "active": True})
             case ["projects", project] if request.method == "GET":
-                return JSONResponse(self._project(project).describe())
+                level = {"access_level": access.level, "notification_level": 3}
+                permissions = {"project_access": level, "group_access": None}
+                return JSONResponse({**self._project(project).describe(), "permissions": permissions})
             case ["projects", project, "merge_requests", iid, "notes", *note]:
                 return self._notes_answer(request, self._project(project), [iid, *note], access, parameters)
             case ["projects", project, *rest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -18,12 +19,24 @@ _T = TypeVar("_T")
 RETRIES = 5
 """Of a request answered with 429 or 5xx: client-go's default, which the provider keeps."""
 
+_PAUSE = 0.4
+"""Seconds before the next try after a 5xx: the longest that client-go waits."""
+
 TIMEOUT = 60.0
 """Seconds for one answer; the provider has none, and a rehearsal must end."""
 
 
 class _Connection(gitlab.Gitlab):
+    """Tries again as client-go does: after 429 and 5xx, and never after a connection that broke."""
+
     def http_request(self, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(RETRIES):
+            try:
+                return super().http_request(*args, **{"max_retries": RETRIES, **kwargs})
+            except gitlab.GitlabError as error:
+                if (error.response_code or 0) < 500:
+                    raise
+                time.sleep(_PAUSE)
         return super().http_request(*args, **{"max_retries": RETRIES, **kwargs})
 
 
@@ -40,7 +53,6 @@ class Client:
         self.connection = _Connection(
             base_url.removesuffix("/api/v4/"),
             oauth_token=token,  # the provider authenticates with a Bearer header
-            retry_transient_errors=True,
             timeout=TIMEOUT,
             keep_base_url=True,
         )

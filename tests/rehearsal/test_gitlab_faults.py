@@ -1,0 +1,110 @@
+"""Every call that `up` and `destroy` of dev make to GitLab fails once, in each way in which GitLab's answers fail.
+
+A call is a method and a path; the variables, which are made by the same one, fail once together. What passes within the
+plugin's patience must heal unseen. The rest ends that run in a message, and so the sweep goes on with the next run,
+which gets one call further, until a run passes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from rehearsal.emulators.server import Fault
+from rehearsal.engine import EngineError, Update
+from rehearsal.world import World
+from tests.rehearsal.test_delivery import active_tokens, gitlab, pull_login
+from tests.rehearsal.test_killed_engine import recover
+
+NOTHING: dict[str, list[str]] = {"environments": [], "variables": [], "tokens": []}
+RUNS = 25
+"""More than there are calls that wait for one another."""
+
+TOO_MANY = Fault(status=429, headers={"Retry-After": "0"}, body=b'{"message": "429 Too Many Requests"}')
+BROKEN = Fault(status=502, body=b"<html>Bad Gateway</html>", headers={"Content-Type": "text/html"})
+SLOW = Fault(delay=0.3)
+REFUSED = Fault(status=400, body=b'{"message": "400 Bad request"}')
+LOST = Fault(reset=True, after_effect=True)
+UNASKED = Fault(reset=True)
+
+
+def until_it_passes(run: Callable[[], Update]) -> list[str]:
+    """What the runs said that failed before one passed."""
+    said: list[str] = []
+    while len(said) < RUNS:
+        try:
+            run()
+        except EngineError as error:
+            said.append(str(error))
+        else:
+            return said
+    raise AssertionError(f"no run passed; the last one said:\n{said[-1]}")
+
+
+def errors(output: str) -> list[str]:
+    """The errors of a run, each with the lines that belong to it."""
+    diagnostics = output.rpartition("\nDiagnostics:\n")[2].partition("\nResources:\n")[0]
+    found = re.findall(r"^ {4}error: (.*?)(?=^ {0,4}\S|\Z)", diagnostics, flags=re.MULTILINE | re.DOTALL)
+    return [one.strip() for one in found if one.strip() not in {"update failed", "preview failed"}]
+
+
+def assert_clear(said: list[str], world: World) -> None:
+    for output in said:
+        assert "Traceback" not in output
+        assert not [secret for secret in world.gitlab.handed_out if secret in output]
+        told = errors(output)
+        assert told, output
+        for error in told:
+            assert "GitLab" in error
+            assert len(error) < 900, error
+
+
+@pytest.mark.parametrize(("first", "second"), [(TOO_MANY, BROKEN), (BROKEN, TOO_MANY)], ids=["429", "502"])
+def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: World, first: Fault, second: Fault) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.gitlab.app.fail_each(first)
+    rehearsal.program.up("dev")
+    assert len(active_tokens(rehearsal)) == len(gitlab(rehearsal)["environments"]) == 1
+    rehearsal.gitlab.app.forget()
+    rehearsal.gitlab.app.fail_each(second)
+    rehearsal.program.destroy("dev")
+    assert gitlab(rehearsal) == NOTHING
+
+
+@pytest.mark.parametrize("fault", [REFUSED, UNASKED], ids=["refused", "not asked"])
+def test_what_does_not_pass_is_one_message_for_each_call_and_a_later_run_finishes(
+    rehearsal: World, fault: Fault
+) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.gitlab.app.fail_each(fault)
+    said = until_it_passes(lambda: rehearsal.program.up("dev", "--skip-preview"))
+    assert_clear(said, rehearsal)
+    assert len(said) > 5
+    rehearsal.gitlab.app.forget()
+    rehearsal.gitlab.app.fail_each(SLOW)
+    assert not rehearsal.program.up("dev").changes
+    assert len(active_tokens(rehearsal)) == len(gitlab(rehearsal)["environments"]) == 1
+    rehearsal.gitlab.app.forget()
+    rehearsal.gitlab.app.fail_each(fault)
+    assert_clear(until_it_passes(lambda: rehearsal.program.destroy("dev", "--skip-preview")), rehearsal)
+    assert gitlab(rehearsal) == NOTHING
+
+
+def test_what_was_done_and_whose_answer_was_lost_is_found_again_and_a_lost_token_is_revoked(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.gitlab.app.fail_each(LOST, method="POST")
+    assert_clear(until_it_passes(lambda: rehearsal.program.up("dev", "--skip-preview")), rehearsal)
+    # GitLab shows a token once: `up` cannot know the lost one, and issues another. `recover` tells them apart.
+    assert len(active_tokens(rehearsal)) == 2
+    assert "revoked" in recover(rehearsal, "dev")
+    (token,) = active_tokens(rehearsal)
+    assert rehearsal.gitlab.project.deploy_tokens.may_pull(*pull_login(rehearsal, "dev"))
+    assert token["username"] == pull_login(rehearsal, "dev")[0]
+    rehearsal.gitlab.app.forget()
+    assert not rehearsal.program.up("dev").changes
+    for method in ("POST", "DELETE"):
+        rehearsal.gitlab.app.fail_each(LOST, method=method)
+    assert_clear(until_it_passes(lambda: rehearsal.program.destroy("dev", "--skip-preview")), rehearsal)
+    assert gitlab(rehearsal) == NOTHING

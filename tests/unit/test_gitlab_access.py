@@ -1,0 +1,55 @@
+"""What the token lacks is told in words; what GitLab does not tell is not guessed."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from email.message import Message
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import OpenerDirector, Request
+
+import pytest
+
+from components import gitlab_access
+from settings_sections import Delivery
+
+DELIVERY = Delivery.model_validate(
+    {"project": "a/b", "branch": "main", "environment": {"name": "production", "tier": "production"}}
+)
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: Mapping[str, Any]) -> list[str]:
+    def answer(_opener: OpenerDirector, request: Request, timeout: float) -> io.BytesIO:
+        assert timeout
+        body = token if request.full_url.endswith("/self") else project
+        if not body:
+            raise HTTPError(request.full_url, 403, "Forbidden", Message(), None)
+        return io.BytesIO(json.dumps(body).encode())
+
+    monkeypatch.setattr(OpenerDirector, "open", answer)
+    return gitlab_access.lacking(DELIVERY, {"GITLAB_TOKEN": "glpat-x"})
+
+
+def role(*levels: int | None) -> dict[str, Any]:
+    """A project in which the user has a role by itself and one by its group; None is none."""
+    accesses = [None if level is None else {"access_level": level} for level in levels]
+    return {"permissions": dict(zip(["project_access", "group_access"], accesses, strict=True))}
+
+
+def test_the_scope_api_and_the_role_maintainer_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lacking(monkeypatch, {"scopes": ["api"]}, role(30, 40)) == []
+
+
+def test_everything_that_is_lacking_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scope, level = lacking(monkeypatch, {"scopes": ["read_api"]}, role(30, None))
+    assert "scope api" in scope
+    assert "role Maintainer" in level
+
+
+@pytest.mark.parametrize(("token", "project"), [({}, {}), ({"scopes": []}, role(None, None))])
+def test_what_gitlab_does_not_tell_is_not_guessed(
+    monkeypatch: pytest.MonkeyPatch, token: dict[str, Any], project: dict[str, Any]
+) -> None:
+    assert lacking(monkeypatch, token, project) == []
