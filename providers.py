@@ -33,6 +33,19 @@ class CredentialsError(pulumi.RunError):
     """The environment lacks what the providers of the stack need; the message lists all of it."""
 
 
+def check_environment(settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
+    """Raises CredentialsError with everything that the stack's sections need and that is missing or unusable."""
+    if problems := list(_problems(settings, environment)):
+        raise CredentialsError(
+            "\n".join(
+                [
+                    f"The environment lacks what stack {settings.stack!r} needs. Nothing was created or changed.",
+                    *(f"\n  {problem}" for problem in problems),
+                ]
+            )
+        )
+
+
 class Providers:
     """The providers of one stack, each made when it is first asked for.
 
@@ -44,15 +57,7 @@ class Providers:
         self._settings = settings
         # The plugin reads it too, but prefers what it is given.
         self._gitlab_url_is_set = bool(environment.get("GITLAB_BASE_URL"))
-        if problems := list(_problems(settings, environment)):
-            raise CredentialsError(
-                "\n".join(
-                    [
-                        f"The environment lacks what stack {settings.stack!r} needs. Nothing was created or changed.",
-                        *(f"\n  {problem}" for problem in problems),
-                    ]
-                )
-            )
+        check_environment(settings, environment)
 
     @cached_property
     def kubernetes(self) -> kubernetes.Provider:

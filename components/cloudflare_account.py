@@ -9,6 +9,7 @@ from typing import TypeVar
 import pulumi
 
 from components.cloudflare_sdk import cloudflare
+from components.ownership import DNS_COMMENT
 from settings_sections import PublicAccess
 
 _T = TypeVar("_T")
@@ -31,7 +32,12 @@ class CloudflareIds:
 
 
 def look_up(public: PublicAccess, provider: cloudflare.Provider) -> CloudflareIds:
-    """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong."""
+    """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong.
+
+    Each product that the stack writes to is read, so that a token which lacks one of them altogether is told all of
+    what it lacks. A token that may read and not edit passes here, and is refused by Cloudflare at the first write: the
+    API does not tell a token's permissions to the token.
+    """
     options = pulumi.InvokeOptions(provider=provider)
     problems: list[str] = []
     zone_id, account_id = public.zone_id, public.account_id
@@ -59,10 +65,24 @@ def look_up(public: PublicAccess, provider: cloudflare.Provider) -> CloudflareId
             f"Access policy {public.policy_name!r} (needs Account > Access: Apps and Policies: Edit)",
             lambda: _policy_id(public, account, options),
         )
+        if tunnel_id is not None:
+            found_id = tunnel_id
+            _attempt(
+                problems,
+                f"configuration of tunnel {public.tunnel!r} (needs Account > Cloudflare Tunnel: Edit)",
+                lambda: _check_tunnel(account, found_id, options),
+            )
         if public.one_time_pin:
             scope = "Account > Access: Organizations, Identity Providers, and Groups: Read"
             found = _attempt(problems, f"one-time PIN (needs {scope})", lambda: _one_time_pin(account, options))
             providers = found or ()
+    if zone_id is not None:
+        found_zone = zone_id
+        _attempt(
+            problems,
+            f"DNS record {public.hostname!r} (needs Zone > DNS: Edit)",
+            lambda: _check_record(public, found_zone, tunnel_id, options),
+        )
     if problems or account_id is None or zone_id is None or tunnel_id is None or policy_id is None:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise PublicAccessError(f"Public access cannot be set up. Nothing was created or changed.\n{listed}")
@@ -88,6 +108,29 @@ def _tunnel_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOpti
     wanted = cloudflare.GetZeroTrustTunnelCloudflaredFilterArgs(name=public.tunnel, is_deleted=False)
     found = cloudflare.get_zero_trust_tunnel_cloudflared(account_id=account_id, filter=wanted, opts=options)
     return str(found.id)
+
+
+def _check_tunnel(account_id: str, tunnel_id: str, options: pulumi.InvokeOptions) -> None:
+    found = cloudflare.get_zero_trust_tunnel_cloudflared_config(
+        account_id=account_id, tunnel_id=tunnel_id, opts=options
+    )
+    if found.source == "local":
+        raise ValueError(
+            "it is configured by a file beside cloudflared (source: local), and what is written to the API has no "
+            "effect. Migrate it to remote management in the dashboard, or name another tunnel"
+        )
+
+
+def _check_record(public: PublicAccess, zone_id: str, tunnel_id: str | None, options: pulumi.InvokeOptions) -> None:
+    """Refuses a record that leads elsewhere and is not the stack's own."""
+    name = cloudflare.GetDnsRecordsNameArgs(exact=public.hostname)
+    for record in cloudflare.get_dns_records(zone_id=zone_id, name=name, opts=options).results:
+        ours = record.comment == DNS_COMMENT or record.id == public.adopt.dns_record
+        if not ours and tunnel_id is not None and record.content != f"{tunnel_id}.cfargotunnel.com":
+            raise ValueError(
+                f"it exists and leads to {record.content}: set access.public.adopt.dnsRecord to {record.id} to take it "
+                "over, or remove it"
+            )
 
 
 def _policy_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> str:

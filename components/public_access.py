@@ -11,6 +11,7 @@ from pulumi import ResourceOptions
 from components.cloudflare_account import CloudflareIds
 from components.cloudflare_sdk import cloudflare
 from components.network import CLOUDFLARED_EGRESS, network_policy, to_pods
+from components.ownership import DNS_COMMENT
 from components.tunnel import ORIGIN, TARGET, TunnelHostname
 
 
@@ -99,7 +100,7 @@ class PublicAccess(pulumi.ComponentResource):
             content=TARGET.format(ids.tunnel_id),
             proxied=True,
             ttl=1,
-            comment="managed by pulumi: invoicetron",
+            comment=DNS_COMMENT,
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[application, rule],

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cloudflare import CloudflareError
+from gitlab import GitlabError
 from kubernetes.client.exceptions import ApiException
 from rich.console import Console
 from urllib3.exceptions import HTTPError
@@ -18,11 +20,13 @@ from ops.cluster import Cluster, ClusterError, Interrupts, StoppedError, told
 from ops.command_line import PulumiError
 from ops.import_existing import import_existing
 from ops.job import JobFailedError
+from ops.lost import record_lost
 from ops.recover import recover
 from ops.restore import Restore, parse_wish
 from ops.restore_source import SourceError
 from ops.screen import Screen
 from ops.tokens import revoke_orphans
+from providers import CredentialsError
 from settings import SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -45,6 +49,9 @@ def recover_command(stack: StackOption) -> None:
     if live.gitlab is not None:
         for username in revoke_orphans(settings, live.gitlab):
             typer.echo(f"made, and lost before it was recorded, so revoked: deploy token {username}")
+    if live.cloudflare is not None:
+        for name, id_ in record_lost(settings, live.cloudflare).items():
+            typer.echo(f"made, and lost before it was recorded, so recorded now: {name} ({id_})")
     typer.echo(f"Now run: pulumi up -s {stack}")
 
 
@@ -129,5 +136,9 @@ if __name__ == "__main__":
         sys.exit(128 + error.signal)
     except (ApiException, HTTPError) as error:
         sys.exit(told(error))
-    except (PulumiError, SettingsError, SourceError, ClusterError, JobFailedError) as error:
+    except GitlabError as error:
+        sys.exit(f"GitLab refuses: {error}. GITLAB_TOKEN needs the scope api and the role Maintainer")
+    except CloudflareError as error:
+        sys.exit(f"Cloudflare refuses: {error}. The README says what CLOUDFLARE_API_TOKEN needs")
+    except (PulumiError, SettingsError, SourceError, ClusterError, JobFailedError, CredentialsError) as error:
         sys.exit(str(error))

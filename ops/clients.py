@@ -13,6 +13,7 @@ from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from ops.existing import Live
+from providers import check_environment
 from settings import PROJECT, Settings, SettingsError, decoded
 
 
@@ -34,7 +35,11 @@ def load_settings(stack: str) -> Settings:
 
 
 def connect(settings: Settings) -> Live:
-    """The cluster's context that the settings name; GitLab and Cloudflare where the stack uses them."""
+    """The cluster's context that the settings name; GitLab and Cloudflare where the stack uses them.
+
+    Raises `CredentialsError` where the environment does not lead to all of them.
+    """
+    check_environment(settings)
     cluster = DynamicClient(kubernetes_client(settings))
     return Live(
         kubernetes=cluster,

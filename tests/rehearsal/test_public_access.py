@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.emulators.cloudflare import ACCESS_EDIT, DNS_EDIT, TUNNEL_EDIT, ZONE, ZONE_READ
 from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError
 from rehearsal.world import World
@@ -70,6 +70,38 @@ def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_
     assert "invoicetron-prod" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
+@pytest.mark.parametrize(
+    ("given", "lacking"),
+    [
+        ([ZONE_READ], [TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT]),
+        ([ZONE_READ, DNS_EDIT, TUNNEL_EDIT], [ACCESS_EDIT]),
+        ([DNS_EDIT, TUNNEL_EDIT, ACCESS_EDIT], [ZONE_READ]),
+    ],
+)
+def test_a_token_is_told_every_permission_that_it_lacks_before_anything_is_made(
+    rehearsal: World, given: list[str], lacking: list[str]
+) -> None:
+    rehearsal.program.init("prod")
+    token = rehearsal.cloudflare.issue_token(*given)
+    with pytest.raises(EngineError) as refused:
+        rehearsal.program.with_environment({"CLOUDFLARE_API_TOKEN": token}).preview("prod")
+    told = str(refused.value)
+    permissions = (TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT, ZONE_READ)
+    assert [one for one in permissions if f"> {one}" in told] == [one for one in permissions if one in lacking]
+    assert "Traceback" not in told
+    assert not rehearsal.cloudflare.app.writes
+
+
+def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal: World) -> None:
+    record = rehearsal.cloudflare.add_record(OURS)
+    rehearsal.cloudflare.records[record]["content"] = "old.example.com"
+    rehearsal.program.init("prod")
+    with pytest.raises(EngineError, match=f"adopt.dnsRecord to {record}"):
+        rehearsal.program.preview("prod")
+    rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
+    assert rehearsal.program.preview("prod").changes["dns-record"] in {"import", "update"}
+
+
 def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: World) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod")
@@ -90,6 +122,7 @@ def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Wor
 def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(rehearsal: World) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod")
+    assert rehearsal.cloudflare.token not in json.dumps(rehearsal.program.export("prod"))
     (application,) = rehearsal.cloudflare.applications
     (record,) = [id_ for id_, one in rehearsal.cloudflare.records.items() if one["name"] == OURS]
     for name in ("dns-record", "tunnel-hostname", "access-application"):
@@ -97,12 +130,15 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
         rehearsal.program.run("state", "delete", "--yes", "--stack", "prod", urn)
     rehearsal.configure("prod", "access.public.adopt.application", application)
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
+    rehearsal.cloudflare.applications[application]["session_duration"] = "12h"
     update = rehearsal.program.up("prod")
     assert update.changes == {
-        "access-application": "import",
+        "access-application": "update",
         "dns-record": "import",
         "tunnel-hostname": "create",
     }
+    assert "access-application update [diff: ~sessionDuration]" in update.output
+    assert rehearsal.cloudflare.applications[application]["session_duration"] == "24h"
     assert set(rehearsal.cloudflare.applications) == {application}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.tunnel import Tunnel, TunnelError, _TunnelRuleProvider
-from components.tunnel_document import find, with_rule
+from components.tunnel_document import TunnelDocumentError, find, with_rule
 from rehearsal.emulators.cloudflare import ACCESS_EDIT, ZONE, Cloudflare
 from rehearsal.emulators.server import Call, Fault, serve
 
@@ -96,6 +96,45 @@ def test_a_fault_that_stays_ends_in_one_message(cloudflare: Cloudflare) -> None:
     cloudflare.app.fail(FAULTS["500"], times=100)
     with pytest.raises(TunnelError, match="failed 5 times"):
         create(cloudflare)
+
+
+def test_a_rule_that_was_changed_by_hand_is_seen_by_a_refresh_and_put_right_by_an_update(
+    cloudflare: Cloudflare,
+) -> None:
+    provider, id_ = _TunnelRuleProvider(), create(cloudflare)
+    by_hand = [
+        {**rule, "service": "http://by-hand"} if rule.get("hostname") == OURS else rule
+        for rule in cloudflare.document["ingress"]
+    ]
+    cloudflare.write({**cloudflare.document, "ingress": by_hand})
+    seen = provider.read(id_, props(cloudflare)).outs or {}
+    assert provider.diff(id_, seen, props(cloudflare)).changes
+    provider.update(id_, seen, props(cloudflare))
+    assert (find(cloudflare.document, OURS) or {})["service"] == SERVICE
+
+
+def test_a_rule_that_was_removed_by_hand_is_gone_for_a_refresh_and_made_again(cloudflare: Cloudflare) -> None:
+    before, id_ = copy.deepcopy(cloudflare.document), create(cloudflare)
+    cloudflare.write(before)
+    assert _TunnelRuleProvider().read(id_, props(cloudflare)).id == ""
+    assert create(cloudflare) == id_
+
+
+@pytest.mark.parametrize(
+    ("ingress", "message"), [([], "empty"), ([{"hostname": f"blog.{ZONE}", "service": "http://blog"}], "catch-all")]
+)
+def test_a_document_that_is_not_a_shared_tunnels_is_not_written_to(
+    cloudflare: Cloudflare, ingress: list[dict[str, Any]], message: str
+) -> None:
+    cloudflare.document["ingress"] = ingress
+    with pytest.raises(TunnelDocumentError, match=message):
+        create(cloudflare)
+    assert not cloudflare.app.writes
+
+
+def test_what_is_recorded_of_a_rule_holds_no_token(cloudflare: Cloudflare) -> None:
+    result = _TunnelRuleProvider().create(props(cloudflare))
+    assert cloudflare.token not in f"{result.id}{result.outs}"
 
 
 def test_a_token_without_the_scope_is_told_its_name(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,170 @@
+"""Every call that `up` and `destroy` of prod make to Cloudflare fails once, in each way in which its answers fail.
+
+As in test_gitlab_faults.py: what passes within the client's patience heals unseen, and the rest ends that run in a
+message, so that the next run gets one call further. Nobody else's hostname is touched, and the app is at no moment
+public without Access. And the engine is killed at each call.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from rehearsal.emulators.cloudflare import Cloudflare
+from rehearsal.emulators.server import Call, Fault
+from rehearsal.engine import EngineError, Update
+from rehearsal.world import World
+from tests.rehearsal.test_delivery import pull_login
+from tests.rehearsal.test_gitlab_faults import until_it_passes
+from tests.rehearsal.test_interrupted import processes_of
+from tests.rehearsal.test_killed_engine import recover
+from tests.rehearsal.test_public_access import OURS, destroy, watched
+
+ERROR = json.dumps({"success": False, "errors": [{"code": 9999, "message": "no"}], "messages": [], "result": None})
+TOO_MANY = Fault(status=429, headers={"Retry-After": "0"}, body=ERROR.encode())
+BROKEN = Fault(status=500, headers={"Retry-After": "0"}, body=ERROR.encode())
+REFUSED = Fault(status=400, body=ERROR.encode())
+BY_HAND = ("gitlab+deploy-token-1", "a-token-made-by-hand")
+LOST = Fault(reset=True, after_effect=True)
+
+
+class Others:
+    """What is not ours, as it was before."""
+
+    def __init__(self, world: World) -> None:
+        self.cloudflare: Cloudflare = world.cloudflare
+        self._document = copy.deepcopy(self.cloudflare.document)
+        self._records = dict(self.cloudflare.records)
+        self._exposed = watched(world)
+
+    def are_untouched(self) -> bool:
+        mine = {id_ for id_, record in self.cloudflare.records.items() if record["name"] == OURS}
+        records = {id_: record for id_, record in self.cloudflare.records.items() if id_ not in mine}
+        rules = self.cloudflare.others_rules(OURS)
+        rest = {**self.cloudflare.document, "ingress": rules}
+        return rest == self._document and records == self._records and self._exposed == []
+
+    def are_alone(self) -> bool:
+        """Whether nothing of ours is left."""
+        return self.are_untouched() and self.cloudflare.document == self._document and not self.cloudflare.applications
+
+
+def own(cloudflare: Cloudflare) -> tuple[int, int, int]:
+    """How many applications, rules and records there are for our hostname."""
+    return (
+        sum(one["domain"] == OURS for one in cloudflare.applications.values()),
+        sum(rule.get("hostname") == OURS for rule in cloudflare.document["ingress"]),
+        sum(record["name"] == OURS for record in cloudflare.records.values()),
+    )
+
+
+@pytest.fixture
+def others(rehearsal: World) -> Iterator[Others]:
+    others = Others(rehearsal)
+    rehearsal.program.init("prod")
+    # What is about Cloudflare alone shall not take the time of the rest.
+    for section in ("delivery", "repository", "monitoring", "backup"):
+        rehearsal.program.run("config", "rm", "--stack", "prod", f"invoicetron:{section}")
+    username, password = BY_HAND
+    rehearsal.onepassword.put("Invoicetron Prod Deploy Token", {}, username=username, password=password)
+    yield others
+    assert others.are_untouched()
+
+
+@pytest.mark.parametrize("fault", [TOO_MANY, BROKEN], ids=["429", "500"])
+def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: World, others: Others, fault: Fault) -> None:
+    rehearsal.cloudflare.app.fail_each(fault)
+    rehearsal.program.up("prod")
+    assert own(rehearsal.cloudflare) == (1, 1, 1)
+    assert pull_login(rehearsal, "prod") == BY_HAND, "without delivery the credentials are those that a person keeps"
+    rehearsal.cloudflare.app.forget()
+    rehearsal.cloudflare.app.fail_each(fault)
+    destroy(rehearsal)
+    assert others.are_alone()
+
+
+def test_what_is_refused_is_told_and_a_later_run_finishes(rehearsal: World, others: Others) -> None:
+    rehearsal.cloudflare.app.fail_each(REFUSED)
+    said = until_it_passes(lambda: rehearsal.program.up("prod", "--skip-preview"))
+    assert len(said) > 4
+    assert not [output for output in said if "Traceback" in output]
+    assert all("9999" in output and "no" in output for output in said), "Cloudflare's own words are told"
+    assert own(rehearsal.cloudflare) == (1, 1, 1)
+    rehearsal.cloudflare.app.forget()
+    rehearsal.cloudflare.app.fail_each(REFUSED)
+    rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
+    until_it_passes(lambda: rehearsal.program.destroy("prod", "--skip-preview"))
+    assert others.are_alone()
+
+
+def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsal: World, others: Others) -> None:
+    rehearsal.cloudflare.app.fail_each(LOST, method="POST")
+    rehearsal.cloudflare.app.fail_each(LOST, method="PUT")
+
+    def up_and_recover() -> Update:
+        try:
+            return rehearsal.program.up("prod", "--skip-preview")
+        except EngineError:
+            recover(rehearsal, "prod")
+            raise
+
+    assert until_it_passes(up_and_recover)
+    assert own(rehearsal.cloudflare) == (1, 1, 1)
+    rehearsal.cloudflare.app.fail_each(Fault(delay=0.3))
+    assert not rehearsal.program.up("prod").changes
+    rehearsal.cloudflare.app.fail_each(LOST, method="DELETE")
+    rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
+    until_it_passes(lambda: rehearsal.program.destroy("prod", "--skip-preview"))
+    assert others.are_alone()
+
+
+def killed_at_the_next_new_write(world: World, operation: str, seen: set[tuple[str, str]]) -> bool:
+    """Whether the engine was killed: once Cloudflare has done the first write that is not in `seen`, and is then."""
+    command = [str(world.program.pulumi), operation, "--yes", "--skip-preview", "--stack", "prod", "--non-interactive"]
+    with subprocess.Popen(
+        command,
+        cwd=world.program.directory,
+        env=dict(world.program.environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as engine:
+
+        def kill(call: Call) -> None:
+            if call.method != "GET" and (call.method, call.path) not in seen and engine.poll() is None:
+                seen.add((call.method, call.path))
+                engine.send_signal(signal.SIGKILL)
+
+        world.cloudflare.app.after.append(kill)
+        try:
+            status = engine.wait(timeout=600)
+        finally:
+            world.cloudflare.app.after.remove(kill)
+    # The plugins notice within a second, and until then finish what they had begun.
+    deadline = time.monotonic() + 30
+    while processes_of(world.program.directory.parent):
+        assert time.monotonic() < deadline, "a plugin outlives its engine"
+        time.sleep(0.1)
+    assert status in {0, -signal.SIGKILL}, f"{operation} failed"
+    return status != 0
+
+
+def test_an_engine_that_is_killed_at_any_write_loses_nothing_and_exposes_nothing(
+    rehearsal: World, others: Others
+) -> None:
+    for operation, writes in (("up", ["POST", "POST", "PUT"]), ("destroy", ["DELETE", "DELETE", "PUT"])):
+        seen: set[tuple[str, str]] = set()
+        while killed_at_the_next_new_write(rehearsal, operation, seen):
+            recover(rehearsal, "prod")
+            assert others.are_untouched()
+        assert sorted(method for method, _ in seen) == writes
+        if operation == "up":
+            assert own(rehearsal.cloudflare) == (1, 1, 1)
+            assert not rehearsal.program.up("prod").changes
+            rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
+    assert others.are_alone()
