@@ -62,19 +62,26 @@ class GitLabError(pulumi.RunError):
 
 def read_project(delivery: Delivery, provider: gitlab.Provider) -> GitLabProject:
     """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
-    if weak := lacking(delivery):
-        listed = "\n".join(f"  {one}" for one in weak)
-        raise GitLabError(
-            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. It lacks:\n\n{listed}"
-        )
+    # A preview writes nothing: a token that may only read is enough for it.
+    if not pulumi.runtime.is_dry_run():
+        _refuse_weak_token(delivery)
     try:
         return _read(delivery, pulumi.InvokeOptions(provider=provider))
     except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
+        _refuse_weak_token(delivery)
         raise GitLabError(
             f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
             f"  {error}\n\n"
             "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
         ) from None
+
+
+def _refuse_weak_token(delivery: Delivery) -> None:
+    if weak := lacking(delivery):
+        listed = "\n".join(f"  {one}" for one in weak)
+        raise GitLabError(
+            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. It lacks:\n\n{listed}"
+        )
 
 
 def _read(delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:

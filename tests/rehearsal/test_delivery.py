@@ -49,6 +49,15 @@ def test_a_token_that_may_not_is_told_all_it_lacks_before_anything_is_made(rehea
     assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
+def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    reader = rehearsal.program.with_environment({"GITLAB_TOKEN": rehearsal.gitlab.issue_token("read_api")})
+    reader.preview("dev")
+    with pytest.raises(EngineError, match="the scope api: GITLAB_TOKEN has read_api"):
+        reader.up("dev")
+    assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
+
+
 def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_people(rehearsal: World) -> None:
     project = rehearsal.gitlab.project
     project.environments.create({"name": "review"})
