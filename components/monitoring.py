@@ -154,12 +154,15 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
 
 def _volume_nearly_full(watched: Watched) -> str:
     selector = f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
-    # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day.
-    used, size = (
-        f"last_over_time(kubelet_volume_stats_{part}_bytes{{{selector}}}[{BACKUP_HOURS}h])"
-        for part in ("used", "capacity")
+    # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day. What is seen now
+    # counts first, though: a pod that has moved leaves behind what its old node saw last.
+    used, size = (f"kubelet_volume_stats_{part}_bytes{{{selector}}}" for part in ("used", "capacity"))
+    now = f"max by (namespace, persistentvolumeclaim) ({used} / {size})"
+    lately = (
+        f"max by (namespace, persistentvolumeclaim)"
+        f" (last_over_time({used}[{BACKUP_HOURS}h]) / last_over_time({size}[{BACKUP_HOURS}h]))"
     )
-    return f"max by (namespace, persistentvolumeclaim) ({used} / {size}) > {_FULL}"
+    return f"({now} or {lately}) > {_FULL}"
 
 
 def _probe_job(namespace: str) -> str:

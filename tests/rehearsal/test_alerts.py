@@ -16,7 +16,10 @@ from tests.unit.program import Program, run
 
 HOUR: Final = 60
 DAY: Final = 24 * HOUR
-NEVER: Final[Sequence[tuple[int, float]]] = ()
+
+Steps = Sequence[tuple[int, float | None]]
+"""The minutes in which a series gets another value; None where it ends."""
+NEVER: Final[Steps] = ()
 
 _OURS: Final = 'namespace="invoicetron-prod"'
 PROBE: Final = 'probe_success{job="invoicetron-prod-health", instance="https://invoicetron.example.org/api/health"}'
@@ -32,27 +35,24 @@ BACKUP_OLD, BACKUP_FAILED = "InvoicetronBackupTooOld", "InvoicetronBackupFailed"
 DRILL_OLD, DRILL_FAILED = "InvoicetronDrillTooOld", "InvoicetronDrillFailed"
 
 
-def volume(part: str, claim: str) -> str:
-    return f'kubelet_volume_stats_{part}_bytes{{{_OURS}, persistentvolumeclaim="{claim}", node="one"}}'
+def volume(part: str, claim: str, node: str = "one") -> str:
+    return f'kubelet_volume_stats_{part}_bytes{{{_OURS}, persistentvolumeclaim="{claim}", node="{node}"}}'
 
 
-def job(metric: str, name: str, namespace: str = "invoicetron-prod") -> str:
-    more = ', condition="true"' if metric == "failed" else ""
-    name_of = {"failed": "kube_job_failed", "start": "kube_job_status_start_time"}[metric]
-    return f'{name_of}{{namespace="{namespace}", job_name="{name}"{more}}}'
-
-
-def failed_job(name: str, *, at: int, namespace: str = "invoicetron-prod") -> dict[str, Sequence[tuple[int, float]]]:
+def failed_job(name: str, *, at: int, namespace: str = "invoicetron-prod") -> dict[str, Steps]:
     """A Job that started in this minute and failed five later; it is kept for its log."""
-    started = [(at, at * 60.0)]
-    return {job("failed", name, namespace): [(at + 5, 1)], job("start", name, namespace): started}
+    job = f'namespace="{namespace}", job_name="{name}"'
+    return {
+        f'kube_job_failed{{{job}, condition="true"}}': [(at + 5, 1)],
+        f"kube_job_status_start_time{{{job}}}": [(at, at * 60)],
+    }
 
 
 DATA, BACKUPS = "data-invoicetron-db-0", "invoicetron-backups"
 
 # Each series as the minutes at which its value changes. All is well: an hour after the start everything succeeds, then
 # backups do daily and drills weekly.
-WELL: Final[Mapping[str, Sequence[tuple[int, float]]]] = {
+WELL: Final[Mapping[str, Steps]] = {
     PROBE: [(0, 1)],
     BACKUP_CREATED: [(0, 0)],
     BACKUP_GOOD: [(day * DAY + HOUR, (day * DAY + HOUR) * 60) for day in range(10)],
@@ -67,11 +67,9 @@ WELL: Final[Mapping[str, Sequence[tuple[int, float]]]] = {
 class Case:
     """What Prometheus has seen instead of `WELL`, and the alerts that fire in one minute: these, and no others."""
 
-    seen: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    seen: Mapping[str, Steps] = field(default_factory=dict)
     minute: int
     fire: frozenset[str] = frozenset()
-    until: int | None = None
-    """From this minute on nothing is seen any more of the series in `seen`."""
 
 
 def fires(*alerts: str) -> frozenset[str]:
@@ -79,9 +77,18 @@ def fires(*alerts: str) -> frozenset[str]:
 
 
 # A success an hour after the start, and none since.
-ONCE: Final = [(HOUR, HOUR * 60.0)]
+ONCE: Final[Steps] = [(HOUR, HOUR * 60.0)]
 STATE_METRICS: Final = (BACKUP_CREATED, BACKUP_GOOD, DRILL_CREATED, DRILL_GOOD)
-BACKUP_VOLUME: Final = {volume("capacity", BACKUPS): [(0, SIZE)], volume("used", BACKUPS): [(0, SIZE * 0.81)]}
+BACKUP_VOLUME: Final[Mapping[str, Steps]] = {
+    volume("capacity", BACKUPS): [(0, SIZE), (5, None)],
+    volume("used", BACKUPS): [(0, SIZE * 0.81), (5, None)],
+}
+MOVED: Final[Mapping[str, Steps]] = {
+    volume("capacity", DATA): [(0, SIZE), (60, None)],
+    volume("used", DATA): [(0, SIZE * 0.81), (60, None)],
+    volume("capacity", DATA, "two"): [(60, SIZE * 2)],
+    volume("used", DATA, "two"): [(60, SIZE * 0.81)],
+}
 
 CASES: Final = {
     "all is well for nine days": Case(minute=9 * DAY),
@@ -97,8 +104,7 @@ CASES: Final = {
     "the last good drill is older": Case(seen={DRILL_GOOD: ONCE}, minute=8 * DAY + HOUR + 20, fire=fires(DRILL_OLD)),
     "no drill ever succeeds": Case(seen={DRILL_GOOD: NEVER}, minute=8 * DAY + 20, fire=fires(DRILL_OLD)),
     "kube-state-metrics is gone": Case(
-        seen={name: WELL[name] for name in STATE_METRICS},
-        until=HOUR,
+        seen={name: [(0, 0), (HOUR, None)] for name in STATE_METRICS},
         minute=2 * HOUR,
         fire=fires(BACKUP_OLD, DRILL_OLD),
     ),
@@ -109,8 +115,9 @@ CASES: Final = {
         seen={volume("used", DATA): [(0, SIZE * 0.81)], volume("capacity", DATA): [(0, SIZE), (60, SIZE * 2)]},
         minute=61,
     ),
+    "the volume has grown, and its pod has moved": Case(seen=MOVED, minute=80),
     "the backups' volume was seen full for five minutes, a day ago": Case(
-        seen=BACKUP_VOLUME, until=5, minute=25 * HOUR, fire=fires(FULL)
+        seen=BACKUP_VOLUME, minute=25 * HOUR, fire=fires(FULL)
     ),
     "a backup fails": Case(seen=failed_job("invoicetron-db-backup-29", at=90), minute=95, fire=fires(BACKUP_FAILED)),
     "the very first backup fails": Case(
@@ -125,13 +132,13 @@ CASES: Final = {
 }
 
 
-def values(steps: Sequence[tuple[int, float]], *, until: int, every: int) -> str:
+def values(steps: Steps, *, until: int, every: int) -> str:
     """The series in promtool's notation, one sample in `every` minutes."""
     parts = [f"_x{steps[0][0] // every}"] if steps[0][0] else []
     ends = [minute for minute, _ in steps[1:]] + [until]
     for (minute, value), end in zip(steps, ends, strict=True):
         if (samples := (min(end, until) - minute) // every) > 0:
-            parts.append(f"{value:.0f}x{samples - 1}")
+            parts.append(f"_x{samples}" if value is None else f"{value:.0f}x{samples - 1}")
     return " ".join(parts)
 
 
@@ -141,8 +148,7 @@ def question(case: Case) -> dict[str, Any]:
     series = []
     for name, steps in {**WELL, **case.seen}.items():
         if steps:
-            until = case.until if case.until is not None and name in case.seen else case.minute + every
-            series.append({"series": name, "values": values(steps, until=until, every=every)})
+            series.append({"series": name, "values": values(steps, until=case.minute + every, every=every)})
     expected = [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(case.fire)]
     firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
     asked = {"expr": firing, "eval_time": f"{case.minute}m", "exp_samples": expected}
