@@ -113,7 +113,7 @@ class App(pulumi.ComponentResource):
                 ),
             ),
             # Only together with `refresh: always`, _SKIP_AWAIT and the pipeline's own field manager does this keep the
-            # pipeline's image (docs/decisions). The index counts: the app's container stays the first.
+            # pipeline's image (docs/decisions/01-image.md). The index counts: the app's container stays the first.
             opts=ResourceOptions(
                 parent=self, depends_on=[secret], ignore_changes=["spec.template.spec.containers[0].image"]
             ),

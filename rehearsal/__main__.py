@@ -28,6 +28,16 @@ from rehearsal.world import POLICIES, STACKS, World, world
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+GREETING = """
+This is a copy of the program: its code is the repository's own, so edits of it count; its stack files are copies.
+  pulumi up -s dev                          makes everything of dev (or prod)
+  kubectl -n invoicetron-dev get all        shows it
+  pulumi preview -s dev --diff              what a changed Pulumi.dev.yaml, the one in this folder, would do
+  pulumi preview -s dev --policy-pack policies
+  exit, or Ctrl-D                           ends the rehearsal and removes everything
+docs/first-change.md is a walk through it.
+"""
+
 
 class Stack(StrEnum):
     """The stacks of the program."""
@@ -106,10 +116,7 @@ def shell() -> None:
     with rehearsal() as one:
         for stack in STACKS:
             one.program.init(stack)
-        CONSOLE.print(
-            f"Stacks: {', '.join(STACKS)}. The program's code is this repository's own; its stack files are copies. "
-            "`exit` or Ctrl-D ends the rehearsal and removes everything."
-        )
+        CONSOLE.print(GREETING, markup=False, highlight=False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell
         # Our own Python first, so that `python -m ops` works too.
         path = os.pathsep.join([str(Path(sys.executable).parent), one.program.environment["PATH"]])

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -99,8 +100,13 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         environment = {
             **inherited,
+            # `python` is this one, so that `python -m ops` works as it does in the program's own environment.
             "PATH": os.pathsep.join(
-                [str(directory / "bin"), str(tools.pulumi.parent), str(tools.kubectl.parent), os.environ["PATH"]]
+                [
+                    str(directory / "bin"),
+                    *(str(Path(tool).parent) for tool in (tools.pulumi, tools.kubectl, sys.executable)),
+                    os.environ["PATH"],
+                ]
             ),
             "PULUMI_HOME": str(directory / "pulumi"),
             "PULUMI_BACKEND_URL": state.as_uri(),
@@ -134,7 +140,7 @@ def copy_program(directory: Path) -> None:
     The copies know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
     """
     directory.mkdir()
-    for source in (*REPOSITORY.glob("*.py"), REPOSITORY / "components", REPOSITORY / "ops"):
+    for source in (*REPOSITORY.glob("*.py"), *(REPOSITORY / folder for folder in ("components", "ops", "policies"))):
         (directory / source.name).symlink_to(source)
     for source in REPOSITORY.glob("Pulumi*.yaml"):
         text = _ENCRYPTION.sub("", source.read_text(encoding="utf-8"))
