@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 
 class Screen:
@@ -17,7 +18,12 @@ class Screen:
         self._reason = ""
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description} {task.fields[reason]}", markup=False),
+            # A path may be long, and the bar is to be seen.
+            TextColumn(
+                "{task.description} {task.fields[reason]}",
+                markup=False,
+                table_column=Column(max_width=60, no_wrap=True, overflow="ellipsis"),
+            ),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),

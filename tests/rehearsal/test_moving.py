@@ -20,6 +20,8 @@ def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old
     content = old.fill()
     assert old.ops("backup").returncode == 0
     (backup,) = old.backups()
+    dump = tmp_path / "database.dump"
+    old.fetch(backup, dump)
     left = Life(rehearsal, "dev").objects()
 
     with ControlPlane(tools, tmp_path / "new") as control_plane:
@@ -31,7 +33,7 @@ def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old
         assert Life(rehearsal, "dev").objects() == left
         life = Life(new.world, "dev")
         life.deploy(life.image)
-        done = new.ops("restore", "--from", str(old.dump(backup)), "--expect", "invoices=500", "--yes")
+        done = new.ops("restore", "--from", str(dump), "--expect", "invoices=500", "--yes")
         assert done.returncode == 0, done.stdout
         assert new.content() == content
         assert new.app() == (1, 1)
