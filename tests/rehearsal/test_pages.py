@@ -6,10 +6,15 @@ import subprocess
 
 import pytest
 
+from rehearsal.life import PIPELINE_IMAGE
 from rehearsal.world import World
 from tests.pages import DOCS, REPOSITORY, Block, blocks
 
-PLACEHOLDERS = {"<stack>": "dev", "<ns>": "invoicetron-dev"}
+PLACEHOLDERS = {
+    "<stack>": "dev",
+    "<ns>": "invoicetron-dev",
+    "<image>": PIPELINE_IMAGE.format(stack="dev", tag="1a2b3c4d"),
+}
 REHEARSED = {page: [block for block in blocks(page) if block.mark == "rehearsed"] for page in DOCS}
 
 
