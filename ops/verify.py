@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from ops.checks import access, backups, cluster, delivery, public, secrets
+from ops.checks import access, backups, cluster, delivery, public, secrets, tokens
 from ops.checks.check import Check, Result, examine
 from ops.checks.systems import Systems
 from settings import Settings
@@ -22,6 +22,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *access.CHECKS,
     *public.CHECKS,
     *delivery.CHECKS,
+    *tokens.CHECKS,
     *backups.CHECKS,
 )
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
-from components import deployer, pull_credentials
+from components import deployer
 from components.app import App
 from components.delivery import TOKEN, variables
 from ops.checks.check import Check
-from ops.checks.cluster import moment
 from ops.checks.secrets import held, same
 from ops.checks.systems import Systems
 from ops.checks.trouble import CheckError
@@ -16,9 +13,6 @@ from ops.existing import push_mirror
 from settings import Settings
 from settings_sections import Delivery, Repository
 from settings_types import image_repository
-
-LEAST_DAYS = 14
-"""A token that has fewer days left is a failure: time enough for a weekly look to see it twice."""
 
 
 def environment(systems: Systems) -> str:
@@ -95,28 +89,6 @@ def deployer_token(systems: Systems) -> str:
     return f"{TOKEN} in scope {scope} is the cluster's, masked{', protected' if found.protected else ''}"
 
 
-def deploy_token(systems: Systems) -> str:
-    """The token that the image is pulled with lives on for a while."""
-    name = pull_credentials.token_name(systems.settings.stack)
-    fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
-    tokens = [one for one in systems.project.deploytokens.list(iterator=True) if one.name == name and not one.revoked]
-    if not tokens:
-        raise CheckError(f"GitLab has no deploy token {name}", fix)
-    if len(tokens) > 1:
-        orphans = f"python -m ops recover --stack {systems.settings.stack}"
-        raise CheckError(f"GitLab has {len(tokens)} deploy tokens {name}, of which one is in use", f"run `{orphans}`")
-    (token,) = tokens
-    if token.expires_at is None:
-        raise CheckError(f"{token.username} never expires", fix)
-    left = moment(token.expires_at) - systems.now
-    if left < dt.timedelta():
-        raise CheckError(f"{token.username} expired on {token.expires_at[:10]}", fix)
-    seen = f"{token.username} expires in {left.days} days, on {token.expires_at[:10]}"
-    if left.days < LEAST_DAYS:
-        raise CheckError(f"{seen}; the least is {LEAST_DAYS}", fix)
-    return seen
-
-
 def mirror(systems: Systems) -> str:
     """GitHub has what GitLab has."""
     url = _repository(systems).mirror
@@ -156,10 +128,5 @@ CHECKS = (
     Check(name="environment", look=environment, applies=_has_delivery),
     Check(name="ci-variables", look=ci_variables, applies=_has_delivery),
     Check(name="deployer-token", look=deployer_token, applies=_has_delivery),
-    Check(
-        name="deploy-token",
-        look=deploy_token,
-        applies=lambda settings: settings.delivery is not None and settings.delivery.pull_credentials.issue,
-    ),
     Check(name="push-mirror", look=mirror, applies=lambda settings: settings.repository is not None),
 )

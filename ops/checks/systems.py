@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx
 from cloudflare import Cloudflare
+from gitlab import Gitlab
 from gitlab.v4.objects import Project
 from kubernetes.client import VersionApi
 from kubernetes.dynamic import DynamicClient
@@ -126,14 +127,22 @@ class Systems:
         return read_values(self.settings, self.vaults)
 
     @settled
-    def project(self) -> Project:
-        """The app's project in GitLab."""
+    def gitlab(self) -> Gitlab:
+        """GitLab, which has answered once: its client is patient for minutes with one that is away."""
         _require(gitlab_problems(os.environ))
         client = gitlab_client(self.settings)
-        if client is None or self.settings.delivery is None:
-            raise ValueError("asked for GitLab's project by a stack without delivery")
+        if client is None:
+            raise ValueError("asked for GitLab by a stack without delivery")
         client.timeout = _PATIENCE
-        return client.projects.get(self.settings.delivery.project, max_retries=2)
+        client.http_get("/version", max_retries=2)
+        return client
+
+    @settled
+    def project(self) -> Project:
+        """The app's project in GitLab."""
+        if self.settings.delivery is None:
+            raise ValueError("asked for GitLab's project by a stack without delivery")
+        return self.gitlab.projects.get(self.settings.delivery.project)
 
     @settled
     def cloudflare(self) -> Cloudflare:

@@ -20,8 +20,8 @@ from components.vaults import SecretProblemError
 from providers import CredentialsError
 
 CLUSTER_FIX: Final = "check with kubectl that this kubeconfig's user may read the stack's namespace, Secrets included"
-GITLAB_FIX: Final = "give GITLAB_TOKEN the scope api (or read_api) and the role Maintainer of the app's project"
-CLOUDFLARE_FIX: Final = "give CLOUDFLARE_API_TOKEN the permissions that the README lists for prod"
+GITLAB_FIX: Final = "GITLAB_TOKEN must not have expired, have the scope api, and be a Maintainer's of the app's project"
+CLOUDFLARE_FIX: Final = "CLOUDFLARE_API_TOKEN must not have expired, and have the permissions that the README lists"
 NETWORK_FIX: Final = (
     "check the address, DNS, routes and certificates from this machine (SSL_CERT_FILE names private ones)"
 )

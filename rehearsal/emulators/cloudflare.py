@@ -40,6 +40,8 @@ class _RefusedError(Exception):
 @dataclass(frozen=True)
 class _Grant:
     scopes: frozenset[str]
+    expires: str | None = None
+    of_account: bool = False
 
 
 class Cloudflare:
@@ -62,7 +64,9 @@ class Cloudflare:
             self.add_record(f"{hostname}.{ZONE}")
         account, zone = "/client/v4/accounts/{account}", "/client/v4/zones"
         tunnels, access = f"{account}/cfd_tunnel", f"{account}/access"
-        routes: list[tuple[str, str, str, Callable[[Request], Awaitable[Any]]]] = [
+        routes: list[tuple[str, str, str | None, Callable[[Request], Awaitable[Any]]]] = [
+            ("GET", "/client/v4/user/tokens/verify", None, self._verify_token),
+            ("GET", f"{account}/tokens/verify", None, self._verify_token),
             ("GET", zone, ZONE_READ, self._zones),
             ("GET", f"{zone}/{{zone}}", ZONE_READ, self._zone),
             ("GET", tunnels, TUNNEL_EDIT, self._tunnels),
@@ -97,10 +101,10 @@ class Cloudflare:
         """What a public hostname's CNAME points to."""
         return f"{self.tunnel_id}.cfargotunnel.com"
 
-    def issue_token(self, *scopes: str) -> str:
-        """A token with these scopes and no other."""
+    def issue_token(self, *scopes: str, expires: str | None = None, of_account: bool = False) -> str:
+        """A token with these scopes and no other, of the user or of the account."""
         token = secrets.token_hex(20)
-        self._grants[token] = _Grant(frozenset(scopes))
+        self._grants[token] = _Grant(frozenset(scopes), expires, of_account)
         return token
 
     def add_policy(self, name: str, *, decision: str = "allow", reusable: bool = True, id_: str | None = None) -> str:
@@ -149,7 +153,7 @@ class Cloudflare:
         self.version += 1
 
     def _answered(
-        self, scope: str, handler: Callable[[Request], Awaitable[Any]]
+        self, scope: str | None, handler: Callable[[Request], Awaitable[Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
@@ -170,11 +174,11 @@ class Cloudflare:
 
         return answer
 
-    def _authorize(self, request: Request, scope: str) -> None:
+    def _authorize(self, request: Request, scope: str | None) -> None:
         grant = self._grants.get(request.headers.get("authorization", "").removeprefix("Bearer "))
-        if grant is None:
+        if grant is None or (grant.expires is not None and grant.expires <= _now()):
             raise _RefusedError(401, 1000, "Invalid API Token")
-        if scope not in grant.scopes:
+        if scope is not None and scope not in grant.scopes:
             raise _RefusedError(403, 10000, "Authentication error")
         if request.path_params.get("account", self.account_id) != self.account_id:
             raise _RefusedError(404, 7003, "Could not route to this account")
@@ -182,6 +186,12 @@ class Cloudflare:
             raise _RefusedError(404, 7003, "Could not route to this zone")
         if request.path_params.get("tunnel", self.tunnel_id) != self.tunnel_id:
             raise _RefusedError(404, 1002, "Tunnel not found")
+
+    async def _verify_token(self, request: Request) -> Object:
+        grant = self._grants[request.headers["authorization"].removeprefix("Bearer ")]
+        if grant.of_account != ("account" in request.path_params):
+            raise _RefusedError(401, 1000, "Invalid API Token")
+        return {"id": secrets.token_hex(16), "status": "active", "expires_on": grant.expires}
 
     async def _zones(self, request: Request) -> list[Object]:
         return [self._zone_object()] if request.query_params.get("name", ZONE) == ZONE else []

@@ -5,6 +5,7 @@ Only the endpoints that the program uses; any other route is GitLab's 404.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -36,6 +37,8 @@ class Access:
     level: int = MAINTAINER
     user: int = 1
     """Each token is that of another user, as project access tokens are."""
+    expires: dt.date | None = None
+    """The day on which it stops; None for never, which an administrator may allow."""
 
 
 def _scope(body: Body) -> str | None:
@@ -127,10 +130,10 @@ class GitLab:
             shown |= {variable["value"] for variable in project.variables.entries({}) if variable["masked"]}
         return shown
 
-    def issue_token(self, *scopes: str, level: int = MAINTAINER) -> str:
+    def issue_token(self, *scopes: str, level: int = MAINTAINER, expires: dt.date | None = None) -> str:
         """An access token with these scopes, of a user with this role."""
         token = f"glpat-{secrets.token_urlsafe(15)}"
-        self._access[token] = Access(frozenset(scopes), level, len(self._access) + 1)
+        self._access[token] = Access(frozenset(scopes), level, len(self._access) + 1, expires)
         return token
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,6 +155,8 @@ class GitLab:
             case ["user"]:
                 names = {"username": f"user-{access.user}", "name": f"User {access.user}"}
                 return JSONResponse({"id": access.user, **names, "state": "active", "is_admin": False})
+            case ["personal_access_tokens", "self"]:
+                return JSONResponse(_described(access))
             case ["version"]:
                 return JSONResponse({"version": "19.1.0", "revision": "0000000"})
             case ["metadata"]:
@@ -180,7 +185,7 @@ class GitLab:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         token = request.headers.get("PRIVATE-TOKEN") or bearer
         access = self._access.get(token)
-        if access is None:
+        if access is None or (access.expires is not None and access.expires <= dt.datetime.now(dt.UTC).date()):
             raise RefusedError(401, {"message": "401 Unauthorized"})
         needed = {"api"} if request.method != "GET" else {"api", "read_api"}
         if not access.scopes & needed:
@@ -232,6 +237,18 @@ class GitLab:
             return _page(request, answer, parameters)
         created = request.method == "POST" and rest[-1] != "stop"
         return JSONResponse(answer, 201 if created else 200)
+
+
+def _described(access: Access) -> Body:
+    """A token as GitLab tells it about itself."""
+    return {
+        "id": 1,
+        "name": "pulumi",
+        "revoked": False,
+        "active": True,
+        "scopes": sorted(access.scopes),
+        "expires_at": access.expires.isoformat() if access.expires else None,
+    }
 
 
 def _route(method: str, rest: list[str]) -> tuple[Handler, str]:

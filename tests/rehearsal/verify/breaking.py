@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -120,6 +121,17 @@ def failed_job(live: Live, cron_job: str) -> Iterator[None]:
 
 
 @contextmanager
+def waiting_job(live: Live, cron_job: str) -> Iterator[None]:
+    """A newer Job has begun and not ended."""
+    name = f"{cron_job}-{secrets.token_hex(4)}"
+    live.run(cron_job, name, suspend=True)
+    try:
+        yield
+    finally:
+        live.world.kubectl("-n", NAMESPACE, "delete", "job", name)
+
+
+@contextmanager
 def no_job(live: Live, prefix: str) -> Iterator[None]:
     """The Jobs of that name have been removed."""
     jobs = json.loads(live.world.kubectl("-n", NAMESPACE, "get", "jobs", "--output=json"))["items"]
@@ -159,6 +171,10 @@ def ago(**time: float) -> str:
     return (dt.datetime.now(dt.UTC) - dt.timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def in_days(days: int) -> dt.date:
+    return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)
+
+
 @contextmanager
 def changed(body: dict[str, Any], **values: Any) -> Iterator[None]:
     """Values in an emulator's object are others for a while."""
@@ -178,6 +194,13 @@ def without(body: dict[Any, Any], key: Any) -> Iterator[None]:
 def with_entry(body: dict[Any, Any], key: Any, entry: Any) -> Iterator[None]:
     """An emulator has one object more for a while."""
     with mock.patch.dict(body, {key: entry}):
+        yield
+
+
+@contextmanager
+def token(variable: str, value: str) -> Iterator[None]:
+    """The command is run with another token."""
+    with mock.patch.dict(os.environ, {variable: value}):
         yield
 
 

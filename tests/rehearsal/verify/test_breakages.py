@@ -14,7 +14,7 @@ from components import app, backup, database, pull_credentials
 from components.access import NAME as ROUTE
 from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
 from ops.verify import CHECKS
-from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.emulators.cloudflare import SCOPES, ZONE
 from rehearsal.emulators.server import Fault
 from tests.rehearsal.verify.breaking import (
     ABSENT,
@@ -28,6 +28,7 @@ from tests.rehearsal.verify.breaking import (
     environment,
     failed_job,
     image,
+    in_days,
     item,
     last_success,
     lost,
@@ -38,7 +39,9 @@ from tests.rehearsal.verify.breaking import (
     rule,
     source,
     stopped_for_a_restore,
+    token,
     variable,
+    waiting_job,
     with_entry,
     without,
 )
@@ -94,6 +97,10 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     "the last migration failed": (
         lambda live: failed_job(live, app.MIGRATION),
         {"migration": "failed: DeadlineExceeded"},
+    ),
+    "the last migration has not ended": (
+        lambda live: waiting_job(live, app.MIGRATION),
+        {"migration": "has not ended since"},
     ),
     "no migration has run": (lambda live: no_job(live, app.MIGRATION), {"migration": "no migration has run"}),
     "the database's Secret is edited": (
@@ -197,6 +204,12 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: changed(record(live), content="elsewhere.cfargotunnel.com"),
         {"dns-record": "CNAME to elsewhere.cfargotunnel.com", "public-url": "could not be checked: no answer"},
     ),
+    "a second DNS record leads elsewhere": (
+        lambda live: with_entry(
+            live.world.cloudflare.records, "x", {**record(live), "id": "x", "type": "A", "content": "203.0.113.7"}
+        ),
+        {"dns-record": "has 2 address records, not one"},
+    ),
     "the DNS record is gone": (
         lambda live: without(live.world.cloudflare.records, record(live)["id"]),
         {"dns-record": "has 0 address records", "public-url": "Name or service not known"},
@@ -234,6 +247,17 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
             namespace="cloudflare",
         ),
         {"cloudflared-egress": "at 80, not"},
+    ),
+    "the policy is about other pods than cloudflared's": (
+        lambda live: edited(
+            live,
+            "ciliumnetworkpolicy",
+            CLOUDFLARED_EGRESS,
+            "/spec/endpointSelector/matchLabels/app",
+            "tunnel",
+            namespace="cloudflare",
+        ),
+        {"cloudflared-egress": "it is about pods {'app': 'tunnel'}, not {'app': 'cloudflared'}"},
     ),
     "cloudflared's way out is gone": (
         lambda live: deleted(live, "ciliumnetworkpolicy", CLOUDFLARED_EGRESS, namespace="cloudflare"),
@@ -302,6 +326,23 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     "the deploy token is revoked": (
         lambda live: changed(deploy_token(live), revoked=True),
         {"deploy-token": "no deploy token invoicetron-pull-prod"},
+    ),
+    "GITLAB_TOKEN expires in a week": (
+        lambda live: token("GITLAB_TOKEN", live.world.gitlab.issue_token("api", expires=in_days(8))),
+        {"gitlab-token": "pulumi expires in 7 days"},
+    ),
+    "CLOUDFLARE_API_TOKEN expires tomorrow": (
+        lambda live: token(
+            "CLOUDFLARE_API_TOKEN", live.world.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5))
+        ),
+        {"cloudflare-token": "CLOUDFLARE_API_TOKEN expires in 1 days"},
+    ),
+    "the Cloudflare account's own token expires tomorrow": (
+        lambda live: token(
+            "CLOUDFLARE_API_TOKEN",
+            live.world.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5), of_account=True),
+        ),
+        {"cloudflare-token": "CLOUDFLARE_API_TOKEN expires in 1 days"},
     ),
     "GitHub refuses the mirror": (
         lambda live: changed(mirror(live), update_status="failed", last_error="ERROR: Permission to o/r.git denied"),

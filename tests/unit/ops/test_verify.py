@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import io
 import json
 import re
@@ -16,15 +15,13 @@ from typer.testing import CliRunner
 
 from ops import verify
 from ops.__main__ import app
-from ops.checks import cluster
 from ops.checks.check import Check, Result, examine
 from ops.checks.systems import Systems, settled
-from ops.checks.trouble import CheckError
 from ops.clients import load_settings
 from settings import SettingsError
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
-PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url"}
+PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
 
 def names(stack: str, **changes: Any) -> set[str]:
@@ -45,6 +42,7 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
         "ci-variables",
         "deployer-token",
         "deploy-token",
+        "gitlab-token",
         "push-mirror",
     }
 
@@ -72,34 +70,6 @@ def test_a_system_that_failed_once_is_not_asked_again() -> None:
         with pytest.raises(TimeoutError, match="away"):
             _ = once.system
     assert len(asked) == 1
-
-
-class Cluster(Systems):
-    """A cluster without migration Jobs, whose app has run one image for so long."""
-
-    def __init__(self, age: dt.timedelta) -> None:
-        super().__init__(load_settings("prod"), http=httpx.Client())
-        created = (self.now - age).isoformat()
-        container = {"name": "invoicetron", "image": "registry/app:1"}
-        self._workload = {
-            "metadata": {"creationTimestamp": created, "ownerReferences": [{"name": "invoicetron"}]},
-            "spec": {"template": {"spec": {"containers": [container]}}},
-        }
-
-    def get(self, *_: Any) -> Any:
-        return self._workload
-
-    def list(self, _api_version: str, kind: str) -> list[Any]:
-        return [self._workload] if kind == "ReplicaSet" else []
-
-
-def test_a_version_that_outlived_its_migration_job_is_well() -> None:
-    assert "none left" in cluster.migration(Cluster(dt.timedelta(days=8)))
-
-
-def test_a_new_version_without_a_migration_job_is_not() -> None:
-    with pytest.raises(CheckError, match="no migration has run"):
-        cluster.migration(Cluster(dt.timedelta(days=6)))
 
 
 GOOD = Result(check="one", ok=True, seen="well")

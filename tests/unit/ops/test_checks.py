@@ -1,0 +1,126 @@
+"""States of the cluster that the rehearsal cannot be brought into, or not back out of."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from components import app, database
+from components.access import NAME as ROUTE
+from ops.checks import access, cluster
+from ops.checks.systems import Systems
+from ops.checks.trouble import CheckError
+from ops.clients import load_settings
+
+IMAGE = "registry.example.com/app:1"
+
+
+class Cluster(Systems):
+    """A cluster with these objects, by kind; a list where several are asked for."""
+
+    def __init__(self, **objects: Any) -> None:
+        super().__init__(load_settings("prod"), http=httpx.Client())
+        self._objects = objects
+
+    def get(self, _api_version: str, kind: str, *_: Any) -> Any:
+        return self._objects.get(kind)
+
+    def list(self, _api_version: str, kind: str) -> Any:
+        return self._objects.get(kind, [])
+
+
+def workload(*, name: str = app.NAME, generation: int = 2, created: str = "", **status: Any) -> dict[str, Any]:
+    """A Deployment, StatefulSet or ReplicaSet of one replica at its second generation."""
+    container = {"name": name, "image": IMAGE}
+    return {
+        "metadata": {
+            "generation": generation,
+            "creationTimestamp": created,
+            "ownerReferences": [{"name": app.NAME}],
+        },
+        "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
+        "status": {"observedGeneration": 2, **status},
+    }
+
+
+def claim(**metadata: str) -> dict[str, Any]:
+    return {"metadata": metadata, "status": {"phase": "Bound", "capacity": {"storage": "10Gi"}}}
+
+
+def route(*parents: dict[str, Any]) -> dict[str, Any]:
+    hostnames = [load_settings("prod").access.hostname]
+    return {
+        "metadata": {"name": ROUTE, "generation": 2},
+        "spec": {"hostnames": hostnames},
+        "status": {"parents": parents},
+    }
+
+
+def answer(generation: int) -> dict[str, Any]:
+    return {
+        "conditions": [
+            {"type": type_, "status": "True", "reason": "", "message": "", "observedGeneration": generation}
+            for type_ in ("Accepted", "ResolvedRefs")
+        ]
+    }
+
+
+READY: dict[str, Any] = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+STUCK = {"type": "Progressing", "status": "False", "message": "has timed out progressing"}
+OLD: dict[str, Any] = {"currentRevision": "a", "updateRevision": "b"}
+NEW: dict[str, Any] = {"currentRevision": "b", "updateRevision": "b"}
+VOLUME = partial(cluster.volume, claim=database.CLAIM)
+
+
+@pytest.mark.parametrize(
+    ("look", "objects", "seen"),
+    [
+        (cluster.namespace, {"Namespace": {"metadata": {}, "status": {"phase": "Terminating"}}}, "it is Terminating"),
+        (cluster.database_ready, {"StatefulSet": workload(**READY, **OLD)}, "not yet of the latest revision"),
+        (cluster.database_ready, {"StatefulSet": workload(**READY, **NEW, generation=3)}, "not yet of the latest"),
+        (VOLUME, {"PersistentVolumeClaim": claim(deletionTimestamp="2026-01-01T00:00:00Z")}, "is being deleted"),
+        (cluster.rollout, {"Deployment": workload(**READY, generation=3)}, "has not seen the latest change"),
+        (cluster.rollout, {"Deployment": workload(**READY, conditions=[STUCK])}, "has timed out progressing"),
+        (cluster.image, {"Deployment": workload(name="sidecar")}, "no image is not of this environment"),
+        (access.route, {"HTTPRoute": route()}, "no Gateway has answered it"),
+        (access.route, {"HTTPRoute": route({"conditions": []})}, "Accepted is Unknown"),
+        (access.route, {"HTTPRoute": route(answer(generation=1))}, "about an older version"),
+    ],
+)
+def test_a_state_that_is_not_well_is_told(look: Callable[[Systems], str], objects: dict[str, Any], seen: str) -> None:
+    with pytest.raises(CheckError) as found:
+        look(Cluster(**objects))
+    assert seen in found.value.seen
+
+
+@pytest.mark.parametrize(
+    ("look", "objects"),
+    [
+        (cluster.database_ready, {"StatefulSet": workload(**READY, **NEW)}),
+        (VOLUME, {"PersistentVolumeClaim": claim()}),
+        (cluster.rollout, {"Deployment": workload(**READY)}),
+        (access.route, {"HTTPRoute": route(answer(generation=2))}),
+    ],
+)
+def test_the_same_states_in_order_are_well(look: Callable[[Systems], str], objects: dict[str, Any]) -> None:
+    assert look(Cluster(**objects))
+
+
+def without_jobs(*, days: int) -> Cluster:
+    """No migration Job is left, and the app has run its image for so long."""
+    created = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat()
+    return Cluster(Deployment=workload(), ReplicaSet=[workload(created=created)])
+
+
+def test_a_version_that_outlived_its_migration_job_is_well() -> None:
+    assert "none left" in cluster.migration(without_jobs(days=8))
+
+
+def test_a_new_version_without_a_migration_job_is_not() -> None:
+    with pytest.raises(CheckError, match="no migration has run"):
+        cluster.migration(without_jobs(days=6))
