@@ -131,6 +131,8 @@ class Database(pulumi.ComponentResource):
                 # With one replica there is no order to keep, and only so does a correction replace a pod that never
                 # became ready.
                 pod_management_policy="Parallel",
+                # The API's default, said: one that is imported or recovered has it, and losing it would replace it.
+                revision_history_limit=10,
                 selector=meta.LabelSelectorArgs(match_labels=_SELECTOR),
                 template=_pod(args),
             ),
