@@ -27,14 +27,16 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.re
 
 
 def shell_blocks() -> list[Block]:
-    return [block for page in DOCS for block in blocks(page) if block.is_shell]
+    return [block for page in (README, *DOCS) for block in blocks(page) if block.is_shell]
 
 
 @pytest.mark.parametrize("block", shell_blocks(), ids=str)
 def test_a_block_of_commands_says_what_keeps_it_true(block: Block) -> None:
     mark, _, test = block.mark.partition(" ")
-    assert mark in {"rehearsed", "rehearsed-by", "real-system"}, f"{block}: see tests/pages.py"
+    assert mark in {"rehearsed", "rehearsed-by", "make", "real-system"}, f"{block}: see tests/pages.py"
     assert not block.given or mark == "rehearsed"
+    if mark == "make":
+        assert all(line.startswith("make ") for line in block.text.splitlines())
     if mark == "rehearsed-by":
         assert Path(test).parts[:2] == ("tests", "rehearsal")
         assert (REPOSITORY / test).is_file(), f"{block}: there is no {test}"
