@@ -169,8 +169,10 @@ def test_a_restore_that_is_interrupted_leaves_the_old_data_or_the_new_and_a_runn
         said = until(process.stdout, moment)
         process.send_signal(signal_)
         rest, _ = process.communicate(timeout=240)
-    finished = moment == "starting the app"
-    assert process.returncode == (0 if finished else 128 + signal_), said + rest
+    finished = process.returncode == 0
+    # A restore that is under way may be done before the signal is looked at, and then it is done.
+    possible = {"starting the app": {0}, "restoring beside the old data": {0, 128 + signal_}}
+    assert process.returncode in possible.get(moment, {128 + signal_}), said + rest
     assert "The app runs again: 1 of 1" in rest
     assert stack.app() == (1, 1)
     assert not stack.running_jobs()
