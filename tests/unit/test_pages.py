@@ -27,7 +27,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.re
 
 
 def shell_blocks() -> list[Block]:
-    return [block for page in (README, *DOCS) for block in blocks(page) if block.is_shell]
+    return [block for page in PAGES for block in blocks(page) if block.is_shell]
 
 
 @pytest.mark.parametrize("block", shell_blocks(), ids=str)
