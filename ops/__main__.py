@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from cloudflare import CloudflareError
@@ -128,7 +129,7 @@ def verify_command(
     raise typer.Exit(0 if all(one.ok for one in results) else 1)
 
 
-if __name__ == "__main__":
+def _main() -> NoReturn:
     try:
         app()
     except StoppedError as error:
@@ -142,3 +143,16 @@ if __name__ == "__main__":
         sys.exit(f"Cloudflare refuses: {error}. The README says what CLOUDFLARE_API_TOKEN needs")
     except (PulumiError, SettingsError, SourceError, ClusterError, JobFailedError, CredentialsError) as error:
         sys.exit(str(error))
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    try:
+        _main()
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Threads that still read from the API server hold locks; ending in its own way, the interpreter aborts on them.
+        os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
