@@ -7,15 +7,14 @@ for one hostname. GitLab and 1Password need none of this: the program itself imp
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from cloudflare import Cloudflare
 
 from components.ownership import DNS_COMMENT
 from ops.command_line import pulumi
+from ops.state_import import Made, import_into_state
 from settings import Settings
 from settings_sections import PublicAccess
 
@@ -35,14 +34,17 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
     if public is None or parent is None or provider is None:
         return {}
     recorded = {resource["type"] for resource in state}
-    lost = [entry for entry in _made(public, client) if entry["type"] not in recorded]
-    if lost:
-        _import(settings.stack, {"parent": parent, "provider": provider}, lost)
-    return {entry["name"]: entry["id"] for entry in lost}
+    lost = [
+        Made(type=type_, name=name, id=id_, parent=parent, provider=provider)
+        for type_, name, id_ in _made(public, client)
+        if type_ not in recorded
+    ]
+    import_into_state(settings.stack, lost)
+    return {one.name: one.id for one in lost}
 
 
-def _made(public: PublicAccess, client: Cloudflare) -> Iterator[dict[str, str]]:
-    """What bears this program's marks; what a person made for the hostname bears others."""
+def _made(public: PublicAccess, client: Cloudflare) -> Iterator[tuple[str, str, str]]:
+    """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
     zone, account = public.zone_id, public.account_id
     if zone is None or account is None:
         found_zone = next(iter(client.zones.list(name=public.zone)))
@@ -51,16 +53,7 @@ def _made(public: PublicAccess, client: Cloudflare) -> Iterator[dict[str, str]]:
         found: Mapping[str, Any] = application.to_dict()
         ours = found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"
         if found.get("domain") == public.hostname and ours:
-            yield {"type": _APPLICATION, "name": "access-application", "id": f"accounts/{account}/{found['id']}"}
+            yield _APPLICATION, "access-application", f"accounts/{account}/{found['id']}"
     for record in client.dns.records.list(zone_id=zone, name={"exact": public.hostname}):
         if record.comment == DNS_COMMENT:
-            yield {"type": _RECORD, "name": "dns-record", "id": f"{zone}/{record.id}"}
-
-
-def _import(stack: str, names: Mapping[str, str], entries: list[dict[str, str]]) -> None:
-    document = {"nameTable": names, "resources": [{**entry, **{key: key for key in names}} for entry in entries]}
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "import.json"
-        file.write_text(json.dumps(document))
-        options = ["--protect=false", "--generate-code=false", "--yes"]
-        pulumi("import", "--stack", stack, "--file", str(file), *options)
+            yield _RECORD, "dns-record", f"{zone}/{record.id}"

@@ -1,8 +1,9 @@
 """After an `up` that was killed: takes its lock away, and puts what it had made but not recorded into the state.
 
 The engine records a resource once it has been made. Where it dies in between, the object exists and the state holds a
-pending create: the next `up` would make the object a second time, and a Kubernetes API server, say, refuses that. The
-engine's own remedy is `pulumi refresh --import-pending-creates <urn> <id>`; this looks the ids up.
+pending create: the next `up` would make the object a second time, and a Kubernetes API server, say, refuses that. So
+what exists of those is looked up, and imported. (The engine's own remedy, `pulumi refresh --import-pending-creates`,
+turns a pending create into a pending import, which engine 3.259 then drops.)
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ops.command_line import pulumi
+from ops.state_import import Made, import_into_state
+
+_TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
+"""Packages of what the program itself imports, or finds, in the next `up`."""
 
 Find = Callable[[str, Mapping[str, Any]], str | None]
 """Type token and inputs of a resource to the import id of the object that exists, or None."""
@@ -30,6 +35,7 @@ class Recovery:
     mended: bool
     """The checkpoint, or what belongs to it, was half-written."""
     imported: Mapping[str, str]
+    """Into the state, or by the program itself in the next `up`."""
     cleared: tuple[str, ...]
 
 
@@ -41,18 +47,20 @@ def recover(stack: str, find: Find) -> Recovery:
     mended = mend_checkpoint(stack, os.environ.get("PULUMI_BACKEND_URL", ""))
     pulumi("cancel", "--yes", "--stack", stack)
     pending = pending_creates(json.loads(pulumi("stack", "export", "--stack", stack)))
-    imported: dict[str, str] = {}
-    for urn, resource in pending.items():
-        id_ = find(resource["type"], resource.get("inputs", {}))
-        if id_ is not None:
-            imported[urn] = id_
+    found = {urn: find(resource["type"], resource.get("inputs", {})) for urn, resource in pending.items()}
+    made = {urn: id_ for urn, id_ in found.items() if id_ is not None}
     if pending:
-        options = [
-            option for pair in imported.items() for part in pair for option in ("--import-pending-creates", part)
-        ]
-        pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates", *options)
-    cleared = tuple(urn for urn in pending if urn not in imported)
-    return Recovery(mended=mended, imported=imported, cleared=cleared)
+        pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates")
+    lost = [_as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made]
+    import_into_state(stack, [one for one in lost if not one.type.startswith(_TAKEN_OVER)])
+    cleared = tuple(urn for urn in pending if urn not in made)
+    return Recovery(mended=mended, imported=made, cleared=cleared)
+
+
+def _as_made(resource: Mapping[str, Any], id_: str) -> Made:
+    provider, _, _ = resource["provider"].rpartition("::")  # <URN>::<id>
+    name = resource["urn"].rsplit("::", 1)[-1]
+    return Made(type=resource["type"], name=name, id=id_, parent=resource["parent"], provider=provider)
 
 
 def mend_checkpoint(stack: str, backend: str) -> bool:

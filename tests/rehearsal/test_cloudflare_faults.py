@@ -2,23 +2,28 @@
 
 As in test_gitlab_faults.py: what passes within the client's patience heals unseen, and the rest ends that run in a
 message, so that the next run gets one call further. Nobody else's hostname is touched, and the app is at no moment
-public without Access.
+public without Access. And the engine is killed at each call.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import signal
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from rehearsal.emulators.cloudflare import Cloudflare
-from rehearsal.emulators.server import Fault
+from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError, Update
 from rehearsal.world import World
 from tests.rehearsal.test_delivery import pull_login
 from tests.rehearsal.test_gitlab_faults import until_it_passes
+from tests.rehearsal.test_interrupted import processes_of
 from tests.rehearsal.test_killed_engine import recover
 from tests.rehearsal.test_public_access import OURS, destroy, watched
 
@@ -117,4 +122,55 @@ def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsa
     rehearsal.cloudflare.app.fail_each(LOST, method="DELETE")
     rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
     until_it_passes(lambda: rehearsal.program.destroy("prod", "--skip-preview"))
+    assert others.are_alone()
+
+
+def killed_at_the_next_new_write(world: World, operation: str, seen: set[tuple[str, str]]) -> bool:
+    """Whether the engine was killed: once Cloudflare has done the first write that is not in `seen`, and is then."""
+    command = [str(world.program.pulumi), operation, "--yes", "--skip-preview", "--stack", "prod", "--non-interactive"]
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            command,
+            cwd=world.program.directory,
+            env=dict(world.program.environment),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        ) as engine,
+    ):
+
+        def kill(call: Call) -> None:
+            if call.method != "GET" and (call.method, call.path) not in seen and engine.poll() is None:
+                seen.add((call.method, call.path))
+                engine.send_signal(signal.SIGKILL)
+
+        world.cloudflare.app.after.append(kill)
+        try:
+            status = engine.wait(timeout=600)
+        finally:
+            world.cloudflare.app.after.remove(kill)
+        said.seek(0)
+        output = said.read()
+    # The plugins notice within a second, and until then finish what they had begun.
+    deadline = time.monotonic() + 30
+    while processes_of(world.program.directory.parent):
+        assert time.monotonic() < deadline, "a plugin outlives its engine"
+        time.sleep(0.1)
+    assert status in {0, -signal.SIGKILL}, output
+    return status != 0
+
+
+def test_an_engine_that_is_killed_at_any_write_loses_nothing_and_exposes_nothing(
+    rehearsal: World, others: Others
+) -> None:
+    for operation, writes in (("up", ["POST", "POST", "PUT"]), ("destroy", ["DELETE", "DELETE", "PUT"])):
+        seen: set[tuple[str, str]] = set()
+        while killed_at_the_next_new_write(rehearsal, operation, seen):
+            recover(rehearsal, "prod")
+            assert others.are_untouched()
+        assert sorted(method for method, _ in seen) == writes
+        if operation == "up":
+            assert own(rehearsal.cloudflare) == (1, 1, 1)
+            assert not rehearsal.program.up("prod").changes
+            rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
     assert others.are_alone()

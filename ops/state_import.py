@@ -1,0 +1,45 @@
+"""Takes what exists into a stack's state, by id."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ops.command_line import pulumi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A resource of the program that exists and is not in the state; `parent` and `provider` are, by these URNs."""
+
+    type: str
+    name: str
+    id: str
+    parent: str
+    provider: str
+
+
+def import_into_state(stack: str, made: Sequence[Made]) -> None:
+    """Runs `pulumi import`, where there is something to import. Raises `PulumiError`."""
+    if not made:
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "import.json"
+        file.write_text(json.dumps(import_file(made)))
+        options = ["--protect=false", "--generate-code=false", "--yes"]
+        pulumi("import", "--stack", stack, "--file", str(file), *options)
+
+
+def import_file(made: Sequence[Made]) -> dict[str, Any]:
+    """The document that `pulumi import --file` reads: it knows URNs by names that its table gives them."""
+    urns = sorted({urn for one in made for urn in (one.parent, one.provider)})
+    names = {urn: f"urn-{number}" for number, urn in enumerate(urns)}
+    resources = [
+        {"type": one.type, "name": one.name, "id": one.id, "parent": names[one.parent], "provider": names[one.provider]}
+        for one in made
+    ]
+    return {"nameTable": {name: urn for urn, name in names.items()}, "resources": resources}
