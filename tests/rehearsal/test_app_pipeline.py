@@ -229,7 +229,8 @@ def migrations_succeed(world: World) -> Iterator[None]:
         while not ended.wait(0.2):
             for pod in world.kubectl(*pods).split():
                 done = json.dumps({"status": {"phase": "Succeeded"}})
-                world.kubectl("-n", "invoicetron-dev", "patch", pod, "--subresource=status", "--patch", done)
+                patch = ["patch", pod, "--subresource=status", "--patch", done]
+                world.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
 
     thread = threading.Thread(target=succeed, daemon=True)
     thread.start()
