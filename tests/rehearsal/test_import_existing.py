@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import copy
 import shlex
-import subprocess
-import sys
 
 from rehearsal.emulators.cloudflare import Cloudflare
 from rehearsal.engine import Update
 from rehearsal.life import Life
-from rehearsal.world import REPOSITORY, World
+from rehearsal.world import World
 from tests.rehearsal import by_hand
 from tests.rehearsal.by_hand import CLAIM, HOSTNAME, IMAGE, NAMESPACE, live
+from tests.rehearsal.ops_command import ops
 
 LOST_WITH_A_REPLACEMENT = [
     ("namespace", NAMESPACE),
@@ -36,19 +35,8 @@ LOST_WITH_A_REPLACEMENT = [
 
 
 def import_existing(world: World) -> str:
-    """`python -m ops import-existing`, as a person runs it in the program's directory."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ops", "import-existing", "--stack", "prod"],
-        cwd=world.program.directory,
-        env={**world.program.environment, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    """`python -m ops import-existing`."""
+    return ops(world, "import-existing", "prod", timeout=300)
 
 
 def follow(world: World, told: str) -> None:

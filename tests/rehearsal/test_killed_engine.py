@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 from rehearsal.life import Life
-from rehearsal.world import REPOSITORY, World
+from rehearsal.world import World
+from tests.rehearsal.ops_command import ops
 
 
 def recover(world: World, stack: str) -> str:
-    """`python -m ops recover`, as a person runs it in the program's directory."""
-    environment = {**world.program.environment, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-m", "ops", "recover", "--stack", stack],
-        cwd=world.program.directory,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    """`python -m ops recover`."""
+    return ops(world, "recover", stack, timeout=120)
 
 
 def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(rehearsal: World) -> None:
