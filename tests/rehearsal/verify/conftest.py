@@ -20,9 +20,9 @@ from tests.database.invoices import fill
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """Whoever breaks it mends it. The process is in the program's directory, with its environment."""
+    """Whoever breaks it mends it. The process is in the program's directory, with its environment, until it is gone."""
     directory = tmp_path_factory.mktemp("verify")
     with ExitStack() as stack:
         one = stack.enter_context(world(tools, control_plane, directory / "rehearsal"))
