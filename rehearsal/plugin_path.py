@@ -12,6 +12,9 @@ from pathlib import Path
 
 PROVIDERS = ("kubernetes", "onepassword", "gitlab", "cloudflare")
 
+DIRECTORY = "REHEARSAL_BIN"
+"""Variable with the directory that a rehearsal fills and puts first on PATH, for a rehearsal that runs within it."""
+
 _REPOSITORY = Path(__file__).parents[1]
 
 
@@ -37,13 +40,21 @@ def choice(environment: Mapping[str, str]) -> PluginChoice:
         raise PluginsMissingError(f"REHEARSAL_PLUGINS is {asked!r}; it may be one of: {allowed}") from None
 
 
-def populate(directory: Path, choice_: PluginChoice) -> dict[str, str]:
+def search_path(environment: Mapping[str, str]) -> str:
+    """PATH without the directory of a rehearsal around this one: its stand-ins would pass for the real plugins."""
+    return os.pathsep.join(
+        entry for entry in environment["PATH"].split(os.pathsep) if entry != environment.get(DIRECTORY)
+    )
+
+
+def populate(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Fills `directory` with one executable for each provider, the language host and the dynamic provider.
 
     Returns what each provider is, in words for people. Raises `PluginsMissingError`.
     """
+    choice_, path = choice(environment), search_path(environment)
     directory.mkdir(parents=True, exist_ok=True)
-    real = {name: _installed(f"pulumi-resource-{name}") for name in PROVIDERS}
+    real = {name: _installed(f"pulumi-resource-{name}", path, environment) for name in PROVIDERS}
     missing = [name for name in PROVIDERS if real[name] is None]
     if choice_ is PluginChoice.REAL and missing:
         commands = "\n".join(f"  pulumi plugin install resource {name}" for name in missing)
@@ -61,19 +72,19 @@ def populate(directory: Path, choice_: PluginChoice) -> dict[str, str]:
         else:
             _wrap(executable, "-m", f"rehearsal.plugins.{name}", repository=True)
             kinds[name] = "a stand-in (rehearsal/plugins)"
-    if shutil.which("pulumi-language-python") is None:
+    if shutil.which("pulumi-language-python", path=path) is None:
         _wrap(directory / "pulumi-language-python", "-m", "rehearsal.language_host", repository=True)
         kinds["python language host"] = "a stand-in (rehearsal/language_host.py)"
-    if shutil.which("pulumi-resource-pulumi-python") is None:
+    if shutil.which("pulumi-resource-pulumi-python", path=path) is None:
         _wrap(directory / "pulumi-resource-pulumi-python", "-m", "pulumi.dynamic", repository=False)
     return kinds
 
 
-def _installed(executable: str) -> Path | None:
-    on_path = shutil.which(executable)
+def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Path | None:
+    on_path = shutil.which(executable, path=path)
     if on_path is not None:
         return Path(on_path)
-    home = Path(os.environ.get("PULUMI_HOME", Path.home() / ".pulumi"))
+    home = Path(environment.get("PULUMI_HOME", Path.home() / ".pulumi"))
     name = executable.removeprefix("pulumi-")
     found = sorted(home.glob(f"plugins/{name}-v*/{executable}"), key=lambda path: path.parent.stat().st_mtime)
     return found[-1] if found else None

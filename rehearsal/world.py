@@ -92,7 +92,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
         gitlab_url = stack.enter_context(serve(gitlab.app))
         cloudflare = Cloudflare()
         cloudflare_url = stack.enter_context(serve(cloudflare.app))
-        kinds = plugin_path.populate(directory / "bin", plugin_path.choice(os.environ))
+        kinds = plugin_path.populate(directory / "bin", os.environ)
         state = directory / "state"
         state.mkdir()
         program_directory = directory / "program"
@@ -105,9 +105,10 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
                 [
                     str(directory / "bin"),
                     *(str(Path(tool).parent) for tool in (tools.pulumi, tools.kubectl, sys.executable)),
-                    os.environ["PATH"],
+                    plugin_path.search_path(os.environ),
                 ]
             ),
+            plugin_path.DIRECTORY: str(directory / "bin"),
             "PULUMI_HOME": str(directory / "pulumi"),
             "PULUMI_BACKEND_URL": state.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(24),
