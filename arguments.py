@@ -76,9 +76,10 @@ def for_pull_credentials(
 
 
 def _pull_credentials(settings: Settings, secrets: StackSecrets, project: GitLabProject | None) -> Login | Issue:
-    pull = settings.delivery.pull_credentials if settings.delivery else None
-    if project and pull and pull.expires and secrets.registry_item:
+    delivery = settings.delivery
+    if project and delivery and (pull := delivery.pull_credentials).expires and secrets.registry_item:
         return Issue(
+            gitlab=delivery.gitlab,
             project=project.id,
             name=token_name(settings.stack),
             expires=pull.expires,

@@ -10,8 +10,9 @@ from typing import Final
 
 import pulumi
 import pulumi_onepassword as onepassword
-from pulumi import ResourceOptions
+from pulumi import ResourceHook, ResourceHookBinding, ResourceOptions
 
+from components.deploy_tokens import IN_USE, DeployTokens
 from components.gitlab_sdk import gitlab
 from components.pods import core, metadata
 from components.vaults import ItemPlace
@@ -38,6 +39,8 @@ class Login:
 class Issue:
     """A deploy token of the stack's own."""
 
+    gitlab: str
+    """Address of GitLab."""
     project: str
     """Number of the GitLab project."""
     name: str
@@ -66,16 +69,18 @@ class PullCredentials(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PullCredentialsArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:pull_credentials:PullCredentials", name, None, opts)
-        login = args.credentials
+        login, annotations, hooks = args.credentials, {}, None
         if isinstance(login, Issue):
+            hooks = revoking_lost(login)
             login = self._issue(login)
+            annotations = {IN_USE: login.username}
         parts = pulumi.Output.all(args.server, login.username, login.password)
         secret = core.Secret(
             "pull-secret",
-            metadata=metadata(SECRET, args.namespace, app=SECRET),
+            metadata=metadata(SECRET, args.namespace, app=SECRET, annotations=annotations),
             type="kubernetes.io/dockerconfigjson",
             string_data={CONFIG: parts.apply(lambda texts: docker_config(*texts))},
-            opts=ResourceOptions(parent=self),
+            opts=ResourceOptions(parent=self, hooks=hooks),
         )
         self.secret_name = secret.metadata.name
         self.register_outputs({"secret_name": self.secret_name})
@@ -101,6 +106,13 @@ class PullCredentials(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self, import_=issue.item.import_id),
         )
         return Login(username=token.username, password=token.token)
+
+
+def revoking_lost(issue: Issue) -> ResourceHookBinding:
+    """Hooks of the pull secret: once it holds the token in use, one whose only showing was lost is revoked."""
+    tokens = DeployTokens(gitlab=issue.gitlab, project=issue.project, name=issue.name)
+    hook = ResourceHook("revoke-lost-deploy-tokens", tokens.revoke_lost)
+    return ResourceHookBinding(after_create=[hook], after_update=[hook])
 
 
 def docker_config(server: str, username: str, password: str) -> str:

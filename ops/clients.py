@@ -12,6 +12,7 @@ from kubernetes.client import ApiClient
 from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
+from components import deploy_tokens
 from ops.existing import Live
 from providers import check_environment
 from settings import PROJECT, Settings, SettingsError, decoded
@@ -57,11 +58,8 @@ def kubernetes_client(settings: Settings) -> ApiClient:
 
 
 def gitlab_client(settings: Settings) -> Gitlab | None:
-    """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
-    if settings.delivery is None:
-        return None
-    url = os.environ.get("GITLAB_BASE_URL", settings.delivery.gitlab).rstrip("/").removesuffix("/api/v4")
-    return Gitlab(url, private_token=os.environ["GITLAB_TOKEN"], retry_transient_errors=True)
+    """python-gitlab, where the stack uses GitLab."""
+    return deploy_tokens.connect(settings.delivery.gitlab) if settings.delivery else None
 
 
 def cloudflare_client(settings: Settings) -> Cloudflare | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gitlab import Gitlab
 
+from components.deploy_tokens import active
 from components.pull_credentials import token_name
 from ops.command_line import pulumi
 from settings import Settings
@@ -20,12 +21,7 @@ def revoke_orphans(settings: Settings, gitlab: Gitlab) -> list[str]:
     assert settings.delivery is not None  # noqa: S101 - there is a GitLab client only then
     recorded = recorded_ids(json.loads(pulumi("stack", "export", "--stack", settings.stack)))
     project = gitlab.projects.get(settings.delivery.project, lazy=True)
-    name = token_name(settings.stack)
-    orphans = [
-        token
-        for token in project.deploytokens.list(iterator=True)
-        if token.name == name and not token.revoked and str(token.id) not in recorded
-    ]
+    orphans = [token for token in active(project, token_name(settings.stack)) if str(token.id) not in recorded]
     for token in orphans:
         token.delete()
     return [token.username for token in orphans]

@@ -11,6 +11,7 @@ from typing import Final
 from cloudflare import AuthenticationError
 
 from components import pull_credentials
+from components.deploy_tokens import active
 from ops.checks.check import Check
 from ops.checks.cluster import moment
 from ops.checks.systems import Systems
@@ -24,7 +25,7 @@ def deploy_token(systems: Systems) -> str:
     """The token that the image is pulled with lives on for a while."""
     name = pull_credentials.token_name(systems.settings.stack)
     fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
-    tokens = [one for one in systems.project.deploytokens.list(iterator=True) if one.name == name and not one.revoked]
+    tokens = active(systems.project, name)
     if not tokens:
         raise CheckError(f"GitLab has no deploy token {name}", fix)
     if len(tokens) > 1:

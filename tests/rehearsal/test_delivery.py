@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rehearsal.emulators.gitlab import DEVELOPER
-from rehearsal.emulators.server import Call
+from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError
 from rehearsal.life import HOSTNAMES, PIPELINE_IMAGE, Life
 from rehearsal.world import World
@@ -102,6 +102,31 @@ def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Worl
     calls = [call.method for call in rehearsal.gitlab.app.writes if "deploy_tokens" in call.path]
     assert calls == ["POST", "DELETE"]
     assert pull_login(rehearsal, "dev") != login
+    assert pull_login(rehearsal, "dev")[0] == new["username"]
+
+
+def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_holds_its_successor(
+    rehearsal: World,
+) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev")
+    (old,) = active_tokens(rehearsal)
+    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
+    rehearsal.gitlab.app.fail_each(Fault(reset=True, after_effect=True), method="POST")
+    with pytest.raises(EngineError):
+        rehearsal.program.up("dev", "--skip-preview")
+    (lost,) = [one for one in active_tokens(rehearsal) if one["id"] != old["id"]]
+    revoked: list[str] = []
+
+    def look(call: Call) -> None:
+        if call.method == "DELETE":
+            assert rehearsal.gitlab.project.deploy_tokens.may_pull(*pull_login(rehearsal, "dev"))
+            revoked.append(call.path.rpartition("/")[2])
+
+    rehearsal.gitlab.app.before.append(look)
+    rehearsal.program.up("dev", "--skip-preview")
+    assert revoked == [str(lost["id"]), str(old["id"])]
+    (new,) = active_tokens(rehearsal)
     assert pull_login(rehearsal, "dev")[0] == new["username"]
 
 

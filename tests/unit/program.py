@@ -234,6 +234,7 @@ async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[st
     settings.ROOT.set(cast(pulumi.Resource, object()))
     runtime.set_mocks(answers, project=_PROJECT, stack=stack, preview=False, monitor=monitor)
     settings.ROOT.set(None)
+    settings.SETTINGS.callbacks = mock.Mock()  # no engine, so nobody who would call a hook
     runtime.set_all_config(config)
     await runtime.run_in_stack(main)
 
