@@ -10,7 +10,7 @@ no later `up` finds a stranger in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ class App:
         annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
         self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=_STOPS)
         pods = self.cluster.pods(self._read().spec.selector.match_labels)
-        if not self.cluster.until(pods, lambda found: not found, timeout=_STOP_PATIENCE):
+        if not self.cluster.until(pods, done=lambda found: not found, timeout=_STOP_PATIENCE):
             raise ClusterError(f"the app's pods do not end; see: kubectl -n {self.cluster.namespace} get pods")
 
     def start(self, was: Before) -> str:
@@ -83,8 +83,9 @@ class App:
         self.cluster.persistently(lambda: self._patch(body, manager=_STARTS))
         if not was.replicas or not was.ready:
             return f"The app is as it was: {was.replicas} replicas, not ready."
+        looked_at = (self.cluster.deployment(NAME), self.cluster.pods(deployment.spec.selector.match_labels))
         if not self.cluster.until(
-            self.cluster.deployment(NAME), lambda found: _available(found) >= was.replicas, timeout=_START_PATIENCE
+            *looked_at, done=lambda *found: running(*found) >= was.replicas, timeout=_START_PATIENCE
         ):
             raise ClusterError(
                 f"the app is started, and not ready after {_START_PATIENCE:.0f} s; see: "
@@ -110,9 +111,21 @@ class App:
         )
 
 
-def _available(deployments: list[Any]) -> int:
-    """How many replicas are available, by a status that knows of the latest change; -1 where none does."""
-    for deployment in deployments:
-        if (deployment.status.observed_generation or 0) >= deployment.metadata.generation:
-            return int(deployment.status.available_replicas or 0)
-    return -1
+def running(deployments: Iterable[Any], pods: Iterable[Any]) -> int:
+    """How many replicas run, as the Deployment's status and the pods themselves say.
+
+    Its status counts a pod that is on its way out for a moment more, when the app is stopped and started at once; and
+    the pods alone may be those that a change, not yet seen by the controllers, is about to end.
+    """
+    available = [
+        one.status.available_replicas or 0
+        for one in deployments
+        if (one.status.observed_generation or 0) >= one.metadata.generation
+    ]
+    ready = [
+        pod
+        for pod in pods
+        if pod.metadata.deletion_timestamp is None
+        and any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
+    ]
+    return min(sum(available), len(ready))

@@ -159,11 +159,11 @@ class Cluster:
             self.interrupts.wake = lambda: None
             stopped.set()
 
-    def until(self, selection: Selection, done: Callable[[list[Any]], bool], *, timeout: float) -> bool:
-        """Waits until `done` says so of what the selection holds; False after `timeout` seconds."""
+    def until(self, *selections: Selection, done: Callable[..., bool], timeout: float) -> bool:
+        """Waits until `done` says so of what each selection holds; False after `timeout` seconds."""
         try:
-            with closing(self.snapshots(selection, timeout=timeout)) as snapshots:
-                return any(done(found) for (found,) in snapshots)
+            with closing(self.snapshots(*selections, timeout=timeout)) as snapshots:
+                return any(done(*found) for found in snapshots)
         except TimeoutError:
             return False
 

@@ -163,7 +163,7 @@ def delete(cluster: Cluster, name: str) -> None:
                 raise
 
     cluster.persistently(request)
-    if not cluster.until(cluster.pods_of(name), lambda pods: not pods, timeout=_END_PATIENCE):
+    if not cluster.until(cluster.pods_of(name), done=lambda pods: not pods, timeout=_END_PATIENCE):
         raise ClusterError(f"the pod of {name} does not end; see: kubectl -n {cluster.namespace} get pods")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
 from pathlib import Path
@@ -22,7 +23,7 @@ from kubernetes.client import (
     V1PodTemplateSpec,
 )
 
-from ops.app_stop import READY, REPLICAS, before
+from ops.app_stop import READY, REPLICAS, before, running
 from ops.cluster import Interrupts, StoppedError
 from ops.job import pending_reason
 from ops.pod_log import last_words
@@ -79,11 +80,13 @@ def test_everything_that_is_wrong_with_an_expectation_is_said_at_once() -> None:
     assert all(part in str(told.value) for part in ("'invoices=many'", "'=3'", "user is given twice", "''"))
 
 
-def deployment(replicas: int, available: int | None, annotations: dict[str, str] | None = None) -> V1Deployment:
+def deployment(
+    replicas: int, available: int | None, annotations: dict[str, str] | None = None, *, observed: int = 2
+) -> V1Deployment:
     return V1Deployment(
-        metadata=V1ObjectMeta(annotations=annotations),
+        metadata=V1ObjectMeta(annotations=annotations, generation=2),
         spec=V1DeploymentSpec(replicas=replicas, selector=V1LabelSelector(), template=V1PodTemplateSpec()),
-        status=V1DeploymentStatus(available_replicas=available),
+        status=V1DeploymentStatus(available_replicas=available, observed_generation=observed),
     )
 
 
@@ -103,6 +106,27 @@ def test_an_app_that_is_stopped_on_purpose_stays_so() -> None:
 
 def test_an_app_without_an_image_was_not_ready_and_is_not_waited_for() -> None:
     assert not before(deployment(1, None)).ready
+
+
+def pod(*, ready: bool = True, going: bool = False) -> V1Pod:
+    gone = dt.datetime(2026, 2, 5, 3, tzinfo=dt.UTC) if going else None
+    condition = V1PodCondition(type="Ready", status=str(ready))
+    return V1Pod(metadata=V1ObjectMeta(deletion_timestamp=gone), status=V1PodStatus(conditions=[condition]))
+
+
+@pytest.mark.parametrize(
+    ("observed", "available", "pods", "expected"),
+    [
+        pytest.param(2, 1, [pod()], 1, id="it runs"),
+        pytest.param(2, 1, [pod(going=True), pod(ready=False)], 0, id="the pod that goes is still counted"),
+        pytest.param(1, 1, [pod()], 0, id="the change is not seen yet"),
+        pytest.param(2, None, [pod()], 0, id="ready, and not for long enough"),
+    ],
+)
+def test_the_app_runs_when_deployment_and_pods_say_so(
+    observed: int, available: int | None, pods: list[V1Pod], expected: int
+) -> None:
+    assert running([deployment(1, available, observed=observed)], pods) == expected
 
 
 def test_the_last_words_of_a_script_are_its_reason_with_all_its_lines() -> None:
