@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 import pulumi_onepassword as onepassword
 import yaml
 
+from components.kubernetes_sdk import kubernetes
 from settings import Settings
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
 
+from components.kubernetes_sdk import kubernetes
 from components.pods import (
     Footprint,
     container_resources,

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
 
 from components.database import PASSWORD_KEY, USER_ID
 from components.database_address import ADDRESS
+from components.kubernetes_sdk import kubernetes
 from components.network import network_policy, to_dns, to_pods
 from components.pods import (
     Footprint,

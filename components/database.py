@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
 
 from components.database_address import ADDRESS
+from components.kubernetes_sdk import kubernetes
 from components.pods import (
     Footprint,
     container_resources,

@@ -9,9 +9,11 @@ from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
-from pulumi_kubernetes.rbac import v1 as rbac
 
+from components.kubernetes_sdk import kubernetes
 from components.pods import core, metadata
+
+rbac = kubernetes.rbac.v1
 
 NAME: Final = "gitlab-deploy"
 TOKEN: Final = f"{NAME}-token"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 from pulumi import ResourceOptions
+
+from components.kubernetes_sdk import kubernetes
 
 NAME: Final = "invoicetron"
 RUNBOOK: Final = "docs/alerts.md"

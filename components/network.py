@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import pulumi
-import pulumi_kubernetes as kubernetes
+
+from components.kubernetes_sdk import kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 """Label under which Cilium knows a pod's namespace."""

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Final, Self
 
 import pulumi
-import pulumi_kubernetes as kubernetes
 
+from components.kubernetes_sdk import kubernetes
 from settings_sections import Amounts, Resources
 
 core = kubernetes.core.v1
