@@ -1,0 +1,128 @@
+"""Which values of secrets are refused, and that no message ever carries one."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from tests.unit.account import (
+    AUTH,
+    PASSWORD,
+    TOKEN,
+    URL,
+    OnePassword,
+    app_item,
+    changed,
+    plain,
+    read,
+    refusal,
+)
+
+
+@pytest.mark.parametrize("name", ["postgres_password", "better_auth_secret", "database_url"])
+@pytest.mark.parametrize("value", ["", "  ", "\n"])
+def test_an_empty_value_is_refused(name: str, value: str) -> None:
+    message = refusal(changed(**{name: value}))
+    assert f"op://Kubernetes/Invoicetron Dev/{name.replace('_', '-')}\n" in message
+    assert "empty" in message
+
+
+@pytest.mark.parametrize("value", ["{}\n", " {}", "{}\t", "\r\n{}"])
+@pytest.mark.parametrize("name", ["postgres_password", "better_auth_secret", "database_url"])
+def test_white_space_at_the_ends_is_refused(name: str, value: str) -> None:
+    right = {"postgres_password": PASSWORD, "better_auth_secret": AUTH, "database_url": URL}[name]
+    assert "begins or ends with a space or a line break" in refusal(changed(**{name: value.format(right)}))
+
+
+def test_registry_credentials_are_checked_too() -> None:
+    account = OnePassword()
+    account.items["Invoicetron Deploy Token"] = {"username": "", "password": f"{TOKEN} "}
+    message = refusal(account)
+    assert "op://Kubernetes/Invoicetron Deploy Token/username" in message
+    assert "op://Kubernetes/Invoicetron Deploy Token/password" in message
+
+
+@pytest.mark.parametrize("character", list("/@:%+ ?#&=$\"'\\é"))
+def test_a_password_that_is_not_url_safe_is_refused(character: str) -> None:
+    assert "not URL-safe" in refusal(changed(postgres_password=f"{PASSWORD}{character}x"))
+
+
+def test_a_password_of_every_url_safe_character_is_taken() -> None:
+    password = "AZaz09-._~"
+    assert plain(
+        read(changed(postgres_password=password, database_url=URL.replace(PASSWORD, password))).postgres_password
+    )
+
+
+@pytest.mark.parametrize(("length", "refused"), [(31, True), (32, False)])
+def test_better_auth_secret_has_at_least_32_characters(length: int, refused: bool) -> None:
+    account = changed(better_auth_secret=secrets.token_hex(32)[:length])
+    if refused:
+        assert "shorter than 32 characters" in refusal(account)
+    else:
+        read(account)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        PASSWORD,
+        f"mysql://invoicetron:{PASSWORD}@invoicetron-db:5432/invoicetron",
+        f"postgresql:invoicetron:{PASSWORD}@invoicetron-db",
+        f"postgresql://invoicetron:{PASSWORD}@invoicetron-db:port/invoicetron",
+        f"postgresql://invoicetron:{PASSWORD}@[invoicetron-db:5432/invoicetron",
+        f"postgresql://invoicetron:{PASSWORD}\n@invoicetron-db:5432/invoicetron",
+    ],
+)
+def test_a_database_url_that_does_not_parse_is_refused(url: str) -> None:
+    assert "does not parse" in refusal(changed(database_url=url))
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        (URL.replace("//invoicetron:", "//postgres:"), "user"),
+        (URL.replace("@invoicetron-db", "@localhost"), "host"),
+        (URL.replace("@invoicetron-db", "@invoicetron-db.invoicetron-prod.svc"), "host"),
+        (URL.replace(":5432", ":5433"), "port"),
+        (URL.removesuffix("invoicetron") + "postgres", "database"),
+        (URL.replace(PASSWORD, PASSWORD[:-1]), "password"),
+        (URL.replace(f":{PASSWORD}", ""), "password"),
+        (f"{URL}?host=elsewhere", "query"),
+    ],
+)
+def test_a_database_url_that_names_something_else_is_refused(url: str, part: str) -> None:
+    message = refusal(changed(database_url=url))
+    assert f"the URL names another {'target in its query' if part == 'query' else part}" in message
+    assert "postgresql://invoicetron:<postgres-password>@invoicetron-db:5432/invoicetron" in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        URL.replace("postgresql:", "postgres:"),
+        URL.replace(":5432", ""),
+        f"{URL}?schema=public&connection_limit=5",
+        URL.replace("@invoicetron-db", "@invoicetron-db.invoicetron-dev.svc.cluster.local"),
+    ],
+)
+def test_a_database_url_may_be_written_in_other_ways_that_mean_the_same(url: str) -> None:
+    assert plain(read(changed(database_url=url)).database_url) == url
+
+
+def test_a_database_url_is_derived_where_the_item_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+    account = OnePassword()
+    account.items["Invoicetron Dev"] = app_item(postgres_password=PASSWORD, better_auth_secret=AUTH)
+    assert plain(read(account).database_url) == URL
+    assert PASSWORD not in "".join(capsys.readouterr())
+
+
+def test_a_database_url_is_derived_where_the_stack_file_names_none() -> None:
+    assert plain(read(OnePassword(), databaseUrl=None).database_url) == URL
+
+
+def test_all_problems_of_one_value_are_told_together() -> None:
+    message = refusal(changed(postgres_password=f"{PASSWORD}/{PASSWORD} "))
+    assert "begins or ends with a space" in message
+    assert "not URL-safe" in message
