@@ -24,7 +24,7 @@ from settings import load_from_pulumi
 settings = load_from_pulumi()
 providers = Providers(settings)
 secrets = read_secrets(settings, providers.onepassword)
-project = read_project(settings.delivery, providers.gitlab) if settings.delivery else None
+project = read_project(settings.delivery, settings.repository, providers.gitlab) if settings.delivery else None
 ids = arguments.look_up_public_access(settings, providers)
 on_cluster = providers.use("kubernetes")
 everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))

@@ -8,26 +8,34 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from settings_sections import Delivery
+from settings_sections import Delivery, Repository
 
 _MAINTAINER: Final = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
 _TIMEOUT: Final = 30.0  # seconds
 
 
-def lacking(delivery: Delivery, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """What the token lacks, in words.
+def lacking(
+    delivery: Delivery, repository: Repository | None = None, environment: Mapping[str, str] = os.environ
+) -> list[str]:
+    """What the token, or GitLab's licence, lacks, in words.
 
     Empty, too, where GitLab does not tell (a token of another kind, an administrator who is no member, an error): what
     the plugin reads next has words for that.
     """
     base = environment.get("GITLAB_BASE_URL") or f"{delivery.gitlab}/api/v4/"
+    address = f"{base}projects/{quote(delivery.project, safe='')}"
     token = _get(f"{base}personal_access_tokens/self", environment)
-    project = _get(f"{base}projects/{quote(delivery.project, safe='')}", environment)
-    return [*_lacking_scope(token), *_lacking_role(project, delivery.project)]
+    project = _get(address, environment)
+    licence: list[str] = []
+    if repository and repository.protected_environments and project:
+        licence.extend(_lacking_licence(f"{address}/protected_environments", environment))
+    return [*_lacking_scope(token), *_lacking_role(project, delivery.project), *licence]
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -38,15 +46,19 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _get(url: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
-    # Not httpx: it takes as long to load as a twentieth of dev's start, and knows no certificate of the system's own,
-    # by which the plugin knows a GitLab at home.
-    request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
     try:
-        with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT) as answer:
-            found: Any = json.load(answer)
+        found = _ask(url, environment)
     except (OSError, ValueError):  # HTTP's errors are among the first
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _ask(url: str, environment: Mapping[str, str]) -> Any:
+    # Not httpx: it takes as long to load as a twentieth of dev's start, and knows no certificate of the system's own,
+    # by which the plugin knows a GitLab at home.
+    request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
+    with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT) as answer:
+        return json.load(answer)
 
 
 def _lacking_scope(token: Mapping[str, Any]) -> Iterator[str]:
@@ -60,3 +72,16 @@ def _lacking_role(project: Mapping[str, Any], path: str) -> Iterator[str]:
     levels = [access["access_level"] for access in permissions.values() if access]
     if levels and max(levels) < _MAINTAINER:
         yield f"the role Maintainer ({_MAINTAINER}) of {path}: the user of GITLAB_TOKEN has access level {max(levels)}"
+
+
+def _lacking_licence(url: str, environment: Mapping[str, str]) -> Iterator[str]:
+    try:
+        _ask(url, environment)
+    except HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            yield (
+                "GitLab Premium, for protected environments: without it leave out repository.protectedEnvironments, "
+                "and protect the branches alone"
+            )
+    except (OSError, ValueError):
+        return

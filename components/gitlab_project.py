@@ -15,7 +15,7 @@ import pulumi
 
 from components.gitlab_access import lacking
 from components.gitlab_sdk import gitlab
-from settings_sections import Delivery
+from settings_sections import Delivery, Repository
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +60,15 @@ class GitLabError(pulumi.RunError):
     """GitLab could not be asked, or refuses; the message says what and what to do."""
 
 
-def read_project(delivery: Delivery, provider: gitlab.Provider) -> GitLabProject:
+def read_project(delivery: Delivery, repository: Repository | None, provider: gitlab.Provider) -> GitLabProject:
     """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
     # A preview writes nothing: a token that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():
-        _refuse_weak_token(delivery)
+        _refuse_weak_token(delivery, repository)
     try:
         return _read(delivery, pulumi.InvokeOptions(provider=provider))
     except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
-        _refuse_weak_token(delivery)
+        _refuse_weak_token(delivery, repository)
         raise GitLabError(
             f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
             f"  {error}\n\n"
@@ -76,11 +76,11 @@ def read_project(delivery: Delivery, provider: gitlab.Provider) -> GitLabProject
         ) from None
 
 
-def _refuse_weak_token(delivery: Delivery) -> None:
-    if weak := lacking(delivery):
+def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> None:
+    if weak := lacking(delivery, repository):
         listed = "\n".join(f"  {one}" for one in weak)
         raise GitLabError(
-            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. It lacks:\n\n{listed}"
+            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. What is lacking:\n\n{listed}"
         )
 
 

@@ -130,6 +130,23 @@ def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_hold
     assert pull_login(rehearsal, "dev")[0] == new["username"]
 
 
+def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the_message_says_so(
+    rehearsal: World,
+) -> None:
+    protected = rehearsal.gitlab.project.protected_environments
+    rehearsal.program.init("prod")
+    rehearsal.configure("prod", "repository.protectedEnvironments[0]", "production")
+    with pytest.raises(EngineError, match=r"GitLab Premium, for protected environments: .*leave out"):
+        rehearsal.program.up("prod", "--skip-preview")
+    assert not rehearsal.gitlab.app.writes
+    protected.licensed = True
+    rehearsal.program.up("prod", "--skip-preview")
+    (protection,) = protected.entries({})
+    assert protection["name"] == "production"
+    assert [level["access_level_description"] for level in protection["deploy_access_levels"]] == ["Maintainers"]
+    assert not rehearsal.program.up("prod").changes
+
+
 def test_in_any_order_of_deployments_settings_and_rotations_the_image_is_the_pipelines_last(rehearsal: World) -> None:
     randomness = random.Random(20261124)  # noqa: S311 - a reproducible order, no secret
     life = Life(rehearsal, "dev")

@@ -29,7 +29,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: 
         return io.BytesIO(json.dumps(body).encode())
 
     monkeypatch.setattr(OpenerDirector, "open", answer)
-    return gitlab_access.lacking(DELIVERY, {"GITLAB_TOKEN": "glpat-x"})
+    return gitlab_access.lacking(DELIVERY, environment={"GITLAB_TOKEN": "glpat-x"})
 
 
 def role(*levels: int | None) -> dict[str, Any]:

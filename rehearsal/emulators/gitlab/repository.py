@@ -194,7 +194,7 @@ class ProtectedEnvironments:
     """`/projects/:id/protected_environments`: Premium; without a licence the routes are not there."""
 
     def __init__(self, ids: Iterator[int], *, licensed: bool) -> None:
-        self._ids, self._licensed = ids, licensed
+        self._ids, self.licensed = ids, licensed
         self._by_name: dict[str, Body] = {}
 
     def entries(self, _query: Body) -> list[Body]:
@@ -221,7 +221,7 @@ class ProtectedEnvironments:
         del self._by_name[self.get(name)["name"]]
 
     def _check_licence(self) -> None:
-        if not self._licensed:
+        if not self.licensed:
             raise missing()
 
 
