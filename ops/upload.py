@@ -39,11 +39,11 @@ def upload(cluster: Cluster, pod: str, file: Path, *, sent: Callable[[int], None
                 while chunk := opened.read(CHUNK):
                     cluster.interrupts.check()
                     connection.write_stdin(chunk)
-                    connection.update(timeout=0)
-                    if not connection.is_open():
-                        break
                     digest.update(chunk)
                     sent(len(chunk))
+                    connection.update(timeout=0)
+                    if not connection.is_open():  # with the last piece, too: `head` has all, and has ended
+                        break
             _finish(connection)
         finally:
             connection.close()
