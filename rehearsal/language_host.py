@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from rehearsal.plugins.base import wait_for_engine
+from rehearsal.plugins.base import serve_engine
 
 BAIL = 32
 """Exit status of a program that failed and has told the user why (`pulumi-language-python-exec` uses the same)."""
@@ -114,17 +111,8 @@ def _program_environment() -> dict[str, str]:
 def main() -> None:
     """Prints the port and serves until the engine ends or interrupts this process."""
     engine_address = next((argument for argument in reversed(sys.argv[1:]) if not argument.startswith("-")), "")
-    server = grpc.server(ThreadPoolExecutor(max_workers=8), options=_GRPC_CHANNEL_OPTIONS)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(engine_address), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    sys.stdout.write(f"{port}\n")
-    sys.stdout.flush()
-    stopped = threading.Event()
-    for signal_ in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_, lambda *_: stopped.set())
-    wait_for_engine(stopped)
-    server.stop(grace=0)
+    host = LanguageHost(engine_address)
+    serve_engine(partial(language_pb2_grpc.add_LanguageRuntimeServicer_to_server, host), workers=8)
     # A program that still runs has its connection to the engine broken and ends; nothing here is worth waiting for.
     os._exit(0)
 

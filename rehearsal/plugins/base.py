@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import grpc
@@ -316,8 +317,13 @@ def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str, d
 
 def serve(plugin: Plugin) -> None:
     """Serves the plugin until the engine stops it."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=32), options=_GRPC_CHANNEL_OPTIONS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Servicer(plugin), server)
+    serve_engine(partial(provider_pb2_grpc.add_ResourceProviderServicer_to_server, _Servicer(plugin)), workers=32)
+
+
+def serve_engine(add_servicer: Callable[[grpc.Server], None], *, workers: int) -> None:
+    """Prints the port of a gRPC server and serves until the engine ends or interrupts this process."""
+    server = grpc.server(ThreadPoolExecutor(max_workers=workers), options=_GRPC_CHANNEL_OPTIONS)
+    add_servicer(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")
@@ -327,11 +333,11 @@ def serve(plugin: Plugin) -> None:
     # SIGINT, and SIGKILL five seconds later.
     for signal_ in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_, lambda *_: stopped.set())
-    wait_for_engine(stopped)
+    _wait_for_engine(stopped)
     server.stop(grace=1)
 
 
-def wait_for_engine(stopped: threading.Event) -> None:
+def _wait_for_engine(stopped: threading.Event) -> None:
     """Returns once `stopped` is set or the engine that started this process is gone, killed for instance."""
     engine = os.getppid()
     while not stopped.wait(0.5):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import http.server
 import json
 import re
@@ -16,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from rehearsal.controlplane import ControlPlane
 from rehearsal.pipeline import PIPELINE, AppRepository, PipelineError, Repository
 from rehearsal.toolchain import Tools
 from rehearsal.world import World, world
+from tests.rehearsal.certificates import self_signed
 
 HOST = "invoicetron.dev.k8s.rommelporras.com"
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
@@ -326,7 +323,8 @@ def app(repository: AppRepository, directory: Path, *statuses: int) -> Iterator[
         def log_message(self, *_: object) -> None:
             """Keeps the test's output clean."""
 
-    certificate = _certificate(directory)
+    certificate = directory / "app.pem"
+    certificate.write_text("".join(self_signed(HOST)))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -341,30 +339,6 @@ def app(repository: AppRepository, directory: Path, *statuses: int) -> Iterator[
     finally:
         server.shutdown()
         server.server_close()
-
-
-def _certificate(directory: Path) -> Path:
-    """Key and certificate of the app's host name, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = directory / "app.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 def test_the_verify_job_waits_until_the_app_is_healthy(deployed: Deployed, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -200,16 +202,23 @@ def test_a_restore_is_followed_to_its_end_though_the_connection_is_lost_meanwhil
     assert stack.app() == (1, 1)
 
 
+@contextmanager
+def half_sent(stack: BackedUp, file: Path, directory: Path) -> Iterator[tuple[Cuttable, subprocess.Popen[str]]]:
+    """A restore of the file whose way is cut in the middle of it."""
+    with (
+        Cuttable(stack.world.control_plane, after=file.stat().st_size // 2) as way,
+        stack.started("restore", "--from", str(file), "--yes", KUBECONFIG=way.kubeconfig(directory)) as process,
+    ):
+        assert way.refused.acquire(timeout=120), "the way was never cut"
+        yield way, process
+
+
 def test_a_file_whose_way_is_cut_is_not_restored_and_the_app_runs_once_the_server_answers(
     stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
 ) -> None:
     name, _, now = backup
     file = stack.dump(name)
-    with (
-        Cuttable(stack.world.control_plane, after=file.stat().st_size // 2) as way,
-        stack.started("restore", "--from", str(file), "--yes", KUBECONFIG=way.kubeconfig(tmp_path)) as process,
-    ):
-        assert way.refused.acquire(timeout=120), "the way was never cut"
+    with half_sent(stack, file, tmp_path) as (way, process):
         assert stack.app() == (0, 0)
         way.mend()
         rest, _ = process.communicate(timeout=240)
@@ -225,12 +234,8 @@ def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_b
 ) -> None:
     name, then, now = backup
     file = stack.dump(name)
-    with (
-        # Cut, so that the file cannot have arrived when it is killed: the pod then waits for the rest of it.
-        Cuttable(stack.world.control_plane, after=file.stat().st_size // 2) as way,
-        stack.started("restore", "--from", str(file), "--yes", KUBECONFIG=way.kubeconfig(tmp_path)) as process,
-    ):
-        assert way.refused.acquire(timeout=120), "the way was never cut"
+    # So that the file cannot have arrived when it is killed: the pod then waits for the rest of it.
+    with half_sent(stack, file, tmp_path) as (_, process):
         process.kill()
         process.wait()
     assert stack.app() == (0, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import json
 import os
 import subprocess
@@ -14,9 +13,6 @@ from typing import Final
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from components import deployer
 from rehearsal.controlplane import CONTEXT
@@ -24,6 +20,7 @@ from rehearsal.emulators.cloudflare import DNS_EDIT
 from rehearsal.emulators.gitlab import DEVELOPER
 from rehearsal.processes import free_port
 from rehearsal.world import REPOSITORY
+from tests.rehearsal.certificates import self_signed
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 IN_ONEPASSWORD: Final = {"secret-database", "secret-app", "secret-registry"}
@@ -56,24 +53,6 @@ def kubeconfig(directory: Path, live: Live, *, server: str = "", authority: str 
     return str(file)
 
 
-def foreign_authority() -> str:
-    """The certificate of an authority that has issued nothing here."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "elsewhere")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
 def deployer_token(live: Live) -> str:
     return base64.b64decode(live.get("secret", deployer.TOKEN)["data"]["token"]).decode()
 
@@ -93,7 +72,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
         "no answer: MaxRetryError",
     ),
     "an API server that another authority vouches for": (
-        lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, authority=foreign_authority())},
+        lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, authority=self_signed("elsewhere")[1])},
         IN_CLUSTER,
         "CERTIFICATE_VERIFY_FAILED",
     ),
