@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import yaml
@@ -119,9 +118,8 @@ class Repository:
 
     def environment(self, job: str) -> str:
         """The name of the job's environment, which decides what variables it sees."""
-        definition = self.definitions[job]
-        name = Template(definition["environment"]["name"])
-        return name.substitute(definition.get("variables", {}))
+        name: str = self.definitions[job]["environment"]["name"]
+        return name
 
     def run(
         self,

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from rehearsal.controlplane import ControlPlane
-from rehearsal.emulators.gitlab import MAINTAINER, REPORTER
+from rehearsal.emulators.gitlab import MAINTAINER, REPORTER, GitLab
 from rehearsal.life import HOSTNAMES, Life
-from rehearsal.pipeline import REPOSITORY, AppRepository, InfrastructureRepository, Run
+from rehearsal.pipeline import InfrastructureRepository, Run
 from rehearsal.toolchain import Tools
 from rehearsal.world import World, world
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
@@ -64,9 +64,26 @@ def test_a_schedule_looks_for_drift_and_does_nothing_else(repository: Infrastruc
 
 
 def test_another_repository_can_include_the_jobs(tmp_path: Path) -> None:
-    included = (REPOSITORY / "ci" / "stack.gitlab-ci.yml").read_text()
-    (example,) = re.findall(r"^#   (up:dev: .*)$", included, re.MULTILINE)
-    assert set(AppRepository(tmp_path, branch="main", pipeline=f"{included}\n{example}\n").jobs()) == {"up:dev"}
+    repository = InfrastructureRepository(tmp_path / "clone", branch="main")
+    included = (repository.clone / "ci" / "stack.gitlab-ci.yml").read_text()
+    example = "\n".join(re.findall(r"^#   (.*)$", included, re.MULTILINE))
+    (repository.clone / ".gitlab-ci.yml").write_text(re.sub(r"project: .*, file:", "local:", example))
+    assert set(repository.jobs()) == {"up:dev"}
+
+
+@pytest.mark.parametrize("job", ["up:dev", "reset:dev", "drift:dev", "up:prod", "drift:prod"])
+def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
+    repository: InfrastructureRepository, tmp_path: Path, job: str
+) -> None:
+    (tmp_path / "pulumi").write_text('#!/bin/sh\necho "pulumi $*"\n')
+    (tmp_path / "pulumi").chmod(0o755)
+    stack = job.partition(":")[2]
+    given = {"STACK": {"dev": "prod", "prod": "dev"}[stack], "PULUMI_BACKEND_URL": "file:///nowhere"}
+    project = GitLab.seeded().infrastructure
+    source = "schedule" if job.startswith("drift") else "push"
+    run = repository.run(job, project, source=source, variables=given, runner={"PATH": str(tmp_path)})
+    assert set(re.findall(r"pulumi \w+ --stack (\S+)", run.output)) == {stack}
+    assert repository.environment(job).removeprefix("preview/") == stack
 
 
 def test_what_changes_a_stack_runs_alone_to_its_end_and_takes_nothing_from_a_cache(
@@ -76,7 +93,7 @@ def test_what_changes_a_stack_runs_alone_to_its_end_and_takes_nothing_from_a_cac
     assert writing == {"up:dev", "up:prod", "reset:dev"}
     for name in writing:
         job = repository.definitions[name]
-        assert job["resource_group"] == "pulumi-$STACK"
+        assert job["resource_group"] == f"pulumi-{name.partition(':')[2]}"
         assert job["interruptible"] is False
         assert "cache" not in job
 
