@@ -24,10 +24,10 @@ Inputs = Mapping[str, Any]
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
 
 
-def push_mirror(project: Project, url: str) -> ProjectRemoteMirror | None:
-    """The project's push mirror to that address, of which GitLab hides the user's name."""
+def push_mirrors(project: Project, url: str) -> list[ProjectRemoteMirror]:
+    """The project's push mirrors to that address, of which GitLab hides the user's name."""
     host_and_path = url.rpartition("@")[2]
-    return next((one for one in project.remote_mirrors.list(iterator=True) if one.url.endswith(host_and_path)), None)
+    return [one for one in project.remote_mirrors.list(iterator=True) if one.url.endswith(host_and_path)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class Live:
         """The push mirror to the stack's address; None where there is none."""
         if self.mirror is None:
             return None
-        return push_mirror(client.projects.get(inputs["project"], lazy=True), self.mirror)
+        return next(iter(push_mirrors(client.projects.get(inputs["project"], lazy=True), self.mirror)), None)
 
     @staticmethod
     def _in_cloudflare(client: Cloudflare, kind: str, inputs: Inputs) -> str | None:

@@ -9,7 +9,7 @@ from ops.checks.check import Check
 from ops.checks.secrets import held, same
 from ops.checks.systems import Systems
 from ops.checks.trouble import CheckError
-from ops.existing import push_mirror
+from ops.existing import push_mirrors
 from settings import Settings
 from settings_sections import Delivery, Repository
 from settings_types import image_repository
@@ -90,22 +90,28 @@ def deployer_token(systems: Systems) -> str:
 
 
 def mirror(systems: Systems) -> str:
-    """GitHub has what GitLab has."""
+    """GitHub has what GitLab has, by each mirror that pushes there."""
     url = _repository(systems).mirror
-    found = push_mirror(systems.project, url)
-    if found is None:
+    found = push_mirrors(systems.project, url)
+    if not found:
         raise CheckError(f"the project has no push mirror to {url}", systems.up)
-    if not found.enabled:
+    pushing = [one for one in found if one.enabled]
+    if not pushing:
         raise CheckError("it is disabled", systems.up)
-    since = found.last_successful_update_at
-    if found.last_error or found.update_status == "failed":
-        raise CheckError(
-            f"the last push failed: {found.last_error or 'no reason given'} (last success: {since or 'none'})",
-            "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes",
-        )
-    if since is None:
-        raise CheckError("nothing has been pushed yet", "push a commit, or press Update now in Settings > Repository")
-    return f"last success {since}, no error"
+    # GitLab does not tell which of them is the program's.
+    several = f"; {len(pushing)} mirrors push there: delete the one made by hand" if len(pushing) > 1 else ""
+    for one in pushing:
+        since, why = one.last_successful_update_at, one.last_error
+        if why or one.update_status == "failed":
+            raise CheckError(
+                f"the last push failed: {why or 'no reason given'} (last success: {since or 'none'}){several}",
+                "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes",
+            )
+        if since is None:
+            raise CheckError(
+                f"nothing has been pushed yet{several}", "push a commit, or press Update now in Settings > Repository"
+            )
+    return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
 
 
 def _delivery(systems: Systems) -> Delivery:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from components import app
 from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
@@ -23,22 +23,38 @@ def application(systems: Systems) -> str:
     """Access guards the hostname, with the stack file's policy and no other."""
     public = systems.public
     listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
-    guarding = {str(getattr(one, "domain", "")): getattr(one, "policies", None) or [] for one in listed}
-    if public.hostname not in guarding:
+    guarding = [
+        (place, getattr(one, "policies", None) or [])
+        for one in listed
+        for place in sorted(_places(one))
+        if place.partition("/")[0] == public.hostname
+    ]
+    whole = [policies for place, policies in guarding if place == public.hostname]
+    if not whole:
         raise CheckError(f"no Access application is for {public.hostname}", f"{systems.up}, at once: it may be public")
     past = [
-        f"{policy.name} ({policy.decision}) of {domain}"
-        for domain, policies in guarding.items()
-        if domain == public.hostname or domain.startswith(f"{public.hostname}/")
+        f"{policy.name} ({policy.decision}) of {place}"
+        for place, policies in guarding
         for policy in policies
         if policy.decision not in {"allow", "deny"}
     ]
     if past:
         raise CheckError(f"a policy lets people past the login: {', '.join(past)}", "remove it in Zero Trust > Access")
-    names = [policy.name for policy in guarding[public.hostname]]
+    names = [policy.name for policies in whole for policy in policies]
     if names != [public.policy_name]:
         raise CheckError(f"its policies are {names or 'none'}, not [{public.policy_name!r}]", systems.up)
     return f"{public.hostname} is guarded by {public.policy_name!r}"
+
+
+def _places(application_: object) -> set[str]:
+    """Hostnames, with a path or without, that an Access application is for: `domain` is but the first of them."""
+    destinations = getattr(application_, "destinations", None) or []
+    named = [
+        getattr(application_, "domain", None),
+        *(getattr(application_, "self_hosted_domains", None) or []),
+        *(getattr(one, "uri", None) for one in destinations),
+    ]
+    return {str(place).lower().rstrip("/*") for place in named if place}
 
 
 def tunnel_rule(systems: Systems) -> str:
@@ -71,15 +87,22 @@ def dns_record(systems: Systems) -> str:
 
 def public_url(systems: Systems) -> str:
     """A stranger is sent to the login, whatever they ask for."""
+    hostname = systems.public.hostname
+    answers = {}
     for path in ("/", app.App.health_path):
-        url = f"https://{systems.public.hostname}{path}"
-        answer = systems.http.get(url)
-        location = answer.headers.get("Location", "")
-        if answer.status_code == 200:
+        url = f"https://{hostname}{path}"
+        answers[url] = answer = systems.http.get(url)
+        # An app that nothing guards may well redirect by itself, to a page of its own.
+        leads_to = urljoin(url, answer.headers.get("Location", ""))
+        itself = answer.has_redirect_location and urlsplit(leads_to).hostname == hostname
+        if itself or answer.status_code == 200:
             raise CheckError(
-                f"{url} answers 200 without a login: EVERYBODY REACHES IT",
+                f"{url} answers {answer.status_code}{' to itself' if itself else ''} without a login: "
+                "EVERYBODY REACHES IT",
                 f"remove its DNS record in the dashboard now, then {systems.up}",
             )
+    for url, answer in answers.items():
+        location = answer.headers.get("Location", "")
         if answer.status_code != 302:
             raise CheckError(
                 f"{url} answers {answer.status_code}, not 302 to the login", "see the checks of the tunnel and DNS"
@@ -88,7 +111,7 @@ def public_url(systems: Systems) -> str:
             # The rest of the address may hold what was asked for.
             where = urlsplit(location).hostname or "nowhere"
             raise CheckError(f"{url} redirects to {where}, not to a login at *{_LOGIN}", systems.up)
-    return f"{systems.public.hostname} redirects to {urlsplit(location).hostname}"
+    return f"{hostname} redirects to {urlsplit(location).hostname}"
 
 
 def cloudflared_egress(systems: Systems) -> str:

@@ -220,7 +220,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     ),
     "the public address redirects into the app": (
         lambda live: answering(live.edge.app, Fault(status=302, headers={"Location": f"https://{HOST}/login"}), "^/$"),
-        {"public-url": f"redirects to {HOST}, not to a login"},
+        {"public-url": "/ answers 302 to itself without a login: EVERYBODY REACHES IT"},
     ),
     "only the health page is open to everybody": (
         lambda live: answering(live.edge.app, Fault(status=200), "^/api/health$"),

@@ -1,0 +1,158 @@
+"""What GitLab, Cloudflare and its edge may hold beside what `up` made, and the checks see all the same."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Final
+
+import httpx
+import pytest
+from cloudflare.types.zero_trust.access import ApplicationListResponse
+from pydantic import TypeAdapter
+
+from ops.checks import delivery, public
+from ops.checks.systems import Systems
+from ops.checks.trouble import CheckError
+from ops.clients import load_settings
+
+SETTINGS: Final = load_settings("prod")
+assert SETTINGS.access.public
+assert SETTINGS.repository
+HOST: Final = SETTINGS.access.public.hostname
+LOGIN: Final = "https://team.cloudflareaccess.com/cdn-cgi/access/login"
+
+
+class Accounts(Systems):
+    """Accounts that hold these mirrors and Access applications, and an edge that answers each path so."""
+
+    def __init__(
+        self,
+        *,
+        mirrors: list[Any] | None = None,
+        applications: list[Any] | None = None,
+        answers: dict[str, httpx.Response] | None = None,
+    ) -> None:
+        transport = httpx.MockTransport(lambda request: (answers or {})[request.url.path])
+        super().__init__(SETTINGS, http=httpx.Client(transport=transport))
+        access = SimpleNamespace(applications=SimpleNamespace(list=lambda **_: applications))
+        self.__dict__ |= {
+            "_project": (SimpleNamespace(remote_mirrors=SimpleNamespace(list=lambda **_: mirrors)), None),
+            "_cloudflare": (SimpleNamespace(zero_trust=SimpleNamespace(access=access)), None),
+            "_ids": (SimpleNamespace(account="a"), None),
+        }
+
+
+def mirror(**values: Any) -> Any:
+    address = "ssh://*****@" + str(SETTINGS.repository and SETTINGS.repository.mirror).rpartition("@")[2]
+    well = {"enabled": True, "last_error": None, "update_status": "finished", "last_successful_update_at": "2026-01-02"}
+    return SimpleNamespace(**{"url": address, **well, **values})
+
+
+@pytest.mark.parametrize(
+    ("bad", "seen"),
+    [
+        ({"last_error": "no access", "update_status": "failed"}, "no access"),
+        ({"last_successful_update_at": None}, "nothing has been pushed yet"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_mirror_made_by_hand_hides_no_failure_of_the_other(*, bad: dict[str, Any], seen: str, first: bool) -> None:
+    mirrors = [mirror(**bad), mirror()] if first else [mirror(), mirror(**bad)]
+    with pytest.raises(CheckError, match=seen) as found:
+        delivery.mirror(Accounts(mirrors=mirrors))
+    assert "2 mirrors push there: delete the one made by hand" in found.value.seen
+
+
+def test_several_mirrors_that_all_push_are_well_and_the_older_success_is_told() -> None:
+    said = delivery.mirror(Accounts(mirrors=[mirror(), mirror(last_successful_update_at="2026-01-01")]))
+    assert said == "last success 2026-01-01, no error; 2 mirrors push there: delete the one made by hand"
+
+
+def test_a_disabled_mirror_beside_one_that_pushes_is_no_matter() -> None:
+    mirrors = [mirror(enabled=False, last_error="no access"), mirror()]
+    assert delivery.mirror(Accounts(mirrors=mirrors)) == "last success 2026-01-02, no error"
+
+
+def application(*policies: tuple[str, str], domain: str = HOST, **more: Any) -> Any:
+    body = {
+        "type": "self_hosted",
+        "domain": domain,
+        "policies": [{"name": name, "decision": decision} for name, decision in policies],
+        **more,
+    }
+    return TypeAdapter(ApplicationListResponse).validate_python(body)
+
+
+OURS: Final = (SETTINGS.access.public.policy_name, "allow")
+BYPASS: Final = ("by hand", "bypass")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"self_hosted_domains": ["other.example.com", f"{HOST}/api"]},
+        {"destinations": [{"type": "public", "uri": f"{HOST}/api/*"}]},
+        {"destinations": [{"type": "private", "hostname": "10.0.0.1"}, {"type": "public", "uri": HOST.upper()}]},
+    ],
+)
+def test_a_policy_that_lets_people_past_is_found_wherever_its_application_names_the_hostname(
+    more: dict[str, Any],
+) -> None:
+    other = application(BYPASS, domain="other.example.com", **more)
+    for applications in ([application(OURS), other], [other, application(OURS)]):
+        with pytest.raises(CheckError, match=r"by hand \(bypass\) of invoicetron"):
+            public.application(Accounts(applications=applications))
+
+
+@pytest.mark.parametrize(
+    "more", [{"self_hosted_domains": [HOST]}, {"destinations": [{"type": "public", "uri": f"{HOST}/"}]}]
+)
+def test_an_application_guards_the_hostname_that_is_not_its_first(more: dict[str, Any]) -> None:
+    assert public.application(Accounts(applications=[application(OURS, domain="other.example.com", **more)]))
+
+
+def test_an_application_of_another_hostname_may_have_any_policy() -> None:
+    other = application(BYPASS, domain=f"not-{HOST}", destinations=[{"type": "public", "uri": f"{HOST}.example.com"}])
+    assert public.application(Accounts(applications=[application(OURS), other]))
+
+
+def leads(status: int, location: str) -> httpx.Response:
+    return httpx.Response(status, headers={"Location": location})
+
+
+@pytest.mark.parametrize(
+    "open_",
+    [
+        {"/": leads(307, "/login"), "/api/health": httpx.Response(200)},
+        {"/": leads(307, "/login"), "/api/health": httpx.Response(503)},
+        {"/": leads(302, f"https://{HOST}/login"), "/api/health": leads(302, LOGIN)},
+        {"/": httpx.Response(502), "/api/health": httpx.Response(200)},
+        {"/": leads(302, LOGIN), "/api/health": leads(308, "health/")},
+    ],
+)
+def test_an_app_that_everybody_reaches_is_told_as_that_whatever_it_answers_itself(
+    open_: dict[str, httpx.Response],
+) -> None:
+    with pytest.raises(CheckError, match="EVERYBODY REACHES IT") as found:
+        public.public_url(Accounts(answers=open_))
+    assert "remove its DNS record" in found.value.fix
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        (httpx.Response(502), "answers 502, not 302"),
+        (httpx.Response(302), "redirects to nowhere"),
+        (leads(302, "https://elsewhere.example.com/"), "redirects to elsewhere.example.com, not to a login"),
+    ],
+)
+def test_an_edge_that_leads_to_no_login_is_a_fault_of_the_tunnel_or_of_access(
+    answer: httpx.Response, seen: str
+) -> None:
+    with pytest.raises(CheckError, match=seen):
+        public.public_url(Accounts(answers={"/": answer, "/api/health": leads(302, LOGIN)}))
+
+
+def test_both_pages_lead_to_the_login_where_all_is_well() -> None:
+    said = public.public_url(Accounts(answers={path: leads(302, LOGIN) for path in ("/", "/api/health")}))
+    assert said == f"{HOST} redirects to team.cloudflareaccess.com"
