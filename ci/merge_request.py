@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from typing import Final
 
 import gitlab
+from gitlab.exceptions import GitlabCreateError
+from requests import ConnectionError  # noqa: A004 - what the client raises
+
+_PAUSE: Final = 1.0  # second
+_SERVER_ERROR: Final = 500
 
 
 def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> None:
@@ -20,10 +27,21 @@ def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> No
     assert server.user is not None  # noqa: S101 - set by `auth`, which raises otherwise
     project = server.projects.get(environment["CI_PROJECT_ID"], lazy=True)
     notes = project.mergerequests.get(environment["CI_MERGE_REQUEST_IID"], lazy=True).notes
-    # Oldest first, as the comment is among the first. Somebody else's that begins like ours cannot be edited.
-    written = notes.list(iterator=True, sort="asc", order_by="created_at", per_page=100)
-    mine = next((one for one in written if one.author["id"] == server.user.id and one.body.startswith(marker)), None)
-    if mine is None:
-        notes.create({"body": body})
-    elif mine.body != body:
-        notes.update(mine.id, {"body": body})
+    for last in (False, False, True):
+        # Oldest first, as the comment is among the first. Somebody else's that begins like ours cannot be edited.
+        written = notes.list(iterator=True, sort="asc", order_by="created_at", per_page=100)
+        own = (one for one in written if one.author["id"] == server.user.id)
+        mine = next((one for one in own if one.body.startswith(marker)), None)
+        if mine is not None:
+            if mine.body != body:
+                notes.update(mine.id, {"body": body})
+            return
+        try:
+            notes.create({"body": body}, retry_transient_errors=False)
+        except (GitlabCreateError, ConnectionError) as error:
+            # GitLab may have made it all the same: looked for before another try, which would make a second one.
+            if last or (isinstance(error, GitlabCreateError) and (error.response_code or 0) < _SERVER_ERROR):
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return

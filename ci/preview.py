@@ -33,6 +33,18 @@ CREDENTIALS: Final = (
 )
 """CI variables that reach a live stack, or its secrets."""
 
+BACKEND: Final = (
+    "PULUMI_CONFIG_PASSPHRASE_FILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "GOOGLE_CREDENTIALS",
+    "PGPASSWORD",
+)
+"""CI variables that reach the state of the live stacks. They alone make no preview of one."""
+
 app = typer.Typer(add_completion=False)
 
 
@@ -42,7 +54,10 @@ class ExposedError(Exception):
 
 def is_live(environment: Mapping[str, str]) -> bool:
     """Whether the job has the credentials of a live stack. Raises `ExposedError` where it should have none."""
-    seen = [name for name in CREDENTIALS if environment.get(name)]
+    seen = [name for name in (*CREDENTIALS, *BACKEND) if environment.get(name)]
+    # An address alone opens nothing, unless it has a login in it: postgres://user:password@host/state.
+    if "@" in environment.get("PULUMI_BACKEND_URL", ""):
+        seen.append("PULUMI_BACKEND_URL")
     if not seen:
         return False
     # Always "false" for a merge request, unless its source and its target are protected and the project says that
@@ -53,7 +68,7 @@ def is_live(environment: Mapping[str, str]) -> bool:
             "Nothing was previewed. Protect these variables (Settings > CI/CD > Variables: Protect variable), and "
             "change what they held if the branch was not yours."
         )
-    return True
+    return not set(CREDENTIALS).isdisjoint(seen)
 
 
 @app.command()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from gitlab.exceptions import GitlabAuthenticationError, GitlabError
 
+from ci import merge_request
 from ci.merge_request import put_comment
 from rehearsal.emulators.gitlab import REPORTER, GitLab
 from rehearsal.emulators.gitlab.answers import Body
-from rehearsal.emulators.server import serve
+from rehearsal.emulators.server import Fault, serve
 
 MARKER = "<!-- preview: dev -->"
 SOMEBODY = 99
@@ -64,6 +66,24 @@ def test_the_first_pipeline_comments_and_the_next_ones_edit_that_comment(pipelin
         pipeline.put(text)
     assert [note["body"] for note in pipeline.notes] == [f"{MARKER}\ntwo"]
     assert [call.method for call in pipeline.gitlab.app.writes] == ["POST", "PUT"]
+
+
+@pytest.mark.parametrize("after_effect", [True, False])
+@pytest.mark.parametrize("fault", [{"status": 504}, {"reset": True}])
+def test_a_comment_whose_answer_is_lost_is_there_once(
+    pipeline: Pipeline, fault: dict[str, Any], *, after_effect: bool
+) -> None:
+    pipeline.gitlab.app.fail(Fault(**fault, after_effect=after_effect), method="POST")
+    pipeline.put("one")
+    assert [note["body"] for note in pipeline.notes] == [f"{MARKER}\none"]
+
+
+def test_a_gitlab_that_stays_away_fails_the_comment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merge_request, "_PAUSE", 0)
+    pipeline.gitlab.app.fail(Fault(status=502), method="POST", times=100)
+    with pytest.raises(GitlabError):
+        pipeline.put("one")
+    assert len(pipeline.gitlab.app.writes) == 3
 
 
 def test_each_stack_has_a_comment_of_its_own(pipeline: Pipeline) -> None:

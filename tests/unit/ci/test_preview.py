@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from ci.preview import CREDENTIALS, ExposedError, app, is_live
+from ci.preview import BACKEND, CREDENTIALS, ExposedError, app, is_live
 from rehearsal.emulators.gitlab import REPORTER, GitLab
 from rehearsal.emulators.server import serve
 
@@ -25,7 +25,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     (tmp_path / "pulumi").write_text(ENGINE)
     (tmp_path / "pulumi").chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    for name in CREDENTIALS:
+    for name in (*CREDENTIALS, *BACKEND):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("CI_COMMIT_REF_PROTECTED", "true")
@@ -46,13 +46,25 @@ def test_a_job_of_a_protected_branch_shows_the_live_stack() -> None:
 
 
 @pytest.mark.parametrize("protected", [{}, {"CI_COMMIT_REF_PROTECTED": "false"}])
-@pytest.mark.parametrize("name", CREDENTIALS)
+@pytest.mark.parametrize("name", [*CREDENTIALS, *BACKEND])
 def test_any_credential_in_a_job_of_an_unprotected_branch_is_refused_by_name(
     name: str, protected: dict[str, str]
 ) -> None:
     with pytest.raises(ExposedError, match=name) as refused:
         is_live({**protected, name: "hunter2hunter2"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_an_address_of_the_state_is_refused_where_it_has_a_login_in_it_only() -> None:
+    assert not is_live({"PULUMI_BACKEND_URL": "s3://state?region=eu-central-1"})
+    with pytest.raises(ExposedError, match="PULUMI_BACKEND_URL") as refused:
+        is_live({"PULUMI_BACKEND_URL": "postgres://pulumi:hunter2@db.example.com/state"})
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", BACKEND)
+def test_what_opens_the_state_alone_shows_the_rehearsal(name: str) -> None:
+    assert not is_live({"CI_COMMIT_REF_PROTECTED": "true", name: "x", "PULUMI_BACKEND_URL": "postgres://a:b@c/d"})
 
 
 def test_a_live_preview_is_checked_by_the_policy_pack_and_streamed(job: pytest.MonkeyPatch) -> None:
