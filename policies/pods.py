@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.rule import Resource, Rule, Violation, known
@@ -149,11 +149,11 @@ def _pods_have_a_network_policy(resources: Sequence[Resource]) -> Iterator[Viola
         pod = template(resource)
         if pod is None:
             continue
-        labels = pod.get("metadata", {}).get("labels", {}).items()
+        labels = pod.get("metadata", {}).get("labels", {})
         denied = {
             direction
             for policy in policies
-            if policy.namespace == resource.namespace and _selector(policy).items() <= labels
+            if policy.namespace == resource.namespace and _selects(policy, labels)
             for direction in _denied_by_default(policy)
         }
         if open_ := [direction for direction in ("ingress", "egress") if direction not in denied]:
@@ -164,9 +164,24 @@ def _pods_have_a_network_policy(resources: Sequence[Resource]) -> Iterator[Viola
             )
 
 
-def _selector(policy: Resource) -> dict[str, Any]:
-    found: dict[str, Any] = policy.inputs.get("spec", {}).get("endpointSelector", {}).get("matchLabels", {})
-    return found
+def _selects(policy: Resource, labels: Mapping[str, str]) -> bool:
+    """Whether a policy is about pods with these labels. One without an endpointSelector is about nodes."""
+    selector = policy.inputs.get("spec", {}).get("endpointSelector")
+    if selector is None:
+        return False
+    expressions = selector.get("matchExpressions", [])
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(_holds(one, labels) for one in expressions)
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(expression["key"]), expression.get("values", [])
+    holds = {
+        "In": value in values,
+        "NotIn": value not in values,
+        "Exists": value is not None,
+        "DoesNotExist": value is None,
+    }
+    return holds.get(expression["operator"], False)
 
 
 def _denied_by_default(policy: Resource) -> Iterator[str]:

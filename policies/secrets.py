@@ -23,9 +23,9 @@ BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
 
 _PUBLIC_VARIABLE: Final = {"masked": False, "hidden": False}
 _VARIABLE: Final = re.compile(
-    r"(PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(API|PRIVATE|ACCESS)_?KEY|DATABASE_URL)$"
+    r"(PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(API|PRIVATE|ACCESS)[-._]?KEY|DATABASE[-._]?URL)$", re.IGNORECASE
 )
-"""Environment variables that are secret by their name."""
+"""Environment variables and keys of a ConfigMap that are secret by their name."""
 
 _SHAPES: Final = {
     "an address with a password in it": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s/@]+@"),
@@ -44,11 +44,16 @@ def plaintext(resource: Resource) -> Iterator[str]:
             yield f"{name} is given in plain and would be readable in the state: wrap it with Output.secret"
     for container in containers(resource):
         for variable in container.get("env", []):
-            if _VARIABLE.search(variable.get("name", "")) and variable.get("value", MARKED) != MARKED:
+            value = variable.get("value", MARKED)
+            if _VARIABLE.search(variable.get("name", "")) and value != MARKED and known(value):
                 yield (
                     f"container {container['name']} gets {variable['name']} in plain, readable for whoever may look at "
                     "pods: take it from a Secret with valueFrom.secretKeyRef"
                 )
+    if resource.kind == "ConfigMap":
+        for path, text in _leaves(resource.inputs.get("data"), "data"):
+            if _VARIABLE.search(path) and text != MARKED:
+                yield f"{path} is given in plain, readable for whoever may look at ConfigMaps: take it to a Secret"
     for path, text in _leaves(resource.inputs, ""):
         for what, shape in _SHAPES.items():
             if shape.search(text):

@@ -146,6 +146,7 @@ def test_a_pod_that_breaks_one_rule_is_refused_by_that_rule_alone(rule: str, cha
         lambda pod: container(pod)["securityContext"].update(runAsUser=70, appArmorProfile={"type": "RuntimeDefault"}),
         lambda pod: container(pod).update(ports=[], readinessProbe={}, livenessProbe={}),
         variable("NODE_ENV", "production"),
+        variable("API_KEY", "04da6b54-80e4-46f7-96ec-b56ff0331ba9"),
         variable("PUBLIC_URL", "https://example.com:3000/user@host"),
     ],
 )
@@ -175,7 +176,16 @@ def network_policy(namespace: str, labels: Mapping[str, str], *directions: str, 
     rules: dict[str, Any] = {direction: [{}] for direction in directions}
     if denies is not None:
         rules["enableDefaultDeny"] = dict.fromkeys(directions, denies)
-    inputs = {"metadata": {"namespace": namespace}, "spec": {"endpointSelector": {"matchLabels": labels}, **rules}}
+    return selecting(namespace, endpointSelector={"matchLabels": labels}, **rules)
+
+
+def matching(key: str, operator: str, *values: str) -> Resource:
+    expression = {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
+    return selecting(endpointSelector={"matchExpressions": [expression]}, ingress=[{}], egress=[{}])
+
+
+def selecting(namespace: str = "shop", /, **spec: Any) -> Resource:
+    inputs = {"metadata": {"namespace": namespace}, "spec": spec}
     return resource("kubernetes:cilium.io/v2:CiliumNetworkPolicy", inputs)
 
 
@@ -187,6 +197,10 @@ WEB = {"app": "web"}
     [
         [network_policy("shop", WEB, "ingress", "egress")],
         [network_policy("shop", {}, "ingress", "egress")],
+        [matching("app", "In", "web", "api")],
+        [matching("app", "NotIn", "api")],
+        [matching("app", "Exists")],
+        [matching("job", "DoesNotExist")],
         [network_policy("shop", WEB, "ingress"), network_policy("shop", WEB, "egress", denies=True)],
     ],
 )
@@ -201,6 +215,11 @@ def test_pods_are_bounded_both_ways_by_network_policies_of_their_namespace(polic
         ([network_policy("shop", {"app": "other"}, "ingress", "egress")], "ingress and egress"),
         ([network_policy("other", WEB, "ingress", "egress")], "ingress and egress"),
         ([network_policy("shop", WEB, "ingress")], "egress"),
+        ([matching("app", "In", "api")], "ingress and egress"),
+        ([matching("app", "NotIn", "web")], "ingress and egress"),
+        ([matching("job", "Exists")], "ingress and egress"),
+        ([matching("app", "DoesNotExist")], "ingress and egress"),
+        ([selecting(nodeSelector={"matchLabels": {}}, ingress=[{}], egress=[{}])], "ingress and egress"),
         ([network_policy("shop", WEB, "egress"), network_policy("shop", WEB, "ingress", denies=False)], "ingress"),
     ],
 )
@@ -271,6 +290,12 @@ VARIABLE = "gitlab:index/projectVariable:ProjectVariable"
         ("gitlab:index/x:X", {"url": "https://me:my-secret@example.com/"}, {"url": "ssh://git@example.com/a.git"}),
         ("kubernetes:core/v1:ConfigMap", {"data": {"k": "-----BEGIN RSA PRIVATE KEY-----"}}, {"data": {"k": "key"}}),
         ("kubernetes:core/v1:ConfigMap", {"data": {"k": "glpat-" + "a" * 20}}, {"data": {"k": "glpat"}}),
+        *(
+            ("kubernetes:core/v1:ConfigMap", {"data": {key: "x"}}, {"data": {key: value}})
+            for key in ("POSTGRES_PASSWORD", "better-auth-secret", "api.key", "apiKey")
+            for value in (UNKNOWN, secrets.MARKED)
+        ),
+        ("kubernetes:core/v1:ConfigMap", {"data": {"token": "x"}}, {"data": {"set-password.sh": "x", "tokens": "3"}}),
         (
             "kubernetes:core/v1:ConfigMap",
             {"data": {"k": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"}},
