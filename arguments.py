@@ -170,8 +170,7 @@ def for_network_policies(
         database_port=database.port,
         backup_pods=backup.pods if backup else None,
         app_egress=settings.app.egress,
-        # A Service's name is <service>.<namespace>.svc.<...>.
-        prober_namespace=monitoring.prober.split(".")[1] if monitoring else None,
+        prober_namespace=monitoring.prober_namespace if monitoring else None,
         cloudflared=(public.cloudflared.namespace, public.cloudflared.pod_labels) if public else None,
     )
 

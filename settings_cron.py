@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 _WRONG: Final = "five cron fields (minute hour day-of-month month day-of-week), for example 0 3 * * *"
@@ -14,7 +17,10 @@ _MONTHS: Final = {
     )
 }
 _DAYS: Final = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
-_LONGEST: Final = dict.fromkeys(range(1, 13), 31) | {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_EVERY: Final = {"*", "?", "*/1", "?/1"}
+# In 28 years each date falls on each day of the week.
+_FIRST: Final = dt.date(2001, 1, 1)
+_CYCLE: Final = (dt.date(2029, 1, 1) - _FIRST).days
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,24 @@ def check_cron(schedule: str) -> str:
     texts = schedule.split()
     if len(texts) != len(_FIELDS) or schedule != " ".join(texts):
         raise ValueError(f"{_WRONG}, one space between them")
-    _, _, days, months, _ = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
-    # With a day of the week as well, cron fires on either, so only a lone date can be one that no year has.
-    if texts[4][0] in "*?" and min(days) > max(_LONGEST[month] for month in months):
+    if next(_days(texts), None) is None:
         raise ValueError(f"{_WRONG}; no year has such a day")
     return schedule
+
+
+def longest_pause(schedule: str) -> int:
+    """The most days from one run of a schedule that has been checked to the next."""
+    days = list(_days(schedule.split()))
+    return max(later - earlier for earlier, later in pairwise([*days, days[0] + _CYCLE]))
+
+
+def _days(texts: list[str]) -> Iterator[int]:
+    """The days of the calendar's cycle on which the schedule runs, counted from its first."""
+    _, _, days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
+    # Where both name days, cron runs on either.
+    either = not any(part in _EVERY for text in (texts[2], texts[4]) for part in text.split(","))
+    for number in range(_CYCLE):
+        day = _FIRST + dt.timedelta(number)
+        matches = day.day in days, day.isoweekday() % 7 in weekdays
+        if day.month in months and (any if either else all)(matches):
+            yield number

@@ -15,7 +15,7 @@ from settings_types import (
     AbsolutePath,
     BranchName,
     CloudflareId,
-    CronSchedule,
+    DailySchedule,
     Date,
     DnsLabel,
     DnsName,
@@ -30,8 +30,10 @@ from settings_types import (
     RegistryHost,
     ResourceName,
     SecretReference,
+    ServiceAddress,
     TimeZone,
     Uuid,
+    WeeklySchedule,
 )
 
 
@@ -255,10 +257,12 @@ class Retention(Section):
 class Backup(Section):
     """Dumps of the database and the drill that restores the newest of them."""
 
-    schedule: CronSchedule = "0 3 * * *"
+    schedule: DailySchedule = "0 3 * * *"
+    """When a backup is taken: every day, or more often."""
     time_zone: TimeZone = "Etc/UTC"
     """Zone in which both schedules are read."""
-    drill_schedule: CronSchedule = "0 4 * * 0"
+    drill_schedule: WeeklySchedule = "0 4 * * 0"
+    """When the newest backup is tried out: every week, or more often."""
     storage_class: ResourceName = "longhorn"
     size: Quantity = Quantity("2Gi")
     nfs: NfsExport | None = None
@@ -271,12 +275,17 @@ class Backup(Section):
 class Monitoring(Section):
     """Probe and alerts of the Prometheus operator."""
 
-    prober: Annotated[str, Field(min_length=1)] = "blackbox-exporter.monitoring.svc.cluster.local:9115"
-    """host:port of the blackbox exporter."""
+    prober: ServiceAddress = "blackbox-exporter.monitoring.svc.cluster.local:9115"
+    """host:port of the blackbox exporter's Service."""
     labels: Annotated[dict[str, str], Field(min_length=1)] = Field(default={"release": "prometheus"})
     """Labels by which Prometheus selects probes and rules."""
     runbook: PageUrl | None = None
     """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they name the file."""
+
+    @property
+    def prober_namespace(self) -> str:
+        """Namespace of the blackbox exporter."""
+        return self.prober.partition(":")[0].split(".")[1]
 
 
 class PullCredentials(Section):

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler,
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from settings_cron import check_cron
+from settings_cron import check_cron, longest_pause
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,15 @@ RegistryHost = Annotated[
         rf"{_DNS_NAME}(?::\d{{1,5}})?",
         "the registry's full host name in lower case, with its port if it has one",
         "registry.k8s.rommelporras.com",
+    ),
+]
+ServiceAddress = Annotated[
+    str,
+    Form(
+        # A Service's name starts with a letter; so an IPv4 address is none.
+        rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::\d{{1,5}})?",
+        "<service>.<namespace> or <service>.<namespace>.svc.<cluster's domain>, with the port if it is not 80",
+        "blackbox-exporter.monitoring.svc.cluster.local:9115",
     ),
 ]
 Namespace = Annotated[
@@ -190,6 +199,22 @@ def _check_time_zone(value: str) -> str:
 
 TimeZone = Annotated[str, AfterValidator(_check_time_zone), WithJsonSchema({"type": "string", "examples": ["Etc/UTC"]})]
 CronSchedule = Annotated[str, AfterValidator(check_cron), WithJsonSchema({"type": "string", "examples": ["0 3 * * *"]})]
+
+
+def _check_daily(schedule: str) -> str:
+    if longest_pause(schedule) > 1:
+        raise ValueError("a schedule that runs every day, for 26 hours without a backup are an alert; e.g. 0 3 * * *")
+    return schedule
+
+
+def _check_weekly(schedule: str) -> str:
+    if longest_pause(schedule) > 7:
+        raise ValueError("a schedule that runs every week, for 8 days without a drill are an alert; e.g. 0 4 * * 0")
+    return schedule
+
+
+DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
+WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
 
 
 class Quantity(str):

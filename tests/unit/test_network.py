@@ -49,6 +49,10 @@ def test_a_host_that_the_settings_list_is_reached_by_the_app_alone_over_https(de
     assert opened == {("invoicetron", "api.example.com", "443/TCP")}
 
 
+def test_monitoring_is_let_in_however_short_the_probers_address_is(prod: Program) -> None:
+    assert edges(run("prod", {"monitoring.prober": "blackbox-exporter.monitoring:9115"})) == edges(prod)
+
+
 def test_the_shared_tunnels_other_ways_out_stay_as_they_are(prod: Program) -> None:
     alone = Policies([each.inputs for each in prod.of("CiliumNetworkPolicy")])
     assert alone.allows(CLOUDFLARED, INTERNET, ANY_OTHER_PORT)

@@ -15,6 +15,7 @@ from settings_types import (
     BranchName,
     CloudflareId,
     CronSchedule,
+    DailySchedule,
     Date,
     DnsLabel,
     DnsName,
@@ -29,8 +30,10 @@ from settings_types import (
     RegistryHost,
     ResourceName,
     SecretReference,
+    ServiceAddress,
     TimeZone,
     Uuid,
+    WeeklySchedule,
     image_registry,
     image_repository,
 )
@@ -57,6 +60,9 @@ def accepts(kind: Any, value: object) -> bool:
         (Host, "nas.example.com"),
         (RegistryHost, "registry.example.com:5050"),
         (Namespace, "invoicetron-dev"),
+        (ServiceAddress, "blackbox-exporter.monitoring.svc.cluster.local:9115"),
+        (ServiceAddress, "blackbox.monitoring.svc"),
+        (ServiceAddress, "blackbox-exporter.monitoring:9115"),
         (ImageReference, "postgres:18-alpine"),
         (ImageReference, "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev:placeholder"),
         (ImageReference, "localhost:5000/a_b/c--d:v1"),
@@ -100,6 +106,11 @@ def test_right_values_are_taken(kind: Any, value: str) -> None:
         (DnsName, "invoicetron.example.com."),
         (DnsName, "*.example.com"),
         (DnsName, "invoicetron.example.com:443"),
+        (ServiceAddress, "blackbox:9115"),
+        (ServiceAddress, "10.10.30.4:9115"),
+        (ServiceAddress, "blackbox.example.org:9115"),
+        (ServiceAddress, "http://blackbox.monitoring:9115"),
+        (ServiceAddress, "blackbox.monitoring:port"),
         (Namespace, "default"),
         (Namespace, "kube-system"),
         (Namespace, "invoicetron_dev"),
@@ -224,6 +235,29 @@ def test_schedules_that_kubernetes_runs_are_taken(schedule: str) -> None:
 def test_schedules_that_kubernetes_refuses_or_that_never_come_round_are_refused(schedule: str) -> None:
     with pytest.raises(ValidationError, match="five cron fields"):
         TypeAdapter(CronSchedule).validate_python(schedule)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "daily", "weekly"),
+    [
+        ("0 3 * * *", True, True),
+        ("*/5 8-18 ? * *", True, True),
+        ("0 3 1-31 * mon", True, True),
+        ("0 3 * * 1-5", False, True),
+        ("0 3 */2 * *", False, True),
+        ("0 4 * * 0", False, True),
+        ("0 4 1,8,15,22,29 * *", False, True),
+        ("0 4 1,8,15,22 * *", False, False),
+        ("0 4 1,8,15,22 * sun", False, True),
+        ("0 3 * 1-11 *", False, False),
+        ("0 4 1 * *", False, False),
+        ("0 0 29 2 *", False, False),
+    ],
+)
+def test_a_schedule_with_longer_pauses_than_its_alert_allows_is_refused(
+    schedule: str, *, daily: bool, weekly: bool
+) -> None:
+    assert (accepts(DailySchedule, schedule), accepts(WeeklySchedule, schedule)) == (daily, weekly)
 
 
 @pytest.mark.parametrize(
