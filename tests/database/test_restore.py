@@ -94,6 +94,29 @@ def test_clearing_sessions_empties_them_and_nothing_else(pod: Pod, server: Postg
     assert server.sql(query) == "0|0|1"
 
 
+def test_clearing_sessions_treats_what_refers_to_them_as_its_foreign_key_says(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    server.sql('CREATE TABLE "auditLog" (entry text, session text REFERENCES session ON DELETE SET NULL)')
+    server.sql("""INSERT INTO "auditLog" VALUES ('logged in', 's1')""")
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("restore.sh", RESTORE_FROM=pod.names()[0], RESTORE_CLEAR_SESSIONS="true")
+    assert done.returncode == 0, done.stdout
+    assert server.sql('SELECT entry, session IS NULL FROM "auditLog"') == "logged in|t"
+    assert server.sql("SELECT count(*) FROM session") == "0"
+
+
+def test_sessions_that_must_not_go_stop_the_restore(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    server.sql("CREATE TABLE signatures (session text REFERENCES session); INSERT INTO signatures VALUES ('s1')")
+    before = content(server)
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("restore.sh", RESTORE_FROM=pod.names()[0], RESTORE_CLEAR_SESSIONS="true")
+    assert done.returncode != 0
+    assert "violates foreign key constraint" in done.stdout
+    assert done.stdout.endswith("the sessions could not be cleared; the old data is untouched\n")
+    assert content(server) == before
+
+
 def test_a_client_that_stays_connected_is_disconnected_and_finds_the_new_data(
     pod: Pod, server: PostgresServer, backup: str
 ) -> None:
