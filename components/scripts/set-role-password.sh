@@ -4,9 +4,9 @@
 #
 #     set-role-password.sh [LOG]    reports to LOG, where it can be written to, instead of its standard error
 #
-#     POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB    as the image reads them
-#     PGHOST PGPORT                                  libpq's, for another socket than the image's
-#     PATIENCE                                       seconds to wait for the server (300)
+#     POSTGRES_USER POSTGRES_PASSWORD    as the image reads them
+#     PGHOST PGPORT                      libpq's, for another socket than the image's
+#     PATIENCE                           seconds to wait for the server (300)
 set -eu
 
 # The kubelet drops what a hook says; in the server's log people find it.
@@ -28,9 +28,10 @@ until pg_isready --quiet --host=localhost --timeout=1; do
 done
 
 # \password hashes on this side: neither the command line nor the server ever sees the password itself. It asks twice.
-# The options keep the hash, too, out of the server's log.
+# The options keep the hash, too, out of the server's log. In the database that is always there: where somebody has moved
+# the app's away, the server must start all the same, or nobody could put it back.
 reason=$(
   printf '%s\n%s\n' "$POSTGRES_PASSWORD" "$POSTGRES_PASSWORD" |
     PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic' \
-      psql --no-psqlrc --no-password --quiet --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" --command='\password' 2>&1
+      psql --no-psqlrc --no-password --quiet --username="$POSTGRES_USER" --dbname=postgres --command='\password' 2>&1
 ) || fail "$reason"

@@ -19,9 +19,7 @@ def start_hook(
     """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
     shell, *rest = set_role_password()
     program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
-    environment = server.environment(
-        local=True, POSTGRES_USER=user, POSTGRES_DB=DATABASE, POSTGRES_PASSWORD=password, PATIENCE=str(patience)
-    )
+    environment = server.environment(local=True, POSTGRES_USER=user, POSTGRES_PASSWORD=password, PATIENCE=str(patience))
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
     return subprocess.run(

@@ -157,6 +157,16 @@ def test_the_temporary_server_of_an_initialisation_is_not_mistaken_for_the_one_t
     assert lets_in(database, OLD)
 
 
+def test_a_server_whose_database_somebody_has_moved_away_starts(database: PostgresServer) -> None:
+    database.sql("ALTER DATABASE invoicetron RENAME TO invoicetron_damaged", database="postgres")
+    try:
+        done = start_hook(database, NEW)
+    finally:
+        database.sql("ALTER DATABASE invoicetron_damaged RENAME TO invoicetron", database="postgres")
+    assert done.returncode == 0, done.stderr
+    assert lets_in(database, NEW)
+
+
 def test_a_refusal_is_told_with_postgresqls_own_words_and_fails_the_start(database: PostgresServer) -> None:
     done = start_hook(database, NEW, user="nobody-of-this-name")
     assert done.returncode != 0
