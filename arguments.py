@@ -214,7 +214,7 @@ def for_monitoring(
         prober=monitoring.prober,
         labels=monitoring.labels,
         runbook=monitoring.runbook,
-        claims=[database.claim, *([backup.claim] if backup else [])],
+        claims=[database.claim, *(backup.filled if backup else [])],
         backup=backup.backup if backup else None,
         drill=backup.drill if backup else None,
     )

@@ -41,8 +41,6 @@ UPLOAD: Final = "/upload"
 """Folder of the restore's container in which a file from outside arrives."""
 
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
-# What backup.sh leaves with when the backup is good and the volume nearly full: another try would not help.
-_NEARLY_FULL: Final = 3
 # A dump of 1 GB takes half a minute at full speed; throttled to half a core, on a slow volume, still far less.
 _DEADLINE_SECONDS: Final = 3600
 # A run that was missed (the cluster was down at three) is caught up with for half a day, not forgotten.
@@ -83,6 +81,8 @@ class Backup(pulumi.ComponentResource):
 
     pods: Mapping[str, str]
     claim: pulumi.Output[str]
+    filled: list[pulumi.Output[str]]
+    """Claims that the backups alone fill up: how full an export is, is others' doing too."""
     backup: pulumi.Output[str]
     drill: pulumi.Output[str]
 
@@ -111,6 +111,7 @@ class Backup(pulumi.ComponentResource):
         )
         claim = self._claim(args)
         self.claim = claim.metadata.name
+        self.filled = [] if args.nfs else [self.claim]
         needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
         retention = args.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
@@ -211,16 +212,6 @@ def _cron_job(
             spec=batch.JobSpecArgs(
                 backoff_limit=retries,
                 active_deadline_seconds=_DEADLINE_SECONDS,
-                pod_failure_policy=batch.PodFailurePolicyArgs(
-                    rules=[
-                        batch.PodFailurePolicyRuleArgs(
-                            action="FailJob",
-                            on_exit_codes=batch.PodFailurePolicyOnExitCodesRequirementArgs(
-                                container_name=CONTAINER, operator="In", values=[_NEARLY_FULL]
-                            ),
-                        )
-                    ]
-                ),
                 template=pod,
             )
         ),

@@ -12,7 +12,8 @@ from ops.job import JobFailedError, create
 from ops.screen import Screen
 
 NEARLY_FULL: Final = 3
-"""Status that backup.sh leaves with when the backup is good and its volume nearly full."""
+"""Status that `ops backup` leaves with when the backup is good and its volume nearly full."""
+_SAID_SO: Final = " NEARLY FULL: "  # in the log of backup.sh
 
 
 class NearlyFullError(Exception):
@@ -34,15 +35,22 @@ def cron_job(cluster: Cluster, name: str, *, stack: str) -> Any:
 
 def back_up(cluster: Cluster, screen: Screen, *, stack: str) -> None:
     """Takes a backup and returns when it is complete; raises `JobFailedError`, `NearlyFullError`, `ClusterError`."""
-    job = create(cluster, cron_job(cluster, NAME, stack=stack), say=screen.say)
+    nearly_full = ""
+
+    def say(line: str) -> None:
+        nonlocal nearly_full
+        nearly_full = line.partition(_SAID_SO)[2] or nearly_full
+        screen.say(line)
+
+    job = create(cluster, cron_job(cluster, NAME, stack=stack), say=say)
     try:
         with screen.step(f"{job.name} takes a backup of {stack}'s database"):
             job.follow(waiting=screen.waiting)
     except JobFailedError as error:
-        if error.status == NEARLY_FULL:
-            raise NearlyFullError(str(error)) from error
-        raise JobFailedError(f"No backup: {error}", status=error.status) from error
+        raise JobFailedError(f"No backup: {error}") from error
     except StoppedError:
         screen.say(f"The backup goes on: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
         raise
     screen.say("The backup is complete.")
+    if nearly_full:
+        raise NearlyFullError(nearly_full)

@@ -21,11 +21,7 @@ Say = Callable[[str], None]
 
 
 class JobFailedError(Exception):
-    """The Job has ended without success; the message says why. `status` is its script's, where that got to its end."""
-
-    def __init__(self, reason: str, *, status: int | None = None) -> None:
-        super().__init__(reason)
-        self.status = status
+    """The Job has ended without success; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,5 +190,5 @@ def _failure(ended: Any, pods: list[Any], logs: Mapping[str, PodLog]) -> JobFail
                 words = last_words(logs[pod.metadata.name].lines)
                 # OOMKilled, say: the script did not get to say why.
                 killed = f"{terminated.reason}; last: " if terminated.reason not in {None, "Error"} else ""
-                return JobFailedError(f"{killed}{words}", status=terminated.exit_code)
+                return JobFailedError(f"{killed}{words}")
     return JobFailedError(f"{ended.reason}: {ended.message}")

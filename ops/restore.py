@@ -114,7 +114,7 @@ class Restore:
                 with self.screen.step(f"{job.name} restores {self.wish.source}"):
                     job.follow(started=self._upload, waiting=self.screen.waiting)
             except JobFailedError as error:
-                raise JobFailedError(f"Not restored: {error}", status=error.status) from error
+                raise JobFailedError(f"Not restored: {error}") from error
             except BaseException:
                 with self.cluster.interrupts.held(), self.screen.step(f"ending {job.name}"):
                     job.end()

@@ -2,8 +2,8 @@
 machine, against a real PostgreSQL 18 in the place of the namespace's database.
 
 It does for these pods what a kubelet does, from the objects in the API: takes Secrets and ConfigMaps from there, sets
-the pod's status, ends it when it is deleted. So Jobs, their retries and their failure policies are the real
-controller's, and logs and exec go through the real API server to kwok, which serves the kubelets' API.
+the pod's status, ends it when it is deleted. So Jobs and their retries are the real controller's,
+and logs and exec go through the real API server to kwok, which serves the kubelets' API.
 
 What stands in: there are no images, cgroups or namespaces. The paths of a container's mounts are replaced by folders of
 this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
@@ -182,7 +182,6 @@ class PodRunner:
                 "PATH": os.pathsep.join([str(programs), str(server.bin), os.environ["PATH"]]),
                 "LANG": "C.UTF-8",
                 "TMPDIR": placed("/tmp", mounts),  # noqa: S108 - the container's own
-                "NEARLY_FULL": "101",  # how full this machine's disk is says nothing about the volume
                 **{name: placed(value, mounts) for name, value in variables.items()},
             },
             account=server.account,

@@ -35,7 +35,7 @@ class Pod:
     def environment(self, **more: str) -> dict[str, str]:
         """What the pod's containers have in their environment."""
         environment = self.server.environment(
-            BACKUPS=str(self.backups), UPLOAD=str(self.upload), TZ="Etc/UTC", KEEP_DAILY="100", NEARLY_FULL="101"
+            BACKUPS=str(self.backups), UPLOAD=str(self.upload), TZ="Etc/UTC", KEEP_DAILY="100", PATIENCE="0"
         )
         environment["PATH"] = os.pathsep.join([str(self._programs), environment["PATH"]])
         return {**environment, **more}

@@ -141,14 +141,62 @@ def test_a_full_disk_leaves_no_backup_and_says_so(pod: Pod, server: PostgresServ
         assert done.returncode == 0, done.stdout
 
 
-def test_a_nearly_full_volume_is_told_with_a_status_of_its_own_after_a_good_backup(
+@pytest.mark.parametrize(("others", "told"), [(0, False), (8 << 20, False), (26 << 20, True)])
+def test_a_good_backup_on_a_nearly_full_volume_succeeds_and_says_so(
+    pod: Pod, server: PostgresServer, others: int, *, told: bool
+) -> None:
+    fill(server)
+    with pod.limited("small tmpfs", 32 << 20):
+        kept = pod.folder(pod.backups / "kept")  # stands for the backups before
+        (kept / "rows").write_bytes(b"x" * others)
+        done = pod.run("backup.sh")
+        assert done.returncode == 0, done.stdout
+        assert ("NEARLY FULL: the backup is good, but its volume is 8" in done.stdout) == told, done.stdout
+        (name,) = set(pod.names()) - {"kept"}
+        assert_restores(pod, server, name)
+
+
+def test_a_volume_that_others_have_filled_is_not_nearly_full_while_it_has_room_for_as_many_backups(
     pod: Pod, server: PostgresServer
 ) -> None:
     fill(server)
-    done = pod.run("backup.sh", NEARLY_FULL="0")
-    assert done.returncode == 3
-    assert "% full: enlarge it or keep fewer" in done.stdout
+    with pod.limited("small tmpfs", 32 << 20):
+        (pod.backups / "somebody-elses").write_bytes(b"x" * (26 << 20))
+        done = pod.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+    assert "NEARLY FULL" not in done.stdout
+
+
+def test_a_server_that_comes_back_is_waited_for(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    server.stop()
+    try:
+        process = pod.start("backup.sh", PATIENCE="60")
+        assert process.stdout is not None
+        assert "waiting for the server: 127.0.0.1" in process.stdout.readline()
+    finally:
+        server.start()
+    log, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, log
     assert_restores(pod, server, *pod.names())
+
+
+def test_a_server_that_does_not_come_back_ends_the_wait_with_the_reason(pod: Pod) -> None:
+    started = time.monotonic()
+    done = pod.run("backup.sh", PATIENCE="2", PGPORT="1")
+    assert 1 < time.monotonic() - started < 15
+    assert done.returncode == 1
+    assert done.stdout.endswith("did not get ready within 2 s: 127.0.0.1:1 - no response\n")
+    assert pod.names() == []
+
+
+def test_a_backup_that_waits_for_the_server_ends_when_its_pod_is_deleted(pod: Pod) -> None:
+    process = pod.start("backup.sh", PATIENCE="600", PGPORT="1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    assert process.wait(timeout=10) == 143
+    assert pod.names() == []
 
 
 def test_a_wrong_password_is_named_and_never_shown(pod: Pod, server: PostgresServer) -> None:

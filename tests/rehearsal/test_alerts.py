@@ -165,20 +165,33 @@ def prod() -> Program:
     return run("prod")
 
 
-@pytest.fixture
-def rules(prod: Program, tmp_path: Path) -> Path:
+def rules_of(program: Program, directory: Path) -> Path:
     """The PrometheusRule's spec, which is what the operator gives to Prometheus."""
-    file = tmp_path / "rules.yaml"
-    file.write_text(json.dumps(prod.one("PrometheusRule").inputs["spec"]))
+    file = directory / "rules.yaml"
+    file.write_text(json.dumps(program.one("PrometheusRule").inputs["spec"]))
     return file
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_exactly_the_alerts_fire_that_must(promtool: Path, rules: Path, case: Case) -> None:
+@pytest.fixture
+def rules(prod: Program, tmp_path: Path) -> Path:
+    return rules_of(prod, tmp_path)
+
+
+def assert_fires(promtool: Path, rules: Path, case: Case) -> None:
     file, test = rules.with_name("test.yaml"), question(case)
     file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": test["interval"], "tests": [test]}))
     done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+def test_exactly_the_alerts_fire_that_must(promtool: Path, rules: Path, case: Case) -> None:
+    assert_fires(promtool, rules, case)
+
+
+def test_an_export_that_others_fill_tells_nobody(promtool: Path, tmp_path: Path) -> None:
+    export = run("prod", {"backup.nfs": {"server": "10.10.30.4", "path": "/exports/invoicetron"}})
+    assert_fires(promtool, rules_of(export, tmp_path), Case(seen=BACKUP_VOLUME, minute=25 * HOUR))
 
 
 def test_every_alert_fires_in_some_case_and_is_checked_by_promtool(promtool: Path, rules: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import psycopg
 import pytest
 from kubernetes.client import BatchV1Api, CoreV1Api
 
@@ -20,9 +22,12 @@ from rehearsal.engine import EngineError
 from rehearsal.life import HOSTNAMES
 from rehearsal.toolchain import Tools
 from rehearsal.world import world
-from tests.rehearsal.backed_up import BackedUp
+from tests.database.pod import small_disk
+from tests.pages import REPOSITORY, blocks
+from tests.rehearsal.backed_up import CLAIM, BackedUp
 from tests.rehearsal.cuttable import Cuttable
 
+RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-restore")
 
 
@@ -296,16 +301,38 @@ def test_the_api_server_warns_of_nothing_at_the_level_restricted(stack: BackedUp
 
 def test_a_good_backup_on_a_nearly_full_volume_is_told_as_what_it_is(stack: BackedUp) -> None:
     stack.fill()
-    before = stack.backups()
-    target = ("-n", stack.namespace, "set", "env", "cronjob/invoicetron-db-backup")
-    stack.world.kubectl(*target, "NEARLY_FULL=1")
-    try:
+    volume = stack.world.control_plane.pods.volume(stack.namespace, CLAIM)
+    with small_disk(volume, 32 << 20):
+        volume.chmod(0o777)
+        (volume / "kept").mkdir()
+        (volume / "kept" / "rows").write_bytes(b"x" * (26 << 20))
         done = stack.ops("backup")
-    finally:
-        stack.world.kubectl(*target, "NEARLY_FULL-")
-    assert done.returncode == 3, done.stdout
-    assert done.stdout.splitlines()[-1].startswith("the backup is good, but its volume is ")
-    assert set(stack.backups()) - set(before), "the backup is not there"
+        assert done.returncode == 3, done.stdout
+        assert done.stdout.splitlines()[-1].startswith("the backup is good, but its volume is ")
+        assert len(stack.backups()) == 2, "the backup is not there"
+    job = f"job/{done.stdout.split()[0]}"
+    stack.world.kubectl("-n", stack.namespace, "wait", job, "--for=condition=Complete", "--timeout=1s")
+
+
+def test_a_database_that_cannot_be_read_is_moved_away_and_restored_as_the_runbook_says(
+    stack: BackedUp, backup: tuple[str, str, str]
+) -> None:
+    name, then, _ = backup
+    (block,) = (each for each in blocks(RUNBOOK) if "invoicetron_damaged" in each.text)
+    moved = block.text.replace("\\\n", " ").splitlines()[0]
+    _, _, *psql = shlex.split(moved.partition(" exec ")[2])
+    stack.server.sql("CHECKPOINT")
+    (stack.server.data / stack.server.sql("SELECT pg_relation_filepath('invoices')")).unlink()
+    done = stack.ops("restore", "--from", name, "--yes")
+    assert done.returncode == 1
+    assert "the rows of the old data cannot be counted" in done.stdout
+    with psycopg.connect(stack.server.url):  # the app
+        stack.server.run([stack.server.bin / psql[0], *psql[1:]])
+    done = stack.ops("restore", "--from", name, "--yes")
+    assert done.returncode == 0, done.stdout
+    assert "the database is empty: nothing to save" in done.stdout
+    assert stack.content() == then
+    stack.server.sql("DROP DATABASE invoicetron_damaged", database="postgres")
 
 
 def test_a_backup_that_fails_is_tried_again_by_its_job_and_ends_with_the_reason(stack: BackedUp) -> None:
