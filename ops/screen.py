@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import IO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 
+class _Output:
+    """Standard output, whose reader may leave: the terminal is closed, or what we are piped into has ended.
+
+    What nobody reads is dropped. An error instead would break off what is being cleaned up, with the app stopped.
+    """
+
+    def __init__(self) -> None:
+        # As it is now: rich puts something in its place while it shows progress.
+        self._stream = sys.stdout
+        self.encoding = self._stream.encoding
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+
 class Screen:
     """Lines go to standard output; where that is no terminal, there are only lines."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        self._console = Console(file=cast(IO[str], _Output()), highlight=False, markup=False, soft_wrap=True)
         self._reason = ""
         self._progress = Progress(
             SpinnerColumn(),

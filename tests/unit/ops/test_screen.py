@@ -1,0 +1,41 @@
+"""What is said to a reader who has left stops nothing."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import pytest
+
+from ops.screen import Screen
+
+
+class Gone:
+    """Standard output of a terminal that was closed, or of a pipe whose reader has ended."""
+
+    encoding = "utf-8"
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def write(self, _text: str) -> int:
+        raise OSError(self._number, "gone")
+
+    def flush(self) -> None:
+        raise OSError(self._number, "gone")
+
+    def isatty(self) -> bool:
+        return self._number == errno.EIO
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EPIPE], ids=["a closed terminal", "a pipe that nobody reads"])
+def test_a_step_is_done_though_nobody_hears_of_it(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(sys, "stdout", Gone(number))
+    screen, done = Screen(), []
+    with screen.step("ending the Job"):
+        screen.say("a line of its log")
+        done.append("ended")
+    with screen.step("starting the app", size=3) as advance:
+        advance(3)
+        done.append("started")
+    assert done == ["ended", "started"]
