@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,7 +13,7 @@ import pytest
 from kubernetes.client import ApiClient
 
 from ops import upload as module
-from ops.cluster import Cluster, ClusterError, Interrupts
+from ops.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.upload import CHUNK, upload
 
 
@@ -28,8 +30,6 @@ class Connection:
         return len(self.got) < self.wanted
 
     def update(self, timeout: float) -> None: ...
-
-    def run_forever(self, timeout: float) -> None: ...
 
     def read_channel(self, _channel: int) -> bytes:
         return b""
@@ -68,3 +68,22 @@ def test_a_pod_that_does_not_take_the_file_ends_the_restore(monkeypatch: pytest.
     file.write_bytes(bytes(2 * CHUNK))
     with pytest.raises(ClusterError, match="the pod did not take the file: status 1"):
         uploaded(monkeypatch, file, Connection(1, status=1))
+
+
+def test_an_api_server_that_does_not_answer_the_exec_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "dump"
+    file.write_bytes(b"x")
+    never = threading.Event()
+    monkeypatch.setattr(module, "stream", lambda *_, **__: never.wait())
+    monkeypatch.setattr(module, "_LOOK", 0.01)
+    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    monkeypatch.setattr(module, "_STALL", 0.05)
+    with pytest.raises(ClusterError, match="did not open a connection"):
+        upload(cluster, "pod", file, sent=lambda _: None)
+    monkeypatch.setattr(module, "_STALL", 60.0)
+    cluster.interrupts.received = signal.SIGINT
+    with pytest.raises(StoppedError):
+        upload(cluster, "pod", file, sent=lambda _: None)
+    never.set()
