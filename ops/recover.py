@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote
 
 from ops.command_line import pulumi
 from ops.state_import import Made, import_into_state
@@ -46,13 +45,15 @@ def recover(stack: str, find: Find) -> Recovery:
     """
     mended = mend_checkpoint(stack, os.environ.get("PULUMI_BACKEND_URL", ""))
     pulumi("cancel", "--yes", "--stack", stack)
-    pending = pending_creates(json.loads(pulumi("stack", "export", "--stack", stack)))
+    checkpoint = json.loads(pulumi("stack", "export", "--stack", stack))
+    pending, recorded = pending_creates(checkpoint), recorded_urns(checkpoint)
     found = {urn: find(resource["type"], resource.get("inputs", {})) for urn, resource in pending.items()}
     made = {urn: id_ for urn, id_ in found.items() if id_ is not None}
+    # Imported first and cleared afterwards: where either is interrupted, the next run finds what is pending once more.
+    lost = [_as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made and urn not in recorded]
+    import_into_state(stack, [one for one in lost if not one.type.startswith(_TAKEN_OVER)])
     if pending:
         pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates")
-    lost = [_as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made]
-    import_into_state(stack, [one for one in lost if not one.type.startswith(_TAKEN_OVER)])
     cleared = tuple(urn for urn in pending if urn not in made)
     return Recovery(mended=mended, imported=made, cleared=cleared)
 
@@ -72,7 +73,8 @@ def mend_checkpoint(stack: str, backend: str) -> bool:
     """
     if not backend.startswith("file://"):
         return False
-    folder = Path(url2pathname(urlsplit(backend).path)).expanduser() / ".pulumi" / "stacks"
+    path = unquote(backend.removeprefix("file://").partition("?")[0])  # as the engine reads it: ~ and ./ may begin it
+    folder = Path(path).expanduser() / ".pulumi" / "stacks"
     mended = False
     for attributes in folder.glob(f"*/{stack}.json.attrs"):
         if not _readable(attributes):
@@ -102,3 +104,8 @@ def pending_creates(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     operations = checkpoint["deployment"].get("pending_operations") or []
     creating = [operation["resource"] for operation in operations if operation["type"] == "creating"]
     return {resource["urn"]: resource for resource in creating}
+
+
+def recorded_urns(checkpoint: Mapping[str, Any]) -> set[str]:
+    """URNs of the resources in a state, from `pulumi stack export`."""
+    return {resource["urn"] for resource in checkpoint["deployment"].get("resources") or []}

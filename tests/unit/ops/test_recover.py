@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from ops.recover import mend_checkpoint, pending_creates
+from ops import recover as module
+from ops.command_line import PulumiError
+from ops.recover import mend_checkpoint, pending_creates, recover
+from ops.state_import import Made
 from ops.tokens import recorded_ids
 
 GOOD = json.dumps({"version": 3})
@@ -81,3 +85,50 @@ def test_a_recorded_deploy_token_is_known_by_the_last_part_of_its_id() -> None:
     token = {"type": "gitlab:index/projectDeployToken:ProjectDeployToken", "id": "57:4"}
     variable = {"type": "gitlab:index/projectVariable:ProjectVariable", "id": "57:KEY:*"}
     assert recorded_ids({"deployment": {"resources": [token, variable]}}) == {"4"}
+
+
+@pytest.mark.parametrize("backend", ["file://./state", "file://~/state", "file://./state?no_tmp_dir=true"])
+def test_a_checkpoint_is_looked_for_where_the_engine_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "state/.pulumi/stacks/invoicetron"
+    folder.mkdir(parents=True)
+    (folder / "dev.json.bak").write_text(GOOD)
+    assert mended(tmp_path, backend)
+    assert (folder / "dev.json").read_text() == GOOD
+
+
+class FakePulumi:
+    """A state with one pending create, and a command line whose refresh fails once."""
+
+    def __init__(self) -> None:
+        parent, provider = "urn:parent", "urn:provider"
+        self.pending = {"urn": "urn:x", "type": "t", "parent": parent, "provider": f"{provider}::id"}
+        self.resources: list[dict[str, str]] = [{"urn": parent}, {"urn": provider}]
+        self.refreshes = 0
+
+    def run(self, command: str, *_: str) -> str:
+        if command == "refresh":
+            self.refreshes += 1
+            if self.refreshes == 1:
+                raise PulumiError("a provider does not answer")
+        operations = [{"type": "creating", "resource": self.pending}]
+        return json.dumps({"deployment": {"resources": self.resources, "pending_operations": operations}})
+
+    def imported(self, _stack: str, made: Sequence[Made]) -> None:
+        self.resources.extend({"urn": self.pending["urn"]} for _ in made)
+
+
+def test_what_was_made_is_recorded_before_it_is_no_longer_pending_and_once_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakePulumi()
+    monkeypatch.setattr(module, "pulumi", fake.run)
+    monkeypatch.setattr(module, "import_into_state", fake.imported)
+    with pytest.raises(PulumiError):
+        recover("dev", lambda *_: "id")
+    assert [one["urn"] for one in fake.resources].count("urn:x") == 1
+    assert recover("dev", lambda *_: "id").imported == {"urn:x": "id"}
+    assert [one["urn"] for one in fake.resources].count("urn:x") == 1
