@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,6 +13,7 @@ import typer
 from cloudflare import CloudflareError
 from gitlab import GitlabError
 from kubernetes.client.exceptions import ApiException
+from requests import RequestException
 from rich.console import Console
 from urllib3.exceptions import HTTPError
 
@@ -137,6 +139,8 @@ def _main() -> NoReturn:
         sys.exit(128 + error.signal)
     except (ApiException, HTTPError) as error:
         sys.exit(told(error))
+    except RequestException as error:  # python-gitlab lets it through
+        sys.exit(f"GitLab does not answer: {error}")
     except GitlabError as error:
         sys.exit(f"GitLab refuses: {error}. GITLAB_TOKEN needs the scope api and the role Maintainer")
     except CloudflareError as error:
@@ -152,7 +156,8 @@ if __name__ == "__main__":
     except SystemExit as ended:
         if isinstance(ended.code, str):
             sys.stderr.write(f"{ended.code}\n")
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # whoever read it has left
+                stream.flush()
         # Threads that still read from the API server hold locks; ending in its own way, the interpreter aborts on them.
         os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))

@@ -9,12 +9,12 @@ import yaml
 from cloudflare import Cloudflare
 from gitlab import Gitlab
 from kubernetes.client import ApiClient
-from kubernetes.config import new_client_from_config
+from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from components import deploy_tokens
 from ops.existing import Live
-from providers import check_environment
+from providers import CredentialsError, check_environment
 from settings import PROJECT, Settings, SettingsError, decoded
 
 
@@ -51,9 +51,18 @@ def connect(settings: Settings) -> Live:
 
 
 def kubernetes_client(settings: Settings) -> ApiClient:
-    """The official client for the context that the settings name, from KUBECONFIG or else kubectl's usual file."""
+    """The official client for the context that the settings name, from KUBECONFIG or else kubectl's usual file.
+
+    Raises `CredentialsError` where that does not lead to a cluster.
+    """
     kubeconfig = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
-    client: ApiClient = new_client_from_config(kubeconfig, context=settings.cluster.context)
+    try:
+        client: ApiClient = new_client_from_config(kubeconfig, context=settings.cluster.context)
+    except (ConfigException, OSError, yaml.YAMLError) as error:
+        raise CredentialsError(
+            f"the context {settings.cluster.context} cannot be read from {kubeconfig}: {error}. Export KUBECONFIG with "
+            "the path of a file that has it, or name another in cluster.context"
+        ) from None
     return client
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from cloudflare import Cloudflare
 
 from components.ownership import DNS_COMMENT
-from ops.command_line import pulumi
+from ops.command_line import PulumiError, pulumi
 from ops.state_import import Made, import_into_state
 from settings import Settings
 from settings_sections import PublicAccess
@@ -47,7 +47,9 @@ def _made(public: PublicAccess, client: Cloudflare) -> Iterator[tuple[str, str, 
     """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
     zone, account = public.zone_id, public.account_id
     if zone is None or account is None:
-        found_zone = next(iter(client.zones.list(name=public.zone)))
+        found_zone = next(iter(client.zones.list(name=public.zone)), None)
+        if found_zone is None:
+            raise PulumiError(f"CLOUDFLARE_API_TOKEN does not see the zone {public.zone}: give it Zone > Zone: Read")
         zone, account = zone or found_zone.id, account or str(found_zone.account.id)
     for application in client.zero_trust.access.applications.list(account_id=account, domain=public.hostname):
         found: Mapping[str, Any] = application.to_dict()

@@ -46,8 +46,11 @@ def parse_source(given: str, *, limit: int) -> Source:
             f"--from {given}: neither a file on this machine nor the name of a backup, "
             "which looks like invoicetron-000012-20260205T030000Z"
         )
-    with file.open("rb") as opened:
-        head = opened.read(_FORMAT_AT + 1)
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_FORMAT_AT + 1)
+    except OSError as error:
+        raise SourceError(f"--from {given}: cannot be read: {error.strerror}") from error
     if not head.startswith(_MAGIC) or len(head) <= _FORMAT_AT or head[_FORMAT_AT] != _CUSTOM:
         raise SourceError(f"--from {given}: no dump in pg_dump's custom format; make one with pg_dump --format=custom")
     size = file.stat().st_size
