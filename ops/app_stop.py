@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
@@ -62,25 +63,43 @@ class App:
         """What it is now, or was before an earlier run stopped it; raises `ClusterError` where there is no app."""
         return before(self._read())
 
-    def stop(self, was: Before) -> None:
-        """Scales it to nothing and returns when its pods are gone."""
+    def stop(self) -> Before:
+        """Scales it to nothing and returns what it was when its pods have ended; it is this run's from now on."""
+        deployment = self._read()
+        was = before(deployment)
         annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
         self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=_STOPS)
-        pods = self.cluster.pods(self._read().spec.selector.match_labels)
-        if not self.cluster.until(pods, done=lambda found: not found, timeout=_STOP_PATIENCE):
+        pods = self.cluster.pods(deployment.spec.selector.match_labels)
+        # An evicted pod stays for people to look at, until somebody deletes it.
+        if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):
             raise ClusterError(f"the app's pods do not end; see: kubectl -n {self.cluster.namespace} get pods")
+        return was
 
-    def start(self, was: Before) -> str:
+    def is_ours(self) -> bool:
+        """Whether this run was the last to stop it, and nobody has started it since."""
+        return self._is_ours(self.cluster.persistently(self._read))
+
+    def start(self) -> str:
         """Scales it to what it was and waits until it is ready, if it was; says what became of it.
 
         Raises `ClusterError` where it cannot be started or does not become ready.
         """
         deployment = self.cluster.persistently(self._read)
-        if (deployment.metadata.annotations or {}).get(STOPPED_BY) != self.run:
-            return "The app is left as it is: another run has stopped it since, or somebody has started it."
-        annotations = dict.fromkeys((REPLICAS, READY, STOPPED_BY))
-        body = {"metadata": {"annotations": annotations}, "spec": {"replicas": was.replicas}}
-        self.cluster.persistently(lambda: self._patch(body, manager=_STARTS))
+        was, tried = before(deployment), False
+        while self._is_ours(deployment):
+            # Only as it was looked at: another run may stop it at this very moment.
+            metadata = {
+                "annotations": dict.fromkeys((REPLICAS, READY, STOPPED_BY)),
+                "resourceVersion": deployment.metadata.resource_version,
+            }
+            body = {"metadata": metadata, "spec": {"replicas": was.replicas}}
+            if self.cluster.persistently(partial(self._start, body)):
+                break
+            deployment, tried = self.cluster.persistently(self._read), True
+        else:
+            # An attempt whose answer was lost has started it all the same.
+            if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
+                return "The app is left as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:
             return f"The app is as it was: {was.replicas} replicas, not ready."
         looked_at = (self.cluster.deployment(NAME), self.cluster.pods(deployment.spec.selector.match_labels))
@@ -92,6 +111,19 @@ class App:
                 f"kubectl -n {self.cluster.namespace} rollout status deployment/{NAME}"
             )
         return f"The app runs again: {was.replicas} of {was.replicas} replicas are ready."
+
+    def _is_ours(self, deployment: Any) -> bool:
+        return (deployment.metadata.annotations or {}).get(STOPPED_BY) == self.run
+
+    def _start(self, body: dict[str, Any]) -> bool:
+        """Whether the Deployment was still as it had been looked at."""
+        try:
+            self._patch(body, manager=_STARTS)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
 
     def _read(self) -> Any:
         try:
@@ -109,6 +141,10 @@ class App:
         self.cluster.apps.patch_namespaced_deployment(
             NAME, self.cluster.namespace, body, field_manager=manager, _request_timeout=REQUEST_TIMEOUT
         )
+
+
+def _has_ended(pod: Any) -> bool:
+    return pod.status.phase in {"Succeeded", "Failed"}
 
 
 def running(deployments: Iterable[Any], pods: Iterable[Any]) -> int:

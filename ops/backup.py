@@ -8,7 +8,7 @@ from kubernetes.client.exceptions import ApiException
 
 from components.backup import NAME
 from ops.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
-from ops.job import JobFailedError, create
+from ops.job import Job, JobFailedError, create
 from ops.screen import Screen
 
 NEARLY_FULL: Final = 3
@@ -42,7 +42,9 @@ def back_up(cluster: Cluster, screen: Screen, *, stack: str) -> None:
         nearly_full = line.partition(_SAID_SO)[2] or nearly_full
         screen.say(line)
 
-    job = create(cluster, cron_job(cluster, NAME, stack=stack), say=say)
+    template = cron_job(cluster, NAME, stack=stack)
+    job = Job.of(template, cluster, say)
+    create(job, template)
     try:
         with screen.step(f"{job.name} takes a backup of {stack}'s database"):
             job.follow(waiting=screen.waiting)

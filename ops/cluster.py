@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Final, Self
@@ -38,7 +39,10 @@ class StoppedError(ClusterError):
 
 
 class Interrupts:
-    """While entered, SIGINT, SIGTERM and SIGHUP stop the work at its next `check`, never in the middle of a step."""
+    """While entered, SIGINT, SIGTERM and SIGHUP stop the work at its next `check`, never in the middle of a step.
+
+    One that is ignored stays so: `nohup` means it.
+    """
 
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,7 +54,8 @@ class Interrupts:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in self._SIGNALS}
+        heard = [number for number in self._SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,6 +90,11 @@ class Selection:
 
     listing: Callable[..., Any]
     selector: Mapping[str, str]
+
+    def listed(self, cluster: Cluster) -> list[Any]:
+        """What it holds now, asked for again while the API server is away; raises `ClusterError`."""
+        request = partial(self.listing, cluster.namespace, **self.selector, _request_timeout=REQUEST_TIMEOUT)
+        return list(cluster.persistently(request).items)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +214,7 @@ class Cluster:
                 for event in events:
                     if stopped.is_set():
                         return
+                    answered = time.monotonic()
                     found.pop(event["object"].metadata.name, None)
                     if event["type"] != "DELETED":
                         found[event["object"].metadata.name] = event["object"]

@@ -6,11 +6,11 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from kubernetes.client.exceptions import ApiException
 
-from ops.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, Selection
 from ops.pod_log import PodLog, last_words
 
 START_PATIENCE: Final = 300.0
@@ -26,12 +26,17 @@ class JobFailedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A Job of ours that runs in the cluster."""
+    """A Job of ours."""
 
     cluster: Cluster
     name: str
     say: Say
     """Prints a line of the log."""
+
+    @classmethod
+    def of(cls, cron_job: Any, cluster: Cluster, say: Say) -> Self:
+        """One that is not made yet, with a name that no other has."""
+        return cls(cluster=cluster, name=f"{cron_job.metadata.name}-{secrets.token_hex(4)}", say=say)
 
     def follow(self, *, started: Callable[[str], None] | None = None, waiting: Say = lambda _: None) -> None:
         """Prints the logs of its pods and returns when it is complete.
@@ -53,15 +58,27 @@ class Job:
                     if pod.metadata.name not in logs and pod.status.phase in {"Running", "Succeeded", "Failed"}:
                         logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
                 if not jobs:
+                    self.end()  # its pod is asked to go, and may still be at work
                     raise JobFailedError("somebody deleted the Job")
                 ended = _condition(jobs[0])
                 if ended is None:
                     continue
+                # What is watched apart arrives apart: these pods may be those of a moment ago.
+                last = self.cluster.pods_of(self.name).listed(self.cluster)
+                for pod in last:
+                    if pod.metadata.name not in logs:
+                        logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
                 for log in logs.values():
                     log.finish()
                 if ended.type == "Failed":
-                    raise _failure(ended, pods, logs)
+                    raise _failure(ended, last, logs)
                 return
+
+    def is_complete(self) -> bool:
+        """Whether it has ended, and with success."""
+        jobs = self.cluster.job(self.name).listed(self.cluster)
+        ended = _condition(jobs[0]) if jobs else None
+        return ended is not None and ended.type == "Complete"
 
     def end(self) -> None:
         """Deletes the Job, and returns when nothing of it runs any more."""
@@ -88,9 +105,9 @@ class Job:
         return None
 
 
-def create(cluster: Cluster, cron_job: Any, *, say: Say, environment: Mapping[str, str] | None = None) -> Job:
-    """A Job from the CronJob's template, with more variables in the environment of its one container."""
-    name = f"{cron_job.metadata.name}-{secrets.token_hex(4)}"
+def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None) -> None:
+    """Makes the Job from the CronJob's template, with more variables in the environment of its one container."""
+    cluster = job.cluster
     template = cron_job.spec.job_template
     job_spec = cluster.client.sanitize_for_serialization(template.spec)
     (container,) = job_spec["template"]["spec"]["containers"]
@@ -103,7 +120,7 @@ def create(cluster: Cluster, cron_job: Any, *, say: Say, environment: Mapping[st
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": name,
+            "name": job.name,
             "labels": metadata.labels if metadata else None,
             "annotations": {
                 **((metadata.annotations if metadata else None) or {}),
@@ -132,15 +149,13 @@ def create(cluster: Cluster, cron_job: Any, *, say: Say, environment: Mapping[st
                 raise
 
     cluster.persistently(request)
-    return Job(cluster=cluster, name=name, say=say)
 
 
 def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
     """Names of the Jobs made from the CronJob that have not ended."""
-    jobs = cluster.batch.list_namespaced_job(cluster.namespace, _request_timeout=REQUEST_TIMEOUT).items
     return [
         job.metadata.name
-        for job in jobs
+        for job in Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
         if any(owner.uid == cron_job.metadata.uid for owner in job.metadata.owner_references or [])
         and _condition(job) is None
     ]

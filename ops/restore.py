@@ -11,8 +11,8 @@ from typing import Any
 from components.backup import RESTORE
 from ops.app_stop import App, Before
 from ops.backup import cron_job
-from ops.cluster import Cluster, ClusterError
-from ops.job import JobFailedError, create, delete, unfinished
+from ops.cluster import Cluster, ClusterError, StoppedError
+from ops.job import Job, JobFailedError, create, delete, unfinished
 from ops.restore_source import Source, SourceError, parse_expectation, parse_source
 from ops.screen import Screen
 from ops.upload import upload
@@ -105,21 +105,47 @@ class Restore:
         Raises `JobFailedError` or `ClusterError` (`StoppedError` among them); the old data is then still in place,
         unless a message says that the new data is.
         """
-        for name in self.left:
-            with self.screen.step(f"ending {name}"):
-                delete(self.cluster, name)
+        self._refuse_company()
         with self._app_stopped():
-            job = create(self.cluster, self.template, say=self.screen.say, environment=self.wish.environment)
+            for name in self._refuse_company():
+                with self.screen.step(f"ending {name}"):
+                    delete(self.cluster, name)
+            if not self.app.is_ours():
+                raise ClusterError("another restore has stopped the app since, and goes on without this one")
+            job = Job.of(self.template, self.cluster, self.screen.say)
             try:
+                create(job, self.template, environment=self.wish.environment)
                 with self.screen.step(f"{job.name} restores {self.wish.source}"):
                     job.follow(started=self._upload, waiting=self.screen.waiting)
             except JobFailedError as error:
                 raise JobFailedError(f"Not restored: {error}") from error
-            except BaseException:
-                with self.cluster.interrupts.held(), self.screen.step(f"ending {job.name}"):
-                    job.end()
-                raise
-            self.screen.say(f"The database of {self.wish.stack} now holds {self.wish.source}.")
+            except BaseException as error:
+                if not self._ended_with_success(job):
+                    raise
+                if isinstance(error, StoppedError):
+                    self.screen.say(self._success)
+                    raise
+            self.screen.say(self._success)
+
+    @property
+    def _success(self) -> str:
+        return f"The database of {self.wish.stack} now holds {self.wish.source}."
+
+    def _ended_with_success(self, job: Job) -> bool:
+        """Ends the Job, unless it was done before it could be."""
+        with self.cluster.interrupts.held(), self.screen.step(f"ending {job.name}"):
+            if job.is_complete():
+                return True
+            job.end()
+            return False
+
+    def _refuse_company(self) -> list[str]:
+        """The earlier restores that still run; raises `ClusterError` where one has begun since they were looked at."""
+        running = unfinished(self.cluster, self.template)
+        new = [name for name in running if name not in self.left]
+        if new:
+            raise ClusterError(f"another restore has begun meanwhile: wait for the end of {', '.join(new)}")
+        return running
 
     def _upload(self, pod: str) -> None:
         file = self.wish.source.file
@@ -132,7 +158,7 @@ class Restore:
     def _app_stopped(self) -> Iterator[None]:
         try:
             with self.screen.step("stopping the app"):
-                self.app.stop(self.was)
+                self.app.stop()
             yield
         except BaseException as error:
             try:
@@ -145,9 +171,15 @@ class Restore:
     def _start_app(self) -> None:
         with self.cluster.interrupts.held(), self.screen.step("starting the app"):
             try:
-                self.screen.say(self.app.start(self.was))
+                self.screen.say(self._started())
             except ClusterError as error:
                 raise ClusterError(
                     f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
                     f"{self.cluster.namespace} scale deployment/invoicetron --replicas={self.was.replicas}"
                 ) from error
+
+    def _started(self) -> str:
+        # Whatever the app writes while a restore runs would go with the data that is replaced.
+        if running := unfinished(self.cluster, self.template):
+            raise ClusterError(f"it stays stopped while a restore runs: wait for the end of {', '.join(running)}")
+        return self.app.start()

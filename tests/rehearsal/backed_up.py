@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from rehearsal.life import Life
 from rehearsal.postgres import PostgresServer
 from rehearsal.world import REPOSITORY, World
+from tests.attentive import attentive
 from tests.database.invoices import content, fill
 
 CLAIM = "invoicetron-backups"
@@ -102,7 +102,7 @@ class BackedUp:
         """The same, while it runs; its output in one pipe."""
         command, *options = arguments
         process = subprocess.Popen(
-            [sys.executable, "-m", "ops", command, "--stack", self.stack, *options],
+            [*attentive("ops"), command, "--stack", self.stack, *options],
             cwd=self.world.program.directory,
             env={**self.world.program.environment, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,

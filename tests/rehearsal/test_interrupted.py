@@ -14,6 +14,7 @@ import pytest
 from rehearsal.controlplane import ControlPlane
 from rehearsal.toolchain import Tools
 from rehearsal.world import REPOSITORY
+from tests.attentive import attentive
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, which only Linux has")
 
@@ -35,11 +36,8 @@ def processes_of(directory: Path) -> list[str]:
 def test_nothing_survives_a_rehearsal_that_is_stopped(tools: Tools, tmp_path: Path, signal_: signal.Signals) -> None:
     del tools  # built before, so that this is about running and not about building
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    # Ctrl-C as at a terminal: a shell starts what runs in its background, these tests perhaps, deaf to it.
-    command = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command += "runpy.run_module('rehearsal', run_name='__main__', alter_sys=True)"
     with subprocess.Popen(
-        [sys.executable, "-c", command, "rehearse"], cwd=REPOSITORY, env=environment, start_new_session=True
+        [*attentive("rehearsal"), "rehearse"], cwd=REPOSITORY, env=environment, start_new_session=True
     ) as rehearsal:
         deadline = time.monotonic() + 180
         while not any("pulumi up" in command for command in processes_of(tmp_path)):

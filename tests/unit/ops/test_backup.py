@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
 from unittest import mock
 
 import pytest
 
 from ops import backup
 from ops.backup import NearlyFullError, back_up
+from ops.job import Job
 from ops.screen import Screen
 
 
 def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     """Runs `back_up` with a Job that succeeds and says this."""
 
-    def create(_cluster: Any, _cron_job: Any, *, say: Callable[[str], None]) -> mock.Mock:
-        return mock.Mock(follow=lambda **_: any(map(say, log)))
-
-    monkeypatch.setattr(backup, "create", create)
+    monkeypatch.setattr(backup, "create", lambda *_: None)
+    monkeypatch.setattr(Job, "follow", lambda job, **_: any(map(job.say, log)))
     back_up(mock.Mock(), Screen(), stack="dev")
 
 

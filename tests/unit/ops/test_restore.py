@@ -129,6 +129,22 @@ def test_the_app_runs_when_deployment_and_pods_say_so(
     assert running([deployment(1, available, observed=observed)], pods) == expected
 
 
+def test_a_signal_that_is_ignored_stays_ignored_and_the_others_are_noted() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    heard = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+            interrupts.check()
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(StoppedError, match="SIGTERM"):
+                interrupts.check()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGTERM, heard)
+
+
 def test_the_last_words_of_a_script_are_its_reason_with_all_its_lines() -> None:
     lines = [
         "2026-02-05T03:00:00Z restoring beside the old data",

@@ -1,0 +1,146 @@
+"""What a restore does with the app and its Job, whatever happens to either."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+from kubernetes.client import ApiClient
+
+from ops import restore as module
+from ops.app_stop import App, Before
+from ops.cluster import Cluster, ClusterError, Interrupts, StoppedError
+from ops.job import Job, JobFailedError
+from ops.restore import Restore, Wish
+from ops.restore_source import Source
+
+OTHER = "invoicetron-db-restore-another"
+
+
+class Stage:
+    """The cluster of one restore: what happens in it, in order, and what its calls answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.happened: list[str] = []
+        self.running: list[str] = []
+        """The restores that are under way."""
+        self.ours = True
+        self.complete = False
+        self.screen = mock.MagicMock()
+        self.follow: Callable[[], None] = lambda: None
+        monkeypatch.setattr(module, "unfinished", lambda *_: list(self.running))
+        monkeypatch.setattr(module, "create", self._does("create"))
+        monkeypatch.setattr(module, "delete", lambda _, name: self._ended(name))
+        monkeypatch.setattr(App, "stop", self._does("stop"))
+        monkeypatch.setattr(App, "start", self._does("start"))
+        monkeypatch.setattr(App, "is_ours", lambda _: self.ours)
+        monkeypatch.setattr(Job, "follow", lambda *_, **__: self.follow())
+        monkeypatch.setattr(Job, "is_complete", lambda _: self.complete)
+        monkeypatch.setattr(Job, "end", self._does("end"))
+
+    def _does(self, what: str) -> Callable[..., None]:
+        return lambda *_, **__: self.happened.append(what)
+
+    def _ended(self, name: str) -> None:
+        self.happened.append(f"delete {name}")
+        self.running.remove(name)
+
+    def fails(self, error: Exception) -> None:
+        def follow() -> None:
+            raise error
+
+        self.follow = follow
+
+    @property
+    def said(self) -> list[str]:
+        return [call.args[0] for call in self.screen.say.call_args_list]
+
+    def restore(self, *, left: list[str] | None = None) -> None:
+        cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+        wish = Wish(stack="dev", source=Source(backup="b"), expectation=None, clear_sessions=False)
+        template: Any = SimpleNamespace(metadata=SimpleNamespace(name="invoicetron-db-restore"))
+        was = Before(replicas=1, ready=True, remembered=False)
+        app = App(cluster=cluster, run="run")
+        Restore(
+            cluster=cluster, screen=self.screen, wish=wish, template=template, app=app, was=was, left=left or []
+        ).run()
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def test_the_app_is_stopped_first_and_started_last(stage: Stage) -> None:
+    stage.restore()
+    assert stage.happened == ["stop", "create", "start"]
+    assert "The database of dev now holds the backup b." in stage.said
+
+
+def test_a_restore_that_was_left_behind_is_ended_once_the_app_is_stopped(stage: Stage) -> None:
+    stage.running = [OTHER]
+    stage.restore(left=[OTHER])
+    assert stage.happened == ["stop", f"delete {OTHER}", "create", "start"]
+
+
+def test_a_restore_that_has_begun_since_we_looked_is_not_disturbed(stage: Stage) -> None:
+    stage.running = [OTHER]
+    with pytest.raises(ClusterError, match=f"has begun meanwhile: wait for the end of {OTHER}"):
+        stage.restore()
+    assert stage.happened == []
+
+
+def test_the_app_stays_stopped_while_another_restore_runs(stage: Stage) -> None:
+    def follow() -> None:
+        stage.running.append(OTHER)
+        raise JobFailedError("another restore is running")
+
+    stage.follow = follow
+    with pytest.raises(ClusterError, match=f"(?s)another restore is running.*stays stopped.*{OTHER}"):
+        stage.restore()
+    assert stage.happened == ["stop", "create"]
+
+
+def test_a_run_from_which_another_has_taken_the_app_restores_nothing(stage: Stage) -> None:
+    stage.ours = False
+    with pytest.raises(ClusterError, match="another restore has stopped the app since"):
+        stage.restore()
+    assert "create" not in stage.happened
+
+
+def test_a_job_whose_making_is_not_sure_is_ended_before_the_app_starts(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "create", mock.Mock(side_effect=ClusterError("the API server does not answer")))
+    with pytest.raises(ClusterError):
+        stage.restore()
+    assert stage.happened == ["stop", "end", "start"]
+
+
+def test_a_restore_that_was_done_while_the_api_server_was_away_has_succeeded(stage: Stage) -> None:
+    stage.complete = True
+    stage.fails(ClusterError("the API server does not answer"))
+    stage.restore()
+    assert stage.happened == ["stop", "create", "start"]
+    assert "The database of dev now holds the backup b." in stage.said
+
+
+def test_a_signal_that_comes_when_all_is_done_stops_us_with_the_truth(stage: Stage) -> None:
+    stage.complete = True
+    stage.fails(StoppedError(signal.SIGINT))
+    with pytest.raises(StoppedError):
+        stage.restore()
+    assert stage.happened == ["stop", "create", "start"]
+    assert "The database of dev now holds the backup b." in stage.said
+
+
+def test_a_signal_before_that_ends_the_job_first(stage: Stage) -> None:
+    stage.fails(StoppedError(signal.SIGINT))
+    with pytest.raises(StoppedError):
+        stage.restore()
+    assert stage.happened == ["stop", "create", "end", "start"]
+    assert "The database of dev now holds the backup b." not in stage.said
