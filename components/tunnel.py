@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -33,6 +34,10 @@ _SCOPE: Final = "Account > Cloudflare Tunnel: Edit"
 
 class TunnelError(Exception):
     """The rule could not be read or written; the message says why and what to do."""
+
+
+class NoDocumentError(TunnelError):
+    """The tunnel is deleted, or managed locally: no document rules it, and a rule of ours that was in one is gone."""
 
 
 class _TransientError(Exception):
@@ -92,7 +97,7 @@ class Tunnel:
     def _read(self) -> Version:
         result = self._call("GET")
         if result.get("source") == "local":
-            raise TunnelError(
+            raise NoDocumentError(
                 f"tunnel {self._name} is configured by a file beside cloudflared (source: local), and what is written "
                 "to the API has no effect: migrate it to remote management in the dashboard, or correct the stack file"
             )
@@ -109,6 +114,8 @@ class Tunnel:
         if answer.is_error:
             said = "; ".join(f"{one.get('message')} ({one.get('code')})" for one in body.get("errors", []))
             hint = f". The token needs {_SCOPE}" if answer.status_code in {401, 403} else ""
+            if answer.status_code == 404:
+                raise NoDocumentError(f"there is no tunnel {self._name}, says Cloudflare: {said}. Name another one")
             raise TunnelError(f"Cloudflare refuses {method} of tunnel {self._name}: {said}{hint}")
         result: dict[str, Any] = body["result"]
         return result
@@ -157,7 +164,10 @@ class _TunnelRuleProvider(ResourceProvider):
         return CreateResult(f"{props['account_id']}/{props['tunnel_id']}/{hostname}", _state(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        rule = find(_tunnel(props).read().document, props["hostname"])
+        try:
+            rule = find(_tunnel(props).read().document, props["hostname"])
+        except NoDocumentError:
+            rule = None
         if rule is None:
             return ReadResult("", {})
         return ReadResult(id_, {**_state(props), "service": rule.get("service")})
@@ -167,7 +177,8 @@ class _TunnelRuleProvider(ResourceProvider):
         return UpdateResult(_state(news))
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
-        _tunnel(props).change(lambda document: without_rule(document, props["hostname"]))
+        with suppress(NoDocumentError):
+            _tunnel(props).change(lambda document: without_rule(document, props["hostname"]))
 
 
 def _tunnel(props: dict[str, Any]) -> Tunnel:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -148,6 +149,33 @@ def test_a_tunnel_configured_beside_cloudflared_is_refused(cloudflare: Cloudflar
     with pytest.raises(TunnelError, match="remote management"):
         create(cloudflare)
     assert not cloudflare.app.writes
+
+
+def deleted(cloudflare: Cloudflare) -> None:
+    cloudflare.tunnel_id = str(uuid.uuid4())  # another one has taken its place
+
+
+def managed_locally(cloudflare: Cloudflare) -> None:
+    cloudflare.source = "local"
+
+
+@pytest.mark.parametrize("become", [deleted, managed_locally])
+def test_a_rule_is_gone_with_the_document_that_ruled_its_tunnel(
+    cloudflare: Cloudflare, become: Callable[[Cloudflare], None]
+) -> None:
+    provider, id_, before = _TunnelRuleProvider(), create(cloudflare), props(cloudflare)
+    become(cloudflare)
+    assert provider.read(id_, before).id == ""
+    provider.delete(id_, before)
+
+
+def test_a_tunnel_that_does_not_exist_is_told_in_words_to_who_wants_a_rule_in_it(cloudflare: Cloudflare) -> None:
+    before = props(cloudflare)
+    deleted(cloudflare)
+    with pytest.raises(TunnelError, match="there is no tunnel"):
+        _TunnelRuleProvider().create(before)
+    with pytest.raises(TunnelError, match="there is no tunnel"):
+        _TunnelRuleProvider().update("", before, before)
 
 
 def test_somebody_elses_write_between_our_read_and_write_is_noticed(cloudflare: Cloudflare) -> None:
