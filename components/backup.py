@@ -15,6 +15,7 @@ from components.database_address import ADDRESS
 from components.kubernetes_sdk import kubernetes
 from components.network import network_policy, to_dns, to_pods
 from components.pods import (
+    HEALED,
     Footprint,
     container_resources,
     container_security,
@@ -174,7 +175,9 @@ class Backup(pulumi.ComponentResource):
             volume = core.PersistentVolume(
                 "backup-export",
                 metadata=meta.ObjectMetaArgs(
-                    name=pulumi.Output.concat(args.namespace, "-backups"), labels=labels(NAME)
+                    name=pulumi.Output.concat(args.namespace, "-backups"),
+                    labels=labels(NAME),
+                    annotations=HEALED,
                 ),
                 spec=core.PersistentVolumeSpecArgs(
                     capacity=storage,

@@ -9,7 +9,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.pods import Footprint, core, meta
+from components.pods import HEALED, Footprint, core, meta
 
 LABELS: Final = {
     "app.kubernetes.io/part-of": "invoicetron",
@@ -46,11 +46,15 @@ class Environment(pulumi.ComponentResource):
             metadata=meta.ObjectMetaArgs(
                 name=args.namespace,
                 labels=LABELS,
+                annotations=HEALED,
             ),
             opts=ResourceOptions(parent=self, protect=args.protect),
         )
         bounds = meta.ObjectMetaArgs(
-            name="invoicetron", namespace=namespace.metadata.name, labels={"app.kubernetes.io/part-of": "invoicetron"}
+            name="invoicetron",
+            namespace=namespace.metadata.name,
+            labels={"app.kubernetes.io/part-of": "invoicetron"},
+            annotations=HEALED,
         )
         quota = core.ResourceQuota(
             "quota",

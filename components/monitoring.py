@@ -13,6 +13,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.kubernetes_sdk import kubernetes
+from components.pods import HEALED
 
 NAME: Final = "invoicetron"
 RUNBOOK: Final = "docs/alerts.md"
@@ -61,7 +62,7 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:monitoring:Monitoring", name, None, opts)
-        metadata = {"name": NAME, "namespace": args.namespace, "labels": dict(args.labels)}
+        metadata = {"name": NAME, "namespace": args.namespace, "labels": dict(args.labels), "annotations": HEALED}
         watched = pulumi.Output.all(
             namespace=args.namespace,
             claims=list(args.claims),

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pulumi
 
 from components.kubernetes_sdk import kubernetes
+from components.pods import HEALED
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 """Label under which Cilium knows a pod's namespace."""
@@ -97,7 +98,7 @@ def network_policy(
         name,
         api_version="cilium.io/v2",
         kind="CiliumNetworkPolicy",
-        metadata={"name": name, "namespace": namespace},
+        metadata={"name": name, "namespace": namespace, "annotations": HEALED},
         spec={
             "endpointSelector": {"matchLabels": pods},
             **{direction: list(rules) or [{}] for direction, rules in directions.items()},

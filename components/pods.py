@@ -15,6 +15,9 @@ from settings_sections import Amounts, Resources
 core = kubernetes.core.v1
 meta = kubernetes.meta.v1
 
+HEALED: Final = {"pulumi.com/patchForce": "true"}
+"""Annotation of what changes back where somebody changed it by hand; without it the next `up` stops at a conflict."""
+
 _BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL: Final = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
 
@@ -31,12 +34,10 @@ def metadata(
     app: str,
     annotations: Mapping[str, pulumi.Input[str]] | None = None,
 ) -> meta.ObjectMetaArgs:
-    """Metadata of a namespaced object. The name is explicit because pipelines and people type it.
-
-    What somebody changed by hand is changed back: without patchForce the next `up` stops at a field conflict instead.
-    """
-    healed = {"pulumi.com/patchForce": "true", **(annotations or {})}
-    return meta.ObjectMetaArgs(name=name, namespace=namespace, labels=labels(app), annotations=healed)
+    """Metadata of a namespaced object. The name is explicit because pipelines and people type it."""
+    return meta.ObjectMetaArgs(
+        name=name, namespace=namespace, labels=labels(app), annotations={**HEALED, **(annotations or {})}
+    )
 
 
 def pod_security(*, user: int, group: int, volumes: bool = False) -> core.PodSecurityContextArgs:

@@ -49,7 +49,7 @@ class Life:
             ("up from nothing", self.up_from_nothing),
             ("up again", self.up_again),
             ("the pipeline deploys, then a setting changes", self.deployed_then_configured),
-            ("a Service edited by hand", self.edited_by_hand),
+            ("a Service and the quota edited by hand", self.edited_by_hand),
             ("the app's Deployment edited by hand", self.edited_app_by_hand),
             ("a secret changed in 1Password", self.secret_changed),
             ("destroy", self.destroyed),
@@ -94,19 +94,19 @@ class Life:
         return "image kept, new hostname in route and trusted origins"
 
     def edited_by_hand(self) -> str:
-        """A person points the Service elsewhere; the next up points it back."""
-        patch = json.dumps([{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 9999}])
-        self.world.kubectl("-n", self.namespace, "patch", "service", "invoicetron", "--type=json", "-p", patch)
+        """A person points the Service elsewhere and raises the quota; the next up changes both back."""
+        quota = self._get("resourcequota", "invoicetron")["spec"]
+        self._patch("service", "/spec/ports/0/targetPort", 9999)
+        self._patch("resourcequota", "/spec/hard/limits.memory", "1Ti")
         self.world.program.up(self.stack)
+        self._expect(self._get("resourcequota", "invoicetron")["spec"] == quota, "the quota is still the other one")
         port = self._get("service", "invoicetron")["spec"]["ports"][0]["targetPort"]
         self._expect(port == "http", f"the Service still points to {port}")
-        return "the Service's port is what the program says again"
+        return "the Service's port and the quota are what the program says again"
 
     def edited_app_by_hand(self) -> str:
         """The app's Deployment is shared with its pipeline: an edit by somebody else stops the up, in words."""
-        path = "/spec/template/spec/containers/0/readinessProbe/httpGet/path"
-        patch = json.dumps([{"op": "replace", "path": path, "value": "/nonsense"}])
-        self.world.kubectl("-n", self.namespace, "patch", "deployment", "invoicetron", "--type=json", "-p", patch)
+        self._patch("deployment", "/spec/template/spec/containers/0/readinessProbe/httpGet/path", "/nonsense")
         try:
             self.world.program.up(self.stack)
         except EngineError as error:
@@ -176,6 +176,11 @@ class Life:
     def _get(self, kind: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.world.kubectl("-n", self.namespace, "get", kind, name, "-o", "json"))
         return found
+
+    def _patch(self, kind: str, path: str, value: object) -> None:
+        """What a person's `kubectl edit` of the object `invoicetron` does."""
+        patch = json.dumps([{"op": "replace", "path": path, "value": value}])
+        self.world.kubectl("-n", self.namespace, "patch", kind, "invoicetron", "--type=json", "-p", patch)
 
     def _container(self) -> dict[str, Any]:
         container: dict[str, Any] = self._get("deployment", "invoicetron")["spec"]["template"]["spec"]["containers"][0]

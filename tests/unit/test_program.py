@@ -11,7 +11,7 @@ import pytest
 
 from policies import exposure, pods
 from policies.rule import Resource, Rule
-from tests.unit.program import REPOSITORY, SECRETS, Program, Registration
+from tests.unit.program import REPOSITORY, SECRETS, Program, Registration, run
 
 RULES = [*pods.RULES, *exposure.RULES]
 
@@ -71,6 +71,16 @@ def test_every_kubernetes_object_bears_an_explicit_name_and_the_namespace_of_the
             elsewhere = {"invoicetron-cloudflared-egress": "cloudflare"}.get(each.name)
             if each.kind != "Namespace":
                 assert each.inputs["metadata"]["namespace"] == (elsewhere or f"invoicetron-{program.stack}")
+
+
+def test_every_object_but_the_apps_deployment_is_changed_back_where_somebody_edited_it(dev: Program) -> None:
+    # With an export, the backups have a volume of their own as well.
+    export = run("prod", {"backup.nfs": {"server": "nas.example.com", "path": "/exports/invoicetron"}})
+    assert export.of("PersistentVolume")
+    objects = [each for each in dev.registrations + export.registrations if each.type.startswith("kubernetes:")]
+    annotations = [(each.name, each.inputs["metadata"].get("annotations", {})) for each in objects]
+    left = [name for name, given in annotations if given.get("pulumi.com/patchForce") != "true"]
+    assert left == ["app", "app"]
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.each], ids=lambda rule: rule.name)
