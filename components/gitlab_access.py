@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from typing import Any, Final
-from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -29,12 +27,9 @@ def lacking(
     the plugin reads next has words for that.
     """
     base = environment.get("GITLAB_BASE_URL") or f"{delivery.gitlab}/api/v4/"
-    address = f"{base}projects/{quote(delivery.project, safe='')}"
     token = _get(f"{base}personal_access_tokens/self", environment)
-    project = _get(address, environment)
-    licence: list[str] = []
-    if repository and repository.protected_environments and project:
-        licence.extend(_lacking_licence(f"{address}/protected_environments", environment))
+    project = _get(f"{base}projects/{quote(delivery.project, safe='')}", environment)
+    licence = _lacking_licence(project) if repository and repository.protected_environments else ()
     return [*_lacking_scope(token), *_lacking_role(project, delivery.project), *licence]
 
 
@@ -46,19 +41,15 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _get(url: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
-    try:
-        found = _ask(url, environment)
-    except (OSError, ValueError):  # HTTP's errors are among the first
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _ask(url: str, environment: Mapping[str, str]) -> Any:
     # Not httpx: it takes as long to load as a twentieth of dev's start, and knows no certificate of the system's own,
     # by which the plugin knows a GitLab at home.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
-    with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT) as answer:
-        return json.load(answer)
+    try:
+        with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT) as answer:
+            found = json.load(answer)
+    except (OSError, ValueError):  # HTTP's errors are among the first
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _lacking_scope(token: Mapping[str, Any]) -> Iterator[str]:
@@ -74,14 +65,11 @@ def _lacking_role(project: Mapping[str, Any], path: str) -> Iterator[str]:
         yield f"the role Maintainer ({_MAINTAINER}) of {path}: the user of GITLAB_TOKEN has access level {max(levels)}"
 
 
-def _lacking_licence(url: str, environment: Mapping[str, str]) -> Iterator[str]:
-    try:
-        _ask(url, environment)
-    except HTTPError as error:
-        if error.code == HTTPStatus.NOT_FOUND:
-            yield (
-                "GitLab Premium, for protected environments: without it leave out repository.protectedEnvironments, "
-                "and protect the branches alone"
-            )
-    except (OSError, ValueError):
-        return
+def _lacking_licence(project: Mapping[str, Any]) -> Iterator[str]:
+    # Not the list of protected environments: an Enterprise Edition has it without a licence, too, and takes new ones,
+    # which have no effect. This key is there only where the licence has them.
+    if project and "allow_pipeline_trigger_approve_deployment" not in project:
+        yield (
+            "GitLab Premium, for protected environments: without it leave out repository.protectedEnvironments, "
+            "and protect the branches alone"
+        )

@@ -133,15 +133,15 @@ def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_hold
 def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the_message_says_so(
     rehearsal: World,
 ) -> None:
-    protected = rehearsal.gitlab.project.protected_environments
+    project = rehearsal.gitlab.project
     rehearsal.program.init("prod")
     rehearsal.configure("prod", "repository.protectedEnvironments[0]", "production")
     with pytest.raises(EngineError, match=r"GitLab Premium, for protected environments: .*leave out"):
         rehearsal.program.up("prod", "--skip-preview")
     assert not rehearsal.gitlab.app.writes
-    protected.licensed = True
+    project.licensed = True
     rehearsal.program.up("prod", "--skip-preview")
-    (protection,) = protected.entries({})
+    (protection,) = project.protected_environments.entries({})
     assert protection["name"] == "production"
     assert [level["access_level_description"] for level in protection["deploy_access_levels"]] == ["Maintainers"]
     assert not rehearsal.program.up("prod").changes

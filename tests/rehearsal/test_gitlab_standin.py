@@ -255,16 +255,17 @@ def test_access_levels_in_the_other_edition_s_form_are_refused(enterprise: bool,
             resource.create({"project": PROJECT, "branch": "main", **levels})
 
 
-def test_environments_are_not_protected_without_a_licence(plugin: GitLabPlugin) -> None:
+def test_environments_are_not_protected_in_a_community_edition() -> None:
+    gitlab = GitLab("0xwsh/invoicetron", enterprise=False)
     levels = {"deployAccessLevelsAttributes": [{"accessLevel": "maintainer"}]}
-    with pytest.raises(PluginError, match="environment production: 404"):
-        Resource(plugin, "projectProtectedEnvironment:ProjectProtectedEnvironment").create(
-            {"project": PROJECT, "environment": "production", **levels}
-        )
+    with serve(gitlab.app) as base, pytest.raises(PluginError, match="environment production: 404"):
+        Resource(
+            configured(f"{base}/api/v4/", gitlab.token), "projectProtectedEnvironment:ProjectProtectedEnvironment"
+        ).create({"project": PROJECT, "environment": "production", **levels})
 
 
-def test_environments_are_protected_with_a_licence() -> None:
-    gitlab = GitLab("0xwsh/invoicetron", licensed=True)
+def test_environments_are_protected_in_an_enterprise_edition_licensed_or_not() -> None:
+    gitlab = GitLab("0xwsh/invoicetron")
     levels = {"deployAccessLevelsAttributes": [{"accessLevel": "maintainer"}]}
     wanted = {"project": PROJECT, "environment": "production", **levels}
     with serve(gitlab.app) as base:

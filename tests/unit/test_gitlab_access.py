@@ -13,14 +13,16 @@ from urllib.request import OpenerDirector, Request
 import pytest
 
 from components import gitlab_access
-from settings_sections import Delivery
+from settings_sections import Delivery, Repository
 
 DELIVERY = Delivery.model_validate(
     {"project": "a/b", "branch": "main", "environment": {"name": "production", "tier": "production"}}
 )
 
 
-def lacking(monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: Mapping[str, Any]) -> list[str]:
+def lacking(
+    monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: Mapping[str, Any], *protected: str
+) -> list[str]:
     def answer(_opener: OpenerDirector, request: Request, timeout: float) -> io.BytesIO:
         assert timeout
         body = token if request.full_url.endswith("/self") else project
@@ -29,7 +31,8 @@ def lacking(monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: 
         return io.BytesIO(json.dumps(body).encode())
 
     monkeypatch.setattr(OpenerDirector, "open", answer)
-    return gitlab_access.lacking(DELIVERY, environment={"GITLAB_TOKEN": "glpat-x"})
+    repository = Repository(mirror="ssh://git@github.com/a/b.git", protected_environments=protected)
+    return gitlab_access.lacking(DELIVERY, repository, environment={"GITLAB_TOKEN": "glpat-x"})
 
 
 def role(*levels: int | None) -> dict[str, Any]:
@@ -46,6 +49,15 @@ def test_everything_that_is_lacking_is_told_at_once(monkeypatch: pytest.MonkeyPa
     scope, level = lacking(monkeypatch, {"scopes": ["read_api"]}, role(30, None))
     assert "scope api" in scope
     assert "role Maintainer" in level
+
+
+def test_protected_environments_take_a_licence_which_the_project_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    unlicensed = role(40, None)
+    licensed = {**unlicensed, "allow_pipeline_trigger_approve_deployment": False}
+    (licence,) = lacking(monkeypatch, {"scopes": ["api"]}, unlicensed, "production")
+    assert "GitLab Premium" in licence
+    assert lacking(monkeypatch, {"scopes": ["api"]}, licensed, "production") == []
+    assert lacking(monkeypatch, {"scopes": ["api"]}, unlicensed) == []
 
 
 @pytest.mark.parametrize(("token", "project"), [({}, {}), ({"scopes": []}, role(None, None))])

@@ -19,13 +19,13 @@ class Project:
 
     def __init__(self, id_: int, path: str, *, enterprise: bool, licensed: bool) -> None:
         ids = itertools.count(1000 * id_ + 1)  # so that no id of one project is one of another's
-        self.id, self.path, self.default_branch = id_, path, "main"
+        self.id, self.path, self.default_branch, self.licensed = id_, path, "main", licensed
         self.environments = Environments(ids)
         self.variables = Variables()
         self.deploy_tokens = DeployTokens(ids)
         self.mirrors = Mirrors(ids)
         self.branches = Branches(ids, default=self.default_branch, enterprise=enterprise)
-        self.protected_environments = ProtectedEnvironments(ids, licensed=licensed)
+        self.protected_environments = ProtectedEnvironments(ids, enterprise=enterprise)
         self.merge_requests = MergeRequests(ids)
 
     def describe(self) -> Body:
@@ -40,6 +40,7 @@ class Project:
             "web_url": f"https://{HOST}/{self.path}",
             "container_registry_image_prefix": f"{REGISTRY}/{self.path.lower()}",
             "visibility": "private",
+            **({"allow_pipeline_trigger_approve_deployment": False} if self.licensed else {}),
         }
 
     def variables_for(self, branch: str, environment: str) -> dict[str, str]:

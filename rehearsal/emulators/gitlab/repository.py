@@ -191,27 +191,31 @@ class Branches:
 
 
 class ProtectedEnvironments:
-    """`/projects/:id/protected_environments`: Premium; without a licence the routes are not there."""
+    """`/projects/:id/protected_environments`; a Community Edition does not have the routes.
 
-    def __init__(self, ids: Iterator[int], *, licensed: bool) -> None:
-        self._ids, self.licensed = ids, licensed
+    An Enterprise Edition asks for the role alone (GitLab's `ee/lib/api/protected_environments.rb` and its services):
+    without a licence it lists and takes protections, too, and `protected?` of an environment ignores them.
+    """
+
+    def __init__(self, ids: Iterator[int], *, enterprise: bool) -> None:
+        self._ids, self._enterprise = ids, enterprise
         self._by_name: dict[str, Body] = {}
 
     def entries(self, _query: Body) -> list[Body]:
-        self._check_licence()
+        self._check_edition()
         return list(self._by_name.values())
 
     def create(self, body: Body) -> Body:
-        self._check_licence()
+        self._check_edition()
         required(body, "name", "deploy_access_levels")
         if body["name"] in self._by_name:
-            raise RefusedError(409, {"message": f"Protected environment '{body['name']}' already exists"})
+            raise RefusedError(409, {"message": f"Environment '{body['name']}' is already protected"})
         levels = [_level(next(self._ids), item["access_level"]) for item in body["deploy_access_levels"]]
         self._by_name[body["name"]] = {"name": body["name"], "deploy_access_levels": levels, "approval_rules": []}
         return self._by_name[body["name"]]
 
     def get(self, name: str) -> Body:
-        self._check_licence()
+        self._check_edition()
         try:
             return self._by_name[name]
         except KeyError:
@@ -220,8 +224,8 @@ class ProtectedEnvironments:
     def delete(self, name: str) -> None:
         del self._by_name[self.get(name)["name"]]
 
-    def _check_licence(self) -> None:
-        if not self.licensed:
+    def _check_edition(self) -> None:
+        if not self._enterprise:
             raise missing()
 
 
