@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
+
+from components.gitlab_access import TIMEOUT
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
@@ -23,7 +26,15 @@ def connect(address: str) -> Gitlab:
     from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does without it
 
     url = os.environ.get("GITLAB_BASE_URL", address).rstrip("/").removesuffix("/api/v4")
-    return Gitlab(url, private_token=os.environ["GITLAB_TOKEN"], retry_transient_errors=True)
+    # The system's certificates, by which the plugin knows a GitLab at home; python-gitlab brings others of its own.
+    system = ssl.get_default_verify_paths()
+    return Gitlab(
+        url,
+        private_token=os.environ["GITLAB_TOKEN"],
+        ssl_verify=system.cafile or system.capath or True,
+        timeout=TIMEOUT,
+        retry_transient_errors=True,
+    )
 
 
 def active(project: Project, name: str) -> list[ProjectDeployToken]:
@@ -45,7 +56,7 @@ class DeployTokens:
         """Hook of the pull secret, once it holds a token: revokes all others but the one that it held before.
 
         GitLab made those for an `up` that never saw the answer. The one before is the engine's to revoke. Raises
-        `RuntimeError`, in words, where GitLab does not let it.
+        `RuntimeError`, in words for the engine to warn with, where GitLab does not let it.
         """
         kept = [await _token_in(inputs) for inputs in (args.new_inputs, args.old_inputs)]
         await asyncio.to_thread(self._revoke_all_but, [username for username in kept if username])

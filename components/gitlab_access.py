@@ -15,7 +15,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from settings_sections import Delivery, Repository
 
 _MAINTAINER: Final = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
-_TIMEOUT: Final = 30.0  # seconds
+TIMEOUT: Final = 30.0
+"""Seconds that an answer of GitLab's may take."""
 
 
 def lacking(
@@ -45,7 +46,7 @@ def _get(url: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
     # by which the plugin knows a GitLab at home.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
     try:
-        with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT) as answer:
+        with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
             found = json.load(answer)
     except (OSError, ValueError):  # HTTP's errors are among the first
         return {}

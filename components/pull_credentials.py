@@ -10,7 +10,7 @@ from typing import Final
 
 import pulumi
 import pulumi_onepassword as onepassword
-from pulumi import ResourceHook, ResourceHookBinding, ResourceOptions
+from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
 from components.deploy_tokens import IN_USE, DeployTokens
 from components.gitlab_sdk import gitlab
@@ -111,7 +111,9 @@ class PullCredentials(pulumi.ComponentResource):
 def revoking_lost(issue: Issue) -> ResourceHookBinding:
     """Hooks of the pull secret: once it holds the token in use, one whose only showing was lost is revoked."""
     tokens = DeployTokens(gitlab=issue.gitlab, project=issue.project, name=issue.name)
-    hook = ResourceHook("revoke-lost-deploy-tokens", tokens.revoke_lost)
+    # A hook that fails would cancel the deployment in the middle, for what the next change of the secret does as well.
+    warns = ResourceHookOptions(ignore_errors=True)
+    hook = ResourceHook("revoke-lost-deploy-tokens", tokens.revoke_lost, warns)
     return ResourceHookBinding(after_create=[hook], after_update=[hook])
 
 

@@ -130,6 +130,30 @@ def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_hold
     assert pull_login(rehearsal, "dev")[0] == new["username"]
 
 
+def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    lost = rehearsal.gitlab.project.deploy_tokens.create({"name": "invoicetron-pull-dev", "scopes": ["read_registry"]})
+    rehearsal.gitlab.app.fail(Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE")
+    said = rehearsal.program.up("dev", "--skip-preview").output
+    warning = said[said.index("GitLab does not show or revoke the deploy tokens invoicetron-pull-dev") :]
+    assert "one that was lost may still be valid: `python -m ops recover` revokes it" in warning
+    assert lost["id"] in [one["id"] for one in active_tokens(rehearsal)]
+    assert not rehearsal.program.up("dev").changes
+
+
+def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_up(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev")
+    rehearsal.kubectl("-n", "invoicetron-dev", "delete", "secret", "gitlab-registry")
+    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
+    with pytest.raises(EngineError, match="the deletion of the deploy token invoicetron-pull-dev: 404"):
+        rehearsal.program.up("dev", "--skip-preview")
+    (new,) = active_tokens(rehearsal)
+    assert pull_login(rehearsal, "dev")[0] == new["username"]
+    rehearsal.program.up("dev", "--skip-preview")
+    assert not rehearsal.program.up("dev").changes
+
+
 def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the_message_says_so(
     rehearsal: World,
 ) -> None:
