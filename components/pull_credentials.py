@@ -15,7 +15,7 @@ from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, Resou
 from components.deploy_tokens import IN_USE, DeployTokens
 from components.gitlab_sdk import gitlab
 from components.pods import core, metadata
-from components.vaults import ItemPlace
+from components.vaults import ISSUED, ItemPlace
 
 SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
 CONFIG: Final = ".dockerconfigjson"
@@ -103,6 +103,7 @@ class PullCredentials(pulumi.ComponentResource):
             category="login",
             username=token.username,
             password=token.token,
+            sections=[{"label": ISSUED[0], "fields": [{"label": ISSUED[1], "value": issue.name}]}],
             opts=ResourceOptions(parent=self, import_=issue.item.import_id),
         )
         return Login(username=token.username, password=token.token)

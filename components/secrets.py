@@ -17,7 +17,8 @@ import pulumi
 import pulumi_onepassword as onepassword
 
 from components.database_address import ADDRESS
-from components.vaults import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
+from components.pull_credentials import token_name
+from components.vaults import ISSUED, FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from settings import Settings
 from settings_types import ItemReference, SecretReference
 
@@ -92,6 +93,7 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(settings.registry.item)
     else:
+        reader.refuse_own(settings.registry.item, token_name(settings.stack))
         values["registry_username"] = reader.read(settings.registry.username)
         values["registry_password"] = reader.read(settings.registry.password)
     plain = {name: value for name, value in values.items() if value is not None}
@@ -152,6 +154,21 @@ class _Reader:
         except SecretProblemError as problem:
             self._note(problem)
             return None
+
+    def refuse_own(self, reference: ItemReference, token: str) -> None:
+        """Notes an item that a stack wrote this deploy token of its own to: without `issue`, it goes with the token."""
+        try:
+            own = self._vaults.read(SecretReference(reference.vault, reference.item, *ISSUED)) == token
+        except SecretProblemError:  # a person's item; what else is wrong is told when its fields are read
+            return
+        if own:
+            self._note(
+                SecretProblemError(
+                    str(reference),
+                    "the item is this program's own: the stack issued what is in it, and both go once it does not",
+                    "name another one in registry.item, or leave delivery.pullCredentials.issue as it was",
+                )
+            )
 
     def _checked(self, reference: SecretReference, value: str, check: Check | None) -> str | None:
         text = value.strip()

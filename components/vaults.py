@@ -43,6 +43,9 @@ WELL_KNOWN: Final = {
 }
 """Fields that the plugin hands out beside the sections: their labels in 1Password, and what it calls them."""
 
+ISSUED: Final = ("issued by pulumi", "deploy token")
+"""Section and field that an item has which a stack writes its own deploy token to: the field holds that one's name."""
+
 
 def is_uuid(name: str) -> bool:
     """Whether 1Password would take `name` for the UUID of a vault or an item."""

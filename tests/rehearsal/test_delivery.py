@@ -141,6 +141,18 @@ def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehea
     assert not rehearsal.program.up("dev").changes
 
 
+def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev")
+    assert not rehearsal.program.up("dev").changes
+    rehearsal.configure("dev", "delivery.pullCredentials.issue", "false")
+    expires = "invoicetron:delivery.pullCredentials.expires"
+    rehearsal.program.run("config", "rm", "--stack", "dev", "--path", expires)
+    with pytest.raises(EngineError, match="the item is this program's own"):
+        rehearsal.program.up("dev", "--skip-preview")
+    assert rehearsal.gitlab.project.deploy_tokens.may_pull(*pull_login(rehearsal, "dev"))
+
+
 def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_up(rehearsal: World) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")

@@ -188,6 +188,9 @@ def test_the_token_in_use_can_be_looked_up_in_1password(program: Program) -> Non
     assert item.inputs["title"] == f"Invoicetron {program.stack.title()} Deploy Token"
     assert (item.inputs["username"], item.inputs["password"]) == ("gitlab+deploy-token-2", TOKEN)
     assert "password" in item.secret_inputs
+    (section,) = item.inputs["sections"]
+    assert section["label"] == "issued by pulumi"
+    assert section["fields"] == [{"label": "deploy token", "value": f"invoicetron-pull-{program.stack}"}]
 
 
 def test_an_item_that_exists_is_written_to_instead_of_beside(dev: Program) -> None:

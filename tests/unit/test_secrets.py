@@ -185,6 +185,18 @@ def test_credentials_that_the_program_issues_itself_are_not_read() -> None:
     assert found.registry_password is None
 
 
+def test_an_item_that_the_stack_itself_writes_its_token_to_is_not_read_when_it_no_longer_issues_one() -> None:
+    account = OnePassword()
+    item = account.items["Invoicetron Deploy Token"]
+    item["sections"] = [section("a", "issued by pulumi", **{"deploy token": "invoicetron-pull-dev"})]
+    message = refusal(account)
+    assert "op://Kubernetes/Invoicetron Deploy Token\n" in message
+    assert "the item is this program's own" in message
+    assert "name another one in registry.item" in message
+    item["sections"] = [section("a", "issued by pulumi", **{"deploy token": "invoicetron-pull-prod"})]
+    assert plain(read(account).registry_password) == TOKEN
+
+
 def test_a_checksum_changes_with_its_secrets_and_with_nothing_else() -> None:
     other = secrets.token_hex(20)
     now = read(OnePassword())
