@@ -49,7 +49,7 @@ class Life:
             ("up from nothing", self.up_from_nothing),
             ("up again", self.up_again),
             ("the pipeline deploys, then a setting changes", self.deployed_then_configured),
-            ("a Service and the quota edited by hand", self.edited_by_hand),
+            ("a Service and a policy edited by hand", self.edited_by_hand),
             ("the app's Deployment edited by hand", self.edited_app_by_hand),
             ("a secret changed in 1Password", self.secret_changed),
             ("destroy", self.destroyed),
@@ -82,10 +82,11 @@ class Life:
         return "nothing changed"
 
     def deployed_then_configured(self) -> str:
-        """`kubectl set image` as the pipeline does it, then another hostname in the settings: the image stays."""
+        """`kubectl set image` as the pipeline does it, then other settings: the image stays."""
         self.deploy(self.image)
         hostname = HOSTNAMES[self.stack]
         self.world.configure(self.stack, "access.hostname", hostname)
+        self.world.configure(self.stack, "app.egress[0]", "api.example.com")
         self.world.program.up(self.stack)
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         origins = {one["name"]: one.get("value") for one in self._container()["env"]}["ADDITIONAL_TRUSTED_ORIGINS"]
@@ -94,15 +95,16 @@ class Life:
         return "image kept, new hostname in route and trusted origins"
 
     def edited_by_hand(self) -> str:
-        """A person points the Service elsewhere and raises the quota; the next up changes both back."""
-        quota = self._get("resourcequota", "invoicetron")["spec"]
+        """A person points the Service and the app's network policy elsewhere; the next up points them back."""
         self._patch("service", "/spec/ports/0/targetPort", 9999)
-        self._patch("resourcequota", "/spec/hard/limits.memory", "1Ti")
+        # An object that the program has updated since it made it: only then are its fields the program's own.
+        self._patch("ciliumnetworkpolicy", "/spec/endpointSelector/matchLabels/app", "another")
         self.world.program.up(self.stack)
-        self._expect(self._get("resourcequota", "invoicetron")["spec"] == quota, "the quota is still the other one")
+        selected = self._get("ciliumnetworkpolicy", "invoicetron")["spec"]["endpointSelector"]["matchLabels"]["app"]
+        self._expect(selected == "invoicetron", f"the policy is still that of {selected}")
         port = self._get("service", "invoicetron")["spec"]["ports"][0]["targetPort"]
         self._expect(port == "http", f"the Service still points to {port}")
-        return "the Service's port and the quota are what the program says again"
+        return "the Service's port and the policy are what the program says again"
 
     def edited_app_by_hand(self) -> str:
         """The app's Deployment is shared with its pipeline: an edit by somebody else stops the up, in words."""
