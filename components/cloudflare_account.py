@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -72,6 +72,12 @@ def look_up(public: PublicAccess, provider: cloudflare.Provider) -> CloudflareId
                 f"configuration of tunnel {public.tunnel!r} (needs Account > Cloudflare Tunnel: Edit)",
                 lambda: _check_tunnel(account, found_id, options),
             )
+        if public.adopt.application is not None:
+            _attempt(
+                problems,
+                f"Access application of {public.hostname!r} (needs Account > Access: Apps and Policies: Edit)",
+                lambda: _check_application(public, account, options),
+            )
         if public.one_time_pin:
             scope = "Account > Access: Organizations, Identity Providers, and Groups: Read"
             found = _attempt(problems, f"one-time PIN (needs {scope})", lambda: _one_time_pin(account, options))
@@ -122,15 +128,39 @@ def _check_tunnel(account_id: str, tunnel_id: str, options: pulumi.InvokeOptions
 
 
 def _check_record(public: PublicAccess, zone_id: str, tunnel_id: str | None, options: pulumi.InvokeOptions) -> None:
-    """Refuses a record that leads elsewhere and is not the stack's own."""
+    """Refuses a record that leads elsewhere and is not the stack's own, and one of another hostname to adopt."""
     name = cloudflare.GetDnsRecordsNameArgs(exact=public.hostname)
-    for record in cloudflare.get_dns_records(zone_id=zone_id, name=name, opts=options).results:
-        ours = record.comment == DNS_COMMENT or record.id == public.adopt.dns_record
-        if not ours and tunnel_id is not None and record.content != f"{tunnel_id}.cfargotunnel.com":
-            raise ValueError(
-                f"it exists and leads to {record.content}: set access.public.adopt.dnsRecord to {record.id} to take it "
-                "over, or remove it"
-            )
+    records = cloudflare.get_dns_records(zone_id=zone_id, name=name, opts=options).results
+    _check_adopted("dnsRecord", public.adopt.dns_record, [record.id for record in records])
+    for record in records:
+        if record.comment == DNS_COMMENT or record.id == public.adopt.dns_record or tunnel_id is None:
+            continue
+        remedy = f"set access.public.adopt.dnsRecord to {record.id} to take it over, or remove it"
+        if record.content != f"{tunnel_id}.cfargotunnel.com":
+            raise ValueError(f"it exists and leads to {record.content}: {remedy}")
+        # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
+        pulumi.log.warn(
+            f"DNS record {public.hostname!r}: it exists, without this program's comment. Unless it is in the state, "
+            f"`up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
+        )
+
+
+def _check_application(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> None:
+    listed = cloudflare.get_zero_trust_access_applications(
+        account_id=account_id, domain=public.hostname, exact=True, opts=options
+    ).results
+    found = [str(one.id) for one in listed if one.domain == public.hostname]
+    _check_adopted("application", public.adopt.application, found)
+
+
+def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> None:
+    """Refuses the id of what serves another hostname, from which an import would take it."""
+    if adopted is not None and adopted not in found:
+        right = f", or give {' or '.join(found)}" if found else ""
+        raise ValueError(
+            f"access.public.adopt.{setting} is {adopted}, which is not of this hostname: remove the setting, as after "
+            f"the `up` that adopts{right}"
+        )
 
 
 def _policy_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> str:

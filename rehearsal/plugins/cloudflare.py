@@ -185,6 +185,7 @@ class CloudflarePlugin(RestPlugin):
             f"{prefix}getDnsRecords:getDnsRecords": self._records,
             f"{prefix}getZeroTrustAccessPolicy:getZeroTrustAccessPolicy": self._policy,
             f"{prefix}getZeroTrustAccessPolicies:getZeroTrustAccessPolicies": self._policies,
+            f"{prefix}getZeroTrustAccessApplications:getZeroTrustAccessApplications": self._applications,
             f"{prefix}getZeroTrustAccessIdentityProviders:getZeroTrustAccessIdentityProviders": self._providers,
         }
 
@@ -229,6 +230,11 @@ class CloudflarePlugin(RestPlugin):
     def _policies(self, args: Properties) -> Properties:
         found = self.client.call("GET", f"/accounts/{args['accountId']}/access/policies")
         return {"accountId": args["accountId"], "results": [_camel(one) for one in found]}
+
+    def _applications(self, args: Properties) -> Properties:
+        query = {name: str(args[name]).lower() for name in ("domain", "exact") if name in args}
+        found = self.client.call("GET", f"/accounts/{args['accountId']}/access/apps", **query)
+        return {**args, "results": [_camel(one) for one in found]}
 
     def _providers(self, args: Properties) -> Properties:
         found = self.client.call("GET", f"/accounts/{args['accountId']}/access/identity_providers")

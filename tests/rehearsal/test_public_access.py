@@ -102,6 +102,33 @@ def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal
     assert rehearsal.program.preview("prod").changes["dns-record"] in {"import", "update"}
 
 
+def test_a_record_made_by_hand_that_leads_here_already_is_told_with_its_id_before_anything_is_made(
+    rehearsal: World,
+) -> None:
+    record = rehearsal.cloudflare.add_record(OURS)
+    rehearsal.program.init("prod")
+    assert f"adopt.dnsRecord to {record}" in rehearsal.program.preview("prod").output
+    rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
+    assert "adopt.dnsRecord" not in rehearsal.program.preview("prod").output
+
+
+def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(rehearsal: World) -> None:
+    cloudflare = rehearsal.cloudflare
+    theirs = cloudflare.add_application(f"blog.{ZONE}", name="Blog")
+    their_record = next(id_ for id_, one in cloudflare.records.items() if one["name"] == f"blog.{ZONE}")
+    ours, record = cloudflare.add_application(OURS, name="Invoicetron"), cloudflare.add_record(OURS)
+    rehearsal.program.init("prod")
+    rehearsal.configure("prod", "access.public.adopt.application", theirs)
+    rehearsal.configure("prod", "access.public.adopt.dnsRecord", their_record)
+    with pytest.raises(EngineError) as refused:
+        rehearsal.program.preview("prod")
+    told = str(refused.value)
+    assert f"adopt.application is {theirs}" in told
+    assert f"give {ours}" in told
+    assert f"adopt.dnsRecord is {their_record}" in told
+    assert f"give {record}" in told
+
+
 def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: World) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod")
@@ -140,6 +167,7 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
     assert "access-application update [diff: ~sessionDuration]" in update.output
     assert rehearsal.cloudflare.applications[application]["session_duration"] == "24h"
     assert set(rehearsal.cloudflare.applications) == {application}
+    assert not rehearsal.program.up("prod").changes, "the ids may stay in the stack file"
 
 
 def _urns(world: World) -> list[str]:
