@@ -247,7 +247,7 @@ class NfsExport(Section):
 
 
 class Retention(Section):
-    """How many backups are kept: of the last days, weeks and months that have one."""
+    """How many backups are kept beside all of the last two days: one of each of the last days, weeks and months."""
 
     daily: Annotated[int, Field(ge=1, le=366, strict=True)] = 7
     weekly: Annotated[int, Field(ge=0, le=520, strict=True)] = 0

@@ -5,6 +5,7 @@
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them
 #     BACKUPS                                the backup volume (/backups)
 #     KIND                                   first part of the name (invoicetron)
+#     NAME_FILE                              file that gets the name, once it is the backup's
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
 #     PATIENCE                               seconds to wait for the server (600)
 set -eu
@@ -40,11 +41,12 @@ rm -rf "$backups"/.unfinished-* "$backups"/.pruned-*
 if [ "$kind" = invoicetron ]; then wait_for_server "${PATIENCE:-600}"; fi
 started=$(date +%s)
 
-last=$({ list_backups invoicetron; list_backups before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
+last=$({ list_names invoicetron; list_names before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
 # The leading 1 keeps the shell from reading 000010 as octal; it is cut off again.
 number=$((1${last:-000000} + 1))
 name=$kind-${number#1}-$(date -u +%Y%m%dT%H%M%SZ)
 unfinished=$backups/.unfinished-$name
+is_named_as_backup "$name" || fail "no number follows 999999: move the folder of that number out of $backups"
 [ ! -e "$backups/$name" ] || fail "$backups/$name exists already"
 mkdir "$unfinished"
 trap 'rm -rf "$unfinished"' EXIT
@@ -91,9 +93,11 @@ trap - EXIT
 sync "$backups"
 say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - started)) s"
 
-sh "$scripts/retention.sh" prune || fail "the backup is good, but old ones could not be pruned"
-
+[ -z "${NAME_FILE:-}" ] || printf '%s\n' "$name" >"$NAME_FILE"
+# restore.sh prunes its own, once the restored data is in place.
 [ "$kind" = invoicetron ] || exit 0
+sh "$scripts/retention.sh" prune "$kind" || fail "the backup is good, but old ones could not be pruned"
+
 # No failure, or an alert on failures would hide the real ones to come. A large export that others fill is not nearly full
 # for us while it has room for all that is kept once more.
 kept=$(du -sk "$backups"/*/ 2>/dev/null | awk '{ kib += $1 } END { print kib }')

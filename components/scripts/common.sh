@@ -22,22 +22,40 @@ sql() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON
 # manifest_value DIRECTORY KEY: a number or plain text of the manifest's outer level.
 manifest_value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$1/manifest.json"; }
 
-# is_backup DIRECTORY: written by backup.sh, and both files still as long as they were.
-is_backup() {
+# is_named_as_backup DIRECTORY: has a name that backup.sh gives to what is complete.
+is_named_as_backup() {
   case ${1##*/} in
   *-[0-9][0-9][0-9][0-9][0-9][0-9]-[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]T[0-9][0-9][0-9][0-9][0-9][0-9]Z) ;;
   *) return 1 ;;
   esac
-  [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/manifest.json" ] && [ -f "$1/database.dump" ] &&
-    [ "$(manifest_value "$1" name)" = "${1##*/}" ] &&
+}
+
+# is_backup DIRECTORY: written by backup.sh, and both files still as long as they were.
+is_backup() {
+  is_named_as_backup "$1" &&
+    [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/manifest.json" ] && [ -f "$1/database.dump" ] &&
+    [ "$(manifest_value "$1" name)" = "${1##*/}" ] && [ "$(tail -n 1 "$1/manifest.json")" = "}" ] &&
     [ "$(manifest_value "$1" dumpBytes)" = "$(stat -c %s "$1/database.dump")" ]
 }
 
-# list_backups KIND: names, newest first.
-list_backups() {
+# list_names KIND: whatever is named as a backup, newest first.
+list_names() {
   for directory in "$backups/$1"-*; do
-    if is_backup "$directory"; then printf '%s\n' "${directory##*/}"; fi
+    if is_named_as_backup "$directory"; then printf '%s\n' "${directory##*/}"; fi
   done | sort -r
+}
+
+# list_backups KIND: names of those that are whole, newest first.
+list_backups() {
+  list_names "$1" | while read -r name; do
+    if is_backup "$backups/$name"; then printf '%s\n' "$name"; fi
+  done
+}
+
+# remove_backup NAME: renamed first, so that a half-removed backup does not bear a backup's name.
+remove_backup() {
+  mv -T "$backups/$1" "$backups/.pruned-$1"
+  rm -rf "$backups/.pruned-$1"
 }
 
 # has_checksum FILE SHA256

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Restores the newest backup into a PostgreSQL of its own and compares it with its manifest. Needs no network.
-# Leaves by a status other than 0, with the reason as the last line, where the backup would not have saved anybody.
+# Leaves by a status other than 0, with the reason as the last line, where the backup would not have saved anybody,
+# or where any backup has lost something since it was taken.
 #
 #     BACKUPS              the backup volume (/backups), may be read-only
 #     DRILL                an empty folder for the server's data (/drill)
@@ -14,6 +15,11 @@ drill=${DRILL:-/drill}
 started=$(date +%s)
 export PGHOST="$drill"
 
+for name in $(list_names invoicetron; list_names before-restore); do
+  # What is gone by now has been pruned.
+  is_backup "$backups/$name" || [ ! -e "$backups/$name" ] ||
+    fail "$backups/$name is no whole backup any more: its dump or its manifest is lost or shortened; move it away"
+done
 name=$(list_backups invoicetron | head -n 1)
 [ -n "$name" ] || fail "there is no backup in $backups"
 backup=$backups/$name

@@ -3,8 +3,9 @@
 #
 # The dump is restored into a database of its own, beside the old one, and compared there; then the two change names in one
 # transaction. So the old data stays as it was until the new data is complete and proved, whatever fails on the way. A dump
-# of it is taken meanwhile.
-# Leaves by a status other than 0, with the reason as the last line, where the old data is still in place.
+# of it is taken meanwhile, and removed where it was not needed.
+# Leaves by a status other than 0, with the reason as the last line, where the old data is still in place, or where the
+# server no longer says which is.
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser
 #     BACKUPS                                the backup volume (/backups); gets the dump of the old data
@@ -19,6 +20,7 @@ umask 077
 
 upload=${UPLOAD:-/upload}
 counted=$upload/inventory
+saved_as=$upload/saved-as
 database=$PGDATABASE
 incoming=${database}_incoming
 replaced=${database}_replaced
@@ -58,14 +60,22 @@ reserve() { on_the_server "mkdir -p ${set_aside%/*} && head -c $((1024 * reserve
 give_back() { on_the_server "rm -f $set_aside"; }
 on_the_server() { printf "COPY (SELECT WHERE false) TO PROGRAM :'command'" | maintenance --set=command="$1"; }
 
-# Silently, for the reason is to be the last line. 300 s is many times the recovery of a server that has crashed.
-tidy_up() {
+# patiently COMMAND...: until it succeeds. 300 s is many times the recovery of a server that has crashed.
+patiently() {
   for _ in $(seq 100); do
-    if { give_back && drop "$incoming"; } 2>/dev/null; then return; fi
+    if "$@" 2>/dev/null; then return 0; fi
     sleep 3
   done
-  say "$incoming is left behind; the next restore removes it"
+  return 1
 }
+
+# Silently, for the reason is to be the last line. An attempt that replaces nothing takes no place among the dumps that
+# are kept.
+tidy_up() {
+  [ "$swapping" = yes ] || [ ! -s "$saved_as" ] || remove_backup "$(cat "$saved_as")" 2>/dev/null || true
+  patiently clear_away || say "$incoming is left behind; the next restore removes it"
+}
+clear_away() { give_back && drop "$incoming"; }
 
 # In one transaction. The rows are counted in it, too: whoever reads them first after it must write and log each page once
 # more (hint bits, under checksums), which took a quarter of the time. A dump that breaks off is never counted.
@@ -80,20 +90,32 @@ restore() {
 save() {
   case $1 in
   '{"rows": {},'*) say "the database is empty: nothing to save" ;;
-  *) KIND=before-restore sh "$scripts/backup.sh" ;;
+  *) KIND=before-restore NAME_FILE="$saved_as" sh "$scripts/backup.sh" ;;
   esac
 }
 
-# A client may connect between being thrown out and the renaming, which then gives up: try again.
+# A client may connect between being thrown out and the renaming, which then gives up: try again. But a server that goes
+# down right after the renaming does not answer either. Until that is known, what was saved is the only copy.
 swap() {
+  swapping=yes
   for _ in 1 2 3 4 5; do
-    if maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" \
-      --file="$scripts/swap.sql"; then
-      return 0
-    fi
+    if rename; then return; fi
+    patiently has_swapped || {
+      trap - EXIT
+      fail "the server does not say which data is in place: the restored data where it has a database $replaced (which" \
+        "then holds the old data), else the old data"
+    }
+    [ "$swapped" = f ] || return 0
     sleep 1
   done
-  return 1
+  swapping=no
+  fail "clients keep connecting; the old data is untouched"
+}
+rename() {
+  maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swap.sql"
+}
+has_swapped() {
+  swapped=$(maintenance --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swapped.sql")
 }
 
 # The first process of a container gets no signal that it has no trap for, and this one would be killed 30 s later.
@@ -131,6 +153,8 @@ check_space
 old=$(sql --file="$scripts/inventory.sql") || fail "the rows of the old data cannot be counted"
 
 say "restoring beside the old data"
+rm -f "$saved_as"
+swapping=no
 trap tidy_up EXIT
 reserve || fail "no room can be set aside on the server's volume"
 printf 'CREATE DATABASE :"name" TEMPLATE template0;' | maintenance --set=name="$incoming"
@@ -161,8 +185,9 @@ fi
 # A backup brings its statistics along.
 [ -n "$expected" ] || printf 'ANALYZE' | sql
 
-swap || fail "clients keep connecting; the old data is untouched"
+swap
 trap - EXIT
 say "the restored data is in place"
 give_back || say "$set_aside is left behind; the server's next start removes it"
 drop "$replaced" || say "the old data is still there as the database $replaced; the next restore removes it"
+sh "$scripts/retention.sh" prune before-restore || say "older dumps from before a restore could not be pruned"

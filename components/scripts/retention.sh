@@ -1,13 +1,14 @@
 #!/bin/sh
-# Which backups to keep. Called by backup.sh after a success, under its lock.
+# Which backups to keep. Called by backup.sh and restore.sh after a success, under their locks.
 #
-#     retention.sh prune               removes what need not be kept
+#     retention.sh prune KIND          removes what need not be kept
 #     retention.sh plan KIND <names    prints those of the names (newest first) that need not be kept
 #
-# Of the backups of one day, one week (from Monday) or one month, the newest counts; kept are those of the last KEEP_DAILY
-# days, KEEP_WEEKLY weeks and KEEP_MONTHLY months that have one, and always the newest. "Last" is by number, not by the
-# clock: backups dated by a wrong clock take up places, but never push out what was taken after them. Of the dumps that
-# restore.sh takes before it overwrites (before-restore), the last KEEP_BEFORE_RESTORE are kept.
+# All of the last two days that have a backup are kept: one that was taken right before a migration beside the nightly one,
+# and one that a drill restores at this moment. Before that, of the backups of one day, one week (from Monday) or one month,
+# the newest counts; kept are those of the last KEEP_DAILY days, KEEP_WEEKLY weeks and KEEP_MONTHLY months that have one.
+# "Last" is by number, not by the clock: backups dated by a wrong clock take up places, but never push out what was taken
+# after them. Of the dumps that restore.sh takes before it overwrites (before-restore), the last KEEP_BEFORE_RESTORE are kept.
 set -eu
 # shellcheck source=components/scripts/common.sh
 . "${0%/*}/common.sh"
@@ -33,7 +34,10 @@ plan() {
       week = int((day_number(substr(date, 1, 4) + 0, substr(date, 5, 2) + 0, substr(date, 7, 2) + 0) + 2) / 7)
       if (kind == "before-restore") keep = NR <= before_restore
       else {
-        keep = wanted("day", substr(date, 1, 8), daily)
+        day = substr(date, 1, 8)
+        if (!(day in rank)) rank[day] = ++days
+        keep = rank[day] <= 2
+        keep += wanted("day", day, daily)
         keep += wanted("week", week, weekly)
         keep += wanted("month", substr(date, 1, 6), monthly)
       }
@@ -42,24 +46,18 @@ plan() {
 }
 
 prune() {
-  for kind in invoicetron before-restore; do
-    list_backups "$kind" | plan "$kind" | while read -r name; do
-      # restore.sh saves the old data first, which prunes: never the very backup that it is about to restore.
-      [ "$name" != "${RESTORE_FROM:-}" ] || continue
-      if [ "$(find "$backups/$name" -mindepth 1 | wc -l)" -ne 2 ]; then
-        say "keeping $name: it holds something that backup.sh did not write"
-        continue
-      fi
-      # Renamed first, so that a half-removed backup does not bear a backup's name.
-      mv -T "$backups/$name" "$backups/.pruned-$name"
-      rm -rf "$backups/.pruned-$name"
-      say "pruned $name"
-    done
+  list_backups "$1" | plan "$1" | while read -r name; do
+    if [ "$(find "$backups/$name" -mindepth 1 | wc -l)" -ne 2 ]; then
+      say "keeping $name: it holds something that backup.sh did not write"
+      continue
+    fi
+    remove_backup "$name"
+    say "pruned $name"
   done
 }
 
 case ${1:-} in
 plan) plan "$2" ;;
-prune) prune ;;
-*) fail "usage: retention.sh prune | plan KIND" ;;
+prune) prune "$2" ;;
+*) fail "usage: retention.sh prune KIND | plan KIND" ;;
 esac

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -238,7 +240,7 @@ def test_nothing_is_pruned_when_the_dump_fails(pod: Pod, server: PostgresServer)
     assert pod.run("backup.sh", KEEP_DAILY="1", PGPASSWORD="wrong").returncode != 0
     assert pod.names() == before
     assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
-    assert len(pod.names()) == 1
+    assert before[0] not in pod.names()
 
 
 def test_two_backups_do_not_run_at_once(pod: Pod, server: PostgresServer) -> None:
@@ -278,6 +280,65 @@ def test_the_drill_fails_without_a_backup(pod: Pod) -> None:
     status, log = drill(pod)
     assert status != 0
     assert "there is no backup" in log
+
+
+def lose_the_dump(backup: Path) -> None:
+    (backup / "database.dump").unlink()
+
+
+def lose_the_manifest(backup: Path) -> None:
+    (backup / "manifest.json").unlink()
+
+
+def shorten_the_dump(backup: Path) -> None:
+    os.truncate(backup / "database.dump", 100)
+
+
+def shorten_the_manifest(backup: Path) -> None:
+    path = backup / "manifest.json"
+    os.truncate(path, path.stat().st_size - 20)
+
+
+@pytest.mark.parametrize("damage", [lose_the_dump, lose_the_manifest, shorten_the_dump, shorten_the_manifest])
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_drill_names_a_backup_that_is_not_whole_any_more(
+    pod: Pod, server: PostgresServer, damage: Callable[[Path], None], which: int
+) -> None:
+    fill(server)
+    for _ in range(2):
+        assert pod.run("backup.sh").returncode == 0
+    damage(pod.backups / pod.names()[which])
+    status, log = drill(pod)
+    assert status != 0
+    assert f"{pod.names()[which]} is no whole backup any more" in log
+    assert pod.run("backup.sh").returncode == 0
+    assert [name.split("-")[1] for name in pod.names()] == ["000001", "000002", "000003"], "its number is taken"
+
+
+def test_after_the_last_number_no_backup_is_taken_that_nobody_would_find(pod: Pod, server: PostgresServer) -> None:
+    server.sql("CREATE TABLE invoices (id integer)")
+    pod.folder(pod.backups / "invoicetron-999999-20260101T000000Z")
+    done = pod.run("backup.sh")
+    assert done.returncode != 0
+    assert "no number follows" in done.stdout
+    assert len(pod.names()) == 1
+
+
+def test_a_backup_that_is_pruned_while_the_drill_looks_is_none_that_lost_something(
+    pod: Pod, server: PostgresServer
+) -> None:
+    server.sql("CREATE TABLE invoices (id integer)")
+    for _ in range(2):
+        assert pod.run("backup.sh").returncode == 0
+    oldest, _ = pod.names()
+    script = pod.scripts / "drill.sh"
+    look = 'is_backup "$backups/$name"'
+    script.write_text(
+        script.read_text().replace(look, f'[ "$name" != {oldest} ] || remove_backup "$name"\n  {look}', 1)
+    )
+    status, log = drill(pod)
+    assert status == 0, log
+    assert oldest not in pod.names()
 
 
 def damage_a_byte(pod: Pod, name: str) -> None:

@@ -42,6 +42,12 @@ def date_of(name: str) -> dt.date:
     return dt.datetime.strptime(name.rsplit("-", 1)[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC).date()
 
 
+def last_two_days(names: list[str]) -> list[str]:
+    """Those of the last two days that have a backup, whatever the clock said since."""
+    days = list(dict.fromkeys(date_of(name) for name in reversed(names)))[:2]
+    return [name for name in names if date_of(name) in days]
+
+
 def removed(names: list[str], keep: dict[str, int], kind: str = "invoicetron") -> list[str]:
     """What `retention.sh plan` says of the names, oldest first."""
     done = subprocess.run(
@@ -57,10 +63,13 @@ def removed(names: list[str], keep: dict[str, int], kind: str = "invoicetron") -
 
 @given(_STEPS, _KEEP)
 @settings(max_examples=150)
-def test_the_newest_is_kept_and_of_each_period_its_newest(steps: list[int], keep: dict[str, int]) -> None:
+def test_all_of_the_last_two_days_are_kept_and_of_each_period_its_newest(
+    steps: list[int], keep: dict[str, int]
+) -> None:
     names = history(steps)
     left = [name for name in names if name not in removed(names, keep)]
-    assert left[-1] == names[-1], "the newest backup is gone"
+    recent = last_two_days(names)
+    assert set(recent) <= set(left), "a backup of the last two days is gone"
     periods: dict[str, Callable[[dt.date], object]] = {
         "KEEP_DAILY": lambda date: date.isoformat(),
         "KEEP_WEEKLY": lambda date: date.isocalendar()[:2],
@@ -72,7 +81,7 @@ def test_the_newest_is_kept_and_of_each_period_its_newest(steps: list[int], keep
         for name in reversed(names):
             newest.setdefault(period(date_of(name)), name)
         wanted.update(list(newest.values())[: keep[setting]])
-    assert set(left) == wanted | {names[-1]}
+    assert set(left) == wanted | set(recent)
 
 
 @given(_STEPS, _KEEP)
@@ -83,9 +92,16 @@ def test_pruning_after_each_backup_never_grows_or_loses_the_recent_days(steps: l
         present.append(name)
         gone = removed(present, keep)
         present = [each for each in present if each not in gone]
-        assert len(present) <= sum(keep.values()) + 1
+        assert len(present) <= sum(keep.values()) + len(last_two_days(present))
     again = removed(present, keep)
     assert again == [], "pruning twice removes more"
+
+
+def test_a_backup_from_before_a_migration_and_the_nightly_one_of_the_same_day_are_both_kept() -> None:
+    names = history([86_400, 43_200, 43_200, 86_400])
+    assert removed(names[:3], {"KEEP_DAILY": 1}) == []
+    assert removed(names[:4], {"KEEP_DAILY": 7}) == [], "not by the next night's either"
+    assert removed(names, {"KEEP_DAILY": 7}) == [names[1]], "older days keep their newest"
 
 
 @given(st.integers(0, 8))
@@ -149,7 +165,7 @@ def test_only_whole_backups_of_its_own_are_removed(
                 (directory / name).touch()
         before = tree(directory)
         subprocess.run(
-            [_SHELL, str(SCRIPTS / "retention.sh"), "prune"],
+            [_SHELL, str(SCRIPTS / "retention.sh"), "prune", "invoicetron"],
             env={"PATH": os.environ["PATH"], "BACKUPS": folder, **{key: str(value) for key, value in keep.items()}},
             stdout=subprocess.DEVNULL,
             check=True,
