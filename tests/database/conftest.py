@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from rehearsal.postgres import PostgresServer
+from tests.database.invoices import fill
 from tests.database.pod import Pod
 
 
@@ -28,3 +29,14 @@ def pod(server: PostgresServer) -> Iterator[Pod]:
     directory.mkdir()
     yield Pod(server, directory)
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def backup(pod: Pod, server: PostgresServer) -> str:
+    """Name of a backup of a database that has changed since: fewer rows, a newer table that refers to an older one."""
+    fill(server)
+    server.sql("ANALYZE")
+    done = pod.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+    server.sql("DELETE FROM invoice_items WHERE id > 100; CREATE TABLE payments (invoice integer REFERENCES invoices)")
+    return pod.names()[0]

@@ -61,3 +61,8 @@ WHERE relkind IN ('r', 'S') AND nspname !~ '^(pg_|information_schema)'
 ORDER BY nspname, relname
 \gexec
 """
+
+
+def databases(server: PostgresServer) -> list[str]:
+    """Names of all but the templates."""
+    return server.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1", database="postgres").split()
