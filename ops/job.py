@@ -162,7 +162,7 @@ def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
 
 
 def delete(cluster: Cluster, name: str) -> None:
-    """Deletes a Job, and returns when its pods are gone; nothing where it does not exist."""
+    """Deletes a Job, and returns when it and its pods are gone; nothing where it does not exist."""
 
     def request() -> None:
         try:
@@ -174,7 +174,9 @@ def delete(cluster: Cluster, name: str) -> None:
                 raise
 
     cluster.persistently(request)
-    if not cluster.until(cluster.pods_of(name), done=lambda pods: not pods, timeout=_END_PATIENCE):
+    # The Job goes a moment after its pods, and until then it counts among those that run.
+    selections = cluster.job(name), cluster.pods_of(name)
+    if not cluster.until(*selections, done=lambda jobs, pods: not jobs and not pods, timeout=_END_PATIENCE):
         raise ClusterError(f"the pod of {name} does not end; see: kubectl -n {cluster.namespace} get pods")
 
 
