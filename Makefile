@@ -31,7 +31,7 @@ setup: $(STAMP) ## environment and tools, and nothing more
 
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
-	@echo "== rehearsal and PostgreSQL tests (usually 15 min) =="
+	@echo "== rehearsal and PostgreSQL tests (usually 25 min) =="
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
