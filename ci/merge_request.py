@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 import gitlab
+import requests
 from gitlab.exceptions import GitlabCreateError
-from requests import ConnectionError  # noqa: A004 - what the client raises
 
 _PAUSE: Final = 1.0  # second
 _SERVER_ERROR: Final = 500
@@ -38,7 +38,7 @@ def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> No
             return
         try:
             notes.create({"body": body}, retry_transient_errors=False)
-        except (GitlabCreateError, ConnectionError) as error:
+        except (GitlabCreateError, requests.ConnectionError) as error:
             # GitLab may have made it all the same: looked for before another try, which would make a second one.
             if last or (isinstance(error, GitlabCreateError) and (error.response_code or 0) < _SERVER_ERROR):
                 raise
