@@ -1,5 +1,5 @@
 -- One line of JSON about the connected database: the rows of each table, and the last migration that Prisma finished.
--- Tables outside the schema public bear its name; those that an extension brings are not in a dump.
+-- Tables outside the schema public bear its name; those that an extension brings are not in a dump, nor are counting.sql's.
 SELECT format(
     'SELECT jsonb_build_object(''rows'', %s, ''lastMigration'', %s)',
     coalesce(
@@ -21,7 +21,7 @@ SELECT format(
 )
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
+WHERE relkind = 'r' AND nspname NOT IN ('information_schema', 'restore_counting') AND nspname !~ '^pg_'
     AND NOT EXISTS (
         SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'
     )

@@ -19,7 +19,6 @@ umask 077
 . "${0%/*}/common.sh"
 
 upload=${UPLOAD:-/upload}
-counted=$upload/inventory
 saved_as=$upload/saved-as
 database=$PGDATABASE
 incoming=${database}_incoming
@@ -77,13 +76,10 @@ tidy_up() {
 }
 clear_away() { give_back && drop "$incoming"; }
 
-# In one transaction. The rows are counted in it, too: whoever reads them first after it must write and log each page once
-# more (hint bits, under checksums), which took a quarter of the time. A dump that breaks off is never counted.
+# In one transaction, at whose end the rows are counted.
 restore() {
-  : >"$counted"
-  { pg_restore --file=- --exit-on-error --no-owner --no-privileges "$dump" &&
-    printf '\\o %s\n\\i %s\n' "$counted" "$scripts/inventory.sql"; } |
-    PGDATABASE="$incoming" sql --single-transaction --output=/dev/null --file=-
+  PGDATABASE="$incoming" sql --set=generator="$(sed '/^\\gexec$/d' "$scripts/inventory.sql")" --file="$scripts/counting.sql" &&
+    pg_restore --dbname="$incoming" --single-transaction --no-owner --no-privileges --no-password "$dump"
 }
 
 # save INVENTORY: a dump of the old data, where there is any.
@@ -169,12 +165,12 @@ restored=yes checked=yes saved=yes
 wait "$restoring" || restored=no
 wait "$checking" || checked=no
 wait "$saving" || saved=no
-[ "$restored" = yes ] && [ -s "$counted" ] || fail "the dump could not be restored; the old data is untouched"
+[ "$restored" = yes ] || fail "the dump could not be restored; the old data is untouched"
 [ "$checked" = yes ] || fail "$dump is damaged: it is not what was written; the old data is untouched"
 [ "$saved" = yes ] || fail "the old data could not be saved first; it is untouched"
 
 export PGDATABASE="$incoming"
-found=$(cat "$counted")
+found=$(sql --file="$scripts/counted.sql") || fail "the restored rows could not be counted; the old data is untouched"
 [ -z "$expected" ] || compare "$expected" "$found"
 [ -z "${RESTORE_EXPECT:-}" ] || compare "$RESTORE_EXPECT" "$found"
 say "rows restored: $found"

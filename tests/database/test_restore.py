@@ -72,6 +72,18 @@ def test_an_empty_database_needs_no_dump_before_it_is_filled(pod: Pod, server: P
     assert server.sql("SELECT count(*) FROM invoices") == "500"
 
 
+def test_a_dump_that_holds_nothing_is_counted_too(pod: Pod, server: PostgresServer) -> None:
+    dump = server.directory / "nothing.dump"
+    server.run([server.bin / "pg_dump", "-Fc", "-f", dump])
+    fill(server)
+    before = content(server)
+    bring(pod, dump)
+    done = pod.run("restore.sh", RESTORE_FROM="upload", RESTORE_EXPECT='{"rows": {"invoices": 1}, "partial": true}')
+    assert done.returncode == 1
+    assert "table invoices: 1 rows expected, no found" in done.stdout
+    assert content(server) == before
+
+
 def test_clearing_sessions_empties_them_and_nothing_else(pod: Pod, server: PostgresServer, backup: str) -> None:
     done = pod.run("restore.sh", RESTORE_FROM=backup, RESTORE_CLEAR_SESSIONS="true")
     assert done.returncode == 0, done.stdout
