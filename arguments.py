@@ -15,12 +15,13 @@ from components.app import App, AppArgs
 from components.backup import Backup, BackupArgs
 from components.database import Database, DatabaseArgs
 from components.delivery import DeliveryArgs, variables
+from components.deploy_tokens import token_name
 from components.deployer import Deployer, DeployerArgs
 from components.environment import Environment, EnvironmentArgs
 from components.gitlab_project import GitLabProject
 from components.monitoring import MonitoringArgs
 from components.network_policies import NetworkPoliciesArgs
-from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs, token_name
+from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
 from components.repository import RepositoryArgs
 from components.secrets import StackSecrets
 from providers import Providers

@@ -21,6 +21,11 @@ IN_USE: Final = "invoicetron/deploy-token"
 """Annotation of the pull secret: user name of the deploy token that it holds."""
 
 
+def token_name(stack: str) -> str:
+    """Name of the stack's deploy token in GitLab."""
+    return f"invoicetron-pull-{stack}"
+
+
 def connect(address: str) -> Gitlab:
     """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
     from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does without it

@@ -22,11 +22,6 @@ CONFIG: Final = ".dockerconfigjson"
 """The key in the Secret."""
 
 
-def token_name(stack: str) -> str:
-    """Name of the stack's deploy token in GitLab."""
-    return f"invoicetron-pull-{stack}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Login:
     """Credentials that somebody keeps by hand."""

@@ -17,7 +17,7 @@ import pulumi
 import pulumi_onepassword as onepassword
 
 from components.database_address import ADDRESS
-from components.pull_credentials import token_name
+from components.deploy_tokens import token_name
 from components.vaults import ISSUED, FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from settings import Settings
 from settings_types import ItemReference, SecretReference

@@ -118,7 +118,7 @@ class Restore:
                 with self.screen.step(f"{job.name} restores {self.wish.source}"):
                     job.follow(started=self._upload, waiting=self.screen.waiting)
             except JobFailedError as error:
-                raise JobFailedError(f"Not restored: {error}") from error
+                raise JobFailedError(f"The restore has failed: {error}") from error
             except BaseException as error:
                 if not self._ended_with_success(job):
                     raise

@@ -8,8 +8,7 @@ from typing import Any
 
 from gitlab import Gitlab
 
-from components.deploy_tokens import active
-from components.pull_credentials import token_name
+from components.deploy_tokens import active, token_name
 from ops.command_line import pulumi
 from settings import Settings
 

@@ -10,8 +10,7 @@ from typing import Final
 
 from cloudflare import AuthenticationError
 
-from components import pull_credentials
-from components.deploy_tokens import active
+from components.deploy_tokens import active, token_name
 from ops.checks.check import Check
 from ops.checks.cluster import moment
 from ops.checks.systems import Systems
@@ -23,7 +22,7 @@ LEAST_DAYS: Final = 14
 
 def deploy_token(systems: Systems) -> str:
     """The token that the image is pulled with lives on for a while."""
-    name = pull_credentials.token_name(systems.settings.stack)
+    name = token_name(systems.settings.stack)
     fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
     tokens = active(systems.project, name)
     if not tokens:

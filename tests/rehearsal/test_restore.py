@@ -130,7 +130,7 @@ def test_what_is_not_as_expected_is_not_kept_and_every_difference_is_told(
     assert done.returncode == 1
     last = "".join(done.stdout.splitlines(keepends=True)[-3:])
     assert last == (
-        "Not restored: what was restored is not what is expected:\n"
+        "The restore has failed: what was restored is not what is expected:\n"
         "table invoices: 567 rows expected, 20000 found\n"
         "table user: 2 rows expected, 1 found\n"
     )
@@ -142,7 +142,7 @@ def test_the_name_of_no_backup_is_answered_with_those_that_exist(stack: BackedUp
     name, _, now = backup
     done = stack.ops("restore", "--from", "invoicetron-999999-20260101T000000Z", "--yes")
     assert done.returncode == 1
-    assert f"is no backup; there are:\n{name}" in done.stdout.rpartition("Not restored: ")[2]
+    assert f"is no backup; there are:\n{name}" in done.stdout.rpartition("The restore has failed: ")[2]
     assert stack.content() == now
     assert stack.app() == (1, 1)
 
