@@ -10,6 +10,7 @@ import pulumi
 
 from components.cloudflare_sdk import cloudflare
 from components.ownership import DNS_COMMENT
+from components.tunnel import TARGET
 from settings_sections import PublicAccess
 
 _T = TypeVar("_T")
@@ -136,7 +137,7 @@ def _check_record(public: PublicAccess, zone_id: str, tunnel_id: str | None, opt
         if record.comment == DNS_COMMENT or record.id == public.adopt.dns_record or tunnel_id is None:
             continue
         remedy = f"set access.public.adopt.dnsRecord to {record.id} to take it over, or remove it"
-        if record.content != f"{tunnel_id}.cfargotunnel.com":
+        if record.content != TARGET.format(tunnel_id):
             raise ValueError(f"it exists and leads to {record.content}: {remedy}")
         # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
         pulumi.log.warn(
