@@ -54,9 +54,7 @@ class Job:
         selections = self.cluster.job(self.name), self.cluster.pods_of(self.name)
         with closing(self.cluster.snapshots(*selections)) as snapshots:
             for jobs, pods in snapshots:
-                for pod in sorted(pods, key=lambda one: str(one.metadata.creation_timestamp)):
-                    if pod.metadata.name not in logs and pod.status.phase in {"Running", "Succeeded", "Failed"}:
-                        logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
+                self._listen(pods, logs)
                 if not jobs:
                     self.end()  # its pod is asked to go, and may still be at work
                     raise JobFailedError("somebody deleted the Job")
@@ -65,14 +63,18 @@ class Job:
                     continue
                 # What is watched apart arrives apart: these pods may be those of a moment ago.
                 last = self.cluster.pods_of(self.name).listed(self.cluster)
-                for pod in last:
-                    if pod.metadata.name not in logs:
-                        logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
+                self._listen(last, logs)
                 for log in logs.values():
                     log.finish()
                 if ended.type == "Failed":
                     raise _failure(ended, last, logs)
                 return
+
+    def _listen(self, pods: list[Any], logs: dict[str, PodLog]) -> None:
+        """Adds the logs of the pods that have one and are not listened to yet, the oldest first."""
+        for pod in sorted(pods, key=lambda one: str(one.metadata.creation_timestamp)):
+            if pod.metadata.name not in logs and pod.status.phase in {"Running", "Succeeded", "Failed"}:
+                logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
 
     def is_complete(self) -> bool:
         """Whether it has ended, and with success."""
