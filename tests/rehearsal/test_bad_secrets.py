@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -68,7 +70,7 @@ def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value
         rehearsal.program.up("dev")
     assert message in str(refused.value)
     assert not [value for value in rehearsal.onepassword.handed_out if value.strip() and value in str(refused.value)]
-    assert everything(rehearsal) <= before
+    assert everything(rehearsal) == before
     assert not rehearsal.gitlab.app.writes
     assert not rehearsal.onepassword.app.writes
 
@@ -91,8 +93,17 @@ def test_all_problems_are_told_at_once(rehearsal: World) -> None:
     assert "32 characters" in str(refused.value)
 
 
-def everything(world: World) -> set[str]:
-    """Every object that a stack could make, by its uid. What other tests left goes meanwhile."""
+def everything(world: World) -> set[tuple[str, str, str]]:
+    """Kind, name and uid of every object that a stack could make, but for what other tests have left on its way out."""
     kinds = "namespaces,secrets,services,deployments,statefulsets,pvc,httproutes,resourcequotas,serviceaccounts"
-    columns = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name,UID:.metadata.uid"
-    return set(world.kubectl("get", kinds, "-A", "--no-headers", "-o", columns).splitlines())
+    found = json.loads(world.kubectl("get", kinds, "-A", "-o", "json"))["items"]
+    going = {one["metadata"]["name"] for one in found if one["kind"] == "Namespace" and gone_soon(one)}
+    return {
+        (one["kind"], one["metadata"]["name"], one["metadata"]["uid"])
+        for one in found
+        if not gone_soon(one) and one["metadata"].get("namespace") not in going
+    }
+
+
+def gone_soon(one: dict[str, Any]) -> bool:
+    return "deletionTimestamp" in one["metadata"]
