@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-import settings_sections
+import settings.sections
 from components.access import Access, AccessArgs
 from components.app import App, AppArgs
 from components.backup import Backup, BackupArgs
 from components.database import Database, DatabaseArgs
 from components.delivery import DeliveryArgs, variables
-from components.deploy_tokens import token_name
 from components.deployer import Deployer, DeployerArgs
 from components.environment import Environment, EnvironmentArgs
-from components.gitlab_project import GitLabProject
 from components.monitoring import MonitoringArgs
 from components.network_policies import NetworkPoliciesArgs
 from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
 from components.repository import RepositoryArgs
-from components.secrets import StackSecrets
+from lookups.deploy_tokens import token_name
+from lookups.gitlab import GitLabProject
+from lookups.secrets import StackSecrets
 from providers import Providers
 from settings import Settings
-from settings_sections import Delivery, PublicAccess, Repository
-from settings_types import image_repository
+from settings.sections import Delivery, PublicAccess, Repository
+from settings.types import image_repository
 
 if TYPE_CHECKING:
-    from components.cloudflare_account import CloudflareIds
     from components.public_access import PublicAccessArgs
+    from lookups.cloudflare import CloudflareIds
 
 
 def for_environment(settings: Settings) -> EnvironmentArgs:
@@ -132,7 +132,7 @@ def look_up_public_access(settings: Settings, providers: Providers) -> Cloudflar
     """The ids of what the stack's public side refers to, checked; None where it has none."""
     if settings.access.public is None:
         return None
-    from components.cloudflare_account import look_up  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
+    from lookups.cloudflare import look_up  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
 
     return look_up(settings.access.public, providers.cloudflare)
 
@@ -177,7 +177,7 @@ def for_network_policies(
 
 
 def for_backup(
-    settings: Settings, backup: settings_sections.Backup, environment: Environment, database: Database
+    settings: Settings, backup: settings.sections.Backup, environment: Environment, database: Database
 ) -> BackupArgs:
     """The database's own image: pg_dump must be of the server's version."""
     return BackupArgs(
@@ -202,7 +202,7 @@ def for_backup(
 
 
 def for_monitoring(
-    monitoring: settings_sections.Monitoring,
+    monitoring: settings.sections.Monitoring,
     environment: Environment,
     access: Access,
     database: Database,

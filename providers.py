@@ -9,41 +9,20 @@ since, or another machine's kubeconfig path, would be used as it was.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_onepassword as onepassword
-import yaml
 
-from components.kubernetes_sdk import kubernetes
+from lookups.credentials import check_environment
+from sdks import kubernetes
 from settings import Settings
 
 if TYPE_CHECKING:
     import pulumi_cloudflare as cloudflare
     import pulumi_gitlab as gitlab
-
-_LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
-
-
-class CredentialsError(pulumi.RunError):
-    """The environment lacks what the providers of the stack need; the message lists all of it."""
-
-
-def check_environment(settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
-    """Raises CredentialsError with everything that the stack's sections need and that is missing or unusable."""
-    if problems := list(_problems(settings, environment)):
-        raise CredentialsError(
-            "\n".join(
-                [
-                    f"The environment lacks what stack {settings.stack!r} needs. Nothing was created or changed.",
-                    *(f"\n  {problem}" for problem in problems),
-                ]
-            )
-        )
 
 
 class Providers:
@@ -87,7 +66,7 @@ class Providers:
     @cached_property
     def gitlab(self) -> gitlab.Provider:
         """GitLab. Imported here because a stack without delivery does without its SDK."""
-        from components.gitlab_sdk import gitlab  # noqa: PLC0415  see above
+        from sdks import gitlab  # noqa: PLC0415  see above
 
         delivery = self._settings.delivery
         server = None if self._gitlab_url_is_set or delivery is None else f"{delivery.gitlab}/api/v4/"
@@ -96,7 +75,7 @@ class Providers:
     @cached_property
     def cloudflare(self) -> cloudflare.Provider:
         """Cloudflare. Imported here because its SDK costs 2 s and 116 MiB, and dev needs none of it."""
-        from components.cloudflare_sdk import cloudflare  # noqa: PLC0415  see above
+        from sdks import cloudflare  # noqa: PLC0415  see above
 
         return cloudflare.Provider("cloudflare")
 
@@ -122,93 +101,3 @@ def _without(*names: str) -> pulumi.ResourceOptions:
         return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
 
     return pulumi.ResourceOptions(transformations=[strip])
-
-
-def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[str]:
-    yield from kubeconfig_problems(settings.cluster.context, environment)
-    yield from onepassword_problems(environment)
-    if settings.delivery:
-        yield from gitlab_problems(environment)
-    if settings.access.public:
-        yield from cloudflare_problems(environment)
-
-
-def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[str]:
-    value = environment.get(name, "")
-    if not value:
-        yield f"{name} is not set: export {what}"
-    elif value != value.strip():
-        yield f"{name} begins or ends with a space or a line break: export it without"
-
-
-def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the kubeconfig that the environment names, each with its fix."""
-    listed = [Path(path).expanduser() for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
-    paths = listed or [Path("~/.kube/config").expanduser()]
-    present = [path for path in paths if path.is_file()]
-    if not present:
-        # The text of a kubeconfig in KUBECONFIG would be shown here, were the value itself printed.
-        where = "KUBECONFIG names no file that exists" if listed else f"{paths[0]} does not exist"
-        yield f"{where}: export KUBECONFIG=<path of a kubeconfig with the context {context!r}>"
-        return
-    try:
-        contexts = [name for path in present for name in _contexts(path)]
-    # The error's own text may quote the file, and with it a token; what is no mapping fails as one of the last three.
-    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        yield f"the kubeconfig cannot be read ({type(error).__name__}): check it with kubectl config get-contexts"
-        return
-    # Without this check a preview of a new stack passes as if the cluster were there.
-    if context not in contexts:
-        yield (
-            f"the kubeconfig has no context {context!r}; it has: {', '.join(contexts) or 'none'}. "
-            "Correct invoicetron:cluster.context or KUBECONFIG"
-        )
-
-
-def _contexts(path: Path) -> Iterator[str]:
-    content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for entry in (content or {}).get("contexts") or []:
-        yield str(entry["name"])
-
-
-def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is missing or contradictory of 1Password's variables, each with its fix."""
-    given = [
-        name
-        for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT")
-        if environment.get(name)
-    ]
-    match given:
-        case ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN"]:
-            if environment["OP_CONNECT_HOST"].endswith("/"):
-                yield "OP_CONNECT_HOST ends with a slash, which the provider doubles: export it without"
-        case ["OP_SERVICE_ACCOUNT_TOKEN"] | ["OP_ACCOUNT"]:
-            pass
-        case []:
-            yield (
-                "1Password: export OP_CONNECT_HOST and OP_CONNECT_TOKEN (Connect server), or OP_SERVICE_ACCOUNT_TOKEN, "
-                "or OP_ACCOUNT (the desktop app's account)"
-            )
-        case ["OP_CONNECT_HOST"] | ["OP_CONNECT_TOKEN"]:
-            yield f"1Password: export OP_CONNECT_HOST and OP_CONNECT_TOKEN together; {given[0]} alone is set"
-        case _:
-            yield f"1Password: {', '.join(given)} contradict each other: keep Connect's pair or one of the other two"
-
-
-def cloudflare_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with Cloudflare's token, with its fix."""
-    yield from _missing(environment, "CLOUDFLARE_API_TOKEN", "an API token that may edit tunnels, Access and DNS")
-
-
-def gitlab_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with GitLab's token and address, each with its fix."""
-    yield from _missing(environment, "GITLAB_TOKEN", "an access token with the scope api (glpat-...)")
-    url = environment.get("GITLAB_BASE_URL")
-    if not url:
-        return
-    parts = urlsplit(url)
-    if (parts.scheme != "https" and parts.hostname not in _LOOPBACK) or not parts.path.endswith("/api/v4/"):
-        yield (
-            "GITLAB_BASE_URL is not the address of GitLab's API: "
-            "export https://, the host and /api/v4/ with the final slash, or unset it to use delivery.gitlab"
-        )

@@ -8,8 +8,8 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.kubernetes_sdk import kubernetes
 from components.pods import metadata
+from sdks import kubernetes
 
 NAME: Final = "invoicetron"
 """Of the route."""

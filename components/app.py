@@ -9,7 +9,6 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.kubernetes_sdk import kubernetes
 from components.pods import (
     Footprint,
     container_resources,
@@ -21,7 +20,8 @@ from components.pods import (
     pod_security,
     secret_variable,
 )
-from settings_sections import Resources
+from sdks import kubernetes
+from settings.sections import Resources
 
 NAME: Final = "invoicetron"
 MIGRATION: Final = "invoicetron-migrate"

@@ -12,7 +12,6 @@ from pulumi import ResourceOptions
 
 from components.database import PASSWORD_KEY, USER_ID
 from components.database_address import ADDRESS
-from components.kubernetes_sdk import kubernetes
 from components.network import network_policy, to_dns, to_pods
 from components.pods import (
     HEALED,
@@ -27,8 +26,9 @@ from components.pods import (
     quantity,
     secret_variable,
 )
-from settings_sections import NfsExport, Resources, Retention
-from settings_types import Quantity
+from sdks import kubernetes
+from settings.sections import NfsExport, Resources, Retention
+from settings.types import Quantity
 
 batch = kubernetes.batch.v1
 

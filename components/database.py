@@ -11,7 +11,6 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.database_address import ADDRESS
-from components.kubernetes_sdk import kubernetes
 from components.pods import (
     Footprint,
     container_resources,
@@ -24,8 +23,9 @@ from components.pods import (
     quantity,
     secret_variable,
 )
-from settings_sections import Resources
-from settings_types import Quantity
+from sdks import kubernetes
+from settings.sections import Resources
+from settings.types import Quantity
 
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""

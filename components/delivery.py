@@ -10,9 +10,9 @@ from typing import Final, TypeVar
 import pulumi
 from pulumi import ResourceOptions
 
-from components.gitlab_project import GitLabProject
-from components.gitlab_sdk import gitlab
 from components.maskable import check_maskable
+from lookups.gitlab import GitLabProject
+from sdks import gitlab
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the one variable that is a secret."""

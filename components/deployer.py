@@ -10,8 +10,8 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.kubernetes_sdk import kubernetes
 from components.pods import core, metadata
+from sdks import kubernetes
 
 rbac = kubernetes.rbac.v1
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.kubernetes_sdk import kubernetes
 from components.pods import HEALED
+from sdks import kubernetes
 
 NAME: Final = "invoicetron"
 RUNBOOK: Final = "docs/alerts.md"

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import pulumi
 
-from components.kubernetes_sdk import kubernetes
 from components.pods import HEALED
+from sdks import kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 """Label under which Cilium knows a pod's namespace."""

@@ -9,8 +9,8 @@ from typing import Final, Self
 
 import pulumi
 
-from components.kubernetes_sdk import kubernetes
-from settings_sections import Amounts, Resources
+from sdks import kubernetes
+from settings.sections import Amounts, Resources
 
 core = kubernetes.core.v1
 meta = kubernetes.meta.v1

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import pulumi
 from pulumi import ResourceOptions
 
-from components.cloudflare_account import CloudflareIds
-from components.cloudflare_sdk import cloudflare
 from components.network import CLOUDFLARED_EGRESS, network_policy, to_pods
 from components.ownership import DNS_COMMENT
 from components.tunnel import ORIGIN, TARGET, TunnelHostname
+from lookups.cloudflare import CloudflareIds
+from sdks import cloudflare
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ import pulumi
 import pulumi_onepassword as onepassword
 from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
-from components.deploy_tokens import IN_USE, DeployTokens
-from components.gitlab_sdk import gitlab
 from components.pods import core, metadata
-from components.vaults import ISSUED, ItemPlace
+from lookups.deploy_tokens import IN_USE, DeployTokens
+from lookups.onepassword import ISSUED, ItemPlace
+from sdks import gitlab
 
 SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
 CONFIG: Final = ".dockerconfigjson"

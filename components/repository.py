@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pulumi
 from pulumi import ResourceOptions
 
-from components.gitlab_project import GitLabProject
-from components.gitlab_sdk import gitlab
+from lookups.gitlab import GitLabProject
+from sdks import gitlab
 
 
 @dataclass(frozen=True, kw_only=True)

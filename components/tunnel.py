@@ -18,7 +18,7 @@ import httpx
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
-from components.tunnel_document import Document, find, with_rule, without_rule
+from lookups.tunnel_document import Document, find, with_rule, without_rule
 
 ORIGIN: Final = "http://{0}.{1}.svc.cluster.local:{2}"
 """What a rule leads to: name of the Service, namespace, port."""

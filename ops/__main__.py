@@ -17,19 +17,19 @@ from requests import RequestException
 from rich.console import Console
 from urllib3.exceptions import HTTPError
 
+from lookups.credentials import CredentialsError
+from ops.adopt import import_existing
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
 from ops.clients import connect, kubernetes_client, load_settings
-from ops.cluster import Cluster, ClusterError, Interrupts, StoppedError, told
 from ops.command_line import PulumiError
-from ops.import_existing import import_existing
-from ops.job import JobFailedError
-from ops.lost import record_lost
+from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, told
+from ops.kube.job import JobFailedError
 from ops.recover import recover
+from ops.recover.deploy_tokens import revoke_orphans
+from ops.recover.unrecorded import record_lost
 from ops.restore import Restore, parse_wish
-from ops.restore_source import SourceError
+from ops.restore.source import SourceError
 from ops.screen import Screen
-from ops.tokens import revoke_orphans
-from providers import CredentialsError
 from settings import SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)

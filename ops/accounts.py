@@ -1,6 +1,6 @@
 """1Password without an engine: a Connect server, or the `op` command with a service account or the desktop app.
 
-Both hand out what the provider's plugin does and refuse in its words, so that `components.vaults` finds the same
+Both hand out what the provider's plugin does and refuse in its words, so that `lookups.onepassword` finds the same
 fields and gives the same advice. The credentials stay in the environment, out of the arguments of any process.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx
 
-from components.vaults import WELL_KNOWN, Account, Field, Item, is_uuid
+from lookups.onepassword import WELL_KNOWN, Account, Field, Item, is_uuid
 
 _PURPOSES: Final = {"USERNAME": "username", "PASSWORD": "password", "NOTES": "note_value"}
 _PATIENCE: Final = 60.0  # seconds; `op` may wait for a person to unlock the desktop app

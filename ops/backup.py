@@ -7,8 +7,8 @@ from typing import Any, Final
 from kubernetes.client.exceptions import ApiException
 
 from components.backup import NAME
-from ops.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
-from ops.job import Job, JobFailedError, create
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
+from ops.kube.job import Job, JobFailedError, create
 from ops.screen import Screen
 
 NEARLY_FULL: Final = 3

@@ -12,9 +12,9 @@ from kubernetes.client import ApiClient
 from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
-from components import deploy_tokens
-from ops.existing import Live
-from providers import CredentialsError, check_environment
+from lookups import deploy_tokens
+from lookups.credentials import CredentialsError, check_environment
+from ops.adopt.existing import Live
 from settings import PROJECT, Settings, SettingsError, decoded
 
 

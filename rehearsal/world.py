@@ -141,7 +141,8 @@ def copy_program(directory: Path) -> None:
     The copies know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
     """
     directory.mkdir()
-    for source in (*REPOSITORY.glob("*.py"), *(REPOSITORY / folder for folder in ("components", "ops", "policies"))):
+    packages = ("settings", "lookups", "components", "ops", "policies")
+    for source in (*REPOSITORY.glob("*.py"), *(REPOSITORY / package for package in packages)):
         (directory / source.name).symlink_to(source)
     for source in REPOSITORY.glob("Pulumi*.yaml"):
         text = _ENCRYPTION.sub("", source.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from kubernetes.client import BatchV1Api, CoreV1Api
 
-from ops.app_stop import REPLICAS
+from ops.restore.app_stop import REPLICAS
 from rehearsal.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.life import HOSTNAMES

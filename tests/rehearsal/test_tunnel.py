@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from components.tunnel import Tunnel, TunnelError, _TunnelRuleProvider
-from components.tunnel_document import TunnelDocumentError, find, with_rule
+from lookups.tunnel_document import TunnelDocumentError, find, with_rule
 from rehearsal.emulators.cloudflare import ACCESS_EDIT, ZONE, Cloudflare
 from rehearsal.emulators.server import Call, Fault, serve
 

@@ -13,7 +13,7 @@ import pulumi
 import pulumi_onepassword as onepassword
 import pytest
 
-from components.secrets import SecretsError, StackSecrets, read_secrets
+from lookups.secrets import SecretsError, StackSecrets, read_secrets
 from settings import Settings
 
 VAULT = "aaaaaaaaaaaaaaaaaaaaaaaaaa"

@@ -219,7 +219,7 @@ def run(
         _set(config, path.split("."), value)
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
-    able = mock.patch("components.gitlab_project.lacking", return_value=[])
+    able = mock.patch("lookups.gitlab.lacking", return_value=[])
     with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able:
         asyncio.run(_run(stack, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from components import deploy_tokens
+from lookups import deploy_tokens
 from tests.rehearsal.certificates import self_signed
 
 

@@ -12,8 +12,8 @@ from urllib.request import OpenerDirector, Request
 
 import pytest
 
-from components import gitlab_access
-from settings_sections import Delivery, Repository
+from lookups import gitlab_access
+from settings.sections import Delivery, Repository
 
 DELIVERY = Delivery.model_validate(
     {"project": "a/b", "branch": "main", "environment": {"name": "production", "tier": "production"}}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.pods import Footprint, quantity
-from settings_sections import Amounts, Resources
-from settings_types import Quantity
+from settings.sections import Amounts, Resources
+from settings.types import Quantity
 from tests.unit.program import amount
 
 

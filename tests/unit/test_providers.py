@@ -9,7 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from providers import CredentialsError, Providers
+from lookups.credentials import CredentialsError
+from providers import Providers
 from settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_onepassword as onepassword
 import pytest
 
-from components.secrets import read_secrets
+from lookups.secrets import read_secrets
 from settings import Settings
 from tests.unit.account import (
     AUTH,

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from settings import Settings, SettingsError, load_from_pulumi
-from settings_schema import stack_file_schema
+from settings.schema import stack_file_schema
 
 ROOT = Path(__file__).parents[2]
 STACKS = ["dev", "prod"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from settings_types import (
+from settings.types import (
     BranchName,
     CloudflareId,
     CronSchedule,

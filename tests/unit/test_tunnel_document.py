@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.tunnel_document import TunnelDocumentError, find, with_rule, without_rule
+from lookups.tunnel_document import TunnelDocumentError, find, with_rule, without_rule
 
 OURS = "invoicetron.example.com"
 SERVICE = "http://invoicetron.invoicetron-prod.svc.cluster.local:3000"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from unittest import mock
 
 from components import app
-from ops.app_stop import STOPPED_BY
+from ops.restore.app_stop import STOPPED_BY
 from rehearsal.emulators.server import Fault, Service
 from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, STACK, Live
 

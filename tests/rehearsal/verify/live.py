@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import httpx
 
-from ops.checks.check import Result
 from ops.clients import load_settings
 from ops.verify import verify
+from ops.verify.check import Result
 from rehearsal.edge import Edge, Gateway
 from rehearsal.emulators.cloudflare import ZONE
 from rehearsal.emulators.gitlab import Project

@@ -10,10 +10,10 @@ import pytest
 from cloudflare.types.zero_trust.access import ApplicationListResponse
 from pydantic import TypeAdapter
 
-from ops.checks import delivery, public
-from ops.checks.systems import Systems
-from ops.checks.trouble import CheckError
 from ops.clients import load_settings
+from ops.verify import delivery, public
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
 
 SETTINGS: Final = load_settings("prod")
 assert SETTINGS.access.public

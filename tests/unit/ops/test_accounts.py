@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from components.vaults import Account, SecretProblemError, Vaults
+from lookups.onepassword import Account, SecretProblemError, Vaults
 from ops.accounts import CommandAccount, account, item_of
 from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.emulators.server import serve
-from settings_types import SecretReference
+from settings.types import SecretReference
 
 PASSWORD = secrets.token_hex(20)
 TITLE = "Invoicetron Dev"

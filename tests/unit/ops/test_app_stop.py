@@ -20,8 +20,8 @@ from kubernetes.client import (
 )
 from kubernetes.client.exceptions import ApiException
 
-from ops.app_stop import READY, REPLICAS, STOPPED_BY, App
-from ops.cluster import Cluster, ClusterError
+from ops.kube.cluster import Cluster, ClusterError
+from ops.restore.app_stop import READY, REPLICAS, STOPPED_BY, App
 
 
 def pod(phase: str) -> V1Pod:

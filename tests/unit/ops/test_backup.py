@@ -8,7 +8,7 @@ import pytest
 
 from ops import backup
 from ops.backup import NearlyFullError, back_up
-from ops.job import Job
+from ops.kube.job import Job
 from ops.screen import Screen
 
 

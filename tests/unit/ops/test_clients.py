@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lookups.credentials import CredentialsError
 from ops.clients import kubernetes_client, load_settings
-from providers import CredentialsError
 from tests.unit.program import REPOSITORY
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ops.import_existing import PLACEHOLDER, filled
-from ops.obstacles import Obstacle
+from ops.adopt import PLACEHOLDER, filled
+from ops.adopt.blockers import Obstacle
 
 NAMESPACE, SECRET = "kubernetes:core/v1:Namespace", "kubernetes:core/v1:Secret"
 

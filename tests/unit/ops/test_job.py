@@ -19,9 +19,9 @@ from kubernetes.client import (
     V1PodStatus,
 )
 
-from ops import job as module
-from ops.cluster import Cluster
-from ops.job import Job, JobFailedError
+from ops.kube import job as module
+from ops.kube.cluster import Cluster
+from ops.kube.job import Job, JobFailedError
 
 LINE = "2026-02-05T03:00:00Z FAILED: the volume is full"
 

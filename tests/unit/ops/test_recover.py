@@ -11,8 +11,8 @@ import pytest
 from ops import recover as module
 from ops.command_line import PulumiError
 from ops.recover import mend_checkpoint, pending_creates, recover
-from ops.state_import import Made
-from ops.tokens import recorded_ids
+from ops.recover.deploy_tokens import recorded_ids
+from ops.recover.state_import import Made
 
 GOOD = json.dumps({"version": 3})
 

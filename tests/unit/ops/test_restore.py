@@ -23,11 +23,11 @@ from kubernetes.client import (
     V1PodTemplateSpec,
 )
 
-from ops.app_stop import READY, REPLICAS, before, running
-from ops.cluster import Interrupts, StoppedError
-from ops.job import pending_reason
-from ops.pod_log import last_words
-from ops.restore_source import SourceError, parse_expectation, parse_source
+from ops.kube.cluster import Interrupts, StoppedError
+from ops.kube.job import pending_reason
+from ops.kube.pod_log import last_words
+from ops.restore.app_stop import READY, REPLICAS, before, running
+from ops.restore.source import SourceError, parse_expectation, parse_source
 
 CUSTOM = b"PGDMP" + bytes([1, 16, 0, 4, 8, 1]) + b"..."
 DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."

@@ -12,11 +12,11 @@ import pytest
 from kubernetes.client import ApiClient
 
 from ops import restore as module
-from ops.app_stop import App, Before
-from ops.cluster import Cluster, ClusterError, Interrupts, StoppedError
-from ops.job import Job, JobFailedError
+from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
+from ops.kube.job import Job, JobFailedError
 from ops.restore import Restore, Wish
-from ops.restore_source import Source
+from ops.restore.app_stop import App, Before
+from ops.restore.source import Source
 
 OTHER = "invoicetron-db-restore-another"
 

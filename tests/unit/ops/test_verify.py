@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from ops import verify
 from ops.__main__ import app
-from ops.checks.check import Check, Result, examine
-from ops.checks.systems import Systems, settled
 from ops.clients import load_settings
+from ops.verify.check import Check, Result, examine
+from ops.verify.systems import Systems, settled
 from settings import SettingsError
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"

@@ -1,0 +1,92 @@
+"""The stack's deploy tokens in GitLab, which shows a token once: one whose showing was lost is of no use to anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+
+from lookups.gitlab_access import TIMEOUT
+
+if TYPE_CHECKING:
+    from gitlab import Gitlab
+    from gitlab.v4.objects import Project, ProjectDeployToken
+
+IN_USE: Final = "invoicetron/deploy-token"
+"""Annotation of the pull secret: user name of the deploy token that it holds."""
+
+
+def token_name(stack: str) -> str:
+    """Name of the stack's deploy token in GitLab."""
+    return f"invoicetron-pull-{stack}"
+
+
+def connect(address: str) -> Gitlab:
+    """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
+    from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does without it
+
+    url = os.environ.get("GITLAB_BASE_URL", address).rstrip("/").removesuffix("/api/v4")
+    # The system's certificates, by which the plugin knows a GitLab at home; python-gitlab brings others of its own.
+    system = ssl.get_default_verify_paths()
+    return Gitlab(
+        url,
+        private_token=os.environ["GITLAB_TOKEN"],
+        ssl_verify=system.cafile or system.capath or True,
+        timeout=TIMEOUT,
+        retry_transient_errors=True,
+    )
+
+
+def active(project: Project, name: str) -> list[ProjectDeployToken]:
+    """The tokens of this name that are not revoked."""
+    return [one for one in project.deploytokens.list(iterator=True) if one.name == name and not one.revoked]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployTokens:
+    """The tokens of one name in one project."""
+
+    gitlab: str
+    """Address of GitLab."""
+    project: str
+    """Number of the project."""
+    name: str
+
+    async def revoke_lost(self, args: pulumi.ResourceHookArgs) -> None:
+        """Hook of the pull secret, once it holds a token: revokes all others but the one that it held before.
+
+        GitLab made those for an `up` that never saw the answer. The one before is the engine's to revoke. Raises
+        `RuntimeError`, in words for the engine to warn with, where GitLab does not let it.
+        """
+        kept = [await _token_in(inputs) for inputs in (args.new_inputs, args.old_inputs)]
+        await asyncio.to_thread(self._revoke_all_but, [username for username in kept if username])
+
+    def _revoke_all_but(self, kept: Collection[str]) -> None:
+        from gitlab.exceptions import GitlabError  # noqa: PLC0415 - as above
+
+        try:
+            project = connect(self.gitlab).projects.get(self.project, lazy=True)
+            for token in active(project, self.name):
+                if token.username not in kept:
+                    token.delete()
+                    pulumi.log.info(f"revoked {token.username}: GitLab had made it, and its only showing was lost")
+        except (GitlabError, OSError) as error:
+            raise RuntimeError(
+                f"GitLab does not show or revoke the deploy tokens {self.name} ({error}). The pull secret is right; "
+                "one that was lost may still be valid: `python -m ops recover` revokes it"
+            ) from error
+
+
+async def _token_in(inputs: Mapping[str, Any] | None) -> str | None:
+    """User name of the token in the inputs of a pull secret."""
+    found: Any = inputs or {}
+    for key in ("metadata", "annotations", IN_USE):
+        found = await pulumi.Output.from_input(found).future() or {}
+        found = found.get(key)
+    username: str | None = await pulumi.Output.from_input(found).future()
+    return username

@@ -1,0 +1,104 @@
+"""What the app's GitLab project already holds, asked before the first resource is registered.
+
+Pipelines and people make environments, variables, branches and protections by hand; GitLab then refuses a second one of
+that name. Known beforehand, they are imported instead, so a first `up` takes them over, and an `up` whose predecessor
+lost GitLab's answer finds what that one had made.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from lookups.gitlab_access import lacking
+from sdks import gitlab
+from settings.sections import Delivery, Repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitLabProject:
+    """The project as it is at the start of the run."""
+
+    id: str
+    """Its number: a path would replace every resource when the project is renamed or moved."""
+    default_branch: str
+    enterprise: bool
+    """Whether GitLab is an Enterprise Edition, licensed or not: the provider takes protections differently there."""
+    environments: Mapping[str, str]
+    """Name to import id."""
+    variables: frozenset[tuple[str, str]]
+    """Key and environment scope."""
+    branches: frozenset[str]
+    protections: frozenset[str]
+    """Names and wildcards of the protected branches."""
+
+    def environment_import(self, name: str) -> str | None:
+        """Import id of the environment, where there is one of that name."""
+        return self.environments.get(name)
+
+    def variable_import(self, key: str, scope: str) -> str | None:
+        """Import id of the CI variable, where there is one of that key and scope."""
+        return f"{self.id}:{key}:{scope}" if (key, scope) in self.variables else None
+
+    def branch_import(self, name: str) -> str | None:
+        """Import id of the branch, where there is one."""
+        return f"{self.id}:{name}" if name in self.branches else None
+
+    def protection_import(self, branch: str) -> str | None:
+        """Import id of the branch's own protection, where it has one."""
+        return f"{self.id}:{branch}" if branch in self.protections else None
+
+    def protects(self, branch: str) -> bool:
+        """Whether the branch is protected, by its name or by a wildcard."""
+        return any(fnmatch.fnmatchcase(branch, pattern) for pattern in self.protections)
+
+
+class GitLabError(pulumi.RunError):
+    """GitLab could not be asked, or refuses; the message says what and what to do."""
+
+
+def read_project(delivery: Delivery, repository: Repository | None, provider: gitlab.Provider) -> GitLabProject:
+    """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
+    # A preview writes nothing: a token that may only read is enough for it.
+    if not pulumi.runtime.is_dry_run():
+        _refuse_weak_token(delivery, repository)
+    try:
+        return _read(delivery, pulumi.InvokeOptions(provider=provider))
+    except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
+        _refuse_weak_token(delivery, repository)
+        raise GitLabError(
+            f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
+            f"  {error}\n\n"
+            "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
+        ) from None
+
+
+def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> None:
+    if weak := lacking(delivery, repository):
+        listed = "\n".join(f"  {one}" for one in weak)
+        raise GitLabError(
+            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. What is lacking:\n\n{listed}"
+        )
+
+
+def _read(delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
+    project = gitlab.get_project(path_with_namespace=delivery.project, opts=options)
+    id_ = str(project.id)
+    environments = gitlab.get_project_environments(
+        project=id_, name=delivery.environment.name, opts=options
+    ).environments
+    variables = gitlab.get_project_variables(project=id_, opts=options).variables
+    branches = gitlab.get_project_branches(project=id_, opts=options).branches
+    protections = gitlab.get_project_protected_branches(project_id=id_, opts=options).protected_branches
+    return GitLabProject(
+        id=id_,
+        default_branch=project.default_branch,
+        enterprise=gitlab.get_metadata(opts=options).enterprise,
+        environments={found.name: f"{id_}:{found.id}" for found in environments},
+        variables=frozenset((variable.key, variable.environment_scope) for variable in variables),
+        branches=frozenset(branch.name for branch in branches),
+        protections=frozenset(protection.name for protection in protections),
+    )

@@ -1,0 +1,76 @@
+"""What GITLAB_TOKEN may do in the app's project, asked of GitLab before anything is made.
+
+The plugin has no function for it and would tell at its first write, when half of the stack is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from settings.sections import Delivery, Repository
+
+_MAINTAINER: Final = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
+TIMEOUT: Final = 30.0
+"""Seconds that an answer of GitLab's may take."""
+
+
+def lacking(
+    delivery: Delivery, repository: Repository | None = None, environment: Mapping[str, str] = os.environ
+) -> list[str]:
+    """What the token, or GitLab's licence, lacks, in words.
+
+    Empty, too, where GitLab does not tell (a token of another kind, an administrator who is no member, an error): what
+    the plugin reads next has words for that.
+    """
+    base = environment.get("GITLAB_BASE_URL") or f"{delivery.gitlab}/api/v4/"
+    token = _get(f"{base}personal_access_tokens/self", environment)
+    project = _get(f"{base}projects/{quote(delivery.project, safe='')}", environment)
+    licence = _lacking_licence(project) if repository and repository.protected_environments else ()
+    return [*_lacking_scope(token), *_lacking_role(project, delivery.project), *licence]
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """Whoever an answer leads to is not shown the token."""
+
+    def redirect_request(self, *_args: Any) -> None:
+        """None: the redirection is an error."""
+
+
+def _get(url: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
+    # Not httpx: it takes as long to load as a twentieth of dev's start, and knows no certificate of the system's own,
+    # by which the plugin knows a GitLab at home.
+    request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
+    try:
+        with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
+            found = json.load(answer)
+    except (OSError, ValueError):  # HTTP's errors are among the first
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _lacking_scope(token: Mapping[str, Any]) -> Iterator[str]:
+    scopes = token.get("scopes") or []
+    if scopes and "api" not in scopes:
+        yield f"the scope api: GITLAB_TOKEN has {', '.join(scopes)}"
+
+
+def _lacking_role(project: Mapping[str, Any], path: str) -> Iterator[str]:
+    permissions = project.get("permissions") or {}
+    levels = [access["access_level"] for access in permissions.values() if access]
+    if levels and max(levels) < _MAINTAINER:
+        yield f"the role Maintainer ({_MAINTAINER}) of {path}: the user of GITLAB_TOKEN has access level {max(levels)}"
+
+
+def _lacking_licence(project: Mapping[str, Any]) -> Iterator[str]:
+    # Not the list of protected environments: an Enterprise Edition has it without a licence, too, and takes new ones,
+    # which have no effect. This key is there only where the licence has them.
+    if project and "allow_pipeline_trigger_approve_deployment" not in project:
+        yield (
+            "GitLab Premium, for protected environments: without it leave out repository.protectedEnvironments, "
+            "and protect the branches alone"
+        )

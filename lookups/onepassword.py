@@ -1,0 +1,256 @@
+"""Reads fields of 1Password items by op:// reference, one look-up per item.
+
+The provider has no function for op:// references, so the field is looked for here, as `op read` does: by label or id,
+in any case. What it hands out is plain; `secrets.py` wraps it before anything else can see it. `ops` reads by the same
+rules without an engine, through an `Account` of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final, Protocol
+
+import pulumi
+import pulumi_onepassword as onepassword
+
+from settings.types import ItemReference, SecretReference
+
+_UUID: Final = re.compile(r"[a-z0-9]{26}")
+# The plugin's words, of its Connect client and of the `op` command (facts of terraform-provider-onepassword 2.2).
+_NONE_FOUND: Final = re.compile(
+    r"Found 0 item|isn't an item|No vault found|isn't a vault|(item|vault)\b.* not found", re.IGNORECASE
+)
+_SEVERAL_FOUND: Final = re.compile(
+    r"Found \d+ item|More than one (item|vault) matches|Multiple vaults found", re.IGNORECASE
+)
+WELL_KNOWN: Final = {
+    "username": "username",
+    "password": "password",
+    "credential": "credential",
+    "hostname": "hostname",
+    "server": "hostname",
+    "database": "database",
+    "port": "port",
+    "type": "type",
+    "url": "url",
+    "notesplain": "note_value",
+    "notes": "note_value",
+    "public key": "public_key",
+    "private key": "private_key",
+}
+"""Fields that the plugin hands out beside the sections: their labels in 1Password, and what it calls them."""
+
+ISSUED: Final = ("issued by pulumi", "deploy token")
+"""Section and field that an item has which a stack writes its own deploy token to: the field holds that one's name."""
+
+
+def is_uuid(name: str) -> bool:
+    """Whether 1Password would take `name` for the UUID of a vault or an item."""
+    return _UUID.fullmatch(name) is not None
+
+
+class SecretProblemError(Exception):
+    """Why a reference gives no usable value: what it is about, what is wrong (never the value), and the fix."""
+
+    def __init__(self, subject: str, what: str, fix: str) -> None:
+        super().__init__(subject, what, fix)
+        self.subject, self.what, self.fix = subject, what, fix
+
+
+class FieldMissingError(SecretProblemError):
+    """The item is there and has no such field."""
+
+
+class ItemMissingError(SecretProblemError):
+    """The vault is there and has no such item."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemPlace:
+    """Where an item is, or is to be: UUIDs of the vault and, where it exists, of the item."""
+
+    vault: str
+    title: str
+    item: str | None
+
+    @property
+    def import_id(self) -> str | None:
+        """Id under which Pulumi imports the item, where it exists."""
+        return f"vaults/{self.vault}/items/{self.item}" if self.item else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A field in a section of an item; the section and the field each by id and label, of which one may be empty."""
+
+    section: tuple[str, str]
+    names: tuple[str, str]
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """An item as the provider hands it out."""
+
+    uuid: str
+    title: str
+    fields: tuple[Field, ...]
+    well_known: Mapping[str, str] = field(repr=False)
+    """Values of the fields outside the sections, by their label in lower case."""
+
+
+class Account(Protocol):
+    """Where vaults and items are asked for, by UUID or name. A refusal is an exception in the plugin's words."""
+
+    def vault(self, name: str) -> str:
+        """UUID of the vault."""
+
+    def item(self, vault: str, name: str) -> Item:
+        """The item in the vault of that UUID."""
+
+
+class PluginAccount:
+    """1Password as the plugin of the explicit provider reads it."""
+
+    def __init__(self, provider: onepassword.Provider) -> None:
+        self._options = pulumi.InvokeOptions(provider=provider)
+
+    def vault(self, name: str) -> str:
+        key = "uuid" if is_uuid(name) else "name"
+        return str(onepassword.get_vault(**{key: name}, opts=self._options).uuid)
+
+    def item(self, vault: str, name: str) -> Item:
+        key = "uuid" if is_uuid(name) else "title"
+        found = onepassword.get_item(vault=vault, **{key: name}, opts=self._options)
+        return Item(
+            uuid=str(found.uuid),
+            title=found.title,
+            fields=tuple(
+                Field(
+                    section=(section.id or "", section.label or ""),
+                    names=(one.id or "", one.label or ""),
+                    value=one.value or "",
+                )
+                for section in found.sections or ()
+                for one in section.fields or ()
+            ),
+            well_known={
+                label: value for label, name in WELL_KNOWN.items() if (value := getattr(found, name)) is not None
+            },
+        )
+
+
+class Vaults:
+    """The vaults of one account; every vault and item is asked for once, failures included."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._vault_uuid = cache(self._find_vault)
+        self._item = cache(self._find_item)
+
+    def read(self, reference: SecretReference) -> str:
+        """The field's value as it is, perhaps empty; SecretProblemError where there is no one such field."""
+        item = self._item(reference.of_item)
+        if isinstance(item, SecretProblemError):
+            raise item
+        found = [one.value for one in item.fields if _matches(reference, one)]
+        label = reference.field.casefold()
+        if not found and reference.section is None and label in item.well_known:
+            found = [item.well_known[label]]
+        if not found:
+            raise FieldMissingError(str(reference), _no_field(reference, item), _FIELD_FIX)
+        if len(found) > 1:
+            raise SecretProblemError(
+                str(reference),
+                f"the item has {len(found)} fields {reference.field!r}: {_places(reference, item)}",
+                f"name the section, {reference.of_item}/<section>/{reference.field}, or rename all fields but one",
+            )
+        return found[0]
+
+    def locate(self, reference: ItemReference) -> ItemPlace:
+        """Where the item is, or is to be; SecretProblemError where the vault does not exist, or two items match."""
+        vault, item = self._vault_uuid(reference.vault), self._item(reference)
+        if isinstance(vault, SecretProblemError):
+            raise vault
+        by_title = not is_uuid(reference.item)
+        if isinstance(item, ItemMissingError) and by_title:
+            return ItemPlace(vault=vault, title=reference.item, item=None)
+        if isinstance(item, SecretProblemError):
+            raise item
+        return ItemPlace(vault=vault, title=reference.item if by_title else item.title, item=item.uuid)
+
+    def _find_vault(self, name: str) -> str | SecretProblemError:
+        try:
+            return self._account.vault(name)
+        except Exception as error:  # noqa: BLE001  pulumi.runtime.invoke raises a bare Exception for every refusal
+            words = str(error)
+        subject = f"the vault {name!r}"
+        return _failure(
+            subject,
+            words,
+            none=SecretProblemError(
+                subject,
+                "there is no such vault, or these credentials do not see it",
+                "give the token access to the vault",
+            ),
+            several=("several vaults have this name", "write the vault's UUID instead of its name"),
+        )
+
+    def _find_item(self, reference: ItemReference) -> Item | SecretProblemError:
+        vault = self._vault_uuid(reference.vault)
+        if isinstance(vault, SecretProblemError):
+            return vault
+        try:
+            return self._account.item(vault, reference.item)
+        except Exception as error:  # noqa: BLE001  as above
+            words = str(error)
+        return _failure(
+            str(reference),
+            words,
+            none=ItemMissingError(
+                str(reference),
+                "the vault has no such item",
+                "create the item, or correct the reference in the stack file",
+            ),
+            several=("several items have this title", "delete or rename all but one, or write the item's UUID"),
+        )
+
+
+_FIELD_FIX: Final = (
+    "add the field, inside a section: the provider does not hand out fields of a person's own that are in no section"
+)
+
+
+def _failure(subject: str, words: str, *, none: SecretProblemError, several: tuple[str, str]) -> SecretProblemError:
+    if _NONE_FOUND.search(words):
+        return none
+    if _SEVERAL_FOUND.search(words):
+        return SecretProblemError(subject, *several)
+    return SecretProblemError(
+        subject,
+        f"1Password could not be asked: {words}",
+        "check that OP_CONNECT_HOST answers and that the token is valid and not expired",
+    )
+
+
+def _matches(reference: SecretReference, one: Field) -> bool:
+    return _in_section(reference, one) and reference.field.casefold() in map(str.casefold, one.names)
+
+
+def _in_section(reference: SecretReference, one: Field) -> bool:
+    return reference.section is None or reference.section.casefold() in map(str.casefold, one.section)
+
+
+def _no_field(reference: SecretReference, item: Item) -> str:
+    if not any(_in_section(reference, one) for one in item.fields) and reference.section is not None:
+        return f"the item has no section {reference.section!r} with a field in it"
+    labels = sorted({label or identity for identity, label in (one.names for one in item.fields)})
+    return f"the item has no field {reference.field!r}; those in its sections are: {', '.join(labels) or 'none'}"
+
+
+def _places(reference: SecretReference, item: Item) -> str:
+    sections = [one.section for one in item.fields if _matches(reference, one)]
+    return ", ".join(f"in section {label or identity!r}" for identity, label in sections)

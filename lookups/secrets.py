@@ -1,0 +1,247 @@
+"""The one place where secrets enter: op:// references become validated, secret outputs.
+
+Plain, blocking look-ups before the first resource: a check inside an `apply` would come after resources exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+import pulumi
+import pulumi_onepassword as onepassword
+
+from components.database_address import ADDRESS
+from lookups.deploy_tokens import token_name
+from lookups.onepassword import ISSUED, FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
+from settings import Settings
+from settings.types import ItemReference, SecretReference
+
+_URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
+_SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for
+_CHECKSUM_KEY: Final = b"invoicetron checksum key 1"
+_REPLACING_URL_PARTS: Final = {"host", "hostaddr", "port", "user", "password", "dbname"}  # libpq lets a query do that
+
+Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
+Check: TypeAlias = Callable[[str], Complaint | None]
+
+
+class SecretsError(pulumi.RunError):
+    """1Password does not hold what the stack needs; the message lists every problem and never a value."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackSecrets:
+    """The secrets of one stack, each marked secret.
+
+    Either the registry's two are there, or the item is that the program writes newly issued ones to.
+    """
+
+    postgres_password: pulumi.Output[str]
+    better_auth_secret: pulumi.Output[str]
+    database_url: pulumi.Output[str]
+    registry_username: pulumi.Output[str] | None
+    registry_password: pulumi.Output[str] | None
+    registry_item: ItemPlace | None
+    _plain: Mapping[str, str] = field(repr=False)
+
+    def checksum(self, *names: str) -> str:
+        """Hexadecimal checksum of the named secrets (attribute names above) that is safe to publish, say as annotation.
+
+        It changes when one of them changes. HMAC-SHA256 under a key derived from the stack's better-auth-secret, so
+        that nobody can try guesses of a weak password against it. Rotating better-auth-secret therefore changes every
+        checksum, and restarts the database's pod too. KeyError for a secret that the stack does not read.
+        """
+        # One-step derivation (RFC 5869's expand with one block): the input has at least 32 characters of its own.
+        key = hmac.digest(self._plain["better_auth_secret"].encode(), _CHECKSUM_KEY, hashlib.sha256)
+        message = b"".join(_framed(text) for name in sorted(names) for text in (name, self._plain[name]))
+        return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def _framed(text: str) -> bytes:
+    """The text behind its length, so that no two lists of texts give the same bytes."""
+    data = text.encode()
+    return len(data).to_bytes(8, "big") + data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """What 1Password holds for a stack, in plain: for `read_secrets`, and for `ops` to compare with."""
+
+    plain: Mapping[str, str] = field(repr=False)
+    """By the attribute names of `StackSecrets`; those with a problem are absent."""
+    registry_item: ItemPlace | None
+    problems: Sequence[SecretProblemError]
+
+
+def read_values(settings: Settings, vaults: Vaults) -> Values:
+    """Reads and checks every value that the stack needs and does not issue itself."""
+    reader = _Reader(vaults)
+    wanted = settings.secrets
+    password = reader.read(wanted.postgres_password, _password_complaint)
+    values = {
+        "postgres_password": password,
+        "better_auth_secret": reader.read(wanted.better_auth_secret, _auth_secret_complaint),
+        "database_url": reader.read_database_url(wanted.database_url, password, settings.namespace),
+    }
+    registry_item = None
+    if settings.delivery is not None and settings.delivery.pull_credentials.issue:
+        registry_item = reader.locate(settings.registry.item)
+    else:
+        reader.refuse_own(settings.registry.item, token_name(settings.stack))
+        values["registry_username"] = reader.read(settings.registry.username)
+        values["registry_password"] = reader.read(settings.registry.password)
+    plain = {name: value for name, value in values.items() if value is not None}
+    return Values(plain=plain, registry_item=registry_item, problems=reader.problems)
+
+
+def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSecrets:
+    """Reads and checks every secret of the stack; SecretsError names all problems at once."""
+    values = read_values(settings, Vaults(PluginAccount(provider)))
+    if values.problems:
+        raise SecretsError(_message(settings.stack, values.problems))
+    secret = {name: pulumi.Output.secret(value) for name, value in values.plain.items()}
+    return StackSecrets(
+        postgres_password=secret["postgres_password"],
+        better_auth_secret=secret["better_auth_secret"],
+        database_url=secret["database_url"],
+        registry_username=secret.get("registry_username"),
+        registry_password=secret.get("registry_password"),
+        registry_item=values.registry_item,
+        _plain=values.plain,
+    )
+
+
+class _Reader:
+    """Reads values and keeps what is wrong with them, so that one run tells everything."""
+
+    def __init__(self, vaults: Vaults) -> None:
+        self._vaults = vaults
+        self.problems: list[SecretProblemError] = []
+
+    def read(self, reference: SecretReference, check: Check | None = None) -> str | None:
+        """The value, or None after its problems were noted."""
+        try:
+            value = self._vaults.read(reference)
+        except SecretProblemError as problem:
+            self._note(problem)
+            return None
+        return self._checked(reference, value, check)
+
+    def read_database_url(self, reference: SecretReference | None, password: str | None, namespace: str) -> str | None:
+        """The URL in 1Password where there is one, else the one that follows from the password and the address."""
+        if reference is not None:
+            try:
+                value = self._vaults.read(reference)
+            except FieldMissingError as missing:
+                pulumi.log.info(f"{missing.subject}: {missing.what}. It is derived from postgres-password instead.")
+            except SecretProblemError as problem:
+                self._note(problem)
+                return None
+            else:
+                return self._checked(reference, value, lambda url: _url_complaint(url, password, namespace))
+        return ADDRESS.url(password) if password else None
+
+    def locate(self, reference: ItemReference) -> ItemPlace | None:
+        """Where the item is, or is to be; None after a problem was noted."""
+        try:
+            return self._vaults.locate(reference)
+        except SecretProblemError as problem:
+            self._note(problem)
+            return None
+
+    def refuse_own(self, reference: ItemReference, token: str) -> None:
+        """Notes an item that a stack wrote this deploy token of its own to: without `issue`, it goes with the token."""
+        try:
+            own = self._vaults.read(SecretReference(reference.vault, reference.item, *ISSUED)) == token
+        except SecretProblemError:  # a person's item; what else is wrong is told when its fields are read
+            return
+        if own:
+            self._note(
+                SecretProblemError(
+                    str(reference),
+                    "the item is this program's own: the stack issued what is in it, and both go once it does not",
+                    "name another one in registry.item, or leave delivery.pullCredentials.issue as it was",
+                )
+            )
+
+    def _checked(self, reference: SecretReference, value: str, check: Check | None) -> str | None:
+        text = value.strip()
+        complaints = [_text_complaint(value), check(text) if check and text else None]
+        for complaint in filter(None, complaints):
+            self._note(SecretProblemError(str(reference), *complaint))
+        return None if any(complaints) else value
+
+    def _note(self, problem: SecretProblemError) -> None:
+        # One missing item is one problem, however many of its fields were wanted.
+        if problem.args not in [known.args for known in self.problems]:
+            self.problems.append(problem)
+
+
+def _text_complaint(value: str) -> Complaint | None:
+    if not value.strip():
+        return "the field is empty", "fill it in; an `op` session that has expired writes empty values"
+    if value != value.strip():
+        return "the value begins or ends with a space or a line break", "paste it again without"
+    return None
+
+
+def _password_complaint(value: str) -> Complaint | None:
+    if _URL_SAFE.fullmatch(value):
+        return None
+    return (
+        "the password is not URL-safe: other than letters, digits and - . _ ~ it would break the database URL",
+        "change it to the output of: openssl rand -hex 20",
+    )
+
+
+def _auth_secret_complaint(value: str) -> Complaint | None:
+    if len(value) >= _SHORTEST_AUTH_SECRET:
+        return None
+    return (
+        f"the secret is shorter than {_SHORTEST_AUTH_SECRET} characters",
+        "change it to the output of: openssl rand -hex 32 (everybody has to log in again)",
+    )
+
+
+def _url_complaint(url: str, password: str | None, namespace: str) -> Complaint | None:
+    """What is wrong with a database URL. None of it is shown: after a misplaced '@' the host is half the password."""
+    fix = f"write {ADDRESS.url('<postgres-password>')}, or delete the field: it is then derived"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        query = {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in {"postgresql", "postgres"} or re.search(r"\s", url):
+        return "the value does not parse as a PostgreSQL URL", fix
+    wrong = [
+        name
+        for name, differs in (
+            ("user", parts.username != ADDRESS.user),
+            ("host", host not in ADDRESS.hosts(namespace)),
+            ("port", (port or ADDRESS.port) != ADDRESS.port),
+            ("database", parts.path != f"/{ADDRESS.database}"),
+            ("password than postgres-password", password is not None and parts.password != password),
+            ("target in its query", not query.isdisjoint(_REPLACING_URL_PARTS)),
+        )
+        if differs
+    ]
+    if not wrong:
+        return None
+    return f"the URL names another {', another '.join(wrong)}", fix
+
+
+def _message(stack: str, problems: Sequence[SecretProblemError]) -> str:
+    count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
+    return "\n".join(
+        [
+            f"1Password does not hold what the stack {stack!r} needs ({count}). Nothing was created or changed.",
+            *(f"\n  {each.subject}\n      problem: {each.what}\n      fix:     {each.fix}" for each in problems),
+        ]
+    )

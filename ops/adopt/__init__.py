@@ -1,0 +1,97 @@
+"""Adopts what people made by hand: the file from which `pulumi import` takes it into a stack's state.
+
+`pulumi preview --import-file` writes one entry for each resource that the program would create, with its provider and
+parent, and a placeholder for the id. This fills in the ids of those that exist, and leaves the others out: they are
+created by the next `up`. The next preview then shows updates of what differs, and no create or delete of what exists.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from ops.adopt.blockers import Obstacle
+from ops.command_line import pulumi
+
+PLACEHOLDER = "<PLACEHOLDER>"
+"""What `pulumi preview --import-file` writes where it wants an id."""
+
+_PROVIDER: Final = "pulumi:providers:"
+
+
+class Live(Protocol):
+    """The live systems, as `ops.adopt.existing.Live` looks at them."""
+
+    def find(self, type_: str, inputs: Mapping[str, Any]) -> str | None:
+        """Import id of the object that the inputs describe, or None."""
+
+    def obstacles(self, type_: str, inputs: Mapping[str, Any]) -> Iterable[Obstacle]:
+        """What keeps that object from being taken over as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportFile:
+    """What goes into the file; the rest are names of resources, each in one of the groups."""
+
+    document: Mapping[str, Any]
+    imported: tuple[str, ...]
+    """Exist, and are in the file."""
+    taken_over: tuple[str, ...]
+    """Exist, and are taken over by the program itself in the next `up`."""
+    missing: tuple[str, ...]
+    """Are made by the next `up`."""
+    obstacles: Mapping[str, tuple[Obstacle, ...]]
+    """Of those in the file, and of those that exist and are in no other group."""
+
+
+def import_existing(stack: str, live: Live) -> ImportFile:
+    """The import file of a stack, as it finds the live systems. Changes nothing anywhere."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "import.json"
+        preview = json.loads(pulumi("preview", "--stack", stack, "--json", "--import-file", str(file)))
+        document = json.loads(file.read_text())
+    return filled(document, preview, live)
+
+
+def filled(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live) -> ImportFile:
+    """The file's placeholders replaced by ids, found by type and inputs as the preview has them."""
+    steps = [(step, state) for step in preview["steps"] if (state := step.get("newState")) is not None]
+    inputs = {(state["type"], _name(step)): state.get("inputs", {}) for step, state in steps}
+    resources, imported, missing = [], [], []
+    taken_over = [_name(step) for step, _ in steps if step["op"] == "import"]
+    obstacles: dict[str, tuple[Obstacle, ...]] = {}
+    for resource in document["resources"]:
+        if resource.get("component") or resource["type"].startswith(_PROVIDER):
+            resources.append(resource)
+            continue
+        type_, name = resource["type"], resource.get("logicalName", resource["name"])
+        wanted = inputs.get((type_, name), {})
+        id_ = live.find(type_, wanted)
+        if id_ is None:
+            missing.append(name)
+            continue
+        if found := tuple(live.obstacles(type_, wanted)):
+            obstacles[name] = found
+        if type_.startswith("pulumi-python:dynamic"):
+            # Pulumi imports no dynamic resource, and the tunnel's rule is taken over by its own create.
+            taken_over += [] if found else [name]
+        elif all(obstacle.imported for obstacle in found):
+            imported.append(name)
+            resources.append({**resource, "id": id_})
+    used = {resource.get("provider") for resource in resources}
+    kept = [one for one in resources if not one["type"].startswith(_PROVIDER) or one["name"] in used]
+    return ImportFile(
+        document={**document, "resources": kept},
+        imported=tuple(imported),
+        taken_over=tuple(taken_over),
+        missing=tuple(missing),
+        obstacles=obstacles,
+    )
+
+
+def _name(step: Mapping[str, Any]) -> str:
+    return str(step["urn"].rsplit("::", 1)[-1])

@@ -1,0 +1,135 @@
+"""Import ids of what already exists in the live systems, as the providers' documentation spells them.
+
+Used by `recover`, for what a killed `up` had made but not recorded, and by `import-existing`, for what people made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cloudflare import Cloudflare
+from gitlab import Gitlab, GitlabGetError
+from gitlab.v4.objects import Project, ProjectRemoteMirror
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
+
+from components.tunnel import Tunnel
+from lookups.tunnel_document import find as find_rule
+from ops.adopt.blockers import Obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
+
+Inputs = Mapping[str, Any]
+
+TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
+
+
+def push_mirrors(project: Project, url: str) -> list[ProjectRemoteMirror]:
+    """The project's push mirrors to that address, of which GitLab hides the user's name."""
+    host_and_path = url.rpartition("@")[2]
+    return [one for one in project.remote_mirrors.list(iterator=True) if one.url.endswith(host_and_path)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Clients of the live systems, those that the stack uses; a resource of a system that is None is never found."""
+
+    kubernetes: DynamicClient
+    gitlab: Gitlab | None = None
+    cloudflare: Cloudflare | None = None
+    mirror: str | None = None
+    """Address of the push mirror, from the settings: inputs and state have it as a secret."""
+
+    def find(self, type_: str, inputs: Inputs) -> str | None:
+        """The import id of the object that `inputs` describe, or None where there is none."""
+        package, _, kind = type_.partition(":")
+        if package == "kubernetes":
+            return self._in_kubernetes(inputs)
+        if type_ == TUNNEL_HOSTNAME:
+            return inputs["hostname"] if _rule(inputs) is not None else None
+        kind = kind.rsplit(":", 1)[-1]
+        if package == "gitlab" and self.gitlab is not None:
+            return self._in_gitlab(self.gitlab, kind, inputs)
+        if package == "cloudflare" and self.cloudflare is not None:
+            return self._in_cloudflare(self.cloudflare, kind, inputs)
+        return None
+
+    def obstacles(self, type_: str, inputs: Inputs) -> Iterator[Obstacle]:
+        """What keeps the object that `find` finds from being taken over as it is."""
+        if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
+            yield from kubernetes_obstacles(live, inputs)
+        elif type_ == TUNNEL_HOSTNAME and (rule := _rule(inputs)) is not None:
+            if rule.get("service") != inputs["service"] and not inputs["adopt"]:
+                yield tunnel_obstacle(inputs["hostname"], rule["service"])
+        elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
+            mirror = self._push_mirror(self.gitlab, inputs)
+            if mirror is not None:
+                yield mirror_obstacle(mirror.url)
+
+    def _in_kubernetes(self, inputs: Inputs) -> str | None:
+        if self._kubernetes_object(inputs) is None:
+            return None
+        metadata = inputs["metadata"]
+        name, namespace = metadata["name"], metadata.get("namespace")
+        return f"{namespace}/{name}" if namespace else str(name)
+
+    def _kubernetes_object(self, inputs: Inputs) -> dict[str, Any] | None:
+        metadata = inputs.get("metadata", {})
+        try:
+            api = self.kubernetes.resources.get(api_version=inputs["apiVersion"], kind=inputs["kind"])
+            found: dict[str, Any] = api.get(name=metadata.get("name"), namespace=metadata.get("namespace")).to_dict()
+        except (ResourceNotFoundError, NotFoundError):
+            return None
+        return found
+
+    def _in_gitlab(self, client: Gitlab, kind: str, inputs: Inputs) -> str | None:
+        project_id = inputs.get("project")
+        if project_id is None:
+            return None
+        project = client.projects.get(project_id, lazy=True)
+        try:
+            match kind:
+                case "ProjectEnvironment":
+                    found = project.environments.list(name=inputs["name"], iterator=True)
+                    return next((f"{project_id}:{one.id}" for one in found), None)
+                case "ProjectVariable":
+                    key, scope = inputs["key"], inputs.get("environmentScope", "*")
+                    project.variables.get(key, filter={"environment_scope": scope})
+                    return f"{project_id}:{key}:{scope}"
+                case "Branch":
+                    project.branches.get(inputs["name"])
+                    return f"{project_id}:{inputs['name']}"
+                case "BranchProtection":
+                    project.protectedbranches.get(inputs["branch"])
+                    return f"{project_id}:{inputs['branch']}"
+                case "ProjectPushMirror":
+                    mirror = self._push_mirror(client, inputs)
+                    return f"{project_id}:{mirror.id}" if mirror is not None else None
+        except GitlabGetError as error:
+            if error.response_code != 404:
+                raise
+        return None
+
+    def _push_mirror(self, client: Gitlab, inputs: Inputs) -> ProjectRemoteMirror | None:
+        """The push mirror to the stack's address; None where there is none."""
+        if self.mirror is None:
+            return None
+        return next(iter(push_mirrors(client.projects.get(inputs["project"], lazy=True), self.mirror)), None)
+
+    @staticmethod
+    def _in_cloudflare(client: Cloudflare, kind: str, inputs: Inputs) -> str | None:
+        if kind == "ZeroTrustAccessApplication":
+            account = inputs["accountId"]
+            applications = client.zero_trust.access.applications.list(account_id=account, domain=inputs["domain"])
+            found = (one.id for one in applications if getattr(one, "domain", None) == inputs["domain"])
+            return next((f"accounts/{account}/{id_}" for id_ in found), None)
+        if kind == "DnsRecord":
+            zone = inputs["zoneId"]
+            records = client.dns.records.list(zone_id=zone, name={"exact": inputs["name"]}, type=inputs["type"])
+            return next((f"{zone}/{record.id}" for record in records), None)
+        return None
+
+
+def _rule(inputs: Inputs) -> dict[str, Any] | None:
+    """The tunnel's rule for the hostname of `inputs`."""
+    return find_rule(Tunnel(inputs["account_id"], inputs["tunnel_id"]).read().document, inputs["hostname"])

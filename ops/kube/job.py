@@ -1,0 +1,213 @@
+"""A Job made from a CronJob now, as `kubectl create job --from` makes one, and followed to its end."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from kubernetes.client.exceptions import ApiException
+
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, Selection
+from ops.kube.pod_log import PodLog, last_words
+
+START_PATIENCE: Final = 300.0
+"""Seconds from the Job to its running container: pull an image, attach two volumes."""
+_END_PATIENCE: Final = 120.0  # seconds for a deleted Job's pods to go; they are killed after 30
+
+Say = Callable[[str], None]
+
+
+class JobFailedError(Exception):
+    """The Job has ended without success; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A Job of ours."""
+
+    cluster: Cluster
+    name: str
+    say: Say
+    """Prints a line of the log."""
+
+    @classmethod
+    def of(cls, cron_job: Any, cluster: Cluster, say: Say) -> Self:
+        """One that is not made yet, with a name that no other has."""
+        return cls(cluster=cluster, name=f"{cron_job.metadata.name}-{secrets.token_hex(4)}", say=say)
+
+    def follow(self, *, started: Callable[[str], None] | None = None, waiting: Say = lambda _: None) -> None:
+        """Prints the logs of its pods and returns when it is complete.
+
+        Raises `JobFailedError`; where it may still run, `ClusterError` or `StoppedError`. `started` is called with the
+        first pod's name once its container runs; `waiting` with why it does not yet, and then with nothing.
+        """
+        first = self._first_pod(waiting)
+        waiting("")
+        logs: dict[str, PodLog] = {}
+        if first is not None:
+            logs[first] = PodLog(self.cluster, first, self.say)
+            if started is not None:
+                started(first)
+        selections = self.cluster.job(self.name), self.cluster.pods_of(self.name)
+        with closing(self.cluster.snapshots(*selections)) as snapshots:
+            for jobs, pods in snapshots:
+                self._listen(pods, logs)
+                if not jobs:
+                    self.end()  # its pod is asked to go, and may still be at work
+                    raise JobFailedError("somebody deleted the Job")
+                ended = _condition(jobs[0])
+                if ended is None:
+                    continue
+                # What is watched apart arrives apart: these pods may be those of a moment ago.
+                last = self.cluster.pods_of(self.name).listed(self.cluster)
+                self._listen(last, logs)
+                for log in logs.values():
+                    log.finish()
+                if ended.type == "Failed":
+                    raise _failure(ended, last, logs)
+                return
+
+    def _listen(self, pods: list[Any], logs: dict[str, PodLog]) -> None:
+        """Adds the logs of the pods that have one and are not listened to yet, the oldest first."""
+        for pod in sorted(pods, key=lambda one: str(one.metadata.creation_timestamp)):
+            if pod.metadata.name not in logs and pod.status.phase in {"Running", "Succeeded", "Failed"}:
+                logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
+
+    def is_complete(self) -> bool:
+        """Whether it has ended, and with success."""
+        jobs = self.cluster.job(self.name).listed(self.cluster)
+        ended = _condition(jobs[0]) if jobs else None
+        return ended is not None and ended.type == "Complete"
+
+    def end(self) -> None:
+        """Deletes the Job, and returns when nothing of it runs any more."""
+        delete(self.cluster, self.name)
+
+    def _first_pod(self, waiting: Say) -> str | None:
+        """The first pod, when its container runs or has run; None where the Job ended without one."""
+        reason = "no pod was made"
+        selections = self.cluster.job(self.name), self.cluster.pods_of(self.name)
+        try:
+            with closing(self.cluster.snapshots(*selections, timeout=START_PATIENCE)) as snapshots:
+                for jobs, pods in snapshots:
+                    for pod in pods:
+                        if pod.status.phase != "Pending":
+                            return str(pod.metadata.name)
+                        reason = pending_reason(pod)
+                        waiting(reason)
+                    if not jobs or _condition(jobs[0]) is not None:
+                        break
+        except TimeoutError:
+            raise ClusterError(
+                f"the pod of {self.name} did not start within {START_PATIENCE:.0f} s: {reason}"
+            ) from None
+        return None
+
+
+def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None) -> None:
+    """Makes the Job from the CronJob's template, with more variables in the environment of its one container."""
+    cluster = job.cluster
+    template = cron_job.spec.job_template
+    job_spec = cluster.client.sanitize_for_serialization(template.spec)
+    (container,) = job_spec["template"]["spec"]["containers"]
+    container["env"] = [
+        *container.get("env", []),
+        *({"name": variable, "value": value} for variable, value in (environment or {}).items()),
+    ]
+    metadata = template.metadata
+    body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job.name,
+            "labels": metadata.labels if metadata else None,
+            "annotations": {
+                **((metadata.annotations if metadata else None) or {}),
+                "cronjob.kubernetes.io/instantiate": "manual",
+            },
+            # As of the CronJob's own: they count for its history, and go with it.
+            "ownerReferences": [
+                {
+                    "apiVersion": "batch/v1",
+                    "kind": "CronJob",
+                    "name": cron_job.metadata.name,
+                    "uid": cron_job.metadata.uid,
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": job_spec,
+    }
+
+    def request() -> None:
+        try:
+            cluster.batch.create_namespaced_job(cluster.namespace, body, _request_timeout=REQUEST_TIMEOUT)
+        except ApiException as error:
+            # The name is ours alone: an attempt before has made it, and its answer was lost.
+            if error.status != 409:
+                raise
+
+    cluster.persistently(request)
+
+
+def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
+    """Names of the Jobs made from the CronJob that have not ended."""
+    return [
+        job.metadata.name
+        for job in Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
+        if any(owner.uid == cron_job.metadata.uid for owner in job.metadata.owner_references or [])
+        and _condition(job) is None
+    ]
+
+
+def delete(cluster: Cluster, name: str) -> None:
+    """Deletes a Job, and returns when it and its pods are gone; nothing where it does not exist."""
+
+    def request() -> None:
+        try:
+            cluster.batch.delete_namespaced_job(
+                name, cluster.namespace, propagation_policy="Foreground", _request_timeout=REQUEST_TIMEOUT
+            )
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    cluster.persistently(request)
+    # The Job goes a moment after its pods, and until then it counts among those that run.
+    selections = cluster.job(name), cluster.pods_of(name)
+    if not cluster.until(*selections, done=lambda jobs, pods: not jobs and not pods, timeout=_END_PATIENCE):
+        raise ClusterError(f"the pod of {name} does not end; see: kubectl -n {cluster.namespace} get pods")
+
+
+def pending_reason(pod: Any) -> str:
+    """Why a pod's container does not run yet, in the words of the scheduler or the kubelet."""
+    for status in pod.status.container_statuses or []:
+        waiting = status.state.waiting if status.state else None
+        if waiting is not None and waiting.reason != "ContainerCreating":
+            return f"{waiting.reason}: {waiting.message}" if waiting.message else str(waiting.reason)
+    for condition in pod.status.conditions or []:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return str(condition.message or condition.reason)
+    return "its container is being created"
+
+
+def _condition(job: Any) -> Any | None:
+    """The condition by which the Job has ended."""
+    conditions = (job.status.conditions if job.status else None) or []
+    return next((one for one in conditions if one.type in {"Complete", "Failed"} and one.status == "True"), None)
+
+
+def _failure(ended: Any, pods: list[Any], logs: Mapping[str, PodLog]) -> JobFailedError:
+    """Why the Job failed: the last words of its last pod, where that failed by itself."""
+    for pod in sorted(pods, key=lambda one: str(one.metadata.creation_timestamp), reverse=True):
+        for status in pod.status.container_statuses or []:
+            terminated = status.state.terminated if status.state else None
+            if terminated is not None and terminated.exit_code and pod.metadata.name in logs:
+                words = last_words(logs[pod.metadata.name].lines)
+                # OOMKilled, say: the script did not get to say why.
+                killed = f"{terminated.reason}; last: " if terminated.reason not in {None, "Error"} else ""
+                return JobFailedError(f"{killed}{words}")
+    return JobFailedError(f"{ended.reason}: {ended.message}")

@@ -1,0 +1,61 @@
+"""What Cloudflare had made when its answer was lost: recorded, so that the next `up` does not make it a second time.
+
+The engine takes such a create for failed, so nothing is pending, and Cloudflare refuses a second application or record
+for one hostname. GitLab and 1Password need none of this: the program itself imports what it finds there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from cloudflare import Cloudflare
+
+from components.ownership import DNS_COMMENT
+from ops.command_line import PulumiError, pulumi
+from ops.recover.state_import import Made, import_into_state
+from settings import Settings
+from settings.sections import PublicAccess
+
+_APPLICATION: Final = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"
+_RECORD: Final = "cloudflare:index/dnsRecord:DnsRecord"
+_PARENT: Final = "::invoicetron:public_access:PublicAccess::"
+_PROVIDER: Final = "::pulumi:providers:cloudflare::"
+
+
+def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
+    """Imports what this stack made and its state does not have; name to import id. Raises `PulumiError`."""
+    public = settings.access.public
+    state = json.loads(pulumi("stack", "export", "--stack", settings.stack))["deployment"].get("resources") or []
+    urns = [resource["urn"] for resource in state]
+    parent = next((urn for urn in urns if _PARENT in urn), None)
+    provider = next((urn for urn in urns if _PROVIDER in urn), None)
+    if public is None or parent is None or provider is None:
+        return {}
+    recorded = {resource["type"] for resource in state}
+    lost = [
+        Made(type=type_, name=name, id=id_, parent=parent, provider=provider)
+        for type_, name, id_ in _made(public, client)
+        if type_ not in recorded
+    ]
+    import_into_state(settings.stack, lost)
+    return {one.name: one.id for one in lost}
+
+
+def _made(public: PublicAccess, client: Cloudflare) -> Iterator[tuple[str, str, str]]:
+    """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
+    zone, account = public.zone_id, public.account_id
+    if zone is None or account is None:
+        found_zone = next(iter(client.zones.list(name=public.zone)), None)
+        if found_zone is None:
+            raise PulumiError(f"CLOUDFLARE_API_TOKEN does not see the zone {public.zone}: give it Zone > Zone: Read")
+        zone, account = zone or found_zone.id, account or str(found_zone.account.id)
+    for application in client.zero_trust.access.applications.list(account_id=account, domain=public.hostname):
+        found: Mapping[str, Any] = application.to_dict()
+        ours = found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"
+        if found.get("domain") == public.hostname and ours:
+            yield _APPLICATION, "access-application", f"accounts/{account}/{found['id']}"
+    for record in client.dns.records.list(zone_id=zone, name={"exact": public.hostname}):
+        if record.comment == DNS_COMMENT:
+            yield _RECORD, "dns-record", f"{zone}/{record.id}"

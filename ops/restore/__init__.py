@@ -1,0 +1,185 @@
+"""Puts a backup, or a dump from this machine, in the place of a stack's database, with the app stopped meanwhile."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from components.backup import RESTORE
+from ops.backup import cron_job
+from ops.kube.cluster import Cluster, ClusterError, StoppedError
+from ops.kube.job import Job, JobFailedError, create, delete, unfinished
+from ops.restore.app_stop import App, Before
+from ops.restore.source import Source, SourceError, parse_expectation, parse_source
+from ops.restore.transfer import upload
+from ops.screen import Screen
+from settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is to be restored, and how."""
+
+    stack: str
+    source: Source
+    expectation: str | None
+    """Rows that must be there afterwards, as `parse_expectation` writes them."""
+    clear_sessions: bool
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What restore.sh reads besides what its pod has anyway."""
+        return {
+            "RESTORE_FROM": self.source.backup or "upload",
+            "RESTORE_CLEAR_SESSIONS": str(self.clear_sessions).lower(),
+            **({"RESTORE_EXPECT": self.expectation} if self.expectation else {}),
+        }
+
+
+def parse_wish(settings: Settings, *, source: str, expect: str | None, clear_sessions: bool) -> Wish:
+    """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
+    wrong: list[str] = []
+    parsed, expectation = None, None
+    if settings.backup is None:
+        wrong.append(
+            f"stack {settings.stack} has no backups, and restores with them: give Pulumi.{settings.stack}.yaml a "
+            "section `invoicetron:backup: {}` and run `pulumi up`"
+        )
+    try:
+        parsed = parse_source(source, limit=int(settings.database.size.amount))
+    except SourceError as error:
+        wrong.append(str(error))
+    try:
+        expectation = parse_expectation(expect) if expect is not None else None
+    except SourceError as error:
+        wrong.append(str(error))
+    if wrong or parsed is None:
+        raise SourceError("\n".join(wrong))
+    return Wish(stack=settings.stack, source=parsed, expectation=expectation, clear_sessions=clear_sessions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restore:
+    """One restore; `look` before asking, `run` after."""
+
+    cluster: Cluster
+    screen: Screen
+    wish: Wish
+    template: Any
+    """The suspended CronJob."""
+    app: App
+    was: Before
+    left: list[str]
+    """Jobs of earlier restores that still run, because whoever waited for them was killed."""
+
+    @classmethod
+    def look(cls, cluster: Cluster, screen: Screen, wish: Wish) -> Restore:
+        """What there is; changes nothing. Raises `ClusterError` where this stack cannot be restored."""
+        template = cron_job(cluster, RESTORE, stack=wish.stack)
+        app = App(cluster=cluster, run=secrets.token_hex(4))
+        left = unfinished(cluster, template)
+        return cls(cluster=cluster, screen=screen, wish=wish, template=template, app=app, was=app.before(), left=left)
+
+    @property
+    def announcement(self) -> str:
+        """What will be replaced, by what, and what else happens."""
+        host = self.cluster.client.configuration.host
+        lines = [
+            f"Stack {self.wish.stack}, namespace {self.cluster.namespace}, cluster {host}:",
+            f"  the database is replaced by {self.wish.source};",
+            "  what it holds now, if anything, is saved as a backup before-restore-...;",
+            f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
+            + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
+            *[f"  the Job {name} of an earlier restore still runs, and is ended first;" for name in self.left],
+        ]
+        if self.wish.clear_sessions:
+            lines.append("  everybody is logged out;")
+        return "\n".join(lines)[:-1] + "."
+
+    def run(self) -> None:
+        """Restores; the app runs again at the end, whatever the end is.
+
+        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them); the old data is then still in place,
+        unless a message says that the new data is.
+        """
+        self._refuse_company()
+        with self._app_stopped():
+            for name in self._refuse_company():
+                with self.screen.step(f"ending {name}"):
+                    delete(self.cluster, name)
+            if not self.app.is_ours():
+                raise ClusterError("another restore has stopped the app since, and goes on without this one")
+            job = Job.of(self.template, self.cluster, self.screen.say)
+            try:
+                create(job, self.template, environment=self.wish.environment)
+                with self.screen.step(f"{job.name} restores {self.wish.source}"):
+                    job.follow(started=self._upload, waiting=self.screen.waiting)
+            except JobFailedError as error:
+                raise JobFailedError(f"The restore has failed: {error}") from error
+            except BaseException as error:
+                if not self._ended_with_success(job):
+                    raise
+                if isinstance(error, StoppedError):
+                    self.screen.say(self._success)
+                    raise
+            self.screen.say(self._success)
+
+    @property
+    def _success(self) -> str:
+        return f"The database of {self.wish.stack} now holds {self.wish.source}."
+
+    def _ended_with_success(self, job: Job) -> bool:
+        """Ends the Job, unless it was done before it could be."""
+        with self.cluster.interrupts.held(), self.screen.step(f"ending {job.name}"):
+            if job.is_complete():
+                return True
+            job.end()
+            return False
+
+    def _refuse_company(self) -> list[str]:
+        """The earlier restores that still run; raises `ClusterError` where one has begun since they were looked at."""
+        running = unfinished(self.cluster, self.template)
+        new = [name for name in running if name not in self.left]
+        if new:
+            raise ClusterError(f"another restore has begun meanwhile: wait for the end of {', '.join(new)}")
+        return running
+
+    def _upload(self, pod: str) -> None:
+        file = self.wish.source.file
+        if file is None:
+            return
+        with self.screen.step(f"sending {file.name} to {pod}", size=file.stat().st_size) as sent:
+            upload(self.cluster, pod, file, sent=sent)
+
+    @contextmanager
+    def _app_stopped(self) -> Iterator[None]:
+        try:
+            with self.screen.step("stopping the app"):
+                self.app.stop()
+            yield
+        except BaseException as error:
+            try:
+                self._start_app()
+            except ClusterError as second:
+                raise ClusterError(f"{error}\n{second}") from error
+            raise
+        self._start_app()
+
+    def _start_app(self) -> None:
+        with self.cluster.interrupts.held(), self.screen.step("starting the app"):
+            try:
+                self.screen.say(self._started())
+            except ClusterError as error:
+                raise ClusterError(
+                    f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
+                    f"{self.cluster.namespace} scale deployment/invoicetron --replicas={self.was.replicas}"
+                ) from error
+
+    def _started(self) -> str:
+        # Whatever the app writes while a restore runs would go with the data that is replaced.
+        if running := unfinished(self.cluster, self.template):
+            raise ClusterError(f"it stays stopped while a restore runs: wait for the end of {', '.join(running)}")
+        return self.app.start()

@@ -1,0 +1,167 @@
+"""The app is stopped for a restore, and started again as it was, even by another run than the one that stopped it.
+
+How many replicas there were stands in an annotation of the Deployment, written in the same request that stops the app.
+
+Two field managers, on purpose. Stopping is `invoicetron-ops`: an `up` in the middle of a restore would start the app on
+data that is about to be replaced, and stops at a conflict with that name instead. Starting is `pulumi-kubernetes`, the
+name under which the provider creates objects and which it takes over by itself: the field is the program's again, and
+no later `up` finds a stranger in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from kubernetes.client.exceptions import ApiException
+
+from components.app import NAME
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+
+REPLICAS: Final = "ops.invoicetron/replicas"
+"""Annotation: how many replicas the app had before it was stopped."""
+STOPPED_BY: Final = "ops.invoicetron/stopped-by"
+"""Annotation: the run that stopped it, and that may start it again."""
+READY: Final = "ops.invoicetron/was-ready"
+"""Annotation: whether the app was ready before; one without an image yet is not waited for."""
+
+_STOPS: Final = "invoicetron-ops"
+_STARTS: Final = "pulumi-kubernetes"
+_STOP_PATIENCE: Final = 120.0  # seconds; a pod is killed 30 s after it was asked to go
+_START_PATIENCE: Final = 300.0  # seconds; an image may have to be pulled again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """The app as it was before the first run that stopped it."""
+
+    replicas: int
+    ready: bool
+    remembered: bool
+    """From an earlier run, which did not start it again."""
+
+
+def before(deployment: Any) -> Before:
+    """What the app is to be started as, from its Deployment as it is now."""
+    annotations: Mapping[str, str] = deployment.metadata.annotations or {}
+    if not deployment.spec.replicas and annotations.get(REPLICAS, "").isdigit():
+        return Before(replicas=int(annotations[REPLICAS]), ready=annotations.get(READY) != "false", remembered=True)
+    available = deployment.status.available_replicas or 0
+    return Before(replicas=deployment.spec.replicas, ready=available >= deployment.spec.replicas, remembered=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """The app's Deployment; `run` names this run among those that may stop it."""
+
+    cluster: Cluster
+    run: str
+
+    def before(self) -> Before:
+        """What it is now, or was before an earlier run stopped it; raises `ClusterError` where there is no app."""
+        return before(self._read())
+
+    def stop(self) -> Before:
+        """Scales it to nothing and returns what it was when its pods have ended; it is this run's from now on."""
+        deployment = self._read()
+        was = before(deployment)
+        annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
+        self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=_STOPS)
+        pods = self.cluster.pods(deployment.spec.selector.match_labels)
+        # An evicted pod stays for people to look at, until somebody deletes it.
+        if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):
+            raise ClusterError(f"the app's pods do not end; see: kubectl -n {self.cluster.namespace} get pods")
+        return was
+
+    def is_ours(self) -> bool:
+        """Whether this run was the last to stop it, and nobody has started it since."""
+        return self._is_ours(self.cluster.persistently(self._read))
+
+    def start(self) -> str:
+        """Scales it to what it was and waits until it is ready, if it was; says what became of it.
+
+        Raises `ClusterError` where it cannot be started or does not become ready.
+        """
+        deployment = self.cluster.persistently(self._read)
+        was, tried = before(deployment), False
+        while self._is_ours(deployment):
+            # Only as it was looked at: another run may stop it at this very moment.
+            metadata = {
+                "annotations": dict.fromkeys((REPLICAS, READY, STOPPED_BY)),
+                "resourceVersion": deployment.metadata.resource_version,
+            }
+            body = {"metadata": metadata, "spec": {"replicas": was.replicas}}
+            if self.cluster.persistently(partial(self._start, body)):
+                break
+            deployment, tried = self.cluster.persistently(self._read), True
+        else:
+            # An attempt whose answer was lost has started it all the same.
+            if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
+                return "The app is left as it is: another run has stopped it since, or somebody has started it."
+        if not was.replicas or not was.ready:
+            return f"The app is as it was: {was.replicas} replicas, not ready."
+        looked_at = (self.cluster.deployment(NAME), self.cluster.pods(deployment.spec.selector.match_labels))
+        if not self.cluster.until(
+            *looked_at, done=lambda *found: running(*found) >= was.replicas, timeout=_START_PATIENCE
+        ):
+            raise ClusterError(
+                f"the app is started, and not ready after {_START_PATIENCE:.0f} s; see: "
+                f"kubectl -n {self.cluster.namespace} rollout status deployment/{NAME}"
+            )
+        return f"The app runs again: {was.replicas} of {was.replicas} replicas are ready."
+
+    def _is_ours(self, deployment: Any) -> bool:
+        return (deployment.metadata.annotations or {}).get(STOPPED_BY) == self.run
+
+    def _start(self, body: dict[str, Any]) -> bool:
+        """Whether the Deployment was still as it had been looked at."""
+        try:
+            self._patch(body, manager=_STARTS)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
+
+    def _read(self) -> Any:
+        try:
+            return self.cluster.apps.read_namespaced_deployment(
+                NAME, self.cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+            )
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            raise ClusterError(
+                f"there is no Deployment {NAME} in {self.cluster.namespace}: run `pulumi up` first"
+            ) from error
+
+    def _patch(self, body: dict[str, Any], *, manager: str) -> None:
+        self.cluster.apps.patch_namespaced_deployment(
+            NAME, self.cluster.namespace, body, field_manager=manager, _request_timeout=REQUEST_TIMEOUT
+        )
+
+
+def _has_ended(pod: Any) -> bool:
+    return pod.status.phase in {"Succeeded", "Failed"}
+
+
+def running(deployments: Iterable[Any], pods: Iterable[Any]) -> int:
+    """How many replicas run, as the Deployment's status and the pods themselves say.
+
+    Its status counts a pod that is on its way out for a moment more, when the app is stopped and started at once; and
+    the pods alone may be those that a change, not yet seen by the controllers, is about to end.
+    """
+    available = [
+        one.status.available_replicas or 0
+        for one in deployments
+        if (one.status.observed_generation or 0) >= one.metadata.generation
+    ]
+    ready = [
+        pod
+        for pod in pods
+        if pod.metadata.deletion_timestamp is None
+        and any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
+    ]
+    return min(sum(available), len(ready))

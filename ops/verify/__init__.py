@@ -1,0 +1,57 @@
+"""The verification checklist against the live system: every check is made, whatever the others find. Read-only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+import httpx
+from rich.console import Console
+from rich.text import Text
+
+from ops.verify import access, backups, cluster, delivery, public, secrets, tokens
+from ops.verify.check import Check, Result, examine
+from ops.verify.systems import Systems
+from settings import Settings
+
+CHECKS: Final[tuple[Check, ...]] = (
+    *cluster.CHECKS,
+    *secrets.CHECKS,
+    *access.CHECKS,
+    *public.CHECKS,
+    *delivery.CHECKS,
+    *tokens.CHECKS,
+    *backups.CHECKS,
+)
+
+_PATIENCE: Final = 15.0  # seconds for an answer of the app or of Cloudflare's edge
+
+
+def verify(settings: Settings, *, transport: httpx.BaseTransport | None = None) -> list[Result]:
+    """The result of each check that the stack has something for.
+
+    `transport` is what carries requests to the app's own addresses, where they do not lead to it from here.
+    """
+    with httpx.Client(transport=transport, timeout=_PATIENCE, follow_redirects=False) as http:
+        systems = Systems(settings, http=http)
+        return [examine(check, systems) for check in CHECKS if check.applies(settings)]
+
+
+def as_json(stack: str, results: Sequence[Result]) -> str:
+    """The report for machines; `ok` is whether all of it is."""
+    report = {"stack": stack, "ok": all(one.ok for one in results), "checks": [asdict(one) for one in results]}
+    return json.dumps(report, indent=2)
+
+
+def show(results: Sequence[Result], console: Console) -> None:
+    """The report for people: one line a check, however long."""
+    width = max(len(one.check) for one in results)
+    for one in results:
+        mark = Text("ok    ", "green") if one.ok else Text("FAILED", "red")
+        fix = f". Fix: {one.fix}" if one.fix else ""
+        line = Text.assemble(mark, f" {one.check:<{width}} ", f" {' '.join(f'{one.seen}{fix}'.split())}")
+        console.print(line, soft_wrap=True)
+    failed = sum(not one.ok for one in results)
+    console.print(f"{len(results) - failed} of {len(results)} checks passed", highlight=False)

@@ -1,0 +1,47 @@
+"""How people reach the app inside the network."""
+
+from __future__ import annotations
+
+from components import access
+from components.app import App
+from ops.verify.check import Check
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+
+
+def route(systems: Systems) -> str:
+    """The Gateway serves the hostname, and knows where it leads."""
+    wanted = systems.settings.access
+    found = systems.need("gateway.networking.k8s.io/v1", "HTTPRoute", access.NAME)
+    hostnames = found["spec"].get("hostnames", [])
+    if hostnames != [wanted.hostname]:
+        raise CheckError(f"it serves {', '.join(hostnames) or 'every hostname'}, not {wanted.hostname}", systems.up)
+    parents = (found.get("status") or {}).get("parents") or []
+    if not parents:
+        raise CheckError("no Gateway has answered it", f"check access.gateway: is there a {wanted.gateway.name}?")
+    conditions = {one["type"]: one for parent in parents for one in parent["conditions"]}
+    for type_ in ("Accepted", "ResolvedRefs"):
+        one = conditions.get(type_, {"status": "Unknown", "reason": "no such condition", "message": ""})
+        if one["status"] != "True":
+            raise CheckError(
+                f"{type_} is {one['status']}: {one['reason']}, {one['message']}",
+                f"correct access.gateway (listener {wanted.gateway.listener}) in the stack file, then {systems.up}",
+            )
+        if one["observedGeneration"] < found["metadata"]["generation"]:
+            raise CheckError(f"{type_} is about an older version of it", "wait for the Gateway's controller")
+    return f"{wanted.hostname} is Accepted and ResolvedRefs by {wanted.gateway.name}/{wanted.gateway.listener}"
+
+
+def internal_url(systems: Systems) -> str:
+    """The app answers as people inside reach it, with its database."""
+    url = f"{systems.settings.access.url}{App.health_path}"
+    status = systems.http.get(url).status_code
+    if status != 200:
+        raise CheckError(
+            f"{url} answers {status}, not 200",
+            f"kubectl -n {systems.settings.namespace} logs deployment/invoicetron; a 404 or 503 is the Gateway's own",
+        )
+    return f"{url} answers 200"
+
+
+CHECKS = (Check(name="route", look=route), Check(name="internal-url", look=internal_url))

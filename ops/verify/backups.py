@@ -1,0 +1,60 @@
+"""The last good backup, and the last drill that restored one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from components import backup
+from components.monitoring import BACKUP_HOURS, DRILL_HOURS
+from ops.verify.check import Check
+from ops.verify.cluster import moment
+from ops.verify.systems import Object, Systems
+from ops.verify.trouble import CheckError
+
+_BY_HAND: Final = {
+    backup.NAME: "python -m ops backup --stack {stack}",
+    backup.DRILL: "kubectl -n {namespace} create job {cron_job}-now --from=cronjob/{cron_job}",
+}
+
+
+def recent(systems: Systems, *, cron_job: str, hours: int) -> str:
+    """The CronJob runs by itself, and its last run was good and is not too long ago: the alerts' own limits."""
+    found = systems.need("batch/v1", "CronJob", cron_job)
+    namespace = systems.settings.namespace
+    now = _BY_HAND[cron_job].format(namespace=namespace, cron_job=cron_job, stack=systems.settings.stack)
+    if found["spec"].get("suspend"):
+        raise CheckError(f"{cron_job} is suspended", systems.up)
+    last = (found.get("status") or {}).get("lastSuccessfulTime")
+    if last is None:
+        raise CheckError(f"{cron_job} has never succeeded", f"run it now: {now}")
+    age = (systems.now - moment(last)).total_seconds() / 3600
+    seen = f"the last good run of {cron_job} ended {age:.0f} hours ago"
+    if age > hours:
+        raise CheckError(f"{seen} (most: {hours})", f"kubectl -n {namespace} get jobs; run it now: {now}")
+    for job in systems.list("batch/v1", "Job"):
+        failure = _failure(job, cron_job)
+        if failure is not None and moment(failure["lastTransitionTime"]) > moment(last):
+            name = job["metadata"]["name"]
+            fix = f"kubectl -n {namespace} logs job/{name}, then run it again: {now}"
+            raise CheckError(f"{seen}, and {name} has failed since: {failure['reason']}", fix)
+    return seen
+
+
+def _failure(job: Object, cron_job: str) -> Object | None:
+    """The condition with which a Job of that CronJob failed."""
+    owners = job["metadata"].get("ownerReferences", [])
+    if not any(owner["kind"] == "CronJob" and owner["name"] == cron_job for owner in owners):
+        return None
+    conditions: list[Object] = (job.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] == "Failed" and one["status"] == "True"), None)
+
+
+CHECKS = tuple(
+    Check(
+        name=name,
+        look=partial(recent, cron_job=cron_job, hours=hours),
+        applies=lambda settings: settings.backup is not None,
+    )
+    for name, cron_job, hours in (("backup", backup.NAME, BACKUP_HOURS), ("drill", backup.DRILL, DRILL_HOURS))
+)

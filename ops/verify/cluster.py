@@ -1,0 +1,163 @@
+"""The stack's workloads in the cluster."""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import partial
+
+from components import app, backup, database
+from components.environment import LABELS
+from ops.restore.app_stop import STOPPED_BY
+from ops.verify.check import Check
+from ops.verify.systems import Object, Systems
+from ops.verify.trouble import CheckError
+from settings.types import image_repository
+
+_LOOK = "look at its pods and events: kubectl -n {0} describe pods --selector=app={1}"
+
+
+def namespace(systems: Systems) -> str:
+    """Exists, with the labels that decide which pods it takes."""
+    found = systems.need("v1", "Namespace", systems.settings.namespace)
+    if found["status"]["phase"] != "Active":
+        raise CheckError(f"it is {found['status']['phase']}", "wait until it is gone, then " + systems.up)
+    labels = found["metadata"].get("labels", {})
+    differing = {key: value for key, value in LABELS.items() if labels.get(key) != value}
+    wrong = [f"label {key} is {labels.get(key)!r}, not {value!r}" for key, value in differing.items()]
+    if wrong:
+        raise CheckError("; ".join(wrong), systems.up)
+    return f"{systems.settings.namespace} is Active, its {len(LABELS)} labels are right"
+
+
+def database_ready(systems: Systems) -> str:
+    """The StatefulSet runs what it says, and is ready."""
+    found = systems.need("apps/v1", "StatefulSet", database.NAME)
+    status, wanted = found["status"], found["spec"]["replicas"]
+    ready = status.get("readyReplicas", 0)
+    seen = f"{ready} of {wanted} replicas ready"
+    if wanted == 0:
+        raise CheckError("scaled to 0 replicas", systems.up)
+    if ready != wanted:
+        raise CheckError(seen, _LOOK.format(systems.settings.namespace, database.NAME))
+    if _is_unseen(found) or status.get("currentRevision") != status.get("updateRevision"):
+        raise CheckError(f"{seen}, but not yet of the latest revision", "wait for the pod to be replaced")
+    return f"{seen}, {found['spec']['template']['spec']['containers'][0]['image']}"
+
+
+def volume(systems: Systems, *, claim: str) -> str:
+    """The claim is bound to a volume that exists."""
+    found = systems.need("v1", "PersistentVolumeClaim", claim)
+    phase = found["status"]["phase"]
+    if phase != "Bound":
+        fix = f"kubectl -n {systems.settings.namespace} describe pvc {claim}, and look at the volume in Longhorn"
+        raise CheckError(f"{claim} is {phase}", fix)
+    if "deletionTimestamp" in found["metadata"]:
+        raise CheckError(
+            f"{claim} is being deleted, and goes with the last pod that uses it",
+            "take a backup, and restore it into a new volume (docs/runbook.md)",
+        )
+    return f"{claim} is Bound, {found['status']['capacity']['storage']}"
+
+
+def rollout(systems: Systems) -> str:
+    """The app's latest template is what runs: `kubectl rollout status`."""
+    found = _deployment(systems)
+    status, wanted = found["status"], found["spec"]["replicas"]
+    updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+    seen = f"{updated} of {wanted} replicas updated, {available} available"
+    fix = _LOOK.format(systems.settings.namespace, app.NAME)
+    if wanted == 0:
+        annotations = found["metadata"].get("annotations", {})
+        if STOPPED_BY in annotations:
+            restore = f"python -m ops restore --stack {systems.settings.stack}"
+            raise CheckError("stopped for a restore", f"let it end; if none runs any more, run `{restore}` again")
+        raise CheckError("scaled to 0 replicas", systems.up)
+    if _is_unseen(found):
+        raise CheckError("the controller has not seen the latest change", "wait; if it stays so, look at the cluster")
+    stuck = [one for one in status.get("conditions", []) if one["type"] == "Progressing" and one["status"] == "False"]
+    if stuck:
+        raise CheckError(f"{seen}: {stuck[0]['message']}", fix)
+    if updated != wanted or available != wanted or status.get("replicas", 0) > updated:
+        raise CheckError(f"{seen}, {status.get('replicas', 0) - updated} of an older version still run", fix)
+    return seen
+
+
+def image(systems: Systems) -> str:
+    """What runs was built for this environment: public addresses and the like are baked into the image."""
+    found = _image(_deployment(systems))
+    first = systems.settings.app.image
+    repository = image_repository(first)
+    delivery = systems.settings.delivery
+    branch = f" of branch {delivery.branch}" if delivery else ""
+    fix = f"run the app's pipeline{branch}, which deploys an image of {repository}"
+    if found == first:
+        raise CheckError(f"{found} is still the placeholder of the first `up`", fix)
+    if image_repository(found) != repository:
+        raise CheckError(f"{found} is not of this environment, whose images are in {repository}", fix)
+    return found
+
+
+def migration(systems: Systems) -> str:
+    """The last migration succeeded. Finished Jobs are removed in time, so an older version may have none left."""
+    jobs = [one for one in systems.list("batch/v1", "Job") if one["metadata"]["name"].startswith(f"{app.MIGRATION}-")]
+    if not jobs:
+        return _without_migration(systems)
+    last = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+    name = last["metadata"]["name"]
+    logs = f"kubectl -n {systems.settings.namespace} logs job/{name}"
+    for condition in last["status"].get("conditions") or []:
+        if condition["type"] == "Complete" and condition["status"] == "True":
+            return f"{name} succeeded {last['status']['completionTime']}"
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            fix = f"{logs}; correct the migration and run the app's pipeline again"
+            raise CheckError(f"{name} failed: {condition['reason']}", fix)
+    raise CheckError(f"{name} has not ended since {last['metadata']['creationTimestamp']}", f"wait, and read: {logs}")
+
+
+def _without_migration(systems: Systems) -> str:
+    running = _image(_deployment(systems))
+    sets = [
+        moment(one["metadata"]["creationTimestamp"])
+        for one in systems.list("apps/v1", "ReplicaSet")
+        if any(owner["name"] == app.NAME for owner in one["metadata"].get("ownerReferences", []))
+        and _image(one) == running
+    ]
+    kept = dt.timedelta(seconds=app.MIGRATION_KEPT_SECONDS)
+    if sets and systems.now - min(sets) > kept:
+        return f"none left: this version runs since {min(sets):%Y-%m-%d}, and finished Jobs are kept {kept.days} days"
+    raise CheckError(
+        "no migration has run for this version", "run the app's pipeline, which migrates before it deploys"
+    )
+
+
+def moment(text: str) -> dt.datetime:
+    """A time as Kubernetes and GitLab write it."""
+    return dt.datetime.fromisoformat(text)
+
+
+def _deployment(systems: Systems) -> Object:
+    return systems.need("apps/v1", "Deployment", app.NAME)
+
+
+def _image(workload: Object) -> str:
+    containers = workload["spec"]["template"]["spec"]["containers"]
+    return next((str(one["image"]) for one in containers if one["name"] == app.NAME), "no image")
+
+
+def _is_unseen(workload: Object) -> bool:
+    return bool(workload["status"].get("observedGeneration", 0) < workload["metadata"]["generation"])
+
+
+CHECKS = (
+    Check(name="namespace", look=namespace),
+    Check(name="database", look=database_ready),
+    Check(name="database-volume", look=partial(volume, claim=database.CLAIM)),
+    Check(
+        name="backup-volume",
+        look=partial(volume, claim=backup.CLAIM),
+        applies=lambda settings: settings.backup is not None,
+    ),
+    Check(name="rollout", look=rollout),
+    Check(name="image", look=image),
+    Check(name="migration", look=migration),
+)

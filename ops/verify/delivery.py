@@ -1,0 +1,138 @@
+"""What the app's pipeline is given in GitLab, and the mirror of its repository."""
+
+from __future__ import annotations
+
+from components import deployer
+from components.app import App
+from components.delivery import TOKEN, variables
+from ops.adopt.existing import push_mirrors
+from ops.verify.check import Check
+from ops.verify.secrets import held, same
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+from settings import Settings
+from settings.sections import Delivery, Repository
+from settings.types import image_repository
+
+
+def environment(systems: Systems) -> str:
+    """GitLab knows the environment, and where it is."""
+    wanted, url = _delivery(systems).environment, systems.settings.access.people_url
+    found = next(iter(systems.project.environments.list(name=wanted.name, iterator=True)), None)
+    if found is None:
+        raise CheckError(f"the project has no environment {wanted.name}", systems.up)
+    wrong = [
+        f"{what} is {given!r}, not {right!r}"
+        for what, given, right in (
+            ("its state", found.state, "available"),
+            ("its tier", found.tier, wanted.tier),
+            ("its address", found.external_url, url),
+        )
+        if given != right
+    ]
+    if wrong:
+        raise CheckError("; ".join(wrong), f"start it again if it is stopped, then {systems.up}")
+    return f"{wanted.name} is available at {url}"
+
+
+def ci_variables(systems: Systems) -> str:
+    """What the pipeline is told, each in the environment's own scope."""
+    settings, delivery = systems.settings, _delivery(systems)
+    authority = systems.need("v1", "Secret", deployer.TOKEN).get("data", {}).get("ca.crt", "")
+    wanted = variables(
+        token="",  # a check of its own
+        api_url=settings.cluster.api_url,
+        certificate_authority=authority,
+        namespace=settings.namespace,
+        url=settings.access.people_url,
+        image=image_repository(settings.app.image),
+        health_url=f"{settings.access.url}{App.health_path}",
+    )
+    del wanted[TOKEN]
+    scope = delivery.environment.name
+    listed = systems.project.variables.list(iterator=True)
+    found = {one.key: one for one in listed if one.environment_scope == scope}
+    wrong = []
+    for key, value in wanted.items():
+        if key not in found:
+            wrong.append(f"{key} is missing")
+        elif found[key].value != value:
+            wrong.append(f"{key} is not what `up` gives it")
+        elif found[key].protected:
+            wrong.append(f"{key} is protected")
+    if wrong:
+        raise CheckError(f"scope {scope}: {'; '.join(wrong)}", systems.up)
+    return f"{len(wanted)} in scope {scope}: {', '.join(sorted(wanted))}"
+
+
+def deployer_token(systems: Systems) -> str:
+    """The pipeline's token is the cluster's, and shows in no job's log."""
+    delivery = _delivery(systems)
+    scope = delivery.environment.name
+    listed = systems.project.variables.list(iterator=True)
+    found = next((one for one in listed if (one.key, one.environment_scope) == (TOKEN, scope)), None)
+    if found is None:
+        raise CheckError(f"{TOKEN} is missing in scope {scope}", systems.up)
+    protected = systems.project.branches.get(delivery.branch).protected
+    wrong = []
+    if not found.masked:
+        wrong.append("it is not masked, so job logs may show it")
+    if protected and not found.protected:
+        wrong.append(f"it is not protected, so every branch sees it, though {delivery.branch} is protected")
+    if found.protected and not protected:
+        wrong.append(f"it is protected, and branch {delivery.branch} is not, so its pipeline does not see it")
+    if not same(found.value or "", held(systems, deployer.TOKEN).get("token", "")):
+        wrong.append("it is not the cluster's")
+    if wrong:
+        fix = f"if others may have seen it, delete Secret {deployer.TOKEN}, which makes a new one; then {systems.up}"
+        raise CheckError("; ".join(wrong), fix)
+    return f"{TOKEN} in scope {scope} is the cluster's, masked{', protected' if found.protected else ''}"
+
+
+def mirror(systems: Systems) -> str:
+    """GitHub has what GitLab has, by each mirror that pushes there."""
+    url = _repository(systems).mirror
+    found = push_mirrors(systems.project, url)
+    if not found:
+        raise CheckError(f"the project has no push mirror to {url}", systems.up)
+    pushing = [one for one in found if one.enabled]
+    if not pushing:
+        raise CheckError("it is disabled", systems.up)
+    # GitLab does not tell which of them is the program's.
+    several = f"; {len(pushing)} mirrors push there: delete the one made by hand" if len(pushing) > 1 else ""
+    for one in pushing:
+        since, why = one.last_successful_update_at, one.last_error
+        if why or one.update_status == "failed":
+            raise CheckError(
+                f"the last push failed: {why or 'no reason given'} (last success: {since or 'none'}){several}",
+                "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes",
+            )
+        if since is None:
+            raise CheckError(
+                f"nothing has been pushed yet{several}", "push a commit, or press Update now in Settings > Repository"
+            )
+    return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
+
+
+def _delivery(systems: Systems) -> Delivery:
+    if systems.settings.delivery is None:
+        raise ValueError("asked for delivery by a stack without it")
+    return systems.settings.delivery
+
+
+def _repository(systems: Systems) -> Repository:
+    if systems.settings.repository is None:
+        raise ValueError("asked for the repository by a stack without it")
+    return systems.settings.repository
+
+
+def _has_delivery(settings: Settings) -> bool:
+    return settings.delivery is not None
+
+
+CHECKS = (
+    Check(name="environment", look=environment, applies=_has_delivery),
+    Check(name="ci-variables", look=ci_variables, applies=_has_delivery),
+    Check(name="deployer-token", look=deployer_token, applies=_has_delivery),
+    Check(name="push-mirror", look=mirror, applies=lambda settings: settings.repository is not None),
+)

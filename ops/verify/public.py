@@ -1,0 +1,148 @@
+"""How people reach the app from the internet: never without a login."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from components import app
+from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
+from components.tunnel import ORIGIN, TARGET, Tunnel
+from lookups.tunnel_document import find, with_rule
+from ops.verify.check import Check
+from ops.verify.systems import Object, Systems
+from ops.verify.trouble import CheckError
+from settings import Settings
+
+_LOGIN: Final = ".cloudflareaccess.com"
+"""Domain of every Zero Trust team's login pages."""
+_ADDRESS_RECORDS: Final = {"A", "AAAA", "CNAME"}
+
+
+def application(systems: Systems) -> str:
+    """Access guards the hostname, with the stack file's policy and no other."""
+    public = systems.public
+    listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
+    guarding = [
+        (place, getattr(one, "policies", None) or [])
+        for one in listed
+        for place in sorted(_places(one))
+        if place.partition("/")[0] == public.hostname
+    ]
+    whole = [policies for place, policies in guarding if place == public.hostname]
+    if not whole:
+        raise CheckError(f"no Access application is for {public.hostname}", f"{systems.up}, at once: it may be public")
+    past = [
+        f"{policy.name} ({policy.decision}) of {place}"
+        for place, policies in guarding
+        for policy in policies
+        if policy.decision not in {"allow", "deny"}
+    ]
+    if past:
+        raise CheckError(f"a policy lets people past the login: {', '.join(past)}", "remove it in Zero Trust > Access")
+    names = [policy.name for policies in whole for policy in policies]
+    if names != [public.policy_name]:
+        raise CheckError(f"its policies are {names or 'none'}, not [{public.policy_name!r}]", systems.up)
+    return f"{public.hostname} is guarded by {public.policy_name!r}"
+
+
+def _places(application_: object) -> set[str]:
+    """Hostnames, with a path or without, that an Access application is for: `domain` is but the first of them."""
+    destinations = getattr(application_, "destinations", None) or []
+    named = [
+        getattr(application_, "domain", None),
+        *(getattr(application_, "self_hosted_domains", None) or []),
+        *(getattr(one, "uri", None) for one in destinations),
+    ]
+    return {str(place).lower().rstrip("/*") for place in named if place}
+
+
+def tunnel_rule(systems: Systems) -> str:
+    """The tunnel sends the hostname to the app, and no earlier rule takes it."""
+    hostname = systems.public.hostname
+    service = ORIGIN.format(app.NAME, systems.settings.namespace, app.PORT)
+    document = Tunnel(systems.ids.account, systems.ids.tunnel).read().document
+    rule = find(document, hostname)
+    if rule is None:
+        raise CheckError(f"tunnel {systems.public.tunnel} has no rule for {hostname}", systems.up)
+    if rule.get("service") != service:
+        raise CheckError(f"{hostname} leads to {rule.get('service')}, not to {service}", systems.up)
+    if with_rule(document, hostname, service) != document:
+        raise CheckError(f"an earlier rule of tunnel {systems.public.tunnel} takes {hostname}", systems.up)
+    return f"{hostname} leads to {service}"
+
+
+def dns_record(systems: Systems) -> str:
+    """The hostname resolves to the tunnel, through Cloudflare's proxy: without it Access is not asked."""
+    hostname, target = systems.public.hostname, TARGET.format(systems.ids.tunnel)
+    listed = systems.cloudflare.dns.records.list(zone_id=systems.ids.zone, name={"exact": hostname})
+    found = [one for one in listed if one.type in _ADDRESS_RECORDS]
+    if len(found) != 1:
+        raise CheckError(f"{hostname} has {len(found)} address records, not one", systems.up)
+    seen = f"{found[0].type} to {found[0].content}, {'proxied' if found[0].proxied else 'not proxied'}"
+    if (found[0].type, found[0].content, found[0].proxied) != ("CNAME", target, True):
+        raise CheckError(f"{hostname} is {seen}; it should be a proxied CNAME to {target}", systems.up)
+    return f"{hostname} is {seen}"
+
+
+def public_url(systems: Systems) -> str:
+    """A stranger is sent to the login, whatever they ask for."""
+    hostname = systems.public.hostname
+    answers = {}
+    for path in ("/", app.App.health_path):
+        url = f"https://{hostname}{path}"
+        answers[url] = answer = systems.http.get(url)
+        # An app that nothing guards may well redirect by itself, to a page of its own.
+        leads_to = urljoin(url, answer.headers.get("Location", ""))
+        itself = answer.has_redirect_location and urlsplit(leads_to).hostname == hostname
+        if itself or answer.status_code == 200:
+            raise CheckError(
+                f"{url} answers {answer.status_code}{' to itself' if itself else ''} without a login: "
+                "EVERYBODY REACHES IT",
+                f"remove its DNS record in the dashboard now, then {systems.up}",
+            )
+    for url, answer in answers.items():
+        location = answer.headers.get("Location", "")
+        if answer.status_code != 302:
+            raise CheckError(
+                f"{url} answers {answer.status_code}, not 302 to the login", "see the checks of the tunnel and DNS"
+            )
+        if not (urlsplit(location).hostname or "").endswith(_LOGIN):
+            # The rest of the address may hold what was asked for.
+            where = urlsplit(location).hostname or "nowhere"
+            raise CheckError(f"{url} redirects to {where}, not to a login at *{_LOGIN}", systems.up)
+    return f"{hostname} redirects to {urlsplit(location).hostname}"
+
+
+def cloudflared_egress(systems: Systems) -> str:
+    """The tunnel's connector may reach the app, in the namespace where it is: else the tunnel answers 502."""
+    cloudflared = systems.public.cloudflared
+    found = systems.need("cilium.io/v2", "CiliumNetworkPolicy", CLOUDFLARED_EGRESS, cloudflared.namespace)
+    selected = found["spec"].get("endpointSelector", {}).get("matchLabels")
+    if selected != cloudflared.pod_labels:
+        raise CheckError(f"it is about pods {selected}, not {cloudflared.pod_labels}", systems.up)
+    wanted = {**app.SELECTOR, POD_NAMESPACE: systems.settings.namespace}, {str(app.PORT)}
+    allowed = [way for rule in found["spec"].get("egress") or [] for way in _ways(rule)]
+    if wanted not in allowed:
+        shown = "; ".join(f"{labels} at {', '.join(sorted(ports)) or 'no port'}" for labels, ports in allowed)
+        raise CheckError(f"it lets cloudflared reach {shown or 'nothing'}, not {wanted[0]} at {app.PORT}", systems.up)
+    return f"{cloudflared.namespace}/{CLOUDFLARED_EGRESS} names {systems.settings.namespace} and port {app.PORT}"
+
+
+def _ways(rule: Object) -> list[tuple[dict[str, str], set[str]]]:
+    """Labels and ports that the rule opens."""
+    ports = {str(port["port"]) for listed in rule.get("toPorts") or [] for port in listed.get("ports") or []}
+    return [(endpoint.get("matchLabels", {}), ports) for endpoint in rule.get("toEndpoints") or []]
+
+
+def _is_public(settings: Settings) -> bool:
+    return settings.access.public is not None
+
+
+CHECKS = (
+    Check(name="access-application", look=application, applies=_is_public),
+    Check(name="tunnel-rule", look=tunnel_rule, applies=_is_public),
+    Check(name="dns-record", look=dns_record, applies=_is_public),
+    Check(name="cloudflared-egress", look=cloudflared_egress, applies=_is_public),
+    Check(name="public-url", look=public_url, applies=_is_public),
+)

@@ -1,0 +1,81 @@
+"""The stack's Secrets hold what 1Password holds. Compared by digest; neither side is ever shown."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+
+from components import app, database, pull_credentials
+from ops.verify.check import Check
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two secrets are equal, as far as their digests tell."""
+    digests = (hashlib.sha256(text.encode()).digest() for text in (one, other))
+    return hmac.compare_digest(*digests)
+
+
+def held(systems: Systems, name: str) -> Mapping[str, str]:
+    """The Secret's values; one that is no text is as good as none."""
+    data = systems.need("v1", "Secret", name).get("data") or {}
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+
+
+def database_secret(systems: Systems) -> str:
+    """The password that the role is given at each start."""
+    return _compared(systems, database.NAME, {database.PASSWORD_KEY: "postgres_password"})
+
+
+def app_secret(systems: Systems) -> str:
+    """What the app connects and signs its sessions with."""
+    return _compared(systems, app.SECRET, {app.DATABASE_URL: "database_url", app.AUTH_SECRET: "better_auth_secret"})
+
+
+def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:
+    values = systems.values
+    if any(wanted not in values.plain for wanted in keys.values()):
+        problems = values.problems
+        raise CheckError(
+            f"1Password: {'; '.join(f'{problem.subject}: {problem.what}' for problem in problems)}",
+            "; ".join(dict.fromkeys(problem.fix for problem in problems)),
+        )
+    found = held(systems, name)
+    wrong = [
+        f"{key} is {'not what 1Password holds' if key in found else 'missing'}"
+        for key, wanted in keys.items()
+        if not same(found.get(key, ""), values.plain[wanted])
+    ]
+    if wrong:
+        raise CheckError(f"{name}: {', '.join(wrong)}", systems.up)
+    return f"{name} equals 1Password ({', '.join(keys)})"
+
+
+def pull_secret(systems: Systems) -> str:
+    """What the image is pulled with."""
+    registry, name = systems.settings.registry, pull_credentials.SECRET
+    username, password = systems.vaults.read(registry.username), systems.vaults.read(registry.password)
+    found = held(systems, name).get(pull_credentials.CONFIG, "")
+    try:
+        logins = json.loads(found)["auths"]
+    except (ValueError, KeyError, TypeError):
+        raise CheckError(f"{name} holds no registry login", systems.up) from None
+    if registry.server not in logins:
+        raise CheckError(
+            f"{name} has a login for {', '.join(logins) or 'no server'}, not for {registry.server}", systems.up
+        )
+    wanted = json.loads(pull_credentials.docker_config(registry.server, username, password))["auths"]
+    if not same(*(json.dumps(auths[registry.server], sort_keys=True) for auths in (logins, wanted))):
+        raise CheckError(f"{name} has another login for {registry.server} than {registry.item}", systems.up)
+    return f"{name} equals {registry.item}"
+
+
+CHECKS = (
+    Check(name="secret-database", look=database_secret),
+    Check(name="secret-app", look=app_secret),
+    Check(name="secret-registry", look=pull_secret),
+)

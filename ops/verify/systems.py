@@ -1,0 +1,191 @@
+"""The live systems of one stack, connected to as they are first asked for; read, and never written to."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import httpx
+from cloudflare import Cloudflare
+from gitlab import Gitlab
+from gitlab.v4.objects import Project
+from kubernetes.client import VersionApi
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
+
+from lookups.credentials import (
+    CredentialsError,
+    cloudflare_problems,
+    gitlab_problems,
+    kubeconfig_problems,
+    onepassword_problems,
+)
+from lookups.onepassword import Vaults
+from lookups.secrets import Values, read_values
+from ops.accounts import account
+from ops.clients import cloudflare_client, gitlab_client, kubernetes_client
+from ops.verify.trouble import CheckError
+from settings import Settings
+from settings.sections import PublicAccess
+
+Object = dict[str, Any]
+"""An object of the cluster, as its JSON is."""
+
+_PATIENCE: Final = 15.0  # seconds for one answer; a slow one is news too
+_T = TypeVar("_T")
+
+
+class settled(Generic[_T]):  # noqa: N801 - used like `cached_property`
+    """A cached property that keeps a failure too: else each check would wait anew for a system that is away."""
+
+    def __init__(self, make: Callable[[Any], _T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, instance: object, _owner: type) -> _T:
+        outcomes = vars(instance)
+        if self._name not in outcomes:
+            try:
+                outcomes[self._name] = (self._make(instance), None)
+            except Exception as error:  # noqa: BLE001 - raised again, below
+                outcomes[self._name] = (None, error)
+        value, failure = outcomes[self._name]
+        if failure is not None:
+            raise failure
+        found: _T = value
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ids:
+    """Ids of what the stack file names."""
+
+    account: str
+    zone: str
+    tunnel: str
+
+
+class Systems:
+    """What the checks of one run ask. `http` asks for the app's own addresses, without following redirects."""
+
+    def __init__(self, settings: Settings, *, http: httpx.Client) -> None:
+        self.settings = settings
+        self.http = http
+        self.now = dt.datetime.now(dt.UTC)
+        self.up = f"run `pulumi up -s {settings.stack}`"
+        """The usual fix."""
+
+    @settled
+    def cluster(self) -> DynamicClient:
+        """The cluster's context that the settings name."""
+        _require(kubeconfig_problems(self.settings.cluster.context, os.environ))
+        client = kubernetes_client(self.settings)
+        # The client's own discovery would wait for ever.
+        VersionApi(client).get_code(_request_timeout=_PATIENCE)
+        return DynamicClient(client)
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object of that name, in the stack's namespace where no other is named; None where there is none."""
+        api = self.cluster.resources.get(api_version=api_version, kind=kind)
+        try:
+            found: Object = api.get(
+                name=name, namespace=namespace or self.settings.namespace, _request_timeout=_PATIENCE
+            ).to_dict()
+        except NotFoundError:
+            return None
+        return found
+
+    def need(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
+        """The same, where it has to exist."""
+        found = self.get(api_version, kind, name, namespace)
+        if found is None:
+            place = name if kind == "Namespace" else f"{namespace or self.settings.namespace}/{name}"
+            raise CheckError(f"there is no {kind} {place}", self.up)
+        return found
+
+    def list(self, api_version: str, kind: str) -> list[Object]:
+        """Every object of the kind in the stack's namespace."""
+        api = self.cluster.resources.get(api_version=api_version, kind=kind)
+        found: list[Object] = api.get(namespace=self.settings.namespace, _request_timeout=_PATIENCE).to_dict()["items"]
+        return found
+
+    @settled
+    def vaults(self) -> Vaults:
+        """1Password, as the environment leads to it."""
+        _require(onepassword_problems(os.environ))
+        return Vaults(account(os.environ))
+
+    @settled
+    def values(self) -> Values:
+        """What 1Password holds for the stack."""
+        return read_values(self.settings, self.vaults)
+
+    @settled
+    def gitlab(self) -> Gitlab:
+        """GitLab, which has answered once: its client is patient for minutes with one that is away."""
+        _require(gitlab_problems(os.environ))
+        client = gitlab_client(self.settings)
+        if client is None:
+            raise ValueError("asked for GitLab by a stack without delivery")
+        client.timeout = _PATIENCE
+        client.http_get("/version", max_retries=2)
+        return client
+
+    @settled
+    def project(self) -> Project:
+        """The app's project in GitLab."""
+        if self.settings.delivery is None:
+            raise ValueError("asked for GitLab's project by a stack without delivery")
+        return self.gitlab.projects.get(self.settings.delivery.project)
+
+    @settled
+    def cloudflare(self) -> Cloudflare:
+        """The official client."""
+        _require(cloudflare_problems(os.environ))
+        client = cloudflare_client(self.settings)
+        if client is None:
+            raise ValueError("asked for Cloudflare by a stack without public access")
+        return client.with_options(timeout=_PATIENCE)
+
+    @property
+    def public(self) -> PublicAccess:
+        """The section that the checks of the public side are about."""
+        if self.settings.access.public is None:
+            raise ValueError("asked for public access by a stack without it")
+        return self.settings.access.public
+
+    @settled
+    def ids(self) -> Ids:
+        """Looked up by name where the stack file gives no id."""
+        public = self.public
+        zone, account_id, tunnel = public.zone_id, public.account_id, public.tunnel_id
+        if zone is None or account_id is None:
+            found = _one(f"zones {public.zone!r}", self.cloudflare.zones.list(name=public.zone))
+            zone, account_id = zone or found.id, account_id or found.account.id
+        if tunnel is None:
+            tunnels = self.cloudflare.zero_trust.tunnels.cloudflared.list(
+                account_id=str(account_id), name=public.tunnel, is_deleted=False
+            )
+            tunnel = _one(f"tunnels {public.tunnel!r}", tunnels).id
+        return Ids(account=str(account_id), zone=str(zone), tunnel=str(tunnel))
+
+
+def _require(problems: Iterable[str]) -> None:
+    if listed := list(problems):
+        raise CredentialsError("; ".join(listed))
+
+
+def _one(what: str, found: Iterable[_T]) -> _T:
+    listed = list(found)
+    if len(listed) != 1:
+        raise CheckError(
+            f"could not be checked: this token sees {len(listed)} {what}, not one",
+            "correct access.public in the stack file, or give the ids in it, or give the token Zone > Zone: Read",
+        )
+    return listed[0]

@@ -1,0 +1,89 @@
+"""How long the tokens live on: the one that the cluster pulls with, and those that `up` and this command run with.
+
+Those of 1Password are not here: neither Connect nor `op` tells when they end.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from cloudflare import AuthenticationError
+
+from lookups.deploy_tokens import active, token_name
+from ops.verify.check import Check
+from ops.verify.cluster import moment
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+
+LEAST_DAYS: Final = 14
+"""A token that has fewer days left is a failure: time enough for a weekly look to see it twice."""
+
+
+def deploy_token(systems: Systems) -> str:
+    """The token that the image is pulled with lives on for a while."""
+    name = token_name(systems.settings.stack)
+    fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
+    tokens = active(systems.project, name)
+    if not tokens:
+        raise CheckError(f"GitLab has no deploy token {name}", fix)
+    if len(tokens) > 1:
+        orphans = f"python -m ops recover --stack {systems.settings.stack}"
+        raise CheckError(f"GitLab has {len(tokens)} deploy tokens {name}, of which one is in use", f"run `{orphans}`")
+    (token,) = tokens
+    if token.expires_at is None:
+        raise CheckError(f"{token.username} never expires", fix)
+    return _lives(systems, str(token.username), moment(token.expires_at), fix)
+
+
+def gitlab_token(systems: Systems) -> str:
+    """GITLAB_TOKEN: without it there is no `up`."""
+    token = systems.gitlab.personal_access_tokens.get("self")
+    if token.expires_at is None:
+        return f"{token.name} does not expire"
+    # The day on which it stops, in UTC.
+    end = dt.datetime.combine(dt.date.fromisoformat(token.expires_at), dt.time(), dt.UTC)
+    return _lives(systems, token.name, end, "make a new token in GitLab, and put it wherever GITLAB_TOKEN is set")
+
+
+def cloudflare_token(systems: Systems) -> str:
+    """CLOUDFLARE_API_TOKEN: the same."""
+    end = _end_of_cloudflare_token(systems)
+    if end is None:
+        return "CLOUDFLARE_API_TOKEN does not expire"
+    fix = "roll the token in Cloudflare's dashboard, and put the new one wherever CLOUDFLARE_API_TOKEN is set"
+    return _lives(systems, "CLOUDFLARE_API_TOKEN", end, fix)
+
+
+def _end_of_cloudflare_token(systems: Systems) -> dt.datetime | None:
+    try:
+        of_user = systems.cloudflare.user.tokens.verify()
+    except AuthenticationError:  # so is an account's own token refused
+        of_account = systems.cloudflare.accounts.tokens.verify(account_id=systems.ids.account)
+        return of_account.expires_on if of_account else None
+    return of_user.expires_on if of_user else None
+
+
+def _lives(systems: Systems, what: str, end: dt.datetime, fix: str) -> str:
+    left = end - systems.now
+    if left < dt.timedelta():
+        raise CheckError(f"{what} expired on {end:%Y-%m-%d}", fix)
+    seen = f"{what} expires in {left.days} days, on {end:%Y-%m-%d}"
+    if left.days < LEAST_DAYS:
+        raise CheckError(f"{seen}; the least is {LEAST_DAYS}", fix)
+    return seen
+
+
+CHECKS = (
+    Check(
+        name="deploy-token",
+        look=deploy_token,
+        applies=lambda settings: settings.delivery is not None and settings.delivery.pull_credentials.issue,
+    ),
+    Check(name="gitlab-token", look=gitlab_token, applies=lambda settings: settings.delivery is not None),
+    Check(
+        name="cloudflare-token",
+        look=cloudflare_token,
+        applies=lambda settings: settings.access.public is not None,
+    ),
+)

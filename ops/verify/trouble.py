@@ -1,0 +1,71 @@
+"""What is said where something is wrong, or could not be asked. Only texts that hold no secret are shown."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import cloudflare
+import httpx
+from gitlab.exceptions import GitlabError
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException
+from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+from requests import RequestException
+from urllib3.exceptions import HTTPError
+
+from components.tunnel import TunnelError
+from lookups.credentials import CredentialsError
+from lookups.onepassword import SecretProblemError
+from lookups.tunnel_document import TunnelDocumentError
+
+CLUSTER_FIX: Final = "check with kubectl that this kubeconfig's user may read the stack's namespace, Secrets included"
+GITLAB_FIX: Final = "GITLAB_TOKEN must not have expired, have the scope api, and be a Maintainer's of the app's project"
+CLOUDFLARE_FIX: Final = "CLOUDFLARE_API_TOKEN must not have expired, and have the permissions that the README lists"
+NETWORK_FIX: Final = (
+    "check the address, DNS, routes and certificates from this machine (SSL_CERT_FILE names private ones)"
+)
+
+
+class CheckError(Exception):
+    """The live system is not as it should be: what was seen (never a secret), and how to put it right."""
+
+    def __init__(self, seen: str, fix: str) -> None:
+        super().__init__(seen, fix)
+        self.seen, self.fix = seen, fix
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Why, and what to do about it."""
+    match error:
+        case CredentialsError():
+            return str(error), "set the environment as for `pulumi up`"
+        case SecretProblemError():
+            return f"{error.subject}: {error.what}", error.fix
+        case TunnelError() | TunnelDocumentError():
+            return str(error), CLOUDFLARE_FIX
+        case ResourceNotFoundError():
+            return f"the API server knows no such kind: {error}", "install the CRDs that the kind belongs to"
+        case ApiException() | DynamicApiError():
+            return f"the API server answers {error.status} {error.reason}{_message(error.body)}", CLUSTER_FIX
+        case ConfigException():
+            return f"the kubeconfig cannot be used: {error}", CLUSTER_FIX
+        case GitlabError():
+            return f"GitLab answers {error.response_code}: {error.error_message}", GITLAB_FIX
+        case cloudflare.APIStatusError():
+            said = "; ".join(f"{one.message} ({one.code})" for one in error.errors) or error.message
+            return f"Cloudflare answers {error.status_code}: {said}", CLOUDFLARE_FIX
+        case cloudflare.APIConnectionError():
+            return f"Cloudflare does not answer: {error.__cause__ or error}", NETWORK_FIX
+        case httpx.HTTPError() | RequestException() | HTTPError() | OSError():
+            return f"no answer: {type(error).__name__}: {error}", NETWORK_FIX
+    # Its text could hold anything that was being worked on.
+    return f"{type(error).__name__}", "this is a mistake in `ops verify` itself: report it with the check's name"
+
+
+def _message(body: bytes | str | None) -> str:
+    """The message of a Kubernetes Status."""
+    try:
+        return f": {json.loads(body or '{}')['message']}"
+    except (ValueError, KeyError, TypeError):
+        return ""

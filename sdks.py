@@ -1,0 +1,73 @@
+"""The generated SDKs, each imported when it is first named and loaded piece by piece: `from sdks import kubernetes`.
+
+The `__init__` of such an SDK imports each of its resources and functions, hundreds of modules of which this program
+uses a dozen: a sixth of dev's start for pulumi_gitlab, a twentieth for pulumi_kubernetes (`make bench WHAT=start`). The
+package that takes the SDK's place loads each from its own module when it is first named. Type checkers read the SDK.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import pulumi_cloudflare as cloudflare
+    import pulumi_gitlab as gitlab
+    import pulumi_kubernetes as kubernetes
+
+__all__ = ["cloudflare", "gitlab", "kubernetes"]
+
+_LAZY: Final = {
+    "cloudflare": ("pulumi_cloudflare",),
+    "gitlab": ("pulumi_gitlab",),
+    # Its own __init__ loads each API group when it is first named, but then all of the group.
+    "kubernetes": tuple(f"pulumi_kubernetes.{group}.v1" for group in ("apps", "batch", "core", "meta", "rbac")),
+}
+"""The packages of each SDK that are loaded lazily."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for package in _LAZY[name]:
+        load_lazily(package)
+    module = importlib.import_module(f"pulumi_{name}")
+    globals()[name] = module
+    return module
+
+
+def load_lazily(package: str) -> None:
+    """Has to come before the first `import` of the package; after it, nothing changes. Does not import its parent."""
+    top, *rest = package.split(".")
+    spec = importlib.util.find_spec(top)
+    if package in sys.modules or spec is None or spec.submodule_search_locations is None:
+        return
+    path = Path(spec.submodule_search_locations[0], *rest)
+    spec = importlib.util.spec_from_file_location(package, path / "__init__.py", submodule_search_locations=[str(path)])
+    assert spec is not None  # noqa: S101 - a file that ends in .py has a loader
+    module = importlib.util.module_from_spec(spec)
+    vars(module)["__getattr__"] = lambda name: _load(package, path, name)
+    sys.modules[package] = module
+
+
+def _load(package: str, path: Path, name: str) -> Any:
+    """`Secret` is in `Secret`, `ProjectVariable` in `project_variable`, `get_project_output` in `get_project`.
+
+    All `...Args` are in `_inputs`; `outputs` is a module.
+    """
+    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().removesuffix("_output")
+    own = name if (path / f"{name}.py").exists() else snake_case
+    try:
+        module = importlib.import_module(f"{package}.{'_inputs' if name.endswith('Args') else own}")
+        if name == own and name not in module.__all__:
+            return module
+        # As the SDK's `__init__` does; a class or function hides the module of its name again.
+        exported = {each: getattr(module, each) for each in module.__all__}
+        vars(sys.modules[package]).update(exported)
+        return exported[name]
+    except (ImportError, AttributeError, KeyError) as error:
+        raise AttributeError(f"{package} has no {name} where its other names are") from error

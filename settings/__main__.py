@@ -1,0 +1,10 @@
+"""`python -m settings` prints the JSON schema that stack.schema.json holds."""
+
+from __future__ import annotations
+
+import sys
+
+from settings import Settings
+from settings.schema import stack_file_schema
+
+sys.stdout.write(stack_file_schema(Settings))

@@ -1,0 +1,342 @@
+"""The vocabulary of the stack files: the things people mistype, each as a type that knows its own rules.
+
+Every type refuses a bad value with words that complete the sentence "allowed: ..."; `settings/errors.py` adds the key
+and the value that was given. The rules are those of the system that would otherwise refuse the value later, half-way
+through an update.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from settings.cron import check_cron, longest_pause
+
+
+@dataclass(frozen=True)
+class Form:
+    """Pydantic annotation: the whole text matches `pattern`. An editor checks the same pattern through the JSON schema.
+
+    `allowed` is the rule in words, `example` a right value, `longest` the most characters there may be.
+    """
+
+    pattern: str
+    allowed: str
+    example: str
+    longest: int | None = None
+
+    def check(self, value: str) -> str:
+        if re.fullmatch(self.pattern, value, re.ASCII) and (self.longest is None or len(value) <= self.longest):
+            return value
+        raise ValueError(f"{self.allowed}, for example {self.example}")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = {**handler(core), "pattern": f"^({self.pattern})$", "examples": [self.example]}
+        return schema if self.longest is None else {**schema, "maxLength": self.longest}
+
+
+# RFC 1123 as Kubernetes reads it (apimachinery validation.IsDNS1123Label): lower case, at most 63 characters.
+_LABEL: Final = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+# The last label starts with a letter, or 10.10.30.4 would be a name: Gateway API and Cloudflare take none that is not.
+_DNS_NAME: Final = rf"(?:{_LABEL}\.)+[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?"
+
+DnsLabel = Annotated[
+    str, Form(_LABEL, "1 to 63 lower-case letters, digits and inner hyphens, no dots", "homelab-gateway")
+]
+ResourceName = Annotated[
+    str,
+    Form(rf"{_LABEL}(?:\.{_LABEL})*", "lower-case letters, digits, hyphens and dots", "longhorn", longest=253),
+]
+DnsName = Annotated[
+    str,
+    Form(
+        _DNS_NAME,
+        "a full host name in lower case: no scheme, port, path, wildcard or final dot",
+        "invoicetron.k8s.rommelporras.com",
+        longest=253,
+    ),
+]
+Host = Annotated[
+    str, Form(rf"{_LABEL}(?:\.{_LABEL})*", "a host name in lower case or an IPv4 address", "10.10.30.4", longest=253)
+]
+RegistryHost = Annotated[
+    str,
+    Form(
+        rf"{_DNS_NAME}(?::\d{{1,5}})?",
+        "the registry's full host name in lower case, with its port if it has one",
+        "registry.k8s.rommelporras.com",
+    ),
+]
+ServiceAddress = Annotated[
+    str,
+    Form(
+        # A Service's name starts with a letter; so an IPv4 address is none.
+        rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::\d{{1,5}})?",
+        "<service>.<namespace> or <service>.<namespace>.svc.<cluster's domain>, with the port if it is not 80",
+        "blackbox-exporter.monitoring.svc.cluster.local:9115",
+    ),
+]
+Namespace = Annotated[
+    str,
+    Form(
+        rf"(?!kube-|default$){_LABEL}",
+        "a namespace of its own: 1 to 63 lower-case letters, digits and inner hyphens, not 'default' or 'kube-...'",
+        "invoicetron-dev",
+    ),
+]
+GitLabProject = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+",
+        "the path of a GitLab project with its group",
+        "0xwsh/invoicetron",
+    ),
+]
+BranchName = Annotated[
+    str,
+    Form(
+        r"(?!-)(?!.*(?:\.\.|//|@\{|\.lock$|[/.]$))[\w.@{}/+=-]+",  # what git check-ref-format takes, in ASCII
+        "a git branch name without 'refs/heads/'",
+        "develop",
+    ),
+]
+CloudflareId = Annotated[
+    str, Form(r"[0-9a-f]{32}", "the 32 hexadecimal digits of a Cloudflare id", "0123456789abcdef0123456789abcdef")
+]
+Uuid = Annotated[
+    str,
+    Form(
+        r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID in lower case", "01234567-89ab-cdef-0123-456789abcdef"
+    ),
+]
+Duration = Annotated[
+    str, Form(r"(?:\d+(?:\.\d+)?(?:ns|us|ms|s|m|h))+", "a duration with its unit (h, m, s, ms, us or ns)", "24h")
+]
+AbsolutePath = Annotated[str, Form(r"/[^\0\n]*", "an absolute path", "/exports/invoicetron")]
+
+# github.com/distribution/reference: registry host with a dot, a port or "localhost"; lower-case path; tag or digest.
+_PATH_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+ImageReference = Annotated[
+    str,
+    Form(
+        rf"(?:(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?|[a-z0-9-]+:\d+)/)?{_PATH_PART}(?:/{_PATH_PART})*"
+        r"(?:(?::(?!latest(?:@|$))\w[\w.-]{0,127})(?:@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
+        "an image with a tag other than 'latest', or a sha256 digest: what runs must not depend on when it was pulled",
+        "postgres:18-alpine",
+    ),
+]
+
+
+def image_registry(image: str) -> str:
+    """The registry host (and port) of an image reference; Docker Hub where it names none, as every runtime reads it."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first) else "docker.io"
+
+
+def image_repository(image: str) -> str:
+    """An image reference without its tag and digest."""
+    name = image.partition("@")[0]
+    path, colon, tag = name.rpartition(":")
+    return path if colon and "/" not in tag else name
+
+
+HttpsUrl = Annotated[
+    str,
+    Form(
+        rf"https://{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?/?",
+        "https://, a host in lower case and perhaps a port, without user, path or query",
+        "https://api.k8s.rommelporras.com:6443",
+    ),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+
+PageUrl = Annotated[
+    str,
+    Form(
+        rf"https://{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?/[\w./~+%-]+",
+        "https://, a host in lower case and the path of a page, without user, query or fragment",
+        "https://gitlab.k8s.rommelporras.com/group/project/-/blob/main/docs/backup-and-restore.md",
+    ),
+]
+
+
+def _check_date(value: object) -> dt.date:
+    # Pulumi reads an unquoted date as a time and hands it over as Go prints one.
+    day = value.removesuffix(" 00:00:00 +0000 UTC") if isinstance(value, str) else ""
+    try:
+        return dt.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+    except ValueError:
+        raise ValueError("a date like 2027-12-31") from None
+
+
+Date = Annotated[
+    dt.date,
+    PlainValidator(_check_date),
+    WithJsonSchema({"type": "string", "format": "date", "examples": ["2027-12-31"]}),
+]
+
+
+def _check_time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, OSError, ValueError):  # unknown, a folder of the database, a path out of it
+        raise ValueError("a zone of the IANA database, for example Etc/UTC or Asia/Manila") from None
+    return value
+
+
+TimeZone = Annotated[str, AfterValidator(_check_time_zone), WithJsonSchema({"type": "string", "examples": ["Etc/UTC"]})]
+CronSchedule = Annotated[str, AfterValidator(check_cron), WithJsonSchema({"type": "string", "examples": ["0 3 * * *"]})]
+
+
+def _check_daily(schedule: str) -> str:
+    if longest_pause(schedule) > 1:
+        raise ValueError("a schedule that runs every day, for 26 hours without a backup are an alert; e.g. 0 3 * * *")
+    return schedule
+
+
+def _check_weekly(schedule: str) -> str:
+    if longest_pause(schedule) > 7:
+        raise ValueError("a schedule that runs every week, for 8 days without a drill are an alert; e.g. 0 4 * * 0")
+    return schedule
+
+
+DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
+WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
+
+
+class Quantity(str):
+    """Kubernetes quantity of CPU, memory or storage, positive; kept as written, compared through `amount`."""
+
+    __slots__ = ()
+
+    # apimachinery pkg/api/resource: decimal number, then a binary suffix, a decimal suffix or an exponent.
+    PATTERN: Final = r"\+?(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d{1,2})?"
+    _POWERS: Final = {"n": -3, "u": -2, "m": -1, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
+
+    @property
+    def amount(self) -> Decimal:
+        """The value in base units: cores, or bytes."""
+        found = re.fullmatch(self.PATTERN, self, re.ASCII)
+        if found is None:
+            raise ValueError("a Kubernetes quantity, for example 250m, 512Mi or 10Gi")
+        number, suffix = Decimal(found[1]), found[2] or ""
+        if len(suffix) > 1 and suffix[0] in "eE":
+            return number.scaleb(int(suffix[1:]))
+        if not suffix:
+            return number
+        base = Decimal(1024 if suffix.endswith("i") else 1000)
+        return number * base ** self._POWERS[suffix[0]]
+
+    @classmethod
+    def _parse(cls, value: object) -> Self:
+        # YAML reads `cpu: 2` as a number, and Kubernetes takes it so.
+        quantity = cls(value if isinstance(value, str | int | float) and not isinstance(value, bool) else "")
+        if quantity.amount <= 0:
+            raise ValueError("a quantity above zero, for example 250m, 512Mi or 10Gi")
+        return quantity
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._parse, serialization=core_schema.to_string_ser_schema()
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": ["string", "number"], "pattern": f"^({cls.PATTERN})$", "examples": ["250m", "512Mi"]}
+
+
+# One part of an op:// address. '/', '?' and '#' mean something there; a title with one of them is written as its UUID.
+_PART: Final = r"[^/\s?#](?:[^/?#\r\n]*[^/\s?#])?"
+
+
+class _Address:
+    """How the two op:// addresses are read from a stack file and described to an editor."""
+
+    PATTERN: ClassVar[str]
+    ALLOWED: ClassVar[str]
+
+    @classmethod
+    def _from_parts(cls, parts: list[str]) -> Self:
+        raise NotImplementedError
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Reads the address; ValueError where it is none. The message never repeats the value: it may be a password."""
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, str) or not re.fullmatch(cls.PATTERN, value):
+            raise PydanticCustomError("address", "{allowed}", {"allowed": cls.ALLOWED})
+        return cls._from_parts(value.removeprefix("op://").split("/"))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^(?:{cls.PATTERN})$", "description": cls.ALLOWED}
+
+
+@dataclass(frozen=True)
+class ItemReference(_Address):
+    """Address of a 1Password item: op://vault/item, each a title or a UUID."""
+
+    vault: str
+    item: str
+
+    PATTERN: ClassVar[str] = rf"op://{_PART}/{_PART}"
+    ALLOWED: ClassVar[str] = "op://vault/item, each a name or a UUID"
+
+    @classmethod
+    def _from_parts(cls, parts: list[str]) -> Self:
+        return cls(*parts)
+
+    def field(self, name: str) -> SecretReference:
+        """The reference to one field of this item, in whichever section it is."""
+        return SecretReference(self.vault, self.item, None, name)
+
+    def __str__(self) -> str:
+        return f"op://{self.vault}/{self.item}"
+
+
+@dataclass(frozen=True)
+class SecretReference(_Address):
+    """Address of one secret: op://vault/item/field or op://vault/item/section/field; vault and item by name or UUID."""
+
+    vault: str
+    item: str
+    section: str | None
+    field: str
+
+    PATTERN: ClassVar[str] = rf"op://{_PART}/{_PART}(?:/{_PART})?/{_PART}"
+    ALLOWED: ClassVar[str] = "op://vault/item/field or op://vault/item/section/field, never the secret itself"
+
+    @classmethod
+    def _from_parts(cls, parts: list[str]) -> Self:
+        return cls(parts[0], parts[1], parts[2] if len(parts) == 4 else None, parts[-1])
+
+    @property
+    def of_item(self) -> ItemReference:
+        """The item that holds the secret."""
+        return ItemReference(self.vault, self.item)
+
+    def __str__(self) -> str:
+        return "/".join(["op:/", self.vault, self.item, *filter(None, [self.section]), self.field])

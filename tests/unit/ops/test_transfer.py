@@ -1,0 +1,89 @@
+"""A file that is brought into a pod arrives whole, and its checksum is that of all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from kubernetes.client import ApiClient
+
+from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
+from ops.restore import transfer as module
+from ops.restore.transfer import CHUNK, upload
+
+
+class Connection:
+    """An exec whose command ends, and the connection with it, once it has `wanted` bytes."""
+
+    def __init__(self, wanted: int, status: int = 0) -> None:
+        self.wanted, self.returncode, self.got, self.sock = wanted, status, b"", mock.Mock()
+
+    def write_stdin(self, data: bytes) -> None:
+        self.got += data
+
+    def is_open(self) -> bool:
+        return len(self.got) < self.wanted
+
+    def update(self, timeout: float) -> None: ...
+
+    def read_channel(self, _channel: int) -> bytes:
+        return b""
+
+    def close(self) -> None: ...
+
+
+def uploaded(monkeypatch: pytest.MonkeyPatch, file: Path, receiving: Connection) -> tuple[str, int]:
+    """The checksum that the pod was told, and how many bytes were said to be sent."""
+    commands: list[list[str]] = []
+
+    def stream(_call: Any, *_names: str, command: list[str], **_options: Any) -> Connection:
+        commands.append(command)
+        return receiving if len(commands) == 1 else Connection(0)
+
+    monkeypatch.setattr(module, "stream", stream)
+    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    sent: list[int] = []
+    upload(cluster, "pod", file, sent=sent.append)
+    return commands[1][-1], sum(sent)
+
+
+@pytest.mark.parametrize("size", [1, CHUNK, CHUNK + 1, 3 * CHUNK - 1])
+def test_the_checksum_is_of_the_whole_file_though_the_pod_hangs_up_at_the_last_byte(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    file = tmp_path / "dump"
+    file.write_bytes(bytes(range(256)) * (size // 256) + bytes(size % 256))
+    receiving = Connection(size)
+    assert uploaded(monkeypatch, file, receiving) == (hashlib.sha256(file.read_bytes()).hexdigest(), size)
+    assert receiving.got == file.read_bytes()
+
+
+def test_a_pod_that_does_not_take_the_file_ends_the_restore(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "dump"
+    file.write_bytes(bytes(2 * CHUNK))
+    with pytest.raises(ClusterError, match="the pod did not take the file: status 1"):
+        uploaded(monkeypatch, file, Connection(1, status=1))
+
+
+def test_an_api_server_that_does_not_answer_the_exec_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "dump"
+    file.write_bytes(b"x")
+    never = threading.Event()
+    monkeypatch.setattr(module, "stream", lambda *_, **__: never.wait())
+    monkeypatch.setattr(module, "_LOOK", 0.01)
+    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    monkeypatch.setattr(module, "_STALL", 0.05)
+    with pytest.raises(ClusterError, match="did not open a connection"):
+        upload(cluster, "pod", file, sent=lambda _: None)
+    monkeypatch.setattr(module, "_STALL", 60.0)
+    cluster.interrupts.received = signal.SIGINT
+    with pytest.raises(StoppedError):
+        upload(cluster, "pod", file, sent=lambda _: None)
+    never.set()
