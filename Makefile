@@ -32,7 +32,7 @@ setup: $(STAMP) ## environment and tools, and nothing more
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
 	@echo "== rehearsal and PostgreSQL tests (usually 25 min) =="
-	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile tests/rehearsal tests/database
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --durations 10 tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
 	@echo "== unit tests (usually 10 s) =="

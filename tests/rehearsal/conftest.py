@@ -10,6 +10,7 @@ import pytest
 from rehearsal.controlplane import ControlPlane
 from rehearsal.toolchain import Tools, ensure
 from rehearsal.world import World, world
+from tests.rehearsal.cleanup import clean_up
 
 
 @pytest.fixture(scope="session")
@@ -28,5 +29,4 @@ def rehearsal(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> Iter
     """A fresh rehearsal; what it leaves on the shared control plane is removed."""
     with world(tools, control_plane, tmp_path / "rehearsal") as one:
         yield one
-        one.kubectl("delete", "namespace", "invoicetron-dev", "invoicetron-prod", "--ignore-not-found")
-        one.kubectl("-n", "cloudflare", "delete", "ciliumnetworkpolicies", "--all")
+        clean_up(one.client)

@@ -21,6 +21,7 @@ from rehearsal.pipeline import PIPELINE, AppRepository, PipelineError, Repositor
 from rehearsal.toolchain import Tools
 from rehearsal.world import World, world
 from tests.rehearsal.certificates import self_signed
+from tests.rehearsal.cleanup import clean_up
 
 HOST = "invoicetron.dev.k8s.rommelporras.com"
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
@@ -166,7 +167,7 @@ def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Te
         one.configure("dev", "cluster.apiUrl", one.control_plane.url)
         one.program.up("dev", "--skip-preview")
         yield one
-        one.kubectl("delete", "namespace", "invoicetron-dev", "--ignore-not-found")
+        clean_up(one.client)
 
 
 @pytest.fixture

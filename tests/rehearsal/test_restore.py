@@ -25,6 +25,7 @@ from rehearsal.world import world
 from tests.database.pod import small_disk
 from tests.pages import REPOSITORY, blocks
 from tests.rehearsal.backed_up import CLAIM, BackedUp
+from tests.rehearsal.cleanup import clean_up
 from tests.rehearsal.cuttable import Cuttable
 
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
@@ -38,7 +39,7 @@ def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Te
         backed_up = BackedUp(world=one)
         backed_up.begin()
         yield backed_up
-        one.kubectl("delete", "namespace", backed_up.namespace)
+        clean_up(one.client)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from rehearsal.life import HOSTNAMES, Life
 from rehearsal.pipeline import InfrastructureRepository, Run
 from rehearsal.toolchain import Tools
 from rehearsal.world import World, world
+from tests.rehearsal.cleanup import clean_up
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
 
 MERGE_REQUEST = "merge_request_event"
@@ -158,7 +159,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         one.program.up("dev", "--skip-preview")
         set_variables(one)
         yield one
-        one.kubectl("delete", "namespace", "invoicetron-dev", "--ignore-not-found")
+        clean_up(one.client)
         one.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "preview", "-n", "default")
 
 

@@ -17,6 +17,7 @@ from rehearsal.pipeline import AppRepository
 from rehearsal.toolchain import Tools
 from rehearsal.world import world
 from tests.database.invoices import fill
+from tests.rehearsal.cleanup import clean_up
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 
@@ -29,8 +30,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         cluster = DynamicClient(one.client, cache_file=str(directory / "discovery.json"))
         gateway, edge = Gateway(cluster), Edge(cluster, one.cloudflare)
         whole = Live(one, gateway, edge, stack.enter_context(transport(gateway, edge)))
-        stack.callback(one.kubectl, "-n", "cloudflare", "delete", "ciliumnetworkpolicies", "--all")
-        stack.callback(one.kubectl, "delete", "namespace", NAMESPACE, "--ignore-not-found")
+        stack.callback(clean_up, one.client)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in os.environ.keys() - one.program.environment.keys():
             patch.delenv(name)
