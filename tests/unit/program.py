@@ -19,12 +19,16 @@ import pulumi
 import yaml
 from kubernetes.utils.quantity import parse_quantity
 from pulumi import runtime
-from pulumi.runtime import mocks, settings
+from pulumi.runtime import mocks
+from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.proto import resource_pb2
 
 from rehearsal.plugins.values import Secret, decode
+from settings import Settings
 
 REPOSITORY: Final = Path(__file__).parents[2]
+STACKS: Final = Path(__file__).with_name("stacks")
+"""Stack files of the unit tests' own: an edit of a live one fails no test."""
 PASSWORD: Final = "unit-test-password"
 AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
 TOKEN: Final = "unit-test-registry-token"
@@ -231,19 +235,25 @@ async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[st
         runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
 
     # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
-    settings.ROOT.set(cast(pulumi.Resource, object()))
+    runtime_settings.ROOT.set(cast(pulumi.Resource, object()))
     runtime.set_mocks(answers, project=_PROJECT, stack=stack, preview=False, monitor=monitor)
-    settings.ROOT.set(None)
-    settings.SETTINGS.callbacks = mock.Mock()  # no engine, so nobody who would call a hook
+    runtime_settings.ROOT.set(None)
+    runtime_settings.SETTINGS.callbacks = mock.Mock()  # no engine, so nobody who would call a hook
     runtime.set_all_config(config)
     await runtime.run_in_stack(main)
+
+
+def load_settings(stack: str) -> Settings:
+    """The settings of one of the unit tests' stacks."""
+    config = yaml.safe_load((STACKS / f"Pulumi.{stack}.yaml").read_text())["config"]
+    return Settings.load(stack, {key.removeprefix("invoicetron:"): value for key, value in config.items()})
 
 
 def _config(stack: str) -> dict[str, Any]:
     """The stack file, with what Pulumi.yaml says of the keys it leaves out."""
     project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())["config"]
     defaults = {key: declared["default"] for key, declared in project.items() if "default" in declared}
-    config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
+    config = yaml.safe_load((STACKS / f"Pulumi.{stack}.yaml").read_text())["config"]
     return {**defaults, **config}
 
 

@@ -10,10 +10,10 @@ import pytest
 from cloudflare.types.zero_trust.access import ApplicationListResponse
 from pydantic import TypeAdapter
 
-from ops.clients import load_settings
 from ops.verify import delivery, public
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from tests.unit.program import load_settings
 
 SETTINGS: Final = load_settings("prod")
 assert SETTINGS.access.public

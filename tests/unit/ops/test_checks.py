@@ -12,10 +12,10 @@ import pytest
 
 from components import app, database
 from components.access import NAME as ROUTE
-from ops.clients import load_settings
 from ops.verify import access, cluster
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from tests.unit.program import load_settings
 
 IMAGE = "registry.example.com/app:1"
 

@@ -9,14 +9,14 @@ import pytest
 
 from lookups.credentials import CredentialsError
 from ops.clients import kubernetes_client, load_settings
-from tests.unit.program import REPOSITORY
+from tests.unit.program import STACKS
 
 
 @pytest.mark.parametrize("written", ["true", '"true"'])
 def test_a_boolean_is_one_however_the_file_spells_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    file = Path(shutil.copy(REPOSITORY / "Pulumi.prod.yaml", tmp_path))
+    file = Path(shutil.copy(STACKS / "Pulumi.prod.yaml", tmp_path))
     file.write_text(file.read_text().replace("protect: true", f"protect: {written}"))
     monkeypatch.chdir(tmp_path)
     assert load_settings("prod").protect is True
@@ -30,7 +30,7 @@ def test_a_kubeconfig_that_leads_nowhere_is_told_with_its_path(
     if content is not None:
         file.write_text(content)
     monkeypatch.setenv("KUBECONFIG", str(file))
-    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.chdir(STACKS)
     with pytest.raises(
         CredentialsError, match=f"(?s)the context homelab cannot be read from {file}.*Export KUBECONFIG"
     ):

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from ops import verify
 from ops.__main__ import app
-from ops.clients import load_settings
+from ops.clients import load_settings as load_stack_file
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems, settled
 from settings import SettingsError
+from tests.unit.program import STACKS, load_settings
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
@@ -92,6 +93,7 @@ def test_the_command_exits_with_1_where_a_check_failed(
     monkeypatch: pytest.MonkeyPatch, results: list[Result], status: int, options: list[str]
 ) -> None:
     monkeypatch.setattr(verify, "verify", lambda _settings: results)
+    monkeypatch.chdir(STACKS)
     done = CliRunner().invoke(app, ["verify", "--stack", "dev", *options])
     assert done.exit_code == status
     if options:
@@ -100,14 +102,7 @@ def test_the_command_exits_with_1_where_a_check_failed(
 
 def test_a_stack_without_a_stack_file_is_refused_in_words() -> None:
     with pytest.raises(SettingsError, match=r"Pulumi\.staging\.yaml cannot be read"):
-        load_settings("staging")
-
-
-def test_a_boolean_that_pulumi_config_set_wrote_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = Path("Pulumi.prod.yaml").read_text().replace("protect: true", 'protect: "true"')
-    (tmp_path / "Pulumi.prod.yaml").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    assert load_settings("prod").protect is True
+        load_stack_file("staging")
 
 
 def test_the_runbook_explains_every_check_and_no_other() -> None:
