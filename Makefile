@@ -12,7 +12,12 @@ RUN := .venv/bin/python -m rehearsal
 # A stamp for exactly these requirements: another file, or an interrupted installation, has none.
 STAMP := .venv/installed-$(shell cksum <requirements-dev.txt | cut -d' ' -f1)
 
-.PHONY: preview rehearse test unit lint shell bench setup lock clean
+.PHONY: help preview rehearse test unit lint shell bench setup generate lock clean
+
+.DEFAULT_GOAL := preview
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 preview: $(STAMP) ## `pulumi preview` of the whole stack, rehearsed
 	@$(RUN) preview --stack $(STACK)
@@ -38,7 +43,7 @@ unit: $(STAMP) ## the unit tests: seconds
 	@echo "== unit tests (usually 10 s) =="
 	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/unit
 
-lint: $(STAMP)
+lint: $(STAMP) ## ruff, mypy, shellcheck
 	@echo "== ruff, mypy, shellcheck (usually 30 s) =="
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check --quiet .
@@ -54,10 +59,13 @@ $(STAMP): # no file as prerequisite: the name holds the content, and git touches
 	@.venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true
 	@touch $@
 
+generate: $(STAMP) ## every file that is made from the code: schema, docs/network.md, drawings, URNs
+	@.venv/bin/python -m tests.unit.generate
+
 lock: $(STAMP) ## requirements*.txt from requirements*.in
 	@for name in requirements requirements-dev; do .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		"$$name.in" --output-file "$$name.txt" || exit 1; done
 
-clean:
+clean: ## deletes the environment and the tools' caches in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

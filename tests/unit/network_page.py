@@ -1,15 +1,11 @@
-"""docs/network.md, made from the policies that the program registers:
-
-python -m tests.unit.network_page >docs/network.md
-"""
+"""docs/network.md, made from the policies that the program registers (`make generate`)."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from tests.unit.program import Program, run
+from tests.unit.program import Program
 from tests.unit.reachability import Endpoint, Outsider, Pod, Policies
 
 GATEWAY: Final = Outsider(name="the Gateway", entity="ingress")
@@ -59,10 +55,9 @@ _REASONS: Final = {
 _HEAD: Final = """\
 # Who may reach whom
 
-Made from the CiliumNetworkPolicies that the program registers, by `python -m tests.unit.network_page
->docs/network.md`; a test compares the two, and another states what it should say (`tests/unit/test_network.py`). A
-connection stands here when its source's policies let it out and its destination's let it in. Every pod of a stack is
-denied everything else, in both directions.
+Made from the CiliumNetworkPolicies that the program registers, by `make generate`; a test compares the two,
+and another states what it should say (`tests/unit/test_network.py`). A connection stands here when its source's
+policies let it out and its destination's let it in. Every pod of a stack is denied everything else, in both directions.
 """
 _TAIL: Final = """\
 ## What the policies do not decide
@@ -120,7 +115,3 @@ def _table(program: Program) -> Iterator[str]:
     alone = [pod.name for pod in pods if not any(pod.name in pair for pair in ports)]
     if alone:
         yield f"{', '.join(alone)}: reaches nothing, and nothing reaches it.\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page(run("dev"), run("prod")))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.network_page import edges, page
-from tests.unit.program import REPOSITORY, Program, run
+from tests.unit.network_page import edges
+from tests.unit.program import Program, run
 from tests.unit.reachability import ANY_OTHER_PORT, Outsider, Pod, Policies
 
 SQL, HTTP = "5432/TCP", "3000/TCP"
@@ -14,11 +14,6 @@ APP_CLIENTS = {
 DATABASE_CLIENTS = {"invoicetron", "invoicetron-migrate", "invoicetron-db-backup", "invoicetron-db-restore"}
 CLOUDFLARED = Pod(name="cloudflared", namespace="cloudflare", labels={"app": "cloudflared"})
 INTERNET = Outsider(name="the internet", entity="world")
-
-
-def test_the_page_shows_what_the_policies_say(dev: Program, prod: Program) -> None:
-    shown = (REPOSITORY / "docs" / "network.md").read_text(encoding="utf-8")
-    assert shown == page(dev, prod), "stale: python -m tests.unit.network_page >docs/network.md"
 
 
 def test_the_app_is_reached_by_the_gateway_the_kubelet_and_where_they_exist_monitoring_and_cloudflared(
