@@ -8,7 +8,8 @@ rules without an engine, through an `Account` of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Protocol
@@ -42,6 +43,18 @@ WELL_KNOWN: Final = {
     "private key": "private_key",
 }
 """Fields that the plugin hands out beside the sections: their labels in 1Password, and what it calls them."""
+
+_NOT_A_FIELD: Final = "url"
+"""Of those: the address of the login page. It is no field in 1Password, so a field of a section comes before it."""
+
+_NOT_TEXT: Final = {
+    "OTP": "a one-time password: its value is the key of the codes",
+    "DATE": "a date",
+    "MONTH_YEAR": "a date",
+    "FILE": "a file",
+    "REFERENCE": "a link to another item",
+}
+"""Types of fields that hold no text that could be a secret, and what they hold."""
 
 ISSUED: Final = ("issued by pulumi", "deploy token")
 """Section and field that an item has which a stack writes its own deploy token to: the field holds that one's name."""
@@ -88,6 +101,8 @@ class Field:
 
     section: tuple[str, str]
     names: tuple[str, str]
+    type: str = "CONCEALED"
+    """1Password's type of field, such as STRING, CONCEALED or OTP."""
     value: str = field(repr=False)
 
 
@@ -132,6 +147,7 @@ class PluginAccount:
                 Field(
                     section=(section.id or "", section.label or ""),
                     names=(one.id or "", one.label or ""),
+                    type=one.type or "",
                     value=one.value or "",
                 )
                 for section in found.sections or ()
@@ -152,23 +168,33 @@ class Vaults:
         self._item = cache(self._find_item)
 
     def read(self, reference: SecretReference) -> str:
-        """The field's value as it is, perhaps empty; SecretProblemError where there is no one such field."""
+        """The field's value as it is, perhaps empty; SecretProblemError where there is no one such field.
+
+        A reference without a section means the field outside the sections, where the item has one that is filled in.
+        """
         item = self._item(reference.of_item)
         if isinstance(item, SecretProblemError):
             raise item
-        found = [one.value for one in item.fields if _matches(reference, one)]
-        label = reference.field.casefold()
-        if not found and reference.section is None and label in item.well_known:
-            found = [item.well_known[label]]
-        if not found:
-            raise FieldMissingError(str(reference), _no_field(reference, item), _FIELD_FIX)
+        label = _folded(reference.field)
+        outside = None if reference.section else item.well_known.get(label)
+        if outside and label != _NOT_A_FIELD:
+            return outside
+        found = _matching(reference, item)
         if len(found) > 1:
             raise SecretProblemError(
                 str(reference),
-                f"the item has {len(found)} fields {reference.field!r}: {_places(reference, item)}",
-                f"name the section, {reference.of_item}/<section>/{reference.field}, or rename all fields but one",
+                f"the item has {len(found)} fields {reference.field!r}: {_places(found)}",
+                f"{_choices(reference, item, found)}rename all fields but one",
             )
-        return found[0]
+        if not found:
+            if outside is None:
+                raise FieldMissingError(str(reference), _no_field(reference, item), _missing_fix(reference, item))
+            return outside
+        if kind := _NOT_TEXT.get(found[0].type):
+            raise SecretProblemError(
+                str(reference), f"the field holds {kind}", "name a field of the type password or text"
+            )
+        return found[0].value
 
     def locate(self, reference: ItemReference) -> ItemPlace:
         """Where the item is, or is to be; SecretProblemError where the vault does not exist, or two items match."""
@@ -236,21 +262,79 @@ def _failure(subject: str, words: str, *, none: SecretProblemError, several: tup
     )
 
 
-def _matches(reference: SecretReference, one: Field) -> bool:
-    return _in_section(reference, one) and reference.field.casefold() in map(str.casefold, one.names)
+def _folded(text: str) -> str:
+    """Labels that look the same are the same: in any case, and in whichever way an accent is written (Unicode NFC)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def _visible(text: str) -> str:
+    """The text with its spaces as plain ones and without what cannot be seen, to find what was meant."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isprintable, text)).strip()
+
+
+def _matching(reference: SecretReference, item: Item) -> list[Field]:
+    return [one for one in item.fields if _in_section(reference, one) and _named(reference.field, one.names)]
 
 
 def _in_section(reference: SecretReference, one: Field) -> bool:
-    return reference.section is None or reference.section.casefold() in map(str.casefold, one.section)
+    return reference.section is None or _named(reference.section, one.section)
+
+
+def _named(name: str, names: tuple[str, str]) -> bool:
+    return _folded(name) in map(_folded, names)
 
 
 def _no_field(reference: SecretReference, item: Item) -> str:
-    if not any(_in_section(reference, one) for one in item.fields) and reference.section is not None:
-        return f"the item has no section {reference.section!r} with a field in it"
-    labels = sorted({label or identity for identity, label in (one.names for one in item.fields)})
-    return f"the item has no field {reference.field!r}; those in its sections are: {', '.join(labels) or 'none'}"
+    inside = [one for one in item.fields if _in_section(reference, one)]
+    if not inside and reference.section is not None:
+        sections = sorted({label or identity for identity, label in (one.section for one in item.fields)})
+        return (
+            f"the item has no section {reference.section!r} with a field in it; its sections are: {_listed(sections)}"
+        )
+    labels = sorted({label or identity for identity, label in (one.names for one in inside)})
+    return f"the item has no field {reference.field!r}; those in its sections are: {_listed(labels)}"
 
 
-def _places(reference: SecretReference, item: Item) -> str:
-    sections = [one.section for one in item.fields if _matches(reference, one)]
-    return ", ".join(f"in section {label or identity!r}" for identity, label in sections)
+def _listed(labels: list[str]) -> str:
+    """The labels, quoted where one holds what a reader would not see, such as a no-break space."""
+    return ", ".join(label if label.isprintable() else repr(label) for label in labels) or "none"
+
+
+def _missing_fix(reference: SecretReference, item: Item) -> str:
+    wanted = [reference.section or "", reference.field]
+    for one in item.fields:
+        names = [one.section[1] if reference.section else "", one.names[1]]
+        if list(map(_visible, names)) == list(map(_visible, wanted)):
+            return "type the label in 1Password again: it differs in a space or in a character that cannot be seen"
+    return _FIELD_FIX
+
+
+def _places(found: list[Field]) -> str:
+    """Where the fields are: by the section's label, and by ids where labels do not tell them apart."""
+    sections = [label or identity for identity, label in (one.section for one in found)]
+    if len(set(map(_folded, sections))) == len(sections):
+        return ", ".join(f"in section {section!r}" for section in sections)
+    return ", ".join(
+        f"in section {section!r} (id {one.section[0]}) the field of id {one.names[0]}"
+        for one, section in zip(found, sections, strict=True)
+    )
+
+
+def _choices(reference: SecretReference, item: Item, found: list[Field]) -> str:
+    """The references that mean one of the fields each, as the beginning of a fix."""
+    chosen = [next(_unambiguous(reference, item, one), None) for one in found]
+    told = [str(each) for each in chosen if each]
+    return f"write {' or '.join(told)}, or " if told else ""
+
+
+def _unambiguous(reference: SecretReference, item: Item, one: Field) -> Iterator[SecretReference]:
+    """References that mean this field only, by labels first and by ids where labels do not tell it from others."""
+    for name in filter(None, reversed(one.names)):
+        for section in filter(None, reversed(one.section)):
+            try:
+                chosen = SecretReference.parse(f"{reference.of_item}/{section}/{name}")
+            except ValueError:  # a label with a character that no reference can hold
+                continue
+            if _matching(chosen, item) == [one]:
+                yield chosen

@@ -94,7 +94,7 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         registry_item = reader.locate(settings.registry.item)
     else:
         reader.refuse_own(settings.registry.item, token_name(settings.stack))
-        values["registry_username"] = reader.read(settings.registry.username)
+        values["registry_username"] = reader.read(settings.registry.username, _username_complaint)
         values["registry_password"] = reader.read(settings.registry.password)
     plain = {name: value for name, value in values.items() if value is not None}
     return Values(plain=plain, registry_item=registry_item, problems=reader.problems)
@@ -188,7 +188,21 @@ def _text_complaint(value: str) -> Complaint | None:
         return "the field is empty", "fill it in; an `op` session that has expired writes empty values"
     if value != value.strip():
         return "the value begins or ends with a space or a line break", "paste it again without"
+    if not value.isprintable():
+        return (
+            "the value holds a character that cannot be seen, such as a line break, NUL or a no-break space",
+            "type it again, or paste it from where it was made",
+        )
     return None
+
+
+def _username_complaint(value: str) -> Complaint | None:
+    if ":" not in value:
+        return None
+    return (
+        "the user name holds a colon, at which registries end it",
+        "write the user name alone; the password has a field",
+    )
 
 
 def _password_complaint(value: str) -> Complaint | None:

@@ -111,7 +111,8 @@ def item_of(body: Mapping[str, Any]) -> Item:
         if purpose := _PURPOSES.get(one.get("purpose", "")):
             outside[purpose] = value
         elif section in labels:
-            fields.append(Field(section=(section, labels[section]), names=(one.get("id") or "", label), value=value))
+            names, kind = (one.get("id") or "", label), one.get("type") or ""
+            fields.append(Field(section=(section, labels[section]), names=names, type=kind, value=value))
         elif output := WELL_KNOWN.get(label.casefold()):
             outside[output] = value
     return Item(

@@ -35,6 +35,23 @@ def test_white_space_at_the_ends_is_refused(name: str, value: str) -> None:
     assert "begins or ends with a space or a line break" in refusal(changed(**{name: value.format(right)}))
 
 
+@pytest.mark.parametrize("character", ["\0", "\n", "\r", "\t", "\x7f", "\u00a0", "\u200b", "\u2028", "\ufeff"])
+def test_characters_that_cannot_be_seen_are_refused_inside_a_value(character: str) -> None:
+    message = refusal(changed(better_auth_secret=f"{AUTH[:32]}{character}{AUTH[32:]}"))
+    assert "op://Kubernetes/Invoicetron Dev/better-auth-secret\n" in message
+    assert "cannot be seen" in message
+
+
+def test_a_space_inside_a_value_is_taken() -> None:
+    assert plain(read(changed(better_auth_secret=f"{AUTH[:32]} {AUTH[32:]}")).better_auth_secret)
+
+
+def test_a_user_name_with_a_password_behind_a_colon_is_refused() -> None:
+    account = OnePassword()
+    account.items["Invoicetron Deploy Token"]["username"] = "gitlab+deploy-token-1:secret"
+    assert "op://Kubernetes/Invoicetron Deploy Token/username\n" in refusal(account)
+
+
 def test_registry_credentials_are_checked_too() -> None:
     account = OnePassword()
     account.items["Invoicetron Deploy Token"] = {"username": "", "password": f"{TOKEN} "}

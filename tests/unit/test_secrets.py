@@ -84,10 +84,26 @@ def test_fields_are_found_by_their_id() -> None:
     )
 
 
-def test_a_field_in_a_section_comes_before_a_well_known_one() -> None:
+def test_the_item_s_own_field_is_meant_where_a_section_has_another_of_that_label() -> None:
     account = OnePassword()
-    account.items["Invoicetron Deploy Token"]["sections"] = [section("s", "registry", password=TOKEN + "x")]
-    assert plain(read(account).registry_password) == TOKEN + "x"
+    account.items["Invoicetron Deploy Token"]["sections"] = [section("s", "Web login", password="of-the-web-page")]
+    assert plain(read(account).registry_password) == TOKEN
+
+
+def test_a_field_of_a_section_stands_in_for_the_item_s_own_that_was_left_empty() -> None:
+    account = OnePassword()
+    item = account.items["Invoicetron Deploy Token"]
+    item |= {"password": "", "sections": [section("s", "registry", password=TOKEN)]}
+    assert plain(read(account).registry_password) == TOKEN
+
+
+def test_the_address_of_a_login_page_is_no_field() -> None:
+    account = OnePassword()
+    account.items["Invoicetron Dev"] = {
+        "url": "https://example.com",
+        **app_item(postgres_password=PASSWORD, better_auth_secret=AUTH, url=URL),
+    }
+    assert plain(read(account, databaseUrl="op://Kubernetes/Invoicetron Dev/url").database_url) == URL
 
 
 @pytest.mark.parametrize(
@@ -145,6 +161,81 @@ def test_a_field_in_two_sections_is_refused_with_both() -> None:
     assert "2 fields 'postgres-password'" in message
     assert "'add more'" in message
     assert "'old'" in message
+
+
+def two_sections(*, label: str = "Database") -> OnePassword:
+    """An account whose item holds postgres-password twice, the second time in a section of that label."""
+    account = OnePassword()
+    account.items["Invoicetron Dev"] = {
+        "sections": [
+            section("section-one", "Database", postgres_password=PASSWORD),
+            section("section-two", label, postgres_password=PASSWORD[::-1]),
+            section("section-three", "App", better_auth_secret=AUTH, database_url=URL),
+        ]
+    }
+    return account
+
+
+@pytest.mark.parametrize("label", ["Database", "database"])
+@pytest.mark.parametrize("reference", ["postgres-password", "Database/postgres-password"])
+def test_sections_that_labels_do_not_tell_apart_are_told_by_their_ids(label: str, reference: str) -> None:
+    account = two_sections(label=label)
+    message = refusal(account, postgresPassword=f"op://Kubernetes/Invoicetron Dev/{reference}")
+    for identity in ("section-one", "section-two"):
+        chosen = f"op://Kubernetes/Invoicetron Dev/{identity}/postgres-password"
+        assert chosen in message
+        assert f"(id {identity})" in message
+    chosen = "op://Kubernetes/Invoicetron Dev/section-one/postgres-password"
+    assert plain(read(account, postgresPassword=chosen).postgres_password) == PASSWORD
+
+
+def test_the_way_out_names_sections_by_label_where_labels_differ() -> None:
+    message = refusal(two_sections(label="Old"))
+    assert "op://Kubernetes/Invoicetron Dev/Database/postgres-password or " in message
+    assert "op://Kubernetes/Invoicetron Dev/Old/postgres-password" in message
+
+
+def test_two_fields_of_one_label_in_one_section_are_told_by_their_ids() -> None:
+    account = OnePassword()
+    fields = account.items["Invoicetron Dev"]["sections"][0]["fields"]
+    fields.append({**fields[0], "id": "another", "value": PASSWORD[::-1]})
+    message = refusal(account)
+    for one in (fields[0], fields[-1]):
+        chosen = f"op://Kubernetes/Invoicetron Dev/add more/{one['id']}"
+        assert chosen in message
+        assert plain(read(account, postgresPassword=chosen, databaseUrl=None).postgres_password) == one["value"]
+
+
+def test_a_label_is_found_in_whichever_way_its_accents_are_written() -> None:
+    composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
+    account = OnePassword()
+    account.items["Sizes"] = {"sections": [section("s", decomposed, **{decomposed: PASSWORD})]}
+    for written in (composed, decomposed):
+        reference = f"op://Kubernetes/Sizes/{written}/{written}"
+        assert plain(read(account, postgresPassword=reference).postgres_password) == PASSWORD
+
+
+@pytest.mark.parametrize("label", ["postgres\u00a0password", "postgres \u200bpassword", "postgres password\u00a0"])
+def test_what_cannot_be_seen_in_a_label_is_shown(label: str) -> None:
+    account = OnePassword()
+    account.items["Invoicetron Dev"]["sections"].append(section("s", "more", **{label: PASSWORD}))
+    message = refusal(account, postgresPassword="op://Kubernetes/Invoicetron Dev/postgres password")
+    assert repr(label) in message
+    assert "cannot be seen" in message
+
+
+def test_a_missing_section_is_told_with_the_sections_there_are() -> None:
+    message = refusal(two_sections(), postgresPassword="op://Kubernetes/Invoicetron Dev/Databse/postgres-password")
+    assert "no section 'Databse' with a field in it; its sections are: App, Database" in message
+
+
+@pytest.mark.parametrize("kind", ["OTP", "DATE", "MONTH_YEAR", "FILE", "REFERENCE"])
+def test_a_field_that_holds_no_text_is_refused(kind: str) -> None:
+    account = OnePassword()
+    account.items["Invoicetron Dev"]["sections"][0]["fields"][0]["type"] = kind
+    message = refusal(account)
+    assert "op://Kubernetes/Invoicetron Dev/postgres-password\n" in message
+    assert "name a field of the type password or text" in message
 
 
 def test_the_reference_may_choose_between_two_sections() -> None:

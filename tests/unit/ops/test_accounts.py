@@ -131,3 +131,9 @@ def test_a_field_is_known_by_its_section_s_label_too() -> None:
 def test_an_item_does_not_show_its_values_when_printed() -> None:
     assert PASSWORD not in repr(item_of(item(id="a", section={"id": "s"}, label="key", value=PASSWORD)))
     assert PASSWORD not in repr(item_of(item(id="a", label="password", value=PASSWORD)))
+
+
+def test_the_type_of_a_field_is_known() -> None:
+    one_time = {"id": "a", "section": {"id": "s"}, "type": "OTP", "label": "code", "value": "otpauth://totp/x"}
+    item = item_of({"id": ITEM, "title": TITLE, "sections": [{"id": "s"}], "fields": [one_time]})
+    assert [one.type for one in item.fields] == ["OTP"]
