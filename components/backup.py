@@ -27,8 +27,8 @@ from components.pods import (
     secret_variable,
 )
 from sdks import kubernetes
+from settings.quantities import Quantity
 from settings.sections import NfsExport, Resources, Retention
-from settings.types import Quantity
 
 batch = kubernetes.batch.v1
 

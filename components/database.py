@@ -24,8 +24,8 @@ from components.pods import (
     secret_variable,
 )
 from sdks import kubernetes
+from settings.quantities import Quantity
 from settings.sections import Resources
-from settings.types import Quantity
 
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""

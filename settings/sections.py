@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic.alias_generators import to_camel
 
 from settings.errors import refusal
+from settings.quantities import Cpu, Memory, Storage
 from settings.types import (
     AbsolutePath,
     BranchName,
@@ -26,7 +27,6 @@ from settings.types import (
     ImageReference,
     ItemReference,
     PageUrl,
-    Quantity,
     RegistryHost,
     ResourceName,
     SecretReference,
@@ -54,8 +54,8 @@ class Section(BaseModel):
 class Amounts(Section):
     """CPU (in cores) and memory (in bytes) of one container."""
 
-    cpu: Quantity
-    memory: Quantity
+    cpu: Cpu
+    memory: Memory
 
 
 class Resources(Section):
@@ -78,8 +78,8 @@ class Resources(Section):
 def _resources(*, cpu: tuple[str, str], memory: tuple[str, str]) -> Resources:
     """Resources from (request, limit) pairs."""
     return Resources(
-        requests=Amounts(cpu=Quantity(cpu[0]), memory=Quantity(memory[0])),
-        limits=Amounts(cpu=Quantity(cpu[1]), memory=Quantity(memory[1])),
+        requests=Amounts(cpu=Cpu(cpu[0]), memory=Memory(memory[0])),
+        limits=Amounts(cpu=Cpu(cpu[1]), memory=Memory(memory[1])),
     )
 
 
@@ -129,7 +129,7 @@ class Database(Section):
 
     image: ImageReference = "postgres:18-alpine"
     storage_class: ResourceName = "longhorn"
-    size: Quantity = Quantity("10Gi")
+    size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
     resources: Resources = _resources(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
 
@@ -264,7 +264,7 @@ class Backup(Section):
     drill_schedule: WeeklySchedule = "0 4 * * 0"
     """When the newest backup is tried out: every week, or more often."""
     storage_class: ResourceName = "longhorn"
-    size: Quantity = Quantity("2Gi")
+    size: Storage = Storage("2Gi")
     nfs: NfsExport | None = None
     """Instead of a volume of the storage class."""
     retention: Retention = Retention()

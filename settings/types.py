@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -215,50 +214,6 @@ def _check_weekly(schedule: str) -> str:
 
 DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
 WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
-
-
-class Quantity(str):
-    """Kubernetes quantity of CPU, memory or storage, positive; kept as written, compared through `amount`."""
-
-    __slots__ = ()
-
-    # apimachinery pkg/api/resource: decimal number, then a binary suffix, a decimal suffix or an exponent.
-    PATTERN: Final = r"\+?(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d{1,2})?"
-    _POWERS: Final = {"n": -3, "u": -2, "m": -1, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5, "E": 6}
-
-    @property
-    def amount(self) -> Decimal:
-        """The value in base units: cores, or bytes."""
-        found = re.fullmatch(self.PATTERN, self, re.ASCII)
-        if found is None:
-            raise ValueError("a Kubernetes quantity, for example 250m, 512Mi or 10Gi")
-        number, suffix = Decimal(found[1]), found[2] or ""
-        if len(suffix) > 1 and suffix[0] in "eE":
-            return number.scaleb(int(suffix[1:]))
-        if not suffix:
-            return number
-        base = Decimal(1024 if suffix.endswith("i") else 1000)
-        return number * base ** self._POWERS[suffix[0]]
-
-    @classmethod
-    def _parse(cls, value: object) -> Self:
-        # YAML reads `cpu: 2` as a number, and Kubernetes takes it so.
-        quantity = cls(value if isinstance(value, str | int | float) and not isinstance(value, bool) else "")
-        if quantity.amount <= 0:
-            raise ValueError("a quantity above zero, for example 250m, 512Mi or 10Gi")
-        return quantity
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls._parse, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        return {"type": ["string", "number"], "pattern": f"^({cls.PATTERN})$", "examples": ["250m", "512Mi"]}
 
 
 # One part of an op:// address. '/', '?' and '#' mean something there; a title with one of them is written as its UUID.

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.pods import Footprint, quantity
+from settings.quantities import Cpu, Memory, Quantity
 from settings.sections import Amounts, Resources
-from settings.types import Quantity
 from tests.unit.program import amount
 
 
@@ -44,8 +44,8 @@ def test_an_amount_finer_than_kubernetes_counts_is_refused() -> None:
 
 def test_footprints_add_up_without_rounding() -> None:
     each = Resources(
-        requests=Amounts(cpu=Quantity("100m"), memory=Quantity("256Mi")),
-        limits=Amounts(cpu=Quantity("0.5"), memory=Quantity("1Gi")),
+        requests=Amounts(cpu=Cpu("100m"), memory=Memory("256Mi")),
+        limits=Amounts(cpu=Cpu("0.5"), memory=Memory("1Gi")),
     )
     total = Footprint.total([Footprint.of(each, pods=2), Footprint.of(each)])
     assert total.hard() == {

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from settings.types import (
@@ -26,7 +23,6 @@ from settings.types import (
     ImageReference,
     ItemReference,
     Namespace,
-    Quantity,
     RegistryHost,
     ResourceName,
     SecretReference,
@@ -258,42 +254,6 @@ def test_a_schedule_with_longer_pauses_than_its_alert_allows_is_refused(
     schedule: str, *, daily: bool, weekly: bool
 ) -> None:
     assert (accepts(DailySchedule, schedule), accepts(WeeklySchedule, schedule)) == (daily, weekly)
-
-
-@pytest.mark.parametrize(
-    ("written", "amount"),
-    [
-        ("250m", "0.25"),
-        ("2", "2"),
-        (2, "2"),
-        (0.5, "0.5"),
-        (".5", "0.5"),
-        ("1Ki", "1024"),
-        ("10Gi", str(10 * 2**30)),
-        ("1G", "1000000000"),
-        ("1k", "1000"),
-        ("1E", "1e18"),
-        ("1e3", "1000"),
-        ("12E-1", "1.2"),
-        ("100n", "1e-7"),
-    ],
-)
-def test_a_quantity_has_the_amount_that_kubernetes_reads(written: object, amount: str) -> None:
-    quantity = TypeAdapter(Quantity).validate_python(written)
-    assert quantity.amount == Decimal(amount)
-    assert quantity == str(written)
-
-
-@pytest.mark.parametrize(
-    "written", ["", "1K", "1gi", "1 Gi", "-1", "0", "0Mi", "1.5.5", "Gi", "inf", "٣", True, None, ["1"]]
-)
-def test_what_is_no_positive_quantity_is_refused(written: object) -> None:
-    assert not accepts(Quantity, written)
-
-
-@given(st.integers(1, 10**6), st.sampled_from(["", "m", "k", "M", "G", "Ki", "Mi", "Gi"]))
-def test_a_quantity_of_more_units_is_more(number: int, suffix: str) -> None:
-    assert Quantity(f"{number}{suffix}").amount < Quantity(f"{number + 1}{suffix}").amount
 
 
 def test_a_secret_reference_tells_its_parts_and_its_item() -> None:

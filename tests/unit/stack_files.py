@@ -1,0 +1,51 @@
+"""The unit tests' own stack files, with one value changed, and the message that this gives."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from settings import Settings, SettingsError
+
+ROOT = Path(__file__).parents[2]
+OWN = Path(__file__).with_name("stacks")
+
+
+def stack_file(stack: str, directory: Path = OWN) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((directory / f"Pulumi.{stack}.yaml").read_text())
+    return content
+
+
+def sections(stack: str) -> dict[str, Any]:
+    """The sections of a stack file, by name."""
+    return {key.removeprefix("invoicetron:"): value for key, value in stack_file(stack)["config"].items()}
+
+
+def with_value(stack: str, path: str, value: object) -> dict[str, Any]:
+    """The sections of a stack file with the value at a dotted path put in, or taken out where it is None."""
+    config = copy.deepcopy(sections(stack))
+    *above, last = path.split(".")
+    target = config
+    for key in above:
+        target = target.setdefault(key, {})
+    target[last] = value
+    if value is None:
+        del target[last]
+    return config
+
+
+def refusal(stack: str, config: dict[str, Any]) -> str:
+    with pytest.raises(SettingsError) as error:
+        Settings.load(stack, config)
+    return str(error.value)
+
+
+def refusal_of(path: str, value: object, stack: str = "prod") -> str:
+    """The message for one value in a stack file that is right otherwise."""
+    message = refusal(stack, with_value(stack, path, value))
+    assert "1 mistake." in message
+    return message
