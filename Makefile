@@ -28,8 +28,8 @@ rehearse: $(STAMP) ## the life of a stack, step by step
 shell: $(STAMP) ## a shell in which `pulumi up -s dev` and kubectl work against the rehearsal
 	@$(RUN) shell
 
-bench: $(STAMP) ## every figure of the README, as ratios
-	@$(RUN) bench
+bench: $(STAMP) ## every figure of docs/figures.md, as ratios (WHAT=start|up|backup|set-up|scale for one group)
+	@$(RUN) bench $(if $(WHAT),--what $(WHAT))
 
 setup: $(STAMP) ## environment and tools, and nothing more
 	@$(RUN) setup

@@ -128,9 +128,11 @@ def shell() -> None:
 
 
 @app.command()
-def bench() -> None:
-    """Every figure of the README, as ratios measured side by side."""
-    benchmarks.run(rehearsal)
+def bench(
+    what: Annotated[benchmarks.What | None, typer.Option(help="One group of figures, or all of them.")] = None,
+) -> None:
+    """Every figure of docs/figures.md, as ratios measured side by side."""
+    benchmarks.run(rehearsal, what)
 
 
 def _terminated(*_: object) -> NoReturn:

@@ -80,9 +80,11 @@ class ControlPlane:
         self._start_api_server(etcd, token)
         # The library would leave what it discovers in the system's temporary folder.
         cluster = DynamicClient(self.client(), cache_file=str(self._directory / "discovery.json"))
-        self._start_controllers()
+        # Before the controllers: the garbage collector looks for new kinds every 30 s only, and until it knows a kind,
+        # whatever is deleted in the foreground stays.
         _create_all(cluster, _documents(self._tools.crds))
         self._wait(lambda: _established(cluster), what="the CRDs are established")
+        self._start_controllers()
         _create_all(cluster, _documents([_HOMELAB]))
         self._start_kwok()
         self._wait(lambda: _populated(cluster), what="the nodes are ready and namespaces have their service accounts")

@@ -1,0 +1,69 @@
+"""What the program itself costs, from process start to the last registered resource, beside `import pulumi`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.table import Table
+
+from rehearsal.progress import CONSOLE, step
+from rehearsal.run_program import TIMINGS
+from rehearsal.world import REPOSITORY, STACKS, World
+
+_REPEATS = 5
+_IMPORT = (
+    "import time, pulumi; used = time.process_time(); from rehearsal.run_program import peak_kib; import json; "
+    "print(json.dumps([used, peak_kib()]))"
+)
+
+
+def print_tables(world: World) -> None:
+    """In a preview by the real engine. The ratio is of CPU time: most of the wall time waits for engine and plugins."""
+    bare = _median([_bare_import() for _ in range(_REPEATS)])
+    title = "Python, from process start to the last registered resource"
+    table = Table("process", "CPU seconds", "ratio", "wall seconds", "peak MiB", title=title)
+    table.add_row("import pulumi", f"{bare.cpu:.2f}", "1.0", f"{bare.wall:.2f}", f"{bare.peak_kib / 1024:.0f}")
+    for stack in STACKS:
+        with step(f"previewing {stack} {_REPEATS} times", usually="15 s"):
+            used = _median([_program_start(world, stack) for _ in range(_REPEATS)])
+        ratio, peak = f"{used.cpu / bare.cpu:.1f}", f"{used.peak_kib / 1024:.0f}"
+        table.add_row(f"the program, {stack}", f"{used.cpu:.2f}", ratio, f"{used.wall:.2f}", peak)
+    CONSOLE.print(table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Used:
+    cpu: float
+    wall: float
+    peak_kib: float
+
+
+def _median(runs: list[_Used]) -> _Used:
+    return _Used(
+        cpu=median(one.cpu for one in runs),
+        wall=median(one.wall for one in runs),
+        peak_kib=median(one.peak_kib for one in runs),
+    )
+
+
+def _bare_import() -> _Used:
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", _IMPORT], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    wall = time.monotonic() - started
+    cpu, peak = json.loads(done.stdout)
+    return _Used(cpu=cpu, wall=wall, peak_kib=peak)
+
+
+def _program_start(world: World, stack: str) -> _Used:
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "timings.json"
+        world.program.with_environment({TIMINGS: str(file)}).preview(stack)
+        timing = json.loads(file.read_text())
+    return _Used(cpu=timing["cpu_seconds"], wall=timing["seconds"], peak_kib=timing["peak_kib"])

@@ -1,0 +1,102 @@
+"""What `up` and `destroy` take: in seconds, in CPU seconds of all processes, and beside kubectl on the same objects."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rehearsal.bench import cpu
+from rehearsal.progress import CONSOLE, step
+from rehearsal.world import STACKS, World
+
+_SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences")
+
+
+def print_tables(world: World) -> None:
+    """For each stack, which does not exist yet and is gone afterwards."""
+    for stack in STACKS:
+        _print_for(world, stack)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Cost:
+    wall: float
+    cpu: dict[str, float]
+
+
+def measured(run: Callable[[], object]) -> _Cost:
+    """What a command costs until it returns."""
+    before, started = cpu.used(), time.monotonic()
+    run()
+    wall = time.monotonic() - started
+    after = cpu.used()
+    return _Cost(wall=wall, cpu={group: after[group] - before[group] for group in after})
+
+
+def _print_for(world: World, stack: str) -> None:
+    ours: dict[str, _Cost] = {}
+    with step(f"{stack}: up, up again, destroy", usually="30 s"):
+        ours["from nothing"] = measured(lambda: world.program.up(stack, "--skip-preview"))
+        objects = _objects(world, stack)
+        ours["no change"] = measured(lambda: world.program.up(stack, "--skip-preview"))
+        ours["no change, with its preview"] = measured(lambda: world.program.up(stack))
+        world.program.run("state", "unprotect", "--all", "--yes", "--stack", stack)
+        ours["removal"] = measured(lambda: world.program.destroy(stack, "--skip-preview"))
+    theirs: dict[str, float] = {}
+    namespace = f"invoicetron-{stack}"
+    with tempfile.TemporaryDirectory() as directory, step(f"{stack}: kubectl apply, diff, delete", usually="20 s"):
+        file = str(Path(directory) / "objects.json")
+        Path(file).write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+        def apply() -> None:
+            world.kubectl("apply", "--server-side", "-f", file)
+            world.kubectl("-n", namespace, "rollout", "status", "statefulset/invoicetron-db", "--timeout=120s")
+
+        theirs["from nothing"] = measured(apply).wall
+        theirs["no change"] = measured(lambda: world.kubectl("diff", "--server-side", "-f", file, check=False)).wall
+        theirs["removal"] = measured(lambda: world.kubectl("delete", "--wait", "--ignore-not-found", "-f", file)).wall
+    start = measured(lambda: world.program.run("stack", "ls")).wall
+    columns = ("what", "pulumi, s", "CPU, s", "control plane's CPU, s", "kubectl, s", "ratio")
+    table = Table(*columns, title=f"{stack}: {len(objects)} Kubernetes objects")
+    for what, cost in ours.items():
+        bare = theirs.get(what)
+        row = (f"{cost.wall:.1f}", f"{cost.cpu[cpu.REST]:.1f}", f"{cost.cpu[cpu.CONTROL_PLANE]:.1f}")
+        table.add_row(what, *row, *((f"{bare:.1f}", f"{cost.wall / bare:.1f}") if bare else ("", "")))
+    table.add_row("engine start-up alone, part of each", f"{start:.1f}", "", "", "", "")
+    CONSOLE.print(table)
+
+
+def _objects(world: World, stack: str) -> list[dict[str, Any]]:
+    """The stack's Kubernetes objects as the API server has them, without what it added itself; namespace first."""
+    found = []
+    for resource in world.program.export(stack)["deployment"]["resources"]:
+        inputs = resource.get("inputs", {})
+        if not resource["type"].startswith("kubernetes:") or "kind" not in inputs:
+            continue
+        metadata = inputs["metadata"]
+        kind = (
+            f"{inputs['kind']}.{inputs['apiVersion'].partition('/')[0]}"
+            if "/" in inputs["apiVersion"]
+            else inputs["kind"]
+        )
+        where = ["-n", metadata["namespace"]] if "namespace" in metadata else []
+        live = json.loads(world.kubectl(*where, "get", kind, metadata["name"], "-o", "json"))
+        live.pop("status", None)
+        for name in _SERVER_FIELDS:
+            live["metadata"].pop(name, None)
+        if inputs["kind"] == "PersistentVolumeClaim":
+            live["spec"].pop("volumeName", None)
+            live["metadata"].pop("annotations", None)
+        if inputs["kind"] == "Service":
+            live["spec"] = {key: value for key, value in live["spec"].items() if not key.startswith("clusterIP")}
+            if inputs["spec"].get("clusterIP") == "None":
+                live["spec"]["clusterIP"] = "None"
+        found.append(live)
+    return sorted(found, key=lambda one: str(one["kind"]) != "Namespace")
