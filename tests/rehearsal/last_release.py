@@ -1,0 +1,26 @@
+"""The program of the last release, taken from git: what runs in people's clusters until they upgrade."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rehearsal.world import REPOSITORY
+
+COMMIT = "e79c8321a6e05bbd65cf10a51da1086fe695da46"
+"""The last release. Whoever releases writes the new commit here; CHANGELOG.md says what an upgrade from it changes."""
+
+
+def extract(directory: Path) -> None:
+    """Puts the released program into `directory`, which does not exist yet. A shallow clone fails in words."""
+    git = shutil.which("git") or "git"
+    archived = subprocess.run([git, "archive", COMMIT], cwd=REPOSITORY, capture_output=True, check=False)
+    if archived.returncode:
+        pytest.fail(f"The last release, {COMMIT}, is not in this clone: git fetch --unshallow\n{archived.stderr!r}")
+    with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
+        archive.extractall(directory, filter="data")

@@ -1,0 +1,49 @@
+"""Stacks of the last release pass over to the present program in one `up`, and nothing that runs notices."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rehearsal.world import World
+from tests.rehearsal.last_release import extract
+
+KEPT = {"create", "update", "read", "same", "refresh"}
+"""What an upgrade may do; a replacement or a deletion has to be named in CHANGELOG.md, and here."""
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_an_up_from_the_last_release_replaces_and_deletes_nothing(rehearsal: World, tmp_path: Path, stack: str) -> None:
+    extract(tmp_path / "released")
+    released = replace(rehearsal.program, directory=tmp_path / "released")
+    released.init(stack)
+    released.up(stack, "--skip-preview")
+    pod = database_pod(rehearsal, stack)
+    keep_encryption(tmp_path / "released", rehearsal.program.directory, stack)
+
+    upgraded = rehearsal.program.up(stack, "--skip-preview")
+
+    assert not {name: op for name, op in upgraded.changes.items() if op not in KEPT}
+    assert database_pod(rehearsal, stack) == pod, "the database restarted"
+    assert not rehearsal.program.up(stack).changes
+
+
+def database_pod(rehearsal: World, stack: str) -> str:
+    """UID of the database's pod."""
+    pod = rehearsal.kubectl("-n", f"invoicetron-{stack}", "get", "pod", "invoicetron-db-0", "-o", "json")
+    uid: str = json.loads(pod)["metadata"]["uid"]
+    return uid
+
+
+def keep_encryption(source: Path, target: Path, stack: str) -> None:
+    """The salt that `pulumi stack init` wrote: without it the state's secrets cannot be read."""
+    (salt,) = [
+        line
+        for line in (source / f"Pulumi.{stack}.yaml").read_text().splitlines()
+        if line.startswith("encryptionsalt:")
+    ]
+    file = target / f"Pulumi.{stack}.yaml"
+    file.write_text(f"{file.read_text().rstrip()}\n{salt}\n")
