@@ -35,6 +35,9 @@ PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret,
 CLAIM: Final = f"data-{NAME}-0"
 """As a claim template named `data` would name it, so that such a claim can be adopted."""
 
+MOUNT: Final = "/var/lib/postgresql"
+"""Of the volume: the parent of the data directory, which the image names after the version since 18."""
+
 _SELECTOR: Final = {"app": NAME}
 _SCRIPT: Final = Path(__file__).parent / "scripts" / "set-role-password.sh"
 _GRACE_SECONDS: Final = 60
@@ -176,8 +179,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                     readiness_probe=_probe(period=5),
                     liveness_probe=_probe(period=10),
                     volume_mounts=[
-                        # The parent of the data directory, which the image names after the version since 18.
-                        core.VolumeMountArgs(name="data", mount_path="/var/lib/postgresql"),
+                        core.VolumeMountArgs(name="data", mount_path=MOUNT),
                         core.VolumeMountArgs(name="run", mount_path="/var/run/postgresql"),
                         core.VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own
                     ],

@@ -65,6 +65,12 @@ def import_existing_command(
 ) -> None:
     """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
     found = import_existing(stack, connect(load_settings(stack)))
+    if fatal := found.fatal:
+        output.unlink(missing_ok=True)  # one of an earlier run would be imported all the same
+        typer.echo("Nothing is to be imported yet, or taken away for it; no file was written. Before everything else:")
+        for name, obstacle in fatal:
+            typer.echo(f"\n# {name}: {obstacle.why}\n{obstacle.remedy}")
+        return
     output.write_text(json.dumps(found.document, indent=2) + "\n")
     for title, names in (
         ("imported with that file", found.imported),

@@ -47,6 +47,7 @@ def connect(settings: Settings) -> Live:
         gitlab=gitlab_client(settings),
         cloudflare=cloudflare_client(settings),
         mirror=settings.repository.mirror if settings.repository else None,
+        database_image=settings.database.image,
     )
 
 

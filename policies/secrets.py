@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from policies.pods import containers
 from policies.rule import Resource, known
+from policies.shapes import SECRET_NAME, SHAPES
 
 MARKED: Final = "[secret]"
 """Stands in a resource's inputs for every value that is marked secret."""
@@ -22,18 +22,6 @@ BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
 """Inputs that are secret in resources of that type."""
 
 _PUBLIC_VARIABLE: Final = {"masked": False, "hidden": False}
-_VARIABLE: Final = re.compile(
-    r"(PASSWORD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(API|PRIVATE|ACCESS)[-._]?KEY|DATABASE[-._]?URL)$", re.IGNORECASE
-)
-"""Environment variables and keys of a ConfigMap that are secret by their name."""
-
-_SHAPES: Final = {
-    "an address with a password in it": re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s:/@]*:[^\s/@]+@"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a token of GitLab or GitHub": re.compile(r"\b(gl[a-z]{2,5}-|gh[pousr]_|github_pat_)[0-9A-Za-z_.-]{16,}"),
-    "a signed token (JWT)": re.compile(r"\beyJ[0-9A-Za-z_-]{8,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+"),
-}
-"""Secrets that are known by how they look, wherever they stand."""
 
 
 def plaintext(resource: Resource) -> Iterator[str]:
@@ -45,17 +33,17 @@ def plaintext(resource: Resource) -> Iterator[str]:
     for container in containers(resource):
         for variable in container.get("env", []):
             value = variable.get("value", MARKED)
-            if _VARIABLE.search(variable.get("name", "")) and value != MARKED and known(value):
+            if SECRET_NAME.search(variable.get("name", "")) and value != MARKED and known(value):
                 yield (
                     f"container {container['name']} gets {variable['name']} in plain, readable for whoever may look at "
                     "pods: take it from a Secret with valueFrom.secretKeyRef"
                 )
     if resource.kind == "ConfigMap":
         for path, text in _leaves(resource.inputs.get("data"), "data"):
-            if _VARIABLE.search(path) and text != MARKED:
+            if SECRET_NAME.search(path) and text != MARKED:
                 yield f"{path} is given in plain, readable for whoever may look at ConfigMaps: take it to a Secret"
     for path, text in _leaves(resource.inputs, ""):
-        for what, shape in _SHAPES.items():
+        for what, shape in SHAPES.items():
             if shape.search(text):
                 yield f"{path.lstrip('.')} holds {what} in plain: wrap it with Output.secret"
 

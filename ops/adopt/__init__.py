@@ -47,6 +47,11 @@ class ImportFile:
     obstacles: Mapping[str, tuple[Obstacle, ...]]
     """Of those in the file, and of those that exist and are in no other group."""
 
+    @property
+    def fatal(self) -> list[tuple[str, Obstacle]]:
+        """Those that come before everything else, with the names of their resources."""
+        return [(name, one) for name, found in self.obstacles.items() for one in found if one.fatal]
+
 
 def import_existing(stack: str, live: Live) -> ImportFile:
     """The import file of a stack, as it finds the live systems. Changes nothing anywhere."""

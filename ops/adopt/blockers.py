@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from ops.adopt.pod_template import Fault, Operation, Secrets, faults
 
 Object = Mapping[str, Any]
 
@@ -14,6 +16,7 @@ _FIXED: Final = ("volumeClaimTemplates", "podManagementPolicy", "serviceName", "
 """Of a StatefulSet's spec: the API refuses a change, so the provider deletes it, pods included, and makes it anew."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _FORCED: Final = "pulumi.com/patchForce"
+_RECORDED: Final = "which `pulumi import` would write into the state"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,39 +28,106 @@ class Obstacle:
     """A command, or what to click."""
     imported: bool = True
     """Whether it is imported all the same; otherwise the next `up` makes one of its own in its place."""
+    fatal: bool = False
+    """Whether nothing is to be taken over, or taken away for it, before this is out of the way."""
 
 
-def kubernetes_obstacles(live: Object, inputs: Object) -> Iterator[Obstacle]:
-    """Those of an object in the cluster, which the program would have as `inputs`."""
+def kubernetes_obstacles(
+    live: Object,
+    inputs: Object,
+    *,
+    secrets: Secrets = Secrets(),  # noqa: B008 - frozen
+    config_maps: Mapping[str, Object] | None = None,
+) -> Iterator[Obstacle]:
+    """Those of an object in the cluster, which the program would have as `inputs`.
+
+    `secrets` says what must not be in plain, `config_maps` is the data of those of its namespace, by name.
+    """
     kind, meta = live["kind"], live["metadata"]
     where = f"-n {meta['namespace']} " if "namespace" in meta else ""
     target = f"kubectl {where}{{}} {kind.lower()} {meta['name']}"
     annotations = meta.get("annotations") or {}
-    if kind == "StatefulSet" and _cannot_become(live["spec"], inputs["spec"]):
+    found = _template_faults(live, inputs, secrets, config_maps or {})
+    if kind == "StatefulSet" and (found or _cannot_become(live["spec"], inputs["spec"])):
         yield Obstacle(
-            why="its claim template or management policy cannot be changed, and replaced it would lose its pods; "
+            why=_told(found)
+            or "its claim template or management policy cannot be changed, and replaced it would lose its pods; "
             "orphaned, they run on, keep their volume, and are taken in by the StatefulSet that `up` makes",
             remedy=f"{target.format('delete')} --cascade=orphan",
             imported=False,
         )
         return
-    if kind == "Secret" and {"data", "stringData"} & json.loads(annotations.get(_LAST_APPLIED, "{}")).keys():
+    if kind == "CronJob" and found:
+        why = f"{_told(found)}. It holds nothing else than its Jobs' history: `up` makes it anew"
+        yield Obstacle(why=why, remedy=target.format("delete"), imported=False)
+        return
+    if kind == "ConfigMap" and any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
+        why = f"it holds a secret in plain, {_RECORDED}: `up` makes one of its own"
+        yield Obstacle(why=why, remedy=target.format("delete"), imported=False)
+        return
+    if _LAST_APPLIED in annotations and not found and _keeps_a_secret(annotations[_LAST_APPLIED], kind, secrets):
         yield Obstacle(
             why="kubectl keeps its values in an annotation, which Pulumi would record in plain text",
             remedy=f"{target.format('annotate')} {_LAST_APPLIED}-",
         )
     owner = _first_owner(meta.get("managedFields") or [])
+    handed: list[Operation] = []
     if owner is not None and inputs["metadata"].get("annotations", {}).get(_FORCED) == "false":
         index, manager = owner
         path = f"/metadata/managedFields/{index}/manager"
-        patch = [
+        handed = [
             {"op": "test", "path": path, "value": manager},
             {"op": "replace", "path": path, "value": "pulumi-kubernetes"},
         ]
+        why = f"its fields belong to {manager}, and the program forces nothing on this object: hand them over"
+    if found:
+        # In one command with the handing over, whose index another edit would move.
+        why = "; ".join([_told(found), *([why] if handed else [])])
+        applied = f"/metadata/annotations/{_LAST_APPLIED.replace('/', '~1')}"
+        kept = [{"op": "remove", "path": applied}] if _LAST_APPLIED in annotations else []
+        handed += kept + [
+            {**operation, "path": f"/spec/template/spec{operation['path']}"}
+            for fault in found
+            for operation in fault.operations
+        ]
+    if handed:
+        manager = " --field-manager=pulumi-kubernetes" if found else ""
         yield Obstacle(
-            why=f"its fields belong to {manager}, and the program forces nothing on this object: hand them over",
-            remedy=f"{target.format('patch')} --type=json -p {shlex.quote(json.dumps(patch))}",
+            why=why, remedy=f"{target.format('patch')} --type=json{manager} -p {shlex.quote(json.dumps(handed))}"
         )
+
+
+def _template_faults(live: Object, inputs: Object, secrets: Secrets, config_maps: Mapping[str, Object]) -> list[Fault]:
+    path = {"Deployment": (), "StatefulSet": (), "CronJob": ("jobTemplate", "spec")}.get(live["kind"])
+    if path is None:
+        return []
+    own, wanted = live, inputs
+    for name in ("spec", *path, "template", "spec"):
+        own, wanted = own.get(name) or {}, wanted.get(name) or {}
+    return faults(own, wanted, secrets, config_maps)
+
+
+def _told(found: Sequence[Fault]) -> str:
+    """All of them in one sentence; empty for none."""
+    plain = [fault.where for fault in found if fault.secret]
+    other = [fault.where for fault in found if not fault.secret]
+    said = []
+    if plain:
+        said.append(
+            f"{', '.join(plain)}: a secret in plain, {_RECORDED}. Change it in 1Password once this is done "
+            "(docs/runbook.md, Rotation), for whoever may look at pods has been able to read it"
+        )
+    if other:
+        said.append(
+            f"{', '.join(other)}: of another kind than the program's, and the API refuses both beside each other"
+        )
+    return "; ".join(said)
+
+
+def _keeps_a_secret(applied: str, kind: str, secrets: Secrets) -> bool:
+    if kind == "Secret":
+        return bool({"data", "stringData"} & json.loads(applied).keys())
+    return secrets.shows(applied)
 
 
 def _cannot_become(live: Object, wanted: Object) -> bool:
@@ -73,6 +143,17 @@ def _first_owner(managers: list[Object]) -> tuple[int, str] | None:
         if updates and str(entry.get("manager", "")).startswith("kubectl"):
             return index, entry["manager"]
     return None
+
+
+def data_obstacle(namespace: str, why: Sequence[str]) -> Obstacle:
+    """That of a database whose data the program's pod would not find, or could not serve."""
+    return Obstacle(
+        why=f"{'; '.join(why)}. The program's pod would start with an EMPTY database beside this data",
+        remedy=f"Dump it, and let `up` make a new volume into which `ops restore` puts the dump: docs/runbook.md, "
+        f"The data is elsewhere on its volume (namespace {namespace})",
+        imported=False,
+        fatal=True,
+    )
 
 
 def mirror_obstacle(hidden_url: str) -> Obstacle:

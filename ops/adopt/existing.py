@@ -5,6 +5,7 @@ Used by `recover`, for what a killed `up` had made but not recorded, and by `imp
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,11 +16,18 @@ from gitlab.v4.objects import Project, ProjectRemoteMirror
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
+from components.database import CLAIM
 from components.tunnel import Tunnel
 from lookups.tunnel_document import find as find_rule
-from ops.adopt.blockers import Obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
+from ops.adopt.blockers import Obstacle, data_obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
+from ops.adopt.data_folder import claims, elsewhere
+from ops.adopt.pod_template import Secrets
+from policies.shapes import SECRET_NAME
 
 Inputs = Mapping[str, Any]
+
+_LEAST_SECRET: Final = 8
+"""Characters from which a Secret's value counts wherever it stands; a shorter one may be part of anything."""
 
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
 
@@ -39,6 +47,8 @@ class Live:
     cloudflare: Cloudflare | None = None
     mirror: str | None = None
     """Address of the push mirror, from the settings: inputs and state have it as a secret."""
+    database_image: str | None = None
+    """With it, the data on the database's volume is looked for where that image will look."""
 
     def find(self, type_: str, inputs: Inputs) -> str | None:
         """The import id of the object that `inputs` describe, or None where there is none."""
@@ -57,7 +67,10 @@ class Live:
     def obstacles(self, type_: str, inputs: Inputs) -> Iterator[Obstacle]:
         """What keeps the object that `find` finds from being taken over as it is."""
         if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
-            yield from kubernetes_obstacles(live, inputs)
+            secrets, config_maps = self._of_namespace(live["metadata"].get("namespace"))
+            yield from kubernetes_obstacles(live, inputs, secrets=secrets, config_maps=config_maps)
+            if live["kind"] == "PersistentVolumeClaim" and live["metadata"]["name"] == CLAIM:
+                yield from self._data_elsewhere(live["metadata"]["namespace"], config_maps)
         elif type_ == TUNNEL_HOSTNAME and (rule := _rule(inputs)) is not None:
             if rule.get("service") != inputs["service"] and not inputs["adopt"]:
                 yield tunnel_obstacle(inputs["hostname"], rule["service"])
@@ -80,6 +93,41 @@ class Live:
             found: dict[str, Any] = api.get(name=metadata.get("name"), namespace=metadata.get("namespace")).to_dict()
         except (ResourceNotFoundError, NotFoundError):
             return None
+        return found
+
+    def _of_namespace(self, namespace: str | None) -> tuple[Secrets, dict[str, Mapping[str, Any]]]:
+        """What its Secrets hold under names of secrets, and its ConfigMaps' data by name."""
+        if namespace is None:
+            return Secrets(), {}
+        values = {
+            value
+            for secret in self._all("Secret", namespace)
+            for key, data in (secret.get("data") or {}).items()
+            if SECRET_NAME.search(key)
+            and len(value := base64.b64decode(data or "").decode(errors="replace").strip()) >= _LEAST_SECRET
+        }
+        config_maps = {one["metadata"]["name"]: one.get("data") or {} for one in self._all("ConfigMap", namespace)}
+        return Secrets(values=values), config_maps
+
+    def _data_elsewhere(self, namespace: str, config_maps: Mapping[str, Mapping[str, Any]]) -> Iterator[Obstacle]:
+        if self.database_image is None:
+            return
+        found: dict[str, None] = {}
+        for api_version, kind in (("v1", "Pod"), ("apps/v1", "StatefulSet"), ("apps/v1", "Deployment")):
+            for one in self._all(kind, namespace, api_version=api_version):
+                if volume := claims(one).get(CLAIM):
+                    pod = one["spec"]["template"]["spec"] if "template" in one["spec"] else one["spec"]
+                    why = elsewhere(pod, volume, image=self.database_image, config_maps=config_maps)
+                    found |= dict.fromkeys(why)
+        if found:
+            yield data_obstacle(namespace, list(found))
+
+    def _all(self, kind: str, namespace: str, *, api_version: str = "v1") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (
+            self.kubernetes.resources.get(api_version=api_version, kind=kind)
+            .get(namespace=namespace)
+            .to_dict()["items"]
+        )
         return found
 
     def _in_gitlab(self, client: Gitlab, kind: str, inputs: Inputs) -> str | None:

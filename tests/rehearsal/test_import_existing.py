@@ -7,6 +7,7 @@ show: that PostgreSQL itself comes back on the volume, and what the vendors' plu
 from __future__ import annotations
 
 import copy
+import json
 import shlex
 
 from rehearsal.emulators.cloudflare import Cloudflare
@@ -107,3 +108,70 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
 
     # An adopted Deployment keeps the pipeline's image like any other.
     Life(rehearsal, "prod").deployed_then_configured()
+
+
+def secret(world: World, label: str) -> str:
+    (value,) = [one["value"] for one in world.onepassword.item("Invoicetron Prod")["fields"] if one["label"] == label]
+    return str(value)
+
+
+def from_secret(name: str, secret_name: str, key: str, indent: int = 12) -> str:
+    """A variable as the manifests have it."""
+    space = " " * indent
+    reference = f"secretKeyRef: {{name: {secret_name}, key: {key}}}"
+    return f"{space}- name: {name}\n{space}  valueFrom: {{{reference}}}\n"
+
+
+def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: World) -> None:
+    """As people write manifests: in the app, its init container, the database and the backup, by all ways there are."""
+    url, key = secret(rehearsal, "database-url"), secret(rehearsal, "better-auth-secret")
+    password = secret(rehearsal, "postgres-password")
+    rehearsal.kubectl("create", "namespace", NAMESPACE)
+    made = ("-n", NAMESPACE, "create", "configmap", "settings", f"--from-literal=BETTER_AUTH_SECRET={key}")
+    rehearsal.kubectl(*made)
+    by_hand.fill(
+        rehearsal,
+        replacing={
+            from_secret("DATABASE_URL", "invoicetron-app", "database-url"): (
+                f"            - {{name: DATABASE_URL, value: '{url}'}}\n"
+            ),
+            from_secret("BETTER_AUTH_SECRET", "invoicetron-app", "better-auth-secret"): "",
+            "          livenessProbe: {httpGet: {path: /api/health, port: 3000}": (
+                "          envFrom: [{configMapRef: {name: settings}}]\n"
+                "          livenessProbe: {tcpSocket: {port: 3000}"
+            ),
+            "until nc -z invoicetron-db 5432; do sleep 2; done": f"PGPASSWORD={password} psql -h invoicetron-db",
+            from_secret("POSTGRES_PASSWORD", "invoicetron-db", "postgres-password"): (
+                f"            - {{name: POSTGRES_PASSWORD, value: '{password}'}}\n"
+            ),
+            "pg_dump -h invoicetron-db -U invoicetron -d invoicetron": f"pg_dump {url}",
+        },
+    )
+    rehearsal.program.init("prod")
+    told = import_existing(rehearsal)
+    for one in (url, key, password):
+        assert one not in told
+    follow(rehearsal, told)
+    state = json.dumps(rehearsal.program.export("prod"))
+    assert not [one for one in (url, key, password) if one in state], "a secret is in the state, in plain"
+    rehearsal.program.up("prod")
+    assert Life(rehearsal, "prod").image_running() == IMAGE
+    assert not rehearsal.program.up("prod").changes
+
+
+def test_data_elsewhere_on_the_volume_is_told_before_anything_is_taken_away(rehearsal: World) -> None:
+    user = "            - {name: POSTGRES_USER, value: invoicetron}\n"
+    folder = "            - {name: PGDATA, value: /var/lib/postgresql/data/pgdata}\n"
+    by_hand.fill(
+        rehearsal,
+        replacing={
+            "{name: data, mountPath: /var/lib/postgresql}": "{name: data, mountPath: /var/lib/postgresql/data}",
+            user: user + folder,
+        },
+    )
+    rehearsal.program.init("prod")
+    told = import_existing(rehearsal)
+    assert "PGDATA is /var/lib/postgresql/data/pgdata" in told
+    assert "kubectl" not in told
+    assert "pulumi import" not in told
+    assert not (rehearsal.program.directory / "import.json").exists()

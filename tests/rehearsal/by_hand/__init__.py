@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from rehearsal.emulators.cloudflare import ZONE
@@ -27,9 +29,9 @@ class ByHand:
     environment: int
 
 
-def fill(world: World) -> ByHand:
-    """Makes all of it; returns once the database is ready and its volume bound."""
-    _fill_cluster(world)
+def fill(world: World, *, replacing: Mapping[str, str] = MappingProxyType({})) -> ByHand:
+    """Makes all of it, with other text in the manifests; returns once the database is ready and its volume bound."""
+    _fill_cluster(world, replacing)
     environment = _fill_gitlab(world)
     application, record = _fill_cloudflare(world)
     return ByHand(application=application, record=record, environment=environment)
@@ -42,9 +44,11 @@ def live(world: World, kind: str, name: str) -> dict[str, Any]:
     return found
 
 
-def _fill_cluster(world: World) -> None:
+def _fill_cluster(world: World, replacing: Mapping[str, str]) -> None:
     kubectl = world.kubectl
-    kubectl("create", "namespace", NAMESPACE)
+    kubectl(
+        "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    )
     kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=baseline")
     values = {field["label"]: field["value"] for field in world.onepassword.item("Invoicetron Prod")["fields"]}
     login = {"username": "gitlab+deploy-token-1", "password": "a-token-made-by-hand"}
@@ -57,7 +61,11 @@ def _fill_cluster(world: World) -> None:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind, "data": encoded}
         kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(secret))
-    kubectl("-n", NAMESPACE, "apply", "-f", str(Path(__file__).parent / "objects.yaml"))
+    manifests = (Path(__file__).parent / "objects.yaml").read_text(encoding="utf-8")
+    for old, new in replacing.items():
+        assert old in manifests
+        manifests = manifests.replace(old, new)
+    kubectl("-n", NAMESPACE, "apply", "-f", "-", stdin=manifests)
     origins = f"ADDITIONAL_TRUSTED_ORIGINS=https://invoicetron.k8s.rommelporras.com,https://{HOSTNAME}"
     kubectl("-n", NAMESPACE, "set", "env", "deployment/invoicetron", origins)
     kubectl("-n", NAMESPACE, "set", "image", "deployment/invoicetron", f"invoicetron={IMAGE}")

@@ -1,0 +1,112 @@
+"""Whether a volume made by hand holds the database where the program's pod will look for it.
+
+The pod mounts the volume's root at /var/lib/postgresql and leaves PGDATA to the image, which since 18 is
+/var/lib/postgresql/<major>/docker (docker-library/postgres#1259). Where it finds nothing there, PostgreSQL initialises
+an empty database beside the old files, and everything looks well. People keep the data elsewhere to get around
+lost+found (docker-library/postgres#952, #696).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from components.database import MOUNT, USER_ID
+from components.database_address import ADDRESS
+
+Object = Mapping[str, Any]
+
+_OFFICIAL: Final = "postgres"
+_ROOT_USER: Final = 0  # the image's entrypoint changes to the user postgres, of whom the files then are
+
+
+def claims(workload: Object) -> dict[str, str]:
+    """Claim to volume, of a pod or of what makes pods."""
+    spec, name = workload["spec"], workload["metadata"]["name"]
+    pod = spec["template"]["spec"] if "template" in spec else spec
+    volumes = [(one.get("persistentVolumeClaim") or {}, one["name"]) for one in pod.get("volumes") or []]
+    made = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates") or []]
+    return {
+        **{claim["claimName"]: volume for claim, volume in volumes if claim},
+        **{f"{volume}-{name}-0": volume for volume in made},
+    }
+
+
+def elsewhere(pod: Object, volume: str, *, image: str, config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """Why the program's pod, of `image`, would not find the data that the pod spec `pod` keeps on its `volume`."""
+    for container in pod.get("containers") or []:
+        mounts = [one for one in container.get("volumeMounts") or [] if one["name"] == volume]
+        for mount in mounts:
+            yield from _mount(mount)
+        if mounts:
+            yield from _image(container.get("image", ""), image)
+            yield from _environment(container, image, config_maps)
+            yield from _user(pod, container)
+
+
+def _mount(mount: Object) -> Iterator[str]:
+    if mount["mountPath"].rstrip("/") != MOUNT:
+        yield f"the volume is mounted at {mount['mountPath']}"
+    if sub_path := mount.get("subPath") or mount.get("subPathExpr"):
+        yield f"of the volume, subPath {sub_path} is mounted"
+
+
+def _image(live: str, wanted: str) -> Iterator[str]:
+    if _name(live) != _name(wanted):
+        yield f"the image is {live}, not {wanted}"
+        return
+    (old, new) = _major(live), _major(wanted)
+    if old is None:
+        yield f"the image {live} names no version"
+    elif new is not None and old != new:
+        yield f"the data is of PostgreSQL {old}, and {wanted} is {new}"
+    if _name(live) == _OFFICIAL and _is_alpine(live) != _is_alpine(wanted):
+        # Another C library sorts otherwise: indexes on text are wrong (wiki.postgresql.org, Locale data changes).
+        yield f"{live} and {wanted} are of different systems, with other owners of the files and another sort order"
+
+
+def _environment(container: Object, image: str, config_maps: Mapping[str, Object]) -> Iterator[str]:
+    variables: dict[str, Object] = {}
+    unseen = False
+    for source in container.get("envFrom") or []:
+        unseen = unseen or "secretRef" in source
+        named = config_maps.get((source.get("configMapRef") or {}).get("name", ""), {})
+        variables |= {f"{source.get('prefix') or ''}{key}": {"value": value} for key, value in named.items()}
+    variables |= {one["name"]: one for one in container.get("env") or []}
+    folder = variables.get("PGDATA")
+    usual = str(PurePosixPath(MOUNT) / str(_major(image)) / "docker")
+    if folder is not None and str(folder.get("value", "")).rstrip("/") != usual:
+        yield f"PGDATA is {folder.get('value') or 'set from elsewhere'}, not {usual}"
+    if "POSTGRES_INITDB_WALDIR" in variables:
+        yield "POSTGRES_INITDB_WALDIR keeps a part of it elsewhere"
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    if re.search(r"(^|\s)-D\S*|data[_-]directory|PGDATA", " ".join(words)):
+        yield "the container's command names a data directory"
+    user = variables.get("POSTGRES_USER", {} if unseen else {"value": "postgres"}).get("value")
+    database = variables.get("POSTGRES_DB", {"value": user}).get("value")
+    for what, there, ours in (("role", user, ADDRESS.user), ("database", database, ADDRESS.database)):
+        if there is not None and there != ours:
+            yield f"its {what} is {there}, not {ours}"
+
+
+def _user(pod: Object, container: Object) -> Iterator[str]:
+    contexts = [container.get("securityContext") or {}, pod.get("securityContext") or {}]
+    user = next((one["runAsUser"] for one in contexts if "runAsUser" in one), _ROOT_USER)
+    if user not in {_ROOT_USER, USER_ID}:
+        yield f"its files are those of user {user}, not {USER_ID}"
+
+
+def _name(image: str) -> str:
+    """The last part of an image's repository."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def _major(image: str) -> int | None:
+    found = re.match(r"(\d+)", image.partition("@")[0].rpartition("/")[2].partition(":")[2])
+    return int(found[1]) if found else None
+
+
+def _is_alpine(image: str) -> bool:
+    return "alpine" in image.partition("@")[0].rpartition(":")[2]

@@ -1,0 +1,168 @@
+"""What in a pod template made by hand stands in the way: secrets in plain, and fields that exclude the program's.
+
+`pulumi import` records an object whole, so a secret in it is in the state for good. And where the API allows one of
+several fields (a variable's `value` or `valueFrom`, a probe's `exec` or `httpGet`), applying the program's beside
+another is refused (kubernetes#46861), in every preview and `up` from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from policies.rule import UNKNOWN
+from policies.secrets import MARKED
+from policies.shapes import SECRET_NAME, SHAPES
+
+Object = Mapping[str, Any]
+Operation = dict[str, Any]
+
+_ASSIGNED: Final = re.compile(
+    r"(?i)(?:^|\s)(?:-{0,2}[\w-]*(?:password|passwd|passphrase|secret|token)=|--[\w-]*(?:password|token)\s+)"
+    r"[\"']?(?![\"'$-])[^\s\"']+"
+)
+"""A password among the words of a command; one that is taken from a variable is none."""
+_HANDLERS: Final = frozenset({"exec", "httpGet", "tcpSocket", "grpc", "sleep"})
+_PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_HOOKS: Final = ("postStart", "preStop")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """What counts as a secret in plain: by its name, by its shape, or as the value of a Secret of the namespace."""
+
+    values: Collection[str] = ()
+
+    def shows(self, text: str, name: str = "") -> bool:
+        """Whether `text`, the value of something called `name`, gives a secret away. `$(VARIABLE)` does not."""
+        if not text or text.startswith("$"):
+            return False
+        shaped = any("$" not in found[0] for shape in SHAPES.values() for found in shape.finditer(text))
+        return bool(SECRET_NAME.search(name)) or shaped or any(value in text for value in self.values)
+
+    def in_command(self, words: Sequence[str]) -> bool:
+        """Whether a command gives one away."""
+        return self.shows(text := " ".join(words)) or bool(_ASSIGNED.search(text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One field that cannot stay."""
+
+    where: str
+    """Which, in words."""
+    secret: bool
+    """Whether it holds a secret in plain."""
+    operations: tuple[Operation, ...]
+    """JSON patch of the pod's spec that takes it out. No secret is in it."""
+
+
+def faults(live: Object, wanted: Object, secrets: Secrets, config_maps: Mapping[str, Object]) -> list[Fault]:
+    """Those of the pod spec `live`, which the program would have as `wanted`; `config_maps` are the data of each."""
+    found = list(_volumes(live, wanted))
+    for section in ("initContainers", "containers"):
+        own = {one["name"]: one for one in wanted.get(section) or []}
+        for index, container in enumerate(live.get(section) or []):
+            counterpart = own.get(container["name"], {})
+            path = f"/{section}/{index}"
+            found += _variables(container, counterpart, path, secrets)
+            found += _sources(container, counterpart, path, secrets, config_maps)
+            found += _handlers(container, counterpart, path)
+            found += _command(container, counterpart, path, secrets)
+    return found
+
+
+def _variables(container: Object, wanted: Object, path: str, secrets: Secrets) -> Iterator[Fault]:
+    own = {one["name"]: one for one in wanted.get("env") or []}
+    # From the last to the first: taking one out moves those behind it.
+    for index, variable in reversed(list(enumerate(container.get("env") or []))):
+        name, value = variable["name"], variable.get("value", "")
+        counterpart = own.get(name)
+        secret = "value" in variable and (
+            secrets.shows(value, name) or bool(value and counterpart and "valueFrom" in counterpart)
+        )
+        if not secret and (counterpart is None or _source(counterpart) == _source(variable)):
+            continue
+        at = f"{path}/env/{index}"
+        test = {"op": "test", "path": f"{at}/name", "value": name}
+        yield Fault(
+            where=f"the variable {name} of container {container['name']}",
+            secret=secret,
+            operations=(test, _replace(at, counterpart)),
+        )
+
+
+def _source(variable: Object) -> str:
+    return next(iter(variable.get("valueFrom") or {}), "value")
+
+
+def _sources(
+    container: Object, wanted: Object, path: str, secrets: Secrets, config_maps: Mapping[str, Object]
+) -> Iterator[Fault]:
+    """`envFrom` of ConfigMaps that hold a secret; what the program has from a Secret takes its place."""
+    own = {one["name"]: one for one in wanted.get("env") or [] if "valueFrom" in one and _known(one)}
+    there = {one["name"] for one in container.get("env") or []}
+    for index, source in reversed(list(enumerate(container.get("envFrom") or []))):
+        config_map = (source.get("configMapRef") or {}).get("name", "")
+        prefix = source.get("prefix") or ""
+        named = {f"{prefix}{key}": str(value) for key, value in config_maps.get(config_map, {}).items()}
+        plain = [key for key, value in named.items() if secrets.shows(value, key) or (value and key in own)]
+        if not plain:
+            continue
+        added = [own[key] for key in plain if key in own and key not in there]
+        operations: list[Operation] = [{"op": "remove", "path": f"{path}/envFrom/{index}"}]
+        if container.get("env"):
+            operations += [{"op": "add", "path": f"{path}/env/-", "value": one} for one in added]
+        elif added:
+            operations.append({"op": "add", "path": f"{path}/env", "value": added})
+        yield Fault(
+            where=f"{', '.join(sorted(plain))} from the ConfigMap {config_map} of container {container['name']}",
+            secret=True,
+            operations=tuple(operations),
+        )
+
+
+def _handlers(container: Object, wanted: Object, path: str) -> Iterator[Fault]:
+    pairs = [(container.get(probe), wanted.get(probe), probe) for probe in _PROBES]
+    hooks, own_hooks = container.get("lifecycle") or {}, wanted.get("lifecycle") or {}
+    pairs += [(hooks.get(hook), own_hooks.get(hook), f"lifecycle/{hook}") for hook in _HOOKS]
+    for live, own, name in pairs:
+        if live and own and _HANDLERS & live.keys() != _HANDLERS & own.keys():
+            where = f"the {name.rpartition('/')[2]} of container {container['name']}"
+            yield Fault(where=where, secret=False, operations=(_replace(f"{path}/{name}", own),))
+
+
+def _command(container: Object, wanted: Object, path: str, secrets: Secrets) -> Iterator[Fault]:
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    if secrets.in_command(words):
+        yield Fault(
+            where=f"the command of container {container['name']}",
+            secret=True,
+            operations=tuple(
+                _replace(f"{path}/{name}", wanted.get(name)) for name in ("command", "args") if name in container
+            ),
+        )
+
+
+def _volumes(live: Object, wanted: Object) -> Iterator[Fault]:
+    own = {one["name"]: one for one in wanted.get("volumes") or []}
+    for index, volume in enumerate(live.get("volumes") or []):
+        counterpart = own.get(volume["name"])
+        if counterpart is not None and volume.keys() != counterpart.keys():
+            where = f"the volume {volume['name']}"
+            yield Fault(where=where, secret=False, operations=(_replace(f"/volumes/{index}", counterpart),))
+
+
+def _replace(path: str, wanted: Any) -> Operation:
+    """Puts the program's in its place where that is known before the `up`, else takes it out."""
+    if wanted is None or not _known(wanted):
+        return {"op": "remove", "path": path}
+    return {"op": "replace", "path": path, "value": wanted}
+
+
+def _known(wanted: Any) -> bool:
+    text = json.dumps(wanted)
+    return MARKED not in text and not any(unknown in text for unknown in UNKNOWN)
