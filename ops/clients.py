@@ -15,7 +15,7 @@ from kubernetes.dynamic import DynamicClient
 from lookups import deploy_tokens
 from lookups.credentials import CredentialsError, check_environment
 from ops.adopt.existing import Live
-from settings import PROJECT, Settings, SettingsError, decoded
+from settings import Settings, SettingsError, split
 
 
 def load_settings(stack: str) -> Settings:
@@ -27,12 +27,8 @@ def load_settings(stack: str) -> Settings:
         raise SettingsError(
             f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for a stack of its"
         ) from None
-    prefix = f"{PROJECT}:"
-    sections = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
-    # Whenever Pulumi writes the file, it writes a boolean as a text.
-    return Settings.load(
-        stack, {name: decoded(name, value) if isinstance(value, str) else value for name, value in sections.items()}
-    )
+    sections, foreign = split(config)
+    return Settings.load(stack, sections, foreign=foreign, running=True)
 
 
 def connect(settings: Settings) -> Live:

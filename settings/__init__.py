@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final, Self, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any, Self, TypeVar
 
 import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
-from settings.errors import explain, refusal
+from settings.errors import PROJECT, foreign_key, mistakes, refusal, report
 from settings.sections import (
+    RUNNING,
     Access,
     App,
     Backup,
@@ -24,8 +25,6 @@ from settings.sections import (
     Section,
 )
 from settings.types import Namespace, image_registry
-
-PROJECT: Final = "invoicetron"
 
 _T = TypeVar("_T")
 
@@ -97,15 +96,29 @@ class Settings(Section):
         return repository
 
     @classmethod
-    def load(cls, stack: str, config: Mapping[str, Any], *, hidden: Collection[str] = ()) -> Self:
+    def load(
+        cls,
+        stack: str,
+        config: Mapping[str, Any],
+        *,
+        foreign: Iterable[str] = (),
+        hidden: Collection[str] = (),
+        running: bool = False,
+    ) -> Self:
         """Checks the sections (name to decoded value) of a stack; SettingsError names every mistake at once.
 
+        `foreign` are the stack file's keys of other namespaces: what looks like a section of ours is a mistake.
         No value of the sections in `hidden` (those that Pulumi keeps encrypted) appears in the message.
+        `running` is for a stack that is up and only looked at: a day that is over is then no mistake.
         """
+        found = [mistake for key in foreign if (mistake := foreign_key(key, model=cls))]
         try:
-            return cls.model_validate({**config, "stack": stack})
+            settings = cls.model_validate({**config, "stack": stack}, context={RUNNING: running})
         except ValidationError as error:
-            raise SettingsError(explain(error, stack=stack, model=cls, hidden=hidden)) from None
+            found += mistakes(error, model=cls, hidden=hidden)
+        if found:
+            raise SettingsError(report(stack, found))
+        return settings
 
 
 def load_from_pulumi() -> Settings:
@@ -114,11 +127,23 @@ def load_from_pulumi() -> Settings:
     source = pulumi.runtime.config
     prefix = f"{PROJECT}:"
     values = {**source.get_config_env(), **source.CONFIG.get()}
-    sections = {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}
     encrypted = {key.removeprefix(prefix) for key in values if source.is_config_secret(key)}
     encrypted |= {key.removeprefix(prefix) for key in source.get_config_secret_keys_env()}
-    values = {name: decoded(name, value) for name, value in sections.items()}
-    return Settings.load(pulumi.get_stack(), values, hidden=encrypted)
+    sections, foreign = split(values)
+    settings = Settings.load(pulumi.get_stack(), sections, foreign=foreign, hidden=encrypted)
+    if settings.delivery and (warning := settings.delivery.pull_credentials.warning()):
+        pulumi.log.warn(f"{prefix}delivery.pullCredentials.expires: {warning}")
+    return settings
+
+
+def split(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The decoded sections of a stack's config, by name, and its keys of other namespaces."""
+    prefix = f"{PROJECT}:"
+    ours = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    foreign = [key for key in config if not key.startswith(prefix)]
+    # Whenever Pulumi writes the file, it writes a boolean as a text.
+    decode = {name: decoded(name, value) if isinstance(value, str) else value for name, value in ours.items()}
+    return decode, foreign
 
 
 def decoded(section: str, value: str) -> Any:

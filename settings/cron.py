@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
+from itertools import count, pairwise
 from typing import Final
+from zoneinfo import ZoneInfo
 
 _WRONG: Final = "five cron fields (minute hour day-of-month month day-of-week), for example 0 3 * * *"
 _MONTHS: Final = {
@@ -70,6 +72,8 @@ def check_cron(schedule: str) -> str:
     texts = schedule.split()
     if len(texts) != len(_FIELDS) or schedule != " ".join(texts):
         raise ValueError(f"{_WRONG}, one space between them")
+    for field, text in zip(_FIELDS, texts, strict=True):
+        field.values(text)
     if next(_days(texts), None) is None:
         raise ValueError(f"{_WRONG}; no year has such a day")
     return schedule
@@ -81,13 +85,53 @@ def longest_pause(schedule: str) -> int:
     return max(later - earlier for earlier, later in pairwise([*days, days[0] + _CYCLE]))
 
 
+def skipped_run(schedule: str, zone: str, *, longest: int, since: dt.date) -> dt.datetime | None:
+    """A run in the ten years from `since` after which there is none for more than `longest` days, by that zone's clock.
+
+    When clocks go forward, none shows the times between. What is due then Kubernetes does not run, today or later
+    (robfig/cron: "jobs scheduled during daylight-savings leap-ahead transitions will not be run"). None where nothing
+    is missed for so long. The schedule has been checked, and without a zone its pauses are no longer than `longest`.
+    """
+    texts = schedule.split()
+    runs_on = _calendar(texts)
+    minutes, hours = (field.values(text) for field, text in zip(_FIELDS[:2], texts[:2], strict=True))
+    times = [dt.time(hour, minute) for hour in sorted(hours) for minute in sorted(minutes)]
+    for day in _days_of_going_forward(zone, since):
+        due = [dt.datetime.combine(day, time) for time in times] if runs_on(day) else []
+        if due and not any(_exists(time, zone) for time in due):
+            before, after = (next(n for n in count(1) if runs_on(day + dt.timedelta(way * n))) for way in (-1, 1))
+            if before + after > longest:
+                return due[0]
+    return None
+
+
+@cache
+def _days_of_going_forward(zone: str, since: dt.date) -> tuple[dt.date, ...]:
+    midnights = [dt.datetime.combine(since, dt.time.min, ZoneInfo(zone)) + dt.timedelta(n) for n in range(3653)]
+    offsets = [midnight.utcoffset() or dt.timedelta() for midnight in midnights]
+    ways = zip(midnights, pairwise(offsets), strict=False)
+    return tuple(midnight.date() for midnight, (before, after) in ways if after > before)
+
+
+def _exists(time: dt.datetime, zone: str) -> bool:
+    there_and_back = time.replace(tzinfo=ZoneInfo(zone)).astimezone(dt.UTC).astimezone(ZoneInfo(zone))
+    return there_and_back.replace(tzinfo=None, fold=0) == time
+
+
 def _days(texts: list[str]) -> Iterator[int]:
     """The days of the calendar's cycle on which the schedule runs, counted from its first."""
-    _, _, days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS, texts, strict=True))
+    runs_on = _calendar(texts)
+    return (number for number in range(_CYCLE) if runs_on(_FIRST + dt.timedelta(number)))
+
+
+def _calendar(texts: list[str]) -> Callable[[dt.date], bool]:
+    """Whether the schedule runs on a day."""
+    days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS[2:], texts[2:], strict=True))
     # Where both name days, cron runs on either.
     either = not any(part in _EVERY for text in (texts[2], texts[4]) for part in text.split(","))
-    for number in range(_CYCLE):
-        day = _FIRST + dt.timedelta(number)
-        matches = day.day in days, day.isoweekday() % 7 in weekdays
-        if day.month in months and (any if either else all)(matches):
-            yield number
+    combine = any if either else all
+
+    def runs_on(day: dt.date) -> bool:
+        return day.month in months and combine((day.day in days, day.isoweekday() % 7 in weekdays))
+
+    return runs_on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,10 @@ _SECRET_LOOK: Final = re.compile(
     r"|(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=]{20,}"
 )
 _LONGEST_SHOWN: Final = 120
+_OTHERS: Final = {"pulumi", "kubernetes", "onepassword", "gitlab", "cloudflare"}
+"""Namespaces of Pulumi itself and of the providers, whose keys may bear the names of sections."""
+PROJECT: Final = "invoicetron"
+"""Name of the project, and so the namespace of its keys in a stack file."""
 
 
 def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str | None = None) -> PydanticCustomError:
@@ -26,14 +30,36 @@ def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str |
     return PydanticCustomError("settings", "{allowed}", {"allowed": allowed, "key": key, "given": given, "fix": fix})
 
 
-def explain(error: ValidationError, *, stack: str, model: type[BaseModel], hidden: Collection[str] = ()) -> str:
-    """The message for the person who wrote the stack file; no value of the sections in `hidden` is shown."""
-    mistakes = [_mistake(details, model, hidden) for details in error.errors()]
-    count = f"{len(mistakes)} mistakes" if len(mistakes) > 1 else "1 mistake"
+def mistakes(error: ValidationError, *, model: type[BaseModel], hidden: Collection[str] = ()) -> list[str]:
+    """A paragraph for each mistake; no value of the sections in `hidden` is shown."""
+    return [_mistake(details, model, hidden) for details in error.errors()]
+
+
+def foreign_key(key: str, *, model: type[BaseModel]) -> str | None:
+    """A paragraph about a key of another namespace, where it is probably a section of `model` under a mistyped prefix.
+
+    Pulumi takes such a key for somebody else's, and the section counts as absent: `invoicetorn:backup` deletes backups.
+    """
+    namespace, _, name = key.partition(":")
+    section = next(iter(difflib.get_close_matches(name, _keys(model), n=1)), None)
+    near = difflib.get_close_matches(namespace.strip().casefold(), [PROJECT], cutoff=0.7)
+    if namespace in _OTHERS or not (near or section == name):
+        return None
+    return _paragraph(
+        key,
+        given=f"a key of the namespace {namespace!r}, which nothing reads",
+        allowed=f"keys of {PROJECT}, of Pulumi and of its providers",
+        fix=f"did you mean {PROJECT}:{section}?" if section else "remove it",
+    )
+
+
+def report(stack: str, paragraphs: Sequence[str]) -> str:
+    """The message for the person who wrote the stack file."""
+    count = f"{len(paragraphs)} mistakes" if len(paragraphs) > 1 else "1 mistake"
     return "\n".join(
         [
             f"The settings of stack {stack!r} have {count}. Nothing was created or changed.",
-            *mistakes,
+            *paragraphs,
             f"\nEdit Pulumi.{stack}.yaml, or run: pulumi config set -s {stack} --path '<key>' '<value>'",
         ]
     )
@@ -46,13 +72,17 @@ def _mistake(details: ErrorDetails, model: type[BaseModel], hidden: Collection[s
     given = context["given"] if context.get("given") else _shown(details)
     if path and path[0] in hidden:
         given = "(not shown: the section is encrypted)"
-    lines = [f"\n  {_spelled(path)}", f"      given:   {given}", f"      allowed: {allowed}"]
+    return _paragraph(_spelled(path), given=given, allowed=allowed, fix=fix)
+
+
+def _paragraph(key: str, *, given: str, allowed: str, fix: str | None) -> str:
+    lines = [f"\n  {key}", f"      given:   {given}", f"      allowed: {allowed}"]
     return "\n".join([*lines, f"      fix:     {fix}"] if fix else lines)
 
 
 def _spelled(path: list[int | str]) -> str:
     first, *rest = path
-    return f"invoicetron:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+    return f"{PROJECT}:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
 def _shown(details: ErrorDetails) -> str:

@@ -5,14 +5,17 @@ The defaults are those of the homelab's hand-made deployment; a stack file says 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import datetime as dt
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
+from settings.cron import skipped_run
 from settings.errors import refusal
 from settings.quantities import Cpu, Memory, Storage
 from settings.types import (
+    LONGEST_PAUSES,
     AbsolutePath,
     BranchName,
     CloudflareId,
@@ -20,21 +23,30 @@ from settings.types import (
     Date,
     DnsLabel,
     DnsName,
-    Duration,
     GitLabProject,
     Host,
     HttpsUrl,
     ImageReference,
     ItemReference,
+    Name,
     PageUrl,
+    PostgresImage,
     RegistryHost,
     ResourceName,
     SecretReference,
     ServiceAddress,
+    SessionDuration,
     TimeZone,
     Uuid,
     WeeklySchedule,
 )
+
+RUNNING: Final = "running"
+"""Key of the validation context: the stack is up and only looked at, so a day that is over is no mistake."""
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
 
 
 class Section(BaseModel):
@@ -86,7 +98,7 @@ def _resources(*, cpu: tuple[str, str], memory: tuple[str, str]) -> Resources:
 class Cluster(Section):
     """The Kubernetes cluster. The kubeconfig itself comes from KUBECONFIG, never from a stack file."""
 
-    context: Annotated[str, Field(min_length=1)] = "homelab"
+    context: Name = "homelab"
     """Context of the kubeconfig; the current context is never used."""
     identifier: DnsLabel = "homelab"
     """Name under which Pulumi knows the cluster. A change plans to replace every resource, the namespace included."""
@@ -127,7 +139,7 @@ class Registry(Section):
 class Database(Section):
     """PostgreSQL and its volume."""
 
-    image: ImageReference = "postgres:18-alpine"
+    image: PostgresImage = "postgres:18-alpine"
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
@@ -182,15 +194,15 @@ class PublicAccess(Section):
     """Looked up by name where it is absent, which needs the Zone Read permission."""
     account_id: CloudflareId | None = None
     """The zone's account where it is absent."""
-    tunnel: Annotated[str, Field(min_length=1)]
+    tunnel: Name
     """Name of the shared tunnel."""
     tunnel_id: Uuid | None = None
     """Looked up by name where it is absent."""
-    policy_name: Annotated[str, Field(min_length=1)]
+    policy_name: Name
     """Name that the reusable Access policy must bear."""
     policy_id: Uuid | None = None
     """Looked up by name among the account's reusable policies where it is absent."""
-    session_duration: Duration = "24h"
+    session_duration: SessionDuration = "24h"
     """How long a login lasts; a duration of the policy's own beats it."""
     one_time_pin: bool = False
     """Allow the one-time PIN only, instead of every identity provider of the account."""
@@ -257,11 +269,11 @@ class Retention(Section):
 class Backup(Section):
     """Dumps of the database and the drill that restores the newest of them."""
 
-    schedule: DailySchedule = "0 3 * * *"
-    """When a backup is taken: every day, or more often."""
     time_zone: TimeZone = "Etc/UTC"
     """Zone in which both schedules are read."""
-    drill_schedule: WeeklySchedule = "0 4 * * 0"
+    schedule: Annotated[DailySchedule, Field(validate_default=True)] = "0 3 * * *"
+    """When a backup is taken: every day, or more often."""
+    drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 4 * * 0"
     """When the newest backup is tried out: every week, or more often."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("2Gi")
@@ -270,6 +282,20 @@ class Backup(Section):
     retention: Retention = Retention()
     resources: Resources = _resources(cpu=("50m", "500m"), memory=("64Mi", "256Mi"))
     drill_resources: Resources = _resources(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
+
+    @field_validator("schedule", "drill_schedule")
+    @classmethod
+    def _is_not_skipped(cls, schedule: str, info: ValidationInfo) -> str:
+        zone = info.data.get("time_zone")
+        longest = LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
+        missed = skipped_run(schedule, zone, longest=longest, since=_today()) if zone else None
+        if missed:
+            raise refusal(
+                f"a time that {zone} never skips: on {missed:%Y-%m-%d} clocks there go forward and none shows "
+                f"{missed:%H:%M}, and Kubernetes leaves that run out",
+                fix="take a later hour, for example 0 5, or timeZone: Etc/UTC",
+            )
+        return schedule
 
 
 class Monitoring(Section):
@@ -288,6 +314,10 @@ class Monitoring(Section):
         return self.prober.partition(":")[0].split(".")[1]
 
 
+LEAST_DAYS: Final = 14
+"""Days that a token must have left: time enough for a weekly look to see it twice."""
+
+
 class PullCredentials(Section):
     """Who writes the registry item: a person (`issue: false`) or this program, with a deploy token of its own."""
 
@@ -303,7 +333,20 @@ class PullCredentials(Section):
             raise refusal("a date like 2027-12-31, because issue is true and no token lives for ever")
         if issue is False and expires is not None:
             raise refusal("no date while issue is false, because the token is then a person's")
+        running = info.context and info.context.get(RUNNING)
+        if expires is not None and expires <= _today() and not running:
+            raise refusal(
+                "a day after today: the token would end before the next pod pulls with it",
+                given=repr(expires.isoformat()),
+                fix="write a later date; a change issues a new token and revokes the old one once nothing uses it",
+            )
         return expires
+
+    def warning(self) -> str | None:
+        """What is to be said of a date that is near, or nothing."""
+        if self.expires is None or (days := (self.expires - _today()).days) >= LEAST_DAYS:
+            return None
+        return f"the deploy token ends in {days} days ({self.expires}); write a later date, and `up` issues a new one"
 
 
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9/_-]{1,255}$")]

@@ -8,16 +8,20 @@ through an update.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import re
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from importlib import resources
 from typing import Annotated, Any, ClassVar, Final, Self
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from settings.cron import check_cron, longest_pause
+from settings.errors import refusal
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Form:
 
 # RFC 1123 as Kubernetes reads it (apimachinery validation.IsDNS1123Label): lower case, at most 63 characters.
 _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# What ends in a number is an IPv4 address or nothing (WHATWG URL, "ends in a number").
+_HOST: Final = rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|(?:{_LABEL}\.)*(?!\d+(?![-a-z0-9])){_LABEL})"
+_PORT: Final = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 # The last label starts with a letter, or 10.10.30.4 would be a name: Gateway API and Cloudflare take none that is not.
 _DNS_NAME: Final = rf"(?:{_LABEL}\.)+[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?"
 
@@ -68,14 +76,12 @@ DnsName = Annotated[
         longest=253,
     ),
 ]
-Host = Annotated[
-    str, Form(rf"{_LABEL}(?:\.{_LABEL})*", "a host name in lower case or an IPv4 address", "10.10.30.4", longest=253)
-]
+Host = Annotated[str, Form(_HOST, "a host name in lower case or an IPv4 address", "10.10.30.4", longest=253)]
 RegistryHost = Annotated[
     str,
     Form(
-        rf"{_DNS_NAME}(?::\d{{1,5}})?",
-        "the registry's full host name in lower case, with its port if it has one",
+        rf"{_DNS_NAME}(?::{_PORT})?",
+        "the registry's full host name in lower case, with its port (1 to 65535) if it has one",
         "registry.k8s.rommelporras.com",
     ),
 ]
@@ -83,8 +89,8 @@ ServiceAddress = Annotated[
     str,
     Form(
         # A Service's name starts with a letter; so an IPv4 address is none.
-        rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::\d{{1,5}})?",
-        "<service>.<namespace> or <service>.<namespace>.svc.<cluster's domain>, with the port if it is not 80",
+        rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::{_PORT})?",
+        "<service>.<namespace> or <service>.<namespace>.svc.<cluster's domain>, with the port (1 to 65535) if not 80",
         "blackbox-exporter.monitoring.svc.cluster.local:9115",
     ),
 ]
@@ -121,22 +127,68 @@ Uuid = Annotated[
         r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID in lower case", "01234567-89ab-cdef-0123-456789abcdef"
     ),
 ]
-Duration = Annotated[
-    str, Form(r"(?:\d+(?:\.\d+)?(?:ns|us|ms|s|m|h))+", "a duration with its unit (h, m, s, ms, us or ns)", "24h")
+AbsolutePath = Annotated[
+    str,
+    Form(
+        # A server resolves ".." on its side, so the folder would be another one than the export that was checked.
+        r"/|(?:/(?!\.{1,2}(?:/|$))(?![\s])[^/\x00-\x1f\x7f]*[^/\s\x00-\x1f\x7f])+/?",
+        "an absolute path without '..', '.', '//' and spaces at the ends of a name",
+        "/exports/invoicetron",
+    ),
 ]
-AbsolutePath = Annotated[str, Form(r"/[^\0\n]*", "an absolute path", "/exports/invoicetron")]
+
+
+def _check_name(value: str) -> str:
+    if value.strip() != value or not value.isprintable():
+        raise ValueError("a name as the other system shows it: no space at its ends, nothing that cannot be seen")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
+"""What something is called in another system, which compares it letter by letter."""
+
+_UNITS: Final = {"ns": "1e-9", "us": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
+
+
+def _check_session(value: str) -> str:
+    parts = re.findall(r"([\d.]+)([a-z]+)", value)
+    seconds = sum(Decimal(number) * Decimal(_UNITS[unit]) for number, unit in parts)
+    if not 60 <= seconds <= 730 * 3600:
+        raise ValueError("a duration from 1m to 730h (a month, Cloudflare's longest), for example 24h")
+    return value
+
+
+SessionDuration = Annotated[
+    str,
+    Form(r"(?:\d+(?:\.\d+)?(?:ns|us|ms|s|m|h))+", "a duration with its unit (h, m, s, ms, us or ns)", "24h"),
+    AfterValidator(_check_session),
+]
 
 # github.com/distribution/reference: registry host with a dot, a port or "localhost"; lower-case path; tag or digest.
 _PATH_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 ImageReference = Annotated[
     str,
     Form(
-        rf"(?:(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)?|[a-z0-9-]+:\d+)/)?{_PATH_PART}(?:/{_PATH_PART})*"
+        rf"(?:(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{_PORT})?|[a-z0-9-]+:{_PORT})/)?{_PATH_PART}(?:/{_PATH_PART})*"
         r"(?:(?::(?!latest(?:@|$))\w[\w.-]{0,127})(?:@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
         "an image with a tag other than 'latest', or a sha256 digest: what runs must not depend on when it was pulled",
         "postgres:18-alpine",
     ),
 ]
+
+# The official image is library/postgres on Docker Hub, or a copy for one architecture; elsewhere a mirror of it.
+_OFFICIAL: Final = r"(?:(?:index\.)?docker\.io/)?(?:(?:library|amd64|arm64v8|arm32v[567]|i386|ppc64le|riscv64|s390x)/)?"
+PostgresImage = Annotated[
+    ImageReference,
+    Form(
+        rf"(?:{_OFFICIAL}|(?!(?:index\.)?docker\.io/)(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{_PORT})?|[a-z0-9-]+:{_PORT})/"
+        rf"(?:{_PATH_PART}/)*)postgres:18(?:\.\d+)?(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{{64}})?",
+        "the official image of PostgreSQL 18 or a mirror of it, with a tag that says 18: images up to 17 keep their "
+        "data outside the volume and lose it at each restart, a later one starts an empty database beside the old one",
+        "postgres:18-alpine",
+    ),
+]
+"""An image of the one major version that volume, backups and restores are made for."""
 
 
 def image_registry(image: str) -> str:
@@ -155,8 +207,8 @@ def image_repository(image: str) -> str:
 HttpsUrl = Annotated[
     str,
     Form(
-        rf"https://{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?/?",
-        "https://, a host in lower case and perhaps a port, without user, path or query",
+        rf"https://{_HOST}(?::{_PORT})?/?",
+        "https://, a host in lower case and perhaps a port (1 to 65535), without user, path or query",
         "https://api.k8s.rommelporras.com:6443",
     ),
     AfterValidator(lambda url: url.rstrip("/")),
@@ -165,7 +217,7 @@ HttpsUrl = Annotated[
 PageUrl = Annotated[
     str,
     Form(
-        rf"https://{_LABEL}(?:\.{_LABEL})*(?::\d{{1,5}})?/[\w./~+%-]+",
+        rf"https://{_HOST}(?::{_PORT})?/[\w./~+%-]+",
         "https://, a host in lower case and the path of a page, without user, query or fragment",
         "https://gitlab.k8s.rommelporras.com/group/project/-/blob/main/docs/backup-and-restore.md",
     ),
@@ -188,11 +240,20 @@ Date = Annotated[
 ]
 
 
+@cache
+def _time_zones() -> frozenset[str]:
+    """The names of the IANA database. Not this machine's: it may have more, such as localtime and posix/UTC."""
+    names = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    return frozenset(names) - {"Factory"}
+
+
 def _check_time_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, OSError, ValueError):  # unknown, a folder of the database, a path out of it
-        raise ValueError("a zone of the IANA database, for example Etc/UTC or Asia/Manila") from None
+    if value not in _time_zones():
+        near = difflib.get_close_matches(value, _time_zones(), n=1)
+        raise refusal(
+            "a zone of the IANA database, for example Etc/UTC or Asia/Manila; Kubernetes' scheduler knows no other",
+            fix=f"did you mean {near[0]}?" if near else None,
+        )
     return value
 
 
@@ -200,14 +261,18 @@ TimeZone = Annotated[str, AfterValidator(_check_time_zone), WithJsonSchema({"typ
 CronSchedule = Annotated[str, AfterValidator(check_cron), WithJsonSchema({"type": "string", "examples": ["0 3 * * *"]})]
 
 
+LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
+"""The most days between two runs, by what a schedule must be: after 26 hours and 8 days there is an alert."""
+
+
 def _check_daily(schedule: str) -> str:
-    if longest_pause(schedule) > 1:
+    if longest_pause(schedule) > LONGEST_PAUSES["daily"]:
         raise ValueError("a schedule that runs every day, for 26 hours without a backup are an alert; e.g. 0 3 * * *")
     return schedule
 
 
 def _check_weekly(schedule: str) -> str:
-    if longest_pause(schedule) > 7:
+    if longest_pause(schedule) > LONGEST_PAUSES["weekly"]:
         raise ValueError("a schedule that runs every week, for 8 days without a drill are an alert; e.g. 0 4 * * 0")
     return schedule
 

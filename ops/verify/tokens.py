@@ -6,7 +6,6 @@ Those of 1Password are not here: neither Connect nor `op` tells when they end.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Final
 
 from cloudflare import AuthenticationError
 
@@ -15,9 +14,7 @@ from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
-
-LEAST_DAYS: Final = 14
-"""A token that has fewer days left is a failure: time enough for a weekly look to see it twice."""
+from settings.sections import LEAST_DAYS
 
 
 def deploy_token(systems: Systems) -> str:

@@ -177,7 +177,7 @@ def test_the_stack_pulls_with_a_deploy_token_of_its_own(program: Program) -> Non
     token = program.of("ProjectDeployToken")[0].inputs
     assert token["scopes"] == ["read_registry"]
     assert token["name"] == f"invoicetron-pull-{program.stack}"
-    assert token["expiresAt"] == "2027-12-31T23:59:59Z"
+    assert token["expiresAt"] == "2099-12-31T23:59:59Z"
     login = pull_config(program)["auths"]["registry.k8s.rommelporras.com"]
     assert (login["username"], login["password"]) == ("gitlab+deploy-token-2", TOKEN)
     assert base64.b64decode(login["auth"]).decode() == f"gitlab+deploy-token-2:{TOKEN}"

@@ -269,7 +269,7 @@ def test_credentials_that_the_program_issues_itself_are_not_read() -> None:
         "project": "0xwsh/invoicetron",
         "branch": "develop",
         "environment": {"name": "development", "tier": "development"},
-        "pullCredentials": {"issue": True, "expires": "2027-12-31"},
+        "pullCredentials": {"issue": True, "expires": "2099-12-31"},
     }
     found = read_secrets(Settings.load("dev", {**CONFIG, "delivery": delivery}), onepassword.Provider("onepassword"))
     assert found.registry_username is None

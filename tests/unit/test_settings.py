@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -220,11 +221,11 @@ def test_the_public_hostname_is_not_the_internal_one() -> None:
 @pytest.mark.parametrize(
     ("credentials", "right"),
     [
-        ({"issue": True, "expires": "2027-12-31"}, True),
+        ({"issue": True, "expires": "2099-12-31"}, True),
         ({"issue": False}, True),
         ({}, True),
         ({"issue": True}, False),
-        ({"issue": False, "expires": "2027-12-31"}, False),
+        ({"issue": False, "expires": "2099-12-31"}, False),
     ],
 )
 def test_issued_pull_credentials_and_only_those_have_an_expiry(credentials: dict[str, Any], right: bool) -> None:
@@ -232,6 +233,31 @@ def test_issued_pull_credentials_and_only_those_have_an_expiry(credentials: dict
         Settings.load("prod", with_value("prod", "delivery.pullCredentials", credentials))
     else:
         assert "pullCredentials.expires" in refusal_of("delivery.pullCredentials", credentials)
+
+
+def expiring(days: int) -> dict[str, Any]:
+    """The sections of a stack whose deploy token ends in so many days."""
+    day = dt.datetime.now(dt.UTC).date() + dt.timedelta(days)
+    return with_value("prod", "delivery.pullCredentials", {"issue": True, "expires": day.isoformat()})
+
+
+@pytest.mark.parametrize("days", [-3000, -1, 0])
+def test_a_last_day_that_is_today_or_over_is_refused(days: int) -> None:
+    message = refusal("prod", expiring(days))
+    assert "invoicetron:delivery.pullCredentials.expires\n" in message
+    assert "write a later date" in message
+
+
+def test_a_stack_that_is_up_can_be_looked_at_when_its_last_day_is_over() -> None:
+    assert Settings.load("prod", expiring(-1), running=True)
+
+
+@pytest.mark.parametrize(("days", "warned"), [(1, True), (13, True), (14, False), (400, False)])
+@pytest.mark.usefixtures("pulumi_config")
+def test_a_last_day_that_is_near_is_warned_of(days: int, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+    hand_over("prod", {f"invoicetron:{name}": value for name, value in expiring(days).items()})
+    load_from_pulumi()
+    assert (f"the deploy token ends in {days} days" in caplog.text) == warned
 
 
 def test_a_repository_needs_the_project_that_delivery_names() -> None:
@@ -245,13 +271,16 @@ def pulumi_config() -> Iterator[None]:
     pulumi.runtime.set_all_config({}, [])
 
 
+def hand_over(stack: str, config: dict[str, Any]) -> None:
+    """Gives the program what a stack file holds, as Pulumi does."""
+    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack=stack)
+    handed = {key: text if isinstance(text, str) else json.dumps(text) for key, text in config.items()}
+    pulumi.runtime.set_all_config(handed | {"pulumi:disable-default-providers": '["*"]'}, [])
+
+
 @pytest.mark.usefixtures("pulumi_config")
 def test_pulumi_s_config_is_read_as_pulumi_hands_it_over() -> None:
-    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack="prod")
-    handed = {
-        key: text if isinstance(text, str) else json.dumps(text) for key, text in stack_file("prod")["config"].items()
-    }
-    pulumi.runtime.set_all_config(handed | {"pulumi:disable-default-providers": '["*"]'}, [])
+    hand_over("prod", stack_file("prod")["config"])
     assert load_from_pulumi() == Settings.load("prod", sections("prod"))
 
 
@@ -264,6 +293,40 @@ def test_unknown_keys_of_the_project_are_refused_and_encrypted_ones_not_shown() 
     with pytest.raises(SettingsError, match="invoicetron:nonsense") as error:
         load_from_pulumi()
     assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("invoicetorn:backup", "invoicetron:backup"),
+        ("invoicetron-prod:backup", "invoicetron:backup"),
+        ("Invoicetron:backup", "invoicetron:backup"),
+        ("invoicetron :backup", "invoicetron:backup"),
+        ("invoicetorn:bakcup", "invoicetron:backup"),
+        ("invoice:backup", "invoicetron:backup"),
+        ("homelab:monitoring", "invoicetron:monitoring"),
+        ("invoicetorn:nothing-like-it", None),
+    ],
+)
+@pytest.mark.usefixtures("pulumi_config")
+def test_a_section_under_a_mistyped_prefix_is_refused_with_every_other_mistake(key: str, meant: str | None) -> None:
+    hand_over("prod", {**stack_file("prod")["config"], key: {}, "invoicetron:protect": False})
+    with pytest.raises(SettingsError) as error:
+        load_from_pulumi()
+    message = str(error.value)
+    assert "2 mistakes" in message
+    assert f"\n  {key}\n" in message
+    assert "invoicetron:protect" in message
+    assert (f"did you mean {meant}?" if meant else "fix:     remove it") in message
+
+
+@pytest.mark.parametrize(
+    "key", ["pulumi:tags", "kubernetes:namespace", "gitlab:token", "cloudflare:apiToken", "aws:region"]
+)
+@pytest.mark.usefixtures("pulumi_config")
+def test_keys_of_pulumi_of_its_providers_and_of_others_are_nobody_s_mistake(key: str) -> None:
+    hand_over("prod", {**stack_file("prod")["config"], key: "x"})
+    assert load_from_pulumi() == Settings.load("prod", sections("prod"))
 
 
 class Nothing(pulumi.runtime.Mocks):
