@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import yaml
 from cloudflare import Cloudflare
 from gitlab import Gitlab
 from kubernetes.client import ApiClient
-from kubernetes.config import ConfigException, new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
 from lookups import deploy_tokens
-from lookups.credentials import CredentialsError, check_environment
+from lookups.cluster import api_client
+from lookups.credentials import check_environment
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError, split
 
@@ -52,15 +51,7 @@ def kubernetes_client(settings: Settings) -> ApiClient:
 
     Raises `CredentialsError` where that does not lead to a cluster.
     """
-    kubeconfig = os.environ.get("KUBECONFIG", str(Path.home() / ".kube" / "config"))
-    try:
-        client: ApiClient = new_client_from_config(kubeconfig, context=settings.cluster.context)
-    except (ConfigException, OSError, yaml.YAMLError) as error:
-        raise CredentialsError(
-            f"the context {settings.cluster.context} cannot be read from {kubeconfig}: {error}. Export KUBECONFIG with "
-            "the path of a file that has it, or name another in cluster.context"
-        ) from None
-    return client
+    return api_client(settings.cluster.context)
 
 
 def gitlab_client(settings: Settings) -> Gitlab | None:

@@ -1,0 +1,129 @@
+"""What the cluster already holds, asked before the first resource is registered.
+
+pulumi_kubernetes has no function that lists objects, and one that reads a single object records it in the state. So
+this asks the API server itself, with the official client.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+import yaml
+
+from lookups.credentials import CredentialsError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+    from kubernetes.client.rest import RESTResponse
+
+Object = Mapping[str, Any]
+"""An object of the cluster, as its JSON is."""
+
+_TIMEOUT: Final = (5.0, 30.0)
+"""Seconds to connect in, and to wait for an answer."""
+
+
+class ClusterError(pulumi.RunError):
+    """The API server gives no usable answer; the message says which one, why, and what to do."""
+
+
+class ForbiddenError(ClusterError):
+    """The kubeconfig's user may not read this."""
+
+
+class Cluster:
+    """One API server, read and never written to. `client` is the official client of the context."""
+
+    def __init__(self, context: str, client: ApiClient) -> None:
+        self._context, self._client = context, client
+
+    def get(self, api_version: str, resource: str, name: str, namespace: str | None = None) -> Object | None:
+        """The object of that name, or None where there is none, or no such API.
+
+        `resource` is the plural that paths have, e.g. `persistentvolumeclaims`. Raises `ForbiddenError` and
+        `ClusterError`.
+        """
+        return self._read(f"{_path(api_version, resource, namespace)}/{name}")
+
+    def list(self, api_version: str, resource: str, namespace: str | None = None) -> list[Object]:
+        """Every object of the kind, in all namespaces where none is named; none where there is no such API.
+
+        Raises as `get` does.
+        """
+        found = self._read(_path(api_version, resource, namespace))
+        return list(found["items"]) if found is not None else []
+
+    def _read(self, path: str) -> Object | None:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - with the client, which most imports do without
+
+        try:
+            answer = self._request(path)
+        # OSError: a proxy, or a certificate file that is gone.
+        except (HTTPError, OSError) as error:
+            raise ClusterError(
+                f"The cluster {self._context} does not answer at {self._client.configuration.host}. Nothing was "
+                f"created or changed.\n\n  {error}\n\nCheck that it runs, that this machine reaches it, and that the "
+                "kubeconfig's address and certificates are right."
+            ) from None
+        if answer.status == 404:
+            return None
+        try:
+            body: dict[str, Any] | None = json.loads(answer.data or b"")
+        except ValueError:
+            body = None
+        if answer.status == 200 and body is not None:
+            return body
+        said = f"{answer.status}: {(body or {}).get('message') or 'the answer is not JSON, so this is no API server'}"
+        where = f"The cluster {self._context} at {self._client.configuration.host}"
+        if answer.status == 401:
+            raise ClusterError(
+                f"{where} does not know the kubeconfig's user. Nothing was created or changed.\n\n  {said}\n\n"
+                "Renew the credentials in the kubeconfig, and try them with kubectl auth whoami."
+            )
+        kind = ForbiddenError if answer.status == 403 else ClusterError
+        raise kind(f"{where} does not show {path}. Nothing was created or changed.\n\n  {said}")
+
+    def _request(self, path: str) -> RESTResponse:
+        headers = {"Accept": "application/json"}
+        request = self._client.param_serialize("GET", path, header_params=headers, auth_settings=["BearerToken"])
+        answer = self._client.call_api(*request, _request_timeout=_TIMEOUT)
+        answer.read()
+        return answer
+
+
+def _path(api_version: str, resource: str, namespace: str | None) -> str:
+    root = "apis" if "/" in api_version else "api"
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"/{root}/{api_version}{within}/{resource}"
+
+
+def connect(context: str) -> Cluster:
+    """The cluster of that context. Raises `CredentialsError` where the kubeconfig does not lead to one."""
+    return Cluster(context, api_client(context, retries=1))
+
+
+def api_client(context: str, *, retries: int | None = None) -> ApiClient:
+    """The official client for a context, from KUBECONFIG or else kubectl's usual file.
+
+    `retries` are attempts after one that got no connection or answer; None leaves it at the client's own, three.
+    Raises `CredentialsError` where that does not lead to a cluster.
+    """
+    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 - a fifth of a second
+    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415 - as above
+
+    kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    configuration = Configuration(retries=retries)
+    try:
+        load_kube_config(kubeconfig, context=context, client_configuration=configuration)
+    # A credential plugin that fails, or a certificate that is no base64, ends in all kinds of errors.
+    except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+        raise CredentialsError(
+            f"the context {context} cannot be read from {kubeconfig}: {error}. Export KUBECONFIG with "
+            "the path of a file that has it, or name another in cluster.context"
+        ) from None
+    return ApiClient(configuration=configuration)

@@ -1,0 +1,79 @@
+"""What the cluster says before the first resource, and what becomes of an API server that says nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
+from rehearsal.emulators.server import serve
+
+_CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
+_ANSWERS: dict[str, tuple[int, Any]] = {
+    "/api/v1/namespaces/own": (200, {"metadata": {"name": "own"}}),
+    "/apis/apps/v1/namespaces/own/deployments": (200, _CLAIMS),
+    "/api/v1/nodes": (403, {"kind": "Status", "message": "nodes is forbidden: User x cannot list"}),
+    "/api/v1/secrets": (401, {"kind": "Status", "message": "Unauthorized"}),
+    "/api/v1/pods": (200, "<html>a login page</html>"),
+}
+
+
+def _answer(request: Request) -> Response:
+    status, body = _ANSWERS.get(request.url.path, (404, {"kind": "Status", "message": "not found"}))
+    return PlainTextResponse(body, status) if isinstance(body, str) else JSONResponse(body, status)
+
+
+def _connected(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    kubeconfig = directory / "kubeconfig"
+    named = {"cluster": {"server": url}}, {"user": {"token": "t"}}, {"context": {"cluster": "a", "user": "a"}}
+    clusters, users, contexts = ([{"name": "a", **one}] for one in named)
+    kubeconfig.write_text(json.dumps({"clusters": clusters, "users": users, "contexts": contexts}))
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    return connect("a")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    with serve(Starlette(routes=[Route("/{path:path}", _answer)])) as url:
+        yield _connected(url, tmp_path, monkeypatch)
+
+
+def test_an_object_is_read_by_name_and_one_that_is_not_there_is_none(cluster: Cluster) -> None:
+    assert cluster.get("v1", "namespaces", "own") == {"metadata": {"name": "own"}}
+    assert cluster.get("v1", "namespaces", "another") is None
+
+
+def test_objects_are_listed_and_an_api_that_is_not_installed_holds_none(cluster: Cluster) -> None:
+    assert cluster.list("apps/v1", "deployments", "own") == _CLAIMS["items"]
+    assert cluster.list("gateway.networking.k8s.io/v1", "httproutes") == []
+
+
+def test_what_may_not_be_read_is_not_taken_for_absent(cluster: Cluster) -> None:
+    with pytest.raises(ForbiddenError, match="nodes is forbidden: User x cannot list"):
+        cluster.list("v1", "nodes")
+
+
+@pytest.mark.parametrize(
+    ("resource", "words"), [("secrets", "does not know the kubeconfig's user"), ("pods", "this is no API server")]
+)
+def test_an_answer_of_no_use_is_explained(cluster: Cluster, resource: str, words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        cluster.list("v1", resource)
+
+
+def test_an_api_server_that_is_away_is_named_with_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(ClusterError, match=f"The cluster a does not answer at {url}") as away:
+        _connected(url, tmp_path, monkeypatch).get("v1", "namespaces", "own")
+    assert "Nothing was created or changed" in str(away.value)
