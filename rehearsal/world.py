@@ -83,8 +83,13 @@ class World:
 
 
 @contextmanager
-def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[World]:
-    """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`."""
+def world(
+    tools: Tools, control_plane: ControlPlane, directory: Path, *, stack_files: Path = REPOSITORY
+) -> Iterator[World]:
+    """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`.
+
+    `stack_files` is the folder of the Pulumi.<stack>.yaml that the copy gets.
+    """
     with ExitStack() as stack:
         onepassword = OnePassword.seeded()
         onepassword_url = stack.enter_context(serve(onepassword.app))
@@ -96,7 +101,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
         state = directory / "state"
         state.mkdir()
         program_directory = directory / "program"
-        copy_program(program_directory)
+        copy_program(program_directory, stack_files)
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         environment = {
             **inherited,
@@ -135,7 +140,7 @@ def world(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterato
         )
 
 
-def copy_program(directory: Path) -> None:
+def copy_program(directory: Path, stack_files: Path) -> None:
     """The program in a directory of its own: code linked, so that edits count; stack files copied, for Pulumi.
 
     The copies know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
@@ -144,6 +149,6 @@ def copy_program(directory: Path) -> None:
     packages = ("settings", "lookups", "components", "ops", "policies")
     for source in (*REPOSITORY.glob("*.py"), *(REPOSITORY / package for package in packages)):
         (directory / source.name).symlink_to(source)
-    for source in REPOSITORY.glob("Pulumi*.yaml"):
+    for source in (REPOSITORY / "Pulumi.yaml", *stack_files.glob("Pulumi.*.yaml")):
         text = _ENCRYPTION.sub("", source.read_text(encoding="utf-8"))
         (directory / source.name).write_text(text, encoding="utf-8")

@@ -9,15 +9,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from kubernetes.client import ApiClient, CoreV1Api, V1Namespace, V1ObjectMeta
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.resource import Resource, ResourceList
 
+from rehearsal.controlplane import ControlPlane
+from rehearsal.toolchain import Tools
+from rehearsal.world import World, world
+from tests.stacks import STACKS
+
 PATIENCE = 60.0
 """Seconds until what is left in a namespace is reported; seen: 1 s after an `up` of the whole program."""
 _FIRST = ("CronJob", "Deployment", "StatefulSet", "Job", "ReplicaSet")
 """What would make pods again while they are being deleted."""
+
+
+@contextmanager
+def rehearsed(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[World]:
+    """A rehearsal of the tests' own stack files; what it leaves on the shared control plane is removed."""
+    with world(tools, control_plane, directory, stack_files=STACKS) as one:
+        try:
+            yield one
+        finally:
+            clean_up(one.client)
 
 
 def clean_up(client: ApiClient) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from rehearsal.controlplane import ControlPlane
 from rehearsal.toolchain import Tools, ensure
-from rehearsal.world import World, world
-from tests.rehearsal.cleanup import clean_up
+from rehearsal.world import World
+from tests.rehearsal.cleanup import rehearsed
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,5 @@ def control_plane(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def rehearsal(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
     """A fresh rehearsal; what it leaves on the shared control plane is removed."""
-    with world(tools, control_plane, tmp_path / "rehearsal") as one:
+    with rehearsed(tools, control_plane, tmp_path / "rehearsal") as one:
         yield one
-        clean_up(one.client)

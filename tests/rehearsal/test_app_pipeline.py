@@ -19,9 +19,9 @@ import pytest
 from rehearsal.controlplane import ControlPlane
 from rehearsal.pipeline import PIPELINE, AppRepository, PipelineError, Repository
 from rehearsal.toolchain import Tools
-from rehearsal.world import World, world
+from rehearsal.world import World
 from tests.rehearsal.certificates import self_signed
-from tests.rehearsal.cleanup import clean_up
+from tests.rehearsal.cleanup import rehearsed
 
 HOST = "invoicetron.dev.k8s.rommelporras.com"
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
@@ -162,12 +162,11 @@ class Deployed:
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The stack dev, brought up once for all tests here; each deploys a commit of its own."""
-    with world(tools, control_plane, tmp_path_factory.mktemp("pipeline") / "rehearsal") as one:
+    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("pipeline") / "rehearsal") as one:
         one.program.init("dev")
         one.configure("dev", "cluster.apiUrl", one.control_plane.url)
         one.program.up("dev", "--skip-preview")
         yield one
-        clean_up(one.client)
 
 
 @pytest.fixture

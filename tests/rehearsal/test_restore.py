@@ -21,11 +21,10 @@ from rehearsal.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.life import HOSTNAMES
 from rehearsal.toolchain import Tools
-from rehearsal.world import world
 from tests.database.pod import small_disk
 from tests.pages import REPOSITORY, blocks
 from tests.rehearsal.backed_up import CLAIM, BackedUp
-from tests.rehearsal.cleanup import clean_up
+from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.cuttable import Cuttable
 
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
@@ -35,11 +34,10 @@ CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-re
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
     """One stack for all of these tests, each of which fills its database anew."""
-    with world(tools, control_plane, tmp_path_factory.mktemp("world") / "world") as one:
+    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("world") / "world") as one:
         backed_up = BackedUp(world=one)
         backed_up.begin()
         yield backed_up
-        clean_up(one.client)
 
 
 @dataclass(frozen=True, kw_only=True)

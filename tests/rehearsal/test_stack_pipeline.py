@@ -18,8 +18,8 @@ from rehearsal.emulators.gitlab import MAINTAINER, REPORTER, GitLab
 from rehearsal.life import HOSTNAMES, Life
 from rehearsal.pipeline import InfrastructureRepository, Run
 from rehearsal.toolchain import Tools
-from rehearsal.world import World, world
-from tests.rehearsal.cleanup import clean_up
+from rehearsal.world import World
+from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
 
 MERGE_REQUEST = "merge_request_event"
@@ -154,12 +154,11 @@ class Pipeline:
 @pytest.fixture(scope="module")
 def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     directory = tmp_path_factory.mktemp("stack-pipeline")
-    with world(tools, control_plane, directory / "rehearsal") as one:
+    with rehearsed(tools, control_plane, directory / "rehearsal") as one:
         one.program.init("dev")
         one.program.up("dev", "--skip-preview")
         set_variables(one)
         yield one
-        clean_up(one.client)
         one.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "preview", "-n", "default")
 
 

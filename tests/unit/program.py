@@ -25,10 +25,9 @@ from pulumi.runtime.proto import resource_pb2
 
 from rehearsal.plugins.values import Secret, decode
 from settings import Settings
+from tests.stacks import STACKS
 
 REPOSITORY: Final = Path(__file__).parents[2]
-STACKS: Final = Path(__file__).with_name("stacks")
-"""Stack files of the unit tests' own: an edit of a live one fails no test."""
 PASSWORD: Final = "unit-test-password"
 AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
 TOKEN: Final = "unit-test-registry-token"

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from settings import Settings, SettingsError
+from tests.stacks import STACKS
 
 ROOT = Path(__file__).parents[2]
-OWN = Path(__file__).with_name("stacks")
 
 
-def stack_file(stack: str, directory: Path = OWN) -> dict[str, Any]:
+def stack_file(stack: str, directory: Path = STACKS) -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load((directory / f"Pulumi.{stack}.yaml").read_text())
     return content
 

@@ -16,15 +16,15 @@ from settings import Settings, SettingsError, load_from_pulumi
 from settings.schema import stack_file_schema
 from tests.unit.stack_files import ROOT, refusal, refusal_of, sections, stack_file, with_value
 
-STACKS = ["dev", "prod"]
+NAMES = ["dev", "prod"]
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", NAMES)
 def test_the_stack_files_are_right(stack: str) -> None:
     assert Settings.load(stack, sections(stack)).namespace == f"invoicetron-{stack}"
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", NAMES)
 def test_the_stack_files_hold_no_secret(stack: str) -> None:
     for reference in sections(stack)["secrets"].values():
         assert reference.startswith("op://")
@@ -353,7 +353,7 @@ def test_the_defaults_of_the_project_file_are_right() -> None:
     assert Settings.load("dev", defaults | sections("dev")) == Settings.load("dev", sections("dev"))
 
 
-@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("stack", NAMES)
 def test_editors_find_the_schema_and_no_mistake_in_the_live_stack_files(stack: str) -> None:
     text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
     assert text.startswith("# yaml-language-server: $schema=./stack.schema.json\n")

@@ -15,9 +15,8 @@ from rehearsal.controlplane import ControlPlane
 from rehearsal.edge import Edge, Gateway, transport
 from rehearsal.pipeline import AppRepository
 from rehearsal.toolchain import Tools
-from rehearsal.world import world
 from tests.database.invoices import fill
-from tests.rehearsal.cleanup import clean_up
+from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 
@@ -26,11 +25,10 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
     """Whoever breaks it mends it. The process is in the program's directory, with its environment, until it is gone."""
     directory = tmp_path_factory.mktemp("verify")
     with ExitStack() as stack:
-        one = stack.enter_context(world(tools, control_plane, directory / "rehearsal"))
+        one = stack.enter_context(rehearsed(tools, control_plane, directory / "rehearsal"))
         cluster = DynamicClient(one.client, cache_file=str(directory / "discovery.json"))
         gateway, edge = Gateway(cluster), Edge(cluster, one.cloudflare)
         whole = Live(one, gateway, edge, stack.enter_context(transport(gateway, edge)))
-        stack.callback(clean_up, one.client)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in os.environ.keys() - one.program.environment.keys():
             patch.delenv(name)

@@ -9,7 +9,7 @@ import pytest
 
 from lookups.credentials import CredentialsError
 from ops.clients import kubernetes_client, load_settings
-from tests.unit.program import STACKS
+from tests.stacks import STACKS
 
 
 @pytest.mark.parametrize("written", ["true", '"true"'])

@@ -19,7 +19,8 @@ from ops.clients import load_settings as load_stack_file
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems, settled
 from settings import SettingsError
-from tests.unit.program import STACKS, load_settings
+from tests.stacks import STACKS
+from tests.unit.program import load_settings
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
