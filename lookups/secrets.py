@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
 
 import pulumi
 import pulumi_onepassword as onepassword
 
 from components.database_address import ADDRESS
+from lookups.database_url import Complaint, url_complaint
 from lookups.deploy_tokens import token_name
 from lookups.onepassword import ISSUED, FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from settings import Settings
@@ -25,9 +25,7 @@ from settings.types import ItemReference, SecretReference
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
 _SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for
 _CHECKSUM_KEY: Final = b"invoicetron checksum key 1"
-_REPLACING_URL_PARTS: Final = {"host", "hostaddr", "port", "user", "password", "dbname"}  # libpq lets a query do that
 
-Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
 Check: TypeAlias = Callable[[str], Complaint | None]
 
 
@@ -144,7 +142,7 @@ class _Reader:
                 self._note(problem)
                 return None
             else:
-                return self._checked(reference, value, lambda url: _url_complaint(url, password, namespace))
+                return self._checked(reference, value, lambda url: url_complaint(url, password, namespace))
         return ADDRESS.url(password) if password else None
 
     def locate(self, reference: ItemReference) -> ItemPlace | None:
@@ -221,34 +219,6 @@ def _auth_secret_complaint(value: str) -> Complaint | None:
         f"the secret is shorter than {_SHORTEST_AUTH_SECRET} characters",
         "change it to the output of: openssl rand -hex 32 (everybody has to log in again)",
     )
-
-
-def _url_complaint(url: str, password: str | None, namespace: str) -> Complaint | None:
-    """What is wrong with a database URL. None of it is shown: after a misplaced '@' the host is half the password."""
-    fix = f"write {ADDRESS.url('<postgres-password>')}, or delete the field: it is then derived"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        query = {key for key, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in {"postgresql", "postgres"} or re.search(r"\s", url):
-        return "the value does not parse as a PostgreSQL URL", fix
-    wrong = [
-        name
-        for name, differs in (
-            ("user", parts.username != ADDRESS.user),
-            ("host", host not in ADDRESS.hosts(namespace)),
-            ("port", (port or ADDRESS.port) != ADDRESS.port),
-            ("database", parts.path != f"/{ADDRESS.database}"),
-            ("password than postgres-password", password is not None and parts.password != password),
-            ("target in its query", not query.isdisjoint(_REPLACING_URL_PARTS)),
-        )
-        if differs
-    ]
-    if not wrong:
-        return None
-    return f"the URL names another {', another '.join(wrong)}", fix
 
 
 def _message(stack: str, problems: Sequence[SecretProblemError]) -> str:

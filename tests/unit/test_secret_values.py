@@ -116,8 +116,64 @@ def test_a_database_url_that_names_something_else_is_refused(url: str, part: str
 
 
 @pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("sslmode=require", "demands TLS, which this database does not have (sslmode)"),
+        ("sslmode=verify-ca", "demands TLS"),
+        ("sslmode=verify-full", "demands TLS"),
+        ("sslmode=REQUIRE", "demands TLS"),
+        ("sslmode=no-verify", "demands TLS"),
+        ("sslmode=", "demands TLS"),
+        ("%73slmode=require", "demands TLS"),
+        ("sslmode=disable&sslmode=require", "says sslmode twice"),
+        ("schema=public&channel_binding=require", "demands TLS, which this database does not have (channel_binding)"),
+        ("sslnegotiation=direct", "demands TLS"),
+        ("gssencmode=require", "demands encryption by Kerberos"),
+        ("target_session_attrs=standby", "demands a standby"),
+        ("target_session_attrs=read-only", "demands a standby"),
+        ("options=endpoint%3Dep-cool-1", "has parameters (options) other than"),
+        ("sslrootcert=/etc/ca.pem", "has parameters (sslrootcert) other than"),
+        ("SSLMODE=require", "has parameters (one that is not shown) other than"),
+        ("schema=public;sslmode=require", "has a parameter that does not work (schema)"),
+        ("connection_limit=0", "demands other than 1 to 99 connections"),
+        ("connection_limit=500", "demands other than 1 to 99 connections"),
+        ("connection_limit=many", "demands other than 1 to 99 connections"),
+        ("connect_timeout=-1", "has a parameter that does not work (connect_timeout)"),
+        ("pgbouncer=yes", "has a parameter that does not work (pgbouncer)"),
+        ("schema", "has a parameter that does not work (schema)"),
+        ("schema=public#fragment", "does not parse"),
+    ],
+)
+def test_a_database_url_that_the_database_cannot_serve_is_refused(query: str, told: str) -> None:
+    message = refusal(changed(database_url=f"{URL}?{query}"))
+    assert "op://Kubernetes/Invoicetron Dev/database-url\n" in message
+    assert told in message
+
+
+def test_nothing_of_an_unknown_parameter_is_shown() -> None:
+    assert "half-a-word" not in refusal(changed(database_url=f"{URL}?half-a-word=other-half"))
+
+
+@pytest.mark.parametrize(
     "url",
     [
+        URL.replace("postgresql:", "POSTGRESQL:"),
+        URL.replace(":5432", ":0"),
+        URL.replace(":5432", ":99999"),
+        URL.replace("@invoicetron-db", "@invoicetron-db,other"),
+    ],
+)
+def test_a_database_url_that_clients_read_in_other_ways_is_refused(url: str) -> None:
+    assert "op://Kubernetes/Invoicetron Dev/database-url\n" in refusal(changed(database_url=url))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"{URL}?sslmode={mode}" for mode in ("disable", "allow", "prefer")),
+        f"{URL}?schema=public&connection_limit=99&pool_timeout=0&connect_timeout=30&pgbouncer=true",
+        f"{URL}?target_session_attrs=read-write&channel_binding=prefer&application_name=invoicetron%20app",
+        f"{URL}?",
         URL.replace("postgresql:", "postgres:"),
         URL.replace(":5432", ""),
         f"{URL}?schema=public&connection_limit=5",

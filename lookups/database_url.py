@@ -1,0 +1,108 @@
+"""What a database URL in 1Password may say: the address that the program serves, and parameters that it can serve."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Final, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
+
+from components.database_address import ADDRESS
+
+Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
+
+_REPLACING: Final = {"host", "hostaddr", "port", "user", "password", "dbname"}
+"""Parameters that name another target than the URL's own parts; libpq lets them."""
+
+_COUNT: Final = r"\d{1,9}"
+_SERVED: Final = {
+    # Prisma's: www.prisma.io/docs/orm/overview/databases/postgresql, and quaint's PostgresUrl.
+    "schema": r"[A-Za-z_][\w$]{0,62}",
+    "connection_limit": r"[1-9]\d?",  # the server has 100 connections, three of them for its superuser
+    "pool_timeout": _COUNT,
+    "socket_timeout": _COUNT,
+    "max_connection_lifetime": _COUNT,
+    "max_idle_connection_lifetime": _COUNT,
+    "statement_cache_size": _COUNT,
+    "pgbouncer": "true|false",
+    "single_use_connections": "true|false",
+    "sslaccept": "strict|accept_invalid_certs",
+    # libpq's: www.postgresql.org/docs/18/libpq-connect.html.
+    "application_name": r"[ -~]{1,63}",
+    "fallback_application_name": r"[ -~]{1,63}",
+    "connect_timeout": _COUNT,
+    "client_encoding": "(?i:utf-?8)|auto",
+    "keepalives": "[01]",
+    "keepalives_idle": _COUNT,
+    "keepalives_interval": _COUNT,
+    "keepalives_count": _COUNT,
+    "tcp_user_timeout": _COUNT,
+    "sslmode": "disable|allow|prefer",
+    "sslnegotiation": "postgres",
+    "gssencmode": "disable|prefer",
+    "channel_binding": "disable|prefer",
+    "target_session_attrs": "any|read-write|primary|prefer-standby",
+}
+"""Parameters known to work with the program's server, which has no TLS and no standby: the values of each, whole."""
+
+_DEMANDS: Final = {
+    "sslmode": "TLS, which this database does not have",
+    "sslnegotiation": "TLS, which this database does not have",
+    "channel_binding": "TLS, which this database does not have",
+    "gssencmode": "encryption by Kerberos, which this database does not have",
+    "target_session_attrs": "a standby, which this database does not have",
+    "connection_limit": "other than 1 to 99 connections, of which this database has 100 for everybody",
+}
+
+
+_KNOWN: Final = {
+    *("options", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslidentity", "sslpassword", "sslsni", "require_auth"),
+    *("passfile", "service", "krbsrvname", "gssdelegation", "load_balance_hosts", "replication", "requiressl"),
+    *("statement_timeout", "lock_timeout", "search_path", "uselibpqcompat"),
+}
+"""Parameters of other servers and clients: a refusal may show these names, any other could be half a password."""
+
+
+def url_complaint(url: str, password: str | None, namespace: str) -> Complaint | None:
+    """What is wrong with a database URL. None of it is shown: after a misplaced '@' the host is half the password."""
+    fix = f"write {ADDRESS.url('<postgres-password>')}, or delete the field: it is then derived"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        parameters = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        host = None
+    # Prisma wants the scheme in lower case. Everything behind a "#" would be left out by some clients.
+    if host is None or not url.startswith(("postgresql://", "postgres://")) or re.search(r"\s|#", url):
+        return "the value does not parse as a PostgreSQL URL", fix
+    wrong = [
+        name
+        for name, differs in (
+            ("user", parts.username != ADDRESS.user),
+            ("host", host not in ADDRESS.hosts(namespace)),
+            ("port", (ADDRESS.port if port is None else port) != ADDRESS.port),
+            ("database", parts.path != f"/{ADDRESS.database}"),
+            ("password than postgres-password", password is not None and parts.password != password),
+            ("target in its query", any(name in _REPLACING for name, _ in parameters)),
+        )
+        if differs
+    ]
+    told = [f"names another {', another '.join(wrong)}"] if wrong else []
+    told += _not_served([(name, value) for name, value in parameters if name not in _REPLACING])
+    if not told:
+        return None
+    return f"the URL {'; it '.join(told)}", fix
+
+
+def _not_served(parameters: list[tuple[str, str]]) -> list[str]:
+    """What is wrong with the parameters. A name is shown where it is known to be one, a value never."""
+    times = Counter(name for name, _ in parameters)
+    told = [f"says {name} twice" for name in times if times[name] > 1 and name in _SERVED]
+    for name, value in parameters:
+        if name in _SERVED and not re.fullmatch(_SERVED[name], value, re.ASCII):
+            demands = f"demands {_DEMANDS[name]}" if name in _DEMANDS else "has a parameter that does not work"
+            told.append(f"{demands} ({name})")
+    if others := [name for name in times if name not in _SERVED]:
+        shown = ", ".join(name if name in _KNOWN else "one that is not shown" for name in others)
+        told.append(f"has parameters ({shown}) other than those known to work: {', '.join(sorted(_SERVED))}")
+    return told
