@@ -10,9 +10,11 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-# What tokens look like: known prefixes, a password inside a URL, a JWT, a long run of mixed letters and digits.
+TOKEN_BEGINNING: Final = r"(?:gl(?:pat|dt|ptt|rt|agent)-|gh[po]_|github_pat_|ops_eyJ|eyJ|-----BEGIN)"  # noqa: S105
+"""Pattern of how tokens of GitLab, GitHub and 1Password, JWTs and keys begin."""
+# What secrets look like: tokens, a password inside a URL, a long run of mixed letters and digits.
 _SECRET_LOOK: Final = re.compile(
-    r"glpat-|gldt-|glptt-|ghp_|github_pat_|ops_|eyJ|-----BEGIN|://[^/\s]*:[^/\s]*@"
+    rf"{TOKEN_BEGINNING}|://[^/\s]*:[^/\s]*@"
     r"|(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=]{20,}"
 )
 _LONGEST_SHOWN: Final = 120
@@ -95,11 +97,12 @@ def _shown(details: ErrorDetails) -> str:
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    address = isinstance(value, str) and value.startswith("op://")
-    if not address and (kind == "address" or kind.startswith("model")):
+    if isinstance(value, str) and value.startswith("op://"):
+        return f"op:// and {value.count('/') - 1} parts (not shown: one may be a secret)"
+    if kind == "address" or kind.startswith("model"):
         return "(not shown: it may be a secret)"
     shown = f"{value}" if isinstance(value, str) else f"{value!r} ({type(value).__name__})"
-    if not address and _SECRET_LOOK.search(shown):
+    if _SECRET_LOOK.search(shown):
         return f"(not shown: {len(shown)} characters that look like a secret)"
     return repr(shown[:_LONGEST_SHOWN]) if isinstance(value, str) else shown
 
@@ -110,12 +113,14 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         case "settings":
             return context["allowed"], context["fix"]
         case "address":
-            leaked = not str(details["input"]).startswith("op://")
-            return context["allowed"], (
-                "keep the value in 1Password and write its address here; a secret that stood in a file counts as known"
-                if leaked
-                else None
-            )
+            given = str(details["input"])
+            if not given.startswith("op://") or _SECRET_LOOK.search(given):
+                return context["allowed"], (
+                    "keep the value in 1Password and write its address here; a secret that stood in a file is known"
+                )
+            return context["allowed"], "write a title that has / ? or # as its UUID" if re.search(
+                "[?#]", given
+            ) else None
         case "extra_forbidden":
             key, owner = str(details["loc"][-1]), _model_at(model, details["loc"][:-1])
             known = sorted(_keys(owner))

@@ -21,7 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
 from settings.cron import check_cron, longest_pause
-from settings.errors import refusal
+from settings.errors import TOKEN_BEGINNING, refusal
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,11 @@ WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
 
 
 # One part of an op:// address. '/', '?' and '#' mean something there; a title with one of them is written as its UUID.
-_PART: Final = r"[^/\s?#](?:[^/?#\r\n]*[^/\s?#])?"
+# No title begins like a token, and a reference is shown in many places.
+_PART: Final = (
+    rf"(?!{TOKEN_BEGINNING})"
+    r"[^/\s?#\x00-\x1f\x7f](?:[^/?#\x00-\x1f\x7f]*[^/\s?#\x00-\x1f\x7f])?"
+)
 
 
 class _Address:

@@ -158,10 +158,30 @@ def test_a_secret_in_place_of_its_address_is_not_repeated(path: str) -> None:
     message = refusal_of(path, SECRET)
     assert SECRET not in message
     assert "not shown" in message
+    assert ("keep the value in 1Password" in message) == ("." in path)
 
 
-def test_a_secret_in_place_of_its_address_counts_as_known() -> None:
-    assert "keep the value in 1Password" in refusal_of("secrets.postgresPassword", SECRET)
+@pytest.mark.parametrize("path", ["secrets.postgresPassword", "secrets.databaseUrl", "registry.item", "app.image"])
+@pytest.mark.parametrize("begin", ["op://", "op:///", "op://Kubernetes/Item/field/section/"])
+def test_a_secret_behind_the_beginning_of_an_address_is_not_repeated(path: str, begin: str) -> None:
+    for secret in [SECRET, *TOKENS]:
+        assert secret not in refusal_of(path, f"{begin}{secret}/")
+
+
+@pytest.mark.parametrize(
+    "place", ["op://{}/item/field", "op://vault/{}/field", "op://vault/item/{}/field", "op://a/b/{}"]
+)
+def test_a_token_as_a_part_of_an_address_is_refused_and_not_repeated(place: str) -> None:
+    for token in ["glpat-abcdefghij1234567890", "ops_eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJIUzI1NiJ9"]:
+        message = refusal_of("secrets.postgresPassword", place.format(token))
+        assert token not in message
+        assert "keep the value in 1Password" in message
+
+
+def test_an_address_with_parameters_is_refused_with_the_way_out() -> None:
+    message = refusal_of("secrets.postgresPassword", "op://Kubernetes/Invoicetron/password?attribute=otp")
+    assert "op:// and 3 parts" in message
+    assert "as its UUID" in message
 
 
 def test_the_value_of_an_unknown_key_is_not_repeated() -> None:
