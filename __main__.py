@@ -18,6 +18,8 @@ from components.monitoring import Monitoring
 from components.network_policies import NetworkPolicies
 from components.pull_credentials import PullCredentials
 from components.repository import Repository
+from lookups.cluster import connect
+from lookups.deployed import check_cluster
 from lookups.gitlab import read_project
 from lookups.secrets import read_secrets
 from providers import Providers
@@ -28,6 +30,7 @@ gc.set_threshold(200_000)
 
 settings = load_from_pulumi()
 providers = Providers(settings)
+check_cluster(settings, connect(settings.cluster.context))
 secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings.delivery, settings.repository, providers.gitlab) if settings.delivery else None
 ids = arguments.look_up_public_access(settings, providers)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kubernetes.client import ApiClient, CoreV1Api, V1Namespace, V1ObjectMeta
 from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.dynamic.resource import Resource, ResourceList
 
 from rehearsal.controlplane import ControlPlane
@@ -55,7 +56,8 @@ def clean_up(client: ApiClient) -> None:
     volumes = cluster.resources.get(api_version="v1", kind="PersistentVolume")
     for volume in volumes.get().items:
         if volume.spec.claimRef and volume.spec.claimRef.namespace in names:  # one that is retained
-            volumes.delete(name=volume.metadata.name)
+            with suppress(NotFoundError):  # gone meanwhile: it was not retained
+                volumes.delete(name=volume.metadata.name)
     policies = cluster.resources.get(api_version="cilium.io/v2", kind="CiliumNetworkPolicy")
     _delete_all(policies, "cloudflare")
 

@@ -223,7 +223,9 @@ def run(
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
     able = mock.patch("lookups.gitlab.lacking", return_value=[])
-    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able:
+    # Nor for the API server, which holds whatever it is asked for.
+    connected = mock.patch("lookups.cluster.connect")
+    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected:
         asyncio.run(_run(stack, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]
     return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)

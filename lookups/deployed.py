@@ -1,0 +1,37 @@
+"""What the cluster holds of the stack before `up`: whether it answers at all, and what `up` would start anew."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pulumi
+
+from components.app import NAME
+from lookups.cluster import Cluster, ClusterError, ForbiddenError
+from settings import Settings
+
+
+def check_cluster(settings: Settings, cluster: Cluster) -> None:
+    """Raises `ClusterError` where the cluster gives no usable answer; warns where the app is to be deployed again.
+
+    Without it the plugin previews a new stack as if an unreachable cluster were there and empty, and that passes.
+    """
+    if cluster.get("v1", "namespaces", settings.namespace) is None:
+        _refuse_others(settings, cluster)
+        return
+    if cluster.get("apps/v1", "deployments", NAME, settings.namespace) is None:
+        run = f"; run it again on the branch {settings.delivery.branch}" if settings.delivery else ""
+        pulumi.log.warn(
+            f"The namespace {settings.namespace} has no Deployment {NAME}, so `up` makes it with the placeholder "
+            f"{settings.app.image}. The app is away until its pipeline has deployed{run}."
+        )
+
+
+def _refuse_others(settings: Settings, cluster: Cluster) -> None:
+    """Every cluster has a namespace `default`; a server that knows none is no API server, whatever it answers."""
+    with suppress(ForbiddenError):
+        if cluster.get("v1", "namespaces", "default") is None:
+            raise ClusterError(
+                f"What answers for the context {settings.cluster.context} has no namespace `default`, so it is no API "
+                "server of Kubernetes. Nothing was created or changed.\n\nCheck the server's address in the kubeconfig."
+            )
