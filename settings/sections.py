@@ -36,6 +36,7 @@ from settings.types import (
     SecretReference,
     ServiceAddress,
     SessionDuration,
+    TableName,
     TimeZone,
     Uuid,
     WeeklySchedule,
@@ -280,6 +281,8 @@ class Backup(Section):
     nfs: NfsExport | None = None
     """Instead of a volume of the storage class."""
     retention: Retention = Retention()
+    session_tables: Annotated[tuple[TableName, ...], Field(strict=False)] = ()
+    """Tables that `ops restore --clear-sessions` empties, where the app's sessions are in others than session(s)."""
     resources: Resources = _resources(cpu=("50m", "500m"), memory=("64Mi", "256Mi"))
     drill_resources: Resources = _resources(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
 

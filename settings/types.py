@@ -63,6 +63,16 @@ _DNS_NAME: Final = rf"(?:{_LABEL}\.)+[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?"
 DnsLabel = Annotated[
     str, Form(_LABEL, "1 to 63 lower-case letters, digits and inner hyphens, no dots", "homelab-gateway")
 ]
+TableName = Annotated[
+    str,
+    # A name of PostgreSQL may hold anything; 63 bytes, twice, and a dot.
+    Form(
+        r"[^\x00-\x1f]+",
+        "a table's name as it is, without quotes; outside public: schema.table",
+        "user_sessions",
+        longest=127,
+    ),
+]
 ResourceName = Annotated[
     str,
     Form(rf"{_LABEL}(?:\.{_LABEL})*", "lower-case letters, digits, hyphens and dots", "longhorn", longest=253),

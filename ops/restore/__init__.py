@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ class Wish:
     expectation: str | None
     """Rows that must be there afterwards, as `parse_expectation` writes them."""
     clear_sessions: bool
+    session_tables: Sequence[str] = ()
+    """`backup.sessionTables` of the stack file."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -35,6 +38,7 @@ class Wish:
         return {
             "RESTORE_FROM": self.source.backup or "upload",
             "RESTORE_CLEAR_SESSIONS": str(self.clear_sessions).lower(),
+            **({"RESTORE_SESSION_TABLES": json.dumps(list(self.session_tables))} if self.session_tables else {}),
             **({"RESTORE_EXPECT": self.expectation} if self.expectation else {}),
         }
 
@@ -58,7 +62,13 @@ def parse_wish(settings: Settings, *, source: str, expect: str | None, clear_ses
         wrong.append(str(error))
     if wrong or parsed is None:
         raise SourceError("\n".join(wrong))
-    return Wish(stack=settings.stack, source=parsed, expectation=expectation, clear_sessions=clear_sessions)
+    return Wish(
+        stack=settings.stack,
+        source=parsed,
+        expectation=expectation,
+        clear_sessions=clear_sessions,
+        session_tables=settings.backup.session_tables if settings.backup else (),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +99,8 @@ class Restore:
         host = self.cluster.client.configuration.host
         lines = [
             f"Stack {self.wish.stack}, namespace {self.cluster.namespace}, cluster {host}:",
-            f"  the database is replaced by {self.wish.source};",
+            f"  the database is replaced by {self.wish.source},",
+            f"  {self.wish.source.scope};",
             "  what it holds now, if anything, is saved as a backup before-restore-...;",
             f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
             + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
@@ -152,7 +163,7 @@ class Restore:
         if file is None:
             return
         with self.screen.step(f"sending {file.name} to {pod}", size=file.stat().st_size) as sent:
-            upload(self.cluster, pod, file, sent=sent)
+            upload(self.cluster, pod, file, manifest=self.wish.source.manifest, sent=sent)
 
     @contextmanager
     def _app_stopped(self) -> Iterator[None]:

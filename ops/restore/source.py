@@ -26,11 +26,20 @@ class Source:
 
     backup: str | None = None
     file: Path | None = None
+    manifest: Path | None = None
+    """Of a file that is a backup of this program: it comes back with owners, privileges and roles."""
 
     def __str__(self) -> str:
         if self.file is None:
             return f"the backup {self.backup}"
         return f"the file {self.file} ({self.file.stat().st_size / 1e6:.1f} MB)"
+
+    @property
+    def scope(self) -> str:
+        """What of it comes back."""
+        if self.backup or self.manifest:
+            return "a backup of this program: with its owners, privileges and roles, but without their passwords"
+        return "a dump made elsewhere (no manifest.json beside it): without its owners and privileges"
 
 
 def parse_source(given: str, *, limit: int) -> Source:
@@ -58,7 +67,24 @@ def parse_source(given: str, *, limit: int) -> Source:
         raise SourceError(
             f"--from {given}: {size} bytes are more than the database's volume holds ({limit}, database.size)"
         )
-    return Source(file=file)
+    return Source(file=file, manifest=_manifest(file, size=size))
+
+
+def _manifest(dump: Path, *, size: int) -> Path | None:
+    """The manifest beside a dump, where there is one; raises `SourceError` where it is another dump's."""
+    manifest = dump.with_name("manifest.json")
+    if not manifest.is_file():
+        return None
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SourceError(f"--from {dump}: {manifest} beside it cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("dumpBytes") != size:
+        raise SourceError(
+            f"--from {dump}: {manifest} beside it describes another dump than this one of {size} bytes: put the "
+            "right one there, or move it away to restore the dump without owners and privileges"
+        )
+    return manifest
 
 
 def parse_expectation(given: str) -> str:

@@ -1,4 +1,4 @@
-"""Brings a file from this machine into a pod, over the API server's exec."""
+"""Brings files from this machine into a pod, over the API server's exec."""
 
 from __future__ import annotations
 
@@ -27,32 +27,22 @@ _LOOK: Final = 1.0  # seconds between two looks at whether we are to stop
 
 # `head -c` and not `cat`: not every version of the protocol can say that standard input has ended. $UPLOAD is set in
 # the container. The checksum comes under its name last and at once, because restore.sh takes it for the file's end.
-_RECEIVE: Final = 'umask 077; head -c "$1" >"$UPLOAD/database.dump" && [ "$(wc -c <"$UPLOAD/database.dump")" -eq "$1" ]'
+_RECEIVE: Final = 'umask 077; head -c "$1" >"$UPLOAD/$2" && [ "$(wc -c <"$UPLOAD/$2")" -eq "$1" ]'
 _CONFIRM: Final = 'umask 077; printf %s "$1" >"$UPLOAD/.sha256" && mv "$UPLOAD/.sha256" "$UPLOAD/database.dump.sha256"'
 
 
-def upload(cluster: Cluster, pod: str, file: Path, *, sent: Callable[[int], None]) -> None:
-    """Sends the file and then its SHA-256; calls `sent` with the number of bytes of each piece.
+def upload(
+    cluster: Cluster, pod: str, dump: Path, *, manifest: Path | None = None, sent: Callable[[int], None]
+) -> None:
+    """Sends the manifest, if any, the dump and then its SHA-256; calls `sent` with the bytes of each piece of the dump.
 
     Raises `ClusterError` where the connection is lost or the pod does not take it, and `StoppedError`.
     """
-    digest = hashlib.sha256()
     try:
-        connection = _run(cluster, pod, _RECEIVE, str(file.stat().st_size), stdin=True)
-        try:
-            with file.open("rb") as opened:
-                while chunk := opened.read(CHUNK):
-                    cluster.interrupts.check()
-                    connection.write_stdin(chunk)
-                    digest.update(chunk)
-                    sent(len(chunk))
-                    connection.update(timeout=0)
-                    if not connection.is_open():  # with the last piece, too: `head` has all, and has ended
-                        break
-            _finish(cluster, connection)
-        finally:
-            connection.close()
-        connection = _run(cluster, pod, _CONFIRM, digest.hexdigest(), stdin=False)
+        if manifest is not None:
+            _send(cluster, pod, manifest, "manifest.json", sent=lambda _: None)
+        checksum = _send(cluster, pod, dump, "database.dump", sent=sent)
+        connection = _run(cluster, pod, _CONFIRM, checksum, stdin=False)
         try:
             _finish(cluster, connection)
         finally:
@@ -61,13 +51,33 @@ def upload(cluster: Cluster, pod: str, file: Path, *, sent: Callable[[int], None
         raise ClusterError(f"the file did not arrive in the pod {pod}: {error}") from error
 
 
-def _run(cluster: Cluster, pod: str, script: str, argument: str, *, stdin: bool) -> Any:
+def _send(cluster: Cluster, pod: str, file: Path, name: str, *, sent: Callable[[int], None]) -> str:
+    """Sends one file; its SHA-256."""
+    digest = hashlib.sha256()
+    connection = _run(cluster, pod, _RECEIVE, str(file.stat().st_size), name, stdin=True)
+    try:
+        with file.open("rb") as opened:
+            while chunk := opened.read(CHUNK):
+                cluster.interrupts.check()
+                connection.write_stdin(chunk)
+                digest.update(chunk)
+                sent(len(chunk))
+                connection.update(timeout=0)
+                if not connection.is_open():  # with the last piece, too: `head` has all, and has ended
+                    break
+        _finish(cluster, connection)
+    finally:
+        connection.close()
+    return digest.hexdigest()
+
+
+def _run(cluster: Cluster, pod: str, script: str, *arguments: str, stdin: bool) -> Any:
     """Opens the exec, without which the client would wait for ever for an API server that does not answer."""
     opened: SimpleQueue[Any] = SimpleQueue()
 
     def run() -> None:
         try:
-            opened.put(_open(cluster, pod, ["sh", "-c", script, "sh", argument], stdin=stdin))
+            opened.put(_open(cluster, pod, ["sh", "-c", script, "sh", *arguments], stdin=stdin))
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             opened.put(error)
 

@@ -72,23 +72,24 @@ class BackedUp:
         """The dump of a backup, as a person who has copied it has it."""
         return self.world.control_plane.pods.volume(self.namespace, CLAIM) / backup / "database.dump"
 
-    def fetch(self, backup: str, file: Path) -> None:
-        """Copies a backup off the cluster, as the runbook says."""
+    def fetch(self, backup: str, folder: Path) -> None:
+        """Copies a backup off the cluster into a folder, as the runbook says."""
         made = ("create", "job", "fetch", "--from=cronjob/invoicetron-db-restore", "--dry-run=client", "-o", "yaml")
         job = self.world.kubectl("-n", self.namespace, *made)
         waits = self.world.kubectl("set", "env", "--local", "-f", "-", "RESTORE_FROM=upload", "-o", "yaml", stdin=job)
         self.world.kubectl("-n", self.namespace, "create", "-f", "-", stdin=waits)
         ready = ("wait", "pod", "-l", "job-name=fetch", "--for=condition=Ready", "--timeout=2m")
         self.world.kubectl("-n", self.namespace, *ready)
-        command = f'cat "$BACKUPS"/{backup}/database.dump'
-        with file.open("wb") as opened:
-            subprocess.run(
-                [self.world.tools.kubectl, "-n", self.namespace, "exec", "job/fetch", "--", "sh", "-c", command],
-                env=dict(self.world.program.environment),
-                stdout=opened,
-                check=True,
-                timeout=120,
-            )
+        for file in ("database.dump", "manifest.json"):
+            command = f'cat "$BACKUPS"/{backup}/{file}'
+            with (folder / file).open("wb") as opened:
+                subprocess.run(
+                    [self.world.tools.kubectl, "-n", self.namespace, "exec", "job/fetch", "--", "sh", "-c", command],
+                    env=dict(self.world.program.environment),
+                    stdout=opened,
+                    check=True,
+                    timeout=120,
+                )
         self.world.kubectl("-n", self.namespace, "delete", "job", "fetch")
 
     def ops(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,10 +18,11 @@ def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old
     old = BackedUp(world=rehearsal)
     old.begin()
     content = old.fill()
+    old.server.sql("CREATE ROLE reports_reader; GRANT SELECT ON invoices TO reports_reader")
     assert old.ops("backup").returncode == 0
     (backup,) = old.backups()
     dump = tmp_path / "database.dump"
-    old.fetch(backup, dump)
+    old.fetch(backup, tmp_path)
     left = Life(rehearsal, "dev").objects()
 
     with ControlPlane(tools, tmp_path / "new") as control_plane:
@@ -36,6 +37,7 @@ def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old
         done = new.ops("restore", "--from", str(dump), "--expect", "invoices=500", "--yes")
         assert done.returncode == 0, done.stdout
         assert new.content() == content
+        assert new.server.sql("SELECT has_table_privilege('reports_reader', 'invoices', 'select')") == "t"
         assert new.app() == (1, 1)
         assert not new.world.program.up("dev").changes
     assert old.content() == content

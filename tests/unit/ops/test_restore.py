@@ -26,8 +26,9 @@ from kubernetes.client import (
 from ops.kube.cluster import Interrupts, StoppedError
 from ops.kube.job import pending_reason
 from ops.kube.pod_log import last_words
+from ops.restore import Wish
 from ops.restore.app_stop import READY, REPLICAS, before, running
-from ops.restore.source import SourceError, parse_expectation, parse_source
+from ops.restore.source import Source, SourceError, parse_expectation, parse_source
 
 CUSTOM = b"PGDMP" + bytes([1, 16, 0, 4, 8, 1]) + b"..."
 DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."
@@ -65,6 +66,46 @@ def test_what_cannot_be_restored_is_refused_before_anything_is_touched(
         file.write_bytes(content)
     with pytest.raises(SourceError, match=reason):
         parse_source(str(file), limit=len(CUSTOM))
+
+
+def test_a_dump_with_its_manifest_beside_it_is_a_backup_of_this_program(tmp_path: Path) -> None:
+    file, manifest = tmp_path / "database.dump", tmp_path / "manifest.json"
+    file.write_bytes(CUSTOM)
+    source = parse_source(str(file), limit=len(CUSTOM))
+    assert source.manifest is None
+    assert source.scope.startswith("a dump made elsewhere")
+    manifest.write_text(json.dumps({"dumpBytes": len(CUSTOM)}))
+    source = parse_source(str(file), limit=len(CUSTOM))
+    assert source.manifest == manifest
+    assert source.scope.startswith("a backup of this program")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (json.dumps({"dumpBytes": len(CUSTOM) + 1}), "describes another dump"),
+        (json.dumps([len(CUSTOM)]), "describes another dump"),
+        ('{"dumpBytes": ', "cannot be read"),
+    ],
+)
+def test_the_manifest_of_another_dump_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "database.dump"
+    file.write_bytes(CUSTOM)
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(SourceError, match=reason):
+        parse_source(str(file), limit=len(CUSTOM))
+
+
+def test_the_tables_that_hold_sessions_reach_the_script_as_they_are() -> None:
+    wish = Wish(
+        stack="dev",
+        source=Source(backup="b"),
+        expectation=None,
+        clear_sessions=True,
+        session_tables=("user_sessions", 'auth.it\'s "odd"'),
+    )
+    assert json.loads(wish.environment["RESTORE_SESSION_TABLES"]) == ["user_sessions", 'auth.it\'s "odd"']
+    assert wish.environment["RESTORE_CLEAR_SESSIONS"] == "true"
 
 
 def test_the_tables_that_are_expected_by_name_are_not_all_that_may_be_there() -> None:

@@ -63,6 +63,33 @@ def test_the_checksum_is_of_the_whole_file_though_the_pod_hangs_up_at_the_last_b
     assert receiving.got == file.read_bytes()
 
 
+def test_the_manifest_arrives_before_the_dump_and_the_checksum_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file, manifest = tmp_path / "database.dump", tmp_path / "manifest.json"
+    file.write_bytes(b"dump")
+    manifest.write_bytes(b"{}")
+    commands: list[list[str]] = []
+    received: list[Connection] = []
+
+    def stream(_call: Any, *_names: str, command: list[str], **_options: Any) -> Connection:
+        commands.append(command)
+        received.append(Connection(int(command[4]) if len(command) > 5 else 0))
+        return received[-1]
+
+    monkeypatch.setattr(module, "stream", stream)
+    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    sent: list[int] = []
+    upload(cluster, "pod", file, manifest=manifest, sent=sent.append)
+    assert [command[4:] for command in commands] == [
+        ["2", "manifest.json"],
+        ["4", "database.dump"],
+        [hashlib.sha256(b"dump").hexdigest()],
+    ]
+    assert [connection.got for connection in received] == [b"{}", b"dump", b""]
+    assert sent == [4], "the dump's alone"
+
+
 def test_a_pod_that_does_not_take_the_file_ends_the_restore(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "dump"
     file.write_bytes(bytes(2 * CHUNK))
