@@ -9,7 +9,7 @@ from pathlib import Path
 # What the scripts use of BusyBox 1.37 in alpine. Debian's build lacks flock; util-linux has the same.
 _APPLETS = (
     *("awk", "cat", "date", "df", "du", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sed", "seq", "sh"),
-    *("sha256sum", "sleep", "sort", "stat", "sync", "tail", "touch", "wc"),
+    *("sha256sum", "sleep", "sort", "stat", "sync", "tail", "touch", "tr", "wc"),
 )
 
 

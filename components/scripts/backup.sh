@@ -14,6 +14,7 @@ umask 077
 . "${0%/*}/common.sh"
 
 kind=${KIND:-invoicetron}
+place="no backup was taken"
 
 seconds() { sed 's/\..*//' /proc/uptime; } # unlike the time of day, never set
 
@@ -33,7 +34,7 @@ wait_for_server() {
 touch "$backups/.lock" || fail "$backups cannot be written to"
 # pg_dump inherits the lock: where it outlives this shell, it still writes into the unfinished directory.
 exec 9>"$backups/.lock"
-flock -n 9 || fail "another backup is being taken"
+lock 9 "another backup is being taken"
 rm -rf "$backups"/.unfinished-* "$backups"/.pruned-*
 
 # A server that restarts or recovers at three must not cost the day's backup. Three tries of the Job with 600 s each leave
@@ -48,13 +49,14 @@ name=$kind-${number#1}-$(date -u +%Y%m%dT%H%M%SZ)
 unfinished=$backups/.unfinished-$name
 is_named_as_backup "$name" || fail "no number follows 999999: move the folder of that number out of $backups"
 [ ! -e "$backups/$name" ] || fail "$backups/$name exists already"
-mkdir "$unfinished"
-trap 'rm -rf "$unfinished"' EXIT
+mkdir "$unfinished" || fail "no backup was taken: $backups cannot be written to"
+trap 'explain $?; rm -rf "$unfinished"' EXIT
 
 say "dumping $PGDATABASE on $PGHOST as $name"
 export DUMP="$unfinished/database.dump"
 tries=5
-until sql --set=inventory="$unfinished/inventory" --set=about="$unfinished/about" --file="$scripts/snapshot.sql"; do
+until sql --set=inventory="$unfinished/inventory" --set=about="$unfinished/about" \
+  --set=globals_file="$unfinished/globals" --file="$scripts/snapshot.sql"; do
   tries=$((tries - 1))
   { [ -e "$DUMP.in-the-way" ] && [ "$tries" -gt 0 ]; } || fail "no backup was taken: the dump failed"
   rm "$DUMP.in-the-way"
@@ -73,7 +75,7 @@ bytes=$(stat -c %s "$DUMP")
 checksum=$(sha256sum <"$DUMP")
 cat >"$unfinished/manifest.json" <<MANIFEST || fail "no backup was taken: the manifest could not be written"
 {
-  "format": 1,
+  "format": 2,
   "name": "$name",
   "takenAt": "$(date -u +%FT%TZ)",
   "seconds": $(($(date +%s) - started)),
@@ -81,15 +83,17 @@ cat >"$unfinished/manifest.json" <<MANIFEST || fail "no backup was taken: the ma
   "dumpSha256": "${checksum%% *}",
   "dumpTables": $tables,
   "about": $(cat "$unfinished/about"),
+  "globals": $(cat "$unfinished/globals"),
   "inventory": $inventory
 }
 MANIFEST
-rm "$unfinished/inventory" "$unfinished/about"
+rm "$unfinished/inventory" "$unfinished/globals" "$unfinished/about"
 
 # pg_dump has synced the dump itself.
 sync "$unfinished/manifest.json" "$unfinished" || fail "no backup was taken: it could not be written to disk"
 mv -T "$unfinished" "$backups/$name" || fail "no backup was taken: it could not be given its name"
-trap - EXIT
+trap 'explain $?' EXIT
+place="the backup $name is good"
 sync "$backups"
 say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - started)) s"
 

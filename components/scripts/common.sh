@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034
 # What backup.sh, drill.sh and restore.sh share. A backup is a directory of the backup volume,
 #
 #     <kind>-<number>-<UTC time>/database.dump     pg_dump's custom format
@@ -9,18 +9,55 @@
 
 backups=${BACKUPS:-/backups}
 scripts=${0%/*}
+reason=
+place= # which data is in place, or what else whoever reads a failure wants to know
+
+# In every session, whatever somebody has set for the role or the database: nothing is cut short by a timeout, read-only,
+# filtered by row security, done as another role or met by an event trigger of the dump. What carries passwords (user
+# mappings, subscriptions) stays out of the server's log, and messages are in the language that is searched for here.
+sessions() {
+  for timeout in statement lock transaction idle_in_transaction_session idle_session; do printf -- '-c %s_timeout=0 ' $timeout; done
+  printf -- '-c %s ' role=none row_security=off session_replication_role=origin default_transaction_read_only=off \
+    'default_transaction_isolation=read\ committed' standard_conforming_strings=on lc_messages=C client_min_messages=warning \
+    log_statement=none log_min_duration_statement=-1 log_min_error_statement=panic "event_triggers=$1"
+}
+PGOPTIONS=$(sessions off)
+export PGOPTIONS
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }
 
 fail() {
-  say "FAILED: $*" >&2
+  reason=$*
+  say "FAILED: $reason" >&2
   exit 1
+}
+
+# explain STATUS: where a command has ended the script that no `fail` follows, its last line says so all the same.
+explain() {
+  case $1:$reason in
+  0:* | *:?*) ;;
+  143:) say "FAILED: ended from outside (SIGTERM)${place:+; $place}" >&2 ;;
+  *) say "FAILED: the step before this line ended with status $1${place:+; $place}" >&2 ;;
+  esac
+}
+trap 'explain $?' EXIT
+
+# lock DESCRIPTOR REASON: fails with the reason where somebody else holds the lock of this open file. An NFS export without
+# a lock daemon holds nobody's, and gives none: what it says is not what a held lock is.
+lock() {
+  locked=0
+  answer=$(flock -n "$1" 2>&1) || locked=$?
+  case $locked:$answer in
+  0:*) ;;
+  1:) fail "$2" ;;
+  *) fail "$backups cannot be locked: ${answer:-flock ended with status $locked}; an NFS export needs NFS 4 or a lock daemon" ;;
+  esac
 }
 
 sql() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"; }
 
-# manifest_value DIRECTORY KEY: a number or plain text of the manifest's outer level.
-manifest_value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$1/manifest.json"; }
+# manifest_value MANIFEST KEY: a number or plain text of its outer level.
+manifest_value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$1"; }
 
 # is_named_as_backup DIRECTORY: has a name that backup.sh gives to what is complete.
 is_named_as_backup() {
@@ -34,8 +71,8 @@ is_named_as_backup() {
 is_backup() {
   is_named_as_backup "$1" &&
     [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/manifest.json" ] && [ -f "$1/database.dump" ] &&
-    [ "$(manifest_value "$1" name)" = "${1##*/}" ] && [ "$(tail -n 1 "$1/manifest.json")" = "}" ] &&
-    [ "$(manifest_value "$1" dumpBytes)" = "$(stat -c %s "$1/database.dump")" ]
+    [ "$(manifest_value "$1/manifest.json" name)" = "${1##*/}" ] && [ "$(tail -n 1 "$1/manifest.json")" = "}" ] &&
+    [ "$(manifest_value "$1/manifest.json" dumpBytes)" = "$(stat -c %s "$1/database.dump")" ]
 }
 
 # list_names KIND: whatever is named as a backup, newest first.
@@ -60,11 +97,3 @@ remove_backup() {
 
 # has_checksum FILE SHA256
 has_checksum() { [ "$(sha256sum <"$1")" = "$2  -" ]; }
-
-# compare EXPECTED FOUND: fails with every table whose rows differ; both are inventories, see compare.sql.
-compare() {
-  differences=$(sql --set=expected="$1" --set=found="$2" --file="$scripts/compare.sql") ||
-    fail "the restored rows cannot be compared"
-  [ -z "$differences" ] || fail "what was restored is not what is expected:
-$differences"
-}

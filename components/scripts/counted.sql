@@ -1,4 +1,3 @@
 -- What counting.sql has counted; nothing of that is left behind. A dump that defines nothing has not been counted yet.
-SET client_min_messages = warning;
 SELECT coalesce((SELECT found FROM restore_counting.inventory), restore_counting.count());
 DROP SCHEMA restore_counting CASCADE;

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Restores the newest backup into a PostgreSQL of its own and compares it with its manifest. Needs no network.
+# Restores the newest backup into a PostgreSQL of its own, by the code that a restore uses (incoming.sh), and compares it with
+# its manifest. Needs no network.
 # Leaves by a status other than 0, with the reason as the last line, where the backup would not have saved anybody,
 # or where any backup has lost something since it was taken.
 #
@@ -10,9 +11,13 @@ set -eu
 umask 077
 # shellcheck source=components/scripts/common.sh
 . "${0%/*}/common.sh"
+# shellcheck source=components/scripts/incoming.sh
+. "${0%/*}/incoming.sh"
 
 drill=${DRILL:-/drill}
 started=$(date +%s)
+scratch=$drill
+database=$PGDATABASE incoming=${PGDATABASE}_incoming replaced=${PGDATABASE}_replaced
 export PGHOST="$drill"
 
 for name in $(list_names invoicetron; list_names before-restore); do
@@ -23,11 +28,14 @@ done
 name=$(list_backups invoicetron | head -n 1)
 [ -n "$name" ] || fail "there is no backup in $backups"
 backup=$backups/$name
-say "restoring $name, taken at $(manifest_value "$backup" takenAt)"
-has_checksum "$backup/database.dump" "$(manifest_value "$backup" dumpSha256)" ||
-  fail "$backup/database.dump is damaged: its checksum is not the manifest's"
+dump=$backup/database.dump
+MANIFEST=$backup/manifest.json
+export MANIFEST
+say "restoring $name, taken at $(manifest_value "$MANIFEST" takenAt)"
+has_checksum "$dump" "$(manifest_value "$MANIFEST" dumpSha256)" ||
+  fail "$dump is damaged: its checksum is not the manifest's"
 
-trap 'pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop || true; rm -rf "$drill/data"' EXIT
+trap 'explain $?; pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop || true; rm -rf "$drill/data"' EXIT
 initdb --pgdata="$drill/data" --username="$PGUSER" --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$drill/log")"
 # Nobody needs this copy after a crash, so nothing waits for the disk.
@@ -35,9 +43,15 @@ pg_ctl --pgdata="$drill/data" --log="$drill/log" --silent --timeout=120 start \
   --options="-c listen_addresses= -c unix_socket_directories='$drill' -c fsync=off -c full_page_writes=off" ||
   fail "the server did not start: $(tail -n 5 "$drill/log")"
 
-createdb --maintenance-db=postgres "$PGDATABASE"
-pg_restore --dbname="$PGDATABASE" --exit-on-error --no-owner --no-privileges "$backup/database.dump" ||
-  fail "$name cannot be restored"
-found=$(sql --file="$scripts/inventory.sql") || fail "the restored rows cannot be counted"
-compare "$(sed -n 's/^  "inventory": //p' "$backup/manifest.json")" "$found"
-say "$name restores completely: $(manifest_value "$backup" dumpTables) tables, $(($(date +%s) - started)) s"
+createdb --maintenance-db=postgres "$database" || fail "the database to be replaced cannot be made"
+read_contents
+prepare
+fill || fail "$name cannot be restored"
+prove
+swap
+drop "$replaced" || fail "the replaced database cannot be dropped"
+different=$(maintenance --set=database="$database" --file="$scripts/differences.sql") ||
+  fail "the restored database cannot be compared with the backup's"
+[ -z "$different" ] || fail "what was restored is not what is expected:
+$different"
+say "$name restores completely: $(manifest_value "$MANIFEST" dumpTables) tables, $(($(date +%s) - started)) s"

@@ -2,7 +2,7 @@
 # Puts a backup, or a dump made elsewhere by pg_dump --format=custom, in the place of the database.
 #
 # The dump is restored into a database of its own, beside the old one, and compared there; then the two change names in one
-# transaction. So the old data stays as it was until the new data is complete and proved, whatever fails on the way. A dump
+# transaction (incoming.sh). So the old data stays as it was until the new data is complete and proved, whatever fails on the way. A dump
 # of it is taken meanwhile, and removed where it was not needed.
 # Leaves by a status other than 0, with the reason as the last line, where the old data is still in place, or where the
 # server no longer says which is.
@@ -13,23 +13,24 @@
 #     UPLOAD                                 folder in which it arrives, and where the script may write (/upload)
 #     RESTORE_EXPECT                         rows that must be there, as {"rows": {"invoices": 567}, "partial": true}
 #     RESTORE_CLEAR_SESSIONS                 true: nobody stays logged in
+#     RESTORE_SESSION_TABLES                 tables to empty for that, as ["user_sessions", "auth.logins"]; else those that
+#                                            are known to hold sessions
 set -eu
 umask 077
 # shellcheck source=components/scripts/common.sh
 . "${0%/*}/common.sh"
+# shellcheck source=components/scripts/incoming.sh
+. "${0%/*}/incoming.sh"
 
 upload=${UPLOAD:-/upload}
+scratch=$upload
 saved_as=$upload/saved-as
 database=$PGDATABASE
 incoming=${database}_incoming
 replaced=${database}_replaced
 reserve_kib=65536
-
-maintenance() { PGDATABASE=postgres sql "$@"; }
-
-drop() {
-  printf 'SET client_min_messages = warning; DROP DATABASE IF EXISTS :"name" WITH (FORCE);' | maintenance --set=name="$1"
-}
+place="the old data is untouched"
+swapping=no
 
 # The file is complete once its checksum stands beside it: ops writes that last, when the app is stopped.
 wait_for_upload() {
@@ -45,7 +46,7 @@ free_kib() { maintenance --file="$scripts/space.sql"; }
 
 # Twice the data: the write-ahead log of a restore is about as large. A dump tells nothing of the size; tenfold is usual.
 check_space() {
-  needed=$(sed -n 's/.*"databaseBytes": \([0-9]*\).*/\1/p' "${dump%/*}/manifest.json" 2>/dev/null || true)
+  needed=$(sed -n 's/^  "about": .*"databaseBytes": \([0-9]*\).*/\1/p' "${MANIFEST:-/dev/null}")
   needed=$((2 * ${needed:-$((10 * $(stat -c %s "$dump")))} / 1024 + 2 * reserve_kib))
   free=$(free_kib) || fail "the server's free space cannot be read"
   [ "$free" -ge "$needed" ] ||
@@ -59,27 +60,23 @@ reserve() { on_the_server "mkdir -p ${set_aside%/*} && head -c $((1024 * reserve
 give_back() { on_the_server "rm -f $set_aside"; }
 on_the_server() { printf "COPY (SELECT WHERE false) TO PROGRAM :'command'" | maintenance --set=command="$1"; }
 
-# patiently COMMAND...: until it succeeds. 300 s is many times the recovery of a server that has crashed.
-patiently() {
-  for _ in $(seq 100); do
-    if "$@" 2>/dev/null; then return 0; fi
-    sleep 3
-  done
-  return 1
-}
-
 # Silently, for the reason is to be the last line. An attempt that replaces nothing takes no place among the dumps that
-# are kept.
+# are kept, and leaves no role.
 tidy_up() {
   [ "$swapping" = yes ] || [ ! -s "$saved_as" ] || remove_backup "$(cat "$saved_as")" 2>/dev/null || true
-  patiently clear_away || say "$incoming is left behind; the next restore removes it"
+  patiently clear_away || {
+    say "$incoming is left behind; the next restore removes it"
+    [ -z "$reason" ] || say "FAILED: $reason" >&2
+  }
 }
-clear_away() { give_back && drop "$incoming"; }
+clear_away() {
+  { give_back && drop "$incoming"; } >/dev/null || return
+  [ "$swapping" = yes ] || remove_made_roles || true
+}
 
-# In one transaction, at whose end the rows are counted.
-restore() {
-  PGDATABASE="$incoming" sql --set=generator="$(sed '/^\\gexec$/d' "$scripts/inventory.sql")" --file="$scripts/counting.sql" &&
-    pg_restore --dbname="$incoming" --single-transaction --no-owner --no-privileges --no-password "$dump"
+leave() {
+  tidy_up
+  explain "$1"
 }
 
 # save INVENTORY: a dump of the old data, where there is any.
@@ -90,44 +87,26 @@ save() {
   esac
 }
 
-# A client may connect between being thrown out and the renaming, which then gives up: try again. But a server that goes
-# down right after the renaming does not answer either. Until that is known, what was saved is the only copy.
-swap() {
-  swapping=yes
-  for _ in 1 2 3 4 5; do
-    if rename; then return; fi
-    patiently has_swapped || {
-      trap - EXIT
-      fail "the server does not say which data is in place: the restored data where it has a database $replaced (which" \
-        "then holds the old data), else the old data"
-    }
-    [ "$swapped" = f ] || return 0
-    sleep 1
-  done
-  swapping=no
-  fail "clients keep connecting; the old data is untouched"
-}
-rename() {
-  maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swap.sql"
-}
-has_swapped() {
-  swapped=$(maintenance --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swapped.sql")
-}
-
 # The first process of a container gets no signal that it has no trap for, and this one would be killed 30 s later.
 trap 'exit 143' TERM
 
 touch "$backups/.restore-lock" || fail "$backups cannot be written to"
 exec 8>"$backups/.restore-lock"
-flock -n 8 || fail "another restore is running"
+lock 8 "another restore is running"
 
-expected=
+MANIFEST=
+export MANIFEST
 case ${RESTORE_FROM:?is the name of a backup, or upload} in
 upload)
   say "waiting for the file"
   wait_for_upload
   dump=$upload/database.dump
   checksum=$(cat "$dump.sha256")
+  if [ -f "$upload/manifest.json" ]; then
+    MANIFEST=$upload/manifest.json
+    [ "$(manifest_value "$MANIFEST" dumpSha256)" = "$checksum" ] ||
+      fail "the manifest that came with the file is another dump's: its checksum is not the file's"
+  fi
   ;;
 */* | .*) fail "RESTORE_FROM is the name of a backup, or upload; given: $RESTORE_FROM" ;;
 *)
@@ -135,27 +114,25 @@ upload)
     fail "$RESTORE_FROM is no backup; there are:
 $(list_backups invoicetron; list_backups before-restore)"
   dump=$backups/$RESTORE_FROM/database.dump
-  checksum=$(manifest_value "$backups/$RESTORE_FROM" dumpSha256)
-  expected=$(sed -n 's/^  "inventory": //p' "$backups/$RESTORE_FROM/manifest.json")
+  MANIFEST=$backups/$RESTORE_FROM/manifest.json
+  checksum=$(manifest_value "$MANIFEST" dumpSha256)
   ;;
 esac
-pg_restore --list "$dump" >/dev/null ||
-  fail "the file is no dump in pg_dump's custom format, or one of a newer version than $(pg_restore --version)"
+read_contents
 
 drop "$incoming" || fail "the database server does not answer"
-drop "$replaced"
+drop "$replaced" || fail "what an earlier restore has left as $replaced cannot be dropped; the old data is untouched"
 check_space
 
-old=$(sql --file="$scripts/inventory.sql") || fail "the rows of the old data cannot be counted"
+old=$(sql --file="$scripts/inventory.sql") || fail "the rows of the old data cannot be counted; it is untouched"
 
 say "restoring beside the old data"
-rm -f "$saved_as"
-swapping=no
-trap tidy_up EXIT
-reserve || fail "no room can be set aside on the server's volume"
-printf 'CREATE DATABASE :"name" TEMPLATE template0;' | maintenance --set=name="$incoming"
+rm -f "$saved_as" || fail "$upload cannot be written to; the old data is untouched"
+trap 'leave $?' EXIT
+reserve || fail "no room can be set aside on the server's volume; the old data is untouched"
+prepare
 # Side by side, for each takes its time; all three must have succeeded before the databases change names.
-restore &
+fill &
 restoring=$!
 has_checksum "$dump" "$checksum" &
 checking=$!
@@ -169,21 +146,23 @@ wait "$saving" || saved=no
 [ "$checked" = yes ] || fail "$dump is damaged: it is not what was written; the old data is untouched"
 [ "$saved" = yes ] || fail "the old data could not be saved first; it is untouched"
 
-export PGDATABASE="$incoming"
-found=$(sql --file="$scripts/counted.sql") || fail "the restored rows could not be counted; the old data is untouched"
-[ -z "$expected" ] || compare "$expected" "$found"
+prove
 [ -z "${RESTORE_EXPECT:-}" ] || compare "$RESTORE_EXPECT" "$found"
 say "rows restored: $found"
 if [ "${RESTORE_CLEAR_SESSIONS:-false}" = true ]; then
-  sql --file="$scripts/clear-sessions.sql" || fail "the sessions could not be cleared; the old data is untouched"
-  say "sessions cleared"
+  cleared=$(printf %s "${RESTORE_SESSION_TABLES:-[]}" | PGDATABASE="$incoming" sql --file="$scripts/clear-sessions.sql") ||
+    fail "the sessions could not be cleared; the old data is untouched"
+  say "sessions cleared: $cleared"
 fi
 # A backup brings its statistics along.
-[ -n "$expected" ] || printf 'ANALYZE' | sql
+is_own || printf 'ANALYZE' | PGDATABASE="$incoming" sql || fail "the restored tables cannot be analyzed; the old data is untouched"
 
 swap
-trap - EXIT
+trap 'explain $?' EXIT
+place="the restored data is in place"
 say "the restored data is in place"
+[ -z "$changed" ] || say "put back as the backup has it: $changed"
+maintenance --set=database="$database" --file="$scripts/left-to-do.sql" || say "what is left to do cannot be read"
 give_back || say "$set_aside is left behind; the server's next start removes it"
 drop "$replaced" || say "the old data is still there as the database $replaced; the next restore removes it"
 sh "$scripts/retention.sh" prune before-restore || say "older dumps from before a restore could not be pruned"

@@ -28,10 +28,13 @@ until pg_isready --quiet --host=localhost --timeout=1; do
 done
 
 # \password hashes on this side: neither the command line nor the server ever sees the password itself. It asks twice.
-# The options keep the hash, too, out of the server's log. In the database that is always there: where somebody has moved
-# the app's away, the server must start all the same, or nobody could put it back.
+# The options keep the hash, too, out of the server's log, and what somebody has set for the role out of this session: one
+# that may only read would keep the server from starting. In the database that is always there: where somebody has moved the
+# app's away, the server must start all the same, or nobody could put it back.
 reason=$(
   printf '%s\n%s\n' "$POSTGRES_PASSWORD" "$POSTGRES_PASSWORD" |
-    PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic' \
+    PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic
+      -c default_transaction_read_only=off -c role=none -c statement_timeout=0 -c lock_timeout=0
+      -c transaction_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0' \
       psql --no-psqlrc --no-password --quiet --username="$POSTGRES_USER" --dbname=postgres --command='\password' 2>&1
 ) || fail "$reason"

@@ -1,8 +1,6 @@
 -- Dump and inventory of one and the same snapshot. This session's locks keep everybody from truncating a table between
 -- its dump and its count. Who asks for such a table in just the moment before pg_dump does would wait for this session,
 -- pg_dump for them and this session for pg_dump: pg_dump then gives up, and backup.sh lets them pass and begins again.
-SET idle_in_transaction_session_timeout = 0;
-SET statement_timeout = 0;
 SET lock_timeout = '10s';
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SELECT pg_export_snapshot() AS snapshot \gset
@@ -23,10 +21,14 @@ DO $$ BEGIN RAISE EXCEPTION 'pg_dump failed'; END $$;
 \endif
 \o :inventory
 \ir inventory.sql
+\set database :DBNAME
+\ir globals.sql
+\o :globals_file
+SELECT :'globals';
 \o :about
 SELECT jsonb_build_object(
     'database', current_database(), 'serverVersion', current_setting('server_version'),
-    'databaseBytes', pg_database_size(current_database())
+    'databaseBytes', pg_database_size(current_database()), 'publicSchema', to_regnamespace('public') IS NOT NULL
 );
 \o
 COMMIT;

@@ -48,10 +48,10 @@ def fill(server: PostgresServer, *, count: int = 500, width: int = 4) -> None:
 
 def content(server: PostgresServer, database: str = "invoicetron") -> str:
     """A digest of every row and every sequence of a database: equal content, equal digest."""
-    return hashlib.sha256(server.sql(_CONTENT, database=database).encode()).hexdigest()
+    return hashlib.sha256(server.sql(CONTENT, database=database).encode()).hexdigest()
 
 
-_CONTENT = r"""
+CONTENT = r"""
 SELECT format(
     'SELECT %L, md5(string_agg(t::text, ''|'' ORDER BY t::text)) FROM (SELECT %s FROM %I.%I) AS t',
     nspname || '.' || relname, CASE relkind WHEN 'S' THEN 'last_value' ELSE '*' END, nspname, relname

@@ -55,6 +55,25 @@ def test_a_restart_with_the_same_password_changes_nothing_for_the_app(database: 
     assert lets_in(database, OLD)
 
 
+@pytest.mark.parametrize(
+    "setting", ["default_transaction_read_only = on", "role = pg_monitor", "statement_timeout = 1", "lock_timeout = 1"]
+)
+def test_what_is_set_for_the_role_does_not_keep_the_password_from_being_set(
+    database: PostgresServer, setting: str
+) -> None:
+    database.sql(f"GRANT pg_monitor TO invoicetron; ALTER ROLE invoicetron SET {setting}")
+    try:
+        hook = start_hook(database, NEW)
+        assert hook.returncode == 0, hook.stderr
+        assert lets_in(database, NEW)
+    finally:
+        env = database.environment(
+            local=True, PGOPTIONS="-c default_transaction_read_only=off -c role=none -c statement_timeout=0"
+        )
+        for statement in ("ALTER ROLE invoicetron RESET ALL", "REVOKE pg_monitor FROM invoicetron"):
+            database.run([database.bin / "psql", "-Xq", "-d", "postgres", "-c", statement], env=env)
+
+
 def test_a_restart_with_a_new_password_while_the_app_is_connected_lets_it_back_in_with_the_new_one(
     database: PostgresServer,
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_server_that_stays_away_after_the_renaming_leaves_open_which_data_is_i
     (pod.scripts / "swapped.sql").write_text("SELECT 1 / 0")
     with (pod.scripts / "swap.sql").open("a") as swap:
         swap.write("SELECT pg_terminate_backend(pg_backend_pid());\n")
-    script = pod.scripts / "restore.sh"
+    script = pod.scripts / "incoming.sh"
     script.write_text(script.read_text().replace("sleep 3", "sleep 0.01"))
     done = pod.run("restore.sh", RESTORE_FROM=backup)
     assert done.returncode != 0

@@ -1,0 +1,40 @@
+-- Makes an empty database with the properties, settings and privileges that a backup's database had; for a dump without a
+-- manifest, those of the database that it is to replace. Prints the tablespaces that this server does not have.
+--
+--     name    of the new database
+--     like    the database to be replaced
+SET client_min_messages = warning;
+\set database :like
+\ir globals.sql
+\ir wanted.sql
+SELECT CASE WHEN :'wanted'::jsonb ? 'database' THEN :'wanted' ELSE :'globals' END AS globals \gset
+SELECT :'globals'::jsonb -> 'database' AS properties, :'globals'::jsonb -> 'privileges' AS granted,
+    jsonb_path_query_array(:'globals', '$.settings[*] ? (@.inDatabase == true)') AS settings \gset
+
+SELECT format(
+    'CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LOCALE_PROVIDER %s LC_COLLATE %L LC_CTYPE %L',
+    :'name', owner, encoding, "localeProvider", "collate", ctype
+    )
+    || CASE "localeProvider" WHEN 'icu' THEN format(' ICU_LOCALE %L', locale) WHEN 'builtin' THEN format(' BUILTIN_LOCALE %L', locale) ELSE '' END
+    || coalesce(' ICU_RULES ' || quote_literal("icuRules"), '')
+    || coalesce((SELECT format(' TABLESPACE %I', spcname) FROM pg_tablespace WHERE spcname = tablespace), '')
+FROM jsonb_to_record(:'properties') AS x (
+    owner text, encoding text, "localeProvider" text, "collate" text, ctype text, locale text, "icuRules" text, tablespace text
+)
+\gexec
+
+BEGIN;
+SELECT format('ALTER DATABASE %I CONNECTION LIMIT %s IS_TEMPLATE %s', :'name', :'properties'::jsonb ->> 'connectionLimit', :'properties'::jsonb ->> 'template')
+UNION ALL
+SELECT format('COMMENT ON DATABASE %I IS %L', :'name', :'properties'::jsonb ->> 'comment')
+UNION ALL
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I', :'name', :'properties'::jsonb ->> 'owner') WHERE :'properties'::jsonb ->> 'defaultPrivileges' = 'false'
+\gexec
+\set database :name
+SELECT jsonb_path_query_array(:'granted', '$[*] ? (!exists (@.parameter))') AS privileges \gset
+SELECT CASE :'properties'::jsonb ->> 'defaultPrivileges' WHEN 'true' THEN '[]' ELSE :'privileges' END AS privileges \gset
+\ir privileges.sql
+\ir settings.sql
+COMMIT;
+SELECT string_agg(tablespace, ', ') FROM jsonb_array_elements_text(:'globals'::jsonb -> 'tablespaces') AS tablespace
+WHERE tablespace NOT IN (SELECT spcname FROM pg_tablespace);

@@ -1,0 +1,161 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# What restore.sh and drill.sh share: a database that is filled from a dump beside the one to be replaced, proved, and put in
+# its place. Whoever includes this sets
+#
+#     database incoming replaced    names: of the database, of the one that is filled, of the old one after the swap
+#     dump                          the file
+#     MANIFEST                      the manifest that describes this very dump; empty for a dump made elsewhere
+#     scratch                       a folder to write in
+#
+# A backup of this program comes back whole: owners, privileges, row security, the database's own properties and the roles
+# that it needs. A dump made elsewhere names roles of elsewhere: everything in it gets to belong to the user.
+
+flags=
+made_roles=
+
+maintenance() { PGDATABASE=postgres sql "$@"; }
+
+drop() { maintenance --set=name="$1" --file="$scripts/drop.sql"; }
+
+# is_own: the dump is a backup of this program.
+is_own() { [ -n "$MANIFEST" ]; }
+
+# make_roles: those that the dump needs and the server does not have. They log in only once they have a password.
+make_roles() {
+  if is_own && grep -q '^  "globals": ' "$MANIFEST"; then
+    made_roles=$(maintenance --set=database="$database" --file="$scripts/make-roles.sql") ||
+      fail "the roles of the backup cannot be made${place:+; $place}"
+    [ -z "$made_roles" ] || say "roles made: $made_roles"
+  else
+    make_named_roles
+  fi
+}
+
+# For dumps without a list of roles: from what a trial without rows says is missing.
+make_named_roles() {
+  is_own || grep -Eq ' (POLICY|USER MAPPING) ' "$scratch/contents" || return 0
+  while :; do
+    create
+    # shellcheck disable=SC2086
+    pg_restore --dbname="$incoming" --schema-only --no-password --use-list="$scratch/contents" $flags "$dump" \
+      >/dev/null 2>"$scratch/errors" || true
+    drop "$incoming" || fail "the trial cannot be removed${place:+; $place}"
+    missing=$(sed -n 's/^pg_restore: error: .*ERROR:  role "\(.*\)" does not exist$/\1/p' "$scratch/errors" | sort -u)
+    [ -n "$missing" ] || return 0
+    printf '%s\n' "$missing" >"$scratch/missing"
+    while read -r role; do
+      printf 'CREATE ROLE :"role";' | maintenance --set=role="$role" || fail "the role $role of the dump cannot be made${place:+; $place}"
+      made_roles=$(printf "SELECT coalesce(nullif(:'made', '')::jsonb, '[]') || to_jsonb(:'role'::text)" |
+        maintenance --set=made="$made_roles" --set=role="$role")
+      say "role made, which the dump names but does not describe: $role (it may not log in)"
+    done <"$scratch/missing"
+  done
+}
+
+# remove_made_roles: for an attempt that replaces nothing.
+remove_made_roles() {
+  [ -z "$made_roles" ] ||
+    printf '%s\n\\gexec\n' "SELECT 'DROP ROLE IF EXISTS ' || string_agg(quote_ident(r), ', ') FROM jsonb_array_elements_text(:'made') AS r" |
+    maintenance --set=made="$made_roles"
+}
+
+# create: the empty database.
+create() {
+  lost=$(maintenance --set=name="$incoming" --set=like="$database" --file="$scripts/create.sql") ||
+    fail "the database $incoming cannot be made${place:+; $place}"
+}
+
+# read_contents: of the dump, of which nothing else has been read yet.
+read_contents() {
+  pg_restore --list "$dump" >"$scratch/contents" ||
+    fail "the file is no dump in pg_dump's custom format, or one of a newer version than $(pg_restore --version)"
+  is_own || return 0
+  case $(manifest_value "$MANIFEST" format) in
+  1 | 2) ;;
+  *) fail "$MANIFEST was written by a newer version of this program: restore with that one" ;;
+  esac
+}
+
+# prepare: everything up to the filling.
+prepare() {
+  if is_own; then
+    say "the dump is a backup of this program: it comes back with its owners, privileges and roles"
+  else
+    say "the dump was made elsewhere: everything in it gets to belong to $PGUSER, without its privileges"
+    flags="--no-owner --no-privileges --no-tablespaces --no-security-labels"
+    # It holds this schema where it was told to dump it by name; every database has one.
+    sed -i 's/^\([0-9]*; 2615 [0-9]* SCHEMA - public \)/;\1/' "$scratch/contents"
+  fi
+  make_roles
+  create
+  if is_own && grep -q '^  "about": .*"publicSchema": false' "$MANIFEST"; then
+    printf 'DROP SCHEMA public' | PGDATABASE="$incoming" sql || fail "the schema public cannot be left out${place:+; $place}"
+  fi
+  if [ -n "$lost" ]; then
+    say "this server has no tablespace $lost: everything comes into the default one"
+    flags="$flags --no-tablespaces"
+  fi
+}
+
+# fill: in one transaction, at whose end the rows are counted. What pg_restore says beside its own lines are statements and
+# rows: they hold passwords and people's data.
+fill() {
+  PGDATABASE="$incoming" sql --set=generator="$(sed '/^\\gexec$/d' "$scripts/inventory.sql")" --file="$scripts/counting.sql" || return
+  filled=0
+  # shellcheck disable=SC2086
+  PGOPTIONS=$(sessions on) pg_restore --dbname="$incoming" --single-transaction --no-password --use-list="$scratch/contents" \
+    $flags "$dump" 2>"$scratch/errors" || filled=$?
+  sed -n '/^pg_restore:/p; /^HINT:/p' "$scratch/errors" >&2
+  return "$filled"
+}
+
+# prove: sets `found` to the inventory; fails where that is not the manifest's.
+prove() {
+  found=$(PGDATABASE="$incoming" sql --file="$scripts/counted.sql") ||
+    fail "the restored rows could not be counted${place:+; $place}"
+  ! is_own || compare "$(sed -n 's/^  "inventory": //p' "$MANIFEST")" "$found"
+}
+
+# compare EXPECTED FOUND: fails with every table whose rows differ; both are inventories, see compare.sql.
+compare() {
+  differences=$(printf '[%s,%s]' "$1" "$2" | maintenance --file="$scripts/compare.sql") ||
+    fail "the restored rows cannot be compared${place:+; $place}"
+  [ -z "$differences" ] || fail "what was restored is not what is expected:
+$differences"
+}
+
+# patiently COMMAND...: until it succeeds. 300 s is many times the recovery of a server that has crashed.
+patiently() {
+  for _ in $(seq 100); do
+    if "$@" 2>/dev/null; then return 0; fi
+    sleep 3
+  done
+  return 1
+}
+
+# A client may connect between being thrown out and the renaming, which then gives up: try again. But a server that goes
+# down right after the renaming does not answer either. Until that is known, what was saved is the only copy.
+swap() {
+  swapping=yes
+  was=$place
+  place="which data is in place is not known: the restored data where the server has a database $replaced, else the old data"
+  for _ in 1 2 3 4 5; do
+    if changed=$(rename 2>"$scratch/errors"); then return 0; fi
+    cat "$scratch/errors" >&2
+    patiently has_swapped || {
+      trap - EXIT
+      fail "the server does not say which data is in place: the restored data where it has a database $replaced (which" \
+        "then holds the old data), else the old data"
+    }
+    [ "$swapped" = f ] || return 0
+    sleep 1
+  done
+  swapping=no
+  fail "the databases cannot change places${was:+; $was}: $(sed -n 's/^psql:.*ERROR:  //p; s/^DETAIL:  //p' "$scratch/errors" | head -n 2 | tr '\n' ' ')"
+}
+rename() {
+  maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swap.sql"
+}
+has_swapped() {
+  swapped=$(maintenance --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swapped.sql")
+}

@@ -1,0 +1,44 @@
+-- Whatever belongs to somebody, is granted, switched or set: in the database, on it, and on the server.
+CREATE ROLE readers NOINHERIT; CREATE ROLE clerk LOGIN CREATEDB CONNECTION LIMIT 3 VALID UNTIL '2031-02-03 04:05:06+08';
+CREATE ROLE "it's ""odd"", isn't it" BYPASSRLS; CREATE ROLE guard SUPERUSER NOLOGIN; CREATE ROLE "Upper Case";
+COMMENT ON ROLE clerk IS E'writes\nbills, and says "it''s done"';
+GRANT readers TO clerk WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;
+SET ROLE clerk; GRANT readers TO "it's ""odd"", isn't it"; RESET ROLE;
+GRANT pg_read_all_data TO readers; GRANT invoicetron TO guard;
+ALTER ROLE clerk SET search_path = "$user", "Odd, schema", public; ALTER ROLE clerk SET "app.key" = 'it''s = one';
+ALTER ROLE ALL SET work_mem = '5MB'; ALTER ROLE invoicetron SET application_name = 'invoices';
+GRANT SET ON PARAMETER log_duration TO clerk; GRANT ALTER SYSTEM ON PARAMETER work_mem TO clerk WITH GRANT OPTION;
+
+ALTER DATABASE invoicetron OWNER TO clerk; COMMENT ON DATABASE invoicetron IS 'the "invoices"';
+ALTER DATABASE invoicetron CONNECTION LIMIT 77;
+REVOKE CONNECT, TEMPORARY ON DATABASE invoicetron FROM PUBLIC;
+GRANT CONNECT ON DATABASE invoicetron TO readers WITH GRANT OPTION;
+SET ROLE readers; GRANT CONNECT ON DATABASE invoicetron TO "it's ""odd"", isn't it"; RESET ROLE;
+ALTER DATABASE invoicetron SET timezone = 'Asia/Manila'; ALTER DATABASE invoicetron SET statement_timeout = '9s';
+ALTER DATABASE invoicetron SET default_transaction_read_only = off; ALTER DATABASE invoicetron SET datestyle = 'SQL, DMY';
+ALTER ROLE "it's ""odd"", isn't it" IN DATABASE invoicetron SET search_path = ''; ALTER ROLE clerk IN DATABASE invoicetron SET role = readers;
+
+ALTER SCHEMA public OWNER TO clerk; GRANT USAGE ON SCHEMA reports TO readers; CREATE SCHEMA "Odd, schema" AUTHORIZATION "it's ""odd"", isn't it";
+ALTER TABLE products OWNER TO clerk; GRANT SELECT ON invoices TO readers; GRANT UPDATE (note) ON invoices TO "it's ""odd"", isn't it";
+ALTER DEFAULT PRIVILEGES FOR ROLE clerk IN SCHEMA public GRANT SELECT ON TABLES TO readers;
+ALTER DEFAULT PRIVILEGES FOR ROLE clerk REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+ALTER TABLE invoices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON invoices AS RESTRICTIVE TO clerk, "it's ""odd"", isn't it" USING (id > 3);
+CREATE FUNCTION whoami() RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT current_user::text';
+ALTER FUNCTION whoami() OWNER TO clerk; REVOKE EXECUTE ON FUNCTION whoami() FROM PUBLIC;
+CREATE VIEW mine WITH (security_invoker, security_barrier) AS SELECT * FROM invoices; ALTER VIEW mine OWNER TO "it's ""odd"", isn't it";
+CREATE MATERIALIZED VIEW summary AS SELECT count(*) FROM products; ALTER MATERIALIZED VIEW summary OWNER TO clerk;
+CREATE TABLE identities (id bigint GENERATED ALWAYS AS IDENTITY (START 7), twice bigint GENERATED ALWAYS AS (id * 2) STORED);
+CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER off AFTER INSERT ON invoices FOR EACH ROW EXECUTE FUNCTION nothing(); ALTER TABLE invoices DISABLE TRIGGER off;
+CREATE TRIGGER always AFTER INSERT ON invoices EXECUTE FUNCTION nothing(); ALTER TABLE invoices ENABLE ALWAYS TRIGGER always;
+SELECT lo_from_bytea(4711, 'scan'); ALTER LARGE OBJECT 4711 OWNER TO clerk; GRANT SELECT ON LARGE OBJECT 4711 TO readers;
+CREATE PUBLICATION changes FOR TABLE products WITH (publish = 'insert'); ALTER PUBLICATION changes OWNER TO clerk;
+CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER remote FOREIGN DATA WRAPPER elsewhere; GRANT USAGE ON FOREIGN SERVER remote TO clerk;
+CREATE USER MAPPING FOR clerk SERVER remote OPTIONS (password 'far-away'); ALTER SERVER remote OWNER TO clerk;
+CREATE FUNCTION no_drops() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'nothing is dropped here'; END $$;
+CREATE EVENT TRIGGER no_drops ON sql_drop EXECUTE FUNCTION no_drops(); ALTER EVENT TRIGGER no_drops OWNER TO guard;
+CREATE TABLE statements (tag text);
+CREATE FUNCTION log_them() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.statements VALUES (tg_tag); END $$;
+CREATE EVENT TRIGGER log_them ON ddl_command_start EXECUTE FUNCTION log_them();
+CREATE EVENT TRIGGER bouncer ON login EXECUTE FUNCTION no_drops();

@@ -1,0 +1,223 @@
+"""A backup of this program comes back whole, on the server that it was taken of and on a new one.
+
+What pg_dump and pg_dumpall write of the copy is what they write of the original.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal.postgres import PostgresServer
+from tests.database.invoices import CONTENT, content, fill
+from tests.database.pod import Pod
+
+ODD = '''"it's ""odd"", isn't it"'''
+
+OWNED = (Path(__file__).parent / "owned.sql").read_text(encoding="utf-8")
+ROLES = ("readers", "clerk", ODD, "guard", '"Upper Case"')
+CLEAN = {"PGOPTIONS": "-c event_triggers=off -c timezone=UTC -c datestyle=ISO"}
+
+
+def sql(server: PostgresServer, statement: str, database: str = "invoicetron") -> str:
+    """As a superuser whom no event trigger stops."""
+    command: list[str | Path] = [server.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database]
+    env = server.environment(local=True, **CLEAN)
+    return server.run(command, env=env, input=statement, capture_output=True).stdout.strip()
+
+
+def written(server: PostgresServer) -> str:
+    """All that PostgreSQL's own tools write of the database and of the server's roles."""
+    env = server.environment(local=True, **CLEAN)
+    whole: list[str | Path] = [server.bin / "pg_dump", "--create", "--restrict-key=same"]
+    roles: list[str | Path] = [
+        server.bin / "pg_dumpall",
+        "--globals-only",
+        "--no-role-passwords",
+        "--restrict-key=same",
+    ]
+    text = [server.run(command, env=env, capture_output=True).stdout for command in (roles, whole)]
+    return "\n".join(text)
+
+
+@pytest.fixture
+def owned(pod: Pod) -> Iterator[None]:
+    """A database with everything that belongs to roles; the roles go again."""
+    server = pod.server
+    fill(server)
+    server.sql(OWNED)
+    yield
+    maintenance = "postgres"
+    sql(server, "DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", maintenance)
+    for role in ROLES:
+        if sql(server, "SELECT quote_ident(rolname) FROM pg_roles", maintenance).split("\n").count(role):
+            sql(server, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}", maintenance)
+    sql(server, "ALTER ROLE ALL RESET ALL; ALTER ROLE invoicetron RESET ALL", maintenance)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Pod]:
+    """A pod beside a new server, which knows nothing of the first one's roles."""
+    with PostgresServer() as new:
+        directory = new.directory / "pod"
+        directory.mkdir()
+        yield Pod(new, directory)
+
+
+def carry(pod: Pod, name: str, elsewhere: Pod) -> None:
+    """Takes a backup to the other pod's volume."""
+    shutil.copytree(pod.backups / name, elsewhere.backups / name)
+    for path in (elsewhere.backups / name, *(elsewhere.backups / name).iterdir()):
+        elsewhere.give(path)
+
+
+@pytest.mark.usefixtures("owned")
+def test_everything_comes_back_on_the_server_that_it_is_of(pod: Pod, server: PostgresServer) -> None:
+    before = written(server)
+    done = pod.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+    (name,) = pod.names()
+    sql(server, "ALTER ROLE clerk NOLOGIN; ALTER ROLE clerk RESET ALL; REVOKE readers FROM clerk CASCADE")
+    sql(server, "ALTER DATABASE invoicetron RESET ALL; GRANT readers TO \"Upper Case\"; COMMENT ON ROLE guard IS 'new'")
+    sql(server, "REVOKE SET ON PARAMETER log_duration FROM clerk; ALTER DATABASE invoicetron OWNER TO invoicetron")
+    sql(server, "CREATE ROLE newer; GRANT readers TO newer; ALTER TABLE invoices DISABLE ROW LEVEL SECURITY")
+    try:
+        done = pod.run("restore.sh", RESTORE_FROM=name)
+        assert done.returncode == 0, done.stdout
+        assert "\nrole clerk: " in done.stdout or "role clerk: login" in done.stdout, done.stdout
+        assert sql(server, "SELECT pg_has_role('newer', 'readers', 'member')") == "t", "not the backup's to take away"
+    finally:
+        sql(server, "DROP ROLE newer")
+    assert written(server) == before
+
+
+@pytest.mark.usefixtures("owned")
+def test_everything_comes_back_on_a_new_server(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
+    before = written(server)
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    carry(pod, name, elsewhere)
+    done = elsewhere.run("restore.sh", RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout
+    assert "these roles have none to log in with: clerk\n" in done.stdout
+    assert "far-away" not in done.stdout
+    assert "far-away" not in elsewhere.server.log.read_text()
+    assert written(elsewhere.server) == before
+
+
+@pytest.mark.usefixtures("owned")
+def test_the_drill_restores_everything_and_sees_what_is_missing(pod: Pod) -> None:
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("drill.sh", DRILL=str(pod.drill), PGHOST="nowhere", PGPORT="1")
+    assert done.returncode == 0, done.stdout
+    roles = pod.scripts / "roles.sql"
+    roles.write_text(re.sub(r"\\ir settings.sql\n", "", roles.read_text()))
+    done = pod.run("drill.sh", DRILL=str(pod.drill), PGHOST="nowhere", PGPORT="1")
+    assert done.returncode != 0
+    assert "role clerk: app.key, search_path" in done.stdout.splitlines()
+
+
+@pytest.mark.usefixtures("owned")
+def test_a_backup_of_before_roles_were_kept_still_comes_back(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
+    rows = sql(server, CONTENT)
+    sql(server, "DROP EVENT TRIGGER no_drops")
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    path = pod.backups / name / "manifest.json"
+    manifest = json.loads(path.read_text())
+    lines = [line for line in path.read_text().splitlines() if not line.startswith('  "globals"')]
+    manifest["inventory"].pop("totals"), manifest["inventory"].pop("largeObjects")
+    lines[-2:] = [f'  "inventory": {json.dumps(manifest["inventory"])}', "}"]
+    path.write_text("\n".join(lines).replace('"format": 2', '"format": 1') + "\n")
+    carry(pod, name, elsewhere)
+    done = elsewhere.run("restore.sh", RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout
+    assert "role made, which the dump names but does not describe: clerk (it may not log in)" in done.stdout
+    assert sql(elsewhere.server, CONTENT) == rows
+    assert sql(elsewhere.server, "SELECT tableowner FROM pg_tables WHERE tablename = 'products'") == "clerk"
+    assert sql(elsewhere.server, "SELECT has_table_privilege('readers', 'invoices', 'select')") == "t"
+    done = pod.run("drill.sh", DRILL=str(pod.drill), PGHOST="nowhere", PGPORT="1")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.usefixtures("owned")
+def test_an_attempt_that_replaces_nothing_leaves_no_role(pod: Pod, elsewhere: Pod) -> None:
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    carry(pod, name, elsewhere)
+    done = elsewhere.run("restore.sh", RESTORE_FROM=name, RESTORE_EXPECT='{"rows": {"bills": 1}, "partial": true}')
+    assert done.returncode != 0
+    assert (
+        elsewhere.server.sql("SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolname !~ '^pg_'") == "invoicetron"
+    )
+
+
+def test_a_backup_of_a_newer_format_is_refused(pod: Pod, server: PostgresServer, backup: str) -> None:
+    path = pod.backups / backup / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    before = content(server)
+    done = pod.run("restore.sh", RESTORE_FROM=backup)
+    assert done.returncode != 0
+    assert "was written by a newer version" in done.stdout.splitlines()[-1]
+    assert content(server) == before
+
+
+def test_a_schema_public_that_is_gone_does_not_come_back(pod: Pod, server: PostgresServer) -> None:
+    server.sql("DROP SCHEMA public; CREATE SCHEMA app; CREATE TABLE app.invoices (id integer)")
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("restore.sh", RESTORE_FROM=pod.names()[0])
+    assert done.returncode == 0, done.stdout
+    assert server.sql("SELECT string_agg(nspname, ' ') FROM pg_namespace WHERE nspname !~ '^(pg_|inf)'") == "app"
+
+
+def test_a_database_of_another_locale_and_encoding_comes_back_as_such(pod: Pod, server: PostgresServer) -> None:
+    server.sql("DROP DATABASE invoicetron", database="postgres")
+    server.sql(
+        "CREATE DATABASE invoicetron TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'",
+        database="postgres",
+    )
+    server.sql("CREATE TABLE invoices (id integer)")
+    assert pod.run("backup.sh").returncode == 0
+    before = written(server)
+    for builtin in (False, True):
+        if builtin:
+            server.sql("DROP DATABASE invoicetron", database="postgres")
+            server.sql(
+                "CREATE DATABASE invoicetron TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+                " IS_TEMPLATE true",
+                database="postgres",
+            )
+            server.sql("CREATE TABLE invoices (id integer)")
+            assert pod.run("backup.sh").returncode == 0
+            before = written(server)
+        done = pod.run("restore.sh", RESTORE_FROM=pod.names()[-1])
+        assert done.returncode == 0, done.stdout
+        assert written(server) == before
+    server.sql("ALTER DATABASE invoicetron IS_TEMPLATE false", database="postgres")
+
+
+def test_a_tablespace_that_this_server_has_not_is_said(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
+    fill(server)
+    place = pod.folder(server.directory / "place")
+    server.sql(f"CREATE TABLESPACE fast LOCATION '{place}'", database="postgres")
+    try:
+        server.sql("ALTER TABLE invoices SET TABLESPACE fast")
+        before = content(server)
+        assert pod.run("backup.sh").returncode == 0
+        (name,) = pod.names()
+        carry(pod, name, elsewhere)
+        done = elsewhere.run("restore.sh", RESTORE_FROM=name)
+        assert done.returncode == 0, done.stdout
+        assert "this server has no tablespace fast: everything comes into the default one" in done.stdout
+        assert content(elsewhere.server) == before
+        done = pod.run("restore.sh", RESTORE_FROM=name)
+        assert done.returncode == 0, done.stdout
+        assert server.sql("SELECT tablespace FROM pg_tables WHERE tablename = 'invoices'") == "fast"
+    finally:
+        server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
+        server.sql("DROP TABLESPACE fast", database="postgres")
