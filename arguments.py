@@ -26,8 +26,8 @@ from lookups.gitlab import GitLabProject
 from lookups.secrets import StackSecrets
 from providers import Providers
 from settings import Settings
+from settings.images import image_repository
 from settings.sections import Delivery, PublicAccess, Repository
-from settings.types import image_repository
 
 if TYPE_CHECKING:
     from components.public_access import PublicAccessArgs

@@ -10,6 +10,7 @@ import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from settings.errors import PROJECT, foreign_key, mistakes, refusal, report
+from settings.images import image_registry
 from settings.sections import (
     RUNNING,
     Access,
@@ -24,7 +25,7 @@ from settings.sections import (
     Secrets,
     Section,
 )
-from settings.types import Namespace, image_registry
+from settings.types import Namespace
 
 _T = TypeVar("_T")
 

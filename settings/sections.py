@@ -8,11 +8,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
 from settings.cron import skipped_run
 from settings.errors import refusal
+from settings.images import ImageReference, PostgresImage
 from settings.quantities import Cpu, Memory, Storage
 from settings.types import (
     LONGEST_PAUSES,
@@ -23,14 +24,17 @@ from settings.types import (
     Date,
     DnsLabel,
     DnsName,
+    EnvironmentName,
+    GitHubAddress,
     GitLabProject,
     Host,
+    HostKey,
     HttpsUrl,
-    ImageReference,
     ItemReference,
+    LabelKey,
+    LabelValue,
     Name,
     PageUrl,
-    PostgresImage,
     RegistryHost,
     ResourceName,
     SecretReference,
@@ -170,7 +174,7 @@ class Cloudflared(Section):
     """The pods of the shared tunnel's connector, for the policy that lets them reach the app."""
 
     namespace: DnsLabel = "cloudflare"
-    pod_labels: Annotated[dict[str, str], Field(min_length=1)] = Field(default={"app": "cloudflared"})
+    pod_labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"app": "cloudflared"})
 
 
 class Adopt(Section):
@@ -306,7 +310,7 @@ class Monitoring(Section):
 
     prober: ServiceAddress = "blackbox-exporter.monitoring.svc.cluster.local:9115"
     """host:port of the blackbox exporter's Service."""
-    labels: Annotated[dict[str, str], Field(min_length=1)] = Field(default={"release": "prometheus"})
+    labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"release": "prometheus"})
     """Labels by which Prometheus selects probes and rules."""
     runbook: PageUrl | None = None
     """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they name the file."""
@@ -352,9 +356,6 @@ class PullCredentials(Section):
         return f"the deploy token ends in {days} days ({self.expires}); write a later date, and `up` issues a new one"
 
 
-EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9/_-]{1,255}$")]
-
-
 class Environment(Section):
     """The GitLab environment of the stack."""
 
@@ -376,22 +377,16 @@ class Delivery(Section):
     pull_credentials: PullCredentials = PullCredentials()
 
 
-def _check_github(value: str) -> str:
-    if not value.startswith("ssh://git@github.com/") or not value.endswith(".git"):
-        raise ValueError("ssh://git@github.com/<owner>/<repository>.git")
-    return value
-
-
 class Repository(Section):
     """What both stacks share in the project that `delivery` names: mirror, branches, protection. One stack owns it."""
 
-    mirror: Annotated[str, AfterValidator(_check_github)]
+    mirror: GitHubAddress
     """SSH address of the GitHub repository that is pushed to."""
     develop_branch: BranchName = "develop"
     """Made from the project's default branch where it does not exist."""
     protected_environments: Annotated[tuple[EnvironmentName, ...], Field(strict=False)] = ()
     """Environments into which only Maintainers may deploy. GitLab Premium has this; other editions refuse it."""
-    host_keys: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = (
+    host_keys: Annotated[tuple[HostKey, ...], Field(min_length=1, strict=False)] = (
         "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     )
     """Host keys the mirror trusts, as known_hosts lines."""

@@ -56,7 +56,7 @@ _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 # What ends in a number is an IPv4 address or nothing (WHATWG URL, "ends in a number").
 _HOST: Final = rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|(?:{_LABEL}\.)*(?!\d+(?![-a-z0-9])){_LABEL})"
-_PORT: Final = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
+PORT: Final = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 # The last label starts with a letter, or 10.10.30.4 would be a name: Gateway API and Cloudflare take none that is not.
 _DNS_NAME: Final = rf"(?:{_LABEL}\.)+[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?"
 
@@ -90,7 +90,7 @@ Host = Annotated[str, Form(_HOST, "a host name in lower case or an IPv4 address"
 RegistryHost = Annotated[
     str,
     Form(
-        rf"{_DNS_NAME}(?::{_PORT})?",
+        rf"{_DNS_NAME}(?::{PORT})?",
         "the registry's full host name in lower case, with its port (1 to 65535) if it has one",
         "registry.k8s.rommelporras.com",
     ),
@@ -99,7 +99,7 @@ ServiceAddress = Annotated[
     str,
     Form(
         # A Service's name starts with a letter; so an IPv4 address is none.
-        rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::{_PORT})?",
+        rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::{PORT})?",
         "<service>.<namespace> or <service>.<namespace>.svc.<cluster's domain>, with the port (1 to 65535) if not 80",
         "blackbox-exporter.monitoring.svc.cluster.local:9115",
     ),
@@ -115,8 +115,8 @@ Namespace = Annotated[
 GitLabProject = Annotated[
     str,
     Form(
-        r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+",
-        "the path of a GitLab project with its group",
+        r"(?!.*\.(?:git|atom)(?:/|$))[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)+",
+        "the path of a GitLab project with its group, without .git at its end",
         "0xwsh/invoicetron",
     ),
 ]
@@ -126,6 +126,48 @@ BranchName = Annotated[
         r"(?!-)(?!.*(?:\.\.|//|@\{|\.lock$|[/.]$))[\w.@{}/+=-]+",  # what git check-ref-format takes, in ASCII
         "a git branch name without 'refs/heads/'",
         "develop",
+    ),
+]
+EnvironmentName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9_-](?:[A-Za-z0-9/_-]*[A-Za-z0-9_-])?",
+        "a GitLab environment: letters, digits, '-', '_' and inner '/'",
+        "production",
+        longest=255,
+    ),
+]
+GitHubAddress = Annotated[
+    str,
+    Form(
+        r"ssh://git@github\.com/[A-Za-z0-9](?:[A-Za-z0-9-]{0,37}[A-Za-z0-9])?/(?!\.{1,2}\.git$)[\w.-]+\.git",
+        "ssh://git@github.com/<owner>/<repository>.git",
+        "ssh://git@github.com/rommelporras/invoicetron.git",
+    ),
+]
+HostKey = Annotated[
+    str,
+    Form(
+        r"(?:\[[\w.-]+\]:\d+|[\w.-]+) (?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{60,}={0,2}",
+        "a line of known_hosts: host, type of the key, the key; `ssh-keyscan github.com` prints them",
+        "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
+    ),
+]
+# apimachinery validation.IsQualifiedName and IsValidLabelValue.
+LabelKey = Annotated[
+    str,
+    Form(
+        rf"(?:{_LABEL}(?:\.{_LABEL})*/)?[A-Za-z0-9](?:[\w.-]{{0,61}}[A-Za-z0-9])?",
+        "the key of a label, perhaps behind a domain and a slash",
+        "app.kubernetes.io/name",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    Form(
+        r"(?:[A-Za-z0-9](?:[\w.-]{0,61}[A-Za-z0-9])?)?",
+        "the value of a label: at most 63 letters, digits and inner '-', '_' and '.'",
+        "cloudflared",
     ),
 ]
 CloudflareId = Annotated[
@@ -174,50 +216,10 @@ SessionDuration = Annotated[
     AfterValidator(_check_session),
 ]
 
-# github.com/distribution/reference: registry host with a dot, a port or "localhost"; lower-case path; tag or digest.
-_PATH_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-ImageReference = Annotated[
-    str,
-    Form(
-        rf"(?:(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{_PORT})?|[a-z0-9-]+:{_PORT})/)?{_PATH_PART}(?:/{_PATH_PART})*"
-        r"(?:(?::(?!latest(?:@|$))\w[\w.-]{0,127})(?:@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
-        "an image with a tag other than 'latest', or a sha256 digest: what runs must not depend on when it was pulled",
-        "postgres:18-alpine",
-    ),
-]
-
-# The official image is library/postgres on Docker Hub, or a copy for one architecture; elsewhere a mirror of it.
-_OFFICIAL: Final = r"(?:(?:index\.)?docker\.io/)?(?:(?:library|amd64|arm64v8|arm32v[567]|i386|ppc64le|riscv64|s390x)/)?"
-PostgresImage = Annotated[
-    ImageReference,
-    Form(
-        rf"(?:{_OFFICIAL}|(?!(?:index\.)?docker\.io/)(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{_PORT})?|[a-z0-9-]+:{_PORT})/"
-        rf"(?:{_PATH_PART}/)*)postgres:18(?:\.\d+)?(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{{64}})?",
-        "the official image of PostgreSQL 18 or a mirror of it, with a tag that says 18: images up to 17 keep their "
-        "data outside the volume and lose it at each restart, a later one starts an empty database beside the old one",
-        "postgres:18-alpine",
-    ),
-]
-"""An image of the one major version that volume, backups and restores are made for."""
-
-
-def image_registry(image: str) -> str:
-    """The registry host (and port) of an image reference; Docker Hub where it names none, as every runtime reads it."""
-    first, slash, _ = image.partition("/")
-    return first if slash and ("." in first or ":" in first) else "docker.io"
-
-
-def image_repository(image: str) -> str:
-    """An image reference without its tag and digest."""
-    name = image.partition("@")[0]
-    path, colon, tag = name.rpartition(":")
-    return path if colon and "/" not in tag else name
-
-
 HttpsUrl = Annotated[
     str,
     Form(
-        rf"https://{_HOST}(?::{_PORT})?/?",
+        rf"https://{_HOST}(?::{PORT})?/?",
         "https://, a host in lower case and perhaps a port (1 to 65535), without user, path or query",
         "https://api.k8s.rommelporras.com:6443",
     ),
@@ -227,7 +229,7 @@ HttpsUrl = Annotated[
 PageUrl = Annotated[
     str,
     Form(
-        rf"https://{_HOST}(?::{_PORT})?/[\w./~+%-]+",
+        rf"https://{_HOST}(?::{PORT})?/[\w./~+%-]+",
         "https://, a host in lower case and the path of a page, without user, query or fragment",
         "https://gitlab.k8s.rommelporras.com/group/project/-/blob/main/docs/backup-and-restore.md",
     ),

@@ -11,7 +11,7 @@ from ops.restore.app_stop import STOPPED_BY
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
-from settings.types import image_repository
+from settings.images import image_repository
 
 _LOOK = "look at its pods and events: kubectl -n {0} describe pods --selector=app={1}"
 

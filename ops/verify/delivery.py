@@ -11,8 +11,8 @@ from ops.verify.secrets import held, same
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.images import image_repository
 from settings.sections import Delivery, Repository
-from settings.types import image_repository
 
 
 def environment(systems: Systems) -> str:

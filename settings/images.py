@@ -1,0 +1,46 @@
+"""Container images as a stack file names them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from settings.types import PORT, Form
+
+# github.com/distribution/reference: registry host with a dot, a port or "localhost"; lower-case path; tag or digest.
+_PATH_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+ImageReference = Annotated[
+    str,
+    Form(
+        rf"(?:(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/)?{_PATH_PART}(?:/{_PATH_PART})*"
+        r"(?:(?::(?!latest(?:@|$))\w[\w.-]{0,127})(?:@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
+        "an image with a tag other than 'latest', or a sha256 digest: what runs must not depend on when it was pulled",
+        "postgres:18-alpine",
+    ),
+]
+
+# The official image is library/postgres on Docker Hub, or a copy for one architecture; elsewhere a mirror of it.
+_OFFICIAL: Final = r"(?:(?:index\.)?docker\.io/)?(?:(?:library|amd64|arm64v8|arm32v[567]|i386|ppc64le|riscv64|s390x)/)?"
+PostgresImage = Annotated[
+    ImageReference,
+    Form(
+        rf"(?:{_OFFICIAL}|(?!(?:index\.)?docker\.io/)(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/"
+        rf"(?:{_PATH_PART}/)*)postgres:18(?:\.\d+)?(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{{64}})?",
+        "the official image of PostgreSQL 18 or a mirror of it, with a tag that says 18: images up to 17 keep their "
+        "data outside the volume and lose it at each restart, a later one starts an empty database beside the old one",
+        "postgres:18-alpine",
+    ),
+]
+"""An image of the one major version that volume, backups and restores are made for."""
+
+
+def image_registry(image: str) -> str:
+    """The registry host (and port) of an image reference; Docker Hub where it names none, as every runtime reads it."""
+    first, slash, _ = image.partition("/")
+    return first if slash and ("." in first or ":" in first) else "docker.io"
+
+
+def image_repository(image: str) -> str:
+    """An image reference without its tag and digest."""
+    name = image.partition("@")[0]
+    path, colon, tag = name.rpartition(":")
+    return path if colon and "/" not in tag else name
