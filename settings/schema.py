@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,6 +14,7 @@ from pydantic import BaseModel
 
 def stack_file_schema(model: type[BaseModel]) -> str:
     """The schema of Pulumi.<stack>.yaml: the fields of `model` as `invoicetron:` keys, and Pulumi's own beside them."""
+    _describe(model)
     schema: dict[str, Any] = model.model_json_schema()
     sections = {f"invoicetron:{name}": part for name, part in schema["properties"].items() if name != "stack"}
     required = [f"invoicetron:{name}" for name in schema["required"] if name != "stack"]
@@ -37,3 +42,29 @@ def stack_file_schema(model: type[BaseModel]) -> str:
         "definitions": schema["$defs"],
     }
     return json.dumps(file, indent=2, ensure_ascii=False).replace("#/$defs/", "#/definitions/") + "\n"
+
+
+def _describe(model: type[BaseModel]) -> None:
+    """Gives the fields of every section the docstrings below them, for editors to show.
+
+    pydantic can do this itself (`use_attribute_docstrings`), but it does so whenever a section is imported: a sixteenth
+    of the time that dev takes to start (`make bench WHAT=start`).
+    """
+    base: type[BaseModel] = model.__bases__[0]
+    sections = base.__subclasses__()
+    for section in sections:
+        sections += section.__subclasses__()
+        for name, description in _docstrings(section):
+            section.model_fields[name].description = description
+    for section in sections:
+        section.model_rebuild(force=True)
+    model.model_rebuild(force=True)
+
+
+def _docstrings(section: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    (body,) = ast.parse(inspect.getsource(section)).body
+    assert isinstance(body, ast.ClassDef)  # noqa: S101 - the source of a class
+    for field, below in pairwise(body.body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)
