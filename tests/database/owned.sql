@@ -14,7 +14,7 @@ ALTER DATABASE invoicetron CONNECTION LIMIT 77;
 REVOKE CONNECT, TEMPORARY ON DATABASE invoicetron FROM PUBLIC;
 GRANT CONNECT ON DATABASE invoicetron TO readers WITH GRANT OPTION;
 SET ROLE readers; GRANT CONNECT ON DATABASE invoicetron TO "it's ""odd"", isn't it"; RESET ROLE;
-ALTER DATABASE invoicetron SET timezone = 'Asia/Manila'; ALTER DATABASE invoicetron SET statement_timeout = '9s';
+ALTER DATABASE invoicetron SET timezone = 'Asia/Manila'; ALTER DATABASE invoicetron SET "app.tenant" = 'one'; ALTER DATABASE invoicetron SET statement_timeout = '9s';
 ALTER DATABASE invoicetron SET default_transaction_read_only = off; ALTER DATABASE invoicetron SET datestyle = 'SQL, DMY';
 ALTER ROLE "it's ""odd"", isn't it" IN DATABASE invoicetron SET search_path = ''; ALTER ROLE clerk IN DATABASE invoicetron SET role = readers;
 
@@ -36,9 +36,19 @@ SELECT lo_from_bytea(4711, 'scan'); ALTER LARGE OBJECT 4711 OWNER TO clerk; GRAN
 CREATE PUBLICATION changes FOR TABLE products WITH (publish = 'insert'); ALTER PUBLICATION changes OWNER TO clerk;
 CREATE FOREIGN DATA WRAPPER elsewhere; CREATE SERVER remote FOREIGN DATA WRAPPER elsewhere; GRANT USAGE ON FOREIGN SERVER remote TO clerk;
 CREATE USER MAPPING FOR clerk SERVER remote OPTIONS (password 'far-away'); ALTER SERVER remote OWNER TO clerk;
+CREATE EXTENSION hstore WITH SCHEMA reports; REVOKE EXECUTE ON FUNCTION reports.hstore(text, text) FROM PUBLIC;
+ALTER TABLE products ADD more reports.hstore DEFAULT 'colour => red';
+CREATE UNLOGGED TABLE cached (id int) WITH (autovacuum_enabled = off); ALTER TABLE cached REPLICA IDENTITY FULL; INSERT INTO cached VALUES (1);
 CREATE FUNCTION no_drops() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'nothing is dropped here'; END $$;
 CREATE EVENT TRIGGER no_drops ON sql_drop EXECUTE FUNCTION no_drops(); ALTER EVENT TRIGGER no_drops OWNER TO guard;
-CREATE TABLE statements (tag text);
+SET app.tenant = 'one'; CREATE TABLE statements (tag text);
 CREATE FUNCTION log_them() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.statements VALUES (tg_tag); END $$;
 CREATE EVENT TRIGGER log_them ON ddl_command_start EXECUTE FUNCTION log_them();
 CREATE EVENT TRIGGER bouncer ON login EXECUTE FUNCTION no_drops();
+
+CREATE ROLE U&"new\000Aline" IN ROLE readers; GRANT SELECT ON invoices TO U&"new\000Aline"; CREATE SCHEMA U&"line\000A; --" AUTHORIZATION U&"new\000Aline";
+CREATE TABLE U&"line\000A; --"."of_sixty_three_bytes_which_is_as_long_as_a_name_may_be_in_postgr" ("x'y" int); INSERT INTO U&"line\000A; --"."of_sixty_three_bytes_which_is_as_long_as_a_name_may_be_in_postgr" VALUES (1);
+CREATE DOMAIN amount AS numeric CHECK (VALUE >= 0); ALTER DOMAIN amount OWNER TO clerk; REVOKE USAGE ON DOMAIN amount FROM PUBLIC;
+CREATE SEQUENCE numbers OWNED BY invoices.id; ALTER SEQUENCE numbers RESTART 4711; GRANT USAGE ON SEQUENCE numbers TO readers;
+CREATE TABLE checked (at timestamptz, CHECK (at::date > '2000-01-01' AND current_setting('app.tenant') = 'one'));
+INSERT INTO checked VALUES ('2025-01-01');

@@ -20,7 +20,6 @@ from tests.database.pod import Pod
 ODD = '''"it's ""odd"", isn't it"'''
 
 OWNED = (Path(__file__).parent / "owned.sql").read_text(encoding="utf-8")
-ROLES = ("readers", "clerk", ODD, "guard", '"Upper Case"')
 CLEAN = {"PGOPTIONS": "-c event_triggers=off -c timezone=UTC -c datestyle=ISO"}
 
 
@@ -54,9 +53,13 @@ def owned(pod: Pod) -> Iterator[None]:
     yield
     maintenance = "postgres"
     sql(server, "DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", maintenance)
-    for role in ROLES:
-        if sql(server, "SELECT quote_ident(rolname) FROM pg_roles", maintenance).split("\n").count(role):
-            sql(server, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}", maintenance)
+    ours = "FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'invoicetron'"
+    for statement in ("DROP OWNED BY %s CASCADE", "DROP ROLE %s"):
+        sql(
+            server,
+            f"SELECT format('{statement}', string_agg(quote_ident(rolname), ', ')) {ours} HAVING count(*) > 0 \\gexec",
+            maintenance,
+        )
     sql(server, "ALTER ROLE ALL RESET ALL; ALTER ROLE invoicetron RESET ALL", maintenance)
 
 
@@ -124,8 +127,9 @@ def test_the_drill_restores_everything_and_sees_what_is_missing(pod: Pod) -> Non
 
 @pytest.mark.usefixtures("owned")
 def test_a_backup_of_before_roles_were_kept_still_comes_back(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
+    # Of a superuser; of a setting that nothing has kept; of a role whose name no message holds in one line.
+    sql(server, 'DROP EVENT TRIGGER no_drops; DROP TABLE checked; DROP OWNED BY U&"new\\000Aline" CASCADE')
     rows = sql(server, CONTENT)
-    sql(server, "DROP EVENT TRIGGER no_drops")
     assert pod.run("backup.sh").returncode == 0
     (name,) = pod.names()
     path = pod.backups / name / "manifest.json"
