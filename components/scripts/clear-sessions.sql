@@ -1,6 +1,6 @@
--- Empties what must not survive a restore: sessions and rate limits, as Better Auth keeps them, however the schema spells them.
--- Row by row, so that a table which refers to them is treated as its foreign key says. Prints what it has emptied. Fails where
--- rows are left, or where a table may hold sessions and nobody has said whether it does.
+-- Empties what must not survive a restore: sessions and rate limits, as Better Auth keeps them, however the schema spells
+-- them. Row by row, so that a table which refers to them is treated as its foreign key says. Prints what it has emptied.
+-- Fails where rows are left, or where a table may hold sessions and nobody has said whether it does.
 --
 --     standard input    names of the tables that hold sessions: a JSON array of "table", or "schema.table" outside public
 \set named `cat`
@@ -21,14 +21,18 @@ BEGIN
         spelt IN ('session', 'sessions') AS is_session,
         spelt IN ('ratelimit', 'ratelimits') AS is_rate_limit,
         -- Whose name says session; or what logs somebody in: a token with an end, of a user.
-        spelt LIKE '%session%' OR columns && ARRAY['token', 'sessiontoken', 'tokenhash'] AND columns && ARRAY['userid', 'user']
+        spelt LIKE '%session%'
+            OR columns && ARRAY['token', 'sessiontoken', 'tokenhash'] AND columns && ARRAY['userid', 'user']
             AND columns && ARRAY['expiresat', 'expires', 'expiry', 'expiration'] AS looks_like_one
     FROM pg_class
     JOIN pg_namespace ON pg_namespace.oid = relnamespace,
-        LATERAL (SELECT lower(replace(relname, '_', '')), CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END)
-            AS names (spelt, shown),
         LATERAL (
-            SELECT array_agg(lower(replace(attname, '_', ''))) FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+            SELECT lower(replace(relname, '_', '')),
+                CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END
+        ) AS names (spelt, shown),
+        LATERAL (
+            SELECT array_agg(lower(replace(attname, '_', ''))) FROM pg_attribute
+            WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
         ) AS attributes (columns)
     WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition AND nspname <> 'information_schema' AND nspname !~ '^pg_';
 
@@ -40,7 +44,8 @@ BEGIN
     IF named = '[]' THEN
         SELECT string_agg(shown, ', ' ORDER BY shown) INTO unclear FROM candidates WHERE looks_like_one AND NOT is_session;
         IF unclear IS NOT NULL THEN
-            RAISE EXCEPTION 'these tables may hold sessions: %; list those that do in backup.sessionTables of the stack file, or only the session table if none of them does', unclear;
+            RAISE EXCEPTION 'these tables may hold sessions: %; list those that do in backup.sessionTables of the stack file, '
+                'or only the session table if none of them does', unclear;
         END IF;
     END IF;
     FOR found IN

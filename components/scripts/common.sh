@@ -16,7 +16,7 @@ place= # which data is in place, or what else whoever reads a failure wants to k
 # filtered by row security, done as another role or met by an event trigger of the dump. What carries passwords (user
 # mappings, subscriptions) stays out of the server's log, and messages are in the language that is searched for here.
 sessions() {
-  for timeout in statement lock transaction idle_in_transaction_session idle_session; do printf -- '-c %s_timeout=0 ' $timeout; done
+  printf -- '-c %s_timeout=0 ' statement lock transaction idle_in_transaction_session idle_session
   printf -- '-c %s ' role=none row_security=off session_replication_role=origin default_transaction_read_only=off \
     'default_transaction_isolation=read\ committed' standard_conforming_strings=on lc_messages=C client_min_messages=warning \
     log_statement=none log_min_duration_statement=-1 log_min_error_statement=panic "event_triggers=$1"

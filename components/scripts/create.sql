@@ -3,7 +3,6 @@
 --
 --     name    of the new database
 --     like    the database to be replaced
-SET client_min_messages = warning;
 \set database :like
 \ir globals.sql
 \ir wanted.sql
@@ -15,20 +14,26 @@ SELECT format(
     'CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LOCALE_PROVIDER %s LC_COLLATE %L LC_CTYPE %L',
     :'name', owner, encoding, "localeProvider", "collate", ctype
     )
-    || CASE "localeProvider" WHEN 'icu' THEN format(' ICU_LOCALE %L', locale) WHEN 'builtin' THEN format(' BUILTIN_LOCALE %L', locale) ELSE '' END
+    || CASE "localeProvider" WHEN 'icu' THEN format(' ICU_LOCALE %L', locale)
+        WHEN 'builtin' THEN format(' BUILTIN_LOCALE %L', locale) ELSE '' END
     || coalesce(' ICU_RULES ' || quote_literal("icuRules"), '')
     || coalesce((SELECT format(' TABLESPACE %I', spcname) FROM pg_tablespace WHERE spcname = tablespace), '')
 FROM jsonb_to_record(:'properties') AS x (
-    owner text, encoding text, "localeProvider" text, "collate" text, ctype text, locale text, "icuRules" text, tablespace text
+    owner text, encoding text, "localeProvider" text, "collate" text, ctype text, locale text, "icuRules" text,
+    tablespace text
 )
 \gexec
 
 BEGIN;
-SELECT format('ALTER DATABASE %I CONNECTION LIMIT %s IS_TEMPLATE %s', :'name', :'properties'::jsonb ->> 'connectionLimit', :'properties'::jsonb ->> 'template')
+SELECT format(
+    'ALTER DATABASE %I CONNECTION LIMIT %s IS_TEMPLATE %s',
+    :'name', :'properties'::jsonb ->> 'connectionLimit', :'properties'::jsonb ->> 'template'
+)
 UNION ALL
 SELECT format('COMMENT ON DATABASE %I IS %L', :'name', :'properties'::jsonb ->> 'comment')
 UNION ALL
-SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I', :'name', :'properties'::jsonb ->> 'owner') WHERE :'properties'::jsonb ->> 'defaultPrivileges' = 'false'
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC, %I', :'name', :'properties'::jsonb ->> 'owner')
+WHERE :'properties'::jsonb ->> 'defaultPrivileges' = 'false'
 \gexec
 \set database :name
 SELECT jsonb_path_query_array(:'granted', '$[*] ? (!exists (@.parameter))') AS privileges \gset

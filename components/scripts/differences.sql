@@ -10,11 +10,13 @@ parts (side, subject, what, value) AS (
     WHERE key <> 'tablespace'
     UNION ALL
     -- No end and one at infinity are the same.
-    SELECT side, role ->> 'name', key, CASE key WHEN 'validUntil' THEN coalesce(nullif(attribute, 'null'), '"infinity"') ELSE attribute END
+    SELECT side, role ->> 'name', key,
+        CASE key WHEN 'validUntil' THEN coalesce(nullif(attribute, 'null'), '"infinity"') ELSE attribute END
     FROM sides, jsonb_array_elements(document -> 'roles') AS role, jsonb_each(role) AS attributes (key, attribute)
     WHERE role ->> 'name' <> current_user OR key = 'comment'
     UNION ALL
-    SELECT side, setting ->> 'role', setting ->> 'name', setting FROM sides, jsonb_array_elements(document -> 'settings') AS setting
+    SELECT side, setting ->> 'role', setting ->> 'name', setting
+    FROM sides, jsonb_array_elements(document -> 'settings') AS setting
     UNION ALL
     SELECT side, membership ->> 'member', 'membership of ' || (membership ->> 'role'), membership
     FROM sides, jsonb_array_elements(document -> 'memberships') AS membership
@@ -22,12 +24,11 @@ parts (side, subject, what, value) AS (
     SELECT side, privilege ->> 'grantee', privilege ->> 'privilege', privilege
     FROM sides, jsonb_array_elements(document -> 'privileges') AS privilege
 ), differing AS (
-    (SELECT subject, what, value FROM parts WHERE side = 'wanted' EXCEPT SELECT subject, what, value FROM parts WHERE side = 'found')
-    UNION ALL
-    (SELECT subject, what, value FROM parts WHERE side = 'found' EXCEPT SELECT subject, what, value FROM parts WHERE side = 'wanted')
+    SELECT subject, what, value FROM parts GROUP BY subject, what, value HAVING count(DISTINCT side) = 1
 )
 SELECT coalesce('role ' || subject, 'database') || ': ' || string_agg(DISTINCT what, ', ' ORDER BY what)
 FROM differing
-WHERE subject IS NULL AND :'wanted'::jsonb ? 'database' OR subject IN (SELECT role ->> 'name' FROM jsonb_array_elements(:'wanted'::jsonb -> 'roles') AS role)
+WHERE subject IS NULL AND :'wanted'::jsonb ? 'database'
+    OR subject IN (SELECT role ->> 'name' FROM jsonb_array_elements(:'wanted'::jsonb -> 'roles') AS role)
 GROUP BY subject
 ORDER BY subject;

@@ -1,5 +1,5 @@
--- Sets `globals`, one line of JSON: what belongs to a database and is not in it, so that pg_dump writes it for --create or not
--- at all. Its properties, settings and privileges; the server's roles, their settings and memberships. No passwords.
+-- Sets `globals`, one line of JSON: what belongs to a database and is not in it, so that pg_dump writes it for --create or
+-- not at all. Its properties, settings and privileges; the server's roles, their settings and memberships. No passwords.
 --
 --     database    its name
 --
@@ -27,8 +27,11 @@ SELECT jsonb_build_object(
             'grantor', pg_get_userbyid(grantor)
         )) ORDER BY parameter, place), '[]')
         FROM (
-            SELECT NULL, datacl FROM pg_database WHERE datname = :'database' UNION ALL SELECT parname, paracl FROM pg_parameter_acl
-        ) AS lists (parameter, list), aclexplode(list) WITH ORDINALITY AS items (grantor, grantee, privilege_type, is_grantable, place)
+            SELECT NULL, datacl FROM pg_database WHERE datname = :'database'
+            UNION ALL
+            SELECT parname, paracl FROM pg_parameter_acl
+        ) AS lists (parameter, list),
+            aclexplode(list) WITH ORDINALITY AS items (grantor, grantee, privilege_type, is_grantable, place)
         -- A parameter belongs to the first role, which has its privileges anyway.
         WHERE parameter IS NULL OR grantee <> 10
     ),

@@ -11,7 +11,6 @@
 # that it needs. A dump made elsewhere names roles of elsewhere: everything in it gets to belong to the user.
 
 flags=
-made_roles=
 
 maintenance() { PGDATABASE=postgres sql "$@"; }
 
@@ -22,10 +21,11 @@ is_own() { [ -n "$MANIFEST" ]; }
 
 # make_roles: those that the dump needs and the server does not have. They log in only once they have a password.
 make_roles() {
+  : >"$scratch/made-roles"
   if is_own && grep -q '^  "globals": ' "$MANIFEST"; then
-    made_roles=$(maintenance --set=database="$database" --file="$scripts/make-roles.sql") ||
+    maintenance --set=database="$database" --file="$scripts/make-roles.sql" >"$scratch/made-roles" ||
       fail "the roles of the backup cannot be made${place:+; $place}"
-    [ -z "$made_roles" ] || say "roles made: $made_roles"
+    [ ! -s "$scratch/made-roles" ] || say "roles made: $(cat "$scratch/made-roles")"
   else
     make_named_roles
   fi
@@ -44,9 +44,9 @@ make_named_roles() {
     [ -n "$missing" ] || return 0
     printf '%s\n' "$missing" >"$scratch/missing"
     while read -r role; do
-      printf 'CREATE ROLE :"role";' | maintenance --set=role="$role" || fail "the role $role of the dump cannot be made${place:+; $place}"
-      made_roles=$(printf "SELECT coalesce(nullif(:'made', '')::jsonb, '[]') || to_jsonb(:'role'::text)" |
-        maintenance --set=made="$made_roles" --set=role="$role")
+      printf "CREATE ROLE :\"role\"; SELECT jsonb_build_array(:'role'::text);" |
+        maintenance --set=role="$role" >>"$scratch/made-roles" ||
+        fail "the role $role of the dump cannot be made${place:+; $place}"
       say "role made, which the dump names but does not describe: $role (it may not log in)"
     done <"$scratch/missing"
   done
@@ -54,9 +54,7 @@ make_named_roles() {
 
 # remove_made_roles: for an attempt that replaces nothing.
 remove_made_roles() {
-  [ -z "$made_roles" ] ||
-    printf '%s\n\\gexec\n' "SELECT 'DROP ROLE IF EXISTS ' || string_agg(quote_ident(r), ', ') FROM jsonb_array_elements_text(:'made') AS r" |
-    maintenance --set=made="$made_roles"
+  [ ! -s "$scratch/made-roles" ] || maintenance --file="$scripts/remove-roles.sql" <"$scratch/made-roles"
 }
 
 # create: the empty database.
@@ -100,7 +98,8 @@ prepare() {
 # fill: in one transaction, at whose end the rows are counted. What pg_restore says beside its own lines are statements and
 # rows: they hold passwords and people's data.
 fill() {
-  PGDATABASE="$incoming" sql --set=generator="$(sed '/^\\gexec$/d' "$scripts/inventory.sql")" --file="$scripts/counting.sql" || return
+  generator=$(sed '/^\\gexec$/d' "$scripts/inventory.sql")
+  PGDATABASE="$incoming" sql --set=generator="$generator" --file="$scripts/counting.sql" || return
   filled=0
   # shellcheck disable=SC2086
   PGOPTIONS=$(sessions on) pg_restore --dbname="$incoming" --single-transaction --no-password --use-list="$scratch/contents" \
@@ -151,7 +150,8 @@ swap() {
     sleep 1
   done
   swapping=no
-  fail "the databases cannot change places${was:+; $was}: $(sed -n 's/^psql:.*ERROR:  //p; s/^DETAIL:  //p' "$scratch/errors" | head -n 2 | tr '\n' ' ')"
+  said=$(sed -n 's/^psql:.*ERROR:  //p; s/^DETAIL:  //p' "$scratch/errors" | head -n 2 | tr '\n' ' ')
+  fail "the databases cannot change places${was:+; $was}: $said"
 }
 rename() {
   maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swap.sql"

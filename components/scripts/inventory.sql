@@ -2,7 +2,8 @@
 -- Tables outside the schema public bear its name; those that an extension brings are not in a dump, nor are counting.sql's.
 -- A partitioned table, or one that others inherit from, also has a total, as SELECT count(*) counts it.
 WITH tables AS (
-    SELECT pg_class.oid, relkind, nspname, relname, CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END AS name
+    SELECT pg_class.oid, relkind, nspname, relname,
+        CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END AS name
     FROM pg_class
     JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relkind IN ('r', 'p') AND nspname NOT IN ('information_schema', 'restore_counting') AND nspname !~ '^pg_'
@@ -15,13 +16,17 @@ SELECT format(
     'descendants (parent, oid) AS (SELECT oid, oid FROM parents UNION'
     ' SELECT parent, inhrelid FROM descendants JOIN pg_inherits ON inhparent = oid) '
     'SELECT jsonb_build_object('
-    '''rows'', (SELECT coalesce(jsonb_object_agg(name, rows), ''{}'') FROM (SELECT name, sum(rows) FROM counts GROUP BY name) AS c (name, rows)),'
+    '''rows'', (SELECT coalesce(jsonb_object_agg(name, rows), ''{}'')'
+    ' FROM (SELECT name, sum(rows) FROM counts GROUP BY name) AS c (name, rows)),'
     '''totals'', (SELECT coalesce(jsonb_object_agg(name, rows), ''{}'') FROM (SELECT parents.name, coalesce(sum(rows), 0)'
-    ' FROM parents JOIN descendants ON parent = parents.oid LEFT JOIN counts ON counts.oid = descendants.oid GROUP BY parents.oid, parents.name) AS t (name, rows)),'
+    ' FROM parents JOIN descendants ON parent = parents.oid LEFT JOIN counts ON counts.oid = descendants.oid'
+    ' GROUP BY parents.oid, parents.name) AS t (name, rows)),'
     '''largeObjects'', (SELECT count(*) FROM pg_largeobject_metadata), ''lastMigration'', %s)',
     coalesce(
         (
-            SELECT string_agg(format('SELECT %s::oid, %L, count(*) FROM ONLY %I.%I', oid, name, nspname, relname), ' UNION ALL ')
+            SELECT string_agg(
+                format('SELECT %s::oid, %L, count(*) FROM ONLY %I.%I', oid, name, nspname, relname), ' UNION ALL '
+            )
             FROM tables WHERE relkind = 'r'
         ),
         'SELECT 0::oid, NULL, 0 WHERE false'

@@ -1,4 +1,4 @@
--- Writes the statements that grant a list of privileges, as globals.sql writes it, to a database and on parameters.
+-- Grants a list of privileges on a database and on parameters, as globals.sql writes it.
 --
 --     privileges    the list
 --     database      name of the database
@@ -8,7 +8,10 @@ SELECT format(
     CASE WHEN grantor <> owner THEN format('SET LOCAL ROLE %I; ', grantor) ELSE '' END,
     privilege,
     coalesce(
-        'PARAMETER ' || (SELECT string_agg(quote_ident(part), '.' ORDER BY place) FROM string_to_table(parameter, '.') WITH ORDINALITY AS parts (part, place)),
+        'PARAMETER ' || (
+            SELECT string_agg(quote_ident(part), '.' ORDER BY place)
+            FROM string_to_table(parameter, '.') WITH ORDINALITY AS parts (part, place)
+        ),
         format('DATABASE %I', :'database')
     ),
     coalesce(quote_ident(grantee), 'PUBLIC'),
@@ -16,5 +19,8 @@ SELECT format(
     CASE WHEN grantor <> owner THEN '; SET LOCAL ROLE NONE' ELSE '' END
 )
 FROM jsonb_to_recordset(:'privileges') AS x (parameter text, privilege text, grantee text, grantor text, grantable boolean),
-    LATERAL (SELECT pg_get_userbyid(CASE WHEN parameter IS NULL THEN datdba ELSE 10 END) AS owner FROM pg_database WHERE datname = :'database') AS owners
+    LATERAL (
+        SELECT pg_get_userbyid(CASE WHEN parameter IS NULL THEN datdba ELSE 10 END) AS owner
+        FROM pg_database WHERE datname = :'database'
+    ) AS owners
 \gexec

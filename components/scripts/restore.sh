@@ -155,7 +155,8 @@ if [ "${RESTORE_CLEAR_SESSIONS:-false}" = true ]; then
   say "sessions cleared: $cleared"
 fi
 # A backup brings its statistics along.
-is_own || printf 'ANALYZE' | PGDATABASE="$incoming" sql || fail "the restored tables cannot be analyzed; the old data is untouched"
+is_own || printf 'ANALYZE' | PGDATABASE="$incoming" sql ||
+  fail "the restored tables cannot be analyzed; the old data is untouched"
 
 swap
 trap 'explain $?' EXIT

@@ -20,12 +20,16 @@ SELECT unnest(ARRAY[
         name,
         (
             SELECT string_agg(CASE WHEN given THEN '' ELSE 'NO' END || attribute, ' ')
-            FROM (VALUES (superuser, 'SUPERUSER'), (inherit, 'INHERIT'), ("createRole", 'CREATEROLE'), ("createDatabase", 'CREATEDB'),
-                (login, 'LOGIN'), (replication, 'REPLICATION'), ("bypassRls", 'BYPASSRLS')) AS attributes (given, attribute)
+            FROM (
+                VALUES (superuser, 'SUPERUSER'), (inherit, 'INHERIT'), ("createRole", 'CREATEROLE'),
+                    ("createDatabase", 'CREATEDB'), (login, 'LOGIN'), (replication, 'REPLICATION'), ("bypassRls", 'BYPASSRLS')
+            ) AS attributes (given, attribute)
         ),
         "connectionLimit",
         -- Where there was no end, and is one now, it cannot be taken away, only put off.
-        ' VALID UNTIL ' || quote_literal(coalesce("validUntil", (SELECT 'infinity' FROM pg_roles WHERE rolname = name AND rolvaliduntil IS NOT NULL)))
+        ' VALID UNTIL ' || quote_literal(coalesce(
+            "validUntil", (SELECT 'infinity' FROM pg_roles WHERE rolname = name AND rolvaliduntil IS NOT NULL)
+        ))
     ) END,
     format('COMMENT ON ROLE %I IS %L', name, comment)
 ])
@@ -45,12 +49,15 @@ FROM (
 WHERE :'named'::jsonb ? role OR role IS NULL AND :'only' = 'all' AND :'wanted'::jsonb ? 'roles'
 \gexec
 SELECT coalesce(jsonb_agg(setting), '[]') AS settings FROM jsonb_array_elements(:'wanted'::jsonb -> 'settings') AS setting
-WHERE setting ->> 'inDatabase' = 'false' AND (:'named'::jsonb ? (setting ->> 'role') OR NOT setting ? 'role' AND :'only' = 'all') \gset
+WHERE setting ->> 'inDatabase' = 'false'
+    AND (:'named'::jsonb ? (setting ->> 'role') OR NOT setting ? 'role' AND :'only' = 'all') \gset
 \ir settings.sql
 
-SELECT format('REVOKE %I FROM %I%s CASCADE', found ->> 'role', found ->> 'member', ' GRANTED BY ' || quote_ident(found ->> 'grantor'))
+SELECT format(
+    'REVOKE %I FROM %I%s CASCADE', found ->> 'role', found ->> 'member', ' GRANTED BY ' || quote_ident(found ->> 'grantor')
+)
 FROM jsonb_array_elements(:'globals'::jsonb -> 'memberships') AS found
-WHERE :'named'::jsonb ?& ARRAY[found ->> 'member'] AND (:'named'::jsonb ? (found ->> 'role') OR found ->> 'role' ~ '^pg_')
+WHERE :'named'::jsonb ? (found ->> 'member') AND (:'named'::jsonb ? (found ->> 'role') OR found ->> 'role' ~ '^pg_')
     AND found NOT IN (SELECT jsonb_array_elements(:'wanted'::jsonb -> 'memberships'))
 \gexec
 WITH RECURSIVE wanted AS (
@@ -60,7 +67,8 @@ WITH RECURSIVE wanted AS (
     -- Who passes a membership on has got it before.
     SELECT 0 AS depth, wanted.* FROM wanted WHERE grantor IS NULL
     UNION ALL
-    SELECT depth + 1, wanted.* FROM wanted JOIN ordered ON ordered.role = wanted.role AND ordered.member = wanted.grantor AND ordered.admin
+    SELECT depth + 1, wanted.* FROM wanted
+    JOIN ordered ON ordered.role = wanted.role AND ordered.member = wanted.grantor AND ordered.admin
 )
 SELECT format(
     'GRANT %I TO %I WITH ADMIN %s, INHERIT %s, SET %s%s', role, member, admin::text, inherit::text, set::text,
@@ -73,9 +81,17 @@ GROUP BY role, member, grantor, admin, inherit, set
 ORDER BY max(depth)
 \gexec
 
-SELECT format('REVOKE ALL ON PARAMETER %s FROM %s CASCADE', (SELECT string_agg(quote_ident(part), '.') FROM string_to_table(found ->> 'parameter', '.') AS part), coalesce(quote_ident(found ->> 'grantee'), 'PUBLIC'))
+SELECT format(
+    'REVOKE ALL ON PARAMETER %s FROM %s CASCADE',
+    (
+        SELECT string_agg(quote_ident(part), '.' ORDER BY place)
+        FROM string_to_table(found ->> 'parameter', '.') WITH ORDINALITY AS parts (part, place)
+    ),
+    coalesce(quote_ident(found ->> 'grantee'), 'PUBLIC')
+)
 FROM jsonb_array_elements(:'globals'::jsonb -> 'privileges') AS found
-WHERE found ? 'parameter' AND :'only' = 'all' AND found NOT IN (SELECT jsonb_array_elements(:'wanted'::jsonb -> 'privileges'))
+WHERE found ? 'parameter' AND :'only' = 'all'
+    AND found NOT IN (SELECT jsonb_array_elements(:'wanted'::jsonb -> 'privileges'))
     AND (:'named'::jsonb ? (found ->> 'grantee') OR NOT found ? 'grantee')
 \gexec
 SELECT jsonb_path_query_array(:'wanted', '$.privileges[*] ? (exists (@.parameter))') AS privileges \gset

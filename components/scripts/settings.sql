@@ -1,4 +1,4 @@
--- Writes the statements that make settings of a list: [{"inDatabase": false, "role": "clerk", "name": "work_mem", "value": "8MB"}].
+-- Makes the settings of a list, as globals.sql writes it: [{"inDatabase": false, "role": "clerk", "name": "work_mem", "value": "8MB"}].
 --
 --     settings    the list
 --     database    of those that are of a database
@@ -8,11 +8,20 @@ SELECT format(
         ELSE 'ALTER ROLE %1$s SET %3$s TO %4$s' END,
     coalesce(quote_ident(role), 'ALL'),
     :'database',
-    (SELECT string_agg(quote_ident(part), '.' ORDER BY place) FROM string_to_table(name, '.') WITH ORDINALITY AS parts (part, place)),
+    (
+        SELECT string_agg(quote_ident(part), '.' ORDER BY place)
+        FROM string_to_table(name, '.') WITH ORDINALITY AS parts (part, place)
+    ),
     -- These are lists of names (GUC_LIST_QUOTE), stored as such; as one literal they would be a list of one odd name.
-    CASE WHEN name IN ('search_path', 'temp_tablespaces', 'session_preload_libraries', 'local_preload_libraries') THEN coalesce(
+    CASE WHEN name IN ('search_path', 'temp_tablespaces', 'session_preload_libraries', 'local_preload_libraries')
+    THEN coalesce(
         (
-            SELECT string_agg(quote_literal(CASE WHEN entry LIKE '"%' THEN replace(substr(entry, 2, length(entry) - 2), '""', '"') ELSE entry END), ', ')
+            SELECT string_agg(
+                quote_literal(
+                    CASE WHEN entry LIKE '"%' THEN replace(substr(entry, 2, length(entry) - 2), '""', '"') ELSE entry END
+                ),
+                ', '
+            )
             FROM regexp_matches(given, '("(?:[^"]|"")*"|[^,\s]+)', 'g') AS entries (match), unnest(match) AS entry
         ),
         quote_literal('')

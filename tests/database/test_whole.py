@@ -161,6 +161,25 @@ def test_an_attempt_that_replaces_nothing_leaves_no_role(pod: Pod, elsewhere: Po
     )
 
 
+def test_a_server_of_thousands_of_roles_comes_back(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
+    fill(server)
+    many = "FOR i IN 1..3000 LOOP EXECUTE format('{} ROLE a_tenant_of_a_long_and_speaking_name_%s{}', i); END LOOP"
+    server.sql(f"DO $$ BEGIN {many.format('CREATE', ' LOGIN')}; END $$")
+    try:
+        assert pod.run("backup.sh").returncode == 0
+    finally:
+        server.sql(f"DO $$ BEGIN {many.format('DROP', '')}; END $$")
+    (name,) = pod.names()
+    carry(pod, name, elsewhere)
+    count = "SELECT count(*) FROM pg_roles WHERE rolcanlogin"
+    done = elsewhere.run("restore.sh", RESTORE_FROM=name, RESTORE_EXPECT='{"rows": {"bills": 1}, "partial": true}')
+    assert done.returncode != 0
+    assert elsewhere.server.sql(count) == "1"
+    done = elsewhere.run("restore.sh", RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout[-400:]
+    assert elsewhere.server.sql(count) == "3001"
+
+
 def test_a_backup_of_a_newer_format_is_refused(pod: Pod, server: PostgresServer, backup: str) -> None:
     path = pod.backups / backup / "manifest.json"
     path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
