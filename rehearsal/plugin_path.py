@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from rehearsal.plugins import fork_server
+
 PROVIDERS = ("kubernetes", "onepassword", "gitlab", "cloudflare")
 
 DIRECTORY = "REHEARSAL_BIN"
 """Variable with the directory that a rehearsal fills and puts first on PATH, for a rehearsal that runs within it."""
 
-_REPOSITORY = Path(__file__).parents[1]
+_STAND_IN = "a stand-in (rehearsal/plugins)"
+_LANGUAGE_HOST = "rehearsal.language_host"
 
 
 class PluginChoice(StrEnum):
@@ -70,14 +73,21 @@ def populate(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
             executable.symlink_to(plugin)
             kinds[name] = f"the real plugin ({plugin})"
         else:
-            _wrap(executable, "-m", f"rehearsal.plugins.{name}", repository=True)
-            kinds[name] = "a stand-in (rehearsal/plugins)"
+            _wrap(executable, fork_server.client(directory, f"rehearsal.plugins.{name}"))
+            kinds[name] = _STAND_IN
     if shutil.which("pulumi-language-python", path=path) is None:
-        _wrap(directory / "pulumi-language-python", "-m", "rehearsal.language_host", repository=True)
+        _wrap(directory / "pulumi-language-python", fork_server.client(directory, _LANGUAGE_HOST))
         kinds["python language host"] = "a stand-in (rehearsal/language_host.py)"
     if shutil.which("pulumi-resource-pulumi-python", path=path) is None:
-        _wrap(directory / "pulumi-resource-pulumi-python", "-m", "pulumi.dynamic", repository=False)
+        # It unpickles classes of the program, which lies in the working directory: it gets no other path.
+        _wrap(directory / "pulumi-resource-pulumi-python", shlex.join([sys.executable, "-u", "-m", "pulumi.dynamic"]))
     return kinds
+
+
+def stand_ins(kinds: Mapping[str, str]) -> list[str]:
+    """The modules of the stand-ins among what `populate` returned."""
+    providers = [f"rehearsal.plugins.{name}" for name in PROVIDERS if kinds[name] == _STAND_IN]
+    return [*providers, *([_LANGUAGE_HOST] if "python language host" in kinds else [])]
 
 
 def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Path | None:
@@ -90,10 +100,6 @@ def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Pa
     return found[-1] if found else None
 
 
-def _wrap(executable: Path, *arguments: str, repository: bool) -> None:
-    """An executable that runs this very interpreter; `repository`: with the rehearsal on its path."""
-    # The dynamic provider unpickles classes of the program, which lies in the working directory: it gets no other path.
-    path = f"PYTHONPATH={shlex.quote(str(_REPOSITORY))} " if repository else ""
-    command = shlex.join([sys.executable, "-u", *arguments])
-    executable.write_text(f'#!/bin/sh\n{path}exec {command} "$@"\n')
+def _wrap(executable: Path, command: str) -> None:
+    executable.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     executable.chmod(0o755)

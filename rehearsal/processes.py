@@ -55,11 +55,13 @@ def running(
     log: Path,
     environment: Mapping[str, str] | None = None,
     grace: float = 5,
+    keep: Sequence[int] = (),
 ) -> Iterator[Child]:
     """Runs `command` for the time of the context, its output in `log`, whose stem names it in errors.
 
     Ended by SIGTERM, after `grace` seconds by SIGKILL; on Linux the kernel also kills it when this process dies. In a
-    session of its own, so that Ctrl-C reaches us first and what still needs it can be stopped in order.
+    session of its own, so that Ctrl-C reaches us first and what still needs it can be stopped in order. `keep`: file
+    descriptors that it inherits.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -68,6 +70,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment) if environment is not None else None,
+            pass_fds=keep,
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl has no other place
         )

@@ -24,6 +24,8 @@ from rehearsal.emulators.gitlab import GitLab
 from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.emulators.server import serve
 from rehearsal.engine import Program
+from rehearsal.plugins.fork_server import fork_server
+from rehearsal.processes import Child
 from rehearsal.toolchain import Tools
 
 REPOSITORY = Path(__file__).parents[1]
@@ -59,6 +61,8 @@ class World:
     cloudflare: Cloudflare
     kinds: dict[str, str] = field(default_factory=dict)
     """What each plugin is, real or stand-in, in words."""
+    fork_server: Child | None = None
+    """The process whose forks the stand-ins are; they start without it too, only slower."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Output of `kubectl <arguments>` as the cluster's administrator; raises `CalledProcessError` if `check`."""
@@ -98,6 +102,7 @@ def world(
         cloudflare = Cloudflare()
         cloudflare_url = stack.enter_context(serve(cloudflare.app))
         kinds = plugin_path.populate(directory / "bin", os.environ)
+        standins = stack.enter_context(fork_server(directory / "bin", plugin_path.stand_ins(kinds)))
         state = directory / "state"
         state.mkdir()
         program_directory = directory / "program"
@@ -137,6 +142,7 @@ def world(
             gitlab=gitlab,
             cloudflare=cloudflare,
             kinds=kinds,
+            fork_server=standins,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,8 +33,20 @@ def processes_of(directory: Path) -> list[str]:
     return found
 
 
+def kill_fork_server(directory: Path) -> None:
+    """So that the stand-ins start as they do where there is none."""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended as we looked
+            command = file.read_bytes().decode(errors="replace")
+            if "rehearsal.plugins.fork_server" in command and str(directory) in command:
+                os.kill(int(file.parent.name), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("forks", [True, False], ids=["forks", "processes of their own"])
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_survives_a_rehearsal_that_is_stopped(tools: Tools, tmp_path: Path, signal_: signal.Signals) -> None:
+def test_nothing_survives_a_rehearsal_that_is_stopped(
+    tools: Tools, tmp_path: Path, signal_: signal.Signals, forks: bool
+) -> None:
     del tools  # built before, so that this is about running and not about building
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -42,6 +55,8 @@ def test_nothing_survives_a_rehearsal_that_is_stopped(tools: Tools, tmp_path: Pa
         deadline = time.monotonic() + 180
         while not any("pulumi up" in command for command in processes_of(tmp_path)):
             assert time.monotonic() < deadline, "the rehearsal did not get to its first up"
+            if not forks:
+                kill_fork_server(tmp_path)
             time.sleep(0.1)
         if signal_ == signal.SIGKILL:
             rehearsal.kill()

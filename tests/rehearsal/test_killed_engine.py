@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from rehearsal.life import Life
+from rehearsal.processes import stop
 from rehearsal.world import World
 from tests.rehearsal.ops_command import ops
 
@@ -14,7 +17,16 @@ def recover(world: World, stack: str) -> str:
     return ops(world, "recover", stack, timeout=120)
 
 
-def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(rehearsal: World) -> None:
+@pytest.fixture(params=["forks", "processes of their own"])
+def either_way(rehearsal: World, request: pytest.FixtureRequest) -> World:
+    """A rehearsal with each of the two ways in which stand-ins start."""
+    if rehearsal.fork_server is not None and request.param != "forks":
+        stop(rehearsal.fork_server.process)
+    return rehearsal
+
+
+def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(either_way: World) -> None:
+    rehearsal = either_way
     life = Life(rehearsal, "dev")
     rehearsal.program.init("dev")
     for number in range(10):

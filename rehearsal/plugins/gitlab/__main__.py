@@ -3,4 +3,5 @@
 from rehearsal.plugins.base import serve
 from rehearsal.plugins.gitlab.plugin import GitLabPlugin
 
-serve(GitLabPlugin())
+if __name__ == "__main__":
+    serve(GitLabPlugin())

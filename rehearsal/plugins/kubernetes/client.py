@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -190,8 +191,10 @@ class Cluster:
 
 def _api_client(configuration: Configuration) -> tuple[kubernetes.client.ApiClient, str]:
     settings = kubernetes.client.Configuration()
-    # Without a kubeconfig of its own the plugin takes that of its environment.
-    kubeconfig = load_kubeconfig(configuration.kubeconfig or kubernetes.config.KUBE_CONFIG_DEFAULT_LOCATION)
+    # Without a kubeconfig of its own the plugin takes that of its environment; the client's default location is what
+    # the environment was when the client was imported.
+    own = configuration.kubeconfig or os.environ.get("KUBECONFIG", "~/.kube/config")
+    kubeconfig = load_kubeconfig(own)
     name = configuration.context
     context = active_context(kubeconfig, name)
     if context is None:
