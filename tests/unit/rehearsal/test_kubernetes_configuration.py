@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.plugins.base import PluginError
+from rehearsal.plugins.kubernetes.client import _api_client
 from rehearsal.plugins.kubernetes.configuration import Configuration, diff_configuration
 
 
@@ -56,3 +57,11 @@ def test_options_fall_back_to_the_variables_of_the_real_plugin(monkeypatch: pyte
     monkeypatch.setenv("PULUMI_K8S_ENABLE_SECRET_MUTABLE", "true")
     assert Configuration.of({}).secret_mutable
     assert not Configuration.of({"enableSecretMutable": "false"}).secret_mutable
+
+
+def test_without_a_kubeconfig_of_its_own_it_is_the_environment_s_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", kubeconfig(tmp_path, "https://127.0.0.1:6443"))
+    client, _ = _api_client(Configuration(context="homelab"))
+    assert client.configuration.host == "https://127.0.0.1:6443"
