@@ -56,7 +56,7 @@ if settings.access.public and ids:
     public = PublicAccess("public-access", for_public, providers.use("kubernetes", "cloudflare", "dynamic"))
     pulumi.export("public_url", public.url)
 if settings.delivery and project:
-    deployer = Deployer("deployer", arguments.for_deployer(environment, app), on_cluster)
+    deployer = Deployer("deployer", arguments.for_deployer(environment, app, backup), on_cluster)
     for_delivery = arguments.for_delivery(settings, settings.delivery, project, access, deployer)
     Delivery("delivery", for_delivery, everywhere)
 if settings.repository and project:

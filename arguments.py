@@ -221,9 +221,10 @@ def for_monitoring(
     )
 
 
-def for_deployer(environment: Environment, app: App) -> DeployerArgs:
-    """The pipeline reads the template of the migration Jobs."""
-    return DeployerArgs(namespace=environment.namespace, migration=app.migration)
+def for_deployer(environment: Environment, app: App, backup: Backup | None) -> DeployerArgs:
+    """The pipeline takes a backup, where the stack has any, and then migrates."""
+    templates = [app.migration, *([backup.backup] if backup else [])]
+    return DeployerArgs(namespace=environment.namespace, templates=templates)
 
 
 def for_delivery(

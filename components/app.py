@@ -32,6 +32,12 @@ DATABASE_URL: Final = "database-url"
 AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
 MIGRATION_KEPT_SECONDS: Final = 7 * 24 * 3600
 """How long a migration Job is kept for its log once it has finished."""
+MIGRATIONS_KEPT: Final = 200
+"""Finished migration Jobs of either outcome that are kept until then: a busy week's, one for each deployment.
+
+`kubectl create job --from` makes the CronJob the Job's owner, whose history limits (3 and 1 by default) hold for it,
+too. A second run after a failed migration fails with Prisma's P3009 and would take away the one that says why.
+"""
 
 _USER_ID: Final = 1001  # the user that the app's image is built for
 _WAITER: Final = "busybox:1.36"
@@ -159,6 +165,8 @@ class App(pulumi.ComponentResource):
                 schedule=_NEVER,
                 suspend=True,
                 concurrency_policy="Forbid",
+                successful_jobs_history_limit=MIGRATIONS_KEPT,
+                failed_jobs_history_limit=MIGRATIONS_KEPT,
                 job_template=batch.JobTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(labels=labels(MIGRATION)),
                     spec=batch.JobSpecArgs(

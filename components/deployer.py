@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +25,8 @@ class DeployerArgs:
     """What a Deployer needs."""
 
     namespace: pulumi.Input[str]
-    migration: pulumi.Input[str]
-    """Name of the CronJob that is the template of migration Jobs; the only one the pipeline may read."""
+    templates: Sequence[pulumi.Input[str]]
+    """Names of the CronJobs that the pipeline makes Jobs from: migration and backup. It may read no other."""
 
 
 class Deployer(pulumi.ComponentResource):
@@ -47,7 +47,7 @@ class Deployer(pulumi.ComponentResource):
             opts=child,
         )
         role = rbac.Role(
-            "role", metadata=metadata(NAME, args.namespace, app=NAME), rules=_rules(args.migration), opts=child
+            "role", metadata=metadata(NAME, args.namespace, app=NAME), rules=_rules(args.templates), opts=child
         )
         rbac.RoleBinding(
             "role-binding",
@@ -80,7 +80,7 @@ def _token(data: Mapping[str, str] | None) -> str:
     return base64.b64decode((data or {}).get("token", "")).decode()
 
 
-def _rules(migration: pulumi.Input[str]) -> list[rbac.PolicyRuleArgs]:
+def _rules(templates: Sequence[pulumi.Input[str]]) -> list[rbac.PolicyRuleArgs]:
     """What `ci/app.gitlab-ci.yml` calls; tests/rehearsal/test_deployer_access.py makes every call with the token."""
     look = ["get", "list", "watch"]
     rule = rbac.PolicyRuleArgs
@@ -90,5 +90,5 @@ def _rules(migration: pulumi.Input[str]) -> list[rbac.PolicyRuleArgs]:
         rule(api_groups=[""], resources=["pods"], verbs=look),
         rule(api_groups=[""], resources=["pods/log"], verbs=["get"]),
         rule(api_groups=["batch"], resources=["jobs"], verbs=[*look, "create", "delete"]),
-        rule(api_groups=["batch"], resources=["cronjobs"], resource_names=[migration], verbs=["get"]),
+        rule(api_groups=["batch"], resources=["cronjobs"], resource_names=templates, verbs=["get"]),
     ]

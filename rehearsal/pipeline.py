@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from rehearsal.progress import step
 
 REPOSITORY = Path(__file__).parents[1]
 PIPELINE = REPOSITORY / "ci" / "app.gitlab-ci.yml"
+DOCKER = REPOSITORY / "ci" / "docker.gitlab-ci.yml"
 
 _MODULE = Path(__file__).with_name("toolchain") / "gitlab-ci-local"
 _NODE = Path(ROOT_DIR) / "bin" / "node"
@@ -190,6 +192,10 @@ class AppRepository(Repository):
         super().__init__(directory, branch=branch)
         (self.clone / ".gitlab-ci.yml").write_text("include:\n  - local: app.gitlab-ci.yml\n")
         (self.clone / "app.gitlab-ci.yml").write_text(pipeline or PIPELINE.read_text())
+        (self.clone / "ci").mkdir()
+        # gitlab-ci-local would start the service with this machine's docker; jobs find one that a test puts into PATH.
+        included = re.sub(r"\n  services: .*", "", DOCKER.read_text())
+        (self.clone / "ci" / DOCKER.name).write_text(included)
         self._initialize()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import re
@@ -9,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +19,11 @@ from typing import Any
 import pytest
 
 from rehearsal.controlplane import ControlPlane
-from rehearsal.pipeline import PIPELINE, AppRepository, PipelineError, Repository
+from rehearsal.pipeline import PIPELINE, REPOSITORY, AppRepository, PipelineError, Repository
 from rehearsal.toolchain import Tools
 from rehearsal.world import World
+from tests.database.invoices import fill
+from tests.pages import blocks
 from tests.rehearsal.certificates import self_signed
 from tests.rehearsal.cleanup import rehearsed
 
@@ -88,7 +92,9 @@ def stages(repository: AppRepository, *, source: str = "push") -> dict[str, str]
 
 def scripts(repository: Repository) -> dict[str, str]:
     """What each job runs."""
-    return {name: "\n".join(job["script"]) for name, job in repository.definitions.items()}
+    return {
+        name: "\n".join([*job.get("before_script", []), *job["script"]]) for name, job in repository.definitions.items()
+    }
 
 
 def shellcheck(script: str, directory: Path) -> None:
@@ -111,30 +117,27 @@ class Deployed:
 
     def __init__(self, world: World, directory: Path) -> None:
         self.world = world
-        # gitlab-ci-local would start the service with the real docker; the jobs' own docker is recorded instead.
-        pipeline, services = re.subn(r"\n  services: .*", "", PIPELINE.read_text())
-        assert services == 1
-        self.repository = AppRepository(directory, branch="develop", pipeline=pipeline)
+        self.repository = AppRepository(directory, branch="develop")
         self._tools = directory / "tools"
         self._tools.mkdir()
-        self._arguments = directory / "arguments.log"
+        self.log = directory / "arguments.log"
         self.record("kubectl", then=f'exec "{world.tools.kubectl}" "$@"')
 
     def record(self, command: str, *, then: str) -> None:
         """Has the jobs find `command` in a form that keeps its arguments, which everybody on a runner can read."""
         file = self._tools / command
-        file.write_text(RECORDER.format(log=self._arguments, then=then))
+        file.write_text(RECORDER.format(log=self.log, then=then))
         file.chmod(0o755)
 
     @property
     def arguments(self) -> str:
         """The arguments of every recorded command so far."""
-        return self._arguments.read_text()
+        return self.log.read_text()
 
     def job(self, name: str, **variables: str) -> tuple[bool, str]:
         runner = {"PATH": str(self._tools)}
         run = self.repository.run(name, self.world.gitlab.project, variables=variables, runner=runner)
-        shown = run.output + (self.arguments if self._arguments.exists() else "")
+        shown = run.output + (self.arguments if self.log.exists() else "")
         for secret in self.world.gitlab.handed_out:
             assert secret not in shown
         return run.passed, run.output
@@ -238,6 +241,85 @@ def migrations_succeed(world: World) -> Iterator[None]:
         thread.join()
 
 
+BACKUP = "invoicetron-db-backup"
+DATABASE_OF = "invoicetron-dev"
+
+
+def jobs_of(deployed: Deployed, template: str) -> list[dict[str, Any]]:
+    """The Jobs that were made from a CronJob, the newest last."""
+    jobs = deployed.get("jobs")["items"]
+    of = [job for job in jobs if job["metadata"].get("ownerReferences", [{}])[0].get("name") == template]
+    return sorted(of, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+
+
+def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) -> None:
+    fill(deployed.world.control_plane.pods.database(DATABASE_OF), count=5)
+    commit = deployed.repository.commit()
+    passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
+    assert passed, output
+    assert output.index(" is complete") < output.index("Migrating the database")
+    backup = jobs_of(deployed, BACKUP)[-1]
+    migration = deployed.get("job", f"invoicetron-migrate-{commit}")
+    assert backup["status"]["completionTime"] <= migration["metadata"]["creationTimestamp"]
+
+
+def test_the_first_deployment_finds_nothing_to_back_up(deployed: Deployed) -> None:
+    server = deployed.world.control_plane.pods.database(DATABASE_OF)
+    server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
+    server.sql("CREATE DATABASE invoicetron", database="postgres")
+    with backups(deployed, spec={"backoffLimit": 0}):
+        passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
+    assert passed, output
+    assert "There is nothing to back up yet." in output
+
+
+def test_without_a_backup_there_is_no_migration_and_no_deployment(deployed: Deployed) -> None:
+    passed, output = deployed.job("deploy:development")
+    assert passed, output
+    before = deployed.image
+    commit = deployed.repository.commit()
+    elsewhere = {"containers": [{"name": "postgresql-client", "env": [{"name": "PGDATABASE", "value": "nowhere"}]}]}
+    with backups(deployed, spec={"backoffLimit": 0, "template": {"spec": elsewhere}}):
+        passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
+    assert not passed
+    assert "The backup is failed, so the database was not migrated." in output
+    assert 'database "nowhere" does not exist' in output
+    assert f"invoicetron-migrate-{commit}" not in json.dumps(deployed.get("jobs"))
+    assert deployed.image == before
+
+
+@contextmanager
+def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
+    """The backup's CronJob with something else in its template."""
+    live = deployed.get("cronjob", BACKUP)["spec"]["jobTemplate"]
+    patch = ["-n", "invoicetron-dev", "patch", "cronjob", BACKUP, "--patch"]
+    deployed.world.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
+    try:
+        yield
+    finally:
+        deployed.world.kubectl(*patch, json.dumps({"spec": {"jobTemplate": live}}))
+
+
+def test_the_migrations_of_a_week_keep_their_logs(deployed: Deployed) -> None:
+    """A second run after a failed migration fails with Prisma's P3009; the first one's log says why it failed."""
+    kubectl, names = deployed.world.kubectl, [f"invoicetron-migrate-kept-{number}" for number in range(5)]
+    deployed.give_migrations(seconds=1)  # which its pod, whose image is not to be had, cannot keep
+    for number, name in enumerate(names):
+        if number == 2:
+            deployed.give_migrations(seconds=600)
+        made = ["create", "job", name, "--from=cronjob/invoicetron-migrate", "--dry-run=client", "-o", "json"]
+        job = json.loads(kubectl("-n", "invoicetron-dev", *made))
+        if number >= 2:
+            job["spec"]["template"]["spec"]["containers"][0]["image"] = f"{REGISTRY}:1234567{number}"
+        kubectl("-n", "invoicetron-dev", "create", "-f", "-", stdin=json.dumps(job))
+        ended = "Failed" if number < 2 else "Complete"
+        kubectl("-n", "invoicetron-dev", "wait", f"job/{name}", f"--for=condition={ended}", "--timeout=60s")
+    # The controller looks after a CronJob's history each ten seconds, and whenever one of its Jobs changes.
+    time.sleep(12)
+    left = kubectl("-n", "invoicetron-dev", "get", "jobs", "-l", "app=invoicetron-migrate", "-o", "name")
+    assert [name for name in names if f"job.batch/{name}\n" not in left] == []
+
+
 def test_a_failed_rollout_is_undone_and_fails_the_job_and_the_next_up_keeps_the_image(deployed: Deployed) -> None:
     passed, output = deployed.job("deploy:development")
     assert passed, output
@@ -270,17 +352,73 @@ def test_an_up_after_a_person_s_rollout_undo_keeps_the_image_that_runs(deployed:
     assert deployed.image not in {earlier, latest}
 
 
+REGISTRY_LOGIN = {
+    "CI_REGISTRY": "registry.example.com",
+    "CI_REGISTRY_IMAGE": REGISTRY.removesuffix("/dev"),
+    "CI_REGISTRY_USER": "gitlab-ci-token",
+    "CI_REGISTRY_PASSWORD": "job-password",
+}
+SLOW_DAEMON = """
+case $1 in
+  info) [ "$(wc -l <"{log}")" -ge {calls} ] || {{ echo 'Cannot connect to the Docker daemon'; exit 1; }} ;;
+  login) [ "$(cat)" = job-password ] ;;
+esac
+"""
+
+
 def test_the_image_is_built_for_its_environment_and_pushed_with_the_job_s_own_login(deployed: Deployed) -> None:
-    deployed.record("docker", then='[ "$1" != login ] || [ "$(cat)" = job-password ]')
-    registry = {"CI_REGISTRY": "registry.example.com", "CI_REGISTRY_USER": "gitlab-ci-token"}
+    deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=3))
     commit = deployed.repository.commit()
-    passed, output = deployed.job("build:development", CI_REGISTRY_PASSWORD="job-password", **registry)
+    passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
     assert passed, output
-    login, build, push = deployed.arguments.splitlines()
+    *waiting, login, build, push = deployed.arguments.splitlines()
+    assert waiting == ["info"] * 3, "the daemon is waited for"
     assert login == "login --username gitlab-ci-token --password-stdin registry.example.com"
     assert f"--build-arg NEXT_PUBLIC_APP_URL=https://{HOST} " in build
     assert f"--tag {REGISTRY}:{commit} ." in build
     assert push == f"push {REGISTRY}:{commit}"
+
+
+def test_a_docker_daemon_that_does_not_come_is_not_waited_for_until_the_job_s_timeout(deployed: Deployed) -> None:
+    deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=1000))
+    passed, output = deployed.job("build:development", DOCKER_PATIENCE="2", **REGISTRY_LOGIN)
+    assert not passed
+    assert "Cannot connect to the Docker daemon" in output
+    assert "see docs/app-pipeline.md" in output
+    assert set(deployed.arguments.splitlines()) == {"info"}
+
+
+@pytest.mark.parametrize("image", ["quay.io/0xwsh/invoicetron/dev", f"{REGISTRY.removesuffix('/dev')}-other/dev"])
+def test_an_image_that_the_job_s_login_cannot_push_is_refused_before_it_is_built(
+    deployed: Deployed, image: str
+) -> None:
+    deployed.record("docker", then="exit 0")
+    passed, output = deployed.job("build:development", APP_IMAGE=image, **REGISTRY_LOGIN)
+    assert not passed
+    assert f"This job can push to {REGISTRY.removesuffix('/dev')} only, and {image} is not in it." in output
+    assert "build" not in deployed.arguments
+
+
+def test_a_project_without_a_registry_is_told_so(deployed: Deployed) -> None:
+    deployed.record("docker", then="exit 0")
+    passed, output = deployed.job("build:development", **{**REGISTRY_LOGIN, "CI_REGISTRY_IMAGE": ""})
+    assert not passed
+    assert "switch on the container registry of this project" in output
+
+
+def test_without_privileges_the_image_is_built_as_the_page_says(deployed: Deployed) -> None:
+    (block,) = [block for block in blocks(REPOSITORY / "docs" / "app-pipeline.md") if block.mark == "buildkit"]
+    with (deployed.repository.clone / ".gitlab-ci.yml").open("a") as file:
+        file.write(block.text)
+    shellcheck(scripts(deployed.repository)["build:development"], deployed.repository.clone)
+    deployed.record("buildctl-daemonless.sh", then=f'cp ~/.docker/config.json "{deployed.log}.json"')
+    commit = deployed.repository.commit()
+    passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
+    assert passed, output
+    assert f"--opt build-arg:NEXT_PUBLIC_APP_URL=https://{HOST} " in deployed.arguments
+    assert f"--output type=image,name={REGISTRY}:{commit},push=true" in deployed.arguments
+    (login,) = json.loads(deployed.log.with_suffix(".log.json").read_text())["auths"].values()
+    assert base64.b64decode(login["auth"]) == b"gitlab-ci-token:job-password"
 
 
 def test_without_the_token_the_job_says_what_to_do(deployed: Deployed) -> None:

@@ -147,7 +147,19 @@ def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(program: Pr
     assert ("", "secrets", "get") not in granted
     assert not [each for each in granted if "*" in each]
     assert {resource for _, resource, verb in granted if verb in {"create", "delete"}} == {"jobs"}
+    templates = ["invoicetron-migrate", "invoicetron-db-backup"]
+    assert [rule["resourceNames"] for rule in rules if "cronjobs" in rule["resources"]] == [templates]
+
+
+def test_the_deployer_of_a_stack_without_backups_makes_jobs_of_the_migration_alone() -> None:
+    rules = run("dev", {"backup": {"enabled": False}}).one("Role", "gitlab-deploy").inputs["rules"]
     assert [rule["resourceNames"] for rule in rules if "cronjobs" in rule["resources"]] == [["invoicetron-migrate"]]
+
+
+def test_production_is_backed_up_before_its_migration_by_the_backup_s_own_cronjob(prod: Program) -> None:
+    variables = {**PIPELINE[".deploy"]["variables"], **PIPELINE["deploy:production"]["variables"]}
+    backup = prod.one("CronJob", variables["BACKUP"]).inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert [container["name"] for container in backup["containers"]] == [variables["BACKUP_CONTAINER"]]
 
 
 def test_the_role_is_bound_to_the_account_of_the_token(program: Program) -> None:
