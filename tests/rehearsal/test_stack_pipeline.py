@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from rehearsal.toolchain import Tools
 from rehearsal.world import World
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
+from tests.stacks import STACKS
 
 MERGE_REQUEST = "merge_request_event"
 WRITES = re.compile(r"pulumi (up|destroy)")
@@ -119,7 +121,10 @@ class Pipeline:
     merge_request: int
 
     def clone(self, directory: Path, *, branch: str) -> InfrastructureRepository:
-        return InfrastructureRepository(directory / "clone", branch=branch)
+        repository = InfrastructureRepository(directory / "clone", branch=branch)
+        for file in STACKS.glob("Pulumi.*.yaml"):  # those that the stack is up with
+            shutil.copy(file, repository.clone)
+        return repository
 
     def run(self, clone: InfrastructureRepository, job: str, *, runner: bool = True, **more: str) -> Run:
         """Runs a job on a runner of the homelab, or (`runner=False`) on one that has nothing but the tools."""

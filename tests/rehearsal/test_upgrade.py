@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from rehearsal.world import World
 from tests.rehearsal.last_release import extract
+from tests.stacks import STACKS
 
 KEPT = {"create", "update", "read", "same", "refresh"}
 """What an upgrade may do; a replacement or a deletion has to be named in CHANGELOG.md, and here."""
@@ -18,6 +20,8 @@ KEPT = {"create", "update", "read", "same", "refresh"}
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_an_up_from_the_last_release_replaces_and_deletes_nothing(rehearsal: World, tmp_path: Path, stack: str) -> None:
     extract(tmp_path / "released")
+    for file in STACKS.glob("Pulumi.*.yaml"):  # an upgrade of the program alone
+        shutil.copy(file, tmp_path / "released")
     released = replace(rehearsal.program, directory=tmp_path / "released")
     released.init(stack)
     released.up(stack, "--skip-preview")
