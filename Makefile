@@ -36,8 +36,8 @@ setup: $(STAMP) ## environment and tools, and nothing more
 
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
-	@echo "== rehearsal and PostgreSQL tests (usually 25 min) =="
-	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --durations 10 tests/rehearsal tests/database
+	@echo "== contract, rehearsal and PostgreSQL tests (usually 25 min) =="
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
 	@echo "== unit tests (usually 10 s) =="

@@ -33,7 +33,7 @@ providers = Providers(settings)
 check_cluster(settings, connect(settings.cluster.context))
 secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings.delivery, settings.repository, providers.gitlab) if settings.delivery else None
-ids = arguments.look_up_public_access(settings, providers)
+ids = arguments.look_up_public_access(settings)
 on_cluster = providers.use("kubernetes")
 everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))
 

@@ -24,7 +24,6 @@ from components.repository import RepositoryArgs
 from lookups.deploy_tokens import token_name
 from lookups.gitlab import GitLabProject
 from lookups.secrets import StackSecrets
-from providers import Providers
 from settings import Settings
 from settings.images import image_repository
 from settings.sections import Delivery, PublicAccess, Repository
@@ -128,13 +127,13 @@ def for_access(settings: Settings, environment: Environment, app: App) -> Access
     )
 
 
-def look_up_public_access(settings: Settings, providers: Providers) -> CloudflareIds | None:
+def look_up_public_access(settings: Settings) -> CloudflareIds | None:
     """The ids of what the stack's public side refers to, checked; None where it has none."""
     if settings.access.public is None:
         return None
-    from lookups.cloudflare import look_up  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
+    from lookups.cloudflare import look_up  # noqa: PLC0415 - brings httpx, which dev does without
 
-    return look_up(settings.access.public, providers.cloudflare)
+    return look_up(settings.access.public)
 
 
 def for_public_access(public: PublicAccess, ids: CloudflareIds, environment: Environment, app: App) -> PublicAccessArgs:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi import ResourceOptions
 
-from components.network import CLOUDFLARED_EGRESS, network_policy, to_pods
+from components.network import CLOUDFLARED_EGRESS, network_policy, to_dns, to_names, to_pods
 from components.ownership import DNS_COMMENT
-from components.tunnel import ORIGIN, TARGET, TunnelHostname
+from components.tunnel import ORIGIN, TARGET, TEAM_DOMAIN, TunnelHostname
 from lookups.cloudflare import CloudflareIds
 from sdks import cloudflare
 
@@ -79,7 +79,10 @@ class PublicAccess(pulumi.ComponentResource):
             egress=[
                 pulumi.Output.from_input(args.pods).apply(
                     lambda pods: to_pods(pods, port=args.port, namespace=args.namespace)
-                )
+                ),
+                # It looks at the tokens that Access issues with the keys that are there.
+                to_dns(),
+                to_names([TEAM_DOMAIN.format(ids.team_name)]),
             ],
             opts=ResourceOptions(parent=self),
         )
@@ -89,6 +92,8 @@ class PublicAccess(pulumi.ComponentResource):
             tunnel_id=ids.tunnel_id,
             hostname=args.hostname,
             service=address,
+            team_name=ids.team_name,
+            audience=application.aud,
             adopt=args.adopt_tunnel_rule,
             opts=ResourceOptions(parent=self, depends_on=[application, egress]),
         )

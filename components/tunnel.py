@@ -2,34 +2,34 @@
 
 The provider's own resource for this replaces the whole document, drops keys that it does not know, and its delete does
 nothing. The API has neither a call for a single rule nor a precondition: this reads the document, changes its rule in
-it, writes it back, and compares the document's version counter, which each write moves by one.
+it, writes it back, reads it again, and compares the document's version counter, which each write moves by one.
 """
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-import httpx
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
-from lookups.tunnel_document import Document, find, with_rule, without_rule
+from lookups.cloudflare_api import CloudflareApi, CloudflareError, TransientError
+from lookups.tunnel_document import AccessDemand, Document, demand_of, find, with_rule, without_rule
 
 ORIGIN: Final = "http://{0}.{1}.svc.cluster.local:{2}"
 """What a rule leads to: name of the Service, namespace, port."""
 TARGET: Final = "{0}.cfargotunnel.com"
 """What the DNS record of a hostname in the tunnel of that id points to."""
+TEAM_DOMAIN: Final = "{0}.cloudflareaccess.com"
+"""Where the Zero Trust team of that name has its login pages and its keys."""
 
-_API: Final = "https://api.cloudflare.com/client/v4"
-_ATTEMPTS: Final = 5
-_LONGEST_WAIT: Final = 30.0  # seconds
-_T = TypeVar("_T")
 _SCOPE: Final = "Account > Cloudflare Tunnel: Edit"
+_T = TypeVar("_T")
+_INPUTS: Final = ("account_id", "tunnel_id", "hostname", "service", "team_name", "audience", "adopt")
 
 
 class TunnelError(Exception):
@@ -38,14 +38,6 @@ class TunnelError(Exception):
 
 class NoDocumentError(TunnelError):
     """The tunnel is deleted, or managed locally: no document rules it, and a rule of ours that was in one is gone."""
-
-
-class _TransientError(Exception):
-    """Worth another attempt, after `wait` seconds."""
-
-    def __init__(self, what: str, wait: float) -> None:
-        super().__init__(what)
-        self.wait = wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +52,20 @@ class Tunnel:
     """The configuration of one tunnel. The token comes from the environment each time, never from the state."""
 
     def __init__(self, account_id: str, tunnel_id: str, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self._path = f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations"
+        self._path = f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}"
         self._name = tunnel_id
-        self._pause = pause
-        token = os.environ.get("CLOUDFLARE_API_TOKEN", "")
-        if not token:
-            raise TunnelError(f"CLOUDFLARE_API_TOKEN is not set: export a token with {_SCOPE}")
-        base = os.environ.get("CLOUDFLARE_BASE_URL", _API).rstrip("/")
-        self._client = httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        try:
+            self._api = CloudflareApi(pause=pause)
+        except CloudflareError as error:
+            raise TunnelError(f"{error}. It needs {_SCOPE}") from None
 
     def read(self) -> Version:
         """The document as it is now. Raises `TunnelError`, also for a tunnel that is not configured remotely."""
-        return self._attempts("reading the tunnel's configuration", self._read)
+        return self._attempts(self._read)
 
     def change(self, edit: Callable[[Document], Document]) -> None:
         """Reads, edits and writes until the document is as `edit` wants it; writes nothing where it is already."""
-        self._attempts("writing the tunnel's configuration", lambda: self._change(edit))
+        self._attempts(lambda: self._change(edit))
 
     def _change(self, edit: Callable[[Document], Document]) -> None:
         before = self._read()
@@ -83,19 +73,23 @@ class Tunnel:
         if wanted == before.document:
             return
         # A write whose answer is lost is neither repeated nor given up: the next attempt reads, and sees.
-        number = self._call("PUT", json={"config": wanted})["version"]
-        if number != before.number + 1:
-            raise TunnelError(
-                f"somebody else changed tunnel {self._name} at the same moment: version {before.number} was read, and "
-                f"{number} written, so what they wrote in between is replaced. Ask who it was (the account's audit log "
-                "says), let them repeat their change, and run `pulumi up` again"
-            )
+        number = self._call("PUT", "/configurations", json={"config": wanted})["version"]
         after = self._read().document
         if edit(after) != after:
-            raise _TransientError("somebody else's older document has replaced ours", 0.5)
+            raise TransientError("somebody else's older document has replaced ours", 0.5)
+        if number != before.number + 1:
+            _warn(
+                f"tunnel {self._name}: its version was {before.number} when it was read and {number} once written, so "
+                "somebody else may have saved it in between, and what they saved is then replaced. Its document is as "
+                "this program wants it. If a change of theirs is missing (the account's audit log says whose), let "
+                "them repeat it"
+            )
 
     def _read(self) -> Version:
-        result = self._call("GET")
+        # The configuration of a deleted tunnel is still there to be read.
+        if deleted := self._call("GET").get("deleted_at"):
+            raise NoDocumentError(f"tunnel {self._name} was deleted at {deleted}: name another one")
+        result = self._call("GET", "/configurations")
         if result.get("source") == "local":
             raise NoDocumentError(
                 f"tunnel {self._name} is configured by a file beside cloudflared (source: local), and what is written "
@@ -103,35 +97,27 @@ class Tunnel:
             )
         return Version(number=result["version"], document=result.get("config") or {})
 
-    def _call(self, method: str, **more: Any) -> dict[str, Any]:
+    def _call(self, method: str, path: str = "", **more: Any) -> dict[str, Any]:
         try:
-            answer = self._client.request(method, self._path, **more)
-            body = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise _TransientError(f"{method}: {type(error).__name__}", 1.0) from error
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise _TransientError(f"status {answer.status_code}", float(answer.headers.get("Retry-After", 1)))
-        if answer.is_error:
-            said = "; ".join(f"{one.get('message')} ({one.get('code')})" for one in body.get("errors", []))
-            hint = f". The token needs {_SCOPE}" if answer.status_code in {401, 403} else ""
-            if answer.status_code == 404:
-                raise NoDocumentError(f"there is no tunnel {self._name}, says Cloudflare: {said}. Name another one")
-            raise TunnelError(f"Cloudflare refuses {method} of tunnel {self._name}: {said}{hint}")
-        result: dict[str, Any] = body["result"]
+            result: dict[str, Any] = self._api.call(method, f"{self._path}{path}", **more)["result"]
+        except CloudflareError as error:
+            if error.status == 404:
+                raise NoDocumentError(f"there is no tunnel {self._name}. {error}. Name another one") from None
+            hint = f". The token needs {_SCOPE}, in the account of the tunnel" if error.forbidden else ""
+            raise TunnelError(f"{method} of tunnel {self._name}: {error}{hint}") from None
         return result
 
-    def _attempts(self, what: str, run: Callable[[], _T]) -> _T:
-        problem = ""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return run()
-            except _TransientError as error:
-                problem = str(error)
-                if attempt + 1 < _ATTEMPTS:
-                    self._pause(min(error.wait, _LONGEST_WAIT))
-        raise TunnelError(
-            f"{what} failed {_ATTEMPTS} times, the last time with: {problem}. Run `pulumi up` again later"
-        )
+    def _attempts(self, run: Callable[[], _T]) -> _T:
+        try:
+            return self._api.attempts(f"tunnel {self._name}: its configuration", run)
+        except CloudflareError as error:
+            raise TunnelError(str(error)) from None
+
+
+def _warn(message: str) -> None:
+    # The engine shows what its plugins write here; a dynamic provider has no connection to its log.
+    sys.stderr.write(f"warning: {message}\n")
+    sys.stderr.flush()
 
 
 class _TunnelRuleProvider(ResourceProvider):
@@ -146,7 +132,8 @@ class _TunnelRuleProvider(ResourceProvider):
         elsewhere = [name for name in ("account_id", "tunnel_id", "hostname") if olds.get(name) != news.get(name)]
         # A changed hostname is a new rule first, and then the old one's removal.
         return DiffResult(
-            changes=bool(elsewhere) or olds.get("service") != news.get("service"),
+            changes=bool(elsewhere)
+            or any(olds.get(name) != news.get(name) for name in ("service", "team_name", "audience")),
             replaces=elsewhere,
             delete_before_replace=False,
         )
@@ -160,7 +147,7 @@ class _TunnelRuleProvider(ResourceProvider):
                 f"the tunnel already has a rule for {hostname}, made by hand, to {there.get('service')}: set "
                 "access.public.adopt.tunnelRule to true to take it over, or remove it in the dashboard"
             )
-        tunnel.change(lambda document: with_rule(document, hostname, service))
+        _write(tunnel, props)
         return CreateResult(f"{props['account_id']}/{props['tunnel_id']}/{hostname}", _state(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -170,10 +157,16 @@ class _TunnelRuleProvider(ResourceProvider):
             rule = None
         if rule is None:
             return ReadResult("", {})
-        return ReadResult(id_, {**_state(props), "service": rule.get("service")})
+        demand = demand_of(rule)
+        seen = {
+            "service": rule.get("service"),
+            "team_name": demand.team if demand else None,
+            "audience": ", ".join(demand.audiences) if demand else None,
+        }
+        return ReadResult(id_, {**_state(props), **seen})
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        _tunnel(news).change(lambda document: with_rule(document, news["hostname"], news["service"]))
+        _write(_tunnel(news), news)
         return UpdateResult(_state(news))
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
@@ -185,12 +178,26 @@ def _tunnel(props: dict[str, Any]) -> Tunnel:
     return Tunnel(props["account_id"], props["tunnel_id"])
 
 
+def _write(tunnel: Tunnel, props: dict[str, Any]) -> None:
+    team, audience = props["team_name"], props["audience"]
+    if not team or not audience:
+        # A rule without them would let everybody past cloudflared, and one with half of them nobody.
+        raise TunnelError("the Access application has no audience tag: run `pulumi up` again")
+    demand = AccessDemand(team=team, audiences=(audience,))
+    tunnel.change(lambda document: with_rule(document, props["hostname"], props["service"], demand))
+
+
 def _state(props: dict[str, Any]) -> dict[str, Any]:
-    return {name: props[name] for name in ("account_id", "tunnel_id", "hostname", "service", "adopt")}
+    # A rule of an earlier release demands nothing, and its state knows of neither team nor audience.
+    return {name: props.get(name) for name in _INPUTS}
 
 
 class TunnelHostname(Resource, module="tunnel", name="TunnelHostname"):
-    """The rule that sends `hostname` to `service`. CLOUDFLARE_API_TOKEN needs Account > Cloudflare Tunnel: Edit."""
+    """The rule that sends `hostname` to `service`, for whoever comes with a token of the Access application.
+
+    cloudflared itself looks at the token (its originRequest.access): where the application is deleted, or is another
+    hostname's, nobody gets in. CLOUDFLARE_API_TOKEN needs Account > Cloudflare Tunnel: Edit.
+    """
 
     hostname: pulumi.Output[str]
     service: pulumi.Output[str]
@@ -203,6 +210,8 @@ class TunnelHostname(Resource, module="tunnel", name="TunnelHostname"):
         tunnel_id: str,
         hostname: str,
         service: pulumi.Input[str],
+        team_name: str,
+        audience: pulumi.Input[str],
         adopt: bool,
         opts: pulumi.ResourceOptions,
     ) -> None:
@@ -211,6 +220,8 @@ class TunnelHostname(Resource, module="tunnel", name="TunnelHostname"):
             "tunnel_id": tunnel_id,
             "hostname": hostname,
             "service": service,
+            "team_name": team_name,
+            "audience": audience,
             "adopt": adopt,
         }
         super().__init__(_TunnelRuleProvider(), name, props, opts)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import pulumi
 
 from components.ownership import DNS_COMMENT
-from components.tunnel import TARGET
-from sdks import cloudflare
+from components.tunnel import TARGET, TEAM_DOMAIN
+from lookups.access_policy import Policy, openings
+from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from settings.sections import PublicAccess
 
+IN_THE_WAY: Final = frozenset({"A", "AAAA", "CNAME", "NS"})
+"""Types of records beside which Cloudflare takes no CNAME of the same name (errors 81053 and 81056). All others may
+stand there: a TXT or CAA record is answered beside the proxied record's addresses.
+https://developers.cloudflare.com/dns/manage-dns-records/troubleshooting/records-with-same-name/"""
+
+_TUNNEL_EDIT: Final = "Account > Cloudflare Tunnel: Edit"
+_ACCESS_EDIT: Final = "Account > Access: Apps and Policies: Edit"
+_DNS_EDIT: Final = "Zone > DNS: Edit"
+_ZONE_READ: Final = "Zone > Zone: Read"
+_ORGANIZATION_READ: Final = "Account > Access: Organizations, Identity Providers, and Groups: Read"
 _T = TypeVar("_T")
 
 
@@ -20,137 +31,262 @@ class PublicAccessError(pulumi.RunError):
     """Cloudflare does not have what the stack file names; the message lists every problem."""
 
 
+class UnusableError(Exception):
+    """What the stack file names is not there, or cannot serve the app; the message says why and what to do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CloudflareIds:
-    """Ids of the account, zone, tunnel and policy that a stack file names."""
+    """Ids of the account, zone, tunnel and policy that a stack file names, and the name of the account's team."""
 
     account_id: str
     zone_id: str
     tunnel_id: str
     policy_id: str
+    team_name: str
     identity_provider_ids: tuple[str, ...]
     """Empty: every identity provider of the account."""
 
 
-def look_up(public: PublicAccess, provider: cloudflare.Provider) -> CloudflareIds:
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the zone and the tunnel that a stack file names are."""
+
+    account_id: str
+    zone_id: str
+
+
+def look_up(public: PublicAccess) -> CloudflareIds:
     """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong.
 
     Each product that the stack writes to is read, so that a token which lacks one of them altogether is told all of
     what it lacks. A token that may read and not edit passes here, and is refused by Cloudflare at the first write: the
     API does not tell a token's permissions to the token.
     """
-    options = pulumi.InvokeOptions(provider=provider)
     problems: list[str] = []
-    zone_id, account_id = public.zone_id, public.account_id
-    if zone_id is None or account_id is None:
-        zone = _attempt(
-            problems,
-            f"zone {public.zone!r} (needs Zone > Zone: Read; or give zoneId and accountId)",
-            lambda: cloudflare.get_zone(
-                filter=cloudflare.GetZoneFilterArgs(name=public.zone, match="all"), opts=options
-            ),
-        )
-        if zone is not None:
-            zone_id, account_id = zone_id or zone.zone_id, account_id or zone.account.id
-    tunnel_id = policy_id = None
-    providers: tuple[str, ...] = ()
-    if account_id is not None:
-        account = account_id
-        tunnel_id = public.tunnel_id or _attempt(
-            problems,
-            f"tunnel {public.tunnel!r} (needs Account > Cloudflare Tunnel: Edit)",
-            lambda: _tunnel_id(public, account, options),
-        )
-        policy_id = _attempt(
-            problems,
-            f"Access policy {public.policy_name!r} (needs Account > Access: Apps and Policies: Edit)",
-            lambda: _policy_id(public, account, options),
-        )
-        if tunnel_id is not None:
-            found_id = tunnel_id
-            _attempt(
-                problems,
-                f"configuration of tunnel {public.tunnel!r} (needs Account > Cloudflare Tunnel: Edit)",
-                lambda: _check_tunnel(account, found_id, options),
-            )
-        if public.adopt.application is not None:
-            _attempt(
-                problems,
-                f"Access application of {public.hostname!r} (needs Account > Access: Apps and Policies: Edit)",
-                lambda: _check_application(public, account, options),
-            )
-        if public.one_time_pin:
-            scope = "Account > Access: Organizations, Identity Providers, and Groups: Read"
-            found = _attempt(problems, f"one-time PIN (needs {scope})", lambda: _one_time_pin(account, options))
-            providers = found or ()
-    if zone_id is not None:
-        found_zone = zone_id
-        _attempt(
-            problems,
-            f"DNS record {public.hostname!r} (needs Zone > DNS: Edit)",
-            lambda: _check_record(public, found_zone, tunnel_id, options),
-        )
-    if problems or account_id is None or zone_id is None or tunnel_id is None or policy_id is None:
+    found = _LookUp(public, CloudflareApi(), problems)
+    ids = found.run()
+    if problems or ids is None:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise PublicAccessError(f"Public access cannot be set up. Nothing was created or changed.\n{listed}")
-    return CloudflareIds(
-        account_id=account_id,
-        zone_id=zone_id,
-        tunnel_id=tunnel_id,
-        policy_id=policy_id,
-        identity_provider_ids=providers,
-    )
+    return ids
 
 
-def _attempt(problems: list[str], what: str, run: Callable[[], _T]) -> _T | None:
-    try:
-        return run()
-    except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
-        problems.append(f"{what}: {error}")
+class _LookUp:
+    """One look-up; what is wrong is added to `problems`."""
+
+    def __init__(self, public: PublicAccess, api: CloudflareApi, problems: list[str]) -> None:
+        self._public, self._api, self._problems = public, api, problems
+
+    def run(self) -> CloudflareIds | None:
+        public, api = self._public, self._api
+        place = self._attempt(f"zone {public.zone!r}", _ZONE_READ, lambda: find_place(public, api))
+        if place is None:
+            return None
+        account = f"/accounts/{place.account_id}"
+        if foreign := self._foreign(place.account_id):
+            self._problems.append(foreign)
+            return None
+        tunnel = f"tunnel {public.tunnel!r}"
+        tunnel_id = self._attempt(tunnel, _TUNNEL_EDIT, lambda: _check_tunnel(public, place.account_id, api))
+        policy = f"Access policy {public.policy_name!r}"
+        policy_id = self._attempt(policy, _ACCESS_EDIT, lambda: _policy_id(public, account, api))
+        team = self._attempt("the account's team", _ORGANIZATION_READ, lambda: find_team(public, place.account_id, api))
+        providers: tuple[str, ...] | None = ()
+        if public.one_time_pin:
+            providers = self._attempt("one-time PIN", _ORGANIZATION_READ, lambda: _one_time_pin(account, api))
+        if public.adopt.application is not None:
+            application = f"Access application of {public.hostname!r}"
+            self._attempt(application, _ACCESS_EDIT, lambda: _check_application(public, account, api))
+        record = f"DNS record {public.hostname!r}"
+        self._attempt(record, _DNS_EDIT, lambda: _check_records(public, place.zone_id, tunnel_id, api))
+        if tunnel_id is None or policy_id is None or team is None or providers is None:
+            return None
+        return CloudflareIds(
+            account_id=place.account_id,
+            zone_id=place.zone_id,
+            tunnel_id=tunnel_id,
+            policy_id=policy_id,
+            team_name=team,
+            identity_provider_ids=providers,
+        )
+
+    def _attempt(self, what: str, permission: str, run: Callable[[], _T]) -> _T | None:
+        try:
+            return run()
+        except CloudflareError as error:
+            self._problems.append(f"{what}: {error}{f'. The token needs {permission}' if error.forbidden else ''}")
+        except UnusableError as error:
+            self._problems.append(f"{what}: {error}")
         return None
 
+    def _foreign(self, account_id: str) -> str | None:
+        """That the token is another account's: every call is then refused as if it lacked a permission."""
+        try:
+            seen = self._api.list_all("/accounts")
+        except CloudflareError:
+            return None
+        # Empty where the token may do nothing that is about a whole account.
+        if not seen or account_id in {one["id"] for one in seen}:
+            return None
+        return (
+            f"account {account_id}: CLOUDFLARE_API_TOKEN is of another account, {_accounts(seen)}. Export a token of "
+            f"the account that has the zone {self._public.zone!r}, or correct access.public"
+        )
 
-def _tunnel_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> str:
-    # Without `is_deleted` the tunnels of the past match too.
-    wanted = cloudflare.GetZeroTrustTunnelCloudflaredFilterArgs(name=public.tunnel, is_deleted=False)
-    found = cloudflare.get_zero_trust_tunnel_cloudflared(account_id=account_id, filter=wanted, opts=options)
-    return str(found.id)
+
+def find_place(public: PublicAccess, api: CloudflareApi) -> Place:
+    """The zone's id and account. Raises `UnusableError` for a zone that serves nothing, or `CloudflareError`."""
+    if public.zone_id is not None and public.account_id is not None:
+        place = Place(account_id=public.account_id, zone_id=public.zone_id)
+        try:
+            zone = api.get(f"/zones/{place.zone_id}")
+        except CloudflareError as error:
+            if error.forbidden:  # the ids are given so that the token need not see the zone
+                return place
+            raise
+    else:
+        zone = _zone_named(public, api)
+        place = Place(
+            account_id=public.account_id or str(zone["account"]["id"]), zone_id=public.zone_id or str(zone["id"])
+        )
+    if zone["account"]["id"] != place.account_id or zone["id"] != place.zone_id:
+        raise UnusableError(
+            f"its id is {zone['id']}, in account {zone['account']['id']}; the stack file says {place.zone_id}, in "
+            f"{place.account_id}: correct access.public.zoneId and accountId, or remove both"
+        )
+    if zone["name"] != public.zone:
+        raise UnusableError(f"access.public.zoneId is that of {zone['name']}: correct it, or remove it")
+    if zone["status"] != "active":
+        raise UnusableError(
+            f"its status is {zone['status']!r}, not 'active': Cloudflare serves nothing of it. Set its name servers at "
+            f"the registrar to {' and '.join(zone.get('name_servers') or ['those that the dashboard names'])}"
+        )
+    if zone.get("paused"):
+        raise UnusableError(
+            "it is paused, so that Cloudflare proxies nothing of it and asks nobody to log in: resume it in the "
+            "dashboard (Overview > Enable Cloudflare on Site)"
+        )
+    return place
 
 
-def _check_tunnel(account_id: str, tunnel_id: str, options: pulumi.InvokeOptions) -> None:
-    found = cloudflare.get_zero_trust_tunnel_cloudflared_config(
-        account_id=account_id, tunnel_id=tunnel_id, opts=options
-    )
-    if found.source == "local":
-        raise ValueError(
+def _zone_named(public: PublicAccess, api: CloudflareApi) -> dict[str, Any]:
+    remedy = f"The token needs {_ZONE_READ} for it; or give zoneId and accountId"
+    try:
+        found = api.list_all("/zones", name=public.zone)
+    except CloudflareError as error:
+        if not error.forbidden:
+            raise
+        raise UnusableError(f"{error}. {remedy}") from None
+    if len(found) > 1:
+        owners = _accounts([one["account"] for one in found])
+        raise UnusableError(f"{len(found)} zones have that name, of {owners}: give zoneId and accountId")
+    if not found:
+        raise UnusableError(f"this token sees no zone of that name{_elsewhere(api)}. {remedy}")
+    return found[0]
+
+
+def _elsewhere(api: CloudflareApi) -> str:
+    try:
+        seen = api.list_all("/accounts")
+    except CloudflareError:
+        return ""
+    return f"; it is of account {_accounts(seen)}" if seen else ""
+
+
+def _accounts(seen: Sequence[dict[str, Any]]) -> str:
+    return " and ".join(f"{one['name']!r} ({one['id']})" for one in seen)
+
+
+def find_tunnel(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
+    """The tunnel's id. Raises `UnusableError` for none, several and a deleted one."""
+    path = f"/accounts/{account_id}/cfd_tunnel"
+    if public.tunnel_id is not None:
+        tunnel = api.get(f"{path}/{public.tunnel_id}")
+        if tunnel.get("deleted_at"):
+            raise UnusableError(
+                f"access.public.tunnelId is {public.tunnel_id}, which was deleted at {tunnel['deleted_at']}: give "
+                "another one, or remove it"
+            )
+        if tunnel["name"] != public.tunnel:
+            raise UnusableError(
+                f"access.public.tunnelId is {public.tunnel_id}, whose name is {tunnel['name']!r}: correct either"
+            )
+    else:
+        # Without `is_deleted` the tunnels of the past match too.
+        listed = api.list_all(path, name=public.tunnel, is_deleted="false")
+        alive = [one for one in listed if one["name"] == public.tunnel and not one.get("deleted_at")]
+        if len(alive) > 1:
+            ids = " or ".join(str(one["id"]) for one in alive)
+            raise UnusableError(f"{len(alive)} tunnels have that name: give access.public.tunnelId, {ids}")
+        if not alive:
+            raise UnusableError("the account has no tunnel of that name: correct access.public.tunnel")
+        (tunnel,) = alive
+    return str(tunnel["id"])
+
+
+def _check_tunnel(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
+    tunnel_id = find_tunnel(public, account_id, api)
+    if api.get(f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations").get("source") == "local":
+        raise UnusableError(
             "it is configured by a file beside cloudflared (source: local), and what is written to the API has no "
             "effect. Migrate it to remote management in the dashboard, or name another tunnel"
         )
+    return tunnel_id
 
 
-def _check_record(public: PublicAccess, zone_id: str, tunnel_id: str | None, options: pulumi.InvokeOptions) -> None:
+def find_team(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
+    """Name of the account's Zero Trust team, which issues the tokens that cloudflared demands.
+
+    A wrong one would shut everybody out, so a name that is given is compared where the token may see the account's.
+    """
+    try:
+        domain = str(api.get(f"/accounts/{account_id}/access/organizations").get("auth_domain") or "")
+    except CloudflareError as error:
+        if not error.forbidden:
+            raise
+        if public.team_name is not None:
+            return public.team_name
+        raise UnusableError(f"{error}. The token needs {_ORGANIZATION_READ}; or give access.public.teamName") from None
+    team = domain.partition(".")[0]
+    if not team or domain != TEAM_DOMAIN.format(team):
+        raise UnusableError("the account has no Zero Trust team: set one up in the dashboard (Zero Trust > Settings)")
+    if public.team_name not in {None, team}:
+        raise UnusableError(f"access.public.teamName is {public.team_name}, and the account's is {team}: remove it")
+    return team
+
+
+def _check_records(public: PublicAccess, zone_id: str, tunnel_id: str | None, api: CloudflareApi) -> None:
     """Refuses a record that leads elsewhere and is not the stack's own, and one of another hostname to adopt."""
-    name = cloudflare.GetDnsRecordsNameArgs(exact=public.hostname)
-    records = cloudflare.get_dns_records(zone_id=zone_id, name=name, opts=options).results
-    _check_adopted("dnsRecord", public.adopt.dns_record, [record.id for record in records])
+    listed = api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": public.hostname})
+    records = [one for one in listed if one["type"] in IN_THE_WAY]
+    adoptable = [str(one["id"]) for one in records if one["type"] == "CNAME"]
+    _check_adopted("dnsRecord", public.adopt.dns_record, adoptable)
+    foreign: list[str] = []
     for record in records:
-        if record.comment == DNS_COMMENT or record.id == public.adopt.dns_record or tunnel_id is None:
+        if record.get("comment") == DNS_COMMENT or record["id"] == public.adopt.dns_record or tunnel_id is None:
             continue
-        remedy = f"set access.public.adopt.dnsRecord to {record.id} to take it over, or remove it"
-        if record.content != TARGET.format(tunnel_id):
-            raise ValueError(f"it exists and leads to {record.content}: {remedy}")
-        # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
-        pulumi.log.warn(
-            f"DNS record {public.hostname!r}: it exists, without this program's comment. Unless it is in the state, "
-            f"`up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
-        )
+        remedy = f"set access.public.adopt.dnsRecord to {record['id']} to take it over, or remove it"
+        if record["type"] != "CNAME":
+            foreign.append(
+                f"a record of type {record['type']} leads to {record['content']}, and Cloudflare takes no CNAME beside "
+                f"it: remove it (id {record['id']})"
+            )
+        elif record["content"] != TARGET.format(tunnel_id):
+            foreign.append(f"it exists and leads to {record['content']}: {remedy}")
+        else:
+            # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
+            pulumi.log.warn(
+                f"DNS record {public.hostname!r}: it exists, without this program's comment. Unless it is in the "
+                f"state, `up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
+            )
+    if foreign:
+        raise UnusableError("; ".join(foreign))
 
 
-def _check_application(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> None:
-    listed = cloudflare.get_zero_trust_access_applications(
-        account_id=account_id, domain=public.hostname, exact=True, opts=options
-    ).results
-    found = [str(one.id) for one in listed if one.domain == public.hostname]
+def _check_application(public: PublicAccess, account: str, api: CloudflareApi) -> None:
+    listed = api.list_all(f"{account}/access/apps", domain=public.hostname, exact="true")
+    found = [str(one["id"]) for one in listed if one.get("domain") == public.hostname]
     _check_adopted("application", public.adopt.application, found)
 
 
@@ -158,44 +294,64 @@ def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> N
     """Refuses the id of what serves another hostname, from which an import would take it."""
     if adopted is not None and adopted not in found:
         right = f", or give {' or '.join(found)}" if found else ""
-        raise ValueError(
+        raise UnusableError(
             f"access.public.adopt.{setting} is {adopted}, which is not of this hostname: remove the setting, as after "
             f"the `up` that adopts{right}"
         )
 
 
-def _policy_id(public: PublicAccess, account_id: str, options: pulumi.InvokeOptions) -> str:
-    """The id of the policy, once it is known to exist, to be reusable, to decide "allow" and to bear the right name.
+def _policy_id(public: PublicAccess, account: str, api: CloudflareApi) -> str:
+    """The id of the policy, once it is known to be the right one, reusable, and to let in known people only.
 
     A wrong id could be a policy that lets everybody past, and the invoices would be public.
     """
-    policy_id = public.policy_id or _policy_named(public.policy_name, account_id, options)
-    policy = cloudflare.get_zero_trust_access_policy(account_id=account_id, policy_id=policy_id, opts=options)
+    policy_id = public.policy_id or _policy_named(public.policy_name, account, api)
+    policy = api.get(f"{account}/access/policies/{policy_id}")
     wrong = [
         f"{what} is {given!r}, not {wanted!r}"
         for what, given, wanted in (
-            ("its name", policy.name, public.policy_name),
-            ("its decision", policy.decision, "allow"),
-            ("reusable", policy.reusable, True),
+            ("its name", policy.get("name"), public.policy_name),
+            ("its decision", policy.get("decision"), "allow"),
+            ("reusable", policy.get("reusable"), True),
         )
         if given != wanted
     ]
     if wrong:
-        raise ValueError(f"{'; '.join(wrong)}. Correct policyId or policyName, or the policy in Zero Trust > Access")
+        raise UnusableError(f"{'; '.join(wrong)}. Correct policyId or policyName, or the policy in Zero Trust > Access")
+    if opened := openings(policy, lambda id_: _group(id_, account, api), public.allow_selectors):
+        raise UnusableError(
+            f"it lets in more than known people, by {'; '.join(opened)}. Name people in the policy (e-mail addresses, "
+            "an e-mail list, a group of an identity provider) or, if that is meant, the selector in "
+            "access.public.allowSelectors"
+        )
     return policy_id
 
 
-def _policy_named(name: str, account_id: str, options: pulumi.InvokeOptions) -> str:
-    listed = cloudflare.get_zero_trust_access_policies(account_id=account_id, opts=options).results
-    found = [str(policy.id) for policy in listed if policy.name == name]
+def _group(id_: str, account: str, api: CloudflareApi) -> Policy:
+    try:
+        return api.get(f"{account}/access/groups/{id_}")
+    except CloudflareError as error:
+        needs = f". The token needs {_ORGANIZATION_READ}" if error.forbidden else ""
+        raise UnusableError(f"whom its group {id_} lets in cannot be seen: {error}{needs}") from None
+
+
+def _policy_named(name: str, account: str, api: CloudflareApi) -> str:
+    listed = api.list_all(f"{account}/access/policies")
+    found = [str(policy["id"]) for policy in listed if policy.get("name") == name]
     if len(found) != 1:
-        raise ValueError(f"{len(found)} policies have that name, not one: give policyId")
+        raise UnusableError(f"{len(found)} policies have that name, not one: give policyId{_of(found)}")
     return found[0]
 
 
-def _one_time_pin(account_id: str, options: pulumi.InvokeOptions) -> tuple[str, ...]:
-    listed = cloudflare.get_zero_trust_access_identity_providers(account_id=account_id, opts=options).results
-    found = tuple(str(one.id) for one in listed if one.type == "onetimepin")
+def _of(ids: Sequence[str]) -> str:
+    return f", {' or '.join(ids)}" if ids else ""
+
+
+def _one_time_pin(account: str, api: CloudflareApi) -> tuple[str, ...]:
+    listed = api.list_all(f"{account}/access/identity_providers")
+    found = tuple(str(one["id"]) for one in listed if one["type"] == "onetimepin")
     if not found:
-        raise ValueError("the account has no such identity provider: add it in Zero Trust > Settings > Authentication")
+        raise UnusableError(
+            "the account has no such identity provider: add it in Zero Trust > Settings > Authentication"
+        )
     return found

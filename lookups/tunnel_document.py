@@ -6,6 +6,7 @@ and so does the order, which decides: cloudflared takes the first rule that matc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Document: TypeAlias = dict[str, Any]
@@ -16,13 +17,42 @@ class TunnelDocumentError(Exception):
     """The document is not one to add a rule to; the message says why and what to do."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccessDemand:
+    """What cloudflared demands of each request: a token of Access, issued by this team for one of these applications.
+
+    A rule's `originRequest.access` (cloudflared, `config.AccessConfig`); without a right token it answers 403.
+    """
+
+    team: str
+    """Name of the Zero Trust team."""
+    audiences: tuple[str, ...]
+    """Audience tags of the applications."""
+
+    @property
+    def document(self) -> Document:
+        """As the rule has it."""
+        return {"required": True, "teamName": self.team, "audTag": list(self.audiences)}
+
+
+def demand_of(rule: Rule) -> AccessDemand | None:
+    """What cloudflared demands of requests for the rule; None where that is nothing, or not all of it is said."""
+    access = _mapping(_mapping(rule.get("originRequest")).get("access"))
+    team, audiences = access.get("teamName"), access.get("audTag") or ()
+    if access.get("required") is not True or not team or not audiences:
+        return None
+    return AccessDemand(team=team, audiences=tuple(audiences))
+
+
 def find(document: Document, hostname: str) -> Rule | None:
     """The rule for all of `hostname`, or None."""
     return next((rule for rule in _rules(document) if _is_for(rule, hostname)), None)
 
 
-def with_rule(document: Document, hostname: str, service: str) -> Document:
+def with_rule(document: Document, hostname: str, service: str, demand: AccessDemand | None = None) -> Document:
     """The document with a rule that sends `hostname` to `service`; itself where it has that rule already.
+
+    The rule makes this `demand` and no other; None leaves the demand that is there.
 
     A rule that is there keeps its other keys, and its place unless an earlier wildcard swallows it. Otherwise the rule
     goes before the catch-all, and before the first wildcard that would swallow it. Raises `TunnelDocumentError`.
@@ -31,6 +61,8 @@ def with_rule(document: Document, hostname: str, service: str) -> Document:
     # What the API itself adds to a rule without it is written at once, so that nothing differs afterwards.
     own = {**(find(document, hostname) or {"hostname": hostname, "service": service, "originRequest": {}})}
     own["service"] = service
+    if demand is not None:
+        own["originRequest"] = {**_mapping(own.get("originRequest")), "access": demand.document}
     place = next(index for index, rule in enumerate(rules) if _takes(rule, hostname))
     others = [*rules[:place], own, *(rule for rule in rules[place:] if not _is_for(rule, hostname))]
     return document if others == rules else {**document, "ingress": others}
@@ -61,6 +93,10 @@ def _checked(document: Document) -> list[Rule]:
             "the tunnel's last rule is no catch-all, which cloudflared demands: add one (http_status:404) to it"
         )
     return rules
+
+
+def _mapping(value: Any) -> Document:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_for(rule: Rule, hostname: str) -> bool:

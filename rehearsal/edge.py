@@ -8,9 +8,11 @@ a pod of it is ready, so that every path of it answers 200.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -21,12 +23,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from rehearsal.emulators.cloudflare import Cloudflare
+from rehearsal.emulators.cloudflare import TEAM, Cloudflare, Object
 from rehearsal.emulators.server import Service, serve
 from rehearsal.gateway import API
 
-TEAM = "homelab.cloudflareaccess.com"
+LOGIN: Final = f"{TEAM}.cloudflareaccess.com"
 """Where the account's login pages are."""
+SESSION: Final = "CF_Authorization"
+"""Cookie that holds the token which Access issued to somebody who has logged in."""
 _INTERNAL = ".k8s.rommelporras.com"  # what the internal resolver's wildcards end with
 
 
@@ -52,7 +56,7 @@ class Gateway:
         self._services = _Services(cluster)
         self.app = _served(self._answer)
 
-    def _answer(self, hostname: str, _path: str) -> Response:
+    def _answer(self, hostname: str, _path: str, _session: str | None) -> Response:
         for route in self._routes.get().to_dict()["items"]:
             parents = route.get("status", {}).get("parents", [])
             answers = {one["status"] for parent in parents for one in parent["conditions"]}
@@ -62,29 +66,72 @@ class Gateway:
         return Response(status_code=404)
 
 
+@dataclass(frozen=True)
+class _Token:
+    """What Access issues: signed by its team, for one application."""
+
+    team: str
+    audience: str
+
+
 class Edge:
-    """Cloudflare's edge: Access first, then the tunnel's first rule that matches. `app` can be made fail."""
+    """Cloudflare's edge and the tunnel's connector, cloudflared. `app` can be made fail.
+
+    Access asks for a login where an application guards the hostname, and passes the token of whoever has logged in on;
+    a policy that bypasses it issues none. cloudflared takes the first rule that matches, and looks at the token where
+    the rule demands one (cloudflared, `ingress/middleware/jwtvalidator.go`).
+    """
 
     def __init__(self, cluster: DynamicClient, cloudflare: Cloudflare) -> None:
         self._cloudflare = cloudflare
+        self._issued: dict[str, _Token] = {}
         self._services = _Services(cluster)
         self.app = _served(self._answer)
 
     def serves(self, hostname: str) -> bool:
         """Whether DNS leads here. Without the proxy a tunnel's name leads to an address that nobody can connect to."""
-        records = [one for one in self._cloudflare.records.values() if one["name"] == hostname]
-        return any(one["proxied"] and one["content"] == self._cloudflare.target for one in records)
+        records = [one for one in self._cloudflare.records.values() if one["name"] == hostname and one["proxied"]]
+        return any(one["content"] == self._cloudflare.target for one in records)
 
-    def _answer(self, hostname: str, path: str) -> Response:
-        applications = [one for one in self._cloudflare.applications.values() if one["domain"] == hostname]
-        if applications and not any(one["decision"] == "bypass" for one in applications[0]["policies"]):
-            login = f"https://{TEAM}/cdn-cgi/access/login/{hostname}?kid={applications[0]['aud']}&redirect_url={path}"
-            return RedirectResponse(login, status_code=302)
+    def log_in(self, hostname: str) -> str:
+        """What somebody whom the hostname's application lets in gets: the value of the cookie `SESSION`."""
+        application = self._guarding(hostname)
+        if application is None or not application["policies"]:
+            raise ValueError(f"no Access application lets anybody in to {hostname}")
+        session = secrets.token_urlsafe()
+        self._issued[session] = _Token(TEAM, application["aud"])
+        return session
+
+    def _guarding(self, hostname: str) -> Object | None:
+        applications = self._cloudflare.applications.values()
+        return next((one for one in applications if hostname in {one["domain"], *one["self_hosted_domains"]}), None)
+
+    def _answer(self, hostname: str, path: str, session: str | None) -> Response:
+        application, token = self._guarding(hostname), None
+        if application and not any(one["decision"] == "bypass" for one in application["policies"]):
+            token = self._issued.get(session or "")
+            if token is None or token.audience != application["aud"]:
+                login = f"https://{LOGIN}/cdn-cgi/access/login/{hostname}?kid={application['aud']}&redirect_url={path}"
+                return RedirectResponse(login, status_code=302)
         rule = next(one for one in self._cloudflare.document["ingress"] if _takes(one, hostname, path))
+        if refused := _demanded(rule, token):
+            return Response(status_code=refused)
         if rule["service"].startswith("http_status:"):
             return Response(status_code=int(rule["service"].partition(":")[2]))
         service, namespace, *_ = str(urlsplit(rule["service"]).hostname).split(".")
         return self._services.answer(service, namespace, unready=502)
+
+
+def _demanded(rule: dict[str, Any], token: _Token | None) -> int | None:
+    """The status with which cloudflared turns a request away; None where it lets it through."""
+    access = (rule.get("originRequest") or {}).get("access") or {}
+    if not access.get("required"):
+        return None
+    if token is None:
+        return 403
+    if token.team != access.get("teamName"):
+        return 502  # signed with keys that are not the team's
+    return None if token.audience in (access.get("audTag") or []) else 403
 
 
 @contextmanager
@@ -119,9 +166,10 @@ class _Loopback(httpx.BaseTransport):
         """Stays open: one transport serves many clients."""
 
 
-def _served(answer: Callable[[str, str], Response]) -> Service:
+def _served(answer: Callable[[str, str, str | None], Response]) -> Service:
     async def handle(request: Request) -> Response:
-        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path)
+        session = request.cookies.get(SESSION)
+        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path, session)
 
     return Service(Starlette(routes=[Route("/{path:path}", handle)]))
 

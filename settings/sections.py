@@ -18,6 +18,7 @@ from settings.quantities import Cpu, Memory, Storage
 from settings.types import (
     LONGEST_PAUSES,
     AbsolutePath,
+    AccessSelector,
     BranchName,
     CloudflareId,
     DailySchedule,
@@ -41,6 +42,7 @@ from settings.types import (
     ServiceAddress,
     SessionDuration,
     TableName,
+    TeamName,
     TimeZone,
     Uuid,
     WeeklySchedule,
@@ -193,7 +195,7 @@ class PublicAccess(Section):
     zone: DnsName
     """Name of the Cloudflare zone that holds the hostname."""
     hostname: DnsName
-    """Public hostname, inside the zone."""
+    """Public hostname, directly below the zone unless `advancedCertificate` is true."""
     zone_id: CloudflareId | None = None
     """Looked up by name where it is absent, which needs the Zone Read permission."""
     account_id: CloudflareId | None = None
@@ -206,10 +208,16 @@ class PublicAccess(Section):
     """Name that the reusable Access policy must bear."""
     policy_id: Uuid | None = None
     """Looked up by name among the account's reusable policies where it is absent."""
+    allow_selectors: Annotated[tuple[AccessSelector, ...], Field(strict=False)] = ()
+    """Selectors the policy may use beside those that name people: `email_domain` lets in a whole domain."""
+    team_name: TeamName | None = None
+    """The Zero Trust team, as in <team>.cloudflareaccess.com; looked up in the account where it is absent."""
     session_duration: SessionDuration = "24h"
     """How long a login lasts; a duration of the policy's own beats it."""
     one_time_pin: bool = False
     """Allow the one-time PIN only, instead of every identity provider of the account."""
+    advanced_certificate: bool = False
+    """Whether the zone has a certificate of Advanced Certificate Manager that covers a hostname further down."""
     cloudflared: Cloudflared = Cloudflared()
     adopt: Adopt = Adopt()
 
@@ -251,6 +259,21 @@ class Access(Section):
                 given=repr(public.hostname),
             )
         return public
+
+    @field_validator("public")
+    @classmethod
+    def _has_a_certificate(cls, public: PublicAccess | None) -> PublicAccess | None:
+        # https://developers.cloudflare.com/ssl/edge-certificates/universal-ssl/limitations/#hostname-coverage
+        if public is None or public.advanced_certificate or "." not in public.hostname.removesuffix(f".{public.zone}"):
+            return public
+        raise refusal(
+            f"a hostname directly below {public.zone}: Cloudflare's universal certificate covers none further down, "
+            "so that browsers refuse it (ERR_SSL_VERSION_OR_CIPHER_MISMATCH)",
+            key="hostname",
+            given=repr(public.hostname),
+            fix=f"name one like {public.hostname.partition('.')[0]}.{public.zone}; or order a certificate for it "
+            "(Advanced Certificate Manager), and set access.public.advancedCertificate to true",
+        )
 
 
 class NfsExport(Section):

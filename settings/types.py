@@ -170,6 +170,14 @@ LabelValue = Annotated[
         "cloudflared",
     ),
 ]
+AccessSelector = Annotated[
+    # As the API spells them: `azureAD` and `github-organization` are among them.
+    str,
+    Form(r"[A-Za-z][A-Za-z_-]*", "the name of a selector as Cloudflare's API spells it", "email_domain"),
+]
+TeamName = Annotated[
+    str, Form(_LABEL, "the team's name alone: what stands before .cloudflareaccess.com", "homelab", longest=63)
+]
 CloudflareId = Annotated[
     str, Form(r"[0-9a-f]{32}", "the 32 hexadecimal digits of a Cloudflare id", "0123456789abcdef0123456789abcdef")
 ]

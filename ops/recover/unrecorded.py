@@ -13,6 +13,8 @@ from typing import Any, Final
 from cloudflare import Cloudflare
 
 from components.ownership import DNS_COMMENT
+from lookups.cloudflare import UnusableError, find_place
+from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from ops.command_line import PulumiError, pulumi
 from ops.recover.state_import import Made, import_into_state
 from settings import Settings
@@ -45,12 +47,11 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
 
 def _made(public: PublicAccess, client: Cloudflare) -> Iterator[tuple[str, str, str]]:
     """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
-    zone, account = public.zone_id, public.account_id
-    if zone is None or account is None:
-        found_zone = next(iter(client.zones.list(name=public.zone)), None)
-        if found_zone is None:
-            raise PulumiError(f"CLOUDFLARE_API_TOKEN does not see the zone {public.zone}: give it Zone > Zone: Read")
-        zone, account = zone or found_zone.id, account or str(found_zone.account.id)
+    try:
+        place = find_place(public, CloudflareApi())
+    except (CloudflareError, UnusableError) as error:
+        raise PulumiError(f"zone {public.zone}: {error}") from None
+    zone, account = place.zone_id, place.account_id
     for application in client.zero_trust.access.applications.list(account_id=account, domain=public.hostname):
         found: Mapping[str, Any] = application.to_dict()
         ours = found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from components import app
 from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
 from components.tunnel import ORIGIN, TARGET, Tunnel
-from lookups.tunnel_document import find, with_rule
+from lookups.access_policy import admitted, openings
+from lookups.cloudflare import IN_THE_WAY, find_team
+from lookups.tunnel_document import AccessDemand, demand_of, find, with_rule
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
@@ -16,34 +19,58 @@ from settings import Settings
 
 _LOGIN: Final = ".cloudflareaccess.com"
 """Domain of every Zero Trust team's login pages."""
-_ADDRESS_RECORDS: Final = {"A", "AAAA", "CNAME"}
 
 
 def application(systems: Systems) -> str:
-    """Access guards the hostname, with the stack file's policy and no other."""
+    """Access guards the hostname, with the stack file's policy and no other, and that lets in known people only."""
     public = systems.public
     listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
     guarding = [
-        (place, getattr(one, "policies", None) or [])
-        for one in listed
-        for place in sorted(_places(one))
-        if place.partition("/")[0] == public.hostname
+        (place, one) for one in listed for place in sorted(_places(one)) if place.partition("/")[0] == public.hostname
     ]
-    whole = [policies for place, policies in guarding if place == public.hostname]
-    if not whole:
+    whole = [policy for place, one in guarding if place == public.hostname for policy in _policies(one)]
+    if not any(place == public.hostname for place, _ in guarding):
         raise CheckError(f"no Access application is for {public.hostname}", f"{systems.up}, at once: it may be public")
     past = [
         f"{policy.name} ({policy.decision}) of {place}"
-        for place, policies in guarding
-        for policy in policies
+        for place, one in guarding
+        for policy in _policies(one)
         if policy.decision not in {"allow", "deny"}
     ]
     if past:
         raise CheckError(f"a policy lets people past the login: {', '.join(past)}", "remove it in Zero Trust > Access")
-    names = [policy.name for policies in whole for policy in policies]
+    if public_paths := sorted({path for _, one in guarding for path in _public_paths(one, public.hostname)}):
+        raise CheckError(
+            f"the application asks nobody to log in at {', '.join(public_paths)}",
+            "remove these paths of it in Zero Trust > Access",
+        )
+    names = [policy.name for policy in whole]
     if names != [public.policy_name]:
         raise CheckError(f"its policies are {names or 'none'}, not [{public.policy_name!r}]", systems.up)
-    return f"{public.hostname} is guarded by {public.policy_name!r}"
+    (policy,) = whole
+    rules = policy.to_dict(mode="json")
+    if opened := openings(rules, systems.access_group, public.allow_selectors):
+        raise CheckError(
+            f"{public.policy_name!r} lets in more than known people: {'; '.join(opened)}",
+            "name people in the policy, in Zero Trust > Access; or name the selector in access.public.allowSelectors",
+        )
+    return (
+        f"{public.hostname} is guarded by {public.policy_name!r}, which lets in {admitted(rules, systems.access_group)}"
+    )
+
+
+def _policies(application_: object) -> list[Any]:
+    """The policies of an Access application, with their rules."""
+    return list(getattr(application_, "policies", None) or [])
+
+
+def _public_paths(application_: object, hostname: str) -> Iterator[str]:
+    """Paths of the hostname at which its application lets everybody past the login."""
+    for destination in getattr(application_, "destinations", None) or []:
+        uri = str(getattr(destination, "uri", None) or "")
+        for one in getattr(destination, "overrides", None) or []:
+            if uri.partition("/")[0].lower() == hostname and getattr(one, "behavior", None) == "public":
+                yield f"{uri.rstrip('/*')}{one.path_pattern}"
 
 
 def _places(application_: object) -> set[str]:
@@ -61,7 +88,7 @@ def tunnel_rule(systems: Systems) -> str:
     """The tunnel sends the hostname to the app, and no earlier rule takes it."""
     hostname = systems.public.hostname
     service = ORIGIN.format(app.NAME, systems.settings.namespace, app.PORT)
-    document = Tunnel(systems.ids.account, systems.ids.tunnel).read().document
+    document = Tunnel(systems.ids.account, systems.tunnel_id).read().document
     rule = find(document, hostname)
     if rule is None:
         raise CheckError(f"tunnel {systems.public.tunnel} has no rule for {hostname}", systems.up)
@@ -69,14 +96,31 @@ def tunnel_rule(systems: Systems) -> str:
         raise CheckError(f"{hostname} leads to {rule.get('service')}, not to {service}", systems.up)
     if with_rule(document, hostname, service) != document:
         raise CheckError(f"an earlier rule of tunnel {systems.public.tunnel} takes {hostname}", systems.up)
-    return f"{hostname} leads to {service}"
+    _check_demand(systems, demand_of(rule))
+    return f"{hostname} leads to {service}, for whoever has a token of Access"
+
+
+def _check_demand(systems: Systems, demand: AccessDemand | None) -> None:
+    """Refuses a rule by which cloudflared lets everybody past who has found a way around Access, or nobody at all."""
+    if demand is None:
+        raise CheckError("cloudflared demands no token of Access (the rule's originRequest.access)", systems.up)
+    team = find_team(systems.public, systems.ids.account, systems.cloudflare_api)
+    if demand.team != team:
+        raise CheckError(
+            f"cloudflared demands a token of the team {demand.team}, and the account's is {team}", systems.up
+        )
+    listed = systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account)
+    audiences = {getattr(one, "aud", None) for one in listed if systems.public.hostname in _places(one)}
+    # Without an application nobody gets a token, and its own check says so.
+    if audiences and audiences != set(demand.audiences):
+        raise CheckError("cloudflared demands the token of another Access application than the hostname's", systems.up)
 
 
 def dns_record(systems: Systems) -> str:
     """The hostname resolves to the tunnel, through Cloudflare's proxy: without it Access is not asked."""
-    hostname, target = systems.public.hostname, TARGET.format(systems.ids.tunnel)
+    hostname, target = systems.public.hostname, TARGET.format(systems.tunnel_id)
     listed = systems.cloudflare.dns.records.list(zone_id=systems.ids.zone, name={"exact": hostname})
-    found = [one for one in listed if one.type in _ADDRESS_RECORDS]
+    found = [one for one in listed if one.type in IN_THE_WAY]
     if len(found) != 1:
         raise CheckError(f"{hostname} has {len(found)} address records, not one", systems.up)
     seen = f"{found[0].type} to {found[0].content}, {'proxied' if found[0].proxied else 'not proxied'}"
@@ -122,15 +166,21 @@ def cloudflared_egress(systems: Systems) -> str:
     if selected != cloudflared.pod_labels:
         raise CheckError(f"it is about pods {selected}, not {cloudflared.pod_labels}", systems.up)
     wanted = {**app.SELECTOR, POD_NAMESPACE: systems.settings.namespace}, {str(app.PORT)}
-    allowed = [way for rule in found["spec"].get("egress") or [] for way in _ways(rule)]
+    rules = found["spec"].get("egress") or []
+    allowed = [way for rule in rules for way in _ways(rule)]
     if wanted not in allowed:
         shown = "; ".join(f"{labels} at {', '.join(sorted(ports)) or 'no port'}" for labels, ports in allowed)
         raise CheckError(f"it lets cloudflared reach {shown or 'nothing'}, not {wanted[0]} at {app.PORT}", systems.up)
+    names = [str(name.get("matchName")) for rule in rules for name in rule.get("toFQDNs") or []]
+    if not any(name.endswith(_LOGIN) for name in names):
+        raise CheckError(f"it does not let cloudflared fetch the keys of Access, from <team>{_LOGIN}", systems.up)
     return f"{cloudflared.namespace}/{CLOUDFLARED_EGRESS} names {systems.settings.namespace} and port {app.PORT}"
 
 
 def _ways(rule: Object) -> list[tuple[dict[str, str], set[str]]]:
-    """Labels and ports that the rule opens."""
+    """Labels and ports that the rule opens; its way to the cluster's DNS is not one of the app's."""
+    if any("dns" in (listed.get("rules") or {}) for listed in rule.get("toPorts") or []):
+        return []
     ports = {str(port["port"]) for listed in rule.get("toPorts") or [] for port in listed.get("ports") or []}
     return [(endpoint.get("matchLabels", {}), ports) for endpoint in rule.get("toEndpoints") or []]
 

@@ -16,6 +16,8 @@ from kubernetes.client import VersionApi
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 
+from lookups.cloudflare import find_place, find_tunnel
+from lookups.cloudflare_api import CloudflareApi
 from lookups.credentials import (
     CredentialsError,
     cloudflare_problems,
@@ -64,11 +66,10 @@ class settled(Generic[_T]):  # noqa: N801 - used like `cached_property`
 
 @dataclass(frozen=True, kw_only=True)
 class Ids:
-    """Ids of what the stack file names."""
+    """Ids of the account and zone that the stack file names."""
 
     account: str
     zone: str
-    tunnel: str
 
 
 class Systems:
@@ -161,31 +162,27 @@ class Systems:
         return self.settings.access.public
 
     @settled
+    def cloudflare_api(self) -> CloudflareApi:
+        """What `up` looks Cloudflare's ids up with."""
+        _require(cloudflare_problems(os.environ))
+        return CloudflareApi(patience=_PATIENCE)
+
+    @settled
     def ids(self) -> Ids:
-        """Looked up by name where the stack file gives no id."""
-        public = self.public
-        zone, account_id, tunnel = public.zone_id, public.account_id, public.tunnel_id
-        if zone is None or account_id is None:
-            found = _one(f"zones {public.zone!r}", self.cloudflare.zones.list(name=public.zone))
-            zone, account_id = zone or found.id, account_id or found.account.id
-        if tunnel is None:
-            tunnels = self.cloudflare.zero_trust.tunnels.cloudflared.list(
-                account_id=str(account_id), name=public.tunnel, is_deleted=False
-            )
-            tunnel = _one(f"tunnels {public.tunnel!r}", tunnels).id
-        return Ids(account=str(account_id), zone=str(zone), tunnel=str(tunnel))
+        """Looked up by name where the stack file gives no id; refused like `up` does for a zone that serves nothing."""
+        place = find_place(self.public, self.cloudflare_api)
+        return Ids(account=place.account_id, zone=place.zone_id)
+
+    def access_group(self, id_: str) -> Object:
+        """The Access group of that id, with its rules."""
+        return self.cloudflare_api.get(f"/accounts/{self.ids.account}/access/groups/{id_}")
+
+    @settled
+    def tunnel_id(self) -> str:
+        """Id of the shared tunnel."""
+        return find_tunnel(self.public, self.ids.account, self.cloudflare_api)
 
 
 def _require(problems: Iterable[str]) -> None:
     if listed := list(problems):
         raise CredentialsError("; ".join(listed))
-
-
-def _one(what: str, found: Iterable[_T]) -> _T:
-    listed = list(found)
-    if len(listed) != 1:
-        raise CheckError(
-            f"could not be checked: this token sees {len(listed)} {what}, not one",
-            "correct access.public in the stack file, or give the ids in it, or give the token Zone > Zone: Read",
-        )
-    return listed[0]

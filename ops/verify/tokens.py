@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from cloudflare import AuthenticationError
+from cloudflare import AuthenticationError, PermissionDeniedError
 
 from lookups.deploy_tokens import active, token_name
 from ops.verify.check import Check
@@ -55,7 +55,7 @@ def cloudflare_token(systems: Systems) -> str:
 def _end_of_cloudflare_token(systems: Systems) -> dt.datetime | None:
     try:
         of_user = systems.cloudflare.user.tokens.verify()
-    except AuthenticationError:  # so is an account's own token refused
+    except (AuthenticationError, PermissionDeniedError):  # so is an account's own token refused
         of_account = systems.cloudflare.accounts.tokens.verify(account_id=systems.ids.account)
         return of_account.expires_on if of_account else None
     return of_user.expires_on if of_user else None

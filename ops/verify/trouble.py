@@ -15,6 +15,8 @@ from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from components.tunnel import TunnelError
+from lookups.cloudflare import UnusableError
+from lookups.cloudflare_api import CloudflareError
 from lookups.credentials import CredentialsError
 from lookups.onepassword import SecretProblemError
 from lookups.tunnel_document import TunnelDocumentError
@@ -42,7 +44,7 @@ def explain(error: Exception) -> tuple[str, str]:
             return str(error), "set the environment as for `pulumi up`"
         case SecretProblemError():
             return f"{error.subject}: {error.what}", error.fix
-        case TunnelError() | TunnelDocumentError():
+        case TunnelError() | TunnelDocumentError() | CloudflareError() | UnusableError():
             return str(error), CLOUDFLARE_FIX
         case ResourceNotFoundError():
             return f"the API server knows no such kind: {error}", "install the CRDs that the kind belongs to"

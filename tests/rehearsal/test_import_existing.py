@@ -10,7 +10,8 @@ import copy
 import json
 import shlex
 
-from rehearsal.emulators.cloudflare import Cloudflare
+from lookups.tunnel_document import AccessDemand, demand_of
+from rehearsal.emulators.cloudflare import TEAM, Cloudflare
 from rehearsal.engine import Update
 from rehearsal.life import Life
 from rehearsal.world import World
@@ -88,7 +89,7 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     assert token[:40] not in preview.output
     assert not [step for step in preview.steps if "delete" in step[0] or "replace" in step[0]]
     # The StatefulSet was taken away, and its pod stays; GitLab gets a mirror beside the old one; the tunnel's rule is
-    # right, so that its create writes nothing.
+    # given what cloudflared is to demand.
     assert created(preview) - named(told, "made by `up`") == {"database", "mirror", "tunnel-hostname"}
 
     rehearsal.program.up("prod")
@@ -99,7 +100,11 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     assert Life(rehearsal, "prod").image_running() == IMAGE
     assert set(rehearsal.cloudflare.applications) == {made.application}
     assert made.record in rehearsal.cloudflare.records
-    assert rehearsal.cloudflare.version == tunnel, "the tunnel's rule was right, so nothing was written"
+    assert rehearsal.cloudflare.version == tunnel + 1
+    (rule,) = [one for one in rehearsal.cloudflare.document["ingress"] if one.get("hostname") == HOSTNAME]
+    assert demand_of(rule) == AccessDemand(
+        team=TEAM, audiences=(str(rehearsal.cloudflare.applications[made.application]["aud"]),)
+    )
     assert others(rehearsal.cloudflare) == rules
     environments = rehearsal.gitlab.project.environments.entries({})
     assert [one["id"] for one in environments] == [made.environment]

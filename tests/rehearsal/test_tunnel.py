@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import random
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from components.tunnel import Tunnel, TunnelError, _TunnelRuleProvider
+from lookups.cloudflare_api import CloudflareApi
 from lookups.tunnel_document import TunnelDocumentError, find, with_rule
-from rehearsal.emulators.cloudflare import ACCESS_EDIT, ZONE, Cloudflare
+from rehearsal.emulators.cloudflare import ACCESS_EDIT, TEAM, TUNNEL_EDIT, ZONE, Cloudflare
 from rehearsal.emulators.server import Call, Fault, serve
 
 OURS = f"invoicetron.{ZONE}"
 SERVICE = "http://invoicetron.invoicetron-prod.svc.cluster.local:3000"
+AUDIENCE = "a" * 64
+DEMAND = {"required": True, "teamName": TEAM, "audTag": [AUDIENCE]}
 
 
 @pytest.fixture
@@ -31,7 +33,8 @@ def cloudflare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloudflare]:
 
 def props(cloudflare: Cloudflare, **changed: Any) -> dict[str, Any]:
     ids = {"account_id": cloudflare.account_id, "tunnel_id": cloudflare.tunnel_id}
-    return {**ids, "hostname": OURS, "service": SERVICE, "adopt": False, **changed}
+    demand = {"team_name": TEAM, "audience": AUDIENCE}
+    return {**ids, "hostname": OURS, "service": SERVICE, **demand, "adopt": False, **changed}
 
 
 def create(cloudflare: Cloudflare, **changed: Any) -> str:
@@ -41,7 +44,11 @@ def create(cloudflare: Cloudflare, **changed: Any) -> str:
 def test_life_of_a_rule_touches_nothing_else(cloudflare: Cloudflare) -> None:
     provider, before = _TunnelRuleProvider(), copy.deepcopy(cloudflare.document)
     id_ = create(cloudflare)
-    assert find(cloudflare.document, OURS) == {"hostname": OURS, "service": SERVICE, "originRequest": {}}
+    assert find(cloudflare.document, OURS) == {
+        "hostname": OURS,
+        "service": SERVICE,
+        "originRequest": {"access": DEMAND},
+    }
     hostnames = [rule.get("hostname") for rule in cloudflare.document["ingress"]]
     assert hostnames.index(OURS) < hostnames.index(f"*.{ZONE}")
     provider.update(id_, props(cloudflare), props(cloudflare, service="http://elsewhere"))
@@ -81,7 +88,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize("call", range(7))
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_at_every_call_heals_and_nothing_is_there_twice(
     cloudflare: Cloudflare, fault: str, call: int
@@ -152,14 +159,20 @@ def test_a_tunnel_configured_beside_cloudflared_is_refused(cloudflare: Cloudflar
 
 
 def deleted(cloudflare: Cloudflare) -> None:
-    cloudflare.tunnel_id = str(uuid.uuid4())  # another one has taken its place
+    cloudflare.delete_tunnel()
+
+
+def forgotten(cloudflare: Cloudflare) -> None:
+    id_ = cloudflare.tunnel_id
+    cloudflare.delete_tunnel()
+    cloudflare.tunnels = [one for one in cloudflare.tunnels if one["id"] != id_]
 
 
 def managed_locally(cloudflare: Cloudflare) -> None:
     cloudflare.source = "local"
 
 
-@pytest.mark.parametrize("become", [deleted, managed_locally])
+@pytest.mark.parametrize("become", [deleted, forgotten, managed_locally])
 def test_a_rule_is_gone_with_the_document_that_ruled_its_tunnel(
     cloudflare: Cloudflare, become: Callable[[Cloudflare], None]
 ) -> None:
@@ -169,23 +182,91 @@ def test_a_rule_is_gone_with_the_document_that_ruled_its_tunnel(
     provider.delete(id_, before)
 
 
-def test_a_tunnel_that_does_not_exist_is_told_in_words_to_who_wants_a_rule_in_it(cloudflare: Cloudflare) -> None:
+@pytest.mark.parametrize(("become", "told"), [(deleted, "was deleted at 20"), (forgotten, "there is no tunnel")])
+def test_a_tunnel_that_does_not_exist_is_told_in_words_to_who_wants_a_rule_in_it(
+    cloudflare: Cloudflare, become: Callable[[Cloudflare], None], told: str
+) -> None:
     before = props(cloudflare)
-    deleted(cloudflare)
-    with pytest.raises(TunnelError, match="there is no tunnel"):
+    become(cloudflare)
+    with pytest.raises(TunnelError, match=told):
         _TunnelRuleProvider().create(before)
-    with pytest.raises(TunnelError, match="there is no tunnel"):
+    with pytest.raises(TunnelError, match=told):
         _TunnelRuleProvider().update("", before, before)
+    assert not cloudflare.app.writes
 
 
-def test_somebody_elses_write_between_our_read_and_write_is_noticed(cloudflare: Cloudflare) -> None:
+def test_another_accounts_token_is_refused_in_words(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(TUNNEL_EDIT, elsewhere=True))
+    with pytest.raises(TunnelError, match="in the account of the tunnel"):
+        create(cloudflare)
+
+
+def test_a_rule_of_an_earlier_release_is_given_its_demand_in_place_and_keeps_what_people_added(
+    cloudflare: Cloudflare,
+) -> None:
+    by_hand = {"hostname": OURS, "service": SERVICE, "originRequest": {"httpHostHeader": "invoices"}, "unknown": 1}
+    cloudflare.write({**cloudflare.document, "ingress": [by_hand, *cloudflare.document["ingress"]]})
+    earlier = {name: value for name, value in props(cloudflare).items() if name not in {"team_name", "audience"}}
+    provider = _TunnelRuleProvider()
+    seen = provider.read("id", earlier).outs or {}
+    diff = provider.diff("id", seen, props(cloudflare))
+    assert (diff.changes, diff.replaces) == (True, [])
+    provider.update("id", seen, props(cloudflare))
+    assert find(cloudflare.document, OURS) == {
+        **by_hand,
+        "originRequest": {"httpHostHeader": "invoices", "access": DEMAND},
+    }
+    assert not provider.diff("id", provider.read("id", props(cloudflare)).outs or {}, props(cloudflare)).changes
+
+
+@pytest.mark.parametrize(
+    "demand",
+    [
+        {},
+        {**DEMAND, "required": False},
+        {**DEMAND, "audTag": ["b" * 64]},
+        {**DEMAND, "audTag": [AUDIENCE, "b" * 64]},
+        {**DEMAND, "teamName": "another"},
+    ],
+)
+def test_a_demand_that_somebody_weakened_is_seen_by_a_refresh_and_put_right(
+    cloudflare: Cloudflare, demand: dict[str, Any]
+) -> None:
+    provider, id_ = _TunnelRuleProvider(), create(cloudflare)
+    rules = copy.deepcopy(cloudflare.document["ingress"])
+    next(rule for rule in rules if rule.get("hostname") == OURS)["originRequest"] = {"access": demand}
+    cloudflare.write({**cloudflare.document, "ingress": rules})
+    seen = provider.read(id_, props(cloudflare)).outs or {}
+    assert provider.diff(id_, seen, props(cloudflare)).changes
+    provider.update(id_, seen, props(cloudflare))
+    assert (find(cloudflare.document, OURS) or {})["originRequest"] == {"access": DEMAND}
+
+
+@pytest.mark.parametrize("lacking", ["team_name", "audience"])
+def test_no_rule_is_written_that_would_demand_nothing(cloudflare: Cloudflare, lacking: str) -> None:
+    with pytest.raises(TunnelError, match="audience tag"):
+        create(cloudflare, **{lacking: None})
+    assert not cloudflare.app.writes
+
+
+def test_a_version_that_jumps_is_a_warning_where_the_document_is_right(
+    cloudflare: Cloudflare, capfd: pytest.CaptureFixture[str]
+) -> None:
     def interfere(call: Call) -> None:
         if call.method == "PUT":
             cloudflare.write({**cloudflare.document, "theirs": True})
 
     cloudflare.app.before.append(interfere)
-    with pytest.raises(TunnelError, match="somebody else"):
-        create(cloudflare)
+    create(cloudflare)
+    assert find(cloudflare.document, OURS)
+    told = capfd.readouterr().err
+    assert told.startswith("warning: ")
+    assert "its version was 7 when it was read and 9 once written" in told
+
+
+def test_a_version_that_moves_by_one_is_no_news(cloudflare: Cloudflare, capfd: pytest.CaptureFixture[str]) -> None:
+    create(cloudflare)
+    assert capfd.readouterr().err == ""
 
 
 def test_somebody_elses_older_document_over_ours_is_noticed_and_ours_written_again(cloudflare: Cloudflare) -> None:
@@ -206,16 +287,18 @@ def test_somebody_elses_older_document_over_ours_is_noticed_and_ours_written_aga
 class TwoEditors(Tunnel):
     """Our side of a tunnel in memory, with another editor who reads or writes the whole document before any call."""
 
-    def __init__(self, randomness: random.Random) -> None:
-        self._name, self._pause, self._random = "shared", lambda _: None, randomness
+    def __init__(self, api: CloudflareApi, randomness: random.Random) -> None:
+        self._api, self._name, self._random = api, "shared", randomness
         self.version = 1
         self.document: dict[str, Any] = {"ingress": [{"service": "http_status:404"}]}
         self._theirs_read: dict[str, Any] | None = None
         self.written = 0
 
-    def _call(self, method: str, **more: Any) -> dict[str, Any]:
+    def _call(self, method: str, path: str = "", **more: Any) -> dict[str, Any]:
         for _ in range(self._random.randrange(3)):
             self._other_editor()
+        if not path:
+            return {"deleted_at": None}
         if method == "PUT":
             self.document = copy.deepcopy(more["json"]["config"])
             self.version += 1
@@ -231,14 +314,20 @@ class TwoEditors(Tunnel):
             self.version += 1
 
 
-def test_in_ten_thousand_interleavings_theirs_is_kept_or_the_loss_is_told() -> None:
+def test_in_ten_thousand_interleavings_theirs_is_kept_or_the_loss_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "none")
     randomness = random.Random(20261124)  # noqa: S311 - a reproducible order, no secret
-    told = 0
+    api, told = CloudflareApi(pause=lambda _: None), 0
     for _ in range(10_000):
-        tunnel = TwoEditors(randomness)
+        tunnel = TwoEditors(api, randomness)
         try:
             tunnel.change(lambda document: with_rule(document, OURS, SERVICE))
         except TunnelError:
+            told += 1
+            continue
+        if capfd.readouterr().err:
             told += 1
             continue
         assert tunnel.document.get("theirs", 0) == tunnel.written, "a write of theirs is gone, and nobody was told"

@@ -23,6 +23,7 @@ from pulumi.runtime import mocks
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.proto import resource_pb2
 
+from lookups.cloudflare import CloudflareIds
 from rehearsal.plugins.values import Secret, decode
 from settings import Settings
 from tests.stacks import STACKS
@@ -36,15 +37,15 @@ SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
 
 _PROJECT: Final = "invoicetron"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
-_POLICY: Final = {"id": "policy", "name": "Allow Admin", "decision": "allow", "reusable": True}
-_CLOUDFLARE: Final[Mapping[str, Any]] = {
-    "getZone": {"id": "zone", "zoneId": "zone", "account": {"id": "account", "name": "homelab"}},
-    "getZeroTrustTunnelCloudflared": {"id": "tunnel"},
-    "getZeroTrustTunnelCloudflaredConfig": {"source": "cloudflare"},
-    "getDnsRecords": {"results": []},
-    "getZeroTrustAccessPolicies": {"results": [_POLICY]},
-    "getZeroTrustAccessPolicy": _POLICY,
-}
+AUDIENCE: Final = "a" * 64
+IDS: Final = CloudflareIds(
+    account_id="account",
+    zone_id="zone",
+    tunnel_id="tunnel",
+    policy_id="policy",
+    team_name="homelab",
+    identity_provider_ids=(),
+)
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
@@ -177,6 +178,8 @@ class _Answers(runtime.Mocks):
             outputs |= {"username": "gitlab+deploy-token-2", "token": TOKEN}
         elif args.typ.endswith("ProjectPushMirror"):
             outputs["mirrorId"] = 1
+        elif args.typ.endswith("ZeroTrustAccessApplication"):
+            outputs["aud"] = AUDIENCE
         return f"{args.name}-id", outputs
 
     def call(self, args: runtime.MockCallArgs) -> Any:
@@ -185,7 +188,7 @@ class _Answers(runtime.Mocks):
         if args.token.startswith("gitlab:"):
             return self.gitlab[args.token.rpartition(":")[2]]
         if args.token.startswith("cloudflare:"):
-            return _CLOUDFLARE[args.token.rpartition(":")[2]]
+            raise AssertionError(f"{args.token}: the program asks Cloudflare itself")
         assert args.token == "onepassword:index/getItem:getItem", args.token
         fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
         login = {"username": "gitlab+deploy-token-1", "password": TOKEN}
@@ -225,7 +228,9 @@ def run(
     able = mock.patch("lookups.gitlab.lacking", return_value=[])
     # Nor for the API server, which holds whatever it is asked for.
     connected = mock.patch("lookups.cluster.connect")
-    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected:
+    # Cloudflare, too, is asked by the program itself.
+    seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
+    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected, seen:
         asyncio.run(_run(stack, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]
     return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)

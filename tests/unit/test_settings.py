@@ -396,3 +396,14 @@ def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: obje
     config = {f"invoicetron:{name}": section for name, section in with_value("dev", path, value).items()}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings))).validate({"config": config})
+
+
+def test_a_public_hostname_further_down_needs_a_certificate_that_somebody_ordered() -> None:
+    deep = {"access.public.hostname": "app.invoicetron.rommelporras.com"}
+    message = refusal_of("access.public.hostname", deep["access.public.hostname"])
+    assert "directly below rommelporras.com" in message
+    assert "app.rommelporras.com" in message
+    assert "access.public.advancedCertificate" in message
+    config = with_value("prod", *deep.popitem())
+    config["access"]["public"]["advancedCertificate"] = True
+    assert Settings.load("prod", config).access.public

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 from unittest import mock
 
@@ -221,6 +221,32 @@ def rule(live: Live, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]
         live.world.cloudflare.write(before)
 
 
+@contextmanager
+def demand(live: Live, access: dict[str, Any] | None) -> Iterator[None]:
+    """cloudflared demands something else of those who ask for the hostname; None for nothing."""
+
+    def edit(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        request = {} if access is None else {"access": access}
+        return [one | {"originRequest": request} if one.get("hostname") == HOST else one for one in rules]
+
+    with rule(live, edit):
+        yield
+
+
+@contextmanager
+def both(*breakages: AbstractContextManager[None]) -> Iterator[None]:
+    """Several things are broken at once."""
+    with ExitStack() as stack:
+        for one in breakages:
+            stack.enter_context(one)
+        yield
+
+
+def policy(live: Live) -> dict[str, Any]:
+    (found,) = application(live)["policies"]
+    return dict(found)
+
+
 def application(live: Live) -> dict[str, Any]:
     (found,) = live.world.cloudflare.applications.values()
     return found
@@ -277,5 +303,6 @@ def rotated(live: Live) -> Iterator[None]:
 
 @contextmanager
 def source(live: Live, source: str) -> Iterator[None]:
-    with mock.patch.object(live.world.cloudflare, "source", source):
+    (tunnel,) = live.world.cloudflare.tunnels
+    with changed(tunnel, config_src=source):
         yield

@@ -14,15 +14,17 @@ from components import app, backup, database, pull_credentials
 from components.access import NAME as ROUTE
 from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
 from ops.verify import CHECKS
-from rehearsal.emulators.cloudflare import SCOPES, ZONE
+from rehearsal.emulators.cloudflare import SCOPES, TEAM, ZONE
 from rehearsal.emulators.server import Fault
 from tests.rehearsal.verify.breaking import (
     ABSENT,
     ago,
     answering,
     application,
+    both,
     changed,
     deleted,
+    demand,
     deploy_token,
     edited,
     environment,
@@ -34,6 +36,7 @@ from tests.rehearsal.verify.breaking import (
     lost,
     mirror,
     no_job,
+    policy,
     record,
     rotated,
     rule,
@@ -167,7 +170,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     ),
     "the Access application is gone": (
         lambda live: without(live.world.cloudflare.applications, application(live)["id"]),
-        {"access-application": f"no Access application is for {HOST}", "public-url": "EVERYBODY REACHES IT"},
+        {"access-application": f"no Access application is for {HOST}", "public-url": "answers 403, not 302"},
     ),
     "the Access application has lost its policy": (
         lambda live: changed(application(live), policies=[]),
@@ -175,7 +178,27 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     ),
     "a policy lets everybody past": (
         lambda live: changed(application(live), policies=[*application(live)["policies"], BYPASS]),
-        {"access-application": "by hand (bypass)", "public-url": "EVERYBODY REACHES IT"},
+        {"access-application": "by hand (bypass)", "public-url": "answers 403, not 302"},
+    ),
+    "the policy lets in everyone": (
+        lambda live: changed(application(live), policies=[{**policy(live), "include": [{"everyone": {}}]}]),
+        {"access-application": "more than known people: everyone"},
+    ),
+    "cloudflared demands nothing, and the Access application is gone": (
+        lambda live: both(demand(live, None), without(live.world.cloudflare.applications, application(live)["id"])),
+        {
+            "access-application": f"no Access application is for {HOST}",
+            "tunnel-rule": "cloudflared demands no token",
+            "public-url": "EVERYBODY REACHES IT",
+        },
+    ),
+    "cloudflared demands the token of another application": (
+        lambda live: demand(live, {"required": True, "teamName": TEAM, "audTag": ["b" * 64]}),
+        {"tunnel-rule": "the token of another Access application"},
+    ),
+    "cloudflared demands the token of another team": (
+        lambda live: demand(live, {"required": True, "teamName": "b", "audTag": [application(live)["aud"]]}),
+        {"tunnel-rule": "a token of the team b, and the account's is homelab"},
     ),
     "the tunnel's rule leads to another namespace": (
         lambda live: rule(
@@ -247,6 +270,12 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
             namespace="cloudflare",
         ),
         {"cloudflared-egress": "at 80, not"},
+    ),
+    "cloudflared may not fetch the keys of Access": (
+        lambda live: edited(
+            live, "ciliumnetworkpolicy", CLOUDFLARED_EGRESS, "/spec/egress/2/toFQDNs", ABSENT, namespace="cloudflare"
+        ),
+        {"cloudflared-egress": "does not let cloudflared fetch the keys of Access"},
     ),
     "the policy is about other pods than cloudflared's": (
         lambda live: edited(

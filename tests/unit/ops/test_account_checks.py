@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx
 import pytest
-from cloudflare.types.zero_trust.access import ApplicationListResponse
-from pydantic import TypeAdapter
+from cloudflare import Cloudflare
 
 from ops.verify import delivery, public
 from ops.verify.systems import Systems
@@ -31,14 +31,24 @@ class Accounts(Systems):
         mirrors: list[Any] | None = None,
         applications: list[Any] | None = None,
         answers: dict[str, httpx.Response] | None = None,
+        groups: dict[str, Any] | None = None,
     ) -> None:
         transport = httpx.MockTransport(lambda request: (answers or {})[request.url.path])
         super().__init__(SETTINGS, http=httpx.Client(transport=transport))
-        access = SimpleNamespace(applications=SimpleNamespace(list=lambda **_: applications))
+
+        def listed(request: httpx.Request) -> httpx.Response:
+            found = applications if request.url.params.get("page", "1") == "1" else []
+            return httpx.Response(200, json={"success": True, "errors": [], "messages": [], "result": found})
+
+        client = httpx.Client(transport=httpx.MockTransport(listed))
         self.__dict__ |= {
             "_project": (SimpleNamespace(remote_mirrors=SimpleNamespace(list=lambda **_: mirrors)), None),
-            "_cloudflare": (SimpleNamespace(zero_trust=SimpleNamespace(access=access)), None),
+            "_cloudflare": (Cloudflare(api_token="none", base_url="http://none", http_client=client), None),
             "_ids": (SimpleNamespace(account="a"), None),
+            "_cloudflare_api": (
+                SimpleNamespace(get=lambda path: (groups or {})[path.removeprefix("/accounts/a/access/groups/")]),
+                None,
+            ),
         }
 
 
@@ -73,14 +83,18 @@ def test_a_disabled_mirror_beside_one_that_pushes_is_no_matter() -> None:
     assert delivery.mirror(Accounts(mirrors=mirrors)) == "last success 2026-01-02, no error"
 
 
-def application(*policies: tuple[str, str], domain: str = HOST, **more: Any) -> Any:
-    body = {
+EMAIL: Final[dict[str, Any]] = {"email": {"email": "owner@example.com"}}
+
+
+def application(*policies: tuple[str, str], domain: str = HOST, include: Sequence[Any] = (EMAIL,), **more: Any) -> Any:
+    return {
         "type": "self_hosted",
         "domain": domain,
-        "policies": [{"name": name, "decision": decision} for name, decision in policies],
+        "policies": [
+            {"id": "p", "name": name, "decision": decision, "include": include} for name, decision in policies
+        ],
         **more,
     }
-    return TypeAdapter(ApplicationListResponse).validate_python(body)
 
 
 OURS: Final = (SETTINGS.access.public.policy_name, "allow")
@@ -114,6 +128,35 @@ def test_an_application_guards_the_hostname_that_is_not_its_first(more: dict[str
 def test_an_application_of_another_hostname_may_have_any_policy() -> None:
     other = application(BYPASS, domain=f"not-{HOST}", destinations=[{"type": "public", "uri": f"{HOST}.example.com"}])
     assert public.application(Accounts(applications=[application(OURS), other]))
+
+
+def test_how_many_people_the_policy_lets_in_is_told() -> None:
+    include = [EMAIL, EMAIL, {"group": {"id": "g"}}, {"email_list": {"id": "l"}}]
+    groups = {"g": {"name": "Family", "include": [EMAIL]}}
+    said = public.application(Accounts(applications=[application(OURS, include=include)], groups=groups))
+    assert said.endswith("'Allow Admin', which lets in 3 e-mail addresses, 1 e-mail list")
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ({"everyone": {}}, "everyone"),
+        ({"email_domain": {"domain": "example.com"}}, r"email_domain \(example.com\)"),
+        ({"a-selector-of-tomorrow": {"x": "y"}}, "a-selector-of-tomorrow"),
+        ({"group": {"id": "g"}}, "group Everybody: everyone"),
+    ],
+)
+def test_a_policy_that_lets_in_more_than_known_people_is_told(rule: dict[str, Any], told: str) -> None:
+    groups = {"g": {"name": "Everybody", "include": [{"everyone": {}}]}}
+    with pytest.raises(CheckError, match=f"more than known people: {told}"):
+        public.application(Accounts(applications=[application(OURS, include=[EMAIL, rule])], groups=groups))
+
+
+def test_a_path_at_which_nobody_has_to_log_in_is_told() -> None:
+    override = {"behavior": "public", "path_pattern": "/api/*"}
+    destination = {"type": "public", "uri": HOST, "overrides": [override]}
+    with pytest.raises(CheckError, match=f"asks nobody to log in at {HOST}/api/"):
+        public.application(Accounts(applications=[application(OURS, destinations=[destination])]))
 
 
 def leads(status: int, location: str) -> httpx.Response:

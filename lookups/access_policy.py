@@ -1,0 +1,95 @@
+"""Whom an Access policy lets in, read from its rules: known people, or more than those.
+
+Cloudflare ORs the entries of `include`, ANDs those of `require`, and takes away those of `exclude`
+(developers.cloudflare.com/cloudflare-one/policies/access, "Rule types"). So a policy lets in known people only where
+each of its includes names known people, or one of its requires does. An exclude narrows nothing: it leaves everybody
+else. Selectors are allowed by a list: what Cloudflare adds later counts as open until it is looked at here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final
+
+Rule = Mapping[str, Any]
+"""An entry of `include`, `exclude` or `require`: one selector and what it matches."""
+Policy = Mapping[str, Any]
+"""A policy or a group: its `include`, `exclude` and `require`."""
+ReadGroup = Callable[[str], Policy]
+"""The Access group of an id. Whatever it raises passes through."""
+
+GROUP: Final = "group"
+NAMES_PEOPLE: Final[Mapping[str, str]] = {
+    "email": "e-mail address",
+    "email_list": "e-mail list",
+    "azureAD": "group of an identity provider",
+    "okta": "group of an identity provider",
+    "gsuite": "group of an identity provider",
+    "saml": "group of an identity provider",
+    "github-organization": "group of an identity provider",
+    "service_token": "service token",
+}
+"""Selectors that name known people, or one known token, and what one entry of each names. `group` is looked into."""
+
+
+def openings(policy: Policy, read_group: ReadGroup, allowed: Collection[str] = ()) -> list[str]:
+    """The entries by which a policy lets in more than known people, each in words; empty where it does not.
+
+    `allowed` are further selectors, which somebody has decided to trust (`access.public.allowSelectors`).
+    """
+    return list(_openings(policy, read_group, frozenset(allowed), ()))
+
+
+def admitted(policy: Policy, read_group: ReadGroup) -> str:
+    """How much a policy's includes name, as `2 e-mail addresses, 1 e-mail list`; groups are counted through."""
+    counted: Counter[str] = Counter()
+    for selector in _selectors(policy, read_group, ()):
+        counted[NAMES_PEOPLE.get(selector, f"rule by {selector}")] += 1
+    return ", ".join(f"{count} {_plural(what, count)}" for what, count in counted.items()) or "nobody"
+
+
+def _openings(policy: Policy, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:
+    includes, requires = policy.get("include") or [], policy.get("require") or []
+    opened = [] if includes else ["its include is empty"]
+    opened += [told for rule in includes for told in _opened(rule, read_group, allowed, above)]
+    if any(not list(_opened(rule, read_group, allowed, above)) for rule in requires):
+        return
+    # What a group of this group says names that one already.
+    place = f"group {policy.get('name') or above[-1]}: " if above else ""
+    yield from (told if told.startswith("group ") else f"{place}{told}" for told in opened)
+
+
+def _opened(rule: Rule, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:
+    if not rule:
+        yield "an entry without a selector"
+    for selector, matched in rule.items():
+        if selector == GROUP:
+            id_ = str((matched or {}).get("id"))
+            # A group that holds itself lets in nobody by that.
+            if id_ not in above:
+                yield from _openings(read_group(id_), read_group, allowed, (*above, id_))
+        elif selector not in NAMES_PEOPLE and selector not in allowed:
+            yield f"{selector}{_shown(matched)}"
+
+
+def _selectors(policy: Policy, read_group: ReadGroup, above: tuple[str, ...]) -> Iterator[str]:
+    for rule in policy.get("include") or []:
+        for selector, matched in rule.items():
+            if selector != GROUP:
+                yield selector
+            elif (id_ := str((matched or {}).get("id"))) not in above:
+                yield from _selectors(read_group(id_), read_group, (*above, id_))
+
+
+def _shown(matched: Any) -> str:
+    """What a selector matches: `email_domain (example.com)`."""
+    values = [str(value) for value in matched.values()] if isinstance(matched, Mapping) else []
+    return f" ({', '.join(values)})" if values else ""
+
+
+def _plural(what: str, count: int) -> str:
+    if count == 1:
+        return what
+    head, of, tail = what.partition(" of ")
+    return f"{head}{'es' if head.endswith('s') else 's'}{of}{tail}"

@@ -1,0 +1,189 @@
+"""What Cloudflare's API answers, object by object, with the fields that its published schema demands.
+
+`tests/contract/test_cloudflare.py` reads each of them with the official client's own models.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import uuid
+from typing import Any, Final
+
+Object = dict[str, Any]
+
+ZONE: Final = "rommelporras.com"
+TUNNEL: Final = "homelab"
+TEAM: Final = "homelab"
+"""Name of the account's Zero Trust team: its login pages are at <team>.cloudflareaccess.com."""
+
+
+def now() -> str:
+    """The current time, as the API writes one."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def new_account(name: str) -> Object:
+    """An account."""
+    return {
+        "id": secrets.token_hex(16),
+        "name": name,
+        "type": "standard",
+        "settings": {"enforce_twofactor": False},
+        "created_on": now(),
+    }
+
+
+def new_zone(account: Object, name: str = ZONE) -> Object:
+    """A zone whose name servers are set."""
+    return {
+        "id": secrets.token_hex(16),
+        "name": name,
+        "status": "active",
+        "paused": False,
+        "type": "full",
+        "development_mode": 0,
+        "name_servers": ["amy.ns.cloudflare.com", "bob.ns.cloudflare.com"],
+        "original_name_servers": None,
+        "original_registrar": None,
+        "original_dnshost": None,
+        "created_on": now(),
+        "modified_on": now(),
+        "activated_on": now(),
+        "account": {"id": account["id"], "name": account["name"]},
+        "owner": {"id": None, "type": "user", "email": None},
+        "plan": {"id": "0feeeeeeeeeeeeeeeeeeeeeeeeeeeeee", "name": "Free Website", "price": 0},
+        "meta": {"page_rule_quota": 3, "custom_certificate_quota": 0, "phishing_detected": False},
+        "permissions": ["#zone:read"],
+        "tenant": {"id": None, "name": None},
+        "tenant_unit": {"id": None},
+    }
+
+
+def new_tunnel(account: Object, name: str) -> Object:
+    """A tunnel whose connector is up. `deleted_at` is what a deletion sets: the tunnel stays to be read."""
+    return {
+        "id": str(uuid.uuid4()),
+        "account_tag": account["id"],
+        "name": name,
+        "config_src": "cloudflare",
+        "remote_config": True,
+        "status": "healthy",
+        "tun_type": "cfd_tunnel",
+        "created_at": now(),
+        "deleted_at": None,
+        "conns_active_at": now(),
+        "conns_inactive_at": None,
+        "connections": [],
+        "metadata": {},
+    }
+
+
+def new_organization() -> Object:
+    """The account's Zero Trust organization."""
+    return {
+        "auth_domain": f"{TEAM}.cloudflareaccess.com",
+        "name": "Homelab",
+        "is_ui_read_only": False,
+        "auto_redirect_to_identity": False,
+        "login_design": {},
+        "created_at": now(),
+        "updated_at": now(),
+    }
+
+
+def new_rules(include: list[Object], require: list[Object] | None, exclude: list[Object] | None) -> Object:
+    """What a policy and a group have in common."""
+    return {"include": include, "require": require or [], "exclude": exclude or []}
+
+
+def new_policy(id_: str, name: str, decision: str, rules: Object, *, reusable: bool) -> Object:
+    """An Access policy. One that is an application's own has no key `reusable`."""
+    return {
+        "id": id_,
+        "name": name,
+        "decision": decision,
+        **({"reusable": True} if reusable else {}),
+        "app_count": 0,
+        "session_duration": "24h",
+        **rules,
+        "created_at": now(),
+        "updated_at": now(),
+    }
+
+
+def new_group(id_: str, name: str, rules: Object) -> Object:
+    """An Access group."""
+    return {"id": id_, "name": name, **rules, "created_at": now(), "updated_at": now()}
+
+
+def new_identity_provider() -> Object:
+    """The one-time PIN, which each account has at first."""
+    return {
+        "id": str(uuid.uuid4()),
+        "name": "PIN",
+        "type": "onetimepin",
+        "config": {},
+        "created_at": now(),
+        "updated_at": now(),
+    }
+
+
+def stored_application(body: Object, policies: list[Object], kept: Object) -> Object:
+    """An Access application once it is stored: places and defaults are filled in, policies come back expanded."""
+    domains = body.get("self_hosted_domains") or [body["domain"]]
+    return {
+        "allowed_idps": [],
+        "app_launcher_visible": True,
+        "auto_redirect_to_identity": False,
+        "enable_binding_cookie": False,
+        "http_only_cookie_attribute": True,
+        "options_preflight_bypass": False,
+        "session_duration": "24h",
+        "tags": [],
+        "self_hosted_domains": domains,
+        "destinations": [{"type": "public", "uri": domain} for domain in domains],
+        **body,
+        **kept,
+        "policies": policies,
+        "updated_at": now(),
+    }
+
+
+def stored_record(body: Object, zone: Object, kept: Object) -> Object:
+    """A DNS record once it is stored."""
+    flattens = {"flatten_cname": False} if body["type"] == "CNAME" else {}
+    return {
+        "ttl": 1,
+        "proxied": False,
+        "settings": flattens,
+        "comment": None,
+        "tags": [],
+        **body,
+        **kept,
+        "zone_id": zone["id"],
+        "zone_name": zone["name"],
+        "proxiable": body["type"] in {"A", "AAAA", "CNAME"},
+        "meta": {},
+        "modified_on": now(),
+    }
+
+
+def shared_document() -> Object:
+    """The shared tunnel's document as the homelab has it before invoicetron, unknown keys included."""
+    return {
+        "ingress": [
+            {"hostname": f"portfolio.{ZONE}", "service": "http://portfolio.portfolio-prod.svc.cluster.local:80"},
+            {
+                "hostname": f"blog.{ZONE}",
+                "service": "http://ghost.ghost-prod.svc.cluster.local:2368",
+                "originRequest": {"noTLSVerify": True, "a-key-of-tomorrow": [1, 2]},
+            },
+            {"hostname": f"status.{ZONE}", "path": "^/public", "service": "http://status.status.svc.cluster.local:80"},
+            {"hostname": f"*.{ZONE}", "service": "http_status:403", "originRequest": {}},
+            {"service": "http_status:404"},
+        ],
+        "originRequest": {"connectTimeout": 10},
+        "warp-routing": {"enabled": True},
+        "another-unknown-key": {"x": None},
+    }
