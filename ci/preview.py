@@ -19,6 +19,7 @@ from typing import Annotated, Final
 import typer
 from gitlab.exceptions import GitlabError
 
+from ci.kubeconfig import is_credential
 from ci.merge_request import put_comment
 from ci.report import STREAMED, Preview, comment, log, marker, widget
 
@@ -55,6 +56,8 @@ class ExposedError(Exception):
 def is_live(environment: Mapping[str, str]) -> bool:
     """Whether the job has the credentials of a live stack. Raises `ExposedError` where it should have none."""
     seen = [name for name in (*CREDENTIALS, *BACKEND) if environment.get(name)]
+    if "KUBECONFIG" in seen and not is_credential(environment["KUBECONFIG"]):
+        seen.remove("KUBECONFIG")
     # An address alone opens nothing, unless it has a login in it: postgres://user:password@host/state.
     if "@" in environment.get("PULUMI_BACKEND_URL", ""):
         seen.append("PULUMI_BACKEND_URL")

@@ -119,8 +119,8 @@ class Repository:
         return {name: job for name, job in pipeline.items() if isinstance(job, dict) and "script" in job}
 
     def environment(self, job: str) -> str:
-        """The name of the job's environment, which decides what variables it sees."""
-        name: str = self.definitions[job]["environment"]["name"]
+        """The name of the job's environment, which decides what variables it sees; empty for a job without one."""
+        name: str = self.definitions[job].get("environment", {}).get("name", "")
         return name
 
     def run(
@@ -193,9 +193,7 @@ class AppRepository(Repository):
         (self.clone / ".gitlab-ci.yml").write_text("include:\n  - local: app.gitlab-ci.yml\n")
         (self.clone / "app.gitlab-ci.yml").write_text(pipeline or PIPELINE.read_text())
         (self.clone / "ci").mkdir()
-        # gitlab-ci-local would start the service with this machine's docker; jobs find one that a test puts into PATH.
-        included = re.sub(r"\n  services: .*", "", DOCKER.read_text())
-        (self.clone / "ci" / DOCKER.name).write_text(included)
+        _without_services(DOCKER, self.clone / "ci" / DOCKER.name)
         self._initialize()
 
     @property
@@ -216,12 +214,18 @@ class InfrastructureRepository(Repository):
                 shutil.copy(source, self.clone)
             elif source.name == "ci":  # gitlab-ci-local includes nothing through a link
                 shutil.copytree(source, self.clone / source.name)
+                _without_services(DOCKER, self.clone / source.name / DOCKER.name)
             elif source.name == ".venv" or not source.name.startswith("."):
                 (self.clone / source.name).symlink_to(source)
         cache = self.clone / ".cache" / "invoicetron-infra"
         cache.parent.mkdir()
         cache.symlink_to(user_cache_path("invoicetron-infra"))
         self._initialize()
+
+
+def _without_services(pipeline: Path, copy: Path) -> None:
+    """gitlab-ci-local would start them with this machine's docker; jobs find one that a test puts into PATH."""
+    copy.write_text(re.sub(r"\n  services: .*", "", pipeline.read_text()))
 
 
 def _typed(variables: Mapping[str, str], project: Project) -> dict[str, dict[str, Any]]:

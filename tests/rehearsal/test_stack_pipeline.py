@@ -52,8 +52,10 @@ def test_the_default_branch_goes_to_dev_and_waits_for_a_person_before_prod(
         "up:dev": "on_success",
         "up:prod": "manual",
         "reset:dev": "manual",
+        "jobs-image": "manual",
     }
     jobs = repository.jobs()
+    assert jobs["jobs-image"]["allow_failure"]
     assert {need["job"] for need in jobs["up:dev"]["needs"]} == {"test"}
     assert {need["job"] for need in jobs["up:prod"]["needs"]} == {"up:dev", "preview:prod"}
     # The pipeline waits at the gate, and neither waits for a reset nor keeps one waiting.
@@ -64,6 +66,25 @@ def test_the_default_branch_goes_to_dev_and_waits_for_a_person_before_prod(
 
 def test_a_schedule_looks_for_drift_and_does_nothing_else(repository: InfrastructureRepository) -> None:
     assert waiting(repository, "schedule") == {"drift:dev": "on_success", "drift:prod": "on_success"}
+
+
+def test_the_tests_have_longer_than_gitlab_s_hour(repository: InfrastructureRepository) -> None:
+    assert repository.definitions["test"]["timeout"] == "2 hours"
+
+
+def test_the_jobs_image_is_pushed_under_its_commit_and_named_by_its_digest(
+    repository: InfrastructureRepository, tmp_path: Path
+) -> None:
+    (tmp_path / "docker").write_text('#!/bin/sh\ncat >/dev/null\necho "docker $*"\n')
+    (tmp_path / "docker").chmod(0o755)
+    image = "registry.example.com/infra"
+    registry = {"CI_REGISTRY_IMAGE": image, "CI_REGISTRY_PASSWORD": "x", "CI_REGISTRY_USER": "y", "CI_REGISTRY": "z"}
+    project = GitLab.seeded().infrastructure
+    run = repository.run("jobs-image", project, variables=registry, runner={"PATH": str(tmp_path)})
+    assert run.passed, run.output
+    pushed = re.findall(rf"docker push ({re.escape(image)}/jobs:\w+)", run.output)
+    assert re.search(rf"docker build .*--file ci/Dockerfile --tag {re.escape(pushed[0])} \.", run.output)
+    assert re.search(r"JOBS_IMAGE.*\n.*docker image inspect .*RepoDigests", run.output)
 
 
 def test_another_repository_can_include_the_jobs(tmp_path: Path) -> None:
