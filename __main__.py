@@ -21,6 +21,7 @@ from components.repository import Repository
 from lookups.cluster import connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import read_project
+from lookups.ownership import check_ownership
 from lookups.secrets import read_secrets
 from providers import Providers
 from settings import load_from_pulumi
@@ -30,10 +31,12 @@ gc.set_threshold(200_000)
 
 settings = load_from_pulumi()
 providers = Providers(settings)
-check_cluster(settings, connect(settings.cluster.context))
+cluster = connect(settings.cluster.context)
+check_cluster(settings, cluster)
 secrets = read_secrets(settings, providers.onepassword)
-project = read_project(settings.delivery, settings.repository, providers.gitlab) if settings.delivery else None
+project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
 ids = arguments.look_up_public_access(settings)
+check_ownership(settings, cluster, [*(project.foreign if project else ())])
 on_cluster = providers.use("kubernetes")
 everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))
 

@@ -19,12 +19,14 @@ from components.deployer import Deployer, DeployerArgs
 from components.environment import Environment, EnvironmentArgs
 from components.monitoring import MonitoringArgs
 from components.network_policies import NetworkPoliciesArgs
+from components.ownership import Owner
 from components.pull_credentials import Issue, Login, PullCredentials, PullCredentialsArgs
 from components.repository import RepositoryArgs
 from lookups.deploy_tokens import token_name
 from lookups.gitlab import GitLabProject
 from lookups.secrets import StackSecrets
 from settings import Settings
+from settings.errors import PROJECT
 from settings.images import image_repository
 from settings.sections import Delivery, PublicAccess, Repository
 
@@ -233,6 +235,7 @@ def for_delivery(
     repository = settings.repository
     protected_here = {project.default_branch, repository.develop_branch} if repository else set()
     return DeliveryArgs(
+        owner=Owner(PROJECT, settings.stack),
         project=project,
         environment=delivery.environment.name,
         tier=delivery.environment.tier,

@@ -13,6 +13,7 @@ from pulumi import ResourceOptions
 from components.database import PASSWORD_KEY, USER_ID
 from components.database_address import ADDRESS
 from components.network import network_policy, to_dns, to_pods
+from components.ownership import owner_labels
 from components.pods import (
     HEALED,
     Footprint,
@@ -176,7 +177,7 @@ class Backup(pulumi.ComponentResource):
                 "backup-export",
                 metadata=meta.ObjectMetaArgs(
                     name=pulumi.Output.concat(args.namespace, "-backups"),
-                    labels=labels(NAME),
+                    labels={**labels(NAME), **owner_labels(args.namespace)},
                     annotations=HEALED,
                 ),
                 spec=core.PersistentVolumeSpecArgs(

@@ -11,7 +11,8 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.maskable import check_maskable
-from lookups.gitlab import GitLabProject
+from components.ownership import Owner
+from lookups.gitlab import NAMESPACE, GitLabProject
 from sdks import gitlab
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
@@ -40,7 +41,7 @@ def variables(
         TOKEN: token,
         "KUBE_API_URL": api_url,
         "KUBE_CA": certificate_authority,
-        "KUBE_NAMESPACE": namespace,
+        NAMESPACE: namespace,
         "APP_URL": url,
         "APP_IMAGE": image,
         "HEALTH_URL": health_url,
@@ -51,6 +52,8 @@ def variables(
 class DeliveryArgs:
     """What a Delivery needs."""
 
+    owner: Owner
+    """Whose environment and variables they are; the descriptions say so."""
     project: GitLabProject
     environment: str
     """Name of the GitLab environment, which is also the scope of the variables."""
@@ -75,7 +78,7 @@ class Delivery(pulumi.ComponentResource):
             "environment",
             project=args.project.id,
             name=args.environment,
-            description="Managed by invoicetron's infrastructure program",
+            description=args.owner.mark,
             external_url=args.url,
             tier=args.tier,
             # GitLab deletes an environment only when it is stopped.
@@ -96,6 +99,7 @@ class Delivery(pulumi.ComponentResource):
             project=project.id,
             key=key,
             value=value,
+            description=args.owner.mark,
             # The output, so that the variables come after their environment and go before it.
             environment_scope=self.environment,
             masked=masked,

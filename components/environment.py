@@ -9,16 +9,16 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
+from components.ownership import owner_labels
 from components.pods import HEALED, Footprint, core, meta
 
 LABELS: Final = {
-    "app.kubernetes.io/part-of": "invoicetron",
     "pod-security.kubernetes.io/enforce": "baseline",
     # Stricter than what is enforced: a pod that falls back is seen before it could be refused.
     "pod-security.kubernetes.io/audit": "restricted",
     "pod-security.kubernetes.io/warn": "restricted",
 }
-"""Of the namespace."""
+"""Of the namespace, beside the owner's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Environment(pulumi.ComponentResource):
             "namespace",
             metadata=meta.ObjectMetaArgs(
                 name=args.namespace,
-                labels=LABELS,
+                labels={**LABELS, **owner_labels(args.namespace)},
                 annotations=HEALED,
             ),
             opts=ResourceOptions(parent=self, protect=args.protect),
@@ -53,7 +53,7 @@ class Environment(pulumi.ComponentResource):
         bounds = meta.ObjectMetaArgs(
             name="invoicetron",
             namespace=namespace.metadata.name,
-            labels={"app.kubernetes.io/part-of": "invoicetron"},
+            labels=owner_labels(args.namespace),
             annotations=HEALED,
         )
         quota = core.ResourceQuota(

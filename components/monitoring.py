@@ -12,6 +12,7 @@ from typing import Any, Final
 import pulumi
 from pulumi import ResourceOptions
 
+from components.ownership import owner_labels
 from components.pods import HEALED
 from sdks import kubernetes
 
@@ -62,7 +63,8 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:monitoring:Monitoring", name, None, opts)
-        metadata = {"name": NAME, "namespace": args.namespace, "labels": dict(args.labels), "annotations": HEALED}
+        labels = {**owner_labels(args.namespace), **args.labels}
+        metadata = {"name": NAME, "namespace": args.namespace, "labels": labels, "annotations": HEALED}
         watched = pulumi.Output.all(
             namespace=args.namespace,
             claims=list(args.claims),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components.ownership import owner_labels
 from components.pods import HEALED
 from sdks import kubernetes
 
@@ -86,19 +87,26 @@ def network_policy(
     ingress: Sequence[pulumi.Input[Rule]] | None = (),
     egress: Sequence[pulumi.Input[Rule]] | None = (),
     restricts: bool = True,
+    stack_namespace: pulumi.Input[str] | None = None,
     opts: pulumi.ResourceOptions,
 ) -> kubernetes.apiextensions.CustomResource:
     """The CiliumNetworkPolicy `name` of the pods that bear `pods`.
 
     A direction without rules allows nothing; None leaves it to the other policies of these pods. One that does not
-    restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16).
+    restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16). `stack_namespace` is
+    that of the stack which the policy belongs to, where it stands in another.
     """
     directions = {name: rules for name, rules in (("ingress", ingress), ("egress", egress)) if rules is not None}
     return kubernetes.apiextensions.CustomResource(
         name,
         api_version="cilium.io/v2",
         kind="CiliumNetworkPolicy",
-        metadata={"name": name, "namespace": namespace, "annotations": HEALED},
+        metadata={
+            "name": name,
+            "namespace": namespace,
+            "labels": owner_labels(stack_namespace or namespace),
+            "annotations": HEALED,
+        },
         spec={
             "endpointSelector": {"matchLabels": pods},
             **{direction: list(rules) or [{}] for direction, rules in directions.items()},

@@ -1,8 +1,64 @@
-"""By what an object is known as this program's where no state tells it."""
+"""Who made an object: the mark that everything a stack makes bears, and how it is read back."""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import pulumi
+
+from settings.errors import PROJECT
+
+PART_OF: Final = "app.kubernetes.io/part-of"
+INSTANCE: Final = "app.kubernetes.io/instance"
+"""Labels of every Kubernetes object: the project, and the stack's namespace, which is <project>-<stack>."""
 
 DNS_COMMENT: Final = "managed by pulumi: invoicetron"
-"""Comment of the stack's DNS record."""
+"""Comment of the stack's DNS record, up to the release of November 2026: it tells no stack."""
+
+_MARK: Final = re.compile(r"managed by pulumi: ([\w.-]+)/([\w.-]+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """One stack of one project."""
+
+    project: str
+    stack: str
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.stack}"
+
+    @property
+    def mark(self) -> str:
+        """The text that descriptions and comments hold."""
+        return f"managed by pulumi: {self}"
+
+    @classmethod
+    def marked(cls, text: str | None) -> Self | None:
+        """The owner that a description or comment names; None where it names none."""
+        found = _MARK.search(text or "")
+        return cls(*found.groups()) if found else None
+
+    @classmethod
+    def of_labels(cls, labels: Mapping[str, str] | None) -> Self | None:
+        """The owner that an object's labels name; None where they name none.
+
+        Both have to fit together: Helm and Argo CD set the second one, too.
+        """
+        project, instance = (labels or {}).get(PART_OF, ""), (labels or {}).get(INSTANCE, "")
+        stack = instance.removeprefix(f"{project}-")
+        return cls(project, stack) if project and stack and stack != instance else None
+
+    @classmethod
+    def of_namespace(cls, namespace: str) -> Self | None:
+        """The stack of this project whose namespace it is, by its name; None for any other namespace."""
+        stack = namespace.removeprefix(f"{PROJECT}-")
+        return cls(PROJECT, stack) if stack and stack != namespace else None
+
+
+def owner_labels(namespace: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
+    """Labels that name the owner of an object: the stack whose namespace this is, wherever the object itself is."""
+    return {PART_OF: PROJECT, INSTANCE: namespace}

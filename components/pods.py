@@ -9,7 +9,9 @@ from typing import Final, Self
 
 import pulumi
 
+from components.ownership import PART_OF, owner_labels
 from sdks import kubernetes
+from settings.errors import PROJECT
 from settings.sections import Amounts, Resources
 
 core = kubernetes.core.v1
@@ -23,8 +25,8 @@ _DECIMAL: Final = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3:
 
 
 def labels(app: str) -> dict[str, str]:
-    """Labels of every object of `app`; its pods bear them too and are selected by `app`."""
-    return {"app": app, "app.kubernetes.io/part-of": "invoicetron"}
+    """Labels of the pods of `app`, by the first of which they are selected; a change of any rolls them."""
+    return {"app": app, PART_OF: PROJECT}
 
 
 def metadata(
@@ -36,7 +38,10 @@ def metadata(
 ) -> meta.ObjectMetaArgs:
     """Metadata of a namespaced object. The name is explicit because pipelines and people type it."""
     return meta.ObjectMetaArgs(
-        name=name, namespace=namespace, labels=labels(app), annotations={**HEALED, **(annotations or {})}
+        name=name,
+        namespace=namespace,
+        labels={**labels(app), **owner_labels(namespace)},
+        annotations={**HEALED, **(annotations or {})},
     )
 
 

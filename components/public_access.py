@@ -75,6 +75,7 @@ class PublicAccess(pulumi.ComponentResource):
             # Beside the policies that are there, if any: this one only adds a way out. If it were the only one and
             # restricted, every other hostname of the tunnel would go down.
             restricts=False,
+            stack_namespace=args.namespace,
             ingress=None,
             egress=[
                 pulumi.Output.from_input(args.pods).apply(

@@ -8,14 +8,25 @@ lost GitLab's answer finds what that one had made.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 
+from components.ownership import Owner
 from lookups.gitlab_access import lacking
+from lookups.ownership import Claim
 from sdks import gitlab
+from settings import Settings
+from settings.errors import PROJECT
 from settings.sections import Delivery, Repository
+
+if TYPE_CHECKING:
+    from pulumi_gitlab.outputs import GetProjectEnvironmentsEnvironmentResult, GetProjectVariablesVariableResult
+
+NAMESPACE: Final = "KUBE_NAMESPACE"
+"""Key of the CI variable that holds the stack's namespace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,8 @@ class GitLabProject:
     branches: frozenset[str]
     protections: frozenset[str]
     """Names and wildcards of the protected branches."""
+    foreign: tuple[Claim, ...]
+    """What of the stack's environment is another stack's."""
 
     def environment_import(self, name: str) -> str | None:
         """Import id of the environment, where there is one of that name."""
@@ -60,13 +73,14 @@ class GitLabError(pulumi.RunError):
     """GitLab could not be asked, or refuses; the message says what and what to do."""
 
 
-def read_project(delivery: Delivery, repository: Repository | None, provider: gitlab.Provider) -> GitLabProject:
+def read_project(settings: Settings, delivery: Delivery, provider: gitlab.Provider) -> GitLabProject:
     """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
+    repository = settings.repository
     # A preview writes nothing: a token that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():
         _refuse_weak_token(delivery, repository)
     try:
-        return _read(delivery, pulumi.InvokeOptions(provider=provider))
+        return _read(settings, delivery, pulumi.InvokeOptions(provider=provider))
     except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
         _refuse_weak_token(delivery, repository)
         raise GitLabError(
@@ -84,7 +98,7 @@ def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> Non
         )
 
 
-def _read(delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
+def _read(settings: Settings, delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
     project = gitlab.get_project(path_with_namespace=delivery.project, opts=options)
     id_ = str(project.id)
     environments = gitlab.get_project_environments(
@@ -101,4 +115,31 @@ def _read(delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
         variables=frozenset((variable.key, variable.environment_scope) for variable in variables),
         branches=frozenset(branch.name for branch in branches),
         protections=frozenset(protection.name for protection in protections),
+        foreign=tuple(_foreign(settings, delivery, environments, variables)),
     )
+
+
+def _foreign(
+    settings: Settings,
+    delivery: Delivery,
+    environments: Sequence[GetProjectEnvironmentsEnvironmentResult],
+    variables: Sequence[GetProjectVariablesVariableResult],
+) -> Iterator[Claim]:
+    own, name = Owner(PROJECT, settings.stack), delivery.environment.name
+    scoped = [one for one in variables if one.environment_scope == name]
+    # Who made these marked nothing, before the release that does.
+    leads_to = [Owner.of_namespace(one.value) for one in scoped if one.key == NAMESPACE]
+    seen = [
+        *((Owner.marked(one.description), "its description") for one in environments),
+        *((Owner.marked(one.description), f"the description of its variable {one.key}") for one in scoped),
+        *((owner, f"its variable {NAMESPACE}") for owner in leads_to),
+    ]
+    for owner, evidence in seen:
+        if owner is not None and owner != own:
+            yield Claim(
+                what=f"the environment {name!r} of the GitLab project {delivery.project}, with its variables",
+                owner=f"{owner}",
+                evidence=evidence,
+                setting="delivery.environment.name",
+            )
+            return

@@ -227,7 +227,8 @@ def run(
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
     able = mock.patch("lookups.gitlab.lacking", return_value=[])
     # Nor for the API server, which holds whatever it is asked for.
-    connected = mock.patch("lookups.cluster.connect")
+    held = mock.Mock(**{"get.return_value": {"metadata": {}}, "list.return_value": []})
+    connected = mock.patch("lookups.cluster.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
     with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected, seen:

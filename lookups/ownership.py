@@ -1,0 +1,178 @@
+"""What bears another stack's mark where this one's would be: all of it refused in one message, before the first
+resource.
+
+A stack file that was copied names another stack's environment, hostname or item. Without this check `up` would import
+what it finds there, and `destroy` would delete it. What bears no mark was made by hand, or by a release that set none;
+there, the owner is read from what the object leads to, where that tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pulumi
+import yaml
+
+from components import access
+from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
+from components.ownership import Owner
+from lookups.cluster import Cluster, ForbiddenError, Object
+from settings import Settings
+from settings.errors import PROJECT
+
+_ROUTES: Final = "gateway.networking.k8s.io/v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One thing that the stack would make or take over, and that is somebody else's."""
+
+    what: str
+    """What it is, with its name and place."""
+    owner: str
+    """Whose it is: another stack, or what stands there."""
+    evidence: str
+    """What shows it, e.g. `its description`."""
+    setting: str
+    """Key of the stack file that leads to it."""
+
+
+class OwnershipError(pulumi.RunError):
+    """The stack would take over what is another's; the message lists all of it."""
+
+
+def check_ownership(settings: Settings, cluster: Cluster, claims: Iterable[Claim]) -> None:
+    """Raises `OwnershipError` where anything is another's: what the cluster holds, and `claims` of other look-ups."""
+    found = [*in_cluster(settings, cluster, Path(pulumi.get_root_directory() or ".")), *claims]
+    listed = [
+        f"  {one.what}\n    belongs to {one.owner}, as {one.evidence} shows: change {one.setting}" for one in found
+    ]
+    if listed:
+        text = "\n".join(listed)
+        raise OwnershipError(
+            f"Stack {settings.stack!r} would take over what is not its own. Nothing was created or changed.\n\n"
+            f"{text}\n\n"
+            f"If Pulumi.{settings.stack}.yaml is a copy of another stack's file, give this stack names of its own. "
+            "What an owner that is gone for good has left, delete by hand first."
+        )
+
+
+def in_cluster(settings: Settings, cluster: Cluster, directory: Path) -> Iterator[Claim]:
+    """What is another's in the cluster: the namespace, the hostname's route, the policy beside the tunnel.
+
+    And, by the stack files in `directory`, what GitLab lets bear no mark.
+    """
+    namespace = cluster.get("v1", "namespaces", settings.namespace)
+    owner = Owner.of_labels(namespace["metadata"].get("labels")) if namespace is not None else None
+    if owner not in {None, Owner(PROJECT, settings.stack)}:
+        yield Claim(
+            what=f"the namespace {settings.namespace}", owner=f"{owner}", evidence="its labels", setting="namespace"
+        )
+    yield from _routes(settings, cluster)
+    if settings.access.public is not None:
+        yield from _tunnel_policy(settings, settings.access.public.cloudflared.namespace, cluster)
+    if namespace is None:
+        yield from _repository(settings, cluster, directory)
+
+
+def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
+    hostname = settings.access.hostname
+    try:
+        routes = cluster.list(_ROUTES, "httproutes")
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Whether another route serves {hostname} is not known. {error}")
+        return
+    for route in routes:
+        meta = route["metadata"]
+        if (meta["namespace"], meta["name"]) != (settings.namespace, access.NAME) and _competes(route, settings):
+            place = f"{meta['namespace']}/{meta['name']}"
+            owner = Owner.of_labels(meta.get("labels")) or Owner.of_namespace(meta["namespace"])
+            yield Claim(
+                what=f"the hostname {hostname}",
+                owner=f"{owner or 'whoever made that route'}",
+                evidence=f"the HTTPRoute {place}",
+                setting="access.hostname",
+            )
+
+
+def _competes(route: Object, settings: Settings) -> bool:
+    """Whether the route answers for the stack's hostname at the same Gateway.
+
+    One that only redirects (from http to https, at another listener) takes no request from the app.
+    """
+    spec = route.get("spec", {})
+    hostnames = {str(name).casefold() for name in spec.get("hostnames") or ()}
+    if settings.access.hostname.casefold() not in hostnames:
+        return False
+    rules = spec.get("rules") or [{}]
+    if all(_redirects(rule) for rule in rules):
+        return False
+    gateway = settings.access.gateway
+    parents = {
+        (parent.get("namespace", route["metadata"]["namespace"]), parent["name"])
+        for parent in spec.get("parentRefs") or ()
+    }
+    return (gateway.namespace, gateway.name) in parents or Owner.of_labels(route["metadata"].get("labels")) is not None
+
+
+def _redirects(rule: Mapping[str, Any]) -> bool:
+    return not rule.get("backendRefs") and any(
+        one.get("type") == "RequestRedirect" for one in rule.get("filters") or ()
+    )
+
+
+def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iterator[Claim]:
+    try:
+        policy = cluster.get("cilium.io/v2", "ciliumnetworkpolicies", CLOUDFLARED_EGRESS, namespace)
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Whether another stack lets the tunnel's connector reach its app is not known. {error}")
+        return
+    if policy is None:
+        return
+    owner, evidence = Owner.of_labels(policy["metadata"].get("labels")), "its labels"
+    if owner is None:
+        leads_to = [
+            peer.get("matchLabels", {}).get(POD_NAMESPACE, "")
+            for rule in policy.get("spec", {}).get("egress") or ()
+            for peer in rule.get("toEndpoints") or ()
+        ]
+        owner, evidence = next((one for one in map(Owner.of_namespace, leads_to) if one), None), "where it leads"
+    if owner not in {None, Owner(PROJECT, settings.stack)}:
+        yield Claim(
+            what=f"the CiliumNetworkPolicy {namespace}/{CLOUDFLARED_EGRESS}",
+            owner=f"{owner}",
+            evidence=evidence,
+            setting="access.public: one stack of a cluster has it",
+        )
+
+
+def _repository(settings: Settings, cluster: Cluster, directory: Path) -> Iterator[Claim]:
+    """The section `repository` of a stack that lives already, for one that does not yet.
+
+    A push mirror, a branch and a protection have no text that could name their owner.
+    """
+    if settings.repository is None or settings.delivery is None:
+        return
+    for file in sorted(directory.glob("Pulumi.*.yaml")):
+        stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        # A file that cannot be read is for its own stack to complain about.
+        with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, ForbiddenError):
+            config = yaml.safe_load(file.read_text(encoding="utf-8")).get("config") or {}
+            project = (config.get(f"{PROJECT}:delivery") or {}).get("project")
+            shared = config.get(f"{PROJECT}:repository") not in (None, {"enabled": False})
+            if (
+                stack != settings.stack
+                and shared
+                and project == settings.delivery.project
+                and cluster.get("v1", "namespaces", f"{PROJECT}-{stack}") is not None
+            ):
+                yield Claim(
+                    what=f"mirror, branches and protections of the GitLab project {project}",
+                    owner=f"{Owner(PROJECT, stack)}",
+                    evidence=f"the section repository of {file.name}",
+                    setting="this by leaving the section repository out",
+                )

@@ -1,0 +1,153 @@
+"""Whose a thing is, read from its mark, its labels, or where it leads; and what competes with the stack's own route."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import yaml
+
+from components.ownership import Owner
+from lookups.cluster import Cluster, ForbiddenError
+from lookups.ownership import Claim, OwnershipError, check_ownership, in_cluster
+from settings import Settings
+from tests.unit.stack_files import sections
+
+GATEWAY = {"name": "homelab-gateway", "namespace": "default"}
+SERVES = {"backendRefs": [{"name": "other", "port": 80}]}
+REDIRECTS = {"filters": [{"type": "RequestRedirect", "requestRedirect": {"scheme": "https"}}]}
+
+
+@pytest.mark.parametrize("stack", ["prod", "review-42", "a.b_c"])
+def test_a_mark_is_read_back_from_whatever_text_holds_it(stack: str) -> None:
+    owner = Owner("invoicetron", stack)
+    assert Owner.marked(f"{owner.mark}") == Owner.marked(f"x ({owner.mark}), edited") == owner
+
+
+@pytest.mark.parametrize("text", [None, "", "managed by pulumi: invoicetron", "by hand", "invoicetron/prod"])
+def test_a_text_without_a_whole_mark_names_no_owner(text: str | None) -> None:
+    assert Owner.marked(text) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "owner"),
+    [
+        ({"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/instance": "shop-dev"}, Owner("shop", "dev")),
+        ({"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/instance": "argo-app"}, None),
+        ({"app.kubernetes.io/instance": "invoicetron-dev"}, None),
+        ({"app.kubernetes.io/part-of": "shop"}, None),
+        (None, None),
+    ],
+)
+def test_labels_name_an_owner_only_where_both_fit(labels: dict[str, str] | None, owner: Owner | None) -> None:
+    assert Owner.of_labels(labels) == owner
+
+
+def test_a_namespace_of_the_project_names_its_stack() -> None:
+    assert Owner.of_namespace("invoicetron-review-1") == Owner("invoicetron", "review-1")
+    assert Owner.of_namespace("invoicetron-") is Owner.of_namespace("monitoring") is None
+
+
+class Held(Cluster):
+    """A cluster that holds these objects, by resource."""
+
+    def __init__(self, **objects: list[dict[str, Any]] | Exception) -> None:
+        self._objects = objects
+
+    def get(self, api_version: str, resource: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        found = (one for one in self.list(api_version, resource, namespace) if one["metadata"]["name"] == name)
+        return next(found, None)
+
+    def list(self, _api_version: str, resource: str, namespace: str | None = None) -> list[dict[str, Any]]:  # type: ignore[override]
+        found = self._objects.get(resource, [])
+        if isinstance(found, Exception):
+            raise found
+        return [one for one in found if namespace in (None, one["metadata"].get("namespace"))]
+
+
+def route(
+    settings: Settings, *rules: dict[str, Any], gateway: dict[str, str] | None = None, **meta: Any
+) -> dict[str, Any]:
+    """A route of somebody's for the stack's hostname."""
+    hostnames = ["other.example.com", settings.access.hostname.upper()]
+    spec = {"hostnames": hostnames, "parentRefs": [gateway or GATEWAY], "rules": list(rules)}
+    return {"metadata": {"name": "theirs", "namespace": "default", **meta}, "spec": spec}
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.load("dev", sections("dev"))
+
+
+def claims(settings: Settings, cluster: Cluster, directory: Path = Path("/nonexistent")) -> list[Claim]:
+    return list(in_cluster(settings, cluster, directory))
+
+
+def test_a_second_route_for_the_hostname_is_another_s(settings: Settings) -> None:
+    (claim,) = claims(settings, Held(httproutes=[route(settings, SERVES)]))
+    assert (claim.evidence, claim.setting) == ("the HTTPRoute default/theirs", "access.hostname")
+
+
+def test_a_route_that_redirects_or_is_at_another_gateway_or_is_the_stack_s_own_takes_nothing(
+    settings: Settings,
+) -> None:
+    others = [
+        route(settings, REDIRECTS),
+        route(settings, SERVES, gateway={"name": "outside", "namespace": "default"}),
+        route(settings, SERVES, gateway={"name": "homelab-gateway"}, namespace="elsewhere"),
+        route(settings, SERVES, name="invoicetron", namespace=settings.namespace),
+    ]
+    assert not claims(settings, Held(httproutes=others))
+
+
+def test_a_marked_route_is_another_s_at_whichever_gateway(settings: Settings) -> None:
+    labels = {"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/instance": "shop-dev"}
+    (claim,) = claims(settings, Held(httproutes=[route(settings, SERVES, gateway={"name": "outside"}, labels=labels)]))
+    assert claim.owner == "shop/dev"
+
+
+def test_routes_that_may_not_be_listed_are_no_reason_to_stop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned = Mock()
+    monkeypatch.setattr("pulumi.log.warn", warned)
+    assert not claims(settings, Held(httproutes=ForbiddenError("no")))
+    assert settings.access.hostname in warned.call_args.args[0]
+
+
+def test_a_namespace_that_bears_another_project_s_labels_is_another_s(settings: Settings) -> None:
+    labels = {"app.kubernetes.io/part-of": "invoicetron-x", "app.kubernetes.io/instance": "invoicetron-x-y"}
+    meta = {"name": settings.namespace, "labels": labels}
+    (claim,) = claims(settings, Held(namespaces=[{"metadata": meta}]))
+    assert claim.what == f"the namespace {settings.namespace}"
+    assert not claims(settings, Held(namespaces=[{"metadata": {"name": settings.namespace}}]))
+
+
+def shared(directory: Path, stack: str, project: str) -> None:
+    config = {"invoicetron:delivery": {"project": project}, "invoicetron:repository": {"mirror": "x"}}
+    (directory / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}))
+
+
+def test_the_repository_of_a_stack_that_lives_is_another_s_for_one_that_does_not(tmp_path: Path) -> None:
+    prod = Settings.load("prod", sections("prod"))
+    assert prod.delivery
+    shared(tmp_path, "older", prod.delivery.project)
+    shared(tmp_path, "planned", prod.delivery.project)
+    shared(tmp_path, "of-another-project", "somebody/else")
+    (tmp_path / "Pulumi.broken.yaml").write_text("config: [")
+    lives = [{"metadata": {"name": f"invoicetron-{stack}"}} for stack in ("older", "of-another-project", "broken")]
+    (claim,) = claims(prod, Held(namespaces=lives), tmp_path)
+    assert (claim.owner, claim.evidence) == ("invoicetron/older", "the section repository of Pulumi.older.yaml")
+    assert not claims(prod, Held(namespaces=[*lives, {"metadata": {"name": prod.namespace}}]), tmp_path)
+
+
+def test_everything_is_told_at_once_with_its_setting(settings: Settings) -> None:
+    claim = Claim(what="the item x", owner="invoicetron/prod", evidence="its field", setting="registry.item")
+    cluster = Held(httproutes=[route(settings, SERVES)])
+    with pytest.raises(OwnershipError) as refused:
+        check_ownership(settings, cluster, [claim])
+    for text in ("Stack 'dev'", "the item x", "change registry.item", "change access.hostname"):
+        assert text in str(refused.value)
+    check_ownership(settings, Held(), [])
