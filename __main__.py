@@ -36,7 +36,7 @@ check_cluster(settings, cluster)
 secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
 ids = arguments.look_up_public_access(settings)
-check_ownership(settings, cluster, [*(project.foreign if project else ())])
+check_ownership(settings, cluster, arguments.claims(settings, project, ids))
 on_cluster = providers.use("kubernetes")
 everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))
 
@@ -55,7 +55,7 @@ if settings.monitoring:
 if settings.access.public and ids:
     from components.public_access import PublicAccess  # with Cloudflare's SDK: 2 s and 116 MiB that dev does without
 
-    for_public = arguments.for_public_access(settings.access.public, ids, environment, app)
+    for_public = arguments.for_public_access(settings, settings.access.public, ids, environment, app)
     public = PublicAccess("public-access", for_public, providers.use("kubernetes", "cloudflare", "dynamic"))
     pulumi.export("public_url", public.url)
 if settings.delivery and project:

@@ -24,6 +24,7 @@ from components.pull_credentials import Issue, Login, PullCredentials, PullCrede
 from components.repository import RepositoryArgs
 from lookups.deploy_tokens import token_name
 from lookups.gitlab import GitLabProject
+from lookups.ownership import Claim
 from lookups.secrets import StackSecrets
 from settings import Settings
 from settings.errors import PROJECT
@@ -138,11 +139,24 @@ def look_up_public_access(settings: Settings) -> CloudflareIds | None:
     return look_up(settings.access.public)
 
 
-def for_public_access(public: PublicAccess, ids: CloudflareIds, environment: Environment, app: App) -> PublicAccessArgs:
+def claims(settings: Settings, project: GitLabProject | None, ids: CloudflareIds | None) -> list[Claim]:
+    """What other stacks own of what this one would make, as the vendors' look-ups saw it."""
+    found = list(project.foreign) if project else []
+    if settings.access.public and ids:
+        from lookups.cloudflare_owner import foreign  # noqa: PLC0415 - as above
+
+        found += foreign(settings.access.public, ids, Owner(PROJECT, settings.stack))
+    return found
+
+
+def for_public_access(
+    settings: Settings, public: PublicAccess, ids: CloudflareIds, environment: Environment, app: App
+) -> PublicAccessArgs:
     """The public hostname leads to the app's Service, whatever it and its namespace are called."""
     from components.public_access import PublicAccessArgs  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
 
     return PublicAccessArgs(
+        owner=Owner(PROJECT, settings.stack),
         hostname=public.hostname,
         ids=ids,
         session_duration=public.session_duration,

@@ -19,6 +19,7 @@ DNS_COMMENT: Final = "managed by pulumi: invoicetron"
 """Comment of the stack's DNS record, up to the release of November 2026: it tells no stack."""
 
 _MARK: Final = re.compile(r"managed by pulumi: ([\w.-]+)/([\w.-]+)", re.ASCII)
+_TITLE: Final = re.compile(rf"{PROJECT.capitalize()} \(([\w.-]+)\)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,17 @@ class Owner:
     def mark(self) -> str:
         """The text that descriptions and comments hold."""
         return f"managed by pulumi: {self}"
+
+    @property
+    def title(self) -> str:
+        """The name under which people meet the app where they log in: there is no other place for a mark there."""
+        return f"{self.project.capitalize()} ({self.stack})"
+
+    @classmethod
+    def titled(cls, title: str | None) -> Self | None:
+        """The stack of this project that a title names; None where it names none."""
+        found = _TITLE.fullmatch(title or "")
+        return cls(PROJECT, found[1]) if found else None
 
     @classmethod
     def marked(cls, text: str | None) -> Self | None:

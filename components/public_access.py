@@ -9,7 +9,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.network import CLOUDFLARED_EGRESS, network_policy, to_dns, to_names, to_pods
-from components.ownership import DNS_COMMENT
+from components.ownership import Owner
 from components.tunnel import ORIGIN, TARGET, TEAM_DOMAIN, TunnelHostname
 from lookups.cloudflare import CloudflareIds
 from sdks import cloudflare
@@ -19,6 +19,8 @@ from sdks import cloudflare
 class PublicAccessArgs:
     """Where the hostname leads, who is let in, and what exists already."""
 
+    owner: Owner
+    """Whose they are; the application's name and the record's comment say so."""
     hostname: str
     ids: CloudflareIds
     session_duration: str
@@ -51,7 +53,7 @@ class PublicAccess(pulumi.ComponentResource):
         application = cloudflare.ZeroTrustAccessApplication(
             "access-application",
             account_id=ids.account_id,
-            name="Invoicetron",
+            name=args.owner.title,
             type="self_hosted",
             domain=args.hostname,
             session_duration=args.session_duration,
@@ -106,7 +108,7 @@ class PublicAccess(pulumi.ComponentResource):
             content=TARGET.format(ids.tunnel_id),
             proxied=True,
             ttl=1,
-            comment=DNS_COMMENT,
+            comment=args.owner.mark,
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[application, rule],

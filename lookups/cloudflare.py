@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import pulumi
 
-from components.ownership import DNS_COMMENT
+from components.ownership import DNS_COMMENT, Owner
 from components.tunnel import TARGET, TEAM_DOMAIN
 from lookups.access_policy import Policy, openings
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
@@ -264,7 +264,14 @@ def _check_records(public: PublicAccess, zone_id: str, tunnel_id: str | None, ap
     _check_adopted("dnsRecord", public.adopt.dns_record, adoptable)
     foreign: list[str] = []
     for record in records:
-        if record.get("comment") == DNS_COMMENT or record["id"] == public.adopt.dns_record or tunnel_id is None:
+        comment = record.get("comment")
+        # One that is marked as another stack's is refused with all else that is.
+        if (
+            comment == DNS_COMMENT
+            or Owner.marked(comment)
+            or record["id"] == public.adopt.dns_record
+            or tunnel_id is None
+        ):
             continue
         remedy = f"set access.public.adopt.dnsRecord to {record['id']} to take it over, or remove it"
         if record["type"] != "CNAME":

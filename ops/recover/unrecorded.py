@@ -12,16 +12,19 @@ from typing import Any, Final
 
 from cloudflare import Cloudflare
 
-from components.ownership import DNS_COMMENT
+from components.ownership import DNS_COMMENT, Owner
 from lookups.cloudflare import UnusableError, find_place
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from ops.command_line import PulumiError, pulumi
 from ops.recover.state_import import Made, import_into_state
 from settings import Settings
+from settings.errors import PROJECT
 from settings.sections import PublicAccess
 
 _APPLICATION: Final = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"
 _RECORD: Final = "cloudflare:index/dnsRecord:DnsRecord"
+_UNMARKED: Final = PROJECT.capitalize()
+"""Name of the application, up to the release of November 2026."""
 _PARENT: Final = "::invoicetron:public_access:PublicAccess::"
 _PROVIDER: Final = "::pulumi:providers:cloudflare::"
 
@@ -38,14 +41,14 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
     recorded = {resource["type"] for resource in state}
     lost = [
         Made(type=type_, name=name, id=id_, parent=parent, provider=provider)
-        for type_, name, id_ in _made(public, client)
+        for type_, name, id_ in _made(public, client, Owner(PROJECT, settings.stack))
         if type_ not in recorded
     ]
     import_into_state(settings.stack, lost)
     return {one.name: one.id for one in lost}
 
 
-def _made(public: PublicAccess, client: Cloudflare) -> Iterator[tuple[str, str, str]]:
+def _made(public: PublicAccess, client: Cloudflare, own: Owner) -> Iterator[tuple[str, str, str]]:
     """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
     try:
         place = find_place(public, CloudflareApi())
@@ -54,9 +57,10 @@ def _made(public: PublicAccess, client: Cloudflare) -> Iterator[tuple[str, str, 
     zone, account = place.zone_id, place.account_id
     for application in client.zero_trust.access.applications.list(account_id=account, domain=public.hostname):
         found: Mapping[str, Any] = application.to_dict()
-        ours = found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"
+        named = found.get("name") in {own.title, _UNMARKED}
+        ours = named and found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"
         if found.get("domain") == public.hostname and ours:
             yield _APPLICATION, "access-application", f"accounts/{account}/{found['id']}"
     for record in client.dns.records.list(zone_id=zone, name={"exact": public.hostname}):
-        if record.comment == DNS_COMMENT:
+        if record.comment in {own.mark, DNS_COMMENT}:
             yield _RECORD, "dns-record", f"{zone}/{record.id}"

@@ -88,6 +88,9 @@ def test_a_copy_of_prod_s_file_is_told_in_one_message_all_that_is_prod_s(live: L
         "the environment 'production' of the GitLab project 0xwsh/invoicetron",
         "the CiliumNetworkPolicy cloudflare/invoicetron-cloudflared-egress",
         "mirror, branches and protections of the GitLab project 0xwsh/invoicetron",
+        "the Access application of invoicetron.rommelporras.com",
+        "the tunnel's rule of invoicetron.rommelporras.com",
+        "the DNS record of invoicetron.rommelporras.com",
     ):
         assert re.search(rf"{re.escape(what)}.*\n +belongs to invoicetron/prod", message), what
     assert not live.world.program.up("prod").changes

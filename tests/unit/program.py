@@ -231,7 +231,8 @@ def run(
     connected = mock.patch("lookups.cluster.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
-    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected, seen:
+    unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
+    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected, seen, unclaimed:
         asyncio.run(_run(stack, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]
     return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)

@@ -1,0 +1,44 @@
+"""Which of what serves the public hostname is another stack's: Access application, tunnel's rule, DNS record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from components.ownership import Owner
+from components.tunnel import ORIGIN
+from lookups.cloudflare import CloudflareIds
+from lookups.cloudflare_api import CloudflareApi
+from lookups.ownership import Claim
+from lookups.tunnel_document import find
+from settings.sections import PublicAccess
+
+_ORIGIN: Final = re.compile(
+    re.escape(ORIGIN).replace(r"\{1\}", "([^.]+)").replace(r"\{0\}", "[^.]+").replace(r"\{2\}", r"\d+")
+)
+
+
+def foreign(public: PublicAccess, ids: CloudflareIds, own: Owner) -> Iterator[Claim]:
+    """What bears another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
+    for what, owner, evidence in _seen(public, ids):
+        if owner is not None and owner != own:
+            yield Claim(
+                what=f"the {what} of {public.hostname}",
+                owner=f"{owner}",
+                evidence=evidence,
+                setting="access.public.hostname",
+            )
+
+
+def _seen(public: PublicAccess, ids: CloudflareIds) -> Iterator[tuple[str, Owner | None, str]]:
+    api, account = CloudflareApi(), f"/accounts/{ids.account_id}"
+    for application in api.list_all(f"{account}/access/apps", domain=public.hostname, exact="true"):
+        if application.get("domain") == public.hostname:
+            yield "Access application", Owner.titled(application.get("name")), "its name"
+    configuration = api.get(f"{account}/cfd_tunnel/{ids.tunnel_id}/configurations")
+    if (rule := find(configuration.get("config") or {}, public.hostname)) is not None:
+        leads_to = _ORIGIN.fullmatch(str(rule.get("service")))
+        yield "tunnel's rule", Owner.of_namespace(leads_to[1]) if leads_to else None, "where it leads"
+    for record in api.list_all(f"/zones/{ids.zone_id}/dns_records", **{"name.exact": public.hostname}):
+        yield "DNS record", Owner.marked(record.get("comment")), "its comment"
