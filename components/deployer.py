@@ -73,7 +73,8 @@ class Deployer(pulumi.ComponentResource):
         )
         self.token = pulumi.Output.secret(secret.data.apply(_token))
         self.certificate_authority = secret.data.apply(lambda data: (data or {}).get("ca.crt", ""))
-        self.register_outputs({"token": self.token, "certificate_authority": self.certificate_authority})
+        # Without the token: the SDK's debug messages and the engine's event log print a component's outputs as they are.
+        self.register_outputs({"certificate_authority": self.certificate_authority})
 
 
 def _token(data: Mapping[str, str] | None) -> str:

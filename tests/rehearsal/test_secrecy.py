@@ -24,7 +24,9 @@ def spellings(secret: str) -> set[str]:
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_no_secret_is_in_state_output_or_logs(rehearsal: World, tmp_path: Path, stack: str) -> None:
     rehearsal.program.init(stack)
-    texts = {"first up": rehearsal.program.up(stack).output}
+    events = tmp_path / "rehearsal" / "events.json"
+    texts = {"first up": rehearsal.program.up(stack, "--debug", "--event-log", str(events)).output}
+    assert events.stat().st_size
     Life(rehearsal, stack).world.onepassword.rotate(stack)
     texts["rotation"] = rehearsal.program.up(stack, "--diff").output
     texts["state"] = json.dumps(rehearsal.program.export(stack))
