@@ -73,7 +73,7 @@ class Deployer(pulumi.ComponentResource):
         )
         self.token = pulumi.Output.secret(secret.data.apply(_token))
         self.certificate_authority = secret.data.apply(lambda data: (data or {}).get("ca.crt", ""))
-        # Without the token: the SDK's debug messages and the engine's event log print a component's outputs as they are.
+        # Without the token: debug messages and the event log print the outputs of a component as they are.
         self.register_outputs({"certificate_authority": self.certificate_authority})
 
 
