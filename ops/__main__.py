@@ -26,6 +26,7 @@ from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, to
 from ops.kube.job import JobFailedError
 from ops.recover import recover
 from ops.recover.deploy_tokens import revoke_orphans
+from ops.recover.lock import UnknownHolderError
 from ops.recover.unrecorded import record_lost
 from ops.restore import Restore, parse_wish
 from ops.restore.source import SourceError
@@ -38,11 +39,22 @@ StackOption = Annotated[str, typer.Option(help="Which stack.")]
 
 
 @app.command("recover")
-def recover_command(stack: StackOption) -> None:
+def recover_command(
+    stack: StackOption,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="The process that holds the lock is dead: do not ask, where nobody can know.")
+    ] = False,
+) -> None:
     """After an `up` that was killed, or lost its connection: records or revokes what it had made and not recorded."""
     settings = load_settings(stack)
     live = connect(settings)
-    done = recover(stack, live.find)
+    try:
+        done = recover(stack, live.find, certain=yes)
+    except UnknownHolderError as error:
+        if not sys.stdin.isatty():
+            raise PulumiError(f"{error}, then run this with --yes. Nothing was changed.") from None
+        typer.confirm(f"{error}. Take the lock away?", abort=True)
+        done = recover(stack, live.find, certain=True)
     if done.mended:
         typer.echo("The state was half-written and has been mended.")
     for urn, id_ in done.imported.items():
@@ -50,12 +62,12 @@ def recover_command(stack: StackOption) -> None:
     for urn in done.cleared:
         typer.echo(f"begun and never made:  {urn}")
     if live.gitlab is not None:
-        for username in revoke_orphans(settings, live.gitlab):
+        for username in revoke_orphans(settings, live.gitlab, live.kubernetes):
             typer.echo(f"made, and lost before it was recorded, so revoked: deploy token {username}")
     if live.cloudflare is not None:
         for name, id_ in record_lost(settings, live.cloudflare).items():
             typer.echo(f"made, and lost before it was recorded, so recorded now: {name} ({id_})")
-    typer.echo(f"Now run: pulumi up -s {stack}")
+    typer.echo(f"Now run: {done.next}")
 
 
 @app.command("import-existing")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,11 +18,16 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from ops.command_line import pulumi
+from ops.command_line import PulumiError, pulumi
+from ops.recover.lock import check_lock
 from ops.recover.state_import import Made, import_into_state
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
 """Packages of what the program itself imports, or finds, in the next `up`."""
+
+_STACK: Final = "pulumi:pulumi:Stack"
+_ALWAYS: Final = frozenset({"namespace", "app", "app-service", "route"})
+"""Names of resources that every stack has."""
 
 Find = Callable[[str, Mapping[str, Any]], str | None]
 """Type token and inputs of a resource to the import id of the object that exists, or None."""
@@ -36,14 +42,21 @@ class Recovery:
     imported: Mapping[str, str]
     """Into the state, or by the program itself in the next `up`."""
     cleared: tuple[str, ...]
+    next: str
+    """What is to be run now, in words."""
 
 
-def recover(stack: str, find: Find) -> Recovery:
+def recover(stack: str, find: Find, *, certain: bool = False) -> Recovery:
     """Cancels the lock of the dead update and settles its pending creates, as `find` sees the live systems.
 
-    Raises `PulumiError` where the command line refuses. Safe to run twice, and where nothing is wrong.
+    Raises `PulumiError` where the command line refuses, where the process that holds the lock lives, and
+    `UnknownHolderError` where that cannot be known and nobody is `certain` that it does not. Safe to run twice, and
+    where nothing is wrong.
     """
-    mended = mend_checkpoint(stack, os.environ.get("PULUMI_BACKEND_URL", ""))
+    backend = os.environ.get("PULUMI_BACKEND_URL", "")
+    check_lock(stack, _folder(backend), certain=certain)
+    mended = mend_checkpoint(stack, backend)
+    _refuse_cut_off(stack, _folder(backend))
     pulumi("cancel", "--yes", "--stack", stack)
     checkpoint = json.loads(pulumi("stack", "export", "--stack", stack))
     pending, recorded = pending_creates(checkpoint), recorded_urns(checkpoint)
@@ -55,7 +68,30 @@ def recover(stack: str, find: Find) -> Recovery:
     if pending:
         pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates")
     cleared = tuple(urn for urn in pending if urn not in made)
-    return Recovery(mended=mended, imported=made, cleared=cleared)
+    return Recovery(mended=mended, imported=made, cleared=cleared, next=interrupted(stack, checkpoint))
+
+
+def interrupted(stack: str, checkpoint: Mapping[str, Any]) -> str:
+    """What to run after the dead update, as far as the state tells what it was; it does not record the command.
+
+    A `destroy` deletes what every stack has, and an `up` never does, except for what it has replaced. Once an `up` has
+    ended, the stack has outputs; they stay until a `destroy` has ended.
+    """
+    deployment = checkpoint["deployment"]
+    resources = deployment.get("resources") or []
+    operations = deployment.get("pending_operations") or []
+    deleting = [one["resource"] for one in operations if one["type"] == "deleting"]
+    there = {_name(resource) for resource in resources}
+    complete = any(one.get("type") == _STACK and one.get("outputs") for one in resources)
+    if any(_name(one) in _ALWAYS and not one.get("delete") for one in deleting) or (complete and not there >= _ALWAYS):
+        return f"pulumi destroy -s {stack}"
+    if deleting:
+        return f"what was killed: pulumi destroy -s {stack}, or pulumi up -s {stack}"
+    return f"pulumi up -s {stack}"
+
+
+def _name(resource: Mapping[str, Any]) -> str:
+    return str(resource["urn"]).rsplit("::", 1)[-1]
 
 
 def _as_made(resource: Mapping[str, Any], id_: str) -> Made:
@@ -71,10 +107,10 @@ def mend_checkpoint(stack: str, backend: str) -> bool:
     empty file of attributes, which it can do without. Where the checkpoint itself is not readable, its backup takes its
     place: the state before the last write, in which what was being made is still a pending create.
     """
-    if not backend.startswith("file://"):
+    root = _folder(backend)
+    if root is None:
         return False
-    path = unquote(backend.removeprefix("file://").partition("?")[0])  # as the engine reads it: ~ and ./ may begin it
-    folder = Path(path).expanduser() / ".pulumi" / "stacks"
+    folder = root / ".pulumi" / "stacks"
     mended = False
     for attributes in folder.glob(f"*/{stack}.json.attrs"):
         if not _readable(attributes):
@@ -89,6 +125,36 @@ def mend_checkpoint(stack: str, backend: str) -> bool:
         copy.rename(checkpoint)
         mended = True
     return mended
+
+
+def _folder(backend: str) -> Path | None:
+    """The folder of a file backend, as the engine reads its URL: ~ and ./ may begin it. None for other backends."""
+    if not backend.startswith("file://"):
+        return None
+    return Path(unquote(backend.removeprefix("file://").partition("?")[0])).expanduser()
+
+
+def _refuse_cut_off(stack: str, backend: Path | None) -> None:
+    """Raises `PulumiError` with the way out where checkpoint and backup are both cut off, as by a full disk."""
+    if backend is None:
+        return
+    for checkpoint in (backend / ".pulumi" / "stacks").glob(f"*/{stack}.json"):
+        if _readable(checkpoint):
+            continue
+        saved = [*(backend / ".pulumi").glob(f"history/**/{stack}-*.checkpoint.json")]
+        saved += (backend / ".pulumi").glob(f"backups/**/{stack}.*.json")
+        good = sorted((one for one in saved if _readable(one)), key=lambda one: one.stat().st_mtime)
+        way_out = (
+            f"The newest whole one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
+            "run this again; what was made since then is looked up"
+            if good
+            else "There is no whole one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
+            "the disk, or adopt everything anew (python -m ops import-existing)"
+        )
+        raise PulumiError(
+            f"The state of stack {stack} is cut off, as by a full disk, and so is its backup: {checkpoint}. Nothing "
+            f"was changed. Make room on the disk first (df). {way_out}."
+        )
 
 
 def _readable(checkpoint: Path) -> bool:

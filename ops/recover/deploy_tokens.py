@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gitlab import Gitlab
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import NotFoundError
 
-from lookups.deploy_tokens import active, token_name
+from lookups.deploy_tokens import IN_USE, active, token_name
 from ops.command_line import pulumi
 from settings import Settings
 
 _TYPE = "gitlab:index/projectDeployToken:ProjectDeployToken"
 
 
-def revoke_orphans(settings: Settings, gitlab: Gitlab) -> list[str]:
-    """Revokes the tokens that bear the stack's name and are not in its state; their user names."""
+def revoke_orphans(settings: Settings, gitlab: Gitlab, kubernetes: DynamicClient) -> list[str]:
+    """Revokes the tokens that bear the stack's name and are neither in its state nor in use; their user names.
+
+    In use is what the pull secret names, whatever the state says: revoked, no pod could start any more.
+    """
     assert settings.delivery is not None  # noqa: S101 - there is a GitLab client only then
     recorded = recorded_ids(json.loads(pulumi("stack", "export", "--stack", settings.stack)))
     project = gitlab.projects.get(settings.delivery.project, lazy=True)
-    orphans = [token for token in active(project, token_name(settings.stack)) if str(token.id) not in recorded]
+    used = _in_use(settings.namespace, kubernetes)
+    orphans = [
+        token
+        for token in active(project, token_name(settings.stack))
+        if str(token.id) not in recorded and token.username not in used
+    ]
     for token in orphans:
         token.delete()
     return [token.username for token in orphans]
+
+
+def _in_use(namespace: str, kubernetes: DynamicClient) -> set[str]:
+    """User names that the pull secret logs in with."""
+    from components.pull_credentials import CONFIG, SECRET  # noqa: PLC0415 - brings SDKs
+
+    try:
+        found = kubernetes.resources.get(api_version="v1", kind="Secret").get(name=SECRET, namespace=namespace)
+    except NotFoundError:
+        return set()
+    secret: dict[str, Any] = found.to_dict()
+    annotated = (secret["metadata"].get("annotations") or {}).get(IN_USE)
+    config = json.loads(base64.b64decode((secret.get("data") or {}).get(CONFIG, "")) or b"{}")
+    logins = {str(login.get("username")) for login in (config.get("auths") or {}).values()}
+    return logins | ({annotated} if annotated else set())
 
 
 def recorded_ids(checkpoint: Mapping[str, Any]) -> set[str]:

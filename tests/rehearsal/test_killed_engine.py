@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
 
+from rehearsal.emulators.server import Call
 from rehearsal.life import Life
 from rehearsal.processes import stop
 from rehearsal.world import World
@@ -51,3 +54,27 @@ def test_recover_says_so_where_nothing_is_wrong(rehearsal: World) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     assert recover(rehearsal, "dev").strip() == "Now run: pulumi up -s dev"
+
+
+def test_recover_leaves_an_up_that_is_alive_alone(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    refused: list[str] = []
+
+    def meanwhile(call: Call) -> None:
+        if call.method == "POST" and "deploy_tokens" in call.path:
+            arguments = [sys.executable, "-m", "ops", "recover", "--stack", "dev", "--yes"]
+            directory, environment = rehearsal.program.directory, dict(rehearsal.program.environment)
+            done = subprocess.run(
+                arguments, cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=60
+            )
+            refused.append(done.stderr)
+
+    rehearsal.gitlab.app.before.append(meanwhile)
+    rehearsal.program.up("dev", "--skip-preview")
+    rehearsal.gitlab.app.before.clear()
+    (words,) = refused
+    assert "Stack dev is being worked on: process" in words
+    assert "Traceback" not in words
+    assert not rehearsal.program.up("dev").changes
+    (token,) = rehearsal.gitlab.project.deploy_tokens.entries({})
+    assert not token["revoked"]

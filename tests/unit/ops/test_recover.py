@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from ops import recover as module
 from ops.command_line import PulumiError
-from ops.recover import mend_checkpoint, pending_creates, recover
+from ops.recover import deploy_tokens, interrupted, mend_checkpoint, pending_creates, recover
 from ops.recover.deploy_tokens import recorded_ids
+from ops.recover.lock import UnknownHolderError, check_lock
 from ops.recover.state_import import Made
+from settings import Settings
+from tests.unit.stack_files import sections
 
 GOOD = json.dumps({"version": 3})
 
@@ -125,6 +134,7 @@ def test_what_was_made_is_recorded_before_it_is_no_longer_pending_and_once_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake = FakePulumi()
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///nonexistent")
     monkeypatch.setattr(module, "pulumi", fake.run)
     monkeypatch.setattr(module, "import_into_state", fake.imported)
     with pytest.raises(PulumiError):
@@ -132,3 +142,130 @@ def test_what_was_made_is_recorded_before_it_is_no_longer_pending_and_once_only(
     assert [one["urn"] for one in fake.resources].count("urn:x") == 1
     assert recover("dev", lambda *_: "id").imported == {"urn:x": "id"}
     assert [one["urn"] for one in fake.resources].count("urn:x") == 1
+
+
+class Holder:
+    """A process of that name, and the folder of a backend whose lock it holds."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        program = folder / name
+        program.symlink_to(shutil.which("sleep") or "/bin/sleep")
+        self.process = subprocess.Popen([str(program), "60"])
+        self.folder = folder
+        self.lock(pid=self.process.pid)
+
+    def lock(self, **content: object) -> None:
+        locks = self.folder / ".pulumi" / "locks" / "organization" / "invoicetron" / "dev"
+        locks.mkdir(parents=True, exist_ok=True)
+        written = {"username": "ci", "hostname": socket.gethostname(), "timestamp": "2026-11-01T00:00:00Z", **content}
+        (locks / "one.json").write_text(json.dumps(written))
+
+    def kill(self) -> None:
+        self.process.kill()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Holder]:
+    one = Holder(tmp_path, "pulumi")
+    yield one
+    one.kill()
+    one.process.wait()
+
+
+def test_the_lock_of_a_process_that_lives_is_not_taken_however_certain_somebody_is(holder: Holder) -> None:
+    for certain in (False, True):
+        with pytest.raises(PulumiError, match=f"is being worked on: process {holder.process.pid} of ci"):
+            check_lock("dev", holder.folder, certain=certain)
+    check_lock("prod", holder.folder, certain=False)
+
+
+def test_the_lock_of_a_dead_process_is_free_also_before_anybody_waited_for_it(holder: Holder) -> None:
+    holder.kill()
+    os.waitid(os.P_PID, holder.process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
+    check_lock("dev", holder.folder, certain=False)
+    holder.process.wait()
+    check_lock("dev", holder.folder, certain=False)
+
+
+def test_a_number_that_another_program_has_by_now_is_no_holder(tmp_path: Path) -> None:
+    other = Holder(tmp_path, "editor")
+    try:
+        check_lock("dev", tmp_path, certain=False)
+    finally:
+        other.kill()
+        other.process.wait()
+
+
+def test_a_lock_of_another_machine_and_one_that_nobody_can_see_are_for_a_person_to_say(holder: Holder) -> None:
+    holder.lock(pid=1, hostname="runner-7")
+    with pytest.raises(UnknownHolderError, match="process 1 of ci on runner-7, since 2026-11-01"):
+        check_lock("dev", holder.folder, certain=False)
+    check_lock("dev", holder.folder, certain=True)
+    with pytest.raises(UnknownHolderError, match="does not tell who holds its lock"):
+        check_lock("dev", None, certain=False)
+    check_lock("dev", None, certain=True)
+
+
+def state(*names: str, outputs: bool, deleting: str | None = None) -> dict[str, object]:
+    root = {"urn": "a::p::pulumi:pulumi:Stack::p-dev", "type": "pulumi:pulumi:Stack"}
+    operations = [{"type": "deleting", "resource": {"urn": f"a::{deleting}"}}] if deleting else []
+    resources = [root | ({"outputs": {"url": "x"}} if outputs else {}), *({"urn": f"a::{name}"} for name in names)]
+    return {"deployment": {"resources": resources, "pending_operations": operations}}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "command"),
+    [
+        (state("namespace", outputs=False), "pulumi up -s dev"),
+        (state("namespace", "app", "app-service", "route", outputs=True), "pulumi up -s dev"),
+        (state("namespace", "app", "app-service", "route", outputs=True, deleting="route"), "pulumi destroy -s dev"),
+        (state("namespace", "app", "app-service", outputs=True), "pulumi destroy -s dev"),
+        (
+            state("namespace", "app", "app-service", "route", outputs=True, deleting="backup"),
+            "what was killed: pulumi destroy -s dev, or pulumi up -s dev",
+        ),
+        ({"deployment": {}}, "pulumi up -s dev"),
+    ],
+)
+def test_what_was_killed_is_told_from_what_the_state_lacks(checkpoint: dict[str, object], command: str) -> None:
+    assert interrupted("dev", checkpoint) == command
+
+
+def test_a_state_that_is_cut_off_with_its_backup_is_named_with_the_newest_whole_one(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", tmp_path.as_uri())
+    for name in ("dev.json", "dev.json.bak"):
+        (folder / name).write_text(GOOD[:-3])
+    with pytest.raises(PulumiError, match=r"cut off, as by a full disk.*There is no whole one"):
+        recover("dev", lambda *_: None)
+    history = tmp_path / ".pulumi" / "history" / "invoicetron" / "dev"
+    history.mkdir(parents=True)
+    for number, content in enumerate((GOOD, GOOD, "{")):
+        file = history / f"dev-{number}.checkpoint.json"
+        file.write_text(content)
+        os.utime(file, (number, number))
+    with pytest.raises(PulumiError, match=f"cp {history}/dev-1.checkpoint.json {folder}/dev.json"):
+        recover("dev", lambda *_: None)
+
+
+PULL_SECRET = {
+    "metadata": {"annotations": {"invoicetron/deploy-token": "annotated"}},
+    "data": {
+        ".dockerconfigjson": base64.b64encode(json.dumps({"auths": {"r": {"username": "used"}}}).encode()).decode()
+    },
+}
+
+
+def test_a_token_that_the_pull_secret_names_is_not_revoked_though_no_state_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("recorded", "used", "annotated", "lost")
+    tokens = [Mock(id=number, username=name) for number, name in enumerate(names)]
+    monkeypatch.setattr(deploy_tokens, "active", lambda *_: tokens)
+    recorded = {"type": "gitlab:index/projectDeployToken:ProjectDeployToken", "id": "57:0"}
+    monkeypatch.setattr(deploy_tokens, "pulumi", lambda *_: json.dumps({"deployment": {"resources": [recorded]}}))
+    kubernetes = Mock()
+    kubernetes.resources.get.return_value.get.return_value.to_dict.return_value = PULL_SECRET
+    assert deploy_tokens.revoke_orphans(Settings.load("dev", sections("dev")), Mock(), kubernetes) == ["lost"]
+    assert [token.username for token in tokens if token.delete.called] == ["lost"]

@@ -1,0 +1,99 @@
+"""Who holds a stack's lock: `recover` takes it from a process that is dead, and from no other.
+
+Pulumi's file backend keeps a lock as .pulumi/locks/organization/<project>/<stack>/<id>.json, with the process that took
+it (pulumi's pkg/backend/diy/lock.go). Other backends show their locks to nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.command_line import PulumiError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """One lock, as Pulumi wrote it."""
+
+    pid: int
+    username: str
+    hostname: str
+    timestamp: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {self.username} on {self.hostname}, since {self.timestamp}"
+
+
+def check_lock(stack: str, backend: Path | None, *, certain: bool) -> None:
+    """Raises `PulumiError` where the lock's process lives, or where that cannot be known and nobody is `certain`.
+
+    `backend` is the folder of the file backend, None for any other.
+    """
+    if backend is None:
+        if not certain:
+            raise UnknownHolderError(
+                "This state's backend does not tell who holds its lock. Make sure that no `pulumi` works on stack "
+                f"{stack}, on any machine and in any pipeline"
+            )
+        return
+    unknown = []
+    for lock in _locks(stack, backend):
+        if lock.hostname != socket.gethostname():
+            unknown.append(lock)
+        elif _lives(lock.pid):
+            raise PulumiError(
+                f"Stack {stack} is being worked on: {lock}. `recover` is for after a `pulumi` that is dead; nothing "
+                f"was changed. Wait until it ends, or stop it (kill -INT {lock.pid}) and let it end in order."
+            )
+    if unknown and not certain:
+        listed = "; ".join(map(str, unknown))
+        raise UnknownHolderError(
+            f"The lock of stack {stack} was taken elsewhere: {listed}. Make sure that it no longer runs there"
+        )
+
+
+class UnknownHolderError(PulumiError):
+    """Whether the lock's process lives cannot be known here; a person may be certain that it does not."""
+
+
+def _locks(stack: str, backend: Path) -> Iterator[Lock]:
+    for file in sorted((backend / ".pulumi" / "locks").glob(f"**/{stack}/*.json")):
+        try:
+            content = json.loads(file.read_text())
+            yield Lock(
+                pid=int(content["pid"]),
+                username=str(content["username"]),
+                hostname=str(content["hostname"]),
+                timestamp=str(content["timestamp"]),
+            )
+        except FileNotFoundError:  # it ended meanwhile
+            continue
+        except (OSError, ValueError, KeyError, TypeError):  # half-written: whoever wrote it died at once
+            continue
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process runs and is a `pulumi`: its number may be another's by now."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        shown = subprocess.run(
+            ["ps", "-o", "stat=,comm=", "-p", str(pid)],  # noqa: S607 - wherever the system has it
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        ).stdout.split(maxsplit=1)
+    except OSError:  # there is no `ps`: better refuse once too often
+        return True
+    return len(shown) == 2 and not shown[0].startswith("Z") and "pulumi" in shown[1]
