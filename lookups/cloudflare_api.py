@@ -106,7 +106,9 @@ class CloudflareApi:
                 problem = str(error)
                 if attempt + 1 < _ATTEMPTS:
                     self._pause(min(error.wait, _LONGEST_WAIT))
-        raise CloudflareError(f"{what} failed {_ATTEMPTS} times, the last time with: {problem}. Try again later")
+        raise CloudflareError(
+            f"Cloudflare does not answer: {what} failed {_ATTEMPTS} times, the last time with: {problem}. Try later"
+        )
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -44,6 +44,8 @@ def explain(error: Exception) -> tuple[str, str]:
             return str(error), "set the environment as for `pulumi up`"
         case SecretProblemError():
             return f"{error.subject}: {error.what}", error.fix
+        case CloudflareError(status=None):
+            return str(error), NETWORK_FIX
         case TunnelError() | TunnelDocumentError() | CloudflareError() | UnusableError():
             return str(error), CLOUDFLARE_FIX
         case ResourceNotFoundError():

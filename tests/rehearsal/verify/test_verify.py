@@ -130,7 +130,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
     "a token for Cloudflare that may edit DNS only": (
         lambda live, _folder: {"CLOUDFLARE_API_TOKEN": live.world.cloudflare.issue_token(DNS_EDIT)},
         IN_CLOUDFLARE - {"cloudflare-token"},
-        "Cloudflare answers 403: Authentication error (10000)",
+        "Cloudflare answers 403: Actor ",
     ),
     "a Cloudflare that is away": (
         lambda _live, _folder: {"CLOUDFLARE_BASE_URL": f"http://{dead()}/client/v4"},
