@@ -35,7 +35,10 @@ def test_what_is_set_for_role_or_database_reaches_no_session_of_the_scripts(
             done = pod.run(script, DRILL=str(pod.drill), RESTORE_FROM="".join(pod.names()[:1]))
             assert done.returncode == 0, done.stdout
     finally:
-        env = server.environment(local=True, PGOPTIONS="-c role=none -c default_transaction_read_only=off")
+        # Its own sessions, too, are to end neither early nor as somebody else.
+        timeouts = "-c idle_session_timeout=0 -c statement_timeout=0 -c transaction_timeout=0 -c lock_timeout=0"
+        options = f"-c role=none -c default_transaction_read_only=off {timeouts}"
+        env = server.environment(local=True, PGOPTIONS=options)
         for statement in (f"ALTER {whose} RESET ALL", "REVOKE pg_monitor FROM invoicetron"):
             server.run([server.bin / "psql", "-Xq", "-d", "postgres", "-c", statement], env=env)
     assert content(server) == before
