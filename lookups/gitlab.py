@@ -8,6 +8,7 @@ lost GitLab's answer finds what that one had made.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -20,11 +21,17 @@ from lookups.ownership import Claim
 from sdks import gitlab
 from settings import Settings
 from settings.errors import PROJECT
+from settings.images import image_repository
 from settings.sections import Delivery, Repository
 
 if TYPE_CHECKING:
     from pulumi_gitlab.outputs import GetProjectEnvironmentsEnvironmentResult, GetProjectVariablesVariableResult
 
+LEAST_VERSION: Final = (18, 11)
+"""GitLab's first version that takes a push mirror's host keys (gitlab-org/gitlab!227235).
+
+Older ones ignore them in silence, and each push then fails with "Host key verification failed".
+"""
 NAMESPACE: Final = "KUBE_NAMESPACE"
 """Key of the CI variable that holds the stack's namespace."""
 
@@ -81,6 +88,8 @@ def read_project(settings: Settings, delivery: Delivery, provider: gitlab.Provid
         _refuse_weak_token(delivery, repository)
     try:
         return _read(settings, delivery, pulumi.InvokeOptions(provider=provider))
+    except GitLabError:
+        raise
     except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
         _refuse_weak_token(delivery, repository)
         raise GitLabError(
@@ -100,6 +109,13 @@ def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> Non
 
 def _read(settings: Settings, delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
     project = gitlab.get_project(path_with_namespace=delivery.project, opts=options)
+    metadata = gitlab.get_metadata(opts=options)
+    if unusable := [
+        *_unusable_registry(settings, delivery, project.container_registry_image_prefix),
+        *(_unusable_version(metadata.version) if settings.repository else ()),
+    ]:
+        listed = "\n".join(f"  {one}" for one in unusable)
+        raise GitLabError(f"GitLab cannot do what the stack file asks for. Nothing was created or changed.\n\n{listed}")
     id_ = str(project.id)
     environments = gitlab.get_project_environments(
         project=id_, name=delivery.environment.name, opts=options
@@ -110,13 +126,36 @@ def _read(settings: Settings, delivery: Delivery, options: pulumi.InvokeOptions)
     return GitLabProject(
         id=id_,
         default_branch=project.default_branch,
-        enterprise=gitlab.get_metadata(opts=options).enterprise,
+        enterprise=metadata.enterprise,
         environments={found.name: f"{id_}:{found.id}" for found in environments},
         variables=frozenset((variable.key, variable.environment_scope) for variable in variables),
         branches=frozenset(branch.name for branch in branches),
         protections=frozenset(protection.name for protection in protections),
         foreign=tuple(_foreign(settings, delivery, environments, variables)),
     )
+
+
+def _unusable_registry(settings: Settings, delivery: Delivery, prefix: str | None) -> Iterator[str]:
+    """An issued deploy token opens the registry of its own project, and so does the login of the pipeline's jobs."""
+    repository = image_repository(settings.app.image)
+    if not delivery.pull_credentials.issue or (prefix and f"{repository}/".startswith(f"{prefix}/")):
+        return
+    there = f"is {prefix}" if prefix else "is switched off (Settings > General > Visibility)"
+    yield (
+        f"app.image: {repository} is not in the container registry of the project {delivery.project}, which {there}. "
+        "A deploy token of the project cannot pull from elsewhere, nor its pipeline push there: correct app.image and "
+        "registry.server, or set delivery.pullCredentials.issue to false and keep a login in registry.item"
+    )
+
+
+def _unusable_version(version: str) -> Iterator[str]:
+    number = re.match(r"(\d+)\.(\d+)", version or "")
+    if number and (int(number[1]), int(number[2])) < LEAST_VERSION:
+        least = ".".join(map(str, LEAST_VERSION))
+        yield (
+            f"repository: GitLab is {version}, and takes the host keys of a push mirror from {least} on; before, each "
+            "push to the mirror fails. Upgrade GitLab, or leave out the section and make the mirror by hand"
+        )
 
 
 def _foreign(

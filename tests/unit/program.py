@@ -148,11 +148,15 @@ class _Monitor(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call] # as above
 
 
+REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron"
+"""Of the app's project."""
+
+
 def _empty_gitlab() -> dict[str, dict[str, Any]]:
     """Answers by function: a project without anything in it, on an Enterprise Edition."""
     return {
-        "getProject": {"id": "57", "defaultBranch": "main"},
-        "getMetadata": {"id": "1", "enterprise": True},
+        "getProject": {"id": "57", "defaultBranch": "main", "containerRegistryImagePrefix": REGISTRY},
+        "getMetadata": {"id": "1", "enterprise": True, "version": "19.1.0-ee"},
         "getProjectMirrorPublicKey": {"id": "57:1", "publicKey": "ssh-rsa AAAA"},
         "getProjectEnvironments": {"id": "57", "environments": []},
         "getProjectVariables": {"id": "57", "variables": []},

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from components.maskable import MaskingError, check_maskable
-from tests.unit.program import DEPLOYER, TOKEN, Program, Registration, run
+from lookups.gitlab import GitLabError
+from tests.unit.program import DEPLOYER, REGISTRY, TOKEN, Program, Registration, run
 
 PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "ci/app.gitlab-ci.yml").read_text())
 
@@ -73,10 +74,10 @@ def test_images_are_pushed_to_where_the_placeholder_is_pulled_from(program: Prog
 
 @pytest.mark.parametrize(
     "image",
-    ["registry.k8s.rommelporras.com/a/b:tag", "registry.k8s.rommelporras.com/a/b@sha256:" + "0" * 64],
+    [f"{REGISTRY}/a/b:tag", f"{REGISTRY}/a/b@sha256:" + "0" * 64],
 )
 def test_the_registry_path_is_the_image_without_its_tag_or_digest(image: str) -> None:
-    assert values(run("dev", {"app.image": image}))["APP_IMAGE"] == "registry.k8s.rommelporras.com/a/b"
+    assert values(run("dev", {"app.image": image}))["APP_IMAGE"] == f"{REGISTRY}/a/b"
 
 
 def test_variables_belong_to_the_environment_and_are_never_expanded(program: Program) -> None:
@@ -247,3 +248,21 @@ def test_what_gitlab_cannot_mask_is_refused_with_the_variable_s_name(value: str,
 
 def test_a_raw_value_may_hold_what_an_expanded_one_may_not() -> None:
     assert check_maskable("PASSWORD", "dollar$dollar", raw=True)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [
+        ("registry.k8s.rommelporras.com/0xwsh/other", "which is registry.k8s.rommelporras.com/0xwsh/other"),
+        (REGISTRY[:-1], "is not in the container registry"),
+        ("", "which is switched off"),
+    ],
+)
+def test_an_image_that_an_issued_token_cannot_pull_is_refused_before_the_first_resource(
+    prefix: str, words: str
+) -> None:
+    project = {"id": "57", "defaultBranch": "main", "containerRegistryImagePrefix": prefix}
+    with pytest.raises(GitLabError, match=words) as refused:
+        run("dev", gitlab={"getProject": project})
+    assert "delivery.pullCredentials.issue" in str(refused.value)
+    assert run("dev", {"delivery.pullCredentials": {"issue": False}}, gitlab={"getProject": project}).registrations

@@ -217,3 +217,28 @@ def test_the_default_kubeconfig_is_kubectl_s(
     (tmp_path / "home/.kube").mkdir(parents=True)
     kubeconfig.rename(tmp_path / "home/.kube/config")
     Providers(settings(), environment)
+
+
+ISSUING: dict[str, Any] = {
+    "project": "a/b",
+    "branch": "develop",
+    "environment": {"name": "development", "tier": "development"},
+    "pullCredentials": {"issue": True, "expires": "2099-12-31"},
+}
+
+
+@pytest.mark.parametrize("level", ["INFO", "debug", "TRACE", "JSON", "no level at all"])
+@pytest.mark.parametrize("name", ["TF_LOG", "TF_LOG_PROVIDER", "TF_LOG_PROVIDER_ONEPASSWORD"])
+def test_a_log_level_that_prints_an_issued_token_is_refused(environment: dict[str, str], name: str, level: str) -> None:
+    told = problems({**environment, name: level}, delivery=ISSUING)
+    assert f"{name} would have the plugins log the deploy token" in told
+
+
+@pytest.mark.parametrize("level", ["", "WARN", "error", "off"])
+def test_a_log_level_that_prints_none_is_taken(environment: dict[str, str], level: str) -> None:
+    Providers(settings(delivery=ISSUING), {**environment, "TF_LOG": level, "TF_LOG_PATH": "INFO"})
+
+
+def test_a_stack_that_issues_none_may_log_what_it_likes(environment: dict[str, str]) -> None:
+    keeping = {**ISSUING, "pullCredentials": {"issue": False}}
+    Providers(settings(delivery=keeping), {**environment, "TF_LOG": "TRACE"})

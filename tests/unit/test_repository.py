@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lookups.gitlab import GitLabError
 from tests.unit.program import Program, run
 
 
@@ -68,7 +69,7 @@ def test_develop_exists_before_it_is_protected(prod: Program) -> None:
     ],
 )
 def test_access_levels_come_in_the_form_of_the_edition(enterprise: bool, given: dict[str, object]) -> None:
-    main = protections(run("prod", gitlab={"getMetadata": {"enterprise": enterprise}}))["main"]
+    main = protections(run("prod", gitlab={"getMetadata": {"enterprise": enterprise, "version": "19.1.0"}}))["main"]
     levels = ("allowedToPushes", "allowedToMerges", "pushAccessLevel", "mergeAccessLevel")
     assert {name: main[name] for name in levels if name in main} == given
 
@@ -94,3 +95,18 @@ def test_what_exists_already_is_adopted() -> None:
         "main": "57:main",
         "develop": "",
     }
+
+
+@pytest.mark.parametrize("version", ["18.10.4-ee", "17.11.0", "8.12.1"])
+def test_a_gitlab_that_ignores_a_mirror_s_host_keys_is_refused_with_the_version_that_takes_them(version: str) -> None:
+    with pytest.raises(GitLabError, match=rf"GitLab is {version}, .* from 18\.11 on"):
+        run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}})
+
+
+@pytest.mark.parametrize("version", ["18.11.0-ee", "19.0.0-pre", "20.1.0"])
+def test_a_gitlab_that_takes_them_is_accepted(version: str) -> None:
+    assert run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}}).of("ProjectPushMirror")
+
+
+def test_a_stack_without_a_mirror_needs_no_newer_gitlab() -> None:
+    assert run("dev", gitlab={"getMetadata": {"enterprise": True, "version": "17.11.0"}}).registrations
