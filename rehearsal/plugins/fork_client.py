@@ -39,6 +39,12 @@ def main(address: str, module: str, *arguments: str) -> None:
                 os.kill(pid, signal.SIGTERM)
                 engine = os.getppid()
         else:
+            # What it has started ends with it, such as a program that waits for an engine which has hung up: the engine
+            # kills the process group of a plugin, and this one has a group of its own.
+            try:  # noqa: SIM105 - importing contextlib takes longer
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
             # Without a word it was killed itself.
             os._exit(status[0] if status else 1)
 

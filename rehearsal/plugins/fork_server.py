@@ -131,7 +131,7 @@ def _end_with(client_: socket.socket) -> None:
     """Ends this process once its client was killed: the engine's last resort."""
     with contextlib.suppress(OSError):
         client_.recv(1)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
