@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 
 import pulumi
 
@@ -28,6 +30,10 @@ from settings import load_from_pulumi
 
 # The SDKs are half a million objects that stay. Collecting while they load takes an eighth of the program's start.
 gc.set_threshold(200_000)
+
+# The engine interrupts a program whose update has failed, and has said why; a traceback would bury it. Pulumi takes
+# status 32 for a program that has said everything.
+signal.signal(signal.SIGINT, lambda *_: os._exit(32))
 
 settings = load_from_pulumi()
 providers = Providers(settings)

@@ -24,7 +24,7 @@ from rehearsal.plugin_path import PluginsMissingError
 from rehearsal.processes import ProcessError
 from rehearsal.progress import CONSOLE, step
 from rehearsal.toolchain import ToolchainError, ensure
-from rehearsal.world import POLICIES, STACKS, World, world
+from rehearsal.world import STACKS, World, world
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -88,7 +88,7 @@ def preview(
     """`pulumi preview` of a stack as it would be made from nothing."""
     with rehearsal() as one:
         one.program.init(stack)
-        command = [str(one.tools.pulumi), "preview", "--stack", stack, "--policy-pack", str(POLICIES)]
+        command = [str(one.tools.pulumi), "preview", "--stack", stack, "--policy-pack", str(one.program.policies)]
         command += ["--json", "--non-interactive"] if as_json else ["--diff"] if not sys.stdout.isatty() else []
         done = subprocess.run(
             command, cwd=one.program.directory, env=dict(one.program.environment), stdin=subprocess.DEVNULL, check=False

@@ -2,38 +2,47 @@
 
 An engine installed from pulumi.com brings `pulumi-language-python`; a self-built one has none, because it is published
 in no package registry. This is a `LanguageRuntime` that does what the engine asks of it for this program: run it, run
-its policy pack, say what Python it is. Each run is a process of its own, as with the real host, so that every run
-imports the program anew; code generation and dependency installation are left out.
+its policy pack, say what Python it is, with the Python that Pulumi.yaml's `virtualenv` names. Each run is a process of
+its own, as with the real host, so that every run imports the program anew; code generation and dependency installation
+are left out.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf import empty_pb2
+from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from rehearsal.plugins.base import serve_engine
+from rehearsal.virtual_environment import VirtualEnvironment, VirtualEnvironmentError
 
 BAIL = 32
 """Exit status of a program that failed and has told the user why (`pulumi-language-python-exec` uses the same)."""
+
+PATIENCE = 5.0
+"""Seconds that an interrupted program has to end (`WaitDelay` of the real host)."""
 
 _RUN_PROGRAM = Path(__file__).with_name("run_program.py")
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
-    """`LanguageRuntime` for the interpreter that runs this process."""
+    """`LanguageRuntime` of one engine."""
 
     def __init__(self, engine_address: str) -> None:
         self._engine_address = engine_address
+        self._programs: set[subprocess.Popen[bytes]] = set()
 
     def Handshake(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
         return language_pb2.LanguageHandshakeResponse()
@@ -44,15 +53,25 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def GetRequiredPlugins(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
         return language_pb2.GetRequiredPluginsResponse()
 
-    def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+    def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
         """None: every plugin of a rehearsal is on PATH, and nothing is to be downloaded."""
+        _virtual_environment(request.info, context, VirtualEnvironment.ensure)
         return language_pb2.GetRequiredPackagesResponse()
 
-    def About(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
-        return language_pb2.AboutResponse(executable=sys.executable, version=sys.version.split()[0])
+    def About(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+        python = _virtual_environment(request.info, context).python
+        said = subprocess.run([python, "--version"], capture_output=True, text=True, check=False).stdout
+        return language_pb2.AboutResponse(executable=python, version=said.strip().removeprefix("Python "))
 
-    def Run(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
-        environment = _program_environment()
+    def Cancel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        """The user asks to stop (Ctrl-C)."""
+        for program in list(self._programs):
+            _interrupt(program)
+        return empty_pb2.Empty()
+
+    def Run(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
+        virtual = _virtual_environment(request.info, context, VirtualEnvironment.validate)
+        environment = virtual.activated(_program_environment())
         # Through the environment and not as arguments: the configuration may hold decrypted secrets.
         environment["PULUMI_CONFIG"] = json.dumps(dict(request.config))
         environment["PULUMI_CONFIG_SECRET_KEYS"] = json.dumps(list(request.configSecretKeys))
@@ -69,31 +88,36 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             "preview": request.dryRun,
             "started": time.time(),
         }
-        program = subprocess.run(
-            [sys.executable, "-u", "-P", str(_RUN_PROGRAM), json.dumps(run)],
+        program = subprocess.Popen(
+            [virtual.python, "-u", "-P", str(_RUN_PROGRAM), json.dumps(run)],
             cwd=request.pwd or None,
             env=environment,
-            check=False,
         )
-        if program.returncode == BAIL:
+        self._programs.add(program)
+        # The engine hangs up on a program that is to stop: once something has failed, and on Ctrl-C.
+        if not context.add_callback(lambda: _interrupt(program)):
+            _interrupt(program)
+        status = program.wait()
+        self._programs.discard(program)
+        if status == BAIL:
             return language_pb2.RunResponse(bail=True)
-        if program.returncode:
-            return language_pb2.RunResponse(error=f"the program exited with status {program.returncode}")
+        if status:
+            return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {max(status, -1)}")
         return language_pb2.RunResponse()
 
     def RunPlugin(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802 - gRPC's name
         """Runs a policy pack (`kind` "analyzer"): its output, line by line, then its exit status."""
+        if request.kind != "analyzer":
+            context.abort(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"the stand-in for the Python language host runs programs and policy packs, and no {request.kind}",
+            )
+        virtual = _virtual_environment(request.info, context)
         environment = {**_program_environment(), **dict(pair.split("=", 1) for pair in request.env)}
-        module = ["-m", "pulumi.policy"] if request.kind == "analyzer" else []
-        arguments = list(request.args)
-        if request.kind == "analyzer":
-            arguments = [arguments[0], request.info.program_directory, *arguments[1:]]
-        else:
-            arguments = [request.info.program_directory, *arguments]
         plugin = subprocess.Popen(
-            [sys.executable, "-u", *module, *arguments],
-            cwd=request.pwd or None,
-            env=environment,
+            [virtual.python, "-u", "-m", "pulumi.policy", *request.args, request.info.program_directory],
+            cwd=request.info.program_directory,
+            env=virtual.activated(environment),
             stdout=subprocess.PIPE,
         )
         context.add_callback(plugin.terminate)
@@ -101,6 +125,33 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         for line in plugin.stdout:
             yield language_pb2.RunPluginResponse(stdout=line)
         yield language_pb2.RunPluginResponse(exitcode=plugin.wait())
+
+
+def _virtual_environment(
+    info: Any,
+    context: grpc.ServicerContext,
+    check: Callable[[VirtualEnvironment], None] = lambda _: None,
+) -> VirtualEnvironment:
+    """The program's, checked; what is wrong with it ends the call."""
+    try:
+        found = VirtualEnvironment.of(
+            Path(info.root_directory), Path(info.program_directory), MessageToDict(info.options)
+        )
+        check(found)
+    except VirtualEnvironmentError as error:
+        context.abort(grpc.StatusCode.UNKNOWN, str(error))
+        raise AssertionError("abort always raises") from error
+    return found
+
+
+def _interrupt(program: subprocess.Popen[bytes]) -> None:
+    """SIGINT, as the real host; SIGKILL for a program that lives on."""
+    if program.poll() is None:
+        program.send_signal(signal.SIGINT)
+        try:
+            program.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            program.kill()
 
 
 def _program_environment() -> dict[str, str]:

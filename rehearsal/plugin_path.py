@@ -1,4 +1,4 @@
-"""Which plugin the engine finds on its PATH for each provider: the real one where there is one, else the stand-in."""
+"""Which plugins the engine finds on its PATH: the real ones where they are installed, else stand-ins."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from pathlib import Path
 
 from rehearsal.plugins import fork_server
 
+HOST = "python language host"
 PROVIDERS = ("kubernetes", "onepassword", "gitlab", "cloudflare")
 
 DIRECTORY = "REHEARSAL_BIN"
 """Variable with the directory that a rehearsal fills and puts first on PATH, for a rehearsal that runs within it."""
 
 _STAND_IN = "a stand-in (rehearsal/plugins)"
-_LANGUAGE_HOST = "rehearsal.language_host"
+_STAND_IN_HOST = "rehearsal.language_host"
+_HOST = "pulumi-language-python"
+_WATCHED = Path(__file__).with_name("watched.py")
+_DYNAMIC_PROVIDER = Path(__file__).with_name("dynamic_provider.sh")
 
 
 class PluginChoice(StrEnum):
@@ -30,7 +34,7 @@ class PluginChoice(StrEnum):
 
 
 class PluginsMissingError(Exception):
-    """`REHEARSAL_PLUGINS=real`, and a real plugin is not installed."""
+    """`REHEARSAL_PLUGINS=real`, and a real plugin or the real language host is not installed."""
 
 
 def choice(environment: Mapping[str, str]) -> PluginChoice:
@@ -50,20 +54,24 @@ def search_path(environment: Mapping[str, str]) -> str:
     )
 
 
-def populate(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
+def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> dict[str, str]:
     """Fills `directory` with one executable for each provider, the language host and the dynamic provider.
 
-    Returns what each provider is, in words for people. Raises `PluginsMissingError`.
+    A real language host is one on PATH, or beside `pulumi`, where the engine looks too; the dynamic provider is the one
+    that came with it. Returns what each provider and the host is, in words for people. Raises `PluginsMissingError`.
     """
     choice_, path = choice(environment), search_path(environment)
     directory.mkdir(parents=True, exist_ok=True)
     real = {name: _installed(f"pulumi-resource-{name}", path, environment) for name in PROVIDERS}
-    missing = [name for name in PROVIDERS if real[name] is None]
+    host = shutil.which(_HOST, path=path) or shutil.which(_HOST, path=str(pulumi.resolve().parent))
+    missing = [f"pulumi plugin install resource {name}" for name in PROVIDERS if real[name] is None]
+    if host is None:
+        missing.append(f"{_HOST}: comes with Pulumi, https://www.pulumi.com/docs/install")
     if choice_ is PluginChoice.REAL and missing:
-        commands = "\n".join(f"  pulumi plugin install resource {name}" for name in missing)
         raise PluginsMissingError(
-            "REHEARSAL_PLUGINS=real, but these plugins are neither on PATH nor in PULUMI_HOME:\n"
-            f"{commands}\ninstalls them; REHEARSAL_PLUGINS=auto uses the stand-ins in their place."
+            "REHEARSAL_PLUGINS=real, but these are neither on PATH nor in PULUMI_HOME; what installs them:\n  "
+            + "\n  ".join(missing)
+            + "\nREHEARSAL_PLUGINS=auto uses the stand-ins in their place."
         )
     kinds = {}
     for name in PROVIDERS:
@@ -75,19 +83,20 @@ def populate(directory: Path, environment: Mapping[str, str]) -> dict[str, str]:
         else:
             _wrap(executable, fork_server.client(directory, f"rehearsal.plugins.{name}"))
             kinds[name] = _STAND_IN
-    if shutil.which("pulumi-language-python", path=path) is None:
-        _wrap(directory / "pulumi-language-python", fork_server.client(directory, _LANGUAGE_HOST))
-        kinds["python language host"] = "a stand-in (rehearsal/language_host.py)"
-    if shutil.which("pulumi-resource-pulumi-python", path=path) is None:
-        # It unpickles classes of the program, which lies in the working directory: it gets no other path.
-        _wrap(directory / "pulumi-resource-pulumi-python", shlex.join([sys.executable, "-u", "-m", "pulumi.dynamic"]))
+    if choice_ is PluginChoice.STANDIN or host is None:
+        _wrap(directory / _HOST, fork_server.client(directory, _STAND_IN_HOST))
+        _wrap(directory / "pulumi-resource-pulumi-python", shlex.join(["/bin/sh", str(_DYNAMIC_PROVIDER)]))
+        kinds[HOST] = "a stand-in (rehearsal/language_host.py)"
+    else:
+        _wrap(directory / _HOST, shlex.join([sys.executable, "-I", "-S", str(_WATCHED), host]))
+        kinds[HOST] = f"the real one ({host})"
     return kinds
 
 
 def stand_ins(kinds: Mapping[str, str]) -> list[str]:
     """The modules of the stand-ins among what `populate` returned."""
     providers = [f"rehearsal.plugins.{name}" for name in PROVIDERS if kinds[name] == _STAND_IN]
-    return [*providers, *([_LANGUAGE_HOST] if "python language host" in kinds else [])]
+    return [*providers, *([_STAND_IN_HOST] if "stand-in" in kinds[HOST] else [])]
 
 
 def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Path | None:

@@ -61,8 +61,6 @@ def main(run: dict[str, Any]) -> int:
         # The monitor goes away when the engine has already decided to stop, and has said so.
         lost = getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE
         return _BAIL if lost else _fail(f"RPC error: {error}")
-    except KeyboardInterrupt:
-        return _BAIL  # the engine has given up, or a person has; either way it is said already
     except Exception:  # noqa: BLE001 - whatever the program raises is shown to its user
         return _fail("Program failed with an unhandled exception:\n" + traceback.format_exc())
     finally:

@@ -30,8 +30,6 @@ from rehearsal.toolchain import Tools
 
 REPOSITORY = Path(__file__).parents[1]
 STACKS = ("dev", "prod")
-POLICIES = REPOSITORY / "policies"
-"""The policy pack."""
 
 _ENCRYPTION = re.compile(r"^(encryptionsalt|encryptedkey|secretsprovider):.*\n?", re.MULTILINE)
 """What `pulumi stack init` writes into a stack file, and people commit."""
@@ -101,7 +99,7 @@ def world(
         gitlab_url = stack.enter_context(serve(gitlab.app))
         cloudflare = Cloudflare()
         cloudflare_url = stack.enter_context(serve(cloudflare.app))
-        kinds = plugin_path.populate(directory / "bin", os.environ)
+        kinds = plugin_path.populate(directory / "bin", os.environ, tools.pulumi)
         standins = stack.enter_context(fork_server(directory / "bin", plugin_path.stand_ins(kinds)))
         state = directory / "state"
         state.mkdir()
@@ -133,7 +131,9 @@ def world(
             "CLOUDFLARE_BASE_URL": f"{cloudflare_url}/client/v4",
             "CLOUDFLARE_API_TOKEN": cloudflare.token,
         }
-        program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment, policies=POLICIES)
+        # The copy's: its `virtualenv` is the copy's too.
+        policies = program_directory / "policies"
+        program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment, policies=policies)
         yield World(
             tools=tools,
             control_plane=control_plane,
@@ -149,12 +149,14 @@ def world(
 def copy_program(directory: Path, stack_files: Path) -> None:
     """The program in a directory of its own: code linked, so that edits count; stack files copied, for Pulumi.
 
-    The copies know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
+    Its `virtualenv` is this interpreter's: where there is none, the real language host makes an empty one. The copies
+    know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
     """
     directory.mkdir()
     packages = ("settings", "lookups", "components", "ops", "policies")
     for source in (*REPOSITORY.glob("*.py"), *(REPOSITORY / package for package in packages)):
         (directory / source.name).symlink_to(source)
+    (directory / ".venv").symlink_to(sys.prefix)
     for source in (REPOSITORY / "Pulumi.yaml", *stack_files.glob("Pulumi.*.yaml")):
         text = _ENCRYPTION.sub("", source.read_text(encoding="utf-8"))
         (directory / source.name).write_text(text, encoding="utf-8")

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import runpy
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -244,7 +245,11 @@ def run(
 
 async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
     def main() -> None:
-        runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
+        handler = signal.getsignal(signal.SIGINT)
+        try:
+            runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
+        finally:
+            signal.signal(signal.SIGINT, handler)  # Ctrl-C is pytest's
 
     # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
     runtime_settings.ROOT.set(cast(pulumi.Resource, object()))

@@ -1,0 +1,124 @@
+"""Which Python runs a program: `toolchain` and `virtualenv` of its Pulumi.yaml, as the real language host takes them.
+
+Source: pulumi 3.259, sdk/python/toolchain (`pip.go`, `toolchain.go`) and `parseOptions` of pulumi-language-python.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry"}
+"""Files that choose a toolchain where Pulumi.yaml names none; the first that is found, upwards from the program."""
+
+
+class VirtualEnvironmentError(Exception):
+    """The options cannot be followed; the message is the real host's, or says what the stand-in lacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualEnvironment:
+    """The toolchain "pip" with the option `virtualenv`; without the option the Python is the one on PATH."""
+
+    option: str
+    path: Path
+
+    @classmethod
+    def of(cls, root: Path, program: Path, options: Mapping[str, Any]) -> VirtualEnvironment:
+        """From the options of the runtime; `virtualenv` is relative to `root`, the folder of Pulumi.yaml."""
+        for name in ("virtualenv", "toolchain", "typechecker"):
+            if not isinstance(options.get(name, ""), str):
+                raise VirtualEnvironmentError(f"{name} option must be a string")
+        toolchain = options.get("toolchain") or _detected(program)
+        if toolchain not in ("pip", "poetry", "uv"):
+            raise VirtualEnvironmentError(f"unsupported toolchain option: {toolchain}")
+        if toolchain != "pip" or options.get("typechecker"):
+            raise VirtualEnvironmentError(
+                "the rehearsal's stand-in for the Python language host has the toolchain pip without a type checker, "
+                f"and no toolchain {toolchain} with {options.get('typechecker', 'none')}; install Pulumi for those"
+            )
+        option = options.get("virtualenv", "")
+        # By its text, as the real host joins them: `..` of a link is the link's folder.
+        return cls(option=option, path=Path(os.path.normpath(root / option)))
+
+    def ensure(self) -> None:
+        """Makes it where its folder is missing or empty, without any packages: those would come from the network.
+
+        The real host goes on to install requirements.txt, which a rehearsal's copy of the program does not have. It
+        then lists the packages; so a folder without a Python is refused in the words of that attempt.
+        """
+        if not self.option or self._is_one:
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise VirtualEnvironmentError(
+                f"the 'virtualenv' option in Pulumi.yaml is set to \"{self.path}\" but it is not a directory"
+            )
+        if not self.path.exists() or not any(self.path.iterdir()):
+            made = subprocess.run(
+                [_ambient_python(), "-m", "venv", "--without-pip", str(self.path)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if made.returncode:
+                raise VirtualEnvironmentError(
+                    f"creating virtual environment at '{self.path}': exit status {made.returncode}\n{made.stderr}"
+                )
+        if not self._is_one:
+            raise VirtualEnvironmentError(
+                f"calling `{self.python} -m pip list --format json`: fork/exec {self.python}: no such file or directory"
+            )
+
+    def validate(self) -> None:
+        """Raises `VirtualEnvironmentError` where the option names a folder without a Python."""
+        if not self.option or self._is_one:
+            return
+        lacks = "doesn't appear to be a virtual environment" if self.path.exists() else "doesn't exist"
+        raise VirtualEnvironmentError(
+            f'The \'virtualenv\' option in Pulumi.yaml is set to "{self.option}", but "{self.path}" {lacks}; run the '
+            "following commands to create the virtual environment and install dependencies into it:\n\n"
+            f"    1. python3 -m venv {self.path}\n"
+            f"    2. {self.path}/bin/python -m pip install --upgrade pip setuptools wheel\n"
+            f"    3. {self.path}/bin/python -m pip install -r requirements.txt\n\n\n"
+            "For more information see: https://www.pulumi.com/docs/intro/languages/python/#virtual-environments"
+        )
+
+    @property
+    def python(self) -> str:
+        """The interpreter, whether it is there or not."""
+        return str(self.path / "bin" / "python") if self.option else _ambient_python()
+
+    def activated(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The environment of what runs in it."""
+        if not self.option:
+            return dict(environment)
+        path = os.pathsep.join([str(self.path / "bin"), *filter(None, [environment.get("PATH")])])
+        kept = {name: value for name, value in environment.items() if name != "PYTHONHOME"}
+        return {**kept, "PATH": path, "VIRTUAL_ENV": str(self.path)}
+
+    @property
+    def _is_one(self) -> bool:
+        return (self.path / "bin" / "python").is_file()
+
+
+def _detected(program: Path) -> str:
+    for lock, toolchain in _LOCKS.items():
+        if any((folder / lock).exists() for folder in (program, *program.parents)):
+            return toolchain
+    return "pip"
+
+
+def _ambient_python() -> str:
+    command = os.environ.get("PULUMI_PYTHON_CMD")
+    names = [command] if command else ["python3", "python"]
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    raise VirtualEnvironmentError(
+        f"failed to locate any of {names} on your PATH. Have you installed Python 3.6 or greater?"
+    )

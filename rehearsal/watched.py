@@ -1,0 +1,47 @@
+"""`python -I -S watched.py <executable> ...`: runs a plugin, and ends it once its engine is gone.
+
+The real language host asks for its engine every five minutes, and lives on so long after one that was killed.
+"""
+
+import os
+import signal
+import sys
+import time
+
+PULSE = 0.5
+"""Seconds between two looks whether the engine is still there."""
+PATIENCE = 5.0
+"""Seconds that the plugin has to end itself; an engine gives as many."""
+
+
+class _EndedError(Exception):
+    pass
+
+
+def _ended(*_: object) -> None:
+    raise _EndedError
+
+
+def main(executable: str, *arguments: str) -> None:
+    """Runs it to its end, and ends with its status."""
+    engine = os.getppid()
+    try:
+        signal.signal(signal.SIGCHLD, _ended)
+        # In the process group that the engine made for its plugin: what it sends reaches both.
+        plugin = os.posix_spawn(executable, [executable, *arguments], os.environ, setsigdef=[signal.SIGINT])
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(plugin, signal.SIGTERM))
+        while os.getppid() == engine:
+            time.sleep(PULSE)
+        os.kill(plugin, signal.SIGINT)
+        time.sleep(PATIENCE)
+        os.kill(plugin, signal.SIGKILL)
+        time.sleep(PATIENCE)
+    except _EndedError:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, status = os.waitpid(plugin, 0)
+    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

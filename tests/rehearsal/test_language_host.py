@@ -1,0 +1,140 @@
+"""What the Python language host decides: which Python runs the program, and how a program is stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rehearsal.engine import EngineError
+from rehearsal.plugin_path import HOST
+from rehearsal.world import World
+from tests.pids import lives
+
+FAILS_WHILE_IT_RUNS = """
+import asyncio
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+on_cluster = pulumi.ResourceOptions(provider=kubernetes.Provider("kubernetes"))
+kubernetes.core.v1.ConfigMap("refused", metadata={"name": "Not A Name", "namespace": "default"}, opts=on_cluster)
+pulumi.export("later", pulumi.Output.from_input(asyncio.sleep(60)))
+"""
+
+
+@pytest.fixture
+def attentive() -> Iterator[None]:
+    """Ctrl-C means what it does at a terminal; what a shell runs in its background starts deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def processes(*words: str) -> list[int]:
+    """Whose command line has all of the words."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = file.read_bytes().decode(errors="replace")
+        except OSError:
+            continue  # it ended as we looked
+        if all(word in command for word in words):
+            found.append(int(file.parent.name))
+    return found
+
+
+def program_of(world: World) -> int:
+    """The process of the program, once it has made the namespace."""
+    deadline = time.monotonic() + 120
+    while not world.kubectl("get", "namespace", "invoicetron-dev", "--ignore-not-found"):
+        assert time.monotonic() < deadline, "the program made no namespace"
+        time.sleep(0.1)
+    (pid,) = [
+        pid
+        for words in (["run_program.py"], ["pulumi-language-python-exec"])
+        for pid in processes(*words)
+        if (Path("/proc") / str(pid) / "cwd").resolve() == world.program.directory.resolve()
+    ]
+    return pid
+
+
+def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    environment = rehearsal.program.directory / ".venv"
+    assert environment.resolve() == Path(sys.prefix).resolve()
+    rehearsal.program.preview("dev")
+    without_policies = replace(rehearsal.program, policies=None)
+    environment.unlink()
+    if "stand-in" in rehearsal.kinds[HOST]:  # the real one does the same, and upgrades pip from the network before
+        with pytest.raises(EngineError, match="ModuleNotFoundError"):
+            without_policies.preview("dev")
+        assert (environment / "pyvenv.cfg").exists()
+        shutil.rmtree(environment)
+    environment.mkdir()
+    (environment / "something").touch()
+    with pytest.raises(EngineError, match=r"/\.venv/bin/python -m pip list --format json`: fork/exec"):
+        without_policies.preview("dev")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for the program in /proc, which only Linux has")
+@pytest.mark.usefixtures("attentive")
+def test_a_program_that_is_interrupted_leaves_the_last_word_to_the_engine(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    said: list[str] = []
+
+    def up() -> None:
+        try:
+            said.append(rehearsal.program.up("dev", "--skip-preview").output)
+        except EngineError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=up)
+    thread.start()
+    os.kill(program_of(rehearsal), signal.SIGINT)
+    thread.join()
+    assert not re.search("Traceback|KeyboardInterrupt|Error:", said[0]), said[0]
+
+
+@pytest.mark.usefixtures("attentive")
+def test_a_program_is_interrupted_once_its_update_has_failed(rehearsal: World, tmp_path: Path) -> None:
+    directory = tmp_path / "fails"
+    directory.mkdir()
+    (directory / "Pulumi.yaml").write_text("name: fails\nruntime: {name: python, options: {virtualenv: .venv}}\n")
+    (directory / ".venv").symlink_to(sys.prefix)
+    (directory / "__main__.py").write_text(FAILS_WHILE_IT_RUNS)
+    program = replace(rehearsal.program, directory=directory, policies=None)
+    program.init("dev")
+    began = time.monotonic()
+    with pytest.raises(EngineError, match="KeyboardInterrupt") as failed:
+        program.up("dev", "--skip-preview")
+    assert "Not A Name" in str(failed.value)
+    assert time.monotonic() - began < 30
+
+
+def test_host_plugins_and_program_end_after_an_engine_that_was_killed(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    with subprocess.Popen(
+        [str(rehearsal.program.pulumi), "up", "--yes", "--skip-preview", "--stack", "dev", "--non-interactive"],
+        cwd=rehearsal.program.directory,
+        env=dict(rehearsal.program.environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as engine:
+        program = program_of(rehearsal)
+        engine.kill()
+    deadline = time.monotonic() + 20
+    where = str(rehearsal.program.directory.parent / "bin")
+    left = {program, *processes(where)} - {rehearsal.fork_server.process.pid if rehearsal.fork_server else 0}
+    while any(lives(pid) for pid in left):
+        assert time.monotonic() < deadline, f"{left} live on"
+        time.sleep(0.1)

@@ -1,0 +1,62 @@
+"""A plugin that does not look for its engine ends with it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rehearsal import watched
+from tests.pids import lives
+
+WATCHED = shlex.join([sys.executable, "-I", "-S", watched.__file__, "/bin/sh", "-c"])
+
+
+def started(script: str, *, before: str = "exec") -> subprocess.Popen[str]:
+    """In a process group of its own, as an engine starts its plugins; without `exec`, below a shell for an engine."""
+    return subprocess.Popen(
+        ["/bin/sh", "-c", f"{before} {WATCHED} {shlex.quote(script)}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_its_output_and_status_are_the_plugin_s() -> None:
+    with started("echo 1234; exit 7") as process:
+        assert said(process) == "1234"
+        assert process.wait(5) == 7
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_engine_s_interrupt_reaches_it(status: int) -> None:
+    with started(f"trap 'exit {status}' INT; echo $$; while :; do sleep 0.05; done") as process:
+        assert said(process)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(5) == status
+
+
+def test_it_ends_after_an_engine_that_was_killed(tmp_path: Path) -> None:
+    done = tmp_path / "interrupted"
+    with started(f"trap 'touch {done}; exit' INT; echo $$; while :; do sleep 0.05; done", before="") as engine:
+        pid = int(said(engine))
+        time.sleep(0.2)
+        assert lives(pid)
+        engine.kill()
+        engine.wait(5)
+        deadline = time.monotonic() + 5
+        while lives(pid):
+            assert time.monotonic() < deadline, "the plugin lives on"
+            time.sleep(0.05)
+    assert done.exists()
