@@ -11,6 +11,10 @@ def lives(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    state = Path(f"/proc/{pid}/stat")
+    if not Path("/proc/self/stat").exists():
+        return True
     # Nobody may have reaped it yet: what was ours is nobody's child in a container without an init.
-    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False  # it went as we looked
