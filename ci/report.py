@@ -48,6 +48,14 @@ _ACTIONS: Final[Mapping[str, Action]] = {
 }
 """By the engine's operation; all others (same, read, refresh and their kind) change nothing."""
 
+_CREDENTIALS: Final = {
+    "pulumi:providers:onepassword": frozenset({"url", "token", "serviceAccountToken", "account", "opCliPath"})
+}
+"""By the provider's type, what its plugin records of the environment that it ran in, whatever the program says.
+
+A preview has other credentials than the `up` before it, so these differ, and nothing is changed by it.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -75,6 +83,8 @@ class Preview:
     """The changes of one preview, the most dangerous first, and what the engine and the policies complained about."""
 
     changes: tuple[Change, ...]
+    recorded: tuple[str, ...]
+    """Names of the providers whose plugin would record the credentials of this run; nothing else about them differs."""
     violations: tuple[Violation, ...]
     complaints: tuple[str, ...]
     """Errors and warnings in the words of the engine or the program, for the job's log alone."""
@@ -84,10 +94,12 @@ class Preview:
     def parse(cls, text: str, *, status: int) -> Preview:
         """Reads what a preview that ended with `status` printed, or as much as it came to print."""
         events = list(_events(text))
-        changes = _changes(event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event)
+        seen = list(_changes(event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event))
+        changes = [change for change in seen if not _only_credentials(change)]
         complaints = [event["diagnosticEvent"] for event in events if "diagnosticEvent" in event]
         return cls(
             changes=tuple(sorted(changes, key=lambda change: (change.action, change.type, change.name))),
+            recorded=tuple(sorted(change.name for change in seen if _only_credentials(change))),
             violations=tuple(_violation(event["policyEvent"]) for event in events if "policyEvent" in event),
             # A plugin's warning comes once for each time that the plugin is started.
             complaints=tuple(
@@ -199,6 +211,11 @@ def _changes(steps: Iterable[Mapping[str, Any]]) -> Iterable[Change]:
     return changes.values()
 
 
+def _only_credentials(change: Change) -> bool:
+    names = _CREDENTIALS.get(change.type)
+    return names is not None and change.action is Action.UPDATE and names.issuperset(change.paths)
+
+
 def _paths(step: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """The differing properties of an update or a replacement; a provider that knows no paths names whole properties."""
     detailed = step.get("detailedDiff") or {}
@@ -220,8 +237,16 @@ def _violation(event: Mapping[str, Any]) -> Violation:
 def _summary(preview: Preview) -> str:
     counts = ", ".join(f"{number} to {action.name.lower()}" for action, number in sorted(preview.counts.items()))
     if not preview.failed:
-        return counts or "No changes."
+        return f"{counts or 'No changes.'}{_recorded(preview)}"
     return f"**The preview failed.** Until then it had seen: {counts or 'nothing'}."
+
+
+def _recorded(preview: Preview) -> str:
+    """The providers' own records, which are no change of anything; at the end of the summary."""
+    if not preview.recorded:
+        return ""
+    names = ", ".join(map(_code, preview.recorded))
+    return f" ({names}: the plugin would record the credentials of this run in place of the last one's; not counted)"
 
 
 def _violations(preview: Preview) -> list[str]:

@@ -54,6 +54,27 @@ def test_the_steps_of_a_replacement_are_one_row_that_says_what_forces_it() -> No
     assert "`metadata.labels`\n" in text
 
 
+def provider_update(*paths: str) -> dict[str, Any]:
+    event = update("onepassword", *paths)
+    event["resourcePreEvent"]["metadata"]["urn"] = (
+        "urn:pulumi:dev::invoicetron::pulumi:providers:onepassword::onepassword"
+    )
+    return event
+
+
+def test_other_credentials_in_a_provider_s_own_record_are_named_as_that_and_are_no_change() -> None:
+    preview = parsed(provider_update("token", "url"))
+    assert "No changes. (`onepassword`: the plugin would record the credentials of this run" in shown(preview)
+    assert json.loads(widget(preview)) == {"create": 0, "update": 0, "delete": 0}
+    assert "| update |" not in shown(preview)
+
+
+def test_a_provider_of_which_more_changes_than_its_credentials_is_a_change() -> None:
+    preview = parsed(provider_update("token", "version"))
+    assert "| update | `pulumi:providers:onepassword` | `onepassword` |" in shown(preview)
+    assert json.loads(widget(preview))["update"] == 1
+
+
 def test_the_widget_counts_a_replacement_as_a_create_and_a_delete_and_an_import_as_neither() -> None:
     preview = parsed(*(step(op, "claim") for op in REPLACEMENT), step("same", "x"), step("import", "y"), update("app"))
     assert json.loads(widget(preview)) == {"create": 1, "update": 1, "delete": 1}
