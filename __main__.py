@@ -44,7 +44,7 @@ project = read_project(settings, settings.delivery, providers.gitlab) if setting
 ids = arguments.look_up_public_access(settings)
 check_ownership(settings, cluster, arguments.claims(settings, project, ids))
 on_cluster = providers.use("kubernetes")
-everywhere = providers.use("kubernetes", "onepassword", *(["gitlab"] if project else []))
+everywhere = providers.use("kubernetes", *(["gitlab", "dynamic"] if project else []))
 
 environment = Environment("environment", arguments.for_environment(settings), on_cluster)
 database = Database("database", arguments.for_database(settings, secrets, environment), on_cluster)

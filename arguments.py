@@ -85,6 +85,7 @@ def _pull_credentials(settings: Settings, secrets: StackSecrets, project: GitLab
             gitlab=delivery.gitlab,
             project=project.id,
             name=token_name(settings.stack),
+            owner=f"{Owner(PROJECT, settings.stack)}",
             expires=pull.expires,
             item=secrets.registry_item,
         )

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import pulumi
-import pulumi_onepassword as onepassword
 from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
 from components.pods import core, metadata
+from components.registry_item import RegistryItem
 from lookups.deploy_tokens import IN_USE, DeployTokens
-from lookups.onepassword import ISSUED, ItemPlace
+from lookups.onepassword import ItemPlace
 from sdks import gitlab
 
 SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
@@ -40,6 +40,8 @@ class Issue:
     """Number of the GitLab project."""
     name: str
     """Not `gitlab-deploy-token`: GitLab hands a token of that name to every CI job."""
+    owner: str
+    """The stack, as the item names it."""
     expires: dt.date
     """Its last day, UTC; a change issues a new token before the old one is revoked."""
     item: ItemPlace
@@ -91,15 +93,16 @@ class PullCredentials(pulumi.ComponentResource):
             expires_at=f"{issue.expires.isoformat()}T23:59:59Z",
             opts=ResourceOptions(parent=self),
         )
-        onepassword.Item(
+        RegistryItem(
             "item",
             vault=issue.item.vault,
             title=issue.item.title,
-            category="login",
+            item=issue.item.item,
             username=token.username,
             password=token.token,
-            sections=[{"label": ISSUED[0], "fields": [{"label": ISSUED[1], "value": issue.name}]}],
-            opts=ResourceOptions(parent=self, import_=issue.item.import_id),
+            token_name=issue.name,
+            owner=issue.owner,
+            opts=ResourceOptions(parent=self),
         )
         return Login(username=token.username, password=token.token)
 

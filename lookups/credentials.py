@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
+from lookups.onepassword_client import onepassword_problems
 from settings import Settings
 
 _LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
@@ -94,30 +95,6 @@ def _contexts(path: Path) -> Iterator[str]:
     content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     for entry in (content or {}).get("contexts") or []:
         yield str(entry["name"])
-
-
-def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is missing or contradictory of 1Password's variables, each with its fix."""
-    given = [
-        name
-        for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT")
-        if environment.get(name)
-    ]
-    match given:
-        case ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN"]:
-            if environment["OP_CONNECT_HOST"].endswith("/"):
-                yield "OP_CONNECT_HOST ends with a slash, which the provider doubles: export it without"
-        case ["OP_SERVICE_ACCOUNT_TOKEN"] | ["OP_ACCOUNT"]:
-            pass
-        case []:
-            yield (
-                "1Password: export OP_CONNECT_HOST and OP_CONNECT_TOKEN (Connect server), or OP_SERVICE_ACCOUNT_TOKEN, "
-                "or OP_ACCOUNT (the desktop app's account)"
-            )
-        case ["OP_CONNECT_HOST"] | ["OP_CONNECT_TOKEN"]:
-            yield f"1Password: export OP_CONNECT_HOST and OP_CONNECT_TOKEN together; {given[0]} alone is set"
-        case _:
-            yield f"1Password: {', '.join(given)} contradict each other: keep Connect's pair or one of the other two"
 
 
 def cloudflare_problems(environment: Mapping[str, str]) -> Iterator[str]:

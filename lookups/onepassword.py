@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Final, Protocol
 
 import pulumi
 import pulumi_onepassword as onepassword
 
+from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger
 from settings.types import ItemReference, SecretReference
 
-_UUID: Final = re.compile(r"[a-z0-9]{26}")
 # The plugin's words, of its Connect client and of the `op` command (facts of terraform-provider-onepassword 2.2).
 _NONE_FOUND: Final = re.compile(
     r"Found 0 item|isn't an item|No vault found|isn't a vault|(item|vault)\b.* not found", re.IGNORECASE
@@ -27,25 +27,8 @@ _NONE_FOUND: Final = re.compile(
 _SEVERAL_FOUND: Final = re.compile(
     r"Found \d+ item|More than one (item|vault) matches|Multiple vaults found", re.IGNORECASE
 )
-WELL_KNOWN: Final = {
-    "username": "username",
-    "password": "password",
-    "credential": "credential",
-    "hostname": "hostname",
-    "server": "hostname",
-    "database": "database",
-    "port": "port",
-    "type": "type",
-    "url": "url",
-    "notesplain": "note_value",
-    "notes": "note_value",
-    "public key": "public_key",
-    "private key": "private_key",
-}
-"""Fields that the plugin hands out beside the sections: their labels in 1Password, and what it calls them."""
-
 _NOT_A_FIELD: Final = "url"
-"""Of those: the address of the login page. It is no field in 1Password, so a field of a section comes before it."""
+"""Well-known, too: the address of the login page. It is no field in 1Password, so one of a section comes before it."""
 
 _NOT_TEXT: Final = {
     "OTP": "a one-time password: its value is the key of the codes",
@@ -55,14 +38,6 @@ _NOT_TEXT: Final = {
     "REFERENCE": "a link to another item",
 }
 """Types of fields that hold no text that could be a secret, and what they hold."""
-
-ISSUED: Final = ("issued by pulumi", "deploy token")
-"""Section and field that an item has which a stack writes its own deploy token to: the field holds that one's name."""
-
-
-def is_uuid(name: str) -> bool:
-    """Whether 1Password would take `name` for the UUID of a vault or an item."""
-    return _UUID.fullmatch(name) is not None
 
 
 class SecretProblemError(Exception):
@@ -83,38 +58,12 @@ class ItemMissingError(SecretProblemError):
 
 @dataclass(frozen=True, kw_only=True)
 class ItemPlace:
-    """Where an item is, or is to be: UUIDs of the vault and, where it exists, of the item."""
+    """Where an item is, or is to be: UUID of the vault, and title."""
 
     vault: str
     title: str
     item: str | None
-
-    @property
-    def import_id(self) -> str | None:
-        """Id under which Pulumi imports the item, where it exists."""
-        return f"vaults/{self.vault}/items/{self.item}" if self.item else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """A field in a section of an item; the section and the field each by id and label, of which one may be empty."""
-
-    section: tuple[str, str]
-    names: tuple[str, str]
-    type: str = "CONCEALED"
-    """1Password's type of field, such as STRING, CONCEALED or OTP."""
-    value: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """An item as the provider hands it out."""
-
-    uuid: str
-    title: str
-    fields: tuple[Field, ...]
-    well_known: Mapping[str, str] = field(repr=False)
-    """Values of the fields outside the sections, by their label in lower case."""
+    """UUID of the item, where the stack file names it by that: without one, the title decides."""
 
 
 class Account(Protocol):
@@ -196,8 +145,11 @@ class Vaults:
             )
         return found[0].value
 
-    def locate(self, reference: ItemReference) -> ItemPlace:
-        """Where the item is, or is to be; SecretProblemError where the vault does not exist, or two items match."""
+    def locate(self, reference: ItemReference, *, token: str, owner: str) -> ItemPlace:
+        """Where the item is, or is to be, to which the stack `owner` writes its deploy token of the name `token`.
+
+        SecretProblemError where the vault does not exist, two items match, or the item is another stack's.
+        """
         vault, item = self._vault_uuid(reference.vault), self._item(reference)
         if isinstance(vault, SecretProblemError):
             raise vault
@@ -206,7 +158,15 @@ class Vaults:
             return ItemPlace(vault=vault, title=reference.item, item=None)
         if isinstance(item, SecretProblemError):
             raise item
-        return ItemPlace(vault=vault, title=reference.item if by_title else item.title, item=item.uuid)
+        if another := stranger(item, token=token, owner=owner):
+            raise SecretProblemError(
+                str(reference),
+                f"the item is another stack's: it bears the mark of {another}, and this stack is {owner}",
+                "name another item in registry.item, or delete this one where that stack is no more",
+            )
+        if by_title:
+            return ItemPlace(vault=vault, title=reference.item, item=None)
+        return ItemPlace(vault=vault, title=item.title, item=item.uuid)
 
     def _find_vault(self, name: str) -> str | SecretProblemError:
         try:

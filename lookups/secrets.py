@@ -16,10 +16,13 @@ import pulumi
 import pulumi_onepassword as onepassword
 
 from components.database_address import ADDRESS
+from components.ownership import Owner
 from lookups.database_url import Complaint, url_complaint
 from lookups.deploy_tokens import token_name
-from lookups.onepassword import ISSUED, FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
+from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
+from lookups.onepassword_item import SECTION, TOKEN
 from settings import Settings
+from settings.errors import PROJECT
 from settings.types import ItemReference, SecretReference
 
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
@@ -89,7 +92,9 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
     }
     registry_item = None
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
-        registry_item = reader.locate(settings.registry.item)
+        registry_item = reader.locate(
+            settings.registry.item, token_name(settings.stack), f"{Owner(PROJECT, settings.stack)}"
+        )
     else:
         reader.refuse_own(settings.registry.item, token_name(settings.stack))
         values["registry_username"] = reader.read(settings.registry.username, _username_complaint)
@@ -145,10 +150,10 @@ class _Reader:
                 return self._checked(reference, value, lambda url: url_complaint(url, password, namespace))
         return ADDRESS.url(password) if password else None
 
-    def locate(self, reference: ItemReference) -> ItemPlace | None:
+    def locate(self, reference: ItemReference, token: str, owner: str) -> ItemPlace | None:
         """Where the item is, or is to be; None after a problem was noted."""
         try:
-            return self._vaults.locate(reference)
+            return self._vaults.locate(reference, token=token, owner=owner)
         except SecretProblemError as problem:
             self._note(problem)
             return None
@@ -156,7 +161,7 @@ class _Reader:
     def refuse_own(self, reference: ItemReference, token: str) -> None:
         """Notes an item that a stack wrote this deploy token of its own to: without `issue`, it goes with the token."""
         try:
-            own = self._vaults.read(SecretReference(reference.vault, reference.item, *ISSUED)) == token
+            own = self._vaults.read(SecretReference(reference.vault, reference.item, SECTION, TOKEN)) == token
         except SecretProblemError:  # a person's item; what else is wrong is told when its fields are read
             return
         if own:

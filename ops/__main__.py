@@ -18,6 +18,7 @@ from rich.console import Console
 from urllib3.exceptions import HTTPError
 
 from lookups.credentials import CredentialsError
+from lookups.onepassword_client import AccountError
 from ops.adopt import import_existing
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
 from ops.clients import connect, kubernetes_client, load_settings
@@ -61,6 +62,10 @@ def recover_command(
         typer.echo(f"made and now recorded: {urn} ({id_})")
     for urn in done.cleared:
         typer.echo(f"begun and never made:  {urn}")
+    for urn in done.released:
+        typer.echo(
+            f"released, for `up` to take over what 1Password has (before a destroy, delete that item by hand): {urn}"
+        )
     if live.gitlab is not None:
         for username in revoke_orphans(settings, live.gitlab, live.kubernetes):
             typer.echo(f"made, and lost before it was recorded, so revoked: deploy token {username}")
@@ -161,6 +166,8 @@ def _main() -> NoReturn:
         sys.exit(f"GitLab does not answer: {error}")
     except GitlabError as error:
         sys.exit(f"GitLab refuses: {error}. GITLAB_TOKEN needs the scope api and the role Maintainer")
+    except AccountError as error:
+        sys.exit(f"1Password refuses: {error}")
     except CloudflareError as error:
         sys.exit(f"Cloudflare refuses: {error}. The README says what CLOUDFLARE_API_TOKEN needs")
     except (PulumiError, SettingsError, SourceError, ClusterError, JobFailedError, CredentialsError) as error:

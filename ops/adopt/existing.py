@@ -6,6 +6,7 @@ Used by `recover`, for what a killed `up` had made but not recorded, and by `imp
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,9 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
 from components.database import CLAIM
+from components.registry_item import existing
 from components.tunnel import Tunnel
+from lookups.onepassword_client import client
 from lookups.tunnel_document import find as find_rule
 from ops.adopt.blockers import Obstacle, data_obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
 from ops.adopt.data_folder import claims, elsewhere
@@ -29,6 +32,7 @@ Inputs = Mapping[str, Any]
 _LEAST_SECRET: Final = 8
 """Characters from which a Secret's value counts wherever it stands; a shorter one may be part of anything."""
 
+REGISTRY_ITEM: Final = "pulumi-python:dynamic/registry_item:RegistryItem"
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
 
 
@@ -57,6 +61,8 @@ class Live:
             return self._in_kubernetes(inputs)
         if type_ == TUNNEL_HOSTNAME:
             return inputs["hostname"] if _rule(inputs) is not None else None
+        if type_ == REGISTRY_ITEM:
+            return _registry_item(inputs)
         kind = kind.rsplit(":", 1)[-1]
         if package == "gitlab" and self.gitlab is not None:
             return self._in_gitlab(self.gitlab, kind, inputs)
@@ -176,6 +182,12 @@ class Live:
             records = client.dns.records.list(zone_id=zone, name={"exact": inputs["name"]}, type=inputs["type"])
             return next((f"{zone}/{record.id}" for record in records), None)
         return None
+
+
+def _registry_item(inputs: Inputs) -> str | None:
+    """Id of the one item that the stack writes its deploy token to."""
+    found = existing(client(os.environ), inputs)
+    return f"vaults/{inputs['vault']}/items/{found[0]['id']}" if len(found) == 1 else None
 
 
 def _rule(inputs: Inputs) -> dict[str, Any] | None:

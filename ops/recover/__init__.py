@@ -24,6 +24,12 @@ from ops.recover.state_import import Made, import_into_state
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
 """Packages of what the program itself imports, or finds, in the next `up`."""
+_OLD_ITEM: Final = "onepassword:index/item:Item"
+"""What the registry item was to releases before components/registry_item.py.
+
+Their plugin fails for ever where the item is gone, or the token revoked that it recorded. Without its record, the next
+`up` takes the item over or creates it.
+"""
 
 _STACK: Final = "pulumi:pulumi:Stack"
 _ALWAYS: Final = frozenset({"namespace", "app", "app-service", "route"})
@@ -42,6 +48,8 @@ class Recovery:
     imported: Mapping[str, str]
     """Into the state, or by the program itself in the next `up`."""
     cleared: tuple[str, ...]
+    released: tuple[str, ...]
+    """URNs that were taken out of the state, for the next `up` to take over what they stand for."""
     next: str
     """What is to be run now, in words."""
 
@@ -60,6 +68,10 @@ def recover(stack: str, find: Find, *, certain: bool = False) -> Recovery:
     pulumi("cancel", "--yes", "--stack", stack)
     checkpoint = json.loads(pulumi("stack", "export", "--stack", stack))
     pending, recorded = pending_creates(checkpoint), recorded_urns(checkpoint)
+    # Before anything refreshes.
+    old = tuple(sorted(urn for urn in recorded if f"${_OLD_ITEM}::" in urn))
+    for urn in old:
+        pulumi("state", "delete", urn, "--yes", "--stack", stack)
     found = {urn: find(resource["type"], resource.get("inputs", {})) for urn, resource in pending.items()}
     made = {urn: id_ for urn, id_ in found.items() if id_ is not None}
     # Imported first and cleared afterwards: where either is interrupted, the next run finds what is pending once more.
@@ -68,7 +80,7 @@ def recover(stack: str, find: Find, *, certain: bool = False) -> Recovery:
     if pending:
         pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates")
     cleared = tuple(urn for urn in pending if urn not in made)
-    return Recovery(mended=mended, imported=made, cleared=cleared, next=interrupted(stack, checkpoint))
+    return Recovery(mended=mended, imported=made, cleared=cleared, released=old, next=interrupted(stack, checkpoint))
 
 
 def interrupted(stack: str, checkpoint: Mapping[str, Any]) -> str:

@@ -23,11 +23,10 @@ from lookups.credentials import (
     cloudflare_problems,
     gitlab_problems,
     kubeconfig_problems,
-    onepassword_problems,
 )
 from lookups.onepassword import Vaults
+from lookups.onepassword_client import client, onepassword_problems
 from lookups.secrets import Values, read_values
-from ops.accounts import account
 from ops.clients import cloudflare_client, gitlab_client, kubernetes_client
 from ops.verify.trouble import CheckError
 from settings import Settings
@@ -120,7 +119,7 @@ class Systems:
     def vaults(self) -> Vaults:
         """1Password, as the environment leads to it."""
         _require(onepassword_problems(os.environ))
-        return Vaults(account(os.environ))
+        return Vaults(client(os.environ))
 
     @settled
     def values(self) -> Values:

@@ -97,6 +97,10 @@ class OnePassword:
         """A token for the named vaults alone, perhaps only for reading; `token` is for all vaults."""
         return self._issue(_Grant(vaults=frozenset(map(self._vault_id, vaults)), write=write))
 
+    def revoke_token(self, token: str) -> None:
+        """The token is refused from now on."""
+        del self._grants[token]
+
     def _issue(self, grant: _Grant) -> str:
         token = secrets.token_urlsafe(32)
         self._grants[token] = grant
@@ -104,13 +108,16 @@ class OnePassword:
 
     def add_vault(self, name: str) -> str:
         """Makes a vault; its id."""
-        id_ = new_id()
+        id_, now = new_id(), _now()
         self._vaults[id_] = {
             "id": id_,
             "name": name,
+            "description": "",
             "type": "USER_CREATED",
             "attributeVersion": 1,
             "contentVersion": 1,
+            "createdAt": now,
+            "updatedAt": now,
         }
         return id_
 
@@ -166,6 +173,10 @@ class OnePassword:
         """Deletes the one item of that title."""
         del self._items[self.item(title)["id"]]
 
+    def purge(self) -> None:
+        """Empties the archive, which is what `state` says of an item."""
+        self._items = {id_: item for id_, item in self._items.items() if "state" not in item}
+
     def _vault_id(self, name: str) -> str:
         (id_,) = [vault["id"] for vault in self._vaults.values() if vault["name"] == name]
         return str(id_)
@@ -178,10 +189,10 @@ class OnePassword:
     async def _list_vaults(self, request: Request) -> Response:
         grant = self._grant(request)
         visible = [one for one in self._vaults.values() if grant.vaults is None or one["id"] in grant.vaults]
-        return JSONResponse(_filtered(request, visible, "name"))
+        return JSONResponse([self._shown(one["id"]) for one in _filtered(request, visible, "name")])
 
     async def _get_vault(self, request: Request) -> Response:
-        return JSONResponse(self._vaults[self._vault(request)])
+        return JSONResponse(self._shown(self._vault(request)))
 
     async def _list_items(self, request: Request) -> Response:
         vault = self._vault(request)
@@ -199,7 +210,7 @@ class OnePassword:
     async def _put_item(self, request: Request) -> Response:
         id_ = self._item(request, write=True)
         old = self._items[id_]
-        kept = {key: old[key] for key in ("id", "vault", "createdAt", "version")}
+        kept = {key: old[key] for key in ("id", "vault", "createdAt", "updatedAt", "version")}
         self._items[id_] = {**_received(await request.json(), old["vault"]["id"]), **kept}
         answer = self._hand_out(id_)
         _touch(self._items[id_])
@@ -220,7 +231,7 @@ class OnePassword:
         """Id of the request's vault, if its token may do that to it."""
         grant, vault = self._grant(request), str(request.path_params["vault"])
         if grant.vaults is not None and vault not in grant.vaults:
-            raise HTTPException(403, "Authorization: token does not have access to vault")
+            raise HTTPException(403, f"vault {vault} is not in scope")
         if vault not in self._vaults:
             raise HTTPException(404, f"vault {vault} not found")
         if write and not grant.write:
@@ -233,6 +244,10 @@ class OnePassword:
         if id_ not in self._items or self._items[id_]["vault"]["id"] != vault:
             raise HTTPException(404, f"item {id_} not found")
         return id_
+
+    def _shown(self, vault: str) -> dict[str, Any]:
+        items = [item for item in self._items.values() if item["vault"]["id"] == vault]
+        return {**self._vaults[vault], "items": len(items)}
 
     def _hand_out(self, id_: str) -> Response:
         item = copy.deepcopy(self._items[id_])

@@ -1,7 +1,8 @@
 """Stand-in for the onepassword plugin (pulumi-onepassword 1.2.1, terraform-provider-onepassword 2.2.1), over Connect.
 
-Left out, and refused in words: service accounts and desktop accounts, for which the real one runs the `op` command;
-password recipes; fields of the type DATE. Files of items are not handed out.
+Its CheckConfig records the credentials of its environment, with which it then refreshes and deletes, whatever the
+environment says by that time. Left out, and refused in words: password recipes; fields of the type DATE. Files of items
+are not handed out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 import httpx
 
 from rehearsal.plugins.base import CheckFailedError, PluginError, State, serve
+from rehearsal.plugins.onepassword_command import Command
 from rehearsal.plugins.rest import ResourceKind, RestPlugin, extract_inputs
 from rehearsal.plugins.values import Properties, Secret, Unknown, plain
 
@@ -44,6 +46,15 @@ _BUILT_IN: Final = {
     "secure_note": ("noteValue",),
 }
 """Category to the properties that are fields of such an item."""
+
+_FROM_ENVIRONMENT: Final = {
+    "url": "OP_CONNECT_HOST",
+    "token": "OP_CONNECT_TOKEN",
+    "serviceAccountToken": "OP_SERVICE_ACCOUNT_TOKEN",
+    "account": "OP_ACCOUNT",
+    "opCliPath": "OP_CLI_PATH",
+}
+"""Inputs of the provider that the plugin fills in, and so records, from variables of its own environment (measured)."""
 
 _INPUTS: Final = ("vault", "category", "title", "url", "tags", "sections", *_BUILT_IN["database"])
 _SENSITIVE: Final = {"password", "noteValue"}
@@ -137,7 +148,7 @@ class ItemKind(ResourceKind):
     replace_on = frozenset({"vault", "category"})
     computed = frozenset({"uuid", "password"})
 
-    def __init__(self, connect: Callable[[], Connect]) -> None:
+    def __init__(self, connect: Callable[[], Connect | Command]) -> None:
         self._connect = connect
 
     def check(self, inputs: Properties) -> Properties:
@@ -189,29 +200,29 @@ class OnePasswordPlugin(RestPlugin):
     version = "1.2.1"
 
     def __init__(self) -> None:
-        self._client: Connect | None = None
+        self._client: Connect | Command | None = None
         self.kinds = {"onepassword:index/item:Item": ItemKind(self.connect)}
         self.functions = {
             "onepassword:index/getVault:getVault": self._get_vault,
             "onepassword:index/getItem:getItem": self._get_item,
         }
 
-    def configure(self, config: Properties) -> None:
-        def setting(name: str, variable: str) -> str:
-            return str(config.get(name) or os.environ.get(variable) or "")
+    def check_config(self, news: Properties) -> Properties:
+        found = {name: os.environ[variable] for name, variable in _FROM_ENVIRONMENT.items() if os.environ.get(variable)}
+        return {name: Secret(value) if "oken" in name else value for name, value in found.items()} | news
 
-        url, token = setting("url", "OP_CONNECT_HOST"), setting("token", "OP_CONNECT_TOKEN")
-        account = setting("serviceAccountToken", "OP_SERVICE_ACCOUNT_TOKEN") or setting("account", "OP_ACCOUNT")
-        if account and (url or token):
+    def configure(self, config: Properties) -> None:
+        url, token, service, person, op = (
+            str(config.get(name) or os.environ.get(variable) or "") for name, variable in _FROM_ENVIRONMENT.items()
+        )
+        if (account := service or person) and (url or token):
             raise PluginError(
                 'Config conflict: Either Connect credentials ("token" and "url") or 1Password CLI '
                 '("service_account_token" or "account") credentials can be set. Both are set. Please unset one of them.'
             )
         if account:
-            raise PluginError(
-                "the rehearsal's stand-in for the onepassword plugin has no service accounts: unset "
-                "OP_SERVICE_ACCOUNT_TOKEN and OP_ACCOUNT, and set OP_CONNECT_HOST and OP_CONNECT_TOKEN"
-            )
+            self._client = Command(op or "op", service=service, account=person)
+            return
         if not url or not token:
             raise PluginError(
                 'Invalid provider configuration. Either Connect credentials ("token" and "url") or Service Account '
@@ -219,8 +230,8 @@ class OnePasswordPlugin(RestPlugin):
             )
         self._client = Connect(url, token)
 
-    def connect(self) -> Connect:
-        """The Connect server of the configuration, or else of the environment."""
+    def connect(self) -> Connect | Command:
+        """What `configure` found."""
         if self._client is None:
             raise PluginError("the provider is not configured")
         return self._client

@@ -197,23 +197,27 @@ def test_the_stack_pulls_with_a_deploy_token_of_its_own(program: Program) -> Non
 
 
 def test_the_token_in_use_can_be_looked_up_in_1password(program: Program) -> None:
-    item = program.of("Item")[0]
+    item = program.of("RegistryItem")[0]
     assert item.inputs["title"] == f"Invoicetron {program.stack.title()} Deploy Token"
     assert (item.inputs["username"], item.inputs["password"]) == ("gitlab+deploy-token-2", TOKEN)
     assert "password" in item.secret_inputs
-    (section,) = item.inputs["sections"]
-    assert section["label"] == "issued by pulumi"
-    assert section["fields"] == [{"label": "deploy token", "value": f"invoicetron-pull-{program.stack}"}]
+    assert item.inputs["token_name"] == f"invoicetron-pull-{program.stack}"
+    assert item.inputs["owner"] == f"invoicetron/{program.stack}"
 
 
-def test_an_item_that_exists_is_written_to_instead_of_beside(dev: Program) -> None:
-    assert dev.of("Item")[0].request.importId == f"vaults/{'a' * 26}/items/x"
+def test_the_item_is_written_by_no_plugin_that_would_record_its_credentials(program: Program) -> None:
+    assert not [each.name for each in program.registrations if each.type.startswith("onepassword:")]
+    item = program.of("RegistryItem")[0]
+    assert item.request.provider.startswith(program.of("pulumi-python")[0].urn)
+    # What a release before made with the provider's Item is taken over under its id.
+    (alias,) = item.request.aliases
+    assert alias.spec.type == "onepassword:index/item:Item"
 
 
 def test_credentials_kept_by_hand_are_read_and_nothing_is_issued() -> None:
     program = run("dev", {"delivery.pullCredentials": {"issue": False}})
     assert not program.of("ProjectDeployToken")
-    assert not program.of("Item")
+    assert not program.of("RegistryItem")
     assert pull_config(program)["auths"]["registry.k8s.rommelporras.com"]["username"] == "gitlab+deploy-token-1"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from lookups.onepassword import Account, SecretProblemError, Vaults
-from ops.accounts import CommandAccount, account, item_of
+from lookups.onepassword import SecretProblemError, Vaults
+from lookups.onepassword_client import Client, CommandClient, client
+from lookups.onepassword_item import item_of
 from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.emulators.server import serve
 from settings.types import SecretReference
@@ -37,13 +38,13 @@ def reference(text: str) -> SecretReference:
 
 
 @pytest.fixture
-def connect() -> Iterator[Account]:
+def connect() -> Iterator[Client]:
     """A Connect server with the item in question."""
     server = OnePassword()
     server.add_vault("Kubernetes")
     server.put(TITLE, {"postgres-password": PASSWORD}, username="user", password="secret")
     with serve(server.app) as url:
-        yield account({"OP_CONNECT_HOST": url, "OP_CONNECT_TOKEN": server.token})
+        yield client({"OP_CONNECT_HOST": url, "OP_CONNECT_TOKEN": server.token})
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(tmp_path: Path, log: Path) -> Account:
+def command(tmp_path: Path, log: Path) -> Client:
     """An `op` that answers as the real one, and keeps what it was asked."""
     (tmp_path / "vault.json").write_text(json.dumps({"id": VAULT, "name": "Kubernetes"}))
     fields = [
@@ -65,7 +66,7 @@ def command(tmp_path: Path, log: Path) -> Account:
     op = tmp_path / "op"
     op.write_text(OP.format(log=log, vault=VAULT, folder=tmp_path))
     op.chmod(op.stat().st_mode | stat.S_IXUSR)
-    return account({"OP_SERVICE_ACCOUNT_TOKEN": "ops_token", "OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"})
+    return client({"OP_SERVICE_ACCOUNT_TOKEN": "ops_token", "OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"})
 
 
 @pytest.fixture(params=["connect", "command"])
@@ -93,7 +94,7 @@ def test_what_is_missing_is_told_as_the_program_tells_it(vaults: Vaults, wanted:
     assert problem in refused.value.what
 
 
-def test_no_secret_is_an_argument_of_the_command(command: Account, log: Path) -> None:
+def test_no_secret_is_an_argument_of_the_command(command: Client, log: Path) -> None:
     Vaults(command).read(reference(f"op://Kubernetes/{TITLE}/postgres-password"))
     arguments = log.read_text()
     assert arguments.splitlines() == [
@@ -105,7 +106,7 @@ def test_no_secret_is_an_argument_of_the_command(command: Account, log: Path) ->
 
 def test_a_command_that_is_not_there_is_told_with_the_way_to_one() -> None:
     with pytest.raises(SecretProblemError) as refused:
-        Vaults(CommandAccount({"OP_CLI_PATH": "/nowhere/op"})).read(reference("op://a/b/c"))
+        Vaults(CommandClient({"OP_CLI_PATH": "/nowhere/op"})).read(reference("op://a/b/c"))
     assert "/nowhere/op" in refused.value.what
     assert "OP_CLI_PATH" in refused.value.what
 

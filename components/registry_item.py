@@ -1,0 +1,213 @@
+"""RegistryItem: the 1Password item that shows people the deploy token in use.
+
+Not the provider's own Item: its plugin records the credentials that it found in its environment and reads, refreshes
+and deletes with those for ever, rotated or not, and an item that was deleted by hand is an error to it that nobody gets
+past. This reads the credentials from the environment on each run, and takes an item that is gone for gone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+from lookups.onepassword_client import AccountError, Body, Client, UnavailableError, client
+from lookups.onepassword_item import OWNER, SECTION, TOKEN, item_of, mark, stranger
+
+_PAUSES: Final = (1.0, 3.0, 9.0)  # seconds between attempts, for a Connect server that restarts
+_RECORDED: Final = ("vault", "title", "username", "password", "token_name", "owner")
+_SECTION_ID: Final = "issued_by_pulumi"
+_T = TypeVar("_T")
+
+
+class RegistryItemError(Exception):
+    """The item could not be read or written; the message says why and what to do."""
+
+
+class _RegistryItemProvider(ResourceProvider):
+    """Holds nothing: what is pickled into the state is this class's name."""
+
+    serialize_as_secret_always = False
+
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        elsewhere = ["vault"] if olds.get("vault") != news.get("vault") else []
+        if news.get("item") not in {None, _uuid(id_)}:
+            elsewhere.append("item")
+        # The item elsewhere is written first, and then the old one deleted.
+        return DiffResult(
+            changes=bool(elsewhere) or any(olds.get(name) != news.get(name) for name in _RECORDED),
+            replaces=elsewhere,
+            delete_before_replace=False,
+        )
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        uuid = _asking(props, lambda account: _create(account, props))
+        return CreateResult(f"vaults/{props['vault']}/items/{uuid}", _state(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        body = _asking(props, lambda account: _own(account, id_, props))
+        if body is None:
+            return ReadResult("", {})
+        item = item_of(body)
+        found = {
+            "title": item.title,
+            "username": item.well_known.get("username", ""),
+            "password": item.well_known.get("password", ""),
+            "token_name": mark(item, TOKEN) or "",
+            "owner": mark(item, OWNER) or "",
+        }
+        return ReadResult(id_, {**_state(props), **found})
+
+    def update(self, id_: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        def write(account: Client) -> None:
+            body = account.get(news["vault"], _uuid(id_))
+            if body is None:
+                raise RegistryItemError(f"{_named(news)} is gone: run `pulumi up --refresh`, which creates it again")
+            _write(account, body, news)
+
+        _asking(news, write)
+        return UpdateResult(_state(news))
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        def delete(account: Client) -> None:
+            if _own(account, id_, props) is not None:
+                account.delete(props["vault"], _uuid(id_))
+
+        _asking(props, delete)
+
+
+class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
+    """A login in 1Password that bears the marks of the stack that issued it.
+
+    An item of the title that is there already is written to: what a person added to it stays. One with another stack's
+    mark is refused. The credentials are the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op` command,
+    OP_SERVICE_ACCOUNT_TOKEN or OP_ACCOUNT.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        vault: str,
+        title: str,
+        item: str | None,
+        username: pulumi.Input[str],
+        password: pulumi.Input[str],
+        token_name: str,
+        owner: str,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {
+            "vault": vault,
+            "title": title,
+            # UUID of the item, where the stack file names it by that.
+            **({"item": item} if item else {}),
+            "username": username,
+            "password": pulumi.Output.secret(password),
+            "token_name": token_name,
+            "owner": owner,
+        }
+        # What a release before this one made with the provider's Item is the same item, under the same id.
+        was = pulumi.ResourceOptions(
+            aliases=[pulumi.Alias(type_="onepassword:index/item:Item")], additional_secret_outputs=["password"]
+        )
+        super().__init__(_RegistryItemProvider(), name, props, pulumi.ResourceOptions.merge(opts, was))
+
+
+def existing(account: Client, props: Mapping[str, Any]) -> list[Body]:
+    """The items that the title, or else the UUID in `props` means, whosesoever they are."""
+    if named := props.get("item"):
+        body = account.get(props["vault"], named)
+        return [] if body is None else [body]
+    return account.find(props["vault"], props["title"])
+
+
+def _create(account: Client, props: dict[str, Any]) -> str:
+    """UUID of the item, new or taken over: one of ours is there after a kill or a lost answer."""
+    match existing(account, props):
+        case []:
+            return str(account.create(props["vault"], written({}, props))["id"])
+        case [body]:
+            _write(account, body, props)
+            return str(body["id"])
+    raise RegistryItemError(f"the vault has several items called {props['title']!r}: delete or rename all but one")
+
+
+def _write(account: Client, body: Body, props: dict[str, Any]) -> None:
+    if another := stranger(item_of(body), token=props["token_name"], owner=props["owner"]):
+        raise RegistryItemError(
+            f"{_named(props)} bears the mark of {another}, and this stack is {props['owner']}: "
+            "name another item in registry.item"
+        )
+    if body["category"] != "LOGIN":
+        raise RegistryItemError(f"{_named(props)} is a {body['category']}, not a login: name another in registry.item")
+    wanted = written(body, props)
+    if wanted != body:
+        account.replace(props["vault"], wanted)
+
+
+def _own(account: Client, id_: str, props: dict[str, Any]) -> Body | None:
+    """The item; None where it is gone, or became another stack's."""
+    body = account.get(props["vault"], _uuid(id_))
+    if body is None or stranger(item_of(body), token=props["token_name"], owner=props["owner"]):
+        return None
+    return body
+
+
+def written(body: Body, props: dict[str, Any]) -> Body:
+    """The item with the login and the marks in it; all else of `body` (empty: a new item) is as it was."""
+    sections = [dict(one) for one in body.get("sections") or ()]
+    marks = next((one["id"] for one in sections if one.get("label") == SECTION), None)
+    if marks is None:
+        marks = _SECTION_ID
+        sections.append({"id": marks, "label": SECTION})
+    fields = [dict(one) for one in body.get("fields") or ()]
+    for purpose, name, kind in (("USERNAME", "username", "STRING"), ("PASSWORD", "password", "CONCEALED")):
+        _put(fields, {"id": name, "label": name, "type": kind, "purpose": purpose, "value": props[name]}, "purpose")
+    for label, value in ((TOKEN, props["token_name"]), (OWNER, props["owner"])):
+        own = {"id": label.replace(" ", "_"), "label": label, "type": "STRING", "section": {"id": marks}}
+        _put(fields, {**own, "value": value}, "section", "label")
+    return {"category": "LOGIN", **body, "title": props["title"], "sections": sections, "fields": fields}
+
+
+def _put(fields: list[Body], field: Body, *known_by: str) -> None:
+    """Gives the field that is equal in the keys `known_by` the value of `field`, or adds `field`."""
+    found = next((one for one in fields if all(one.get(key) == field[key] for key in known_by)), None)
+    if found is None:
+        fields.append(field)
+    else:
+        found["value"] = field["value"]
+
+
+def _asking(props: dict[str, Any], run: Callable[[Client], _T]) -> _T:
+    """What `run` gives; it is tried again while 1Password is away, so it must begin by looking."""
+    try:
+        account = client(os.environ)
+        for pause in _PAUSES:
+            try:
+                return run(account)
+            except UnavailableError:
+                time.sleep(pause)
+        return run(account)
+    except AccountError as error:
+        raise RegistryItemError(
+            f"{_named(props)} cannot be read or written, says 1Password: {error}. The credentials in the environment "
+            "must be valid and may read and write the items of that vault"
+        ) from error
+
+
+def _named(props: Mapping[str, Any]) -> str:
+    return f"the registry item {props['title']!r}"
+
+
+def _uuid(id_: str) -> str:
+    """UUID of the item in the resource's id, vaults/<vault>/items/<item>, which the provider's Item has as well."""
+    return id_.rpartition("/")[2]
+
+
+def _state(props: dict[str, Any]) -> dict[str, Any]:
+    return {name: props[name] for name in _RECORDED}

@@ -1,0 +1,318 @@
+"""The 1Password item that holds a stack's deploy token: rotated credentials, an item that is gone, whose it is."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal import op_command
+from rehearsal.emulators.server import Call, Fault, serve
+from rehearsal.engine import EngineError, Program
+from rehearsal.world import REPOSITORY, World
+from tests.rehearsal.last_release import extract
+from tests.rehearsal.ops_command import ops
+from tests.rehearsal.test_delivery import active_tokens, pull_login
+
+TITLE = "Invoicetron Dev Deploy Token"
+PROVIDER_ONLY = {"onepassword": "update"}
+"""What may change with other credentials: the provider's own record of them, which its plugin makes."""
+
+
+def started(world: World) -> None:
+    world.program.init("dev")
+    world.program.up("dev", "--skip-preview")
+
+
+def field(item: dict[str, Any], label: str) -> str:
+    (found,) = [one["value"] for one in item["fields"] if one.get("label") == label]
+    return str(found)
+
+
+def shows_the_token_in_use(world: World) -> bool:
+    item = world.onepassword.item(TITLE)
+    return (field(item, "username"), field(item, "password")) == pull_login(world, "dev")
+
+
+# Other credentials
+
+
+def rotated(world: World) -> Program:
+    """The old token is revoked."""
+    token = world.onepassword.issue_token("Kubernetes")
+    world.onepassword.revoke_token(world.onepassword.token)
+    return world.program.with_environment({"OP_CONNECT_TOKEN": token})
+
+
+def to_a_service_account(world: World, directory: Path) -> Program:
+    """Connect is no more: its token is revoked, its variables are gone."""
+    op = directory / "op"
+    op.write_text(
+        f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shlex.quote(sys.executable)} -m rehearsal.op_command "$@"\n'
+    )
+    op.chmod(0o755)
+    kept = {name: value for name, value in world.program.environment.items() if not name.startswith("OP_")}
+    account = {
+        "OP_SERVICE_ACCOUNT_TOKEN": world.onepassword.issue_token("Kubernetes"),
+        "OP_CLI_PATH": str(op),
+        op_command.SERVER: world.program.environment["OP_CONNECT_HOST"],
+    }
+    world.onepassword.revoke_token(world.onepassword.token)
+    return replace(world.program, environment=kept | account)
+
+
+def nothing_but_the_provider_changes(world: World, program: Program) -> None:
+    assert program.preview("dev").changes in ({}, PROVIDER_ONLY)
+    assert program.refresh("dev").changes == {}
+    assert program.up("dev").changes in ({}, PROVIDER_ONLY)
+    assert program.up("dev").changes == {}
+    assert shows_the_token_in_use(world)
+
+
+def is_destroyed(world: World, program: Program) -> None:
+    program.destroy("dev")
+    assert TITLE not in world.onepassword.titles()
+    assert not active_tokens(world)
+    assert not program.export("dev")["deployment"].get("resources")
+
+
+@pytest.mark.parametrize("first", ["up", "destroy"])
+def test_a_rotated_token_needs_nothing_but_the_variable(rehearsal: World, first: str) -> None:
+    started(rehearsal)
+    program = rotated(rehearsal)
+    if first == "up":
+        nothing_but_the_provider_changes(rehearsal, program)
+    is_destroyed(rehearsal, program)
+
+
+@pytest.mark.parametrize("first", ["up", "destroy"])
+def test_another_address_needs_nothing_but_the_variable(rehearsal: World, first: str) -> None:
+    started(rehearsal)
+    with serve(rehearsal.onepassword.app) as elsewhere:
+        program = rotated(rehearsal).with_environment({"OP_CONNECT_HOST": elsewhere})
+        if first == "up":
+            nothing_but_the_provider_changes(rehearsal, program)
+        is_destroyed(rehearsal, program)
+
+
+@pytest.mark.parametrize("first", ["up", "destroy"])
+def test_the_move_from_connect_to_a_service_account_needs_nothing_but_variables(
+    rehearsal: World, tmp_path: Path, first: str
+) -> None:
+    started(rehearsal)
+    program = to_a_service_account(rehearsal, tmp_path)
+    if first == "up":
+        nothing_but_the_provider_changes(rehearsal, program)
+    is_destroyed(rehearsal, program)
+
+
+def test_a_token_that_may_only_read_is_enough_for_a_preview(rehearsal: World) -> None:
+    started(rehearsal)
+    reader = rehearsal.onepassword.issue_token("Kubernetes", write=False)
+    changes = rehearsal.program.with_environment({"OP_CONNECT_TOKEN": reader}).preview("dev").changes
+    assert changes in ({}, PROVIDER_ONLY)
+
+
+# The item is gone
+
+
+def deleted_by_hand(world: World) -> None:
+    world.onepassword.delete(TITLE)
+
+
+def archived_by_hand(world: World) -> None:
+    world.onepassword.item(TITLE)["state"] = "ARCHIVED"
+
+
+def deletion_answer_lost(world: World) -> None:
+    """The `destroy` whose DELETE lost its answer, and which then failed on something else."""
+    world.onepassword.app.fail(Fault(reset=True, after_effect=True), method="DELETE")
+    world.gitlab.app.fail(
+        Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE", path="deploy_tokens"
+    )
+    with pytest.raises(EngineError):
+        world.program.destroy("dev")
+    assert TITLE not in world.onepassword.titles()
+
+
+def kill_at(world: World, method: str, command: str, *options: str) -> None:
+    """Runs a command of the engine, which is killed as 1Password has done what it was asked with `method`."""
+    arguments = [command, "--yes", "--skip-preview", "--stack", "dev", "--non-interactive", *options]
+    with subprocess.Popen(
+        [str(world.program.pulumi), *arguments],
+        cwd=world.program.directory,
+        env=dict(world.program.environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as engine:
+
+        def kill(call: Call) -> None:
+            if call.method == method:
+                engine.kill()
+
+        world.onepassword.app.after.append(kill)
+    world.onepassword.app.after.remove(kill)
+    assert engine.returncode == -signal.SIGKILL, "the command ended before it wrote"
+
+
+def destroy_killed_right_after_it(world: World) -> None:
+    kill_at(world, "DELETE", "destroy")
+    assert TITLE not in world.onepassword.titles()
+    ops(world, "recover", "dev", timeout=120)
+
+
+WAYS = [deleted_by_hand, archived_by_hand, deletion_answer_lost, destroy_killed_right_after_it]
+
+
+@pytest.mark.parametrize("lose", WAYS)
+def test_an_item_that_is_gone_is_created_again(rehearsal: World, lose: Callable[[World], None]) -> None:
+    started(rehearsal)
+    lose(rehearsal)
+    assert rehearsal.program.preview("dev").changes["item"] == "create"
+    rehearsal.program.up("dev")
+    rehearsal.onepassword.purge()
+    assert shows_the_token_in_use(rehearsal)
+    assert not rehearsal.program.up("dev").changes
+
+
+@pytest.mark.parametrize("lose", WAYS)
+def test_a_stack_whose_item_is_gone_can_be_destroyed(rehearsal: World, lose: Callable[[World], None]) -> None:
+    started(rehearsal)
+    lose(rehearsal)
+    is_gone = rehearsal.program.destroy("dev")
+    assert is_gone.counts["delete"]
+    assert not rehearsal.program.export("dev")["deployment"].get("resources")
+    assert not active_tokens(rehearsal)
+
+
+# The item's creation is lost
+
+
+def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_doubled(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.onepassword.app.fail(Fault(reset=True, after_effect=True), method="POST")
+    rehearsal.program.up("dev", "--skip-preview")
+    assert shows_the_token_in_use(rehearsal)
+    assert not rehearsal.program.up("dev").changes
+
+
+def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehearsal: World) -> None:
+    rehearsal.program.init("dev")
+    kill_at(rehearsal, "POST", "up")
+    made = rehearsal.onepassword.item(TITLE)["id"]
+    assert f"/items/{made})" in ops(rehearsal, "recover", "dev", timeout=120)
+    rehearsal.program.up("dev")
+    assert rehearsal.onepassword.item(TITLE)["id"] == made
+    assert shows_the_token_in_use(rehearsal)
+
+
+# Whose the item is
+
+
+def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: World) -> None:
+    started(rehearsal)
+    before = json.dumps(rehearsal.onepassword.item(TITLE))
+    rehearsal.program.init("prod")
+    rehearsal.configure("prod", "registry.item", f"op://Kubernetes/{TITLE}")
+    rehearsal.gitlab.app.forget()
+    with pytest.raises(EngineError, match="it bears the mark of invoicetron/dev, and this stack is invoicetron/prod"):
+        rehearsal.program.up("prod", "--skip-preview")
+    assert not rehearsal.gitlab.app.writes
+    assert json.dumps(rehearsal.onepassword.item(TITLE)) == before
+
+
+def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehearsal: World) -> None:
+    made = rehearsal.onepassword.put(TITLE, {"remark": "ask Rommel"}, username="somebody", password="old-password")
+    started(rehearsal)
+    item = rehearsal.onepassword.item(TITLE)
+    assert item["id"] == made
+    assert field(item, "remark") == "ask Rommel"
+    assert field(item, "stack") == "invoicetron/dev"
+    assert shows_the_token_in_use(rehearsal)
+
+
+def test_an_edit_by_hand_is_healed(rehearsal: World) -> None:
+    started(rehearsal)
+    rehearsal.onepassword.set_field(TITLE, "password", "edited-by-hand")
+    assert rehearsal.program.up("dev").changes == {"item": "update"}
+    assert shows_the_token_in_use(rehearsal)
+
+
+def test_the_token_is_a_secret_in_the_state(rehearsal: World) -> None:
+    started(rehearsal)
+    state = rehearsal.program.export("dev")
+    (item,) = [one for one in state["deployment"]["resources"] if one["urn"].endswith("::item")]
+    for side in ("inputs", "outputs"):
+        assert "ciphertext" in item[side]["password"]
+    password = field(rehearsal.onepassword.item(TITLE), "password")
+    assert password not in json.dumps(state)
+
+
+# From the last release, which wrote the item with the provider's own resource
+
+
+@pytest.fixture
+def released(rehearsal: World, tmp_path: Path) -> Program:
+    """The last release's program, with the present stack file, after its `up` of dev."""
+    extract(tmp_path / "released")
+    program = replace(rehearsal.program, directory=tmp_path / "released")
+    shutil.copy(rehearsal.program.directory / "Pulumi.dev.yaml", program.directory)
+    program.init("dev")
+    program.up("dev", "--skip-preview")
+    shutil.copy(program.directory / "Pulumi.dev.yaml", rehearsal.program.directory)
+    assert "stack" not in {one.get("label") for one in rehearsal.onepassword.item(TITLE)["fields"]}
+    return program
+
+
+def is_taken_over(world: World, item: str, token: int) -> None:
+    assert world.onepassword.item(TITLE)["id"] == item
+    assert field(world.onepassword.item(TITLE), "stack") == "invoicetron/dev"
+    assert [one["id"] for one in active_tokens(world)] == [token]
+    assert shows_the_token_in_use(world)
+    is_destroyed(world, world.program)
+
+
+@pytest.mark.usefixtures("released")
+def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: World) -> None:
+    item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
+    rehearsal.onepassword.app.forget()
+    assert rehearsal.program.up("dev", "--skip-preview").changes["item"] == "update"
+    assert [call.method for call in rehearsal.onepassword.app.writes] == ["PUT"]
+    assert not rehearsal.program.up("dev").changes
+    is_taken_over(rehearsal, item, token["id"])
+
+
+@pytest.mark.usefixtures("released")
+def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: World) -> None:
+    item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
+    kill_at(rehearsal, "PUT", "up", "--target", "**::item")
+    ops(rehearsal, "recover", "dev", timeout=120)
+    rehearsal.program.up("dev")
+    is_taken_over(rehearsal, item, token["id"])
+
+
+@pytest.mark.parametrize("stuck", ["gone", "rotated"])
+def test_the_last_release_s_stack_that_is_stuck_is_freed_by_recover(
+    rehearsal: World, released: Program, stuck: str
+) -> None:
+    program = rehearsal.program
+    if stuck == "gone":
+        deleted_by_hand(rehearsal)
+    else:
+        program = rotated(rehearsal)
+    with pytest.raises(EngineError, match="Could not get item"):
+        replace(released, environment=program.environment).up("dev")
+    world = replace(rehearsal, program=program)
+    assert "released, for `up` to take over" in ops(world, "recover", "dev", timeout=120)
+    program.up("dev", "--skip-preview")
+    assert shows_the_token_in_use(rehearsal)
+    is_destroyed(rehearsal, program)

@@ -1,0 +1,222 @@
+"""The item that a stack writes its deploy token to: what is written, what is left, what is refused."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from components.registry_item import RegistryItemError, _RegistryItemProvider, written
+from rehearsal.emulators.onepassword import VAULT, OnePassword, new_id
+from rehearsal.emulators.server import Fault, serve
+
+TITLE = "App Deploy Token"
+
+
+@pytest.fixture
+def onepassword() -> OnePassword:
+    server = OnePassword()
+    server.add_vault(VAULT)
+    return server
+
+
+class _Switch:
+    """One server for all tests, since stopping one takes a fifth of a second; each test has an emulator of its own."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def switch() -> _Switch:
+    return _Switch()
+
+
+@pytest.fixture(scope="module")
+def url(switch: _Switch) -> Iterator[str]:
+    with serve(switch) as base:
+        yield base
+
+
+@pytest.fixture(autouse=True)
+def _environment(url: str, switch: _Switch, onepassword: OnePassword, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("components.registry_item.time.sleep", lambda _: None)
+    switch.app = onepassword.app
+    monkeypatch.setenv("OP_CONNECT_HOST", url)
+    monkeypatch.setenv("OP_CONNECT_TOKEN", onepassword.token)
+
+
+@pytest.fixture
+def props(onepassword: OnePassword) -> dict[str, Any]:
+    return {
+        "vault": onepassword._vault_id(VAULT),
+        "title": TITLE,
+        "username": "deployer",
+        "password": "first-password",
+        "token_name": "invoicetron-pull-test",
+        "owner": "invoicetron/test",
+    }
+
+
+provider = _RegistryItemProvider()
+
+
+def login(item: dict[str, Any]) -> tuple[str, str]:
+    by_purpose = {one["purpose"]: one["value"] for one in item["fields"] if one.get("purpose")}
+    return by_purpose["USERNAME"], by_purpose["PASSWORD"]
+
+
+def marks(item: dict[str, Any]) -> dict[str, str]:
+    (section,) = [one["id"] for one in item["sections"] if one.get("label") == "issued by pulumi"]
+    return {one["label"]: one["value"] for one in item["fields"] if (one.get("section") or {}).get("id") == section}
+
+
+def test_an_item_is_written_once_and_read_back_as_it_was_written(
+    onepassword: OnePassword, props: dict[str, Any]
+) -> None:
+    made = provider.create(props)
+    item = onepassword.item(TITLE)
+    assert made.id == f"vaults/{props['vault']}/items/{item['id']}"
+    assert login(item) == ("deployer", "first-password")
+    assert marks(item) == {"deploy token": "invoicetron-pull-test", "stack": "invoicetron/test"}
+    outs = provider.read(made.id, props).outs or {}
+    assert not provider.diff(made.id, outs, props).changes
+
+
+def test_what_a_person_added_stays_in_an_item_that_is_written_to(
+    onepassword: OnePassword, props: dict[str, Any]
+) -> None:
+    onepassword.put(TITLE, {"remark": "ask first"}, username="old", password="old")
+    onepassword.item(TITLE)["tags"] = ["team"]
+    provider.create(props)
+    item = onepassword.item(TITLE)
+    assert login(item) == ("deployer", "first-password")
+    assert item["tags"] == ["team"]
+    assert [one["value"] for one in item["fields"] if one["label"] == "remark"] == ["ask first"]
+
+
+def test_writing_twice_writes_the_same_and_the_second_time_nothing(
+    onepassword: OnePassword, props: dict[str, Any]
+) -> None:
+    provider.create(props)
+    once = copy.deepcopy(onepassword.item(TITLE))
+    assert written(once, props) == once
+    onepassword.app.forget()
+    provider.create(props)
+    assert not onepassword.app.writes
+
+
+def test_a_lost_answer_of_the_creation_is_not_a_second_item(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    onepassword.app.fail(Fault(reset=True, after_effect=True), method="POST")
+    provider.create(props)
+    assert onepassword.titles() == [TITLE]
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_server_that_restarts_is_asked_again(onepassword: OnePassword, props: dict[str, Any], method: str) -> None:
+    onepassword.app.fail(Fault(status=503, body=b"{}"), method=method, times=2)
+    provider.create(props)
+    assert login(onepassword.item(TITLE)) == ("deployer", "first-password")
+
+
+def test_a_server_that_stays_away_is_named_and_the_password_is_not(
+    onepassword: OnePassword, props: dict[str, Any]
+) -> None:
+    onepassword.app.fail(Fault(status=503, body=b'{"message": "not ready"}'), times=99)
+    with pytest.raises(RegistryItemError, match=r"'App Deploy Token' cannot be read or written.*not ready") as refused:
+        provider.create(props)
+    assert "first-password" not in str(refused.value)
+
+
+def test_credentials_that_contradict_each_other_are_told_at_a_destroy_too(
+    props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OP_ACCOUNT", "my")
+    with pytest.raises(RegistryItemError, match="contradict each other"):
+        provider.delete(f"vaults/{props['vault']}/items/{new_id()}", props)
+
+
+@pytest.mark.parametrize("gone", ["deleted", "ARCHIVED", "DELETED"])
+def test_an_item_that_is_gone_is_gone_and_no_error(onepassword: OnePassword, props: dict[str, Any], gone: str) -> None:
+    made = provider.create(props)
+    if gone == "deleted":
+        onepassword.delete(TITLE)
+    else:
+        onepassword.item(TITLE)["state"] = gone
+    assert provider.read(made.id, props).id == ""
+    provider.delete(made.id, props)
+    again = provider.create(props)
+    assert again.id != made.id
+
+
+def test_a_lost_answer_of_the_deletion_is_no_error(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    made = provider.create(props)
+    onepassword.app.fail(Fault(reset=True, after_effect=True), method="DELETE")
+    provider.delete(made.id, props)
+    assert onepassword.titles() == []
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {"owner": "invoicetron/other", "token_name": "invoicetron-pull-other"},
+        {"owner": "another/test", "token_name": "invoicetron-pull-test"},
+    ],
+)
+def test_another_stack_s_item_is_neither_written_nor_deleted(
+    onepassword: OnePassword, props: dict[str, Any], theirs: dict[str, str]
+) -> None:
+    made = provider.create({**props, **theirs})
+    before = copy.deepcopy(onepassword.item(TITLE))
+    with pytest.raises(RegistryItemError, match=f"bears the mark of {theirs['owner']}, and this stack is"):
+        provider.create(props)
+    provider.delete(made.id, props)
+    assert provider.read(made.id, props).id == ""
+    assert onepassword.item(TITLE) == before
+
+
+def test_an_item_of_another_category_is_refused(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    onepassword.put(TITLE, {})
+    onepassword.item(TITLE)["category"] = "API_CREDENTIAL"
+    with pytest.raises(RegistryItemError, match="is a API_CREDENTIAL, not a login"):
+        provider.create(props)
+
+
+def test_two_items_of_the_title_are_refused(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    for _ in range(2):
+        onepassword.put(TITLE, {})
+    with pytest.raises(RegistryItemError, match="several items called"):
+        provider.create(props)
+
+
+def test_an_item_that_the_stack_file_names_by_uuid_keeps_it(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    uuid = onepassword.put(TITLE, {})
+    onepassword.put(TITLE, {})
+    made = provider.create({**props, "item": uuid})
+    assert made.id.endswith(uuid)
+
+
+def test_what_the_provider_s_own_item_left_in_the_state_is_updated_in_place(props: dict[str, Any]) -> None:
+    id_ = f"vaults/{props['vault']}/items/{new_id()}"
+    left = {"vault": props["vault"], "title": TITLE, "username": "deployer", "category": "login", "uuid": id_[-26:]}
+    found = provider.diff(id_, left, props)
+    assert found.changes
+    assert not found.replaces
+
+
+@pytest.mark.parametrize("change", [{"vault": "v" * 26}, {"item": "i" * 26}])
+def test_another_vault_or_item_is_written_before_the_old_one_is_deleted(
+    props: dict[str, Any], change: dict[str, str]
+) -> None:
+    found = provider.diff(f"vaults/{props['vault']}/items/{new_id()}", props, {**props, **change})
+    assert found.replaces == list(change)
+    assert not found.delete_before_replace
