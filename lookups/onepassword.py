@@ -7,16 +7,20 @@ rules without an engine, through an `Account` of its own.
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, Protocol
+from urllib.parse import unquote
 
 import pulumi
 import pulumi_onepassword as onepassword
 
+from lookups.onepassword_client import client
 from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger
 from settings.types import ItemReference, SecretReference
 
@@ -38,6 +42,8 @@ _NOT_TEXT: Final = {
     "REFERENCE": "a link to another item",
 }
 """Types of fields that hold no text that could be a secret, and what they hold."""
+
+_SIMILAR: Final = 0.9  # difflib's ratio, at which one letter of ten may differ: two stacks' items must not be mixed up
 
 
 class SecretProblemError(Exception):
@@ -75,6 +81,9 @@ class Account(Protocol):
     def item(self, vault: str, name: str) -> Item:
         """The item in the vault of that UUID."""
 
+    def titles(self, vault: str) -> list[str]:
+        """Titles of all items in the vault of that UUID."""
+
 
 class PluginAccount:
     """1Password as the plugin of the explicit provider reads it."""
@@ -107,6 +116,10 @@ class PluginAccount:
             },
         )
 
+    def titles(self, vault: str) -> list[str]:
+        # The plugin has no function that lists items.
+        return client(os.environ).titles(vault)
+
 
 class Vaults:
     """The vaults of one account; every vault and item is asked for once, failures included."""
@@ -115,6 +128,7 @@ class Vaults:
         self._account = account
         self._vault_uuid = cache(self._find_vault)
         self._item = cache(self._find_item)
+        self._titles = cache(self._account.titles)
 
     def read(self, reference: SecretReference) -> str:
         """The field's value as it is, perhaps empty; SecretProblemError where there is no one such field.
@@ -122,6 +136,8 @@ class Vaults:
         A reference without a section means the field outside the sections, where the item has one that is filled in.
         """
         item = self._item(reference.of_item)
+        if isinstance(item, ItemMissingError):
+            raise self._with_near_title(reference.of_item, item)
         if isinstance(item, SecretProblemError):
             raise item
         label = _folded(reference.field)
@@ -167,6 +183,21 @@ class Vaults:
         if by_title:
             return ItemPlace(vault=vault, title=reference.item, item=None)
         return ItemPlace(vault=vault, title=item.title, item=item.uuid)
+
+    def _with_near_title(self, reference: ItemReference, missing: ItemMissingError) -> ItemMissingError:
+        """The problem, with the title that was probably meant; as it is where the items cannot be listed."""
+        vault = self._vault_uuid(reference.vault)
+        try:
+            titles = self._titles(vault) if isinstance(vault, str) else []
+        except Exception:  # noqa: BLE001  a hint is no reason for another error
+            return missing
+        near = _nearest(reference.item, titles)
+        if near is None:
+            return missing
+        exact = "titles are told apart by case, and are written as they are, without %20"
+        return ItemMissingError(
+            missing.subject, f"{missing.what}; it has {near!r}", f"write op://{reference.vault}/{near}: {exact}"
+        )
 
     def _find_vault(self, name: str) -> str | SecretProblemError:
         try:
@@ -231,6 +262,13 @@ def _visible(text: str) -> str:
     """The text with its spaces as plain ones and without what cannot be seen, to find what was meant."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(str.isprintable, text)).strip()
+
+
+def _nearest(wanted: str, titles: list[str]) -> str | None:
+    """The title that was probably meant: the same but for case, spaces and percent-encoding, or a slip of the pen."""
+    by_form = {_visible(unquote(title)): title for title in titles}
+    near = difflib.get_close_matches(_visible(unquote(wanted)), by_form, n=1, cutoff=_SIMILAR)
+    return by_form[near[0]] if near else None
 
 
 def _matching(reference: SecretReference, item: Item) -> list[Field]:

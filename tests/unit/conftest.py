@@ -36,3 +36,10 @@ def _event_loop_of_its_own() -> Iterator[None]:
     asyncio.set_event_loop(loop)
     yield
     loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_1password_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A title that is not found is looked for in the account that the environment leads to."""
+    for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
+        monkeypatch.delenv(name, raising=False)

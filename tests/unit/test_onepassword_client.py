@@ -26,6 +26,7 @@ OP = """#!/bin/sh
 echo "$@" >>{log}
 case "$1 $2 $3" in
   "vault get Kubernetes" | "vault get {vault}") cat {folder}/vault.json ;;
+  "item list --vault={vault}") echo '[{{"id": "{item}", "title": "Invoicetron Dev"}}]' ;;
   "item get Invoicetron Dev") cat {folder}/item.json ;;
   "vault get "*) echo "[ERROR] 2026/01/01 00:00:00 \\"$3\\" isn't a vault in this account." >&2; exit 1 ;;
   *) echo "[ERROR] 2026/01/01 00:00:00 \\"$3\\" isn't an item in the \\"Kubernetes\\" vault." >&2; exit 1 ;;
@@ -64,7 +65,7 @@ def command(tmp_path: Path, log: Path) -> Client:
     body = {"id": ITEM, "title": TITLE, "sections": [{"id": "add more"}], "fields": fields}
     (tmp_path / "item.json").write_text(json.dumps(body))
     op = tmp_path / "op"
-    op.write_text(OP.format(log=log, vault=VAULT, folder=tmp_path))
+    op.write_text(OP.format(log=log, vault=VAULT, item=ITEM, folder=tmp_path))
     op.chmod(op.stat().st_mode | stat.S_IXUSR)
     return client({"OP_SERVICE_ACCOUNT_TOKEN": "ops_token", "OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"})
 
@@ -92,6 +93,20 @@ def test_what_is_missing_is_told_as_the_program_tells_it(vaults: Vaults, wanted:
     with pytest.raises(SecretProblemError) as refused:
         vaults.read(reference(wanted))
     assert problem in refused.value.what
+
+
+@pytest.mark.parametrize("written", ["invoicetron dev", "Invoicetron%20Dev", "Invoicetron  Dev", "Invoicetron Devv"])
+def test_a_title_that_is_nearly_right_is_told_with_the_right_one(vaults: Vaults, written: str) -> None:
+    with pytest.raises(SecretProblemError) as refused:
+        vaults.read(SecretReference("Kubernetes", written, None, "postgres-password"))
+    assert refused.value.what == f"the vault has no such item; it has '{TITLE}'"
+    assert f"write op://Kubernetes/{TITLE}:" in refused.value.fix
+
+
+def test_a_title_like_none_is_told_without_a_guess(vaults: Vaults) -> None:
+    with pytest.raises(SecretProblemError) as refused:
+        vaults.read(SecretReference("Kubernetes", "Another App", None, "postgres-password"))
+    assert refused.value.what == "the vault has no such item"
 
 
 def test_no_secret_is_an_argument_of_the_command(command: Client, log: Path) -> None:
