@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,16 @@ def deletion_answer_lost(world: World) -> None:
     assert TITLE not in world.onepassword.titles()
 
 
+def processes_in(directory: Path) -> list[str]:
+    """Processes that work in the directory, as the engine's plugins do."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended as we looked, or is somebody else's
+            if (process / "cwd").readlink() == directory:
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
+    return found
+
+
 def kill_at(world: World, method: str, command: str, *options: str) -> None:
     """Runs a command of the engine, which is killed as 1Password has done what it was asked with `method`."""
     arguments = [command, "--yes", "--skip-preview", "--stack", "dev", "--non-interactive", *options]
@@ -162,6 +174,10 @@ def kill_at(world: World, method: str, command: str, *options: str) -> None:
         world.onepassword.app.after.append(kill)
     world.onepassword.app.after.remove(kill)
     assert engine.returncode == -signal.SIGKILL, "the command ended before it wrote"
+    deadline = time.monotonic() + 10
+    while left := processes_in(world.program.directory):
+        assert time.monotonic() < deadline, f"these outlive the engine: {left}"
+        time.sleep(0.1)
 
 
 def destroy_killed_right_after_it(world: World) -> None:

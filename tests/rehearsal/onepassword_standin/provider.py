@@ -52,6 +52,10 @@ class Provider:
         except grpc.RpcError as error:
             raise RefusedError(error.details()) from None
 
+    def check_config(self, **news: str) -> Properties:
+        """The provider's inputs as they are recorded."""
+        return decode(self._stub.CheckConfig(provider_pb2.CheckRequest(news=encode(news)), timeout=30).inputs)
+
     def configure(self, **config: str) -> None:
         self.call("Configure", args=config, acceptSecrets=True)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
 import pytest
 
+from rehearsal import op_command
 from rehearsal.emulators.onepassword import UNNAMED, OnePassword, new_id
 from rehearsal.emulators.server import Fault, serve
-from rehearsal.plugins.values import Properties, plain
+from rehearsal.plugins.values import Properties, Secret, plain
 from tests.rehearsal.onepassword_standin.provider import ITEM, Item, Provider, RefusedError, value
 
 # What is read
@@ -175,7 +180,6 @@ def test_an_answer_that_is_not_json_is_refused_in_words(onepassword: OnePassword
     [
         ({}, "Invalid provider configuration"),
         ({"url": "http://127.0.0.1:1"}, "Invalid provider configuration"),
-        ({"serviceAccountToken": "ops_hush"}, "no service accounts.*set OP_CONNECT_HOST and OP_CONNECT_TOKEN"),
         ({"url": "http://127.0.0.1:1", "token": "hush", "account": "my"}, "Config conflict.*Both are set"),
     ],
 )
@@ -185,6 +189,42 @@ def test_credentials_that_do_not_lead_to_one_connect_server_are_refused(
     with pytest.raises(RefusedError, match=words) as refused:
         process.configure(**config)
     assert "hush" not in str(refused.value)
+
+
+def test_credentials_of_its_environment_are_recorded_whatever_the_program_gives() -> None:
+    provider = Provider(OP_CONNECT_HOST="http://127.0.0.1:1", OP_CONNECT_TOKEN="hush")
+    try:
+        assert provider.check_config() == {"url": "http://127.0.0.1:1", "token": Secret("hush")}
+        assert provider.check_config(url="http://127.0.0.1:2")["url"] == "http://127.0.0.1:2"
+    finally:
+        provider.stop()
+
+
+def test_recorded_credentials_come_before_those_of_the_environment(onepassword: OnePassword, url: str) -> None:
+    provider = Provider(OP_CONNECT_HOST=url, OP_CONNECT_TOKEN=onepassword.token)
+    try:
+        provider.configure(url=url, token="revoked-since")
+        with pytest.raises(RefusedError, match="status 401"):
+            provider.invoke("getVault", name="Kubernetes")
+    finally:
+        provider.stop()
+
+
+def test_with_a_service_account_it_runs_op(onepassword: OnePassword, url: str, tmp_path: Path) -> None:
+    op = tmp_path / "op"
+    op.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m rehearsal.op_command "$@"\n')
+    op.chmod(0o755)
+    account = {"OP_SERVICE_ACCOUNT_TOKEN": onepassword.token, "OP_CLI_PATH": str(op), op_command.SERVER: url}
+    provider = Provider(**account)
+    try:
+        provider.configure()
+        vault = provider.invoke("getVault", name="Kubernetes")["uuid"]
+        item = provider.invoke("getItem", vault=vault, title=ITEM)
+        assert provider.invoke("getItem", vault=vault, uuid=item["uuid"]) == item
+        with pytest.raises(RefusedError, match=r'op error: "Nothing" isn.t an item in the ".*" vault'):
+            provider.invoke("getItem", vault=vault, title="Nothing")
+    finally:
+        provider.stop()
 
 
 def test_without_configuration_the_environment_names_the_server(onepassword: OnePassword, url: str) -> None:
