@@ -25,6 +25,7 @@ from lookups.deployed import check_cluster
 from lookups.gitlab import read_project
 from lookups.ownership import check_ownership
 from lookups.secrets import read_secrets
+from lookups.volumes import OUTPUT, check_volumes
 from providers import Providers
 from settings import load_from_pulumi
 
@@ -43,7 +44,8 @@ secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
 ids = arguments.look_up_public_access(settings)
 check_ownership(settings, cluster, arguments.claims(settings, project, ids))
-on_cluster = providers.use("kubernetes")
+check_volumes(settings, cluster)
+on_cluster = providers.use("kubernetes", *(["dynamic"] if settings.protect else []))
 everywhere = providers.use("kubernetes", *(["gitlab", "dynamic"] if project else []))
 
 environment = Environment("environment", arguments.for_environment(settings), on_cluster)
@@ -72,6 +74,12 @@ if settings.repository and project:
     repository = Repository("repository", arguments.for_repository(settings.repository, project), everywhere)
     pulumi.export("mirror_key", repository.mirror_key)
 
-told = {"url": access.url, "namespace": environment.namespace, "database_host": database.host, "image": app.image}
+told = {
+    "url": access.url,
+    "namespace": environment.namespace,
+    "database_host": database.host,
+    "image": app.image,
+    OUTPUT: database.identity,
+}
 for name, value in {**told, "follow_rollout": app.follow_rollout}.items():
     pulumi.export(name, value)

@@ -64,6 +64,7 @@ def for_database(settings: Settings, secrets: StackSecrets, environment: Environ
         password=secrets.postgres_password,
         password_checksum=secrets.checksum("postgres_password"),
         protect=settings.protect,
+        context=settings.cluster.context,
     )
 
 
@@ -214,6 +215,7 @@ def for_backup(
         resources=backup.resources,
         drill_resources=backup.drill_resources,
         protect=settings.protect,
+        context=settings.cluster.context,
     )
 
 

@@ -27,6 +27,7 @@ from components.pods import (
     quantity,
     secret_variable,
 )
+from components.retained_volume import RetainedVolume
 from sdks import kubernetes
 from settings.quantities import Quantity
 from settings.sections import NfsExport, Resources, Retention
@@ -75,7 +76,14 @@ class BackupArgs:
     resources: Resources
     drill_resources: Resources
     protect: bool = False
-    """Refuse to destroy the volume, and keep it when its claim leaves the program."""
+    """Refuse to destroy the volume, and keep it when its claim leaves the program, and the cluster."""
+    context: str = ""
+    """Of the kubeconfig; what `protect` needs."""
+
+
+def export_name(namespace: str) -> str:
+    """Name of the volume that stands for an NFS export; volumes belong to the cluster, so it names the namespace."""
+    return f"{namespace}-backups"
 
 
 class Backup(pulumi.ComponentResource):
@@ -113,6 +121,14 @@ class Backup(pulumi.ComponentResource):
         )
         claim = self._claim(args)
         self.claim = claim.metadata.name
+        if args.protect and args.nfs is None:
+            RetainedVolume(
+                "backup-volume-retained",
+                context=args.context,
+                namespace=args.namespace,
+                claim=self.claim,
+                opts=ResourceOptions(parent=self, depends_on=[claim]),
+            )
         self.filled = [] if args.nfs else [self.claim]
         needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
         retention = args.retention
@@ -176,7 +192,7 @@ class Backup(pulumi.ComponentResource):
             volume = core.PersistentVolume(
                 "backup-export",
                 metadata=meta.ObjectMetaArgs(
-                    name=pulumi.Output.concat(args.namespace, "-backups"),
+                    name=pulumi.Output.from_input(args.namespace).apply(export_name),
                     labels={**labels(NAME), **owner_labels(args.namespace)},
                     annotations=HEALED,
                 ),

@@ -23,6 +23,7 @@ from components.pods import (
     quantity,
     secret_variable,
 )
+from components.retained_volume import RetainedVolume
 from sdks import kubernetes
 from settings.quantities import Quantity
 from settings.sections import Resources
@@ -58,7 +59,7 @@ def set_role_password() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """What the database is made of; `protect` also keeps the volume when its claim leaves the program."""
+    """What the database is made of; `protect` also keeps the volume when its claim leaves program or cluster."""
 
     namespace: pulumi.Input[str]
     image: pulumi.Input[str]
@@ -70,6 +71,8 @@ class DatabaseArgs:
     password_checksum: pulumi.Input[str]
     """Changes with the password, and tells nothing about it: what restarts the pod."""
     protect: bool = False
+    context: str = ""
+    """Of the kubeconfig; what `protect` needs."""
 
 
 class Database(pulumi.ComponentResource):
@@ -81,6 +84,8 @@ class Database(pulumi.ComponentResource):
     secret: pulumi.Output[str]
     claim: pulumi.Output[str]
     """Name of the volume's claim."""
+    identity: pulumi.Output[dict[str, str | None]]
+    """`uid` of the claim and `volume` that it is bound to: what says, later, whether the database is still the same."""
 
     @staticmethod
     def footprint(resources: Resources) -> Footprint:
@@ -147,6 +152,16 @@ class Database(pulumi.ComponentResource):
         self.pods = _SELECTOR
         self.secret = secret.metadata.name
         self.claim = claim.metadata.name
+        self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name)
+        if args.protect:
+            RetainedVolume(
+                "database-volume-retained",
+                context=args.context,
+                namespace=args.namespace,
+                claim=self.claim,
+                # Bound by then, whatever its class waits for.
+                opts=ResourceOptions(parent=self, depends_on=[claim, stateful_set]),
+            )
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
 
 

@@ -10,6 +10,7 @@ from kubernetes.utils.quantity import parse_quantity
 
 STORAGE_CLASS = "longhorn"
 DRIVER = "driver.longhorn.io"
+_ASKED = "volume.kubernetes.io/storage-provisioner"
 
 
 class Provisioner:
@@ -25,9 +26,11 @@ class Provisioner:
         for claim in self._claims.get().to_dict()["items"]:
             if claim["spec"].get("storageClassName") != STORAGE_CLASS or "deletionTimestamp" in claim["metadata"]:
                 continue
-            if "volumeName" not in claim["spec"]:
+            # The controller looks for a volume that is reserved for the claim before it asks for a new one.
+            asked = (claim["metadata"].get("annotations") or {}).get(_ASKED) == DRIVER
+            if "volumeName" not in claim["spec"] and asked:
                 self._provision(claim)
-            elif claim["status"]["phase"] == "Bound":
+            elif claim["status"].get("phase") == "Bound":
                 self._grow(claim)
         for volume in self._volumes.get().to_dict()["items"]:
             released = volume["status"].get("phase") == "Released"

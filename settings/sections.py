@@ -149,6 +149,8 @@ class Database(Section):
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
+    lost_claim: Uuid | Literal["unknown"] | None = None
+    """UID of a claim that is gone and given up: an empty database may take its place. `up` says which, and when."""
     resources: Resources = _resources(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
 
 

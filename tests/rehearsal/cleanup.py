@@ -55,7 +55,8 @@ def clean_up(client: ApiClient) -> None:
         _finalize(client, namespaces, name)
     volumes = cluster.resources.get(api_version="v1", kind="PersistentVolume")
     for volume in volumes.get().items:
-        if volume.spec.claimRef and volume.spec.claimRef.namespace in names:  # one that is retained
+        of = volume.spec.claimRef
+        if of and of.namespace.startswith("invoicetron-"):  # one that is retained, perhaps longer than its namespace
             with suppress(NotFoundError):  # gone meanwhile: it was not retained
                 volumes.delete(name=volume.metadata.name)
     policies = cluster.resources.get(api_version="cilium.io/v2", kind="CiliumNetworkPolicy")

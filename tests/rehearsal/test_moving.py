@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from rehearsal.controlplane import ControlPlane
+from rehearsal.engine import EngineError
 from rehearsal.life import Life
 from rehearsal.toolchain import Tools
 from rehearsal.world import World
@@ -28,6 +31,10 @@ def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old
     with ControlPlane(tools, tmp_path / "new") as control_plane:
         program = rehearsal.program.with_environment({"KUBECONFIG": str(control_plane.kubeconfig)})
         new = BackedUp(world=replace(rehearsal, control_plane=control_plane, program=program))
+        with pytest.raises(EngineError, match="would make an empty database in its place") as refused:
+            program.up("dev")
+        accepting = next(line for line in str(refused.value).splitlines() if "pulumi config set" in line)
+        program.run(*accepting.split()[1:])
         changes = new.world.program.up("dev").changes
         assert changes["database"] == "create"
         assert set(changes.values()) <= {"create", "update"}, "something was deleted or replaced"

@@ -47,6 +47,7 @@ IDS: Final = CloudflareIds(
     team_name="homelab",
     identity_provider_ids=(),
 )
+CLAIMS: Final = "persistentvolumeclaims"
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
@@ -190,6 +191,8 @@ class _Answers(runtime.Mocks):
     def call(self, args: runtime.MockCallArgs) -> Any:
         if args.token.endswith("getVault"):
             return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
+        if args.token == "pulumi:pulumi:readStackOutputs":
+            return {"name": args.args["name"], "outputs": {}, "secretOutputNames": []}
         if args.token.startswith("gitlab:"):
             return self.gitlab[args.token.rpartition(":")[2]]
         if args.token.startswith("cloudflare:"):
@@ -231,8 +234,9 @@ def run(
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
     able = mock.patch("lookups.gitlab.lacking", return_value=[])
-    # Nor for the API server, which holds whatever it is asked for.
-    held = mock.Mock(**{"get.return_value": {"metadata": {}}, "list.return_value": []})
+    # Nor for the API server, which holds whatever it is asked for, but no volumes.
+    held = mock.Mock(**{"list.return_value": []})
+    held.get.side_effect = lambda _, resource, *__: {"metadata": {}} if resource != CLAIMS else None
     connected = mock.patch("lookups.cluster.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)

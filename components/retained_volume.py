@@ -1,0 +1,130 @@
+"""A volume that outlives its claim, whatever its storage class says.
+
+A claim that is deleted takes its volume with it where the class says `Delete`, as Longhorn's does, and one
+`kubectl delete namespace` deletes every claim. The reclaim policy of the volume itself decides, and can be changed.
+
+A Pulumi dynamic resource, because the volume's name is known only once the claim is bound, and pulumi_kubernetes
+refuses a PersistentVolumePatch without a name, in the preview too (provider.go, Check).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+
+from lookups.cluster import api_client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RETAIN: Final = "Retain"
+_INPUTS: Final = ("context", "namespace", "claim")
+
+
+class VolumeError(Exception):
+    """The volume could not be told to stay; the message says why and what to do."""
+
+
+class _RetainedVolumeProvider(ResourceProvider):
+    """Holds nothing: what is pickled into the state is this class's name."""
+
+    serialize_as_secret_always = False
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        return CheckResult(news, [])
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        elsewhere = [name for name in ("namespace", "claim") if olds.get(name) != news.get(name)]
+        # Not bound when it was made, or somebody has changed the policy since.
+        changes = bool(elsewhere) or olds.get("policy") != RETAIN or olds.get("context") != news.get("context")
+        return DiffResult(changes=changes, replaces=elsewhere, delete_before_replace=False)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['namespace']}/{props['claim']}", _retained(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        core = _core(props)
+        volume = _volume(core, props)
+        if volume is None:
+            return ReadResult("", {})
+        return ReadResult(id_, {**_inputs(props), "volume": volume, "policy": _policy(core, volume)})
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_retained(news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Leaves the volume as it is: whoever wants it gone deletes it."""
+
+
+def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
+
+    core = _core(props)
+    volume = _volume(core, props)
+    if not volume:  # a class that waits for the first pod: the next `up` sees it
+        return {**_inputs(props), "volume": "", "policy": ""}
+    try:
+        core.patch_persistent_volume(volume, {"spec": {"persistentVolumeReclaimPolicy": RETAIN}})
+    except ApiException as error:
+        raise VolumeError(
+            f"the volume {volume} is not told to outlive its claim {props['claim']}: {error.status} {error.reason}. "
+            "The kubeconfig's user needs get and patch on persistentvolumes, which belong to the cluster (README)"
+        ) from None
+    return {**_inputs(props), "volume": volume, "policy": RETAIN}
+
+
+def _core(props: Mapping[str, Any]) -> Any:
+    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - a fifth of a second
+
+    return CoreV1Api(api_client(props["context"]))
+
+
+def _volume(core: Any, props: Mapping[str, Any]) -> str | None:
+    """Name of the claim's volume, empty where it has none yet; None where there is no such claim."""
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
+
+    try:
+        claim = core.read_namespaced_persistent_volume_claim(props["claim"], props["namespace"])
+    except ApiException as error:
+        if error.status == 404:
+            return None
+        raise
+    return claim.spec.volume_name or ""
+
+
+def _policy(core: Any, volume: str) -> str:
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
+
+    if not volume:
+        return ""
+    try:
+        return str(core.read_persistent_volume(volume).spec.persistent_volume_reclaim_policy)
+    except ApiException as error:
+        if error.status in {403, 404}:
+            return ""  # the next `up` tries, and says what is missing
+        raise
+
+
+def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: props[name] for name in _INPUTS}
+
+
+class RetainedVolume(Resource, module="volume", name="RetainedVolume"):
+    """The volume of `claim` is retained. The kubeconfig's user needs get and patch on persistentvolumes."""
+
+    volume: pulumi.Output[str]
+    """Its name; empty until the claim is bound."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        context: str,
+        namespace: pulumi.Input[str],
+        claim: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {"context": context, "namespace": namespace, "claim": claim, "volume": None, "policy": None}
+        super().__init__(_RetainedVolumeProvider(), name, props, opts)

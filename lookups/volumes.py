@@ -1,0 +1,232 @@
+"""The stack's volumes as they are, against what the stack file makes of them, asked before the first resource.
+
+A refresh drops a claim that is gone from the state, and the program would then make a new and empty one and call that a
+success. What was there before is known from two places that outlive the namespace: the stack's own outputs as the last
+`up` left them, and a volume of the cluster that was retained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+
+from components.backup import CLAIM as BACKUPS
+from components.backup import export_name
+from components.database import CLAIM as DATABASE
+from components.ownership import PART_OF
+from lookups.cluster import Cluster, ForbiddenError, Object
+from settings import Settings
+from settings.errors import PROJECT
+from settings.quantities import Quantity
+
+OUTPUT: Final = "database_claim"
+"""Stack output that says which claim holds the database: `uid`, and `volume` once it is bound."""
+UNKNOWN_CLAIM: Final = "unknown"
+"""Stands for the claim of a state that was written before `OUTPUT` was."""
+
+_READY_ONCE: Final = "database_host"
+"""Stack output of every release; it was known once the database was ready."""
+_PAGE: Final = "docs/runbook.md, The database's claim is gone"
+_MOVING: Final = "docs/runbook.md, The backups move to another volume"
+
+
+class VolumesError(pulumi.RunError):
+    """The stack file cannot be made true without losing data, or not at all; the message lists all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The database's claim as the last `up` left it."""
+
+    uid: str
+    volume: str | None
+
+
+def check_volumes(settings: Settings, cluster: Cluster) -> None:
+    """Raises `VolumesError`, before anything is made, with all that is wrong."""
+    if problems := list(find_problems(settings, cluster, recorded())):
+        listed = "\n\n".join(f"  {problem}" for problem in problems)
+        raise VolumesError(
+            f"The volumes of stack {settings.stack!r} are not as this needs them. Nothing was created or changed.\n\n"
+            f"{listed}"
+        )
+
+
+def recorded() -> Record | None:
+    """What the stack's outputs say, as the last `up` left them; None where none has got to its end."""
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    # What a StackReference to the stack itself asks for, without a resource in the state.
+    outputs = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value["outputs"]
+    if (claim := outputs.get(OUTPUT)) is not None:
+        return Record(uid=claim["uid"], volume=claim.get("volume"))
+    return Record(uid=UNKNOWN_CLAIM, volume=None) if outputs.get(_READY_ONCE) is not None else None
+
+
+def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -> Iterator[str]:
+    """Each with what to do about it."""
+    namespace = cluster.get("v1", "namespaces", settings.namespace)
+    if namespace is not None and (held := _is_held(namespace)):
+        yield held
+        if (claim := _claim(settings, cluster, DATABASE)) is not None:
+            yield _rescue(claim)
+        return
+    claim = _claim(settings, cluster, DATABASE)
+    yield from _database(settings, cluster, record, claim)
+    if claim is not None:
+        yield from _fixed(claim, "database", settings.database.storage_class)
+        yield from _size(cluster, claim, "database", settings.database.size)
+    backups = _claim(settings, cluster, BACKUPS)
+    if backups is not None:
+        yield from _backups(settings, cluster, backups)
+
+
+def _claim(settings: Settings, cluster: Cluster, name: str) -> Object | None:
+    return cluster.get("v1", "persistentvolumeclaims", name, settings.namespace)
+
+
+def _database(settings: Settings, cluster: Cluster, record: Record | None, claim: Object | None) -> Iterator[str]:
+    accepted = settings.database.lost_claim
+    if claim is None:
+        volumes = _volumes_of(settings, cluster)
+        if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
+            return  # one is reserved for the claim: it holds what was there, or what somebody put there
+        retained = max(volumes, key=lambda volume: str(volume["metadata"]["creationTimestamp"]), default=None)
+        lost = record or (
+            Record(uid=retained["spec"]["claimRef"]["uid"], volume=retained["metadata"]["name"]) if retained else None
+        )
+        if lost is not None and lost.uid != accepted:
+            yield _gone(settings, lost)
+    elif claim["metadata"].get("deletionTimestamp"):
+        yield _rescue(claim)
+    elif record is not None and record.uid not in {UNKNOWN_CLAIM, claim["metadata"]["uid"], accepted}:
+        volume = claim["spec"].get("volumeName")
+        if volume is None or volume != record.volume:
+            yield (
+                f"The claim {DATABASE} is not the database's. This one is {claim['metadata']['uid']}, on "
+                f"{volume or 'no volume yet'}; the last `up` left {record.uid}, on {record.volume or 'no volume yet'}. "
+                f"Somebody has deleted that and made this. {_ways(settings, record)}"
+            )
+
+
+def _volumes_of(settings: Settings, cluster: Cluster) -> list[Object]:
+    """The volumes that were the database's claim's, or are reserved for it."""
+    try:
+        volumes = cluster.list("v1", "persistentvolumes")
+    except ForbiddenError:
+        return []  # the stack's outputs alone decide, then
+    wanted = (settings.namespace, DATABASE)
+    references = [(volume, volume["spec"].get("claimRef") or {}) for volume in volumes]
+    return [volume for volume, claim in references if (claim.get("namespace"), claim.get("name")) == wanted]
+
+
+def _gone(settings: Settings, lost: Record) -> str:
+    of = "as the last `up` of an earlier release left it" if lost.uid == UNKNOWN_CLAIM else lost.uid
+    volume = f", on the volume {lost.volume}" if lost.volume else ""
+    return (
+        f"The database's claim {DATABASE} ({of}{volume}) is gone from {settings.namespace}, and `up` would make "
+        f"an empty database in its place. {_ways(settings, lost)}"
+    )
+
+
+def _ways(settings: Settings, lost: Record) -> str:
+    return (
+        f"Restore first: where its volume is still there, take it again ({_PAGE}). Where the data is given up, or will "
+        "come back from a backup by `ops restore`, say so, and run this again:\n"
+        f"    pulumi config set -s {settings.stack} --path invoicetron:database.lostClaim {lost.uid}"
+    )
+
+
+def _rescue(claim: Object) -> str:
+    meta = claim["metadata"]
+    held = ", ".join(meta.get("finalizers") or []) or "nothing"
+    patch = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
+    return (
+        f"The database's claim {meta['name']} is being deleted, which cannot be taken back: it goes as soon as nothing "
+        f"holds it (now: {held}; a pod that uses it counts), and its volume may go with it. Keep the volume, take a "
+        f"backup while the database still runs, and take the volume again when the claim is gone ({_PAGE}):\n"
+        f"    kubectl patch pv {claim['spec'].get('volumeName', '<volume>')} -p '{patch}'"
+    )
+
+
+def _is_held(namespace: Object) -> str | None:
+    """Why a namespace that is being deleted is still there, in its controller's words; None where it is not deleted."""
+    meta = namespace["metadata"]
+    if not meta.get("deletionTimestamp"):
+        return None
+    return (
+        f"The namespace {meta['name']} is being deleted, since {meta['deletionTimestamp']}, and takes nothing new. "
+        f"Wait until it is gone. {holders(namespace)}"
+    )
+
+
+def holders(namespace: Object) -> str:
+    """What holds a namespace that is being deleted, one line each, by the conditions of its status."""
+    conditions = (namespace.get("status") or {}).get("conditions") or []
+    said = [f"\n    {one['type']}: {one.get('message')}" for one in conditions if one.get("status") == "True"]
+    return f"It is held by:{''.join(said)}" if said else "Its content is still being deleted."
+
+
+def _fixed(claim: Object, section: str, storage_class: str) -> Iterator[str]:
+    live = claim["spec"].get("storageClassName")
+    if live != storage_class:
+        yield (
+            f"{section}.storageClass is {storage_class!r}; the claim {claim['metadata']['name']} has {live!r}. "
+            "Kubernetes never changes it: a volume of another class is a new one, without the data. Set it back"
+        )
+
+
+def _size(cluster: Cluster, claim: Object, section: str, size: Quantity) -> Iterator[str]:
+    live = claim["spec"]["resources"]["requests"]["storage"]
+    what = f"{section}.size is {size}, and the claim {claim['metadata']['name']} has {live} already"
+    if size.amount < Quantity(live).amount:
+        yield f"{what}. Kubernetes never shrinks a volume: set {section}.size to {live} or more"
+    elif size.amount > Quantity(live).amount and not _grows(cluster, claim):
+        name = claim["spec"].get("storageClassName")
+        yield f"{what}. Its storage class {name!r} lets no volume grow (allowVolumeExpansion): set it back"
+
+
+def _grows(cluster: Cluster, claim: Object) -> bool:
+    name = claim["spec"].get("storageClassName")
+    if not name:
+        return False  # a volume that a person, or this program, made for an export
+    try:
+        found = cluster.get("storage.k8s.io/v1", "storageclasses", name)
+    except ForbiddenError:
+        return True  # the API server will say
+    return found is not None and found.get("allowVolumeExpansion") is True
+
+
+def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[str]:
+    meta, backup = claim["metadata"], settings.backup
+    delete = f"kubectl -n {settings.namespace} delete pvc {meta['name']}"
+    by_hand = f"Copy off what is on it, delete the claim by hand, and run this again ({_MOVING}):\n    {delete}"
+    if meta.get("deletionTimestamp"):
+        yield f"The backups' claim {meta['name']} is being deleted: wait until it is gone, and run this again"
+    elif backup is None:
+        if (meta.get("labels") or {}).get(PART_OF) == PROJECT:
+            yield f"backup is switched off, and the claim {meta['name']} with the backups would be deleted. {by_hand}"
+    elif _is_export(claim) != (backup.nfs is not None):
+        to = (
+            f"{backup.nfs.server}:{backup.nfs.path}"
+            if backup.nfs
+            else f"a volume of the class {backup.storage_class!r}"
+        )
+        yield f"backup.nfs: with a move to {to}, the claim {meta['name']} with the backups would be deleted. {by_hand}"
+    elif backup.nfs is None:
+        yield from _fixed(claim, "backup", backup.storage_class)
+        yield from _size(cluster, claim, "backup", backup.size)
+    else:
+        yield from _size(cluster, claim, "backup", backup.size)
+        name = export_name(settings.namespace)
+        export = (cluster.get("v1", "persistentvolumes", name) or {"spec": {}})["spec"].get("nfs")
+        wanted = {"server": backup.nfs.server, "path": backup.nfs.path}
+        if export and {key: export.get(key) for key in wanted} != wanted:
+            there = f"{export.get('server')}:{export.get('path')}"
+            yield f"backup.nfs: the volume {name} is {there}, for good. {by_hand}\n    kubectl delete pv {name}"
+
+
+def _is_export(claim: Object) -> bool:
+    return not claim["spec"].get("storageClassName")

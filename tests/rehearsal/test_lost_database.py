@@ -1,0 +1,204 @@
+"""A database that is gone is never replaced by an empty one, whoever deleted it and however, until somebody says so."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from components.backup import CLAIM as BACKUPS
+from components.database import CLAIM
+from rehearsal.engine import EngineError
+from rehearsal.world import World
+from tests.pages import REPOSITORY, blocks
+
+RUNBOOK = REPOSITORY / "docs" / "runbook.md"
+
+
+def claim(world: World, namespace: str, name: str = CLAIM) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(world.kubectl("-n", namespace, "get", "pvc", name, "-o", "json"))
+    return found
+
+
+def refused(world: World, stack: str) -> str:
+    """What preview and `up` say, with and without its preview; nothing has been made by any of them."""
+    before = namespaces(world), world.gitlab.project.environments.entries({})
+    said = []
+    for run, options in (
+        (world.program.preview, ()),
+        (world.program.up, ()),
+        (world.program.up, ("--skip-preview",)),
+    ):
+        with pytest.raises(EngineError) as error:
+            run(stack, *options)
+        said.append(str(error.value))
+    assert "Nothing was created or changed" in said[0]
+    assert "Traceback" not in "".join(said)
+    assert before == (namespaces(world), world.gitlab.project.environments.entries({}))
+    return said[-1]
+
+
+def namespaces(world: World) -> list[str]:
+    return world.kubectl("get", "namespaces", "-o", "name").split()
+
+
+def command(said: str, begins: str) -> list[str]:
+    """The command that was told, without its program's name."""
+    line = next(line.strip() for line in said.splitlines() if line.strip().startswith(begins))
+    return line.split()[1:]
+
+
+def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(rehearsal: World) -> None:
+    program, namespace = rehearsal.program, "invoicetron-dev"
+    program.init("dev")
+    program.up("dev")
+    for _ in range(2):  # what was said about the first loss does not hold for the second
+        uid = claim(rehearsal, namespace)["metadata"]["uid"]
+        rehearsal.kubectl("delete", "namespace", namespace)
+        said = refused(rehearsal, "dev")
+        assert uid in said
+        assert f"{CLAIM} ({uid}" in said
+        program.run(*command(said, "pulumi config set"))
+        program.up("dev")
+        assert not program.up("dev").changes
+    rehearsal.kubectl("delete", "namespace", namespace)
+    program.destroy("dev")
+    program.up("dev")
+
+
+def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: World) -> None:
+    program, namespace = rehearsal.program, "invoicetron-dev"
+    program.init("dev")
+    program.up("dev")
+    first = claim(rehearsal, namespace)
+    rehearsal.kubectl("-n", namespace, "delete", "pvc", CLAIM, "--wait=false")
+    said = refused(rehearsal, "dev")
+    assert "is being deleted" in said
+    assert "kubernetes.io/pvc-protection" in said
+    assert first["spec"]["volumeName"] in said
+    rehearsal.kubectl("-n", namespace, "delete", "statefulset", "invoicetron-db")
+    rehearsal.kubectl("-n", namespace, "wait", "pvc", CLAIM, "--for=delete", "--timeout=60s")
+    assert "is gone" in refused(rehearsal, "dev")
+    metadata = {"name": CLAIM, "namespace": namespace}
+    another = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": first["spec"]}
+    del another["spec"]["volumeName"]
+    rehearsal.kubectl("create", "-f", "-", stdin=json.dumps(another))
+    said = refused(rehearsal, "dev")
+    assert "is not the database's" in said
+    assert first["metadata"]["uid"] in said
+
+
+def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier_release_made_it(
+    rehearsal: World,
+) -> None:
+    program, namespace = rehearsal.program, "invoicetron-dev"
+    program.init("dev")
+    program.up("dev")
+    rehearsal.configure("dev", "database.size", "11Gi")
+    program.up("dev")
+    rehearsal.configure("dev", "database.size", "10Gi")
+    said = refused(rehearsal, "dev")
+    assert "set database.size to 11Gi or more" in said
+    rehearsal.configure("dev", "database.size", "11Gi")
+    forget_the_record(rehearsal, "dev")
+    program.up("dev")
+    forget_the_record(rehearsal, "dev")
+    rehearsal.kubectl("delete", "namespace", namespace)
+    assert "an earlier release" in refused(rehearsal, "dev")
+
+
+def forget_the_record(world: World, stack: str) -> None:
+    """The state as the last release wrote it."""
+    state = world.program.export(stack)
+    for resource in state["deployment"]["resources"]:
+        resource.get("outputs", {}).pop("database_claim", None)
+    world.program.run("stack", "import", "--stack", stack, stdin=json.dumps(state))
+
+
+def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_runbook_says(rehearsal: World) -> None:
+    program, namespace = rehearsal.program, "invoicetron-prod"
+    program.init("prod")
+    program.up("prod")
+    volumes = {name: claim(rehearsal, namespace, name)["spec"]["volumeName"] for name in (CLAIM, BACKUPS)}
+    assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
+    delete = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+    rehearsal.kubectl("patch", "pv", volumes[CLAIM], "-p", delete)
+    assert program.up("prod").changes == {"database-volume-retained": "update"}
+    assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
+
+    rehearsal.kubectl("delete", "namespace", namespace)
+    assert volumes[CLAIM] in refused(rehearsal, "prod")
+    (block,) = (one for one in blocks(RUNBOOK) if '"uid": null' in one.text)
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block.text.replace("<ns>", namespace).replace("<stack>", "prod")],  # noqa: S607
+        cwd=program.directory,
+        env={**program.environment, "PULUMI_SKIP_CONFIRMATIONS": "true"},
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=600,
+    )
+    assert {name: claim(rehearsal, namespace, name)["spec"]["volumeName"] for name in volumes} == volumes
+    assert not program.up("prod").changes
+
+
+def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(rehearsal: World) -> None:
+    program, namespace = rehearsal.program, "invoicetron-prod"
+    program.init("prod")
+    program.up("prod")
+    uid = claim(rehearsal, namespace)["metadata"]["uid"]
+    program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
+    program.destroy("prod")
+    said = refused(rehearsal, "prod")
+    assert uid in said
+    program.run(*command(said, "pulumi config set"))
+    program.up("prod")
+
+
+def policies(world: World, volumes: Any) -> list[str]:
+    path = "jsonpath={.spec.persistentVolumeReclaimPolicy}"
+    return [world.kubectl("get", "pv", volume, "-o", path) for volume in volumes]
+
+
+EXPORT = ("backup.nfs.server", "10.10.30.4"), ("backup.nfs.path", "/exports/invoicetron")
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_backups_are_never_deleted_by_a_change_of_the_stack_file(rehearsal: World, stack: str) -> None:
+    program, namespace = rehearsal.program, f"invoicetron-{stack}"
+    program.init(stack)
+    rehearsal.configure(stack, "backup.size", "2Gi")
+    program.up(stack)
+    file = program.directory / f"Pulumi.{stack}.yaml"
+    before, uid = file.read_text(), claim(rehearsal, namespace, BACKUPS)["metadata"]["uid"]
+    for changes, told in (
+        (EXPORT, "backup.nfs: with a move to 10.10.30.4:/exports/invoicetron"),
+        ((("backup.storageClass", "other"),), "backup.storageClass is 'other'"),
+        ((("database.storageClass", "other"),), "database.storageClass is 'other'"),
+        ((("backup.size", "1Gi"),), "set backup.size to 2Gi or more"),
+        ((), "backup is switched off"),
+    ):
+        if not changes:
+            program.run("config", "rm", "--stack", stack, "invoicetron:backup")
+        for path, value in changes:
+            rehearsal.configure(stack, path, value)
+        with pytest.raises(EngineError, match="Nothing was created or changed") as error:
+            program.up(stack)
+        assert told in str(error.value)
+        file.write_text(before)
+    assert claim(rehearsal, namespace, BACKUPS)["metadata"]["uid"] == uid
+    assert not program.up(stack).changes
+    rehearsal.kubectl("-n", namespace, "delete", "pvc", BACKUPS)
+    for path, value in EXPORT:
+        rehearsal.configure(stack, path, value)
+    program.up(stack)
+    assert claim(rehearsal, namespace, BACKUPS)["spec"]["volumeName"] == f"{namespace}-backups"
+    assert not program.up(stack).changes
+    file.write_text(before)
+    with pytest.raises(EngineError, match=r"backup\.nfs: with a move to a volume of the class 'longhorn'"):
+        program.up(stack)
+    for path, value in (*EXPORT[:1], ("backup.nfs.path", "/exports/other")):
+        rehearsal.configure(stack, path, value)
+    with pytest.raises(EngineError, match=r"10\.10\.30\.4:/exports/invoicetron, for good"):
+        program.up(stack)

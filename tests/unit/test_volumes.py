@@ -1,0 +1,149 @@
+"""The stack's volumes as they are, against the stack file; asked before the first resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from lookups.cluster import ForbiddenError
+from lookups.volumes import UNKNOWN_CLAIM, Record, find_problems
+from tests.unit.program import load_settings
+
+SETTINGS = load_settings("prod")
+NAMESPACE, DATABASE, BACKUPS = SETTINGS.namespace, "data-invoicetron-db-0", "invoicetron-backups"
+GONE = Record(uid="gone", volume="pv-gone")
+
+
+class Cluster:
+    """Holds claims, volumes and a class that lets volumes grow, or not."""
+
+    def __init__(
+        self, *claims: Any, volumes: list[Any] | None = None, grows: bool = True, namespace: Any = None
+    ) -> None:
+        self.claims = {one["metadata"]["name"]: one for one in claims}
+        self.volumes, self.grows, self.namespace = volumes, grows, namespace or {"metadata": {"name": NAMESPACE}}
+
+    def get(self, _version: str, resource: str, name: str, _namespace: str | None = None) -> Mapping[str, Any] | None:
+        match resource:
+            case "namespaces":
+                return self.namespace
+            case "storageclasses":
+                return {"allowVolumeExpansion": self.grows}
+            case "persistentvolumeclaims":
+                return self.claims.get(name)
+        return None
+
+    def list(self, _version: str, _resource: str) -> list[Any]:
+        if self.volumes is None:
+            raise ForbiddenError("no")
+        return self.volumes
+
+
+def claim(name: str = DATABASE, *, uid: str = "here", volume: str | None = "pv-here", **more: Any) -> Any:
+    sizes = {DATABASE: SETTINGS.database.size, BACKUPS: SETTINGS.backup.size if SETTINGS.backup else ""}
+    spec = {"storageClassName": "longhorn", "resources": {"requests": {"storage": str(sizes[name])}}}
+    bound = {"volumeName": volume} if volume else {}
+    labels = {"app.kubernetes.io/part-of": "invoicetron"}
+    deleted = {"deletionTimestamp": "2027-01-01T00:00:00Z"} if more.pop("deleted", False) else {}
+    return {"metadata": {"name": name, "uid": uid, "labels": labels, **deleted}, "spec": {**spec, **bound, **more}}
+
+
+def volume(name: str, *, uid: str | None, made: str = "2027-01-01T00:00:00Z", of: str = DATABASE) -> Any:
+    reference = {"namespace": NAMESPACE, "name": of, **({"uid": uid} if uid else {})}
+    return {"metadata": {"name": name, "creationTimestamp": made}, "spec": {"claimRef": reference}}
+
+
+def problems(cluster: Cluster, record: Record | None = None, **database: Any) -> list[str]:
+    settings = SETTINGS.model_copy(update={"database": SETTINGS.database.model_copy(update=database)})
+    return list(find_problems(settings, cluster, record))  # type: ignore[arg-type]
+
+
+def without_backup(cluster: Cluster) -> list[str]:
+    return list(find_problems(SETTINGS.model_copy(update={"backup": None}), cluster, None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "record"),
+    [
+        (Cluster(), None),
+        (Cluster(volumes=[]), None),
+        (Cluster(claim()), None),
+        (Cluster(claim()), Record(uid="here", volume="pv-here")),
+        (Cluster(claim(volume="pv-gone")), GONE),
+        (Cluster(claim()), Record(uid=UNKNOWN_CLAIM, volume=None)),
+        (Cluster(volumes=[volume("pv-gone", uid=None), volume("pv-old", uid="old")]), GONE),
+        (Cluster(volumes=[volume("pv", uid="x", of="another")]), None),
+    ],
+)
+def test_a_database_that_is_there_or_never_was_is_no_problem(cluster: Cluster, record: Record | None) -> None:
+    assert not problems(cluster, record)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "record", "lost"),
+    [
+        (Cluster(), GONE, "gone"),
+        (Cluster(volumes=[]), Record(uid=UNKNOWN_CLAIM, volume=None), UNKNOWN_CLAIM),
+        (Cluster(claim()), GONE, "gone"),
+        (Cluster(claim(volume=None)), Record(uid="gone", volume=None), "gone"),
+        (Cluster(volumes=[volume("a", uid="last"), volume("b", uid="old", made="2026-01-01T00:00:00Z")]), None, "last"),
+        (Cluster(volumes=[volume("a", uid="gone")]), GONE, "gone"),
+    ],
+)
+def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
+    cluster: Cluster, record: Record | None, lost: str
+) -> None:
+    (problem,) = problems(cluster, record)
+    assert problem.endswith(f"--path invoicetron:database.lostClaim {lost}")
+    assert problems(cluster, record, lost_claim="another") == [problem]
+    assert not problems(cluster, record, lost_claim=lost)
+
+
+def test_a_claim_that_is_being_deleted_is_told_whatever_was_accepted() -> None:
+    (problem,) = problems(Cluster(claim(deleted=True)), GONE, lost_claim="here")
+    assert "kubectl patch pv pv-here" in problem
+
+
+def test_a_namespace_that_is_being_deleted_is_told_with_what_holds_it() -> None:
+    conditions = [
+        {"type": "NamespaceDeletionDiscoveryFailure", "status": "True", "message": "no metrics.k8s.io/v1beta1"},
+        {"type": "NamespaceContentRemaining", "status": "False", "message": "all gone"},
+    ]
+    metadata = {"name": NAMESPACE, "deletionTimestamp": "2027-01-01T00:00:00Z"}
+    held = Cluster(claim(), namespace={"metadata": metadata, "status": {"conditions": conditions}})
+    why, rescue = problems(held, None)
+    assert "NamespaceDeletionDiscoveryFailure: no metrics.k8s.io/v1beta1" in why
+    assert "all gone" not in why
+    assert "kubectl patch pv pv-here" in rescue
+
+
+@pytest.mark.parametrize("name", [DATABASE, BACKUPS])
+@pytest.mark.parametrize(
+    ("more", "grows", "told"),
+    [
+        ({"storageClassName": "fast"}, True, ".storageClass is 'longhorn'"),
+        ({"resources": {"requests": {"storage": "1Ti"}}}, True, ".size to 1Ti or more"),
+        ({"resources": {"requests": {"storage": "1Mi"}}}, False, "lets no volume grow"),
+    ],
+)
+def test_what_kubernetes_never_changes_is_told_by_the_setting(
+    name: str, more: dict[str, Any], grows: bool, told: str
+) -> None:
+    (problem,) = problems(Cluster(claim(name, **more), grows=grows))
+    assert told in problem
+    assert problem.startswith("database." if name == DATABASE else "backup.")
+
+
+def test_a_volume_that_may_grow_is_no_problem() -> None:
+    assert not problems(Cluster(claim(resources={"requests": {"storage": "1Mi"}})))
+
+
+def test_backups_are_not_deleted_by_switching_them_off() -> None:
+    (problem,) = without_backup(Cluster(claim(BACKUPS)))
+    assert "backup is switched off" in problem
+    foreign = claim(BACKUPS)
+    foreign["metadata"]["labels"] = {}
+    assert not without_backup(Cluster(foreign))
+    assert not without_backup(Cluster())
