@@ -25,11 +25,14 @@ def _ended(*_: object) -> None:
 def main(executable: str, *arguments: str) -> None:
     """Runs it to its end, and ends with its status."""
     engine = os.getppid()
+    # In the process group that the engine made for its plugin: what it sends reaches both. Ignored here before there is
+    # a plugin to interrupt, and its end held back until there is its number to wait for.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, _ended)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    plugin = os.posix_spawn(executable, [executable, *arguments], os.environ, setsigdef=[signal.SIGINT], setsigmask=[])
     try:
-        signal.signal(signal.SIGCHLD, _ended)
-        # In the process group that the engine made for its plugin: what it sends reaches both.
-        plugin = os.posix_spawn(executable, [executable, *arguments], os.environ, setsigdef=[signal.SIGINT])
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         signal.signal(signal.SIGTERM, lambda *_: os.kill(plugin, signal.SIGTERM))
         while os.getppid() == engine:
             time.sleep(PULSE)
