@@ -21,10 +21,11 @@ from lookups.credentials import CredentialsError
 from lookups.onepassword_client import AccountError
 from ops.adopt import import_existing
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
-from ops.clients import connect, kubernetes_client, load_settings
+from ops.clients import connect, gitlab_client, kubernetes_client, load_settings
 from ops.command_line import PulumiError
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, told
 from ops.kube.job import JobFailedError
+from ops.mirrors import MirrorError, push_now
 from ops.recover import recover
 from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
@@ -138,6 +139,17 @@ def restore_command(
         restore.run()
 
 
+@app.command("sync-mirror")
+def sync_mirror_command(stack: StackOption) -> None:
+    """Has GitLab push to the mirror now, and waits for the end. For after its key was pasted into GitHub."""
+    settings = load_settings(stack)
+    gitlab = gitlab_client(settings)
+    if gitlab is None or settings.delivery is None or settings.repository is None:
+        raise MirrorError(f"Pulumi.{stack}.yaml has no section repository, so this stack has no mirror")
+    at = push_now(gitlab.projects.get(settings.delivery.project), settings.repository.mirror)
+    typer.echo(f"{settings.repository.mirror} has what GitLab has, since {at}.")
+
+
 @app.command("verify")
 def verify_command(
     stack: StackOption,
@@ -170,7 +182,15 @@ def _main() -> NoReturn:
         sys.exit(f"1Password refuses: {error}")
     except CloudflareError as error:
         sys.exit(f"Cloudflare refuses: {error}. The README says what CLOUDFLARE_API_TOKEN needs")
-    except (PulumiError, SettingsError, SourceError, ClusterError, JobFailedError, CredentialsError) as error:
+    except (
+        PulumiError,
+        SettingsError,
+        SourceError,
+        ClusterError,
+        JobFailedError,
+        MirrorError,
+        CredentialsError,
+    ) as error:
         sys.exit(str(error))
     raise SystemExit(0)
 

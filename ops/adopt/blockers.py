@@ -156,10 +156,11 @@ def data_obstacle(namespace: str, why: Sequence[str]) -> Obstacle:
     )
 
 
-def mirror_obstacle(hidden_url: str) -> Obstacle:
-    """That of a push mirror."""
+def mirror_obstacle(url: str, auth_method: str) -> Obstacle:
+    """That of a push mirror by another address, as GitLab shows it, or with another login than the program's."""
     return Obstacle(
-        why=f"GitLab shows its address as {hidden_url} only, so it would be replaced: `up` makes one beside it",
+        why=f"it pushes to {url} with the login {auth_method}, not with a key of its own to the stack file's address: "
+        "`up` makes one beside it",
         remedy="paste the stack output `mirror_key` into GitHub, then delete the old mirror in GitLab "
         "(Settings > Repository > Mirroring repositories)",
         imported=False,

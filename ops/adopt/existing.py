@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cloudflare import Cloudflare
 from gitlab import Gitlab, GitlabGetError
-from gitlab.v4.objects import Project, ProjectRemoteMirror
+from gitlab.v4.objects import ProjectRemoteMirror
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
@@ -25,6 +25,7 @@ from lookups.tunnel_document import find as find_rule
 from ops.adopt.blockers import Obstacle, data_obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
 from ops.adopt.data_folder import claims, elsewhere
 from ops.adopt.pod_template import Secrets
+from ops.mirrors import push_mirrors
 from policies.shapes import SECRET_NAME
 
 Inputs = Mapping[str, Any]
@@ -34,12 +35,6 @@ _LEAST_SECRET: Final = 8
 
 REGISTRY_ITEM: Final = "pulumi-python:dynamic/registry_item:RegistryItem"
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
-
-
-def push_mirrors(project: Project, url: str) -> list[ProjectRemoteMirror]:
-    """The project's push mirrors to that address, of which GitLab hides the user's name."""
-    host_and_path = url.rpartition("@")[2]
-    return [one for one in project.remote_mirrors.list(iterator=True) if one.url.endswith(host_and_path)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +77,9 @@ class Live:
                 yield tunnel_obstacle(inputs["hostname"], rule["service"])
         elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
             mirror = self._push_mirror(self.gitlab, inputs)
-            if mirror is not None:
-                yield mirror_obstacle(mirror.url)
+            # Without a key of its own it cannot tell the one that belongs into GitHub, which the next preview asks for.
+            if mirror is not None and (mirror.url != self.mirror or mirror.auth_method != "ssh_public_key"):
+                yield mirror_obstacle(mirror.url, mirror.auth_method)
 
     def _in_kubernetes(self, inputs: Inputs) -> str | None:
         if self._kubernetes_object(inputs) is None:

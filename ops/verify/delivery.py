@@ -5,7 +5,7 @@ from __future__ import annotations
 from components import deployer
 from components.app import App
 from components.delivery import TOKEN, variables
-from ops.adopt.existing import push_mirrors
+from ops.mirrors import bare, fingerprint, push_mirrors
 from ops.verify.check import Check
 from ops.verify.secrets import held, same
 from ops.verify.systems import Systems
@@ -100,16 +100,24 @@ def mirror(systems: Systems) -> str:
         raise CheckError("it is disabled", systems.up)
     # GitLab does not tell which of them is the program's.
     several = f"; {len(pushing)} mirrors push there: delete the one made by hand" if len(pushing) > 1 else ""
+    trusted = sorted(fingerprint(key) for key in _repository(systems).host_keys)
     for one in pushing:
+        seen = sorted(bare(key["fingerprint_sha256"]) for key in one.host_keys)
+        if one.url.startswith("ssh:") and seen != trusted:
+            shown = ", ".join(f"SHA256:{each}" for each in seen) or "no host key"
+            wanted = ", ".join(f"SHA256:{each}" for each in trusted)
+            raise CheckError(f"it trusts {shown}, and repository.hostKeys says {wanted}{several}", systems.up)
         since, why = one.last_successful_update_at, one.last_error
         if why or one.update_status == "failed":
             raise CheckError(
                 f"the last push failed: {why or 'no reason given'} (last success: {since or 'none'}){several}",
-                "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes",
+                "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes; "
+                f"then run `python -m ops sync-mirror --stack {systems.settings.stack}`",
             )
         if since is None:
             raise CheckError(
-                f"nothing has been pushed yet{several}", "push a commit, or press Update now in Settings > Repository"
+                f"nothing has been pushed yet{several}",
+                f"run `python -m ops sync-mirror --stack {systems.settings.stack}`",
             )
     return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
 

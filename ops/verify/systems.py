@@ -11,10 +11,12 @@ from typing import Any, Final, Generic, TypeVar
 import httpx
 from cloudflare import Cloudflare
 from gitlab import Gitlab
+from gitlab.exceptions import GitlabError
 from gitlab.v4.objects import Project
 from kubernetes.client import VersionApi
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
+from requests import RequestException
 
 from lookups.cloudflare import find_place, find_tunnel
 from lookups.cloudflare_api import CloudflareApi
@@ -28,13 +30,14 @@ from lookups.onepassword import Vaults
 from lookups.onepassword_client import client, onepassword_problems
 from lookups.secrets import Values, read_values
 from ops.clients import cloudflare_client, gitlab_client, kubernetes_client
-from ops.verify.trouble import CheckError
+from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from settings.sections import PublicAccess
 
 Object = dict[str, Any]
 """An object of the cluster, as its JSON is."""
 
+_SERVER_ERROR: Final = 500
 _PATIENCE: Final = 15.0  # seconds for one answer; a slow one is news too
 _T = TypeVar("_T")
 
@@ -134,7 +137,16 @@ class Systems:
         if client is None:
             raise ValueError("asked for GitLab by a stack without delivery")
         client.timeout = _PATIENCE
-        client.http_get("/version", max_retries=2)
+        try:
+            client.http_get("/version", max_retries=2)
+        except (GitlabError, RequestException) as error:
+            status = getattr(error, "response_code", None)
+            if isinstance(error, GitlabError) and status is not None and status < _SERVER_ERROR:
+                raise
+            # Nothing that the token could mend: neither its scopes nor its age has been looked at yet.
+            came = f"{status}" if status else type(error).__name__
+            seen = f"could not be checked: GitLab does not answer at {client.url}: {came}"
+            raise CheckError(seen, NETWORK_FIX) from error
         return client
 
     @settled

@@ -286,6 +286,56 @@ def test_environments_are_protected_in_an_enterprise_edition_licensed_or_not() -
         assert resource.refresh() is None
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("ssh://git@github.com/o/r.git", "ssh://git@github.com/o/r.git"),
+        ("ssh://deploy@github.com/o/r.git", "ssh://*****@github.com/o/r.git"),
+        ("https://git:glpat@github.com/o/r.git", "https://git:*****@github.com/o/r.git"),
+        ("https://bot:glpat@github.com/o/r.git", "https://*****:*****@github.com/o/r.git"),
+    ],
+)
+def test_gitlab_shows_the_user_git_of_a_mirror_and_no_other(gitlab: GitLab, url: str, shown: str) -> None:
+    assert gitlab.project.mirrors.create({"url": url})["url"] == shown
+
+
+def test_a_mirror_made_by_hand_is_imported_and_given_its_host_keys(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    made = gitlab.project.mirrors.create({"url": MIRROR["url"], "enabled": True})
+    resource = Resource(plugin, "projectPushMirror:ProjectPushMirror")
+    state = resource.found(f"{PROJECT}:{made['id']}")
+    assert state is not None
+    resource.id, resource.inputs, resource.outputs = state.id, state.inputs, state.outputs
+    difference = resource.diff(MIRROR)
+    assert difference.changes
+    assert not difference.replaces
+    resource.update(MIRROR)
+    assert gitlab.project.mirrors.get(str(made["id"]))["host_keys"]
+
+
+def test_a_gitlab_before_18_11_drops_host_keys_in_silence(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    gitlab.be("18.10.4")
+    created(plugin, "projectPushMirror:ProjectPushMirror")
+    (mirror,) = gitlab.project.mirrors.entries({})
+    assert mirror["host_keys"] == []
+    gitlab.project.mirrors.sync(str(mirror["id"]))
+    assert mirror["last_error"] == "Host key verification failed."
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [(["github.com ssh-ed25519 AAAA"], "Invalid SSH host key"), ([HOST_KEY] * 11, "too many host keys")],
+)
+def test_host_keys_that_gitlab_does_not_take_are_refused(plugin: GitLabPlugin, keys: list[str], words: str) -> None:
+    with pytest.raises(PluginError, match=rf"push mirror: 400 .*{words}"):
+        Resource(plugin, "projectPushMirror:ProjectPushMirror").create({**MIRROR, "hostKeys": keys})
+
+
+def test_a_developer_sees_no_mirror_and_is_refused_as_if_nobody_knew_the_token(gitlab: GitLab, url: str) -> None:
+    plugin = configured(url, gitlab.issue_token("api", level=DEVELOPER))
+    with pytest.raises(PluginError, match="push mirror: 401"):
+        created(plugin, "projectPushMirror:ProjectPushMirror")
+
+
 def test_a_wrong_token_is_refused_before_anything_else(url: str) -> None:
     with pytest.raises(PluginError, match="GITLAB_TOKEN: 401"):
         configured(url, "glpat-wrong")

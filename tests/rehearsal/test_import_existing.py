@@ -79,7 +79,7 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
 
     told = import_existing(rehearsal)
     assert "--cascade=orphan" in told
-    assert "mirror_key" in told
+    assert "mirror" in named(told, "imported with that file")
     assert uids(rehearsal) == before, "import-existing itself changes nothing"
     follow(rehearsal, told)
     assert live(rehearsal, "pod", "invoicetron-db-0")["status"]["phase"] == "Running"
@@ -88,9 +88,9 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     token = rehearsal.gitlab.project.variables.get("KUBE_TOKEN", "production")["value"]
     assert token[:40] not in preview.output
     assert not [step for step in preview.steps if "delete" in step[0] or "replace" in step[0]]
-    # The StatefulSet was taken away, and its pod stays; GitLab gets a mirror beside the old one; the tunnel's rule is
+    # The StatefulSet was taken away, and its pod stays; the tunnel's rule is
     # given what cloudflared is to demand.
-    assert created(preview) - named(told, "made by `up`") == {"database", "mirror", "tunnel-hostname"}
+    assert created(preview) - named(told, "made by `up`") == {"database", "tunnel-hostname"}
 
     rehearsal.program.up("prod")
     assert uids(rehearsal) == before
@@ -106,6 +106,8 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
         team=TEAM, audiences=(str(rehearsal.cloudflare.applications[made.application]["aud"]),)
     )
     assert others(rehearsal.cloudflare) == rules
+    (mirror,) = rehearsal.gitlab.project.mirrors.entries({})
+    assert mirror["host_keys"] == [{"fingerprint_sha256": "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"}]
     environments = rehearsal.gitlab.project.environments.entries({})
     assert [one["id"] for one in environments] == [made.environment]
     assert [one for one in rehearsal.gitlab.project.deploy_tokens.entries({}) if one in tokens] == tokens

@@ -73,6 +73,7 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("GET", "remote_mirrors/*"): lambda p, a, _: p.mirrors.get(a),
     ("PUT", "remote_mirrors/*"): lambda p, a, b: p.mirrors.update(a, b),
     ("DELETE", "remote_mirrors/*"): lambda p, a, _: p.mirrors.delete(a),
+    ("POST", "remote_mirrors/*/sync"): lambda p, a, _: p.mirrors.sync(a),
     ("GET", "remote_mirrors/*/public_key"): lambda p, a, _: p.mirrors.public_key(a),
     ("GET", "repository/branches"): lambda p, _, b: p.branches.entries(b),
     ("POST", "repository/branches"): lambda p, _, b: p.branches.create(b),
@@ -89,6 +90,7 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("DELETE", "protected_environments/*"): lambda p, a, _: p.protected_environments.delete(a),
 }
 
+_UNAUTHORIZED: Final = RefusedError(401, {"message": "401 Unauthorized"})
 _DEVELOPER_READS: Final = ("environments", "repository", "protected_branches")
 """What a Developer may read; everything else under a project, and every write, takes a Maintainer."""
 
@@ -103,6 +105,7 @@ class GitLab:
             for number, path in enumerate(paths)
         }
         self._access: dict[str, Access] = {}
+        self._version = "19.1.0"
         self.token = self.issue_token("api")
         self.app = Service(self._serve)
 
@@ -110,6 +113,13 @@ class GitLab:
     def seeded(cls) -> GitLab:
         """As the homelab's is: an unlicensed Enterprise Edition with the app's project and that of this repository."""
         return cls("0xwsh/invoicetron", "0xwsh/invoicetron-infra")
+
+    def be(self, version: str) -> None:
+        """Is of another version from now on, `18.10.0` say, and does what that does."""
+        self._version = version
+        major, minor, *_ = map(int, version.split("."))
+        for project in self.projects.values():
+            project.mirrors.takes_host_keys = (major, minor) >= (18, 11)
 
     @property
     def project(self) -> Project:
@@ -158,9 +168,9 @@ class GitLab:
             case ["personal_access_tokens", "self"]:
                 return JSONResponse(_described(access))
             case ["version"]:
-                return JSONResponse({"version": "19.1.0", "revision": "0000000"})
+                return JSONResponse({"version": self._version, "revision": "0000000"})
             case ["metadata"]:
-                version = "19.1.0-ee" if self.enterprise else "19.1.0"
+                version = f"{self._version}-ee" if self.enterprise else self._version
                 return JSONResponse(
                     {
                         "version": version,
@@ -186,7 +196,7 @@ class GitLab:
         token = request.headers.get("PRIVATE-TOKEN") or bearer
         access = self._access.get(token)
         if access is None or (access.expires is not None and access.expires <= dt.datetime.now(dt.UTC).date()):
-            raise RefusedError(401, {"message": "401 Unauthorized"})
+            raise _UNAUTHORIZED
         needed = {"api"} if request.method != "GET" else {"api", "read_api"}
         if not access.scopes & needed:
             raise RefusedError(
@@ -229,7 +239,8 @@ class GitLab:
         handler, argument = _route(request.method, rest)
         reads = request.method == "GET" and rest[0] in _DEVELOPER_READS
         if access.level < (DEVELOPER if reads else MAINTAINER):
-            raise RefusedError(403, {"message": "403 Forbidden"})
+            # Mirrors alone refuse as if the token were not known (lib/api/remote_mirrors.rb).
+            raise _UNAUTHORIZED if rest[0] == "remote_mirrors" else RefusedError(403, {"message": "403 Forbidden"})
         answer = handler(project, argument, parameters)
         if answer is None:
             return Response(status_code=204)

@@ -11,11 +11,15 @@ from urllib.parse import urlsplit
 
 from rehearsal.emulators.gitlab.answers import Body, RefusedError, invalid, missing, now, required
 
+_MOST_HOST_KEYS: Final = 10
 _ACCESS_LEVELS: Final = {0: "No one", 30: "Developers + Maintainers", 40: "Maintainers", 60: "Administrators"}
 
 
 class Mirrors:
     """`/projects/:id/remote_mirrors`: push mirrors."""
+
+    takes_host_keys = True
+    """Whether GitLab is 18.11 or newer; older ones drop the parameter in silence, as Grape drops any unknown one."""
 
     def __init__(self, ids: Iterator[int]) -> None:
         self._ids = ids
@@ -29,7 +33,7 @@ class Mirrors:
         mirror: Body = {
             "id": next(self._ids),
             "enabled": False,
-            "url": _scrubbed(body["url"]),
+            "url": _safe(body["url"]),
             "auth_method": "password",
             "only_protected_branches": False,
             "keep_divergent_refs": False,
@@ -64,36 +68,67 @@ class Mirrors:
     def delete(self, id_: str) -> None:
         del self._by_id[self.get(id_)["id"]]
 
+    def sync(self, id_: str) -> None:
+        """`POST .../sync`: pushes now."""
+        mirror = self.get(id_)
+        if not mirror["enabled"]:
+            words = "Cannot proceed with the push mirroring. Please verify your mirror configuration."
+            raise RefusedError(400, {"message": words})
+        self._push(mirror, None)
+
     def push(self, *, error: str | None = None) -> None:
         """What a push to the repository does: every mirror is brought up to date, or told why not."""
         for mirror in self._by_id.values():
-            mirror |= {"update_status": "failed" if error else "finished", "last_error": error}
-            mirror |= {"last_update_at": now(), "last_update_started_at": now()}
-            if error is None:
-                mirror["last_successful_update_at"] = now()
+            self._push(mirror, error)
 
     @staticmethod
-    def _change(mirror: Body, body: Body) -> None:
+    def _push(mirror: Body, error: str | None) -> None:
+        if mirror["url"].startswith("ssh:") and not mirror["host_keys"]:
+            error = "Host key verification failed."
+        mirror |= {"update_status": "failed" if error else "finished", "last_error": error}
+        mirror |= {"last_update_at": now(), "last_update_started_at": now()}
+        if error is None:
+            mirror["last_successful_update_at"] = now()
+
+    def _change(self, mirror: Body, body: Body) -> None:
         if body.get("auth_method", "password") not in {"password", "ssh_public_key"}:
             raise RefusedError(400, {"error": "auth_method does not have a valid value"})
         known = {"enabled", "auth_method", "only_protected_branches", "keep_divergent_refs", "mirror_branch_regex"}
+        if self.takes_host_keys and "host_keys" in body:
+            mirror["host_keys"] = [{"fingerprint_sha256": _fingerprint(key)} for key in _accepted(body["host_keys"])]
         mirror |= {key: value for key, value in body.items() if key in known}
-        if "host_keys" in body:
-            try:
-                blobs = [base64.b64decode(key.split()[-1], validate=True) for key in body["host_keys"]]
-            except ValueError:
-                raise invalid(host_keys="is invalid") from None
-            prints = [base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=") for blob in blobs]
-            mirror["host_keys"] = [{"fingerprint_sha256": f"SHA256:{print_}"} for print_ in prints]
 
 
-def _scrubbed(url: str) -> str:
-    """The URL as GitLab shows it: `*****` for a user, and for a password."""
+def _accepted(keys: list[str]) -> list[str]:
+    """Host keys, bare or as known_hosts lines; GitLab's words for those that are none (its HostKeysConverter)."""
+    if len(keys) > _MOST_HOST_KEYS:
+        raise RefusedError(400, {"message": f"too many host keys (maximum is {_MOST_HOST_KEYS})"})
+    if wrong := [key for key in keys if not _is_key(key)]:
+        raise RefusedError(400, {"message": f"Invalid SSH host key(s): {', '.join(wrong)}"})
+    return keys
+
+
+def _is_key(key: str) -> bool:
+    try:
+        *_, kind, blob = key.split()
+        return base64.b64decode(blob, validate=True)[4 : 4 + len(kind)] == kind.encode()
+    except ValueError:
+        return False
+
+
+def _fingerprint(key: str) -> str:
+    digest = hashlib.sha256(base64.b64decode(key.rsplit(maxsplit=1)[-1])).digest()
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def _safe(url: str) -> str:
+    """The URL as GitLab shows it (`RemoteMirror#safe_url`): `*****` for a user other than git, and for a password."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https", "ssh", "git"} or not parts.hostname:
         raise invalid(url="is blocked: Only allowed schemes are http, https, ssh, git")
     host = parts.netloc.rpartition("@")[2]
-    user = ("*****" if parts.username else "") + (":*****" if parts.password else "")
+    user = parts.username if parts.username == "git" else "*****" if parts.username else ""
+    user += ":*****" if parts.password else ""
     return parts._replace(netloc=f"{user}@{host}" if user else host).geturl()
 
 

@@ -17,6 +17,11 @@ NAMESPACE: Final = "invoicetron-prod"
 IMAGE: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron/prod:5eed0001"
 HOSTNAME: Final = f"invoicetron.{ZONE}"
 SERVICE: Final = f"http://invoicetron.{NAMESPACE}.svc.cluster.local:3000"
+DETECTED: Final = (
+    "github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nk"
+    "t5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="
+)
+"""A host key of GitHub's that GitLab's page detects; not the one of the stack file."""
 CLAIM: Final = "data-invoicetron-db-0"
 
 
@@ -85,7 +90,8 @@ def _fill_gitlab(world: World) -> int:
         project.variables.create(variable)
     project.deploy_tokens.create({"name": "k8s-image-pull", "scopes": ["read_registry"]})
     project.branches.create({"branch": "develop", "ref": "main"})
-    project.mirrors.create({"url": "ssh://git@github.com/rommelporras/invoicetron.git", "enabled": True})
+    mirror = {"url": "ssh://git@github.com/rommelporras/invoicetron.git", "auth_method": "ssh_public_key"}
+    project.mirrors.create({**mirror, "enabled": True, "host_keys": [DETECTED]})
     return environment
 
 

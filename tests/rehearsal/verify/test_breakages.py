@@ -381,9 +381,13 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: changed(mirror(live), last_successful_update_at=None),
         {"push-mirror": "nothing has been pushed yet"},
     ),
+    "GitLab has lost the mirror's host keys": (
+        lambda live: changed(mirror(live), host_keys=[]),
+        {"push-mirror": "it trusts no host key"},
+    ),
     "the mirror is disabled": (lambda live: changed(mirror(live), enabled=False), {"push-mirror": "disabled"}),
     "the mirror is to another repository": (
-        lambda live: changed(mirror(live), url="ssh://*****@github.com/someone/else.git"),
+        lambda live: changed(mirror(live), url="ssh://git@github.com/someone/else.git"),
         {"push-mirror": "no push mirror to ssh://"},
     ),
     "the last good backup is old": (

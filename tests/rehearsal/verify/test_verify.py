@@ -115,12 +115,12 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
     "a Developer's token in GitLab": (
         lambda live, _folder: {"GITLAB_TOKEN": live.world.gitlab.issue_token("api", level=DEVELOPER)},
         IN_GITLAB - {"environment", "gitlab-token"},
-        "GitLab answers 403",
+        "GitLab answers 40",  # 401 for mirrors, 403 for the rest
     ),
     "a GitLab that is away": (
         lambda _live, _folder: {"GITLAB_BASE_URL": f"http://{dead()}/api/v4/"},
         IN_GITLAB,
-        "Connection refused",
+        "GitLab does not answer at http://127.0.0.1:",
     ),
     "no token for Cloudflare": (
         lambda _live, _folder: {"CLOUDFLARE_API_TOKEN": None},

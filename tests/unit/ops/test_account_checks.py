@@ -19,6 +19,9 @@ SETTINGS: Final = load_settings("prod")
 assert SETTINGS.access.public
 assert SETTINGS.repository
 HOST: Final = SETTINGS.access.public.hostname
+MIRROR: Final = SETTINGS.repository.mirror
+GITHUB: Final = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"
+"""Fingerprint of github.com's Ed25519 key, from docs.github.com, "GitHub's SSH key fingerprints"."""
 LOGIN: Final = "https://team.cloudflareaccess.com/cdn-cgi/access/login"
 
 
@@ -53,9 +56,8 @@ class Accounts(Systems):
 
 
 def mirror(**values: Any) -> Any:
-    address = "ssh://*****@" + str(SETTINGS.repository and SETTINGS.repository.mirror).rpartition("@")[2]
     well = {"enabled": True, "last_error": None, "update_status": "finished", "last_successful_update_at": "2026-01-02"}
-    return SimpleNamespace(**{"url": address, **well, **values})
+    return SimpleNamespace(**{"url": MIRROR, "host_keys": [{"fingerprint_sha256": GITHUB}], **well, **values})
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,29 @@ def test_several_mirrors_that_all_push_are_well_and_the_older_success_is_told() 
 def test_a_disabled_mirror_beside_one_that_pushes_is_no_matter() -> None:
     mirrors = [mirror(enabled=False, last_error="no access"), mirror()]
     assert delivery.mirror(Accounts(mirrors=mirrors)) == "last success 2026-01-02, no error"
+
+
+@pytest.mark.parametrize(
+    ("keys", "seen"),
+    [
+        ([], "it trusts no host key"),
+        ([f"{GITHUB[:-1]}x"], f"it trusts {GITHUB[:-1]}x"),
+        ([GITHUB, "SHA256:other"], "other"),
+    ],
+)
+def test_a_mirror_that_trusts_another_host_key_than_the_stack_file_s_is_told(keys: list[str], seen: str) -> None:
+    trusting = mirror(
+        host_keys=[{"fingerprint_sha256": key} for key in keys], last_error="Host key verification failed"
+    )
+    with pytest.raises(CheckError) as found:
+        delivery.mirror(Accounts(mirrors=[trusting]))
+    assert seen in found.value.seen
+    assert f"repository.hostKeys says {GITHUB}" in found.value.seen
+
+
+def test_a_mirror_by_https_has_no_host_key_to_compare() -> None:
+    by_https = mirror(url=MIRROR.replace("ssh://git@", "https://*****:*****@"), host_keys=[])
+    assert delivery.mirror(Accounts(mirrors=[by_https])).startswith("last success")
 
 
 EMAIL: Final[dict[str, Any]] = {"email": {"email": "owner@example.com"}}

@@ -1,0 +1,68 @@
+"""The push mirrors of the app's project: found, compared, and asked to push now."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from typing import Any, Final
+
+from gitlab.exceptions import GitlabHttpError
+from gitlab.v4.objects import Project, ProjectRemoteMirror
+
+PATIENCE: Final = 300.0
+"""Seconds for a push, which GitLab makes in the background."""
+_AGAIN: Final = 2.0  # seconds between two looks
+_BAD_REQUEST: Final = 400
+
+
+class MirrorError(Exception):
+    """There is no mirror that pushes, or its push failed; the message says why."""
+
+
+def push_mirrors(project: Project, url: str) -> list[ProjectRemoteMirror]:
+    """The project's push mirrors to that place, by whatever scheme and user.
+
+    Those come first whose address is this one: GitLab shows the user `git`, and hides every other and every password.
+    """
+    found = [one for one in project.remote_mirrors.list(iterator=True) if _place(one.url) == _place(url)]
+    return sorted(found, key=lambda one: bool(one.url != url))
+
+
+def _place(url: str) -> str:
+    return url.rpartition("://")[2].rpartition("@")[2]
+
+
+def fingerprint(host_key: str) -> str:
+    """SHA-256 of the key in a known_hosts line, in base64 without padding."""
+    digest = hashlib.sha256(base64.b64decode(host_key.rsplit(maxsplit=1)[-1])).digest()
+    return bare(base64.b64encode(digest).decode())
+
+
+def bare(shown: str) -> str:
+    """A fingerprint as `fingerprint` gives it, from how GitLab shows it."""
+    return shown.removeprefix("SHA256:").rstrip("=")
+
+
+def push_now(project: Project, url: str, *, patience: float = PATIENCE) -> str:
+    """Has GitLab push to `url` and waits for the end; when that was. Raises `MirrorError`."""
+    mirror = next((one for one in push_mirrors(project, url) if one.url == url), None)
+    if mirror is None:
+        raise MirrorError(f"the project has no push mirror to {url}: run `pulumi up`")
+    path = f"/projects/{project.encoded_id}/remote_mirrors/{mirror.id}"
+    server = project.manager.gitlab
+    try:
+        server.http_post(f"{path}/sync")
+    except GitlabHttpError as error:
+        if error.response_code != _BAD_REQUEST:
+            raise
+        raise MirrorError(f"GitLab does not push: {error.error_message}") from None
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        now: Any = server.http_get(path)
+        if now["update_status"] in {"finished", "failed"} and now["last_update_at"] != mirror.last_update_at:
+            if now["last_error"] or now["update_status"] == "failed":
+                raise MirrorError(f"the push failed: {now['last_error'] or 'GitLab gives no reason'}")
+            return str(now["last_successful_update_at"])
+        time.sleep(_AGAIN)
+    raise MirrorError(f"the push has not ended after {patience:.0f} s: look again with `python -m ops verify`")

@@ -1,0 +1,97 @@
+"""The mirror is found among others, and pushed to by GitLab's own API, to the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gitlab import Gitlab
+from gitlab.v4.objects import Project
+
+from ops.adopt.existing import Live
+from ops.mirrors import MirrorError, push_mirrors, push_now
+from rehearsal.emulators.gitlab import GitLab
+from rehearsal.emulators.server import serve
+
+URL = "ssh://git@github.com/rommelporras/invoicetron.git"
+HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
+
+@pytest.fixture
+def server() -> GitLab:
+    return GitLab.seeded()
+
+
+@pytest.fixture
+def project(server: GitLab) -> Iterator[Project]:
+    with serve(server.app) as url:
+        yield Gitlab(url, private_token=server.token).projects.get(server.project.id)
+
+
+def made(server: GitLab, url: str = URL, *, enabled: bool = True, keys: tuple[str, ...] = (HOST_KEY,)) -> int:
+    mirror: int = server.project.mirrors.create({"url": url, "enabled": enabled, "host_keys": list(keys)})["id"]
+    return mirror
+
+
+def test_the_mirror_whose_address_gitlab_shows_whole_comes_first(server: GitLab, project: Project) -> None:
+    hidden = made(server, "https://bot:glpat@github.com/rommelporras/invoicetron.git", keys=())
+    whole = made(server)
+    for other in (
+        "ssh://git@github.com/rommelporras/other.git",
+        "ssh://git@evilgithub.com/rommelporras/invoicetron.git",
+    ):
+        made(server, other)
+    assert [one.id for one in push_mirrors(project, URL)] == [whole, hidden]
+
+
+def test_gitlab_pushes_now_and_the_end_is_waited_for(server: GitLab, project: Project) -> None:
+    id_ = made(server)
+    assert push_now(project, URL) == server.project.mirrors.get(str(id_))["last_successful_update_at"]
+
+
+def test_a_push_that_fails_is_told_with_gitlab_s_reason(server: GitLab, project: Project) -> None:
+    made(server, keys=())
+    with pytest.raises(MirrorError, match="the push failed: Host key verification failed"):
+        push_now(project, URL)
+
+
+def test_a_disabled_mirror_is_refused_in_gitlab_s_words(server: GitLab, project: Project) -> None:
+    made(server, enabled=False)
+    with pytest.raises(MirrorError, match="Cannot proceed with the push mirroring"):
+        push_now(project, URL)
+
+
+def test_a_mirror_by_another_user_is_not_pushed_to(server: GitLab, project: Project) -> None:
+    made(server, "https://bot:glpat@github.com/rommelporras/invoicetron.git", keys=())
+    with pytest.raises(MirrorError, match="has no push mirror to ssh://git@"):
+        push_now(project, URL)
+
+
+def test_a_push_that_never_ends_is_not_waited_for_for_ever(
+    server: GitLab, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(server)
+    monkeypatch.setattr(server.project.mirrors, "sync", lambda _id: None)
+    with pytest.raises(MirrorError, match="has not ended after 0 s"):
+        push_now(project, URL, patience=0.1)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "stands_in_the_way"),
+    [
+        ({"url": URL, "auth_method": "ssh_public_key"}, False),
+        ({"url": URL}, True),
+        ({"url": URL.replace("ssh://git@", "https://bot:glpat@")}, True),
+        ({"url": URL.replace("git@", "deploy@"), "auth_method": "ssh_public_key"}, True),
+    ],
+)
+def test_a_mirror_made_by_hand_is_imported_where_its_address_is_shown_and_it_has_a_key(
+    server: GitLab, project: Project, by_hand: dict[str, Any], stands_in_the_way: bool
+) -> None:
+    id_ = server.project.mirrors.create(by_hand)["id"]
+    nowhere: Any = None  # no object of the cluster is asked for
+    live = Live(kubernetes=nowhere, gitlab=project.manager.gitlab, mirror=URL)
+    kind, inputs = "gitlab:index/projectPushMirror:ProjectPushMirror", {"project": str(project.id)}
+    assert live.find(kind, inputs) == f"{project.id}:{id_}"
+    assert bool(list(live.obstacles(kind, inputs))) == stands_in_the_way
