@@ -19,8 +19,8 @@ STAMP := .venv/installed-$(shell cksum <requirements-dev.txt | cut -d' ' -f1)
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-preview: $(STAMP) ## `pulumi preview` of the whole stack, rehearsed
-	@$(RUN) preview --stack $(STACK)
+preview: $(STAMP) ## `pulumi preview` of the whole stack, rehearsed; DIFF=1: with every property
+	@$(RUN) preview --stack $(STACK) $(if $(DIFF),--diff)
 
 rehearse: $(STAMP) ## the life of a stack, step by step
 	@$(RUN) rehearse --stack $(STACK)

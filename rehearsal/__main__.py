@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from rehearsal import bench as benchmarks
+from rehearsal import output
 from rehearsal.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.life import Life
@@ -84,30 +87,66 @@ def setup() -> None:
 def preview(
     stack: StackOption = Stack.DEV,
     as_json: Annotated[bool, typer.Option("--json", help="The engine's JSON on standard output.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Every property of every resource.")] = False,
 ) -> None:
-    """`pulumi preview` of a stack as it would be made from nothing."""
+    """`pulumi preview` of a stack as it would be made from nothing: a tree of what changes, and the counts."""
     with rehearsal() as one:
         one.program.init(stack)
-        command = [str(one.tools.pulumi), "preview", "--stack", stack, "--policy-pack", str(one.program.policies)]
-        command += ["--json", "--non-interactive"] if as_json else ["--diff"] if not sys.stdout.isatty() else []
-        done = subprocess.run(
-            command, cwd=one.program.directory, env=dict(one.program.environment), stdin=subprocess.DEVNULL, check=False
-        )
-    raise typer.Exit(done.returncode)
+        status = _preview_as_json(one, stack) if as_json else _preview(one, stack, diff=diff)
+    raise typer.Exit(status)
+
+
+def _preview_as_json(one: World, stack: str) -> int:
+    program = one.program
+    command = [str(program.pulumi), "preview", "--stack", stack, "--policy-pack", str(program.policies), "--json"]
+    environment = dict(program.environment)
+    return subprocess.run(
+        [*command, "--non-interactive"], cwd=program.directory, env=environment, stdin=subprocess.DEVNULL, check=False
+    ).returncode
+
+
+def _preview(one: World, stack: str, *, diff: bool) -> int:
+    try:
+        with step(f"previewing {stack}", usually="5 s"):
+            seen = one.program.preview(stack, *(["--diff"] if diff else []))
+    except EngineError as error:
+        print(output.report(str(error)))
+        return 1
+    if diff:
+        print("\n".join(output.readable(seen.output.splitlines())))
+        return 0
+    # A pipe has no width; narrower than this, types would be cut off.
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False).print(output.tree(seen.events))
+    print(output.report(seen.output))
+    return 0
 
 
 @app.command()
 def rehearse(stack: StackOption = Stack.DEV) -> None:
     """The life of a stack on the local control plane, as a table."""
+    began = time.monotonic()
     table = Table("step", "what was seen", "", "seconds", title=f"The life of the stack {stack}")
     failed = False
     with rehearsal() as one:
         for row in Life(one, stack).rows():
-            CONSOLE.print(f"{'[green]ok[/]' if row.ok else '[red]failed[/]'} {row.step}: {row.result}", markup=row.ok)
-            table.add_row(row.step, row.result.splitlines()[0], "ok" if row.ok else "failed", f"{row.seconds:.1f}")
+            CONSOLE.print(f"{'[green]ok[/]' if row.ok else '[red]failed[/]'} {row.step}", end="")
+            seen = row.result if row.ok else f"{output.what_matters(row.result)}\nThe whole output: {_kept(row.result)}"
+            CONSOLE.print(f": {seen}", markup=False)
+            table.add_row(row.step, seen.splitlines()[0], "ok" if row.ok else "failed", f"{row.seconds:.1f}")
             failed = failed or not row.ok
+    table.add_section()
+    table.add_row("all of it, with start and end", "", "failed" if failed else "ok", f"{time.monotonic() - began:.1f}")
     CONSOLE.print(table)
     raise typer.Exit(1 if failed else 0)
+
+
+def _kept(text: str) -> Path:
+    """A file with the text, which stays."""
+    handle, name = tempfile.mkstemp(prefix="invoicetron-rehearsal-", suffix=".log")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    return Path(name)
 
 
 @app.command()

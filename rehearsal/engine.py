@@ -32,6 +32,8 @@ class Update:
     output: str
     steps: tuple[tuple[str, str], ...]
     """Operation and URN of every finished step, in order."""
+    events: tuple[Mapping[str, Any], ...] = ()
+    """The engine's event log, `apitype.EngineEvent` of pulumi/sdk."""
 
     @property
     def changes(self) -> dict[str, str]:
@@ -163,7 +165,7 @@ class Program:
         finally:
             log.unlink()
         finished = [event["resOutputsEvent"]["metadata"] for event in events if "resOutputsEvent" in event]
-        return Update(output=output, steps=tuple((step["op"], step["urn"]) for step in finished))
+        return Update(output=output, steps=tuple((step["op"], step["urn"]) for step in finished), events=tuple(events))
 
 
 def _follow(log: Path, engine: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from rehearsal.processes import die_with_parent
-from rehearsal.progress import step
+from rehearsal.progress import spoken, step
 
 _MODULES = Path(__file__).with_name("toolchain")
 _STAGES = Path(__file__).with_name("cluster") / "stages.yaml"
@@ -161,14 +161,25 @@ def cold_timings() -> dict[str, float]:
 
 
 @contextmanager
-def _timed(cache: Path, what: str, *, usually: str) -> Iterator[None]:
-    """A step of the set-up whose duration is kept for `make bench`."""
+def _timed(cache: Path, what: str, *, usually: str, which: str = "") -> Iterator[None]:
+    """A step of the set-up whose duration is kept: for the next time here, and for `make bench`.
+
+    `which` of how many it is, e.g. "2 of 4: ".
+    """
+    last = _last_time(what)
     started = time.monotonic()
-    with step(what, usually=usually):
+    with step(f"{which}{what}", usually=usually if last is None else f"{spoken(last)}, as it was here last time"):
         yield
     file = cache / "timings.json"
     timings = json.loads(file.read_text()) if file.exists() else {}
     _put(file, json.dumps({**timings, what: time.monotonic() - started}))
+
+
+def _last_time(what: str) -> float | None:
+    """Seconds that a part of the set-up took on this machine, whatever was pinned then."""
+    files = sorted(_cache().parent.glob("*/timings.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    found: list[float] = [took[what] for took in map(json.loads, map(Path.read_text, files)) if what in took]
+    return found[0] if found else None
 
 
 @contextmanager
@@ -219,11 +230,15 @@ def _pulumi_on_path() -> Path | None:
 def _build(cache: Path, groups: tuple[Group, ...]) -> None:
     missing = [group for group in groups if not all((cache / tool).exists() for tool in group.tools)]
     go = _go(cache)
-    for group in missing:
-        with _timed(cache, f"building {', '.join(group.tools)} from its Go module", usually=group.usually):
+    read = _read(cache)
+    count = len(missing) + (not read.exists())
+    for number, group in enumerate(missing, 1):
+        what = f"building {', '.join(group.tools)} from its Go module"
+        with _timed(cache, what, usually=group.usually, which=f"{number} of {count}: "):
             _build_group(go, group, cache)
-    if not (read := _read(cache)).exists():
-        with _timed(cache, "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok", usually="10 s"):
+    if not read.exists():
+        what = "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok"
+        with _timed(cache, what, usually="10 s", which=f"{count} of {count}: "):
             _read_modules(go, read)
 
 

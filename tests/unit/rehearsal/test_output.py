@@ -1,0 +1,122 @@
+"""What is left of the engine's output for people to read."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rehearsal.output import readable, report, tree, what_matters
+
+FROM_PATH = "warning: using pulumi-resource-kubernetes from $PATH at /tmp/bin/pulumi-resource-kubernetes"
+QUIET = f"""Previewing update (dev):
+ +  pulumi:pulumi:Stack shop-dev create {FROM_PATH}
+ +  kubernetes:core/v1:Namespace namespace create
+Diagnostics:
+  pulumi:pulumi:Stack (shop-dev):
+    {FROM_PATH}
+    {FROM_PATH}
+
+Outputs:
+    url: "https://shop.example.com"
+
+Resources:
+    + 2 to create
+"""
+FAILED = f"""pulumi up --stack dev exited with 255:
+ +  pulumi:pulumi:Stack shop-dev creating {FROM_PATH}
+ +  kubernetes:core/v1:Secret token creating error: no such namespace
+Diagnostics:
+  pulumi:pulumi:Stack (shop-dev):
+    {FROM_PATH}
+    error: update failed
+
+  kubernetes:core/v1:Secret (token):
+    warning: the cluster is old
+    error: the namespace shop is missing
+
+    Make it, or name another one in the stack file.
+    error: a second one
+
+Resources:
+    + 1 created
+"""
+
+
+def event(urn: str, parent: str, op: str = "create") -> dict[str, Any]:
+    state = {"parent": parent}
+    old, new = (state, None) if op == "delete" else (None, state)
+    kind = urn.split("::")[2].rsplit("$", 1)[-1]
+    return {"resourcePreEvent": {"metadata": {"op": op, "urn": urn, "type": kind, "old": old, "new": new}}}
+
+
+def drawn(*events: dict[str, Any]) -> list[str]:
+    text = io.StringIO()
+    Console(file=text, width=120).print(tree(events))
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_resources_stand_below_their_parents_with_names_and_operations() -> None:
+    stack = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
+    app = "urn:pulumi:dev::shop::shop:app:App::app"
+    unchanged = "urn:pulumi:dev::shop::shop:db:Db::db"
+    assert drawn(
+        event(stack, "", "same"),
+        event(app, stack, "same"),
+        event(unchanged, stack, "same"),
+        event("urn:pulumi:dev::shop::kubernetes:core/v1:Secret::gone", stack, "delete"),
+        event("urn:pulumi:dev::shop::shop:app:App$kubernetes:apps/v1:Deployment::web", app, "update"),
+    ) == [
+        "same shop-dev pulumi:pulumi:Stack",
+        "├── same app shop:app:App",
+        "│   └── ~ update web kubernetes:apps/v1:Deployment",
+        "└── - delete gone kubernetes:core/v1:Secret",
+    ]
+
+
+def test_nothing_that_changes_is_no_tree() -> None:
+    assert (
+        tree([event("urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev", "", "same"), {"preludeEvent": {}}]) is None
+    )
+
+
+def test_a_report_has_neither_progress_nor_warnings_of_path_nor_what_headed_only_those() -> None:
+    assert report(QUIET).splitlines() == [
+        "Outputs:",
+        '    url: "https://shop.example.com"',
+        "",
+        "Resources:",
+        "    + 2 to create",
+    ]
+
+
+def test_a_heading_stays_with_what_else_it_heads() -> None:
+    told = report(FAILED)
+    assert told.startswith("Diagnostics:\n  pulumi:pulumi:Stack (shop-dev):\n    error: update failed\n")
+    assert "  kubernetes:core/v1:Secret (token):\n    warning: the cluster is old\n" in told
+    assert "$PATH" not in told
+
+
+def test_colours_do_not_hide_a_warning_of_path() -> None:
+    coloured = f"\x1b[33mwarning: \x1b[0m{FROM_PATH.removeprefix('warning: ')}"
+    assert list(readable([coloured, "kept"])) == ["kept"]
+
+
+def test_what_a_command_says_before_its_first_section_is_shown_where_there_is_none() -> None:
+    assert report(f"{FROM_PATH}\nerror: no stack named 'qa'\n") == "error: no stack named 'qa'"
+
+
+def test_of_a_failure_the_errors_matter_with_their_advice() -> None:
+    assert what_matters(FAILED).splitlines() == [
+        "the namespace shop is missing",
+        "    Make it, or name another one in the stack file.",
+        "a second one",
+    ]
+
+
+@pytest.mark.parametrize("count", [3, 30])
+def test_where_no_error_is_named_the_first_lines_matter(count: int) -> None:
+    lines = [f"line {number}" for number in range(count)]
+    assert what_matters("\n\n".join(lines)).splitlines() == lines[:12]
