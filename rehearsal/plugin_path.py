@@ -85,7 +85,10 @@ def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> d
             kinds[name] = _STAND_IN
     if choice_ is PluginChoice.STANDIN or host is None:
         _wrap(directory / _HOST, fork_server.client(directory, _STAND_IN_HOST))
-        _wrap(directory / "pulumi-resource-pulumi-python", shlex.join(["/bin/sh", str(_DYNAMIC_PROVIDER)]))
+        _wrap(
+            directory / "pulumi-resource-pulumi-python",
+            shlex.join([sys.executable, "-I", "-S", str(_WATCHED), "/bin/sh", str(_DYNAMIC_PROVIDER)]),
+        )
         kinds[HOST] = "a stand-in (rehearsal/language_host.py)"
     else:
         _wrap(directory / _HOST, shlex.join([sys.executable, "-I", "-S", str(_WATCHED), host]))
