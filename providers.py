@@ -48,6 +48,8 @@ class Providers:
             cluster_identifier=self._settings.cluster.identifier,
             # Else a changed Secret is deleted and made again, and a pod that starts in between fails.
             enable_secret_mutable=True,
+            # So for the scripts of backup and restore.
+            enable_config_map_mutable=True,
             # Said aloud because PULUMI_K8S_* variables would turn each of them round, and then the pipeline's image is
             # taken back, or resources of a cluster that happens to be away are forgotten.
             enable_server_side_apply=True,

@@ -16,6 +16,9 @@ from tests.stacks import STACKS
 KEPT = {"create", "update", "read", "same", "refresh"}
 """What an upgrade may do; a replacement or a deletion has to be named in CHANGELOG.md, and here."""
 
+RESTARTS_DATABASE = True
+"""Whether the first `up` restarts the database; where it does, CHANGELOG.md says so and why."""
+
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_an_up_from_the_last_release_replaces_and_deletes_nothing(rehearsal: World, tmp_path: Path, stack: str) -> None:
@@ -31,7 +34,7 @@ def test_an_up_from_the_last_release_replaces_and_deletes_nothing(rehearsal: Wor
     upgraded = rehearsal.program.up(stack, "--skip-preview")
 
     assert not {name: op for name, op in upgraded.changes.items() if op not in KEPT}
-    assert database_pod(rehearsal, stack) == pod, "the database restarted"
+    assert (database_pod(rehearsal, stack) != pod) is RESTARTS_DATABASE
     assert not rehearsal.program.up(stack).changes
 
 
