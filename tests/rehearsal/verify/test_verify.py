@@ -83,7 +83,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
     ),
     "the rights of the app's pipeline in the cluster": (
         lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, token=deployer_token(live))},
-        IN_CLUSTER - WORKLOADS,
+        IN_CLUSTER - WORKLOADS - {"backup"},
         "the API server answers 403 Forbidden",
     ),
     "no credentials of 1Password": (
