@@ -200,7 +200,7 @@ class Backup(pulumi.ComponentResource):
                     capacity=storage,
                     access_modes=spec.access_modes,
                     persistent_volume_reclaim_policy="Retain",
-                    storage_class_name=spec.storage_class_name,
+                    # No storage_class_name: the API server leaves an empty one out, and each `up` would add it again.
                     claim_ref=core.ObjectReferenceArgs(namespace=args.namespace, name=CLAIM),
                     nfs=core.NFSVolumeSourceArgs(server=args.nfs.server, path=args.nfs.path),
                 ),
