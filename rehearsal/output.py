@@ -32,7 +32,7 @@ _SIGNS: Final = {
 def tree(events: Iterable[Mapping[str, Any]]) -> Tree | None:
     """Every resource that a preview would change, below its parent, with its operation; None where there is none."""
     steps = [event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event]
-    found: dict[str, Mapping[str, Any]] = {step["urn"]: step for step in steps}
+    found: dict[str, Mapping[str, Any]] = {step["urn"]: step for step in steps if not _is_default_provider(step)}
     shown: set[str] = set()
     for urn, step in found.items():
         if step["op"] != "same":
@@ -52,6 +52,11 @@ def tree(events: Iterable[Mapping[str, Any]]) -> Tree | None:
         if urn in shown:
             node(urn)
     return root if nodes else None
+
+
+def _is_default_provider(step: Mapping[str, Any]) -> bool:
+    """What the engine makes for its own functions; it neither shows nor counts it."""
+    return bool(step["type"].startswith("pulumi:providers:") and step["urn"].rsplit("::", 1)[-1].startswith("default"))
 
 
 def _parent(step: Mapping[str, Any]) -> str:

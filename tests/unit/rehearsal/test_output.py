@@ -58,6 +58,16 @@ def drawn(*events: dict[str, Any]) -> list[str]:
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
+def test_a_provider_that_the_engine_makes_for_itself_is_not_drawn() -> None:
+    stack = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
+    own = "urn:pulumi:dev::shop::pulumi:providers:kubernetes::kubernetes"
+    builtin = "urn:pulumi:dev::shop::pulumi:providers:pulumi::default"
+    assert drawn(event(stack, ""), event(own, stack), event(builtin, "")) == [
+        "+ create shop-dev pulumi:pulumi:Stack",
+        "└── + create kubernetes pulumi:providers:kubernetes",
+    ]
+
+
 def test_resources_stand_below_their_parents_with_names_and_operations() -> None:
     stack = "urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev"
     app = "urn:pulumi:dev::shop::shop:app:App::app"
