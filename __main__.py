@@ -40,10 +40,11 @@ settings = load_from_pulumi()
 providers = Providers(settings)
 cluster = connect(settings.cluster.context)
 check_cluster(settings, cluster)
-secrets = read_secrets(settings, providers.onepassword)
 project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
 ids = arguments.look_up_public_access(settings)
 check_ownership(settings, cluster, arguments.claims(settings, project, ids))
+# After the owners: an item of another stack's would hide what else is not this stack's.
+secrets = read_secrets(settings, providers.onepassword)
 check_volumes(settings, cluster)
 on_cluster = providers.use("kubernetes", *(["dynamic"] if settings.protect else []))
 everywhere = providers.use("kubernetes", *(["gitlab", "dynamic"] if project else []))
