@@ -106,7 +106,7 @@ def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     project = GitLab.seeded().infrastructure
     source = "schedule" if job.startswith("drift") else "push"
     run = repository.run(job, project, source=source, variables=given, runner={"PATH": str(tmp_path)})
-    assert set(re.findall(r"pulumi \w+ --stack (\S+)", run.output)) == {stack}
+    assert set(re.findall(r"(?:pulumi \w+ --stack|-m ci\.preview) (\S+)", run.output)) == {stack}
     assert repository.environment(job).removeprefix("preview/") == stack
 
 

@@ -33,8 +33,22 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def run() -> Result:
-    return CliRunner().invoke(app, ["dev"])
+def run(*options: str) -> Result:
+    return CliRunner().invoke(app, ["dev", *options])
+
+
+def update(name: str, kind: str, before: dict[str, str], after: dict[str, str]) -> str:
+    """A line of the engine's stream: one resource that would be updated."""
+    urn = f"urn:pulumi:dev::shop::{kind}::{name}"
+    metadata = {
+        "op": "update",
+        "urn": urn,
+        "type": kind,
+        "old": {"type": kind, "inputs": before},
+        "new": {"type": kind, "inputs": after},
+        "detailedDiff": {key: {"diffKind": "update", "inputDiff": True} for key in after},
+    }
+    return json.dumps({"resourcePreEvent": {"metadata": metadata}})
 
 
 def test_a_job_without_credentials_shows_the_rehearsal() -> None:
@@ -75,6 +89,29 @@ def test_a_live_preview_is_checked_by_the_policy_pack_and_streamed(job: pytest.M
     assert "--policy-pack policies" in called
     assert streaming == "true"
     assert json.loads(Path("preview-report.json").read_text()) == {"create": 0, "update": 0, "delete": 0}
+
+
+SERVICE = update("app-service", "kubernetes:core/v1:Service", {"spec": "a"}, {"spec": "b"})
+RECORD = update("onepassword", "pulumi:providers:onepassword", {"token": "a"}, {"token": "b"})
+
+
+@pytest.mark.parametrize(("line", "status"), [(SERVICE, 1), (RECORD, 0)], ids=["a resource", "the token of the job"])
+def test_drift_is_a_change_of_the_stack_and_not_what_a_provider_records(
+    job: pytest.MonkeyPatch, line: str, status: int
+) -> None:
+    job.delenv("CI_MERGE_REQUEST_IID", raising=False)
+    Path("pulumi").write_text(f"{ENGINE}echo '{line}'\n")
+    done = run("--expect-no-changes")
+    assert done.exit_code == status, done.output
+    assert ("no changes were expected" in done.output) is (status == 1)
+    assert run().exit_code == 0
+
+
+def test_a_job_without_credentials_finds_no_drift_and_says_so(job: pytest.MonkeyPatch) -> None:
+    job.delenv("GITLAB_TOKEN")
+    done = run("--expect-no-changes")
+    assert done.exit_code == 1
+    assert "no credentials of stack dev" in done.output
 
 
 def test_a_comment_that_gitlab_refuses_fails_the_job_and_says_what_the_token_needs(job: pytest.MonkeyPatch) -> None:
