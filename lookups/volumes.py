@@ -133,7 +133,8 @@ def _gone(settings: Settings, lost: Record) -> str:
 
 def _ways(settings: Settings, lost: Record) -> str:
     return (
-        f"Restore first: where its volume is still there, take it again ({_PAGE}). Where the data is given up, or will "
+        f"Where a destroy was stopped half-way, finish it: pulumi destroy -s {settings.stack}. Else restore "
+        f"first: where its volume is still there, take it again ({_PAGE}). Where the data is given up, or will "
         "come back from a backup by `ops restore`, say so, and run this again:\n"
         f"    pulumi config set -s {settings.stack} --path invoicetron:database.lostClaim {lost.uid}"
     )
