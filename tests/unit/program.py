@@ -259,6 +259,8 @@ async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[st
     runtime_settings.ROOT.set(cast(pulumi.Resource, object()))
     runtime.set_mocks(answers, project=_PROJECT, stack=stack, preview=False, monitor=monitor)
     runtime_settings.ROOT.set(None)
+    # The SDK's mocks keep the outputs of earlier tests, which nobody awaited; their event loops are closed.
+    runtime_settings.SETTINGS.outputs.clear()
     runtime_settings.SETTINGS.callbacks = mock.Mock()  # no engine, so nobody who would call a hook
     runtime.set_all_config(config)
     await runtime.run_in_stack(main)
