@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 import httpx
+import pulumi
 
 URL: Final = "https://api.cloudflare.com/client/v4"
 """Where the API is unless CLOUDFLARE_BASE_URL says otherwise."""
@@ -24,8 +25,11 @@ _PER_PAGE: Final = 50  # the most that all of the lists take
 _T = TypeVar("_T")
 
 
-class CloudflareError(Exception):
-    """Cloudflare could not be asked, or refuses; the message holds its own words and never the token."""
+class CloudflareError(pulumi.RunError):
+    """Cloudflare could not be asked, or refuses; the message holds its own words and never the token.
+
+    Where nothing catches it, it ends the program without a traceback.
+    """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
