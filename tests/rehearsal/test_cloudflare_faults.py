@@ -153,8 +153,8 @@ def killed_at_the_next_new_write(world: World, operation: str, seen: set[tuple[s
         output = said.read()
     # The plugins notice within a second, and until then finish what they had begun.
     deadline = time.monotonic() + 30
-    while processes_of(world.program.directory.parent):
-        assert time.monotonic() < deadline, "a plugin outlives its engine"
+    while left := processes_of(world.program.directory.parent, children=False):
+        assert time.monotonic() < deadline, f"these outlive their engine: {left}"
         time.sleep(0.1)
     assert status in {0, -signal.SIGKILL}, output
     return status != 0

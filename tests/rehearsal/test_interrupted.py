@@ -20,15 +20,20 @@ from tests.attentive import attentive
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, which only Linux has")
 
 
-def processes_of(directory: Path) -> list[str]:
-    """Command lines that name something in `directory`."""
+def processes_of(directory: Path, *, children: bool = True) -> list[str]:
+    """Command lines that name something in `directory`.
+
+    Without `children`, those of this process do not count: the fork server of a rehearsal, which outlives an engine.
+    Its forks, the stand-ins, have its command line and do count.
+    """
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            parent = int(file.with_name("stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue  # it ended as we looked
-        if str(directory) in command:
+        if str(directory) in command and (children or parent != os.getpid()):
             found.append(command)
     return found
 
