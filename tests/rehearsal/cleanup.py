@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kubernetes.client import ApiClient, CoreV1Api, V1Namespace, V1ObjectMeta
+from kubernetes.client.exceptions import NotFoundException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.dynamic.resource import Resource, ResourceList
@@ -44,7 +45,8 @@ def clean_up(client: ApiClient) -> None:
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace")
     names = [one.metadata.name for one in namespaces.get().items if one.metadata.name.startswith("invoicetron-")]
     for name in names:
-        namespaces.delete(name=name)  # from here on nothing is made in it
+        with suppress(NotFoundError):  # a test deleted it, and the controller has just finished
+            namespaces.delete(name=name)  # from here on nothing is made in it
     kinds = sorted(_kinds(cluster), key=lambda kind: kind.kind not in _FIRST)
     deadline = time.monotonic() + PATIENCE
     for name in names:
@@ -52,7 +54,8 @@ def clean_up(client: ApiClient) -> None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"namespace {name}: {', '.join(kind.kind for kind in left)} stay")
             time.sleep(0.1)
-        _finalize(client, namespaces, name)
+        with suppress(NotFoundError, NotFoundException):  # the controller was faster
+            _finalize(client, namespaces, name)
     volumes = cluster.resources.get(api_version="v1", kind="PersistentVolume")
     for volume in volumes.get().items:
         of = volume.spec.claimRef
@@ -88,6 +91,4 @@ def _delete_all(kind: Resource, namespace: str) -> bool:
 def _finalize(client: ApiClient, namespaces: Resource, name: str) -> None:
     live = namespaces.get(name=name)
     core = CoreV1Api(client)
-    core.replace_namespace_finalize(
-        name, V1Namespace(metadata=V1ObjectMeta(name=name, resource_version=live.metadata.resourceVersion))
-    )
+    core.replace_namespace_finalize(name, V1Namespace(metadata=V1ObjectMeta(name=name, uid=live.metadata.uid)))
