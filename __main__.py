@@ -75,12 +75,12 @@ if settings.repository and project:
     repository = Repository("repository", arguments.for_repository(settings.repository, project), everywhere)
     pulumi.export("mirror_key", repository.mirror_key)
 
-told = {
+outputs = {
     "url": access.url,
     "namespace": environment.namespace,
     "database_host": database.host,
     "image": app.image,
     OUTPUT: database.identity,
 }
-for name, value in {**told, "follow_rollout": app.follow_rollout}.items():
+for name, value in {**outputs, "follow_rollout": app.follow_rollout}.items():
     pulumi.export(name, value)

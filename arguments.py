@@ -233,7 +233,7 @@ def for_monitoring(
         prober=monitoring.prober,
         labels=monitoring.labels,
         runbook=monitoring.runbook,
-        claims=[database.claim, *(backup.filled if backup else [])],
+        claims=[database.claim, *(backup.watched_claims if backup else [])],
         backup=backup.backup if backup else None,
         drill=backup.drill if backup else None,
     )

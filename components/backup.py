@@ -15,7 +15,7 @@ from components.database_address import ADDRESS
 from components.network import network_policy, to_dns, to_pods
 from components.ownership import owner_labels
 from components.pods import (
-    HEALED,
+    PATCH_FORCE,
     Footprint,
     container_resources,
     container_security,
@@ -91,7 +91,7 @@ class Backup(pulumi.ComponentResource):
 
     pods: Mapping[str, str]
     claim: pulumi.Output[str]
-    filled: list[pulumi.Output[str]]
+    watched_claims: list[pulumi.Output[str]]
     """Claims that the backups alone fill up: how full an export is, is others' doing too."""
     backup: pulumi.Output[str]
     drill: pulumi.Output[str]
@@ -129,7 +129,7 @@ class Backup(pulumi.ComponentResource):
                 claim=self.claim,
                 opts=ResourceOptions(parent=self, depends_on=[claim]),
             )
-        self.filled = [] if args.nfs else [self.claim]
+        self.watched_claims = [] if args.nfs else [self.claim]
         needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
         retention = args.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
@@ -194,7 +194,7 @@ class Backup(pulumi.ComponentResource):
                 metadata=meta.ObjectMetaArgs(
                     name=pulumi.Output.from_input(args.namespace).apply(export_name),
                     labels={**labels(NAME), **owner_labels(args.namespace)},
-                    annotations=HEALED,
+                    annotations=PATCH_FORCE,
                 ),
                 spec=core.PersistentVolumeSpecArgs(
                     capacity=storage,

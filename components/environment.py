@@ -10,7 +10,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.ownership import owner_labels
-from components.pods import HEALED, Footprint, core, meta
+from components.pods import PATCH_FORCE, Footprint, core, meta
 
 LABELS: Final = {
     "pod-security.kubernetes.io/enforce": "baseline",
@@ -46,7 +46,7 @@ class Environment(pulumi.ComponentResource):
             metadata=meta.ObjectMetaArgs(
                 name=args.namespace,
                 labels={**LABELS, **owner_labels(args.namespace)},
-                annotations=HEALED,
+                annotations=PATCH_FORCE,
             ),
             opts=ResourceOptions(parent=self, protect=args.protect),
         )
@@ -54,7 +54,7 @@ class Environment(pulumi.ComponentResource):
             name="invoicetron",
             namespace=namespace.metadata.name,
             labels=owner_labels(args.namespace),
-            annotations=HEALED,
+            annotations=PATCH_FORCE,
         )
         quota = core.ResourceQuota(
             "quota",

@@ -13,7 +13,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.ownership import owner_labels
-from components.pods import HEALED
+from components.pods import PATCH_FORCE
 from sdks import kubernetes
 
 NAME: Final = "invoicetron"
@@ -64,7 +64,7 @@ class Monitoring(pulumi.ComponentResource):
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:monitoring:Monitoring", name, None, opts)
         labels = {**owner_labels(args.namespace), **args.labels}
-        metadata = {"name": NAME, "namespace": args.namespace, "labels": labels, "annotations": HEALED}
+        metadata = {"name": NAME, "namespace": args.namespace, "labels": labels, "annotations": PATCH_FORCE}
         watched = pulumi.Output.all(
             namespace=args.namespace,
             claims=list(args.claims),

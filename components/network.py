@@ -14,7 +14,7 @@ from typing import Any, Final
 import pulumi
 
 from components.ownership import owner_labels
-from components.pods import HEALED
+from components.pods import PATCH_FORCE
 from sdks import kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
@@ -105,7 +105,7 @@ def network_policy(
             "name": name,
             "namespace": namespace,
             "labels": owner_labels(stack_namespace or namespace),
-            "annotations": HEALED,
+            "annotations": PATCH_FORCE,
         },
         spec={
             "endpointSelector": {"matchLabels": pods},

@@ -17,7 +17,7 @@ from settings.sections import Amounts, Resources
 core = kubernetes.core.v1
 meta = kubernetes.meta.v1
 
-HEALED: Final = {"pulumi.com/patchForce": "true"}
+PATCH_FORCE: Final = {"pulumi.com/patchForce": "true"}
 """Annotation of what changes back where somebody changed it by hand; without it the next `up` stops at a conflict."""
 
 _BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
@@ -41,7 +41,7 @@ def metadata(
         name=name,
         namespace=namespace,
         labels={**labels(app), **owner_labels(namespace)},
-        annotations={**HEALED, **(annotations or {})},
+        annotations={**PATCH_FORCE, **(annotations or {})},
     )
 
 

@@ -52,12 +52,12 @@ def admitted(policy: Policy, read_group: ReadGroup) -> str:
 def _openings(policy: Policy, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:
     includes, requires = policy.get("include") or [], policy.get("require") or []
     opened = [] if includes else ["its include is empty"]
-    opened += [told for rule in includes for told in _opened(rule, read_group, allowed, above)]
+    opened += [found for rule in includes for found in _opened(rule, read_group, allowed, above)]
     if any(not list(_opened(rule, read_group, allowed, above)) for rule in requires):
         return
     # What a group of this group says names that one already.
     place = f"group {policy.get('name') or above[-1]}: " if above else ""
-    yield from (told if told.startswith("group ") else f"{place}{told}" for told in opened)
+    yield from (found if found.startswith("group ") else f"{place}{found}" for found in opened)
 
 
 def _opened(rule: Rule, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:

@@ -87,22 +87,22 @@ def url_complaint(url: str, password: str | None, namespace: str) -> Complaint |
         )
         if differs
     ]
-    told = [f"names another {', another '.join(wrong)}"] if wrong else []
-    told += _not_served([(name, value) for name, value in parameters if name not in _REPLACING])
-    if not told:
+    problems = [f"names another {', another '.join(wrong)}"] if wrong else []
+    problems += _not_served([(name, value) for name, value in parameters if name not in _REPLACING])
+    if not problems:
         return None
-    return f"the URL {'; it '.join(told)}", fix
+    return f"the URL {'; it '.join(problems)}", fix
 
 
 def _not_served(parameters: list[tuple[str, str]]) -> list[str]:
     """What is wrong with the parameters. A name is shown where it is known to be one, a value never."""
     times = Counter(name for name, _ in parameters)
-    told = [f"says {name} twice" for name in times if times[name] > 1 and name in _SERVED]
+    problems = [f"says {name} twice" for name in times if times[name] > 1 and name in _SERVED]
     for name, value in parameters:
         if name in _SERVED and not re.fullmatch(_SERVED[name], value, re.ASCII):
             demands = f"demands {_DEMANDS[name]}" if name in _DEMANDS else "has a parameter that does not work"
-            told.append(f"{demands} ({name})")
+            problems.append(f"{demands} ({name})")
     if others := [name for name in times if name not in _SERVED]:
         shown = ", ".join(name if name in _KNOWN else "one that is not shown" for name in others)
-        told.append(f"has parameters ({shown}) other than those known to work: {', '.join(sorted(_SERVED))}")
-    return told
+        problems.append(f"has parameters ({shown}) other than those known to work: {', '.join(sorted(_SERVED))}")
+    return problems

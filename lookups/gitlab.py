@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from components.ownership import Owner
-from lookups.gitlab_access import lacking
+from lookups.gitlab_access import missing_permissions
 from lookups.ownership import Claim
 from sdks import gitlab
 from settings import Settings
@@ -100,10 +100,10 @@ def read_project(settings: Settings, delivery: Delivery, provider: gitlab.Provid
 
 
 def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> None:
-    if weak := lacking(delivery, repository):
+    if weak := missing_permissions(delivery, repository):
         listed = "\n".join(f"  {one}" for one in weak)
         raise GitLabError(
-            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. What is lacking:\n\n{listed}"
+            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. What is missing:\n\n{listed}"
         )
 
 

@@ -19,7 +19,7 @@ TIMEOUT: Final = 30.0
 """Seconds that an answer of GitLab's may take."""
 
 
-def lacking(
+def missing_permissions(
     delivery: Delivery, repository: Repository | None = None, environment: Mapping[str, str] = os.environ
 ) -> list[str]:
     """What the token, or GitLab's licence, lacks, in words.

@@ -322,8 +322,8 @@ def _places(found: list[Field]) -> str:
 def _choices(reference: SecretReference, item: Item, found: list[Field]) -> str:
     """The references that mean one of the fields each, as the beginning of a fix."""
     chosen = [next(_unambiguous(reference, item, one), None) for one in found]
-    told = [str(each) for each in chosen if each]
-    return f"write {' or '.join(told)}, or " if told else ""
+    references = [str(each) for each in chosen if each]
+    return f"write {' or '.join(references)}, or " if references else ""
 
 
 def _unambiguous(reference: SecretReference, item: Item, one: Field) -> Iterator[SecretReference]:

@@ -23,16 +23,16 @@ from ops.adopt import import_existing
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
 from ops.clients import connect, gitlab_client, kubernetes_client, load_settings
 from ops.command_line import PulumiError
-from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, told
+from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, error_message
 from ops.kube.job import JobFailedError
 from ops.mirrors import MirrorError, push_now
 from ops.recover import recover
 from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
 from ops.recover.unrecorded import record_lost
-from ops.restore import Restore, parse_wish
+from ops.restore import Restore, parse_request
 from ops.restore.source import SourceError
-from ops.screen import Screen
+from ops.terminal import Terminal
 from settings import SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -86,8 +86,8 @@ def import_existing_command(
     if fatal := found.fatal:
         output.unlink(missing_ok=True)  # one of an earlier run would be imported all the same
         typer.echo("Nothing is to be imported yet, or taken away for it; no file was written. Before everything else:")
-        for name, obstacle in fatal:
-            typer.echo(f"\n# {name}: {obstacle.why}\n{obstacle.remedy}")
+        for name, blocker in fatal:
+            typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
         return
     output.write_text(json.dumps(found.document, indent=2) + "\n")
     for title, names in (
@@ -96,10 +96,10 @@ def import_existing_command(
         ("made by `up`", found.missing),
     ):
         typer.echo(f"{title}: {', '.join(names) or 'nothing'}")
-    typer.echo("\nFirst, each of these:" if found.obstacles else "\nNothing stands in the way.")
-    for name, obstacles in found.obstacles.items():
-        for obstacle in obstacles:
-            typer.echo(f"\n# {name}: {obstacle.why}\n{obstacle.remedy}")
+    typer.echo("\nFirst, each of these:" if found.blockers else "\nNothing stands in the way.")
+    for name, blockers in found.blockers.items():
+        for blocker in blockers:
+            typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
     typer.echo(f"\nThen: pulumi import -s {stack} --file {output} --protect=false --generate-code=false")
 
 
@@ -110,7 +110,7 @@ def backup_command(stack: StackOption) -> None:
     with Interrupts() as interrupts:
         cluster = Cluster(client=kubernetes_client(settings), namespace=settings.namespace, interrupts=interrupts)
         try:
-            back_up(cluster, Screen(), stack=stack)
+            back_up(cluster, Terminal(), stack=stack)
         except NearlyFullError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(NEARLY_FULL) from error
@@ -128,10 +128,10 @@ def restore_command(
 ) -> None:
     """Puts a backup, or a dump from this machine, in the place of the database; the app is stopped meanwhile."""
     settings = load_settings(stack)
-    wish = parse_wish(settings, source=source, expect=expect, clear_sessions=clear_sessions)
+    request = parse_request(settings, source=source, expect=expect, clear_sessions=clear_sessions)
     interrupts = Interrupts()
     cluster = Cluster(client=kubernetes_client(settings), namespace=settings.namespace, interrupts=interrupts)
-    restore = Restore.look(cluster, Screen(), wish)
+    restore = Restore.look(cluster, Terminal(), request)
     typer.echo(restore.announcement)
     if not yes:
         typer.confirm("Replace it?", abort=True)
@@ -173,7 +173,7 @@ def _main() -> NoReturn:
         sys.stderr.write(f"{error}\n")
         sys.exit(128 + error.signal)
     except (ApiException, HTTPError) as error:
-        sys.exit(told(error))
+        sys.exit(error_message(error))
     except RequestException as error:  # python-gitlab lets it through
         sys.exit(f"GitLab does not answer: {error}")
     except GitlabError as error:

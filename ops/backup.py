@@ -9,7 +9,7 @@ from kubernetes.client.exceptions import ApiException
 from components.backup import NAME
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
-from ops.screen import Screen
+from ops.terminal import Terminal
 
 NEARLY_FULL: Final = 3
 """Status that `ops backup` leaves with when the backup is good and its volume nearly full."""
@@ -33,26 +33,26 @@ def cron_job(cluster: Cluster, name: str, *, stack: str) -> Any:
         ) from error
 
 
-def back_up(cluster: Cluster, screen: Screen, *, stack: str) -> None:
+def back_up(cluster: Cluster, terminal: Terminal, *, stack: str) -> None:
     """Takes a backup and returns when it is complete; raises `JobFailedError`, `NearlyFullError`, `ClusterError`."""
     nearly_full = ""
 
     def say(line: str) -> None:
         nonlocal nearly_full
         nearly_full = line.partition(_SAID_SO)[2] or nearly_full
-        screen.say(line)
+        terminal.say(line)
 
     template = cron_job(cluster, NAME, stack=stack)
     job = Job.of(template, cluster, say)
     create(job, template)
     try:
-        with screen.step(f"{job.name} takes a backup of {stack}'s database"):
-            job.follow(waiting=screen.waiting)
+        with terminal.step(f"{job.name} takes a backup of {stack}'s database"):
+            job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
         raise JobFailedError(f"No backup: {error}") from error
     except StoppedError:
-        screen.say(f"The backup goes on: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
+        terminal.say(f"The backup goes on: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
         raise
-    screen.say("The backup is complete.")
+    terminal.say("The backup is complete.")
     if nearly_full:
         raise NearlyFullError(nearly_full)

@@ -22,12 +22,12 @@ from rehearsal import bench as benchmarks
 from rehearsal import output
 from rehearsal.controlplane import ControlPlane
 from rehearsal.engine import EngineError
-from rehearsal.life import Life
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.plugin_path import PluginsMissingError
 from rehearsal.processes import ProcessError
 from rehearsal.progress import CONSOLE, step
+from rehearsal.rehearsal import STACKS, Rehearsal, start_rehearsal
 from rehearsal.toolchain import ToolchainError, ensure
-from rehearsal.world import STACKS, World, world
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -53,7 +53,7 @@ StackOption = Annotated[Stack, typer.Option(help="Which stack.")]
 
 
 @contextmanager
-def rehearsal() -> Iterator[World]:
+def rehearsal() -> Iterator[Rehearsal]:
     """A rehearsal in a temporary folder, with what is real in it said at the start."""
     tools = ensure()
     with tempfile.TemporaryDirectory(prefix="invoicetron-rehearsal-") as directory:
@@ -61,14 +61,14 @@ def rehearsal() -> Iterator[World]:
         with step("starting etcd, API server, controller manager, scheduler and kwok on loopback", usually="8 s"):
             plane.__enter__()
         try:
-            with world(tools, plane, Path(directory) / "world") as one:
+            with start_rehearsal(tools, plane, Path(directory) / "rehearsal") as one:
                 say_what_is_real(one)
                 yield one
         finally:
             plane.__exit__()
 
 
-def say_what_is_real(one: World) -> None:
+def say_what_is_real(one: Rehearsal) -> None:
     """The kinds of everything that takes part, so that nobody takes a stand-in for the real thing."""
     CONSOLE.print(f"real: the Pulumi engine ({one.tools.pulumi}), etcd, kube-apiserver and its controllers, the CRDs")
     CONSOLE.print("real, though in no container: the scripts of backup, drill and restore, and their PostgreSQL 18")
@@ -96,7 +96,7 @@ def preview(
     raise typer.Exit(status)
 
 
-def _preview_as_json(one: World, stack: str) -> int:
+def _preview_as_json(one: Rehearsal, stack: str) -> int:
     program = one.program
     command = [str(program.pulumi), "preview", "--stack", stack, "--policy-pack", str(program.policies), "--json"]
     environment = dict(program.environment)
@@ -105,7 +105,7 @@ def _preview_as_json(one: World, stack: str) -> int:
     ).returncode
 
 
-def _preview(one: World, stack: str, *, diff: bool) -> int:
+def _preview(one: Rehearsal, stack: str, *, diff: bool) -> int:
     try:
         with step(f"previewing {stack}", usually="5 s"):
             seen = one.program.preview(stack, *(["--diff"] if diff else []))
@@ -129,7 +129,7 @@ def rehearse(stack: StackOption = Stack.DEV) -> None:
     table = Table("step", "what was seen", "", "seconds", title=f"The life of the stack {stack}")
     failed = False
     with rehearsal() as one:
-        for row in Life(one, stack).rows():
+        for row in Lifecycle(one, stack).rows():
             CONSOLE.print(f"{'[green]ok[/]' if row.ok else '[red]failed[/]'} {row.step}", end="")
             seen = row.result if row.ok else f"{output.what_matters(row.result)}\nThe whole output: {_kept(row.result)}"
             CONSOLE.print(f": {seen}", markup=False)

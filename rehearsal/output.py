@@ -98,8 +98,8 @@ def report(output: str) -> str:
 
 def what_matters(output: str, *, most: int = 12) -> str:
     """The errors in a command's output, at most so many lines; where it names none, its first lines."""
-    told = "\n".join(readable(output.splitlines()))
-    errors = [error.strip() for error in _ERROR.findall(told)]
+    text = "\n".join(readable(output.splitlines()))
+    errors = [error.strip() for error in _ERROR.findall(text)]
     named = [error for error in dict.fromkeys(errors) if error not in _WITHOUT_REASON]
-    lines = [line.rstrip() for line in ("\n".join(named) or told).splitlines() if line.strip()]
+    lines = [line.rstrip() for line in ("\n".join(named) or text).splitlines() if line.strip()]
     return "\n".join(lines[:most])

@@ -3,7 +3,7 @@
 A block of commands says in its info string what keeps it true:
 
     ```sh rehearsed             run by tests/rehearsal/test_pages.py, page by page, in order, on a fresh stack dev
-    ```sh rehearsed-by <file>   run by that test in a world of its own, in other words
+    ```sh rehearsed-by <file>   run by that test in a rehearsal of its own, in other words
     ```sh make                  targets of the Makefile, which exist; CI runs `make test`
     ```sh real-system           needs what no rehearsal has
 

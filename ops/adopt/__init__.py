@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from ops.adopt.blockers import Obstacle
+from ops.adopt.blockers import Blocker
 from ops.command_line import pulumi
 
 PLACEHOLDER = "<PLACEHOLDER>"
@@ -29,7 +29,7 @@ class Live(Protocol):
     def find(self, type_: str, inputs: Mapping[str, Any]) -> str | None:
         """Import id of the object that the inputs describe, or None."""
 
-    def obstacles(self, type_: str, inputs: Mapping[str, Any]) -> Iterable[Obstacle]:
+    def blockers(self, type_: str, inputs: Mapping[str, Any]) -> Iterable[Blocker]:
         """What keeps that object from being taken over as it is."""
 
 
@@ -44,13 +44,13 @@ class ImportFile:
     """Exist, and are taken over by the program itself in the next `up`."""
     missing: tuple[str, ...]
     """Are made by the next `up`."""
-    obstacles: Mapping[str, tuple[Obstacle, ...]]
+    blockers: Mapping[str, tuple[Blocker, ...]]
     """Of those in the file, and of those that exist and are in no other group."""
 
     @property
-    def fatal(self) -> list[tuple[str, Obstacle]]:
+    def fatal(self) -> list[tuple[str, Blocker]]:
         """Those that come before everything else, with the names of their resources."""
-        return [(name, one) for name, found in self.obstacles.items() for one in found if one.fatal]
+        return [(name, one) for name, found in self.blockers.items() for one in found if one.fatal]
 
 
 def import_existing(stack: str, live: Live) -> ImportFile:
@@ -59,16 +59,16 @@ def import_existing(stack: str, live: Live) -> ImportFile:
         file = Path(directory) / "import.json"
         preview = json.loads(pulumi("preview", "--stack", stack, "--json", "--import-file", str(file)))
         document = json.loads(file.read_text())
-    return filled(document, preview, live)
+    return complete(document, preview, live)
 
 
-def filled(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live) -> ImportFile:
+def complete(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live) -> ImportFile:
     """The file's placeholders replaced by ids, found by type and inputs as the preview has them."""
     steps = [(step, state) for step in preview["steps"] if (state := step.get("newState")) is not None]
     inputs = {(state["type"], _name(step)): state.get("inputs", {}) for step, state in steps}
     resources, imported, missing = [], [], []
     taken_over = [_name(step) for step, _ in steps if step["op"] == "import"]
-    obstacles: dict[str, tuple[Obstacle, ...]] = {}
+    blockers: dict[str, tuple[Blocker, ...]] = {}
     for resource in document["resources"]:
         if resource.get("component") or resource["type"].startswith(_PROVIDER):
             resources.append(resource)
@@ -79,12 +79,12 @@ def filled(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live) 
         if id_ is None:
             missing.append(name)
             continue
-        if found := tuple(live.obstacles(type_, wanted)):
-            obstacles[name] = found
+        if found := tuple(live.blockers(type_, wanted)):
+            blockers[name] = found
         if type_.startswith("pulumi-python:dynamic"):
             # Pulumi imports no dynamic resource, and the tunnel's rule is taken over by its own create.
             taken_over += [] if found else [name]
-        elif all(obstacle.imported for obstacle in found):
+        elif all(blocker.imported for blocker in found):
             imported.append(name)
             resources.append({**resource, "id": id_})
     used = {resource.get("provider") for resource in resources}
@@ -94,7 +94,7 @@ def filled(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live) 
         imported=tuple(imported),
         taken_over=tuple(taken_over),
         missing=tuple(missing),
-        obstacles=obstacles,
+        blockers=blockers,
     )
 
 

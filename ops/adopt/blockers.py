@@ -20,7 +20,7 @@ _RECORDED: Final = "which `pulumi import` would write into the state"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Obstacle:
+class Blocker:
     """One object that is not taken over as it is."""
 
     why: str
@@ -32,13 +32,13 @@ class Obstacle:
     """Whether nothing is to be taken over, or taken away for it, before this is out of the way."""
 
 
-def kubernetes_obstacles(
+def kubernetes_blockers(
     live: Object,
     inputs: Object,
     *,
     secrets: Secrets = Secrets(),  # noqa: B008 - frozen
     config_maps: Mapping[str, Object] | None = None,
-) -> Iterator[Obstacle]:
+) -> Iterator[Blocker]:
     """Those of an object in the cluster, which the program would have as `inputs`.
 
     `secrets` says what must not be in plain, `config_maps` is the data of those of its namespace, by name.
@@ -49,7 +49,7 @@ def kubernetes_obstacles(
     annotations = meta.get("annotations") or {}
     found = _template_faults(live, inputs, secrets, config_maps or {})
     if kind == "StatefulSet" and (found or _cannot_become(live["spec"], inputs["spec"])):
-        yield Obstacle(
+        yield Blocker(
             why=_told(found)
             or "its claim template or management policy cannot be changed, and replaced it would lose its pods; "
             "orphaned, they run on, keep their volume, and are taken in by the StatefulSet that `up` makes",
@@ -59,14 +59,14 @@ def kubernetes_obstacles(
         return
     if kind == "CronJob" and found:
         why = f"{_told(found)}. It holds nothing else than its Jobs' history: `up` makes it anew"
-        yield Obstacle(why=why, remedy=target.format("delete"), imported=False)
+        yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if kind == "ConfigMap" and any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
         why = f"it holds a secret in plain, {_RECORDED}: `up` makes one of its own"
-        yield Obstacle(why=why, remedy=target.format("delete"), imported=False)
+        yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if _LAST_APPLIED in annotations and not found and _keeps_a_secret(annotations[_LAST_APPLIED], kind, secrets):
-        yield Obstacle(
+        yield Blocker(
             why="kubectl keeps its values in an annotation, which Pulumi would record in plain text",
             remedy=f"{target.format('annotate')} {_LAST_APPLIED}-",
         )
@@ -92,7 +92,7 @@ def kubernetes_obstacles(
         ]
     if handed:
         manager = " --field-manager=pulumi-kubernetes" if found else ""
-        yield Obstacle(
+        yield Blocker(
             why=why, remedy=f"{target.format('patch')} --type=json{manager} -p {shlex.quote(json.dumps(handed))}"
         )
 
@@ -145,9 +145,9 @@ def _first_owner(managers: list[Object]) -> tuple[int, str] | None:
     return None
 
 
-def data_obstacle(namespace: str, why: Sequence[str]) -> Obstacle:
+def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
     """That of a database whose data the program's pod would not find, or could not serve."""
-    return Obstacle(
+    return Blocker(
         why=f"{'; '.join(why)}. The program's pod would start with an EMPTY database beside this data",
         remedy=f"Dump it, and let `up` make a new volume into which `ops restore` puts the dump: docs/runbook.md, "
         f"The data is elsewhere on its volume (namespace {namespace})",
@@ -156,9 +156,9 @@ def data_obstacle(namespace: str, why: Sequence[str]) -> Obstacle:
     )
 
 
-def mirror_obstacle(url: str, auth_method: str) -> Obstacle:
+def mirror_blocker(url: str, auth_method: str) -> Blocker:
     """That of a push mirror by another address, as GitLab shows it, or with another login than the program's."""
-    return Obstacle(
+    return Blocker(
         why=f"it pushes to {url} with the login {auth_method}, not with a key of its own to the stack file's address: "
         "`up` makes one beside it",
         remedy="paste the stack output `mirror_key` into GitHub, then delete the old mirror in GitLab "
@@ -167,9 +167,9 @@ def mirror_obstacle(url: str, auth_method: str) -> Obstacle:
     )
 
 
-def tunnel_obstacle(hostname: str, service: str) -> Obstacle:
+def tunnel_blocker(hostname: str, service: str) -> Blocker:
     """That of a rule of the tunnel which leads elsewhere."""
-    return Obstacle(
+    return Blocker(
         why=f"the tunnel's rule for {hostname} leads to {service}",
         remedy="set access.public.adopt.tunnelRule to true for the first `up`",
         imported=False,

@@ -22,7 +22,7 @@ from components.registry_item import existing
 from components.tunnel import Tunnel
 from lookups.onepassword_client import client
 from lookups.tunnel_document import find as find_rule
-from ops.adopt.blockers import Obstacle, data_obstacle, kubernetes_obstacles, mirror_obstacle, tunnel_obstacle
+from ops.adopt.blockers import Blocker, data_blocker, kubernetes_blockers, mirror_blocker, tunnel_blocker
 from ops.adopt.data_folder import claims, elsewhere
 from ops.adopt.pod_template import Secrets
 from ops.mirrors import push_mirrors
@@ -65,21 +65,21 @@ class Live:
             return self._in_cloudflare(self.cloudflare, kind, inputs)
         return None
 
-    def obstacles(self, type_: str, inputs: Inputs) -> Iterator[Obstacle]:
+    def blockers(self, type_: str, inputs: Inputs) -> Iterator[Blocker]:
         """What keeps the object that `find` finds from being taken over as it is."""
         if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
             secrets, config_maps = self._of_namespace(live["metadata"].get("namespace"))
-            yield from kubernetes_obstacles(live, inputs, secrets=secrets, config_maps=config_maps)
+            yield from kubernetes_blockers(live, inputs, secrets=secrets, config_maps=config_maps)
             if live["kind"] == "PersistentVolumeClaim" and live["metadata"]["name"] == CLAIM:
                 yield from self._data_elsewhere(live["metadata"]["namespace"], config_maps)
         elif type_ == TUNNEL_HOSTNAME and (rule := _rule(inputs)) is not None:
             if rule.get("service") != inputs["service"] and not inputs["adopt"]:
-                yield tunnel_obstacle(inputs["hostname"], rule["service"])
+                yield tunnel_blocker(inputs["hostname"], rule["service"])
         elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
             mirror = self._push_mirror(self.gitlab, inputs)
             # Without a key of its own it cannot tell the one that belongs into GitHub, which the next preview asks for.
             if mirror is not None and (mirror.url != self.mirror or mirror.auth_method != "ssh_public_key"):
-                yield mirror_obstacle(mirror.url, mirror.auth_method)
+                yield mirror_blocker(mirror.url, mirror.auth_method)
 
     def _in_kubernetes(self, inputs: Inputs) -> str | None:
         if self._kubernetes_object(inputs) is None:
@@ -111,7 +111,7 @@ class Live:
         config_maps = {one["metadata"]["name"]: one.get("data") or {} for one in self._all("ConfigMap", namespace)}
         return Secrets(values=values), config_maps
 
-    def _data_elsewhere(self, namespace: str, config_maps: Mapping[str, Mapping[str, Any]]) -> Iterator[Obstacle]:
+    def _data_elsewhere(self, namespace: str, config_maps: Mapping[str, Mapping[str, Any]]) -> Iterator[Blocker]:
         if self.database_image is None:
             return
         found: dict[str, None] = {}
@@ -122,7 +122,7 @@ class Live:
                     why = elsewhere(pod, volume, image=self.database_image, config_maps=config_maps)
                     found |= dict.fromkeys(why)
         if found:
-            yield data_obstacle(namespace, list(found))
+            yield data_blocker(namespace, list(found))
 
     def _all(self, kind: str, namespace: str, *, api_version: str = "v1") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = (

@@ -68,7 +68,7 @@ class Interrupts:
             raise StoppedError(self.received)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """For what must be done before we leave: signals are noted, and stop nothing."""
         before, self._deaf = self._deaf, True
         try:
@@ -185,7 +185,7 @@ class Cluster:
                 return action()
             except (HTTPError, ApiException) as error:
                 if not is_passing(error) or time.monotonic() > deadline:
-                    raise ClusterError(told(error)) from error
+                    raise ClusterError(error_message(error)) from error
                 time.sleep(_AGAIN)
 
     def _watch(
@@ -222,7 +222,7 @@ class Cluster:
                 answered = time.monotonic()
             except (HTTPError, ApiException, OSError) as error:
                 if not is_passing(error) or time.monotonic() - answered > OUTAGE:
-                    queue.put(ClusterError(told(error)))
+                    queue.put(ClusterError(error_message(error)))
                     return
                 stopped.wait(_AGAIN)
             except Exception as error:  # noqa: BLE001 - a thread that died in silence would be waited for in vain
@@ -235,7 +235,7 @@ def is_passing(error: Exception) -> bool:
     return not isinstance(error, ApiException) or error.status in (None, 0, 410, 429) or error.status >= 500
 
 
-def told(error: Exception) -> str:
+def error_message(error: Exception) -> str:
     """What the API server said, or that it said nothing."""
     if isinstance(error, ApiException):
         return f"the API server answered {error.status} {error.reason}: {error.body or ''}".rstrip(": \n")

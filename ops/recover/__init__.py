@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from ops.command_line import PulumiError, pulumi
 from ops.recover.lock import check_lock
-from ops.recover.state_import import Made, import_into_state
+from ops.recover.state_import import UnrecordedResource, import_into_state
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
 """Packages of what the program itself imports, or finds, in the next `up`."""
@@ -75,8 +75,10 @@ def recover(stack: str, find: Find, *, certain: bool = False) -> Recovery:
     found = {urn: find(resource["type"], resource.get("inputs", {})) for urn, resource in pending.items()}
     made = {urn: id_ for urn, id_ in found.items() if id_ is not None}
     # Imported first and cleared afterwards: where either is interrupted, the next run finds what is pending once more.
-    lost = [_as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made and urn not in recorded]
-    import_into_state(stack, [one for one in lost if not one.type.startswith(_TAKEN_OVER)])
+    unrecorded = [
+        _as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made and urn not in recorded
+    ]
+    import_into_state(stack, [one for one in unrecorded if not one.type.startswith(_TAKEN_OVER)])
     if pending:
         pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates")
     cleared = tuple(urn for urn in pending if urn not in made)
@@ -106,10 +108,10 @@ def _name(resource: Mapping[str, Any]) -> str:
     return str(resource["urn"]).rsplit("::", 1)[-1]
 
 
-def _as_made(resource: Mapping[str, Any], id_: str) -> Made:
+def _as_made(resource: Mapping[str, Any], id_: str) -> UnrecordedResource:
     provider, _, _ = resource["provider"].rpartition("::")  # <URN>::<id>
     name = resource["urn"].rsplit("::", 1)[-1]
-    return Made(type=resource["type"], name=name, id=id_, parent=resource["parent"], provider=provider)
+    return UnrecordedResource(type=resource["type"], name=name, id=id_, parent=resource["parent"], provider=provider)
 
 
 def mend_checkpoint(stack: str, backend: str) -> bool:

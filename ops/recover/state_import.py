@@ -13,7 +13,7 @@ from ops.command_line import pulumi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class UnrecordedResource:
     """A resource of the program that exists and is not in the state; `parent` and `provider` are, by these URNs."""
 
     type: str
@@ -23,23 +23,23 @@ class Made:
     provider: str
 
 
-def import_into_state(stack: str, made: Sequence[Made]) -> None:
+def import_into_state(stack: str, resources: Sequence[UnrecordedResource]) -> None:
     """Runs `pulumi import`, where there is something to import. Raises `PulumiError`."""
-    if not made:
+    if not resources:
         return
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "import.json"
-        file.write_text(json.dumps(import_file(made)))
+        file.write_text(json.dumps(import_file(resources)))
         options = ["--protect=false", "--generate-code=false", "--yes"]
         pulumi("import", "--stack", stack, "--file", str(file), *options)
 
 
-def import_file(made: Sequence[Made]) -> dict[str, Any]:
+def import_file(resources: Sequence[UnrecordedResource]) -> dict[str, Any]:
     """The document that `pulumi import --file` reads: it knows URNs by names that its table gives them."""
-    urns = sorted({urn for one in made for urn in (one.parent, one.provider)})
+    urns = sorted({urn for one in resources for urn in (one.parent, one.provider)})
     names = {urn: f"urn-{number}" for number, urn in enumerate(urns)}
-    resources = [
+    documents = [
         {"type": one.type, "name": one.name, "id": one.id, "parent": names[one.parent], "provider": names[one.provider]}
-        for one in made
+        for one in resources
     ]
-    return {"nameTable": {name: urn for urn, name in names.items()}, "resources": resources}
+    return {"nameTable": {name: urn for urn, name in names.items()}, "resources": documents}

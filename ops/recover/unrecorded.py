@@ -16,7 +16,7 @@ from components.ownership import DNS_COMMENT, Owner
 from lookups.cloudflare import UnusableError, find_place
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from ops.command_line import PulumiError, pulumi
-from ops.recover.state_import import Made, import_into_state
+from ops.recover.state_import import UnrecordedResource, import_into_state
 from settings import Settings
 from settings.errors import PROJECT
 from settings.sections import PublicAccess
@@ -39,13 +39,13 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
     if public is None or parent is None or provider is None:
         return {}
     recorded = {resource["type"] for resource in state}
-    lost = [
-        Made(type=type_, name=name, id=id_, parent=parent, provider=provider)
+    unrecorded = [
+        UnrecordedResource(type=type_, name=name, id=id_, parent=parent, provider=provider)
         for type_, name, id_ in _made(public, client, Owner(PROJECT, settings.stack))
         if type_ not in recorded
     ]
-    import_into_state(settings.stack, lost)
-    return {one.name: one.id for one in lost}
+    import_into_state(settings.stack, unrecorded)
+    return {one.name: one.id for one in unrecorded}
 
 
 def _made(public: PublicAccess, client: Cloudflare, own: Owner) -> Iterator[tuple[str, str, str]]:

@@ -13,15 +13,15 @@ from components.backup import RESTORE
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
-from ops.restore.app_stop import App, Before
+from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
 from ops.restore.transfer import upload
-from ops.screen import Screen
+from ops.terminal import Terminal
 from settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class RestoreRequest:
     """What is to be restored, and how."""
 
     stack: str
@@ -43,7 +43,7 @@ class Wish:
         }
 
 
-def parse_wish(settings: Settings, *, source: str, expect: str | None, clear_sessions: bool) -> Wish:
+def parse_request(settings: Settings, *, source: str, expect: str | None, clear_sessions: bool) -> RestoreRequest:
     """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
     wrong: list[str] = []
     parsed, expectation = None, None
@@ -62,7 +62,7 @@ def parse_wish(settings: Settings, *, source: str, expect: str | None, clear_ses
         wrong.append(str(error))
     if wrong or parsed is None:
         raise SourceError("\n".join(wrong))
-    return Wish(
+    return RestoreRequest(
         stack=settings.stack,
         source=parsed,
         expectation=expectation,
@@ -76,37 +76,39 @@ class Restore:
     """One restore; `look` before asking, `run` after."""
 
     cluster: Cluster
-    screen: Screen
-    wish: Wish
+    terminal: Terminal
+    request: RestoreRequest
     template: Any
     """The suspended CronJob."""
     app: App
-    was: Before
+    was: PreviousState
     left: list[str]
     """Jobs of earlier restores that still run, because whoever waited for them was killed."""
 
     @classmethod
-    def look(cls, cluster: Cluster, screen: Screen, wish: Wish) -> Restore:
+    def look(cls, cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Restore:
         """What there is; changes nothing. Raises `ClusterError` where this stack cannot be restored."""
-        template = cron_job(cluster, RESTORE, stack=wish.stack)
+        template = cron_job(cluster, RESTORE, stack=request.stack)
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
-        return cls(cluster=cluster, screen=screen, wish=wish, template=template, app=app, was=app.before(), left=left)
+        return cls(
+            cluster=cluster, terminal=terminal, request=request, template=template, app=app, was=app.before(), left=left
+        )
 
     @property
     def announcement(self) -> str:
         """What will be replaced, by what, and what else happens."""
         host = self.cluster.client.configuration.host
         lines = [
-            f"Stack {self.wish.stack}, namespace {self.cluster.namespace}, cluster {host}:",
-            f"  the database is replaced by {self.wish.source},",
-            f"  {self.wish.source.scope};",
+            f"Stack {self.request.stack}, namespace {self.cluster.namespace}, cluster {host}:",
+            f"  the database is replaced by {self.request.source},",
+            f"  {self.request.source.scope};",
             "  what it holds now, if anything, is saved as a backup before-restore-...;",
             f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
             + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
             *[f"  the Job {name} of an earlier restore still runs, and is ended first;" for name in self.left],
         ]
-        if self.wish.clear_sessions:
+        if self.request.clear_sessions:
             lines.append("  everybody is logged out;")
         return "\n".join(lines)[:-1] + "."
 
@@ -119,32 +121,32 @@ class Restore:
         self._refuse_company()
         with self._app_stopped():
             for name in self._refuse_company():
-                with self.screen.step(f"ending {name}"):
+                with self.terminal.step(f"ending {name}"):
                     delete(self.cluster, name)
             if not self.app.is_ours():
                 raise ClusterError("another restore has stopped the app since, and goes on without this one")
-            job = Job.of(self.template, self.cluster, self.screen.say)
+            job = Job.of(self.template, self.cluster, self.terminal.say)
             try:
-                create(job, self.template, environment=self.wish.environment)
-                with self.screen.step(f"{job.name} restores {self.wish.source}"):
-                    job.follow(started=self._upload, waiting=self.screen.waiting)
+                create(job, self.template, environment=self.request.environment)
+                with self.terminal.step(f"{job.name} restores {self.request.source}"):
+                    job.follow(started=self._upload, waiting=self.terminal.waiting)
             except JobFailedError as error:
                 raise JobFailedError(f"The restore has failed: {error}") from error
             except BaseException as error:
                 if not self._ended_with_success(job):
                     raise
                 if isinstance(error, StoppedError):
-                    self.screen.say(self._success)
+                    self.terminal.say(self._success)
                     raise
-            self.screen.say(self._success)
+            self.terminal.say(self._success)
 
     @property
     def _success(self) -> str:
-        return f"The database of {self.wish.stack} now holds {self.wish.source}."
+        return f"The database of {self.request.stack} now holds {self.request.source}."
 
     def _ended_with_success(self, job: Job) -> bool:
         """Ends the Job, unless it was done before it could be."""
-        with self.cluster.interrupts.held(), self.screen.step(f"ending {job.name}"):
+        with self.cluster.interrupts.deferred(), self.terminal.step(f"ending {job.name}"):
             if job.is_complete():
                 return True
             job.end()
@@ -159,16 +161,16 @@ class Restore:
         return running
 
     def _upload(self, pod: str) -> None:
-        file = self.wish.source.file
+        file = self.request.source.file
         if file is None:
             return
-        with self.screen.step(f"sending {file.name} to {pod}", size=file.stat().st_size) as sent:
-            upload(self.cluster, pod, file, manifest=self.wish.source.manifest, sent=sent)
+        with self.terminal.step(f"sending {file.name} to {pod}", size=file.stat().st_size) as sent:
+            upload(self.cluster, pod, file, manifest=self.request.source.manifest, sent=sent)
 
     @contextmanager
     def _app_stopped(self) -> Iterator[None]:
         try:
-            with self.screen.step("stopping the app"):
+            with self.terminal.step("stopping the app"):
                 self.app.stop()
             yield
         except BaseException as error:
@@ -180,9 +182,9 @@ class Restore:
         self._start_app()
 
     def _start_app(self) -> None:
-        with self.cluster.interrupts.held(), self.screen.step("starting the app"):
+        with self.cluster.interrupts.deferred(), self.terminal.step("starting the app"):
             try:
-                self.screen.say(self._started())
+                self.terminal.say(self._started())
             except ClusterError as error:
                 raise ClusterError(
                     f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "

@@ -34,7 +34,7 @@ _START_PATIENCE: Final = 300.0  # seconds; an image may have to be pulled again
 
 
 @dataclass(frozen=True, kw_only=True)
-class Before:
+class PreviousState:
     """The app as it was before the first run that stopped it."""
 
     replicas: int
@@ -43,13 +43,17 @@ class Before:
     """From an earlier run, which did not start it again."""
 
 
-def before(deployment: Any) -> Before:
+def previous_state(deployment: Any) -> PreviousState:
     """What the app is to be started as, from its Deployment as it is now."""
     annotations: Mapping[str, str] = deployment.metadata.annotations or {}
     if not deployment.spec.replicas and annotations.get(REPLICAS, "").isdigit():
-        return Before(replicas=int(annotations[REPLICAS]), ready=annotations.get(READY) != "false", remembered=True)
+        return PreviousState(
+            replicas=int(annotations[REPLICAS]), ready=annotations.get(READY) != "false", remembered=True
+        )
     available = deployment.status.available_replicas or 0
-    return Before(replicas=deployment.spec.replicas, ready=available >= deployment.spec.replicas, remembered=False)
+    return PreviousState(
+        replicas=deployment.spec.replicas, ready=available >= deployment.spec.replicas, remembered=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +63,14 @@ class App:
     cluster: Cluster
     run: str
 
-    def before(self) -> Before:
+    def before(self) -> PreviousState:
         """What it is now, or was before an earlier run stopped it; raises `ClusterError` where there is no app."""
-        return before(self._read())
+        return previous_state(self._read())
 
-    def stop(self) -> Before:
+    def stop(self) -> PreviousState:
         """Scales it to nothing and returns what it was when its pods have ended; it is this run's from now on."""
         deployment = self._read()
-        was = before(deployment)
+        was = previous_state(deployment)
         annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
         self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=_STOPS)
         pods = self.cluster.pods(deployment.spec.selector.match_labels)
@@ -85,7 +89,7 @@ class App:
         Raises `ClusterError` where it cannot be started or does not become ready.
         """
         deployment = self.cluster.persistently(self._read)
-        was, tried = before(deployment), False
+        was, tried = previous_state(deployment), False
         while self._is_ours(deployment):
             # Only as it was looked at: another run may stop it at this very moment.
             metadata = {

@@ -7,7 +7,7 @@ from components.app import App
 from components.delivery import TOKEN, variables
 from ops.mirrors import bare, fingerprint, push_mirrors
 from ops.verify.check import Check
-from ops.verify.secrets import held, same
+from ops.verify.secrets import same, secret_data
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
@@ -81,7 +81,7 @@ def deployer_token(systems: Systems) -> str:
         wrong.append(f"it is not protected, so every branch sees it, though {delivery.branch} is protected")
     if found.protected and not protected:
         wrong.append(f"it is protected, and branch {delivery.branch} is not, so its pipeline does not see it")
-    if not same(found.value or "", held(systems, deployer.TOKEN).get("token", "")):
+    if not same(found.value or "", secret_data(systems, deployer.TOKEN).get("token", "")):
         wrong.append("it is not the cluster's")
     if wrong:
         fix = f"if others may have seen it, delete Secret {deployer.TOKEN}, which makes a new one; then {systems.up}"

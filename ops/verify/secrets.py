@@ -20,7 +20,7 @@ def same(one: str, other: str) -> bool:
     return hmac.compare_digest(*digests)
 
 
-def held(systems: Systems, name: str) -> Mapping[str, str]:
+def secret_data(systems: Systems, name: str) -> Mapping[str, str]:
     """The Secret's values; one that is no text is as good as none."""
     data = systems.need("v1", "Secret", name).get("data") or {}
     return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
@@ -44,7 +44,7 @@ def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:
             f"1Password: {'; '.join(f'{problem.subject}: {problem.what}' for problem in problems)}",
             "; ".join(dict.fromkeys(problem.fix for problem in problems)),
         )
-    found = held(systems, name)
+    found = secret_data(systems, name)
     wrong = [
         f"{key} is {'not what 1Password holds' if key in found else 'missing'}"
         for key, wanted in keys.items()
@@ -59,7 +59,7 @@ def pull_secret(systems: Systems) -> str:
     """What the image is pulled with."""
     registry, name = systems.settings.registry, pull_credentials.SECRET
     username, password = systems.vaults.read(registry.username), systems.vaults.read(registry.password)
-    found = held(systems, name).get(pull_credentials.CONFIG, "")
+    found = secret_data(systems, name).get(pull_credentials.CONFIG, "")
     try:
         logins = json.loads(found)["auths"]
     except (ValueError, KeyError, TypeError):

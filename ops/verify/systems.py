@@ -42,7 +42,7 @@ _PATIENCE: Final = 15.0  # seconds for one answer; a slow one is news too
 _T = TypeVar("_T")
 
 
-class settled(Generic[_T]):  # noqa: N801 - used like `cached_property`
+class cached_outcome(Generic[_T]):  # noqa: N801 - used like `cached_property`
     """A cached property that keeps a failure too: else each check would wait anew for a system that is away."""
 
     def __init__(self, make: Callable[[Any], _T]) -> None:
@@ -84,7 +84,7 @@ class Systems:
         self.up = f"run `pulumi up -s {settings.stack}`"
         """The usual fix."""
 
-    @settled
+    @cached_outcome
     def cluster(self) -> DynamicClient:
         """The cluster's context that the settings name."""
         _require(kubeconfig_problems(self.settings.cluster.context, os.environ))
@@ -118,18 +118,18 @@ class Systems:
         found: list[Object] = api.get(namespace=self.settings.namespace, _request_timeout=_PATIENCE).to_dict()["items"]
         return found
 
-    @settled
+    @cached_outcome
     def vaults(self) -> Vaults:
         """1Password, as the environment leads to it."""
         _require(onepassword_problems(os.environ))
         return Vaults(client(os.environ))
 
-    @settled
+    @cached_outcome
     def values(self) -> Values:
         """What 1Password holds for the stack."""
         return read_values(self.settings, self.vaults)
 
-    @settled
+    @cached_outcome
     def gitlab(self) -> Gitlab:
         """GitLab, which has answered once: its client is patient for minutes with one that is away."""
         _require(gitlab_problems(os.environ))
@@ -149,14 +149,14 @@ class Systems:
             raise CheckError(seen, NETWORK_FIX) from error
         return client
 
-    @settled
+    @cached_outcome
     def project(self) -> Project:
         """The app's project in GitLab."""
         if self.settings.delivery is None:
             raise ValueError("asked for GitLab's project by a stack without delivery")
         return self.gitlab.projects.get(self.settings.delivery.project)
 
-    @settled
+    @cached_outcome
     def cloudflare(self) -> Cloudflare:
         """The official client."""
         _require(cloudflare_problems(os.environ))
@@ -172,13 +172,13 @@ class Systems:
             raise ValueError("asked for public access by a stack without it")
         return self.settings.access.public
 
-    @settled
+    @cached_outcome
     def cloudflare_api(self) -> CloudflareApi:
         """What `up` looks Cloudflare's ids up with."""
         _require(cloudflare_problems(os.environ))
         return CloudflareApi(patience=_PATIENCE)
 
-    @settled
+    @cached_outcome
     def ids(self) -> Ids:
         """Looked up by name where the stack file gives no id; refused like `up` does for a zone that serves nothing."""
         place = find_place(self.public, self.cloudflare_api)
@@ -188,7 +188,7 @@ class Systems:
         """The Access group of that id, with its rules."""
         return self.cloudflare_api.get(f"/accounts/{self.ids.account}/access/groups/{id_}")
 
-    @settled
+    @cached_outcome
     def tunnel_id(self) -> str:
         """Id of the shared tunnel."""
         return find_tunnel(self.public, self.ids.account, self.cloudflare_api)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rehearsal import toolchain
 from rehearsal.bench import backup, scale, start, updates
 from rehearsal.progress import CONSOLE
-from rehearsal.world import STACKS, World
+from rehearsal.rehearsal import STACKS, Rehearsal
 
 
 class What(StrEnum):
@@ -28,23 +28,23 @@ class What(StrEnum):
     BACKUP = "backup"
 
 
-def run(rehearsal: Callable[[], AbstractContextManager[World]], what: What | None = None) -> None:
+def run(start_rehearsal: Callable[[], AbstractContextManager[Rehearsal]], what: What | None = None) -> None:
     """Prints the tables of one group, or of all."""
     chosen = set(What) if what is None else {what}
     if chosen - {What.BACKUP}:
         began = time.monotonic()
-        with rehearsal() as world:
+        with start_rehearsal() as rehearsal:
             warm = time.monotonic() - began
             for stack in STACKS:
-                world.program.init(stack)
+                rehearsal.program.init(stack)
             if What.SET_UP in chosen:
                 _print_set_up(warm)
             if What.START in chosen:
-                start.print_tables(world)
+                start.print_tables(rehearsal)
             if What.UP in chosen:
-                updates.print_tables(world)
+                updates.print_tables(rehearsal)
             if What.SCALE in chosen:
-                scale.print_tables(world)
+                scale.print_tables(rehearsal)
     if What.BACKUP in chosen:
         backup.print_tables()
 

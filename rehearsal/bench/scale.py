@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from rehearsal.progress import CONSOLE, step
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 _STACKS = (1, 5, 20)
 
 
-def print_tables(world: World) -> None:
+def print_tables(rehearsal: Rehearsal) -> None:
     """Brings up stacks like dev, each with names of its own, and times the first one after each round."""
     title = "One `up` without a change, by how many stacks the control plane holds"
     table = Table(
@@ -26,9 +26,9 @@ def print_tables(world: World) -> None:
     for count in _STACKS:
         with step(f"bringing up {count - made} more stacks", usually=f"{(count - made) * 8} s"):
             for number in range(made, count):
-                _add(world, f"s{number}")
+                _add(rehearsal, f"s{number}")
         made = count
-        cost = min((_up(world, "s0") for _ in range(3)), key=lambda one: one.cpu)
+        cost = min((_up(rehearsal, "s0") for _ in range(3)), key=lambda one: one.cpu)
         row = (f"{cost.wall:.1f}", f"{cost.cpu:.1f}", f"{1000 * cost.cpu / cost.resources:.0f}", f"{cost.peak_mib:.0f}")
         table.add_row(f"{count}", f"{cost.resources}", *row)
     CONSOLE.print(table)
@@ -44,9 +44,9 @@ class _Cost:
     resources: int
 
 
-def _add(world: World, stack: str) -> None:
+def _add(rehearsal: Rehearsal, stack: str) -> None:
     """A stack like dev under another name: namespace, hostname, environment and item are its own."""
-    text = (world.program.directory / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    text = (rehearsal.program.directory / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     text = re.sub(r"^(encryptionsalt|encryptedkey|secretsprovider):.*\n?", "", text, flags=re.MULTILINE)
     for old, new in (
         ("invoicetron-dev", f"invoicetron-{stack}"),
@@ -55,19 +55,19 @@ def _add(world: World, stack: str) -> None:
         ("Invoicetron Dev Deploy Token", f"Invoicetron {stack} Deploy Token"),
     ):
         text = text.replace(old, new)
-    (world.program.directory / f"Pulumi.{stack}.yaml").write_text(text, encoding="utf-8")
-    world.program.init(stack)
-    world.program.up(stack, "--skip-preview")
+    (rehearsal.program.directory / f"Pulumi.{stack}.yaml").write_text(text, encoding="utf-8")
+    rehearsal.program.init(stack)
+    rehearsal.program.up(stack, "--skip-preview")
 
 
-def _up(world: World, stack: str) -> _Cost:
-    resources = len(world.program.export(stack)["deployment"]["resources"])
-    command = [str(world.program.pulumi), "up", "--yes", "--skip-preview", "--stack", stack, "--non-interactive"]
+def _up(rehearsal: Rehearsal, stack: str) -> _Cost:
+    resources = len(rehearsal.program.export(stack)["deployment"]["resources"])
+    command = [str(rehearsal.program.pulumi), "up", "--yes", "--skip-preview", "--stack", stack, "--non-interactive"]
     started = time.monotonic()
     process = subprocess.Popen(
         command,
-        cwd=world.program.directory,
-        env=dict(world.program.environment),
+        cwd=rehearsal.program.directory,
+        env=dict(rehearsal.program.environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

@@ -14,8 +14,8 @@ from statistics import median
 from rich.table import Table
 
 from rehearsal.progress import CONSOLE, step
+from rehearsal.rehearsal import REPOSITORY, STACKS, Rehearsal
 from rehearsal.run_program import TIMINGS
-from rehearsal.world import REPOSITORY, STACKS, World
 
 _REPEATS = 5
 _IMPORT = (
@@ -24,7 +24,7 @@ _IMPORT = (
 )
 
 
-def print_tables(world: World) -> None:
+def print_tables(rehearsal: Rehearsal) -> None:
     """In a preview by the real engine. The ratio is of CPU time: most of the wall time waits for engine and plugins."""
     bare = _median([_bare_import() for _ in range(_REPEATS)])
     title = "Python, from process start to the last registered resource"
@@ -32,7 +32,7 @@ def print_tables(world: World) -> None:
     table.add_row("import pulumi", f"{bare.cpu:.2f}", "1.0", f"{bare.wall:.2f}", f"{bare.peak_kib / 1024:.0f}")
     for stack in STACKS:
         with step(f"previewing {stack} {_REPEATS} times", usually="15 s"):
-            used = _median([_program_start(world, stack) for _ in range(_REPEATS)])
+            used = _median([_program_start(rehearsal, stack) for _ in range(_REPEATS)])
         ratio, peak = f"{used.cpu / bare.cpu:.1f}", f"{used.peak_kib / 1024:.0f}"
         table.add_row(f"the program, {stack}", f"{used.cpu:.2f}", ratio, f"{used.wall:.2f}", peak)
     CONSOLE.print(table)
@@ -61,9 +61,9 @@ def _bare_import() -> _Used:
     return _Used(cpu=cpu, wall=wall, peak_kib=peak)
 
 
-def _program_start(world: World, stack: str) -> _Used:
+def _program_start(rehearsal: Rehearsal, stack: str) -> _Used:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "timings.json"
-        world.program.with_environment({TIMINGS: str(file)}).preview(stack)
+        rehearsal.program.with_environment({TIMINGS: str(file)}).preview(stack)
         timing = json.loads(file.read_text())
     return _Used(cpu=timing["cpu_seconds"], wall=timing["seconds"], peak_kib=timing["peak_kib"])

@@ -14,15 +14,15 @@ from rich.table import Table
 
 from rehearsal.bench import cpu
 from rehearsal.progress import CONSOLE, step
-from rehearsal.world import STACKS, World
+from rehearsal.rehearsal import STACKS, Rehearsal
 
 _SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences")
 
 
-def print_tables(world: World) -> None:
+def print_tables(rehearsal: Rehearsal) -> None:
     """For each stack, which does not exist yet and is gone afterwards."""
     for stack in STACKS:
-        _print_for(world, stack)
+        _print_for(rehearsal, stack)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +40,15 @@ def measured(run: Callable[[], object]) -> _Cost:
     return _Cost(wall=wall, cpu={group: after[group] - before[group] for group in after})
 
 
-def _print_for(world: World, stack: str) -> None:
+def _print_for(rehearsal: Rehearsal, stack: str) -> None:
     ours: dict[str, _Cost] = {}
     with step(f"{stack}: up, up again, destroy", usually="30 s"):
-        ours["from nothing"] = measured(lambda: world.program.up(stack, "--skip-preview"))
-        objects = _objects(world, stack)
-        ours["no change"] = measured(lambda: world.program.up(stack, "--skip-preview"))
-        ours["no change, with its preview"] = measured(lambda: world.program.up(stack))
-        world.program.run("state", "unprotect", "--all", "--yes", "--stack", stack)
-        ours["removal"] = measured(lambda: world.program.destroy(stack, "--skip-preview"))
+        ours["from nothing"] = measured(lambda: rehearsal.program.up(stack, "--skip-preview"))
+        objects = _objects(rehearsal, stack)
+        ours["no change"] = measured(lambda: rehearsal.program.up(stack, "--skip-preview"))
+        ours["no change, with its preview"] = measured(lambda: rehearsal.program.up(stack))
+        rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", stack)
+        ours["removal"] = measured(lambda: rehearsal.program.destroy(stack, "--skip-preview"))
     theirs: dict[str, float] = {}
     namespace = f"invoicetron-{stack}"
     with tempfile.TemporaryDirectory() as directory, step(f"{stack}: kubectl apply, diff, delete", usually="20 s"):
@@ -56,13 +56,15 @@ def _print_for(world: World, stack: str) -> None:
         Path(file).write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
         def apply() -> None:
-            world.kubectl("apply", "--server-side", "-f", file)
-            world.kubectl("-n", namespace, "rollout", "status", "statefulset/invoicetron-db", "--timeout=120s")
+            rehearsal.kubectl("apply", "--server-side", "-f", file)
+            rehearsal.kubectl("-n", namespace, "rollout", "status", "statefulset/invoicetron-db", "--timeout=120s")
 
         theirs["from nothing"] = measured(apply).wall
-        theirs["no change"] = measured(lambda: world.kubectl("diff", "--server-side", "-f", file, check=False)).wall
-        theirs["removal"] = measured(lambda: world.kubectl("delete", "--wait", "--ignore-not-found", "-f", file)).wall
-    start = measured(lambda: world.program.run("stack", "ls")).wall
+        theirs["no change"] = measured(lambda: rehearsal.kubectl("diff", "--server-side", "-f", file, check=False)).wall
+        theirs["removal"] = measured(
+            lambda: rehearsal.kubectl("delete", "--wait", "--ignore-not-found", "-f", file)
+        ).wall
+    start = measured(lambda: rehearsal.program.run("stack", "ls")).wall
     columns = ("what", "pulumi, s", "CPU, s", "control plane's CPU, s", "kubectl, s", "ratio")
     table = Table(*columns, title=f"{stack}: {len(objects)} Kubernetes objects")
     for what, cost in ours.items():
@@ -73,10 +75,10 @@ def _print_for(world: World, stack: str) -> None:
     CONSOLE.print(table)
 
 
-def _objects(world: World, stack: str) -> list[dict[str, Any]]:
+def _objects(rehearsal: Rehearsal, stack: str) -> list[dict[str, Any]]:
     """The stack's Kubernetes objects as the API server has them, without what it added itself; namespace first."""
     found = []
-    for resource in world.program.export(stack)["deployment"]["resources"]:
+    for resource in rehearsal.program.export(stack)["deployment"]["resources"]:
         inputs = resource.get("inputs", {})
         if not resource["type"].startswith("kubernetes:") or "kind" not in inputs:
             continue
@@ -87,7 +89,7 @@ def _objects(world: World, stack: str) -> list[dict[str, Any]]:
             else inputs["kind"]
         )
         where = ["-n", metadata["namespace"]] if "namespace" in metadata else []
-        live = json.loads(world.kubectl(*where, "get", kind, metadata["name"], "-o", "json"))
+        live = json.loads(rehearsal.kubectl(*where, "get", kind, metadata["name"], "-o", "json"))
         live.pop("status", None)
         for name in _SERVER_FIELDS:
             live["metadata"].pop(name, None)

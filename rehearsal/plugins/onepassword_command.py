@@ -67,6 +67,6 @@ class Command:
                 check=False,
             )
             if done.returncode:
-                told = _ERROR.search(done.stderr)
-                raise PluginError(f"op error: {told[1] if told else done.stderr.strip()}")
+                refusal = _ERROR.search(done.stderr)
+                raise PluginError(f"op error: {refusal[1] if refusal else done.stderr.strip()}")
         return json.loads(done.stdout) if done.stdout.strip() else None

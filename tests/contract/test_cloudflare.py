@@ -183,8 +183,8 @@ PERMISSIONS: Final[Mapping[str, str]] = {
 def test_a_token_that_lacks_the_permission_or_is_another_account_s_is_refused_alike(
     client: cloudflare.Cloudflare, emulator: Cloudflare, name: str
 ) -> None:
-    lacking = emulator.issue_token(*(SCOPES - {PERMISSIONS[name]}))
-    for token in (lacking, emulator.issue_token(*SCOPES, elsewhere=True)):
+    missing_permissions = emulator.issue_token(*(SCOPES - {PERMISSIONS[name]}))
+    for token in (missing_permissions, emulator.issue_token(*SCOPES, elsewhere=True)):
         with pytest.raises(cloudflare.PermissionDeniedError):
             ANSWERS[name](client.with_options(api_token=token), emulator)
     with pytest.raises(cloudflare.AuthenticationError):

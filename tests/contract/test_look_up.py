@@ -76,9 +76,9 @@ def test_a_policy_that_lets_in_more_than_known_people_is_refused_until_its_selec
 ) -> None:
     cloudflare.policies[cloudflare.policy_id]["include"].append(rule)
     (selector,) = rule
-    told = refusal()
-    assert f"more than known people, by {selector}" in told
-    assert "access.public.allowSelectors" in told
+    message = refusal()
+    assert f"more than known people, by {selector}" in message
+    assert "access.public.allowSelectors" in message
     assert look_up(public(allow_selectors=(selector,)))
 
 
@@ -102,7 +102,7 @@ def test_a_group_that_the_token_may_not_see_is_refused_with_the_permission(
 
 
 @pytest.mark.parametrize(
-    ("given", "lacking"),
+    ("given", "missing"),
     [
         ([ZONE_READ], [TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT, ORGANIZATION_READ]),
         ([ZONE_READ, DNS_EDIT, TUNNEL_EDIT], [ACCESS_EDIT, ORGANIZATION_READ]),
@@ -112,12 +112,12 @@ def test_a_group_that_the_token_may_not_see_is_refused_with_the_permission(
 )
 @pytest.mark.parametrize("hides_zones", [True, False])
 def test_a_token_is_told_every_permission_that_it_lacks(
-    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch, given: list[str], lacking: list[str], *, hides_zones: bool
+    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch, given: list[str], missing: list[str], *, hides_zones: bool
 ) -> None:
     cloudflare.hides_zones = hides_zones
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(*given))
-    told = refusal()
-    assert {one for one in SCOPES if f"> {one}" in told} == set(lacking)
+    message = refusal()
+    assert {one for one in SCOPES if f"> {one}" in message} == set(missing)
 
 
 def test_the_team_is_given_where_the_token_may_not_see_it(
@@ -139,9 +139,9 @@ def test_another_account_s_token_is_told_as_that_and_not_as_one_that_lacks_permi
     cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch, ids: set[str]
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(*SCOPES, elsewhere=True))
-    told = refusal(**{name: getattr(cloudflare, name) for name in ids})
-    assert f"{cloudflare.other_account['name']!r} ({cloudflare.other_account['id']})" in told
-    assert "Edit" not in told
+    message = refusal(**{name: getattr(cloudflare, name) for name in ids})
+    assert f"{cloudflare.other_account['name']!r} ({cloudflare.other_account['id']})" in message
+    assert "Edit" not in message
 
 
 def test_a_token_that_is_no_token_is_told_as_that(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,11 +161,11 @@ def test_a_token_that_is_no_token_is_told_as_that(cloudflare: Cloudflare, monkey
 )
 @pytest.mark.parametrize("given", [True, False])
 def test_a_zone_that_serves_nothing_is_refused(
-    cloudflare: Cloudflare, state: dict[str, Any], told: str, *, given: bool
+    cloudflare: Cloudflare, state: dict[str, Any], message: str, *, given: bool
 ) -> None:
     cloudflare.zone |= state
     ids = {"zone_id": cloudflare.zone_id, "account_id": cloudflare.account_id} if given else {}
-    assert told in refusal(**ids)
+    assert message in refusal(**ids)
 
 
 def test_ids_of_another_zone_or_account_are_refused(cloudflare: Cloudflare) -> None:
@@ -184,9 +184,9 @@ def test_two_tunnels_of_one_name_are_told_with_their_ids_and_deleted_ones_do_not
     cloudflare.delete_tunnel()
     assert look_up(public()).tunnel_id == cloudflare.tunnel_id
     other = cloudflare.add_tunnel(TUNNEL)
-    told = refusal()
-    assert f"give access.public.tunnelId, {cloudflare.tunnel_id} or {other}" in told
-    assert deleted not in told
+    message = refusal()
+    assert f"give access.public.tunnelId, {cloudflare.tunnel_id} or {other}" in message
+    assert deleted not in message
     assert look_up(public(tunnel_id=cloudflare.tunnel_id))
     assert "was deleted at" in refusal(tunnel_id=deleted)
 
@@ -216,9 +216,9 @@ def test_records_that_exclude_a_cname_are_told_with_their_ids_and_no_advice_to_a
     cloudflare: Cloudflare, type_: str
 ) -> None:
     ids = [cloudflare._store_record({"name": HOST, "type": type_, "content": "x"})["id"] for _ in range(2)]
-    told = refusal()
-    assert all(f"remove it (id {id_})" in told for id_ in ids)
-    assert "adopt" not in told
+    message = refusal()
+    assert all(f"remove it (id {id_})" in message for id_ in ids)
+    assert "adopt" not in message
 
 
 def away(cloudflare: Cloudflare) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rehearsal.life import Life
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.postgres import PostgresServer
-from rehearsal.world import REPOSITORY, World
+from rehearsal.rehearsal import REPOSITORY, Rehearsal
 from tests.attentive import attentive
 from tests.database.invoices import content, fill
 
@@ -23,7 +23,7 @@ CLAIM = "invoicetron-backups"
 class BackedUp:
     """One stack on the rehearsal's control plane."""
 
-    world: World
+    rehearsal: Rehearsal
     stack: str = "dev"
 
     @property
@@ -34,14 +34,14 @@ class BackedUp:
     @property
     def server(self) -> PostgresServer:
         """Its database."""
-        return self.world.control_plane.pods.database(self.namespace)
+        return self.rehearsal.control_plane.pods.database(self.namespace)
 
     def begin(self) -> None:
         """From nothing to an app that runs."""
-        self.world.program.init(self.stack)
-        self.world.program.up(self.stack)
-        life = Life(self.world, self.stack)
-        life.deploy(life.image)
+        self.rehearsal.program.init(self.stack)
+        self.rehearsal.program.up(self.stack)
+        lifecycle = Lifecycle(self.rehearsal, self.stack)
+        lifecycle.deploy(lifecycle.image)
 
     def empty(self) -> None:
         """A database as PostgreSQL makes a new one."""
@@ -65,32 +65,44 @@ class BackedUp:
 
     def backups(self) -> list[str]:
         """Names on the backup volume."""
-        folder = self.world.control_plane.pods.volume(self.namespace, CLAIM)
+        folder = self.rehearsal.control_plane.pods.volume(self.namespace, CLAIM)
         return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
     def dump(self, backup: str) -> Path:
         """The dump of a backup, as a person who has copied it has it."""
-        return self.world.control_plane.pods.volume(self.namespace, CLAIM) / backup / "database.dump"
+        return self.rehearsal.control_plane.pods.volume(self.namespace, CLAIM) / backup / "database.dump"
 
     def fetch(self, backup: str, folder: Path) -> None:
         """Copies a backup off the cluster into a folder, as the runbook says."""
         made = ("create", "job", "fetch", "--from=cronjob/invoicetron-db-restore", "--dry-run=client", "-o", "yaml")
-        job = self.world.kubectl("-n", self.namespace, *made)
-        waits = self.world.kubectl("set", "env", "--local", "-f", "-", "RESTORE_FROM=upload", "-o", "yaml", stdin=job)
-        self.world.kubectl("-n", self.namespace, "create", "-f", "-", stdin=waits)
+        job = self.rehearsal.kubectl("-n", self.namespace, *made)
+        waits = self.rehearsal.kubectl(
+            "set", "env", "--local", "-f", "-", "RESTORE_FROM=upload", "-o", "yaml", stdin=job
+        )
+        self.rehearsal.kubectl("-n", self.namespace, "create", "-f", "-", stdin=waits)
         ready = ("wait", "pod", "-l", "job-name=fetch", "--for=condition=Ready", "--timeout=2m")
-        self.world.kubectl("-n", self.namespace, *ready)
+        self.rehearsal.kubectl("-n", self.namespace, *ready)
         for file in ("database.dump", "manifest.json"):
             command = f'cat "$BACKUPS"/{backup}/{file}'
             with (folder / file).open("wb") as opened:
                 subprocess.run(
-                    [self.world.tools.kubectl, "-n", self.namespace, "exec", "job/fetch", "--", "sh", "-c", command],
-                    env=dict(self.world.program.environment),
+                    [
+                        self.rehearsal.tools.kubectl,
+                        "-n",
+                        self.namespace,
+                        "exec",
+                        "job/fetch",
+                        "--",
+                        "sh",
+                        "-c",
+                        command,
+                    ],
+                    env=dict(self.rehearsal.program.environment),
                     stdout=opened,
                     check=True,
                     timeout=120,
                 )
-        self.world.kubectl("-n", self.namespace, "delete", "job", "fetch")
+        self.rehearsal.kubectl("-n", self.namespace, "delete", "job", "fetch")
 
     def ops(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python -m ops <arguments>`, as a person runs it in the program's directory."""
@@ -104,8 +116,8 @@ class BackedUp:
         command, *options = arguments
         process = subprocess.Popen(
             [*attentive("ops"), command, "--stack", self.stack, *options],
-            cwd=self.world.program.directory,
-            env={**self.world.program.environment, "PYTHONPATH": str(REPOSITORY), **environment},
+            cwd=self.rehearsal.program.directory,
+            env={**self.rehearsal.program.environment, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -133,4 +145,4 @@ class BackedUp:
         return [job["metadata"]["name"] for job in jobs if job["status"].get("active")]
 
     def _get(self, *arguments: str) -> Any:
-        return json.loads(self.world.kubectl("-n", self.namespace, "get", *arguments, "-o", "json"))
+        return json.loads(self.rehearsal.kubectl("-n", self.namespace, "get", *arguments, "-o", "json"))

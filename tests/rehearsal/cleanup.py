@@ -19,8 +19,8 @@ from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.dynamic.resource import Resource, ResourceList
 
 from rehearsal.controlplane import ControlPlane
+from rehearsal.rehearsal import Rehearsal, start_rehearsal
 from rehearsal.toolchain import Tools
-from rehearsal.world import World, world
 from tests.stacks import STACKS
 
 PATIENCE = 60.0
@@ -30,9 +30,9 @@ _FIRST = ("CronJob", "Deployment", "StatefulSet", "Job", "ReplicaSet")
 
 
 @contextmanager
-def rehearsed(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[World]:
+def rehearsed(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[Rehearsal]:
     """A rehearsal of the tests' own stack files; what it leaves on the shared control plane is removed."""
-    with world(tools, control_plane, directory, stack_files=STACKS) as one:
+    with start_rehearsal(tools, control_plane, directory, stack_files=STACKS) as one:
         try:
             yield one
         finally:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.controlplane import ControlPlane
+from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools, ensure
-from rehearsal.world import World
 from tests.rehearsal.cleanup import rehearsed
 
 
@@ -25,7 +25,7 @@ def control_plane(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def rehearsal(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> Iterator[World]:
+def rehearsal(tools: Tools, control_plane: ControlPlane, tmp_path: Path) -> Iterator[Rehearsal]:
     """A fresh rehearsal; what it leaves on the shared control plane is removed."""
     with rehearsed(tools, control_plane, tmp_path / "rehearsal") as one:
         yield one

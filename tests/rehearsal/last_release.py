@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.world import REPOSITORY
+from rehearsal.rehearsal import REPOSITORY
 
 COMMIT = "e79c8321a6e05bbd65cf10a51da1086fe695da46"
 """The last release. Whoever releases writes the new commit here; CHANGELOG.md says what an upgrade from it changes."""

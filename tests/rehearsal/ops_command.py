@@ -5,15 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from rehearsal.world import REPOSITORY, World
+from rehearsal.rehearsal import REPOSITORY, Rehearsal
 
 
-def ops(world: World, command: str, stack: str, *, timeout: float) -> str:
+def ops(rehearsal: Rehearsal, command: str, stack: str, *, timeout: float) -> str:
     """What the command says; it has to end with status 0, within `timeout` seconds."""
     done = subprocess.run(
         [sys.executable, "-m", "ops", command, "--stack", stack],
-        cwd=world.program.directory,
-        env={**world.program.environment, "PYTHONPATH": str(REPOSITORY)},
+        cwd=rehearsal.program.directory,
+        env={**rehearsal.program.environment, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

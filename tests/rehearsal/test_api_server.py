@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.unit.program import run
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_every_object_passes_strict_validation_and_the_restricted_level_without_a_warning(
-    rehearsal: World, stack: str
+    rehearsal: Rehearsal, stack: str
 ) -> None:
     objects = [each.inputs for each in run(stack).registrations if each.custom and each.type.startswith("kubernetes:")]
     (namespace,) = [one for one in objects if one["kind"] == "Namespace"]

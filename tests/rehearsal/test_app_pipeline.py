@@ -20,8 +20,8 @@ import pytest
 
 from rehearsal.controlplane import ControlPlane
 from rehearsal.pipeline import PIPELINE, REPOSITORY, AppRepository, PipelineError, Repository
+from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
-from rehearsal.world import World
 from tests.database.invoices import fill
 from tests.pages import blocks
 from tests.rehearsal.certificates import self_signed
@@ -115,13 +115,13 @@ printf '%s\\n' "$*" >>"{log}"
 class Deployed:
     """The stack, and a clone of the app's repository to deploy from."""
 
-    def __init__(self, world: World, directory: Path) -> None:
-        self.world = world
+    def __init__(self, rehearsal: Rehearsal, directory: Path) -> None:
+        self.rehearsal = rehearsal
         self.repository = AppRepository(directory, branch="develop")
         self._tools = directory / "tools"
         self._tools.mkdir()
         self.log = directory / "arguments.log"
-        self.record("kubectl", then=f'exec "{world.tools.kubectl}" "$@"')
+        self.record("kubectl", then=f'exec "{rehearsal.tools.kubectl}" "$@"')
 
     def record(self, command: str, *, then: str) -> None:
         """Has the jobs find `command` in a form that keeps its arguments, which everybody on a runner can read."""
@@ -136,24 +136,24 @@ class Deployed:
 
     def job(self, name: str, **variables: str) -> tuple[bool, str]:
         runner = {"PATH": str(self._tools)}
-        run = self.repository.run(name, self.world.gitlab.project, variables=variables, runner=runner)
+        run = self.repository.run(name, self.rehearsal.gitlab.project, variables=variables, runner=runner)
         shown = run.output + (self.arguments if self.log.exists() else "")
-        for secret in self.world.gitlab.handed_out:
+        for secret in self.rehearsal.gitlab.handed_out:
             assert secret not in shown
         return run.passed, run.output
 
     def get(self, *arguments: str) -> Any:
-        return json.loads(self.world.kubectl("-n", "invoicetron-dev", "get", *arguments, "--output=json"))
+        return json.loads(self.rehearsal.kubectl("-n", "invoicetron-dev", "get", *arguments, "--output=json"))
 
     def give_migrations(self, *, seconds: int) -> None:
         deadline = json.dumps({"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": seconds}}}})
-        self.world.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
+        self.rehearsal.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
 
     def rotate_and_up(self) -> None:
         """An `up` that changes the Deployment elsewhere than in its image."""
         before = self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"]
-        self.world.onepassword.rotate("dev")
-        self.world.program.up("dev")
+        self.rehearsal.onepassword.rotate("dev")
+        self.rehearsal.program.up("dev")
         assert self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"] != before
 
     @property
@@ -163,7 +163,7 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """The stack dev, brought up once for all tests here; each deploys a commit of its own."""
     with rehearsed(tools, control_plane, tmp_path_factory.mktemp("pipeline") / "rehearsal") as one:
         one.program.init("dev")
@@ -173,7 +173,7 @@ def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Te
 
 
 @pytest.fixture
-def deployed(stack: World, tmp_path: Path) -> Deployed:
+def deployed(stack: Rehearsal, tmp_path: Path) -> Deployed:
     return Deployed(stack, tmp_path / "app")
 
 
@@ -220,17 +220,17 @@ def test_a_failed_migration_fails_the_job_and_leaves_the_old_version_running(dep
 
 
 @contextmanager
-def migrations_succeed(world: World) -> Iterator[None]:
+def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
     """Every pod of a migration ends well, whatever its image is."""
     ended = threading.Event()
 
     def succeed() -> None:
         pods = ["-n", "invoicetron-dev", "get", "pods", "--selector=app=invoicetron-migrate", "--output=name"]
         while not ended.wait(0.2):
-            for pod in world.kubectl(*pods).split():
+            for pod in rehearsal.kubectl(*pods).split():
                 done = json.dumps({"status": {"phase": "Succeeded"}})
                 patch = ["patch", pod, "--subresource=status", "--patch", done]
-                world.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
+                rehearsal.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
 
     thread = threading.Thread(target=succeed, daemon=True)
     thread.start()
@@ -253,7 +253,7 @@ def jobs_of(deployed: Deployed, template: str) -> list[dict[str, Any]]:
 
 
 def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) -> None:
-    fill(deployed.world.control_plane.pods.database(DATABASE_OF), count=5)
+    fill(deployed.rehearsal.control_plane.pods.database(DATABASE_OF), count=5)
     commit = deployed.repository.commit()
     passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
     assert passed, output
@@ -264,7 +264,7 @@ def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) ->
 
 
 def test_the_first_deployment_finds_nothing_to_back_up(deployed: Deployed) -> None:
-    server = deployed.world.control_plane.pods.database(DATABASE_OF)
+    server = deployed.rehearsal.control_plane.pods.database(DATABASE_OF)
     server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
     server.sql("CREATE DATABASE invoicetron", database="postgres")
     with backups(deployed, spec={"backoffLimit": 0}):
@@ -293,16 +293,16 @@ def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
     """The backup's CronJob with something else in its template."""
     live = deployed.get("cronjob", BACKUP)["spec"]["jobTemplate"]
     patch = ["-n", "invoicetron-dev", "patch", "cronjob", BACKUP, "--patch"]
-    deployed.world.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
+    deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
     try:
         yield
     finally:
-        deployed.world.kubectl(*patch, json.dumps({"spec": {"jobTemplate": live}}))
+        deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": live}}))
 
 
 def test_the_migrations_of_a_week_keep_their_logs(deployed: Deployed) -> None:
     """A second run after a failed migration fails with Prisma's P3009; the first one's log says why it failed."""
-    kubectl, names = deployed.world.kubectl, [f"invoicetron-migrate-kept-{number}" for number in range(5)]
+    kubectl, names = deployed.rehearsal.kubectl, [f"invoicetron-migrate-kept-{number}" for number in range(5)]
     deployed.give_migrations(seconds=1)  # which its pod, whose image is not to be had, cannot keep
     for number, name in enumerate(names):
         if number == 2:
@@ -325,7 +325,7 @@ def test_a_failed_rollout_is_undone_and_fails_the_job_and_the_next_up_keeps_the_
     assert passed, output
     before = deployed.image
     # An image that is not to be had: the migration is declared done, so that the rollout is what fails.
-    with migrations_succeed(deployed.world):
+    with migrations_succeed(deployed.rehearsal):
         passed, output = deployed.job("deploy:development", CI_COMMIT_SHORT_SHA="placeholder", ROLLOUT_TIMEOUT="5s")
     assert not passed
     assert f"Going back to {before}" in output
@@ -341,7 +341,7 @@ def test_an_up_after_a_person_s_rollout_undo_keeps_the_image_that_runs(deployed:
         passed, output = deployed.job("deploy:development")
         assert passed, output
     latest = deployed.image
-    deployed.world.kubectl("-n", "invoicetron-dev", "rollout", "undo", "deployment/invoicetron")
+    deployed.rehearsal.kubectl("-n", "invoicetron-dev", "rollout", "undo", "deployment/invoicetron")
     earlier = deployed.image
     assert earlier != latest
     deployed.rotate_and_up()
@@ -429,7 +429,7 @@ def test_without_the_token_the_job_says_what_to_do(deployed: Deployed) -> None:
 
 
 def test_a_protected_token_is_not_seen_by_an_unprotected_branch(deployed: Deployed) -> None:
-    project = deployed.world.gitlab.project
+    project = deployed.rehearsal.gitlab.project
     project.variables.update("KUBE_TOKEN", "development", {"protected": True})
     passed, output = deployed.job("deploy:development")
     assert not passed

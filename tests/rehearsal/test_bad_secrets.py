@@ -10,7 +10,7 @@ import pytest
 
 from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.engine import EngineError
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 ITEM = "Invoicetron Dev"
 GOOD = "0123456789abcdef0123456789abcdef01234567"
@@ -61,7 +61,9 @@ CASES: dict[str, tuple[Callable[[OnePassword], object], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value(rehearsal: World, case: str) -> None:
+def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value(
+    rehearsal: Rehearsal, case: str
+) -> None:
     change, message = CASES[case]
     change(rehearsal.onepassword)
     before = everything(rehearsal)
@@ -75,7 +77,7 @@ def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value
     assert not rehearsal.onepassword.app.writes
 
 
-def test_a_vault_that_does_not_exist_is_named(rehearsal: World) -> None:
+def test_a_vault_that_does_not_exist_is_named(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     for secret in ("postgresPassword", "betterAuthSecret", "databaseUrl"):
         rehearsal.configure("dev", f"secrets.{secret}", f"op://Nowhere/{ITEM}/{secret}")
@@ -83,7 +85,7 @@ def test_a_vault_that_does_not_exist_is_named(rehearsal: World) -> None:
         rehearsal.program.up("dev")
 
 
-def test_all_problems_are_told_at_once(rehearsal: World) -> None:
+def test_all_problems_are_told_at_once(rehearsal: Rehearsal) -> None:
     rehearsal.onepassword.set_field(ITEM, "postgres-password", "")
     rehearsal.onepassword.set_field(ITEM, "better-auth-secret", "short")
     rehearsal.program.init("dev")
@@ -93,10 +95,10 @@ def test_all_problems_are_told_at_once(rehearsal: World) -> None:
     assert "32 characters" in str(refused.value)
 
 
-def everything(world: World) -> set[tuple[str, str, str]]:
+def everything(rehearsal: Rehearsal) -> set[tuple[str, str, str]]:
     """Kind, name and uid of every object that a stack could make, but for what other tests have left on its way out."""
     kinds = "namespaces,secrets,services,deployments,statefulsets,pvc,httproutes,resourcequotas,serviceaccounts"
-    found = json.loads(world.kubectl("get", kinds, "-A", "-o", "json"))["items"]
+    found = json.loads(rehearsal.kubectl("get", kinds, "-A", "-o", "json"))["items"]
     going = {one["metadata"]["name"] for one in found if one["kind"] == "Namespace" and gone_soon(one)}
     return {
         (one["kind"], one["metadata"]["name"], one["metadata"]["uid"])

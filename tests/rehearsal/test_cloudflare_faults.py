@@ -20,7 +20,7 @@ import pytest
 from rehearsal.emulators.cloudflare import Cloudflare
 from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError, Update
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal.test_delivery import pull_login
 from tests.rehearsal.test_gitlab_faults import until_it_passes
 from tests.rehearsal.test_interrupted import processes_of
@@ -38,11 +38,11 @@ LOST = Fault(reset=True, after_effect=True)
 class Others:
     """What is not ours, as it was before."""
 
-    def __init__(self, world: World) -> None:
-        self.cloudflare: Cloudflare = world.cloudflare
+    def __init__(self, rehearsal: Rehearsal) -> None:
+        self.cloudflare: Cloudflare = rehearsal.cloudflare
         self._document = copy.deepcopy(self.cloudflare.document)
         self._records = dict(self.cloudflare.records)
-        self._exposed = watched(world)
+        self._exposed = watched(rehearsal)
 
     def are_untouched(self) -> bool:
         mine = {id_ for id_, record in self.cloudflare.records.items() if record["name"] == OURS}
@@ -66,7 +66,7 @@ def own(cloudflare: Cloudflare) -> tuple[int, int, int]:
 
 
 @pytest.fixture
-def others(rehearsal: World) -> Iterator[Others]:
+def others(rehearsal: Rehearsal) -> Iterator[Others]:
     others = Others(rehearsal)
     rehearsal.program.init("prod")
     # What is about Cloudflare alone shall not take the time of the rest.
@@ -79,7 +79,7 @@ def others(rehearsal: World) -> Iterator[Others]:
 
 
 @pytest.mark.parametrize("fault", [TOO_MANY, BROKEN], ids=["429", "500"])
-def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: World, others: Others, fault: Fault) -> None:
+def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: Rehearsal, others: Others, fault: Fault) -> None:
     rehearsal.cloudflare.app.fail_each(fault)
     rehearsal.program.up("prod")
     assert own(rehearsal.cloudflare) == (1, 1, 1)
@@ -90,7 +90,7 @@ def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: World, oth
     assert others.are_alone()
 
 
-def test_what_is_refused_is_told_and_a_later_run_finishes(rehearsal: World, others: Others) -> None:
+def test_what_is_refused_is_told_and_a_later_run_finishes(rehearsal: Rehearsal, others: Others) -> None:
     rehearsal.cloudflare.app.fail_each(REFUSED)
     said = until_it_passes(lambda: rehearsal.program.up("prod", "--skip-preview"))
     assert len(said) > 4
@@ -104,7 +104,7 @@ def test_what_is_refused_is_told_and_a_later_run_finishes(rehearsal: World, othe
     assert others.are_alone()
 
 
-def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsal: World, others: Others) -> None:
+def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsal: Rehearsal, others: Others) -> None:
     rehearsal.cloudflare.app.fail_each(LOST, method="POST")
     rehearsal.cloudflare.app.fail_each(LOST, method="PUT")
 
@@ -125,15 +125,23 @@ def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsa
     assert others.are_alone()
 
 
-def killed_at_the_next_new_write(world: World, operation: str, seen: set[tuple[str, str]]) -> bool:
+def killed_at_the_next_new_write(rehearsal: Rehearsal, operation: str, seen: set[tuple[str, str]]) -> bool:
     """Whether the engine was killed: once Cloudflare has done the first write that is not in `seen`, and is then."""
-    command = [str(world.program.pulumi), operation, "--yes", "--skip-preview", "--stack", "prod", "--non-interactive"]
+    command = [
+        str(rehearsal.program.pulumi),
+        operation,
+        "--yes",
+        "--skip-preview",
+        "--stack",
+        "prod",
+        "--non-interactive",
+    ]
     with (
         tempfile.TemporaryFile("w+") as said,
         subprocess.Popen(
             command,
-            cwd=world.program.directory,
-            env=dict(world.program.environment),
+            cwd=rehearsal.program.directory,
+            env=dict(rehearsal.program.environment),
             stdout=said,
             stderr=subprocess.STDOUT,
         ) as engine,
@@ -144,16 +152,16 @@ def killed_at_the_next_new_write(world: World, operation: str, seen: set[tuple[s
                 seen.add((call.method, call.path))
                 engine.send_signal(signal.SIGKILL)
 
-        world.cloudflare.app.after.append(kill)
+        rehearsal.cloudflare.app.after.append(kill)
         try:
             status = engine.wait(timeout=600)
         finally:
-            world.cloudflare.app.after.remove(kill)
+            rehearsal.cloudflare.app.after.remove(kill)
         said.seek(0)
         output = said.read()
     # The plugins notice within a second, and until then finish what they had begun.
     deadline = time.monotonic() + 30
-    while left := processes_of(world.program.directory.parent, children=False):
+    while left := processes_of(rehearsal.program.directory.parent, children=False):
         assert time.monotonic() < deadline, f"these outlive their engine: {left}"
         time.sleep(0.1)
     assert status in {0, -signal.SIGKILL}, output
@@ -161,7 +169,7 @@ def killed_at_the_next_new_write(world: World, operation: str, seen: set[tuple[s
 
 
 def test_an_engine_that_is_killed_at_any_write_loses_nothing_and_exposes_nothing(
-    rehearsal: World, others: Others
+    rehearsal: Rehearsal, others: Others
 ) -> None:
     for operation, writes in (("up", ["POST", "POST", "PUT"]), ("destroy", ["DELETE", "DELETE", "PUT"])):
         seen: set[tuple[str, str]] = set()

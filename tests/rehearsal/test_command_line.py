@@ -13,12 +13,12 @@ from typer.testing import CliRunner, Result
 from rehearsal import __main__ as command_line
 from rehearsal.emulators.server import Fault
 from rehearsal.engine import EngineError
-from rehearsal.life import Life
-from rehearsal.world import World
+from rehearsal.lifecycle import Lifecycle
+from rehearsal.rehearsal import Rehearsal
 
 
 @pytest.fixture
-def run(rehearsal: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command line, on the test's own rehearsal, its output in a pipe."""
     monkeypatch.setattr(command_line, "rehearsal", lambda: nullcontext(rehearsal))
     return lambda *arguments: CliRunner().invoke(command_line.app, arguments)
@@ -43,7 +43,7 @@ def test_a_preview_with_diff_shows_every_property(run: Callable[..., Result]) ->
     assert "$PATH" not in shown
 
 
-def test_a_preview_that_fails_says_why_and_exits_so(rehearsal: World, run: Callable[..., Result]) -> None:
+def test_a_preview_that_fails_says_why_and_exits_so(rehearsal: Rehearsal, run: Callable[..., Result]) -> None:
     rehearsal.gitlab.app.fail(Fault(status=401, body=b'{"message": "401 Unauthorized"}'), times=100)
     done = run("preview")
     assert done.exit_code == 1
@@ -56,10 +56,10 @@ def test_a_step_that_fails_shows_what_matters_and_where_the_rest_is(
 ) -> None:
     output = "a line of progress\n" * 50 + "Diagnostics:\n  shop:\n    error: no room left\n    Make some.\n"
 
-    def fails(_: Life) -> str:
+    def fails(_: Lifecycle) -> str:
         raise EngineError(output)
 
-    monkeypatch.setattr(Life, "up_from_nothing", fails)
+    monkeypatch.setattr(Lifecycle, "up_from_nothing", fails)
     done = run("rehearse")
     assert done.exit_code == 1
     assert "failed up from nothing: no room left\n    Make some.\n" in done.stderr

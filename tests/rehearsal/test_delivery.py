@@ -12,32 +12,34 @@ import pytest
 from rehearsal.emulators.gitlab import DEVELOPER
 from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError
-from rehearsal.life import HOSTNAMES, PIPELINE_IMAGE, Life
-from rehearsal.world import World
+from rehearsal.lifecycle import HOSTNAMES, PIPELINE_IMAGE, Lifecycle
+from rehearsal.rehearsal import Rehearsal
 
 
-def gitlab(world: World) -> dict[str, Any]:
+def gitlab(rehearsal: Rehearsal) -> dict[str, Any]:
     """Everything of the GitLab project that a stack could make; times and states that move by themselves left out."""
-    project = world.gitlab.project
+    project = rehearsal.gitlab.project
     return {
         "environments": sorted(one["name"] for one in project.environments.entries({})),
         "variables": sorted((one["environment_scope"], one["key"]) for one in project.variables.entries({})),
-        "tokens": sorted(one["name"] for one in active_tokens(world)),
+        "tokens": sorted(one["name"] for one in active_tokens(rehearsal)),
     }
 
 
-def active_tokens(world: World) -> list[dict[str, Any]]:
-    return [one for one in world.gitlab.project.deploy_tokens.entries({}) if not one["revoked"]]
+def active_tokens(rehearsal: Rehearsal) -> list[dict[str, Any]]:
+    return [one for one in rehearsal.gitlab.project.deploy_tokens.entries({}) if not one["revoked"]]
 
 
-def pull_login(world: World, stack: str) -> tuple[str, str]:
+def pull_login(rehearsal: Rehearsal, stack: str) -> tuple[str, str]:
     """User name and password in the pull secret."""
-    secret = json.loads(world.kubectl("-n", f"invoicetron-{stack}", "get", "secret", "gitlab-registry", "-o", "json"))
+    secret = json.loads(
+        rehearsal.kubectl("-n", f"invoicetron-{stack}", "get", "secret", "gitlab-registry", "-o", "json")
+    )
     (login,) = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))["auths"].values()
     return login["username"], login["password"]
 
 
-def test_a_token_that_may_not_is_told_all_it_lacks_before_anything_is_made(rehearsal: World) -> None:
+def test_a_token_that_may_not_is_told_all_it_lacks_before_anything_is_made(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     weak = rehearsal.gitlab.issue_token("read_api", "read_user", level=DEVELOPER)
     with pytest.raises(EngineError) as refused:
@@ -49,7 +51,7 @@ def test_a_token_that_may_not_is_told_all_it_lacks_before_anything_is_made(rehea
     assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
-def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more(rehearsal: World) -> None:
+def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     reader = rehearsal.program.with_environment({"GITLAB_TOKEN": rehearsal.gitlab.issue_token("read_api")})
     reader.preview("dev")
@@ -58,7 +60,7 @@ def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more
     assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
-def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_people(rehearsal: World) -> None:
+def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_people(rehearsal: Rehearsal) -> None:
     project = rehearsal.gitlab.project
     project.environments.create({"name": "review"})
     project.variables.create({"key": "BY_HAND", "value": "1", "environment_scope": "*"})
@@ -76,11 +78,11 @@ def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_
     assert gitlab(rehearsal) == before
     assert rehearsal.onepassword.titles() == with_prod
     assert set(items) <= set(with_prod)
-    assert not Life(rehearsal, "dev").objects()
+    assert not Lifecycle(rehearsal, "dev").objects()
     assert not rehearsal.program.up("prod").changes
 
 
-def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: World) -> None:
+def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     (old,) = active_tokens(rehearsal)
@@ -106,7 +108,7 @@ def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Worl
 
 
 def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_holds_its_successor(
-    rehearsal: World,
+    rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
@@ -130,7 +132,7 @@ def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_hold
     assert pull_login(rehearsal, "dev")[0] == new["username"]
 
 
-def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehearsal: World) -> None:
+def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     lost = rehearsal.gitlab.project.deploy_tokens.create({"name": "invoicetron-pull-dev", "scopes": ["read_registry"]})
     rehearsal.gitlab.app.fail(Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE")
@@ -141,7 +143,7 @@ def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehea
     assert not rehearsal.program.up("dev").changes
 
 
-def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(rehearsal: World) -> None:
+def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     assert not rehearsal.program.up("dev").changes
@@ -153,7 +155,7 @@ def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(re
     assert rehearsal.gitlab.project.deploy_tokens.may_pull(*pull_login(rehearsal, "dev"))
 
 
-def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_up(rehearsal: World) -> None:
+def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_up(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     rehearsal.kubectl("-n", "invoicetron-dev", "delete", "secret", "gitlab-registry")
@@ -167,7 +169,7 @@ def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_
 
 
 def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the_message_says_so(
-    rehearsal: World,
+    rehearsal: Rehearsal,
 ) -> None:
     project = rehearsal.gitlab.project
     rehearsal.program.init("prod")
@@ -183,23 +185,25 @@ def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the
     assert not rehearsal.program.up("prod").changes
 
 
-def test_in_any_order_of_deployments_settings_and_rotations_the_image_is_the_pipelines_last(rehearsal: World) -> None:
+def test_in_any_order_of_deployments_settings_and_rotations_the_image_is_the_pipelines_last(
+    rehearsal: Rehearsal,
+) -> None:
     randomness = random.Random(20261124)  # noqa: S311 - a reproducible order, no secret
-    life = Life(rehearsal, "dev")
+    lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     image = hostname = None
     for number in range(10):
         if randomness.random() < 0.6 or image is None:
             image = PIPELINE_IMAGE.format(stack="dev", tag=f"{number:08x}")
-            life.deploy(image)
+            lifecycle.deploy(image)
         if randomness.random() < 0.5:
             hostname = f"n{number}.{HOSTNAMES['dev'].partition('.')[2]}"
             rehearsal.configure("dev", "access.hostname", hostname)
         if randomness.random() < 0.3:
             rehearsal.onepassword.rotate("dev")
         rehearsal.program.up("dev", *randomness.choice([(), ("--skip-preview",)]))
-        deployment = rehearsal.kubectl("-n", life.namespace, "get", "deployment", "invoicetron", "-o", "json")
+        deployment = rehearsal.kubectl("-n", lifecycle.namespace, "get", "deployment", "invoicetron", "-o", "json")
         container = json.loads(deployment)["spec"]["template"]["spec"]["containers"][0]
         assert container["image"] == image
         if hostname is not None:

@@ -7,7 +7,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 NAMESPACE = "invoicetron-dev"
 
@@ -44,7 +44,7 @@ REFUSED = [
 ]
 
 
-def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(rehearsal: World) -> None:
+def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     may = asking(rehearsal)
@@ -55,7 +55,7 @@ def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(rehearsal: 
 
 
 def test_a_call_that_is_refused_is_refused_by_the_server_and_not_only_by_its_answer(
-    rehearsal: World,
+    rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
@@ -65,19 +65,19 @@ def test_a_call_that_is_refused_is_refused_by_the_server_and_not_only_by_its_ans
     assert done.stdout == ""
 
 
-def asking(world: World) -> Callable[..., bool]:
+def asking(rehearsal: Rehearsal) -> Callable[..., bool]:
     def may(*call: str, namespace: str | None = NAMESPACE) -> bool:
         where = ["-n", namespace] if namespace else []
-        return as_deployer(world, *where, "auth", "can-i", *call).stdout.strip() == "yes"
+        return as_deployer(rehearsal, *where, "auth", "can-i", *call).stdout.strip() == "yes"
 
     return may
 
 
-def as_deployer(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_deployer(rehearsal: Rehearsal, *arguments: str) -> subprocess.CompletedProcess[str]:
     """kubectl with the token that `up` gave the pipeline, and with nothing of the administrator's."""
-    secret = json.loads(world.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
-    kubeconfig = world.program.directory / "deployer.kubeconfig"
-    cluster = {"server": world.control_plane.url, "certificate-authority-data": secret["data"]["ca.crt"]}
+    secret = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
+    kubeconfig = rehearsal.program.directory / "deployer.kubeconfig"
+    cluster = {"server": rehearsal.control_plane.url, "certificate-authority-data": secret["data"]["ca.crt"]}
     token = base64.b64decode(secret["data"]["token"]).decode()
     config = {
         "apiVersion": "v1",
@@ -89,8 +89,8 @@ def as_deployer(world: World, *arguments: str) -> subprocess.CompletedProcess[st
     }
     kubeconfig.write_text(json.dumps(config))
     return subprocess.run(
-        [str(world.tools.kubectl), "--kubeconfig", str(kubeconfig), *arguments],
-        env=dict(world.program.environment),
+        [str(rehearsal.tools.kubectl), "--kubeconfig", str(kubeconfig), *arguments],
+        env=dict(rehearsal.program.environment),
         capture_output=True,
         text=True,
         check=False,

@@ -14,7 +14,7 @@ import pytest
 
 from rehearsal.emulators.server import Fault
 from rehearsal.engine import EngineError, Update
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal.test_delivery import active_tokens, gitlab, pull_login
 
 NOTHING: dict[str, list[str]] = {"environments": [], "variables": [], "tokens": []}
@@ -49,10 +49,10 @@ def errors(output: str) -> list[str]:
     return [one.strip() for one in found if one.strip() not in {"update failed", "preview failed"}]
 
 
-def assert_clear(said: list[str], world: World) -> None:
+def assert_clear(said: list[str], rehearsal: Rehearsal) -> None:
     for output in said:
         assert "Traceback" not in output
-        assert not [secret for secret in world.gitlab.handed_out if secret in output]
+        assert not [secret for secret in rehearsal.gitlab.handed_out if secret in output]
         told = errors(output)
         assert told, output
         for error in told:
@@ -61,7 +61,7 @@ def assert_clear(said: list[str], world: World) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(TOO_MANY, BROKEN), (BROKEN, TOO_MANY)], ids=["429", "502"])
-def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: World, first: Fault, second: Fault) -> None:
+def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: Rehearsal, first: Fault, second: Fault) -> None:
     rehearsal.program.init("dev")
     rehearsal.gitlab.app.fail_each(first)
     rehearsal.program.up("dev")
@@ -74,7 +74,7 @@ def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: World, fir
 
 @pytest.mark.parametrize("fault", [REFUSED, UNASKED], ids=["refused", "not asked"])
 def test_what_does_not_pass_is_one_message_for_each_call_and_a_later_run_finishes(
-    rehearsal: World, fault: Fault
+    rehearsal: Rehearsal, fault: Fault
 ) -> None:
     rehearsal.program.init("dev")
     rehearsal.gitlab.app.fail_each(fault)
@@ -91,7 +91,9 @@ def test_what_does_not_pass_is_one_message_for_each_call_and_a_later_run_finishe
     assert gitlab(rehearsal) == NOTHING
 
 
-def test_what_was_done_and_whose_answer_was_lost_is_found_again_and_a_lost_token_is_revoked(rehearsal: World) -> None:
+def test_what_was_done_and_whose_answer_was_lost_is_found_again_and_a_lost_token_is_revoked(
+    rehearsal: Rehearsal,
+) -> None:
     rehearsal.program.init("dev")
     rehearsal.gitlab.app.fail_each(LOST, method="POST")
     assert_clear(until_it_passes(lambda: rehearsal.program.up("dev", "--skip-preview")), rehearsal)

@@ -13,8 +13,8 @@ import shlex
 from lookups.tunnel_document import AccessDemand, demand_of
 from rehearsal.emulators.cloudflare import TEAM, Cloudflare
 from rehearsal.engine import Update
-from rehearsal.life import Life
-from rehearsal.world import World
+from rehearsal.lifecycle import Lifecycle
+from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal import by_hand
 from tests.rehearsal.by_hand import CLAIM, HOSTNAME, IMAGE, NAMESPACE, live
 from tests.rehearsal.ops_command import ops
@@ -36,22 +36,22 @@ LOST_WITH_A_REPLACEMENT = [
 ]
 
 
-def import_existing(world: World) -> str:
+def import_existing(rehearsal: Rehearsal) -> str:
     """`python -m ops import-existing`."""
-    return ops(world, "import-existing", "prod", timeout=300)
+    return ops(rehearsal, "import-existing", "prod", timeout=300)
 
 
-def follow(world: World, told: str) -> None:
+def follow(rehearsal: Rehearsal, told: str) -> None:
     """Runs the commands that were told, as they stand."""
     for line in told.splitlines():
         if line.startswith("kubectl "):
-            world.kubectl(*shlex.split(line)[1:])
+            rehearsal.kubectl(*shlex.split(line)[1:])
     command = next(line.partition("pulumi ")[2] for line in told.splitlines() if line.startswith("Then: "))
-    world.program.run(*shlex.split(command), "--yes")
+    rehearsal.program.run(*shlex.split(command), "--yes")
 
 
-def uids(world: World) -> dict[tuple[str, str], str]:
-    return {one: live(world, *one)["metadata"]["uid"] for one in LOST_WITH_A_REPLACEMENT}
+def uids(rehearsal: Rehearsal) -> dict[tuple[str, str], str]:
+    return {one: live(rehearsal, *one)["metadata"]["uid"] for one in LOST_WITH_A_REPLACEMENT}
 
 
 def named(told: str, title: str) -> set[str]:
@@ -70,7 +70,7 @@ def others(cloudflare: Cloudflare) -> object:
     return copy.deepcopy(cloudflare.others_rules(HOSTNAME))
 
 
-def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehearsal: World) -> None:
+def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehearsal: Rehearsal) -> None:
     made = by_hand.fill(rehearsal)
     volume = live(rehearsal, "persistentvolumeclaim", CLAIM)["spec"]["volumeName"]
     before, rules = uids(rehearsal), others(rehearsal.cloudflare)
@@ -97,7 +97,7 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     assert live(rehearsal, "persistentvolumeclaim", CLAIM)["spec"]["volumeName"] == volume
     pod = live(rehearsal, "pod", "invoicetron-db-0")
     assert {"claimName": CLAIM} in [one.get("persistentVolumeClaim") for one in pod["spec"]["volumes"]]
-    assert Life(rehearsal, "prod").image_running() == IMAGE
+    assert Lifecycle(rehearsal, "prod").image_running() == IMAGE
     assert set(rehearsal.cloudflare.applications) == {made.application}
     assert made.record in rehearsal.cloudflare.records
     assert rehearsal.cloudflare.version == tunnel + 1
@@ -114,11 +114,13 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     assert not rehearsal.program.up("prod").changes
 
     # An adopted Deployment keeps the pipeline's image like any other.
-    Life(rehearsal, "prod").deployed_then_configured()
+    Lifecycle(rehearsal, "prod").deployed_then_configured()
 
 
-def secret(world: World, label: str) -> str:
-    (value,) = [one["value"] for one in world.onepassword.item("Invoicetron Prod")["fields"] if one["label"] == label]
+def secret(rehearsal: Rehearsal, label: str) -> str:
+    (value,) = [
+        one["value"] for one in rehearsal.onepassword.item("Invoicetron Prod")["fields"] if one["label"] == label
+    ]
     return str(value)
 
 
@@ -129,7 +131,7 @@ def from_secret(name: str, secret_name: str, key: str, indent: int = 12) -> str:
     return f"{space}- name: {name}\n{space}  valueFrom: {{{reference}}}\n"
 
 
-def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: World) -> None:
+def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: Rehearsal) -> None:
     """As people write manifests: in the app, its init container, the database and the backup, by all ways there are."""
     url, key = secret(rehearsal, "database-url"), secret(rehearsal, "better-auth-secret")
     password = secret(rehearsal, "postgres-password")
@@ -162,11 +164,11 @@ def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(reh
     state = json.dumps(rehearsal.program.export("prod"))
     assert not [one for one in (url, key, password) if one in state], "a secret is in the state, in plain"
     rehearsal.program.up("prod")
-    assert Life(rehearsal, "prod").image_running() == IMAGE
+    assert Lifecycle(rehearsal, "prod").image_running() == IMAGE
     assert not rehearsal.program.up("prod").changes
 
 
-def test_data_elsewhere_on_the_volume_is_told_before_anything_is_taken_away(rehearsal: World) -> None:
+def test_data_elsewhere_on_the_volume_is_told_before_anything_is_taken_away(rehearsal: Rehearsal) -> None:
     user = "            - {name: POSTGRES_USER, value: invoicetron}\n"
     folder = "            - {name: PGDATA, value: /var/lib/postgresql/data/pgdata}\n"
     by_hand.fill(

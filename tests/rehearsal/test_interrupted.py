@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.controlplane import ControlPlane
+from rehearsal.rehearsal import REPOSITORY
 from rehearsal.toolchain import Tools
-from rehearsal.world import REPOSITORY
 from tests.attentive import attentive
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc, which only Linux has")

@@ -9,28 +9,30 @@ import time
 import pytest
 
 from rehearsal.emulators.server import Call
-from rehearsal.life import Life
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.processes import stop
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal.ops_command import ops
 
 
-def recover(world: World, stack: str) -> str:
+def recover(rehearsal: Rehearsal, stack: str) -> str:
     """`python -m ops recover`."""
-    return ops(world, "recover", stack, timeout=120)
+    return ops(rehearsal, "recover", stack, timeout=120)
 
 
 @pytest.fixture(params=["forks", "processes of their own"])
-def either_way(rehearsal: World, request: pytest.FixtureRequest) -> World:
+def either_way(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Rehearsal:
     """A rehearsal with each of the two ways in which stand-ins start."""
     if rehearsal.fork_server is not None and request.param != "forks":
         stop(rehearsal.fork_server.process)
     return rehearsal
 
 
-def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(either_way: World) -> None:
+def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(
+    either_way: Rehearsal,
+) -> None:
     rehearsal = either_way
-    life = Life(rehearsal, "dev")
+    lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
     for number in range(10):
         assert rehearsal.program.up_killed("dev", at=3), f"kill {number} came too late: the update had ended"
@@ -44,19 +46,19 @@ def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_th
     project = rehearsal.gitlab.project
     assert len(project.environments.entries({})) == 1
     assert len(project.deploy_tokens.entries({})) <= 1
-    objects = life.objects()
+    objects = lifecycle.objects()
     rehearsal.program.destroy("dev")
     assert objects
-    assert not life.objects()
+    assert not lifecycle.objects()
 
 
-def test_recover_says_so_where_nothing_is_wrong(rehearsal: World) -> None:
+def test_recover_says_so_where_nothing_is_wrong(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     assert recover(rehearsal, "dev").strip() == "Now run: pulumi up -s dev"
 
 
-def test_recover_leaves_an_up_that_is_alive_alone(rehearsal: World) -> None:
+def test_recover_leaves_an_up_that_is_alive_alone(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     refused: list[str] = []
 

@@ -18,7 +18,7 @@ import pytest
 
 from rehearsal.engine import EngineError
 from rehearsal.plugin_path import HOST
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.pids import lives
 
 FAILS_WHILE_IT_RUNS = """
@@ -53,22 +53,22 @@ def processes(*words: str) -> list[int]:
     return found
 
 
-def program_of(world: World) -> int:
+def program_of(rehearsal: Rehearsal) -> int:
     """The process of the program, once it has made the namespace."""
     deadline = time.monotonic() + 120
-    while not world.kubectl("get", "namespace", "invoicetron-dev", "--ignore-not-found"):
+    while not rehearsal.kubectl("get", "namespace", "invoicetron-dev", "--ignore-not-found"):
         assert time.monotonic() < deadline, "the program made no namespace"
         time.sleep(0.1)
     (pid,) = [
         pid
         for words in (["run_program.py"], ["pulumi-language-python-exec"])
         for pid in processes(*words)
-        if (Path("/proc") / str(pid) / "cwd").resolve() == world.program.directory.resolve()
+        if (Path("/proc") / str(pid) / "cwd").resolve() == rehearsal.program.directory.resolve()
     ]
     return pid
 
 
-def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: World) -> None:
+def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     environment = rehearsal.program.directory / ".venv"
     assert environment.resolve() == Path(sys.prefix).resolve()
@@ -88,7 +88,7 @@ def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: W
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the program in /proc, which only Linux has")
 @pytest.mark.usefixtures("attentive")
-def test_a_program_that_is_interrupted_leaves_the_last_word_to_the_engine(rehearsal: World) -> None:
+def test_a_program_that_is_interrupted_leaves_the_last_word_to_the_engine(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     said: list[str] = []
 
@@ -106,7 +106,7 @@ def test_a_program_that_is_interrupted_leaves_the_last_word_to_the_engine(rehear
 
 
 @pytest.mark.usefixtures("attentive")
-def test_a_program_is_interrupted_once_its_update_has_failed(rehearsal: World, tmp_path: Path) -> None:
+def test_a_program_is_interrupted_once_its_update_has_failed(rehearsal: Rehearsal, tmp_path: Path) -> None:
     directory = tmp_path / "fails"
     directory.mkdir()
     (directory / "Pulumi.yaml").write_text("name: fails\nruntime: {name: python, options: {virtualenv: .venv}}\n")
@@ -121,7 +121,7 @@ def test_a_program_is_interrupted_once_its_update_has_failed(rehearsal: World, t
     assert time.monotonic() - began < 30
 
 
-def test_host_plugins_and_program_end_after_an_engine_that_was_killed(rehearsal: World) -> None:
+def test_host_plugins_and_program_end_after_an_engine_that_was_killed(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     with subprocess.Popen(
         [str(rehearsal.program.pulumi), "up", "--yes", "--skip-preview", "--stack", "dev", "--non-interactive"],

@@ -11,37 +11,37 @@ import pytest
 from components.backup import CLAIM as BACKUPS
 from components.database import CLAIM
 from rehearsal.engine import EngineError
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.pages import REPOSITORY, blocks
 
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 
 
-def claim(world: World, namespace: str, name: str = CLAIM) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(world.kubectl("-n", namespace, "get", "pvc", name, "-o", "json"))
+def claim(rehearsal: Rehearsal, namespace: str, name: str = CLAIM) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(rehearsal.kubectl("-n", namespace, "get", "pvc", name, "-o", "json"))
     return found
 
 
-def refused(world: World, stack: str) -> str:
+def refused(rehearsal: Rehearsal, stack: str) -> str:
     """What preview and `up` say, with and without its preview; nothing has been made by any of them."""
-    before = namespaces(world), world.gitlab.project.environments.entries({})
+    before = namespaces(rehearsal), rehearsal.gitlab.project.environments.entries({})
     said = []
     for run, options in (
-        (world.program.preview, ()),
-        (world.program.up, ()),
-        (world.program.up, ("--skip-preview",)),
+        (rehearsal.program.preview, ()),
+        (rehearsal.program.up, ()),
+        (rehearsal.program.up, ("--skip-preview",)),
     ):
         with pytest.raises(EngineError) as error:
             run(stack, *options)
         said.append(str(error.value))
     assert "Nothing was created or changed" in said[0]
     assert "Traceback" not in "".join(said)
-    assert before == (namespaces(world), world.gitlab.project.environments.entries({}))
+    assert before == (namespaces(rehearsal), rehearsal.gitlab.project.environments.entries({}))
     return said[-1]
 
 
-def namespaces(world: World) -> list[str]:
-    return world.kubectl("get", "namespaces", "-o", "name").split()
+def namespaces(rehearsal: Rehearsal) -> list[str]:
+    return rehearsal.kubectl("get", "namespaces", "-o", "name").split()
 
 
 def command(said: str, begins: str) -> list[str]:
@@ -50,7 +50,7 @@ def command(said: str, begins: str) -> list[str]:
     return line.split()[1:]
 
 
-def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(rehearsal: World) -> None:
+def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
     program.up("dev")
@@ -68,7 +68,7 @@ def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(re
     program.up("dev")
 
 
-def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: World) -> None:
+def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
     program.up("dev")
@@ -91,7 +91,7 @@ def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: World)
 
 
 def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier_release_made_it(
-    rehearsal: World,
+    rehearsal: Rehearsal,
 ) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
@@ -109,15 +109,15 @@ def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier
     assert "an earlier release" in refused(rehearsal, "dev")
 
 
-def forget_the_record(world: World, stack: str) -> None:
+def forget_the_record(rehearsal: Rehearsal, stack: str) -> None:
     """The state as the last release wrote it."""
-    state = world.program.export(stack)
+    state = rehearsal.program.export(stack)
     for resource in state["deployment"]["resources"]:
         resource.get("outputs", {}).pop("database_claim", None)
-    world.program.run("stack", "import", "--stack", stack, stdin=json.dumps(state))
+    rehearsal.program.run("stack", "import", "--stack", stack, stdin=json.dumps(state))
 
 
-def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_runbook_says(rehearsal: World) -> None:
+def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_runbook_says(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-prod"
     program.init("prod")
     program.up("prod")
@@ -143,7 +143,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
     assert not program.up("prod").changes
 
 
-def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(rehearsal: World) -> None:
+def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-prod"
     program.init("prod")
     program.up("prod")
@@ -156,16 +156,16 @@ def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(r
     program.up("prod")
 
 
-def policies(world: World, volumes: Any) -> list[str]:
+def policies(rehearsal: Rehearsal, volumes: Any) -> list[str]:
     path = "jsonpath={.spec.persistentVolumeReclaimPolicy}"
-    return [world.kubectl("get", "pv", volume, "-o", path) for volume in volumes]
+    return [rehearsal.kubectl("get", "pv", volume, "-o", path) for volume in volumes]
 
 
 EXPORT = ("backup.nfs.server", "10.10.30.4"), ("backup.nfs.path", "/exports/invoicetron")
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_backups_are_never_deleted_by_a_change_of_the_stack_file(rehearsal: World, stack: str) -> None:
+def test_backups_are_never_deleted_by_a_change_of_the_stack_file(rehearsal: Rehearsal, stack: str) -> None:
     program, namespace = rehearsal.program, f"invoicetron-{stack}"
     program.init(stack)
     rehearsal.configure(stack, "backup.size", "2Gi")

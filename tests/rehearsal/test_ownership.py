@@ -14,8 +14,8 @@ import yaml
 
 from rehearsal.controlplane import ControlPlane
 from rehearsal.engine import EngineError
+from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
-from rehearsal.world import World
 from tests.rehearsal.cleanup import rehearsed
 
 OWN = {
@@ -31,13 +31,13 @@ OWN = {
 class Live:
     """A rehearsal in which dev and prod stand."""
 
-    world: World
+    rehearsal: Rehearsal
     numbers: Iterator[int]
 
     def copied(self, source: str, changes: dict[str, str]) -> str:
         """A new stack, whose file is that of `source` but for its namespace and `changes`."""
         stack = f"review-{next(self.numbers)}"
-        directory = self.world.program.directory
+        directory = self.rehearsal.program.directory
         content = yaml.safe_load((directory / f"Pulumi.{source}.yaml").read_text())
         config = {key: value for key, value in content["config"].items() if key.startswith("invoicetron:")}
         config["invoicetron:namespace"] = f"invoicetron-{stack}"
@@ -48,22 +48,22 @@ class Live:
                 node = node[section]
             node[last] = value
         (directory / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}))
-        self.world.program.init(stack)
+        self.rehearsal.program.init(stack)
         return stack
 
     def refused(self, stack: str) -> str:
         """How `up` and a preview of the stack are refused, once nothing has been written anywhere."""
-        emulators = [self.world.gitlab.app, self.world.cloudflare.app, self.world.onepassword.app]
+        emulators = [self.rehearsal.gitlab.app, self.rehearsal.cloudflare.app, self.rehearsal.onepassword.app]
         for app in emulators:
             app.forget()
         messages = []
-        for run in (self.world.program.preview, self.world.program.up):
+        for run in (self.rehearsal.program.preview, self.rehearsal.program.up):
             with pytest.raises(EngineError) as refused:
                 run(stack)
             messages.append(str(refused.value))
         assert not [call for app in emulators for call in app.writes]
-        assert f"invoicetron-{stack}" not in self.world.kubectl("get", "namespaces", "-o", "name")
-        state = json.loads(self.world.program.run("stack", "export", "--stack", stack))["deployment"]
+        assert f"invoicetron-{stack}" not in self.rehearsal.kubectl("get", "namespaces", "-o", "name")
+        state = json.loads(self.rehearsal.program.run("stack", "export", "--stack", stack))["deployment"]
         assert not [
             one for one in state.get("resources") or [] if one["custom"] and "pulumi:providers" not in one["type"]
         ]
@@ -74,11 +74,11 @@ class Live:
 
 @pytest.fixture(scope="module")
 def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("ownership") / "rehearsal") as world:
+    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("ownership") / "rehearsal") as rehearsal:
         for stack in ("prod", "dev"):  # prod protects the branch that dev's token is protected for
-            world.program.init(stack)
-            world.program.up(stack, "--skip-preview")
-        yield Live(world, itertools.count(1))
+            rehearsal.program.init(stack)
+            rehearsal.program.up(stack, "--skip-preview")
+        yield Live(rehearsal, itertools.count(1))
 
 
 def test_a_copy_of_prod_s_file_is_told_in_one_message_all_that_is_prod_s(live: Live) -> None:
@@ -93,7 +93,7 @@ def test_a_copy_of_prod_s_file_is_told_in_one_message_all_that_is_prod_s(live: L
         "the DNS record of invoicetron.rommelporras.com",
     ):
         assert re.search(rf"{re.escape(what)}.*\n +belongs to invoicetron/prod", message), what
-    assert not live.world.program.up("prod").changes
+    assert not live.rehearsal.program.up("prod").changes
 
 
 def test_a_copy_of_dev_s_file_is_told_in_one_message_all_that_is_dev_s(live: Live) -> None:
@@ -101,7 +101,7 @@ def test_a_copy_of_dev_s_file_is_told_in_one_message_all_that_is_dev_s(live: Liv
     assert "the hostname invoicetron.dev.k8s.rommelporras.com\n" in message
     assert "the environment 'development' of the GitLab project 0xwsh/invoicetron" in message
     assert message.count("belongs to invoicetron/dev") >= 2
-    assert not live.world.program.up("dev").changes
+    assert not live.rehearsal.program.up("dev").changes
 
 
 def test_another_stack_s_hostname_alone_is_refused(live: Live) -> None:
@@ -117,7 +117,7 @@ def test_another_stack_s_environment_alone_is_refused(live: Live) -> None:
 
 
 def test_an_environment_whose_description_somebody_rewrote_is_known_by_its_variables(live: Live) -> None:
-    project = live.world.gitlab.project
+    project = live.rehearsal.gitlab.project
     (environment,) = project.environments.entries({"name": "development"})
     project.environments.update(str(environment["id"]), {"description": "where we try things"})
     stack = live.copied("dev", OWN | {"delivery.environment.name": "development"})
@@ -127,19 +127,19 @@ def test_an_environment_whose_description_somebody_rewrote_is_known_by_its_varia
         if variable["environment_scope"] == "development":
             project.variables.update(variable["key"], "development", {"description": ""})
     assert "belongs to invoicetron/dev, as its variable KUBE_NAMESPACE shows" in live.refused(stack)
-    live.world.program.up("dev", "--skip-preview")
+    live.rehearsal.program.up("dev", "--skip-preview")
     assert "as its description shows" in live.refused(stack), "the next `up` marks what is in its state"
 
 
-def _without_labels(world: World) -> None:
-    world.kubectl("-n", "invoicetron-dev", "label", "httproute", "invoicetron", "app.kubernetes.io/instance-")
+def _without_labels(rehearsal: Rehearsal) -> None:
+    rehearsal.kubectl("-n", "invoicetron-dev", "label", "httproute", "invoicetron", "app.kubernetes.io/instance-")
 
 
-def _of_a_person(world: World) -> None:
+def _of_a_person(rehearsal: Rehearsal) -> None:
     spec = {"parentRefs": [{"name": "homelab-gateway", "namespace": "default"}], "hostnames": ["taken.example.com"]}
     meta = {"name": "by-hand", "namespace": "default"}
     route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta, "spec": spec}
-    world.kubectl("apply", "-f", "-", stdin=json.dumps(route))
+    rehearsal.kubectl("apply", "-f", "-", stdin=json.dumps(route))
 
 
 @pytest.mark.parametrize(
@@ -150,23 +150,23 @@ def _of_a_person(world: World) -> None:
     ],
 )
 def test_a_hostname_that_an_unmarked_route_serves_is_refused(
-    live: Live, before: Callable[[World], None], hostname: str, owner: str
+    live: Live, before: Callable[[Rehearsal], None], hostname: str, owner: str
 ) -> None:
-    before(live.world)
+    before(live.rehearsal)
     try:
         message = live.refused(live.copied("dev", OWN | {"access.hostname": hostname}))
         assert f"belongs to {owner}, as the HTTPRoute" in message
     finally:
-        live.world.kubectl("-n", "default", "delete", "httproute", "by-hand", "--ignore-not-found")
+        live.rehearsal.kubectl("-n", "default", "delete", "httproute", "by-hand", "--ignore-not-found")
 
 
 def test_a_copy_with_names_of_its_own_goes_up_and_down_beside_the_other(live: Live) -> None:
-    live.world.program.up("dev", "--skip-preview")  # other tests took its marks away
+    live.rehearsal.program.up("dev", "--skip-preview")  # other tests took its marks away
     stack = live.copied("dev", OWN)
-    assert live.world.program.up(stack, "--skip-preview").counts["create"]
-    assert not live.world.program.up(stack).changes
-    live.world.program.destroy(stack)
-    names = {one["name"] for one in live.world.gitlab.project.environments.entries({})}
+    assert live.rehearsal.program.up(stack, "--skip-preview").counts["create"]
+    assert not live.rehearsal.program.up(stack).changes
+    live.rehearsal.program.destroy(stack)
+    names = {one["name"] for one in live.rehearsal.gitlab.project.environments.entries({})}
     assert names == {"development", "production"}
     for other in ("dev", "prod"):
-        assert not live.world.program.up(other).changes
+        assert not live.rehearsal.program.up(other).changes

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from rehearsal.life import PIPELINE_IMAGE
-from rehearsal.world import World
+from rehearsal.lifecycle import PIPELINE_IMAGE
+from rehearsal.rehearsal import Rehearsal
 from tests.pages import DOCS, REPOSITORY, Block, blocks
 
 PLACEHOLDERS = {
@@ -18,15 +18,15 @@ PLACEHOLDERS = {
 REHEARSED = {page: [block for block in blocks(page) if block.mark == "rehearsed"] for page in DOCS}
 
 
-def run(world: World, script: str) -> tuple[int, str]:
+def run(rehearsal: Rehearsal, script: str) -> tuple[int, str]:
     """Status and output of a script that stops at its first failure, in the program's directory as in `make shell`."""
     for placeholder, value in PLACEHOLDERS.items():
         script = script.replace(placeholder, value)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607 - the caller's own shell, by PATH
-        cwd=world.program.directory,
+        cwd=rehearsal.program.directory,
         # Where a person answers "yes".
-        env={**world.program.environment, "PULUMI_SKIP_CONFIRMATIONS": "true"},
+        env={**rehearsal.program.environment, "PULUMI_SKIP_CONFIRMATIONS": "true"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -42,7 +42,7 @@ def run(world: World, script: str) -> tuple[int, str]:
     [blocks_ for blocks_ in REHEARSED.values() if blocks_],
     ids=lambda rehearsed: str(rehearsed[0].page.relative_to(REPOSITORY)),
 )
-def test_the_commands_of_a_page_do_what_it_says(rehearsal: World, rehearsed: list[Block]) -> None:
+def test_the_commands_of_a_page_do_what_it_says(rehearsal: Rehearsal, rehearsed: list[Block]) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev")
     for block in rehearsed:

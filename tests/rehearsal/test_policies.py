@@ -12,20 +12,20 @@ import pytest
 from ci.report import STREAMED, Preview
 from policies import exposure, pods
 from rehearsal.engine import EngineError, Program
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 RULES = {rule.name for rule in (*pods.RULES, *exposure.RULES)} | {"no-plaintext-secrets"}
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_every_preview_of_a_stack_is_checked_and_passes(rehearsal: World, stack: str) -> None:
+def test_every_preview_of_a_stack_is_checked_and_passes(rehearsal: Rehearsal, stack: str) -> None:
     rehearsal.program.init(stack)
     output = rehearsal.program.preview(stack).output
     assert "invoicetron@v1.0.0" in output
     assert "mandatory" not in output
 
 
-def test_every_rule_reaches_the_engine(rehearsal: World, tmp_path: Path) -> None:
+def test_every_rule_reaches_the_engine(rehearsal: Rehearsal, tmp_path: Path) -> None:
     directory = tmp_path / "rule-breaker"
     directory.mkdir()
     (directory / "Pulumi.yaml").write_text("name: rule-breaker\nruntime: python\n")

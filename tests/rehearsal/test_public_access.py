@@ -10,28 +10,28 @@ import pytest
 from rehearsal.emulators.cloudflare import ACCESS_EDIT, DNS_EDIT, TUNNEL_EDIT, ZONE, ZONE_READ
 from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 OURS = f"invoicetron.{ZONE}"
 
 
-def watched(world: World) -> list[str]:
+def watched(rehearsal: Rehearsal) -> list[str]:
     """Hostnames that were seen exposed, looked at after every call that Cloudflare answers."""
     exposed: list[str] = []
 
     def look(call: Call) -> None:
-        exposed.extend(f"{name} after {call.method} {call.path}" for name in world.cloudflare.exposed())
+        exposed.extend(f"{name} after {call.method} {call.path}" for name in rehearsal.cloudflare.exposed())
 
-    world.cloudflare.app.after.append(look)
+    rehearsal.cloudflare.app.after.append(look)
     return exposed
 
 
-def destroy(world: World) -> None:
-    world.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
-    world.program.destroy("prod")
+def destroy(rehearsal: Rehearsal) -> None:
+    rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
+    rehearsal.program.destroy("prod")
 
 
-def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_touched(rehearsal: World) -> None:
+def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_touched(rehearsal: Rehearsal) -> None:
     exposed = watched(rehearsal)
     before = copy.deepcopy(rehearsal.cloudflare.document)
     records = set(rehearsal.cloudflare.records)
@@ -59,7 +59,7 @@ def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_
     ("decision", "reusable", "message"), [("bypass", True, "decision"), ("allow", False, "reusable")]
 )
 def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_is_made(
-    rehearsal: World, decision: str, reusable: bool, message: str
+    rehearsal: Rehearsal, decision: str, reusable: bool, message: str
 ) -> None:
     wrong = rehearsal.cloudflare.add_policy("Allow Admin", decision=decision, reusable=reusable)
     rehearsal.program.init("prod")
@@ -71,7 +71,7 @@ def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_
 
 
 @pytest.mark.parametrize(
-    ("given", "lacking"),
+    ("given", "missing"),
     [
         ([ZONE_READ], [TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT]),
         ([ZONE_READ, DNS_EDIT, TUNNEL_EDIT], [ACCESS_EDIT]),
@@ -79,7 +79,7 @@ def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_
     ],
 )
 def test_a_token_is_told_every_permission_that_it_lacks_before_anything_is_made(
-    rehearsal: World, given: list[str], lacking: list[str]
+    rehearsal: Rehearsal, given: list[str], missing: list[str]
 ) -> None:
     rehearsal.program.init("prod")
     token = rehearsal.cloudflare.issue_token(*given)
@@ -87,12 +87,12 @@ def test_a_token_is_told_every_permission_that_it_lacks_before_anything_is_made(
         rehearsal.program.with_environment({"CLOUDFLARE_API_TOKEN": token}).preview("prod")
     told = str(refused.value)
     permissions = (TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT, ZONE_READ)
-    assert [one for one in permissions if f"> {one}" in told] == [one for one in permissions if one in lacking]
+    assert [one for one in permissions if f"> {one}" in told] == [one for one in permissions if one in missing]
     assert "Traceback" not in told
     assert not rehearsal.cloudflare.app.writes
 
 
-def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal: World) -> None:
+def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal: Rehearsal) -> None:
     record = rehearsal.cloudflare.add_record(OURS)
     rehearsal.cloudflare.records[record]["content"] = "old.example.com"
     rehearsal.program.init("prod")
@@ -103,7 +103,7 @@ def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal
 
 
 def test_a_record_made_by_hand_that_leads_here_already_is_told_with_its_id_before_anything_is_made(
-    rehearsal: World,
+    rehearsal: Rehearsal,
 ) -> None:
     record = rehearsal.cloudflare.add_record(OURS)
     rehearsal.program.init("prod")
@@ -112,7 +112,7 @@ def test_a_record_made_by_hand_that_leads_here_already_is_told_with_its_id_befor
     assert "adopt.dnsRecord" not in rehearsal.program.preview("prod").output
 
 
-def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(rehearsal: World) -> None:
+def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(rehearsal: Rehearsal) -> None:
     cloudflare = rehearsal.cloudflare
     theirs = cloudflare.add_application(f"blog.{ZONE}", name="Blog")
     their_record = next(id_ for id_, one in cloudflare.records.items() if one["name"] == f"blog.{ZONE}")
@@ -129,7 +129,7 @@ def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(re
     assert f"give {record}" in told
 
 
-def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: World) -> None:
+def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod")
     rehearsal.configure("prod", "access.public.hostname", f"rechnungen.{ZONE}")
@@ -146,7 +146,7 @@ def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Wor
     assert exposed == []
 
 
-def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(rehearsal: World) -> None:
+def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod")
     assert rehearsal.cloudflare.token not in json.dumps(rehearsal.program.export("prod"))
@@ -170,5 +170,5 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
     assert not rehearsal.program.up("prod").changes, "the ids may stay in the stack file"
 
 
-def _urns(world: World) -> list[str]:
-    return [resource["urn"] for resource in world.program.export("prod")["deployment"]["resources"]]
+def _urns(rehearsal: Rehearsal) -> list[str]:
+    return [resource["urn"] for resource in rehearsal.program.export("prod")["deployment"]["resources"]]

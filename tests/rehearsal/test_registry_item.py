@@ -20,7 +20,7 @@ import pytest
 from rehearsal import op_command
 from rehearsal.emulators.server import Call, Fault, serve
 from rehearsal.engine import EngineError, Program
-from rehearsal.world import REPOSITORY, World
+from rehearsal.rehearsal import REPOSITORY, Rehearsal
 from tests.rehearsal.last_release import extract
 from tests.rehearsal.ops_command import ops
 from tests.rehearsal.test_delivery import active_tokens, pull_login
@@ -30,9 +30,9 @@ PROVIDER_ONLY = {"onepassword": "update"}
 """What may change with other credentials: the provider's own record of them, which its plugin makes."""
 
 
-def started(world: World) -> None:
-    world.program.init("dev")
-    world.program.up("dev", "--skip-preview")
+def started(rehearsal: Rehearsal) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev", "--skip-preview")
 
 
 def field(item: dict[str, Any], label: str) -> str:
@@ -40,55 +40,55 @@ def field(item: dict[str, Any], label: str) -> str:
     return str(found)
 
 
-def shows_the_token_in_use(world: World) -> bool:
-    item = world.onepassword.item(TITLE)
-    return (field(item, "username"), field(item, "password")) == pull_login(world, "dev")
+def shows_the_token_in_use(rehearsal: Rehearsal) -> bool:
+    item = rehearsal.onepassword.item(TITLE)
+    return (field(item, "username"), field(item, "password")) == pull_login(rehearsal, "dev")
 
 
 # Other credentials
 
 
-def rotated(world: World) -> Program:
+def rotated(rehearsal: Rehearsal) -> Program:
     """The old token is revoked."""
-    token = world.onepassword.issue_token("Kubernetes")
-    world.onepassword.revoke_token(world.onepassword.token)
-    return world.program.with_environment({"OP_CONNECT_TOKEN": token})
+    token = rehearsal.onepassword.issue_token("Kubernetes")
+    rehearsal.onepassword.revoke_token(rehearsal.onepassword.token)
+    return rehearsal.program.with_environment({"OP_CONNECT_TOKEN": token})
 
 
-def to_a_service_account(world: World, directory: Path) -> Program:
+def to_a_service_account(rehearsal: Rehearsal, directory: Path) -> Program:
     """Connect is no more: its token is revoked, its variables are gone."""
     op = directory / "op"
     op.write_text(
         f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shlex.quote(sys.executable)} -m rehearsal.op_command "$@"\n'
     )
     op.chmod(0o755)
-    kept = {name: value for name, value in world.program.environment.items() if not name.startswith("OP_")}
+    kept = {name: value for name, value in rehearsal.program.environment.items() if not name.startswith("OP_")}
     account = {
-        "OP_SERVICE_ACCOUNT_TOKEN": world.onepassword.issue_token("Kubernetes"),
+        "OP_SERVICE_ACCOUNT_TOKEN": rehearsal.onepassword.issue_token("Kubernetes"),
         "OP_CLI_PATH": str(op),
-        op_command.SERVER: world.program.environment["OP_CONNECT_HOST"],
+        op_command.SERVER: rehearsal.program.environment["OP_CONNECT_HOST"],
     }
-    world.onepassword.revoke_token(world.onepassword.token)
-    return replace(world.program, environment=kept | account)
+    rehearsal.onepassword.revoke_token(rehearsal.onepassword.token)
+    return replace(rehearsal.program, environment=kept | account)
 
 
-def nothing_but_the_provider_changes(world: World, program: Program) -> None:
+def nothing_but_the_provider_changes(rehearsal: Rehearsal, program: Program) -> None:
     assert program.preview("dev").changes in ({}, PROVIDER_ONLY)
     assert program.refresh("dev").changes == {}
     assert program.up("dev").changes in ({}, PROVIDER_ONLY)
     assert program.up("dev").changes == {}
-    assert shows_the_token_in_use(world)
+    assert shows_the_token_in_use(rehearsal)
 
 
-def is_destroyed(world: World, program: Program) -> None:
+def is_destroyed(rehearsal: Rehearsal, program: Program) -> None:
     program.destroy("dev")
-    assert TITLE not in world.onepassword.titles()
-    assert not active_tokens(world)
+    assert TITLE not in rehearsal.onepassword.titles()
+    assert not active_tokens(rehearsal)
     assert not program.export("dev")["deployment"].get("resources")
 
 
 @pytest.mark.parametrize("first", ["up", "destroy"])
-def test_a_rotated_token_needs_nothing_but_the_variable(rehearsal: World, first: str) -> None:
+def test_a_rotated_token_needs_nothing_but_the_variable(rehearsal: Rehearsal, first: str) -> None:
     started(rehearsal)
     program = rotated(rehearsal)
     if first == "up":
@@ -97,7 +97,7 @@ def test_a_rotated_token_needs_nothing_but_the_variable(rehearsal: World, first:
 
 
 @pytest.mark.parametrize("first", ["up", "destroy"])
-def test_another_address_needs_nothing_but_the_variable(rehearsal: World, first: str) -> None:
+def test_another_address_needs_nothing_but_the_variable(rehearsal: Rehearsal, first: str) -> None:
     started(rehearsal)
     with serve(rehearsal.onepassword.app) as elsewhere:
         program = rotated(rehearsal).with_environment({"OP_CONNECT_HOST": elsewhere})
@@ -108,7 +108,7 @@ def test_another_address_needs_nothing_but_the_variable(rehearsal: World, first:
 
 @pytest.mark.parametrize("first", ["up", "destroy"])
 def test_the_move_from_connect_to_a_service_account_needs_nothing_but_variables(
-    rehearsal: World, tmp_path: Path, first: str
+    rehearsal: Rehearsal, tmp_path: Path, first: str
 ) -> None:
     started(rehearsal)
     program = to_a_service_account(rehearsal, tmp_path)
@@ -117,7 +117,7 @@ def test_the_move_from_connect_to_a_service_account_needs_nothing_but_variables(
     is_destroyed(rehearsal, program)
 
 
-def test_a_token_that_may_only_read_is_enough_for_a_preview(rehearsal: World) -> None:
+def test_a_token_that_may_only_read_is_enough_for_a_preview(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     reader = rehearsal.onepassword.issue_token("Kubernetes", write=False)
     changes = rehearsal.program.with_environment({"OP_CONNECT_TOKEN": reader}).preview("dev").changes
@@ -127,31 +127,31 @@ def test_a_token_that_may_only_read_is_enough_for_a_preview(rehearsal: World) ->
 # The item is gone
 
 
-def deleted_by_hand(world: World) -> None:
-    world.onepassword.delete(TITLE)
+def deleted_by_hand(rehearsal: Rehearsal) -> None:
+    rehearsal.onepassword.delete(TITLE)
 
 
-def archived_by_hand(world: World) -> None:
-    world.onepassword.item(TITLE)["state"] = "ARCHIVED"
+def archived_by_hand(rehearsal: Rehearsal) -> None:
+    rehearsal.onepassword.item(TITLE)["state"] = "ARCHIVED"
 
 
 @contextmanager
-def given_up_database(world: World) -> Iterator[None]:
+def given_up_database(rehearsal: Rehearsal) -> Iterator[None]:
     """For a `destroy` that is broken off: it has deleted the claim, and `up` makes another only where that is said."""
-    claim = world.program.outputs("dev")["database_claim"]["uid"]
+    claim = rehearsal.program.outputs("dev")["database_claim"]["uid"]
     yield
-    world.configure("dev", "database.lostClaim", claim)
+    rehearsal.configure("dev", "database.lostClaim", claim)
 
 
-def deletion_answer_lost(world: World) -> None:
+def deletion_answer_lost(rehearsal: Rehearsal) -> None:
     """The `destroy` whose DELETE lost its answer, and which then failed on something else."""
-    world.onepassword.app.fail(Fault(reset=True, after_effect=True), method="DELETE")
-    world.gitlab.app.fail(
+    rehearsal.onepassword.app.fail(Fault(reset=True, after_effect=True), method="DELETE")
+    rehearsal.gitlab.app.fail(
         Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE", path="deploy_tokens"
     )
-    with given_up_database(world), pytest.raises(EngineError):
-        world.program.destroy("dev")
-    assert TITLE not in world.onepassword.titles()
+    with given_up_database(rehearsal), pytest.raises(EngineError):
+        rehearsal.program.destroy("dev")
+    assert TITLE not in rehearsal.onepassword.titles()
 
 
 def processes_in(directory: Path) -> list[str]:
@@ -164,13 +164,13 @@ def processes_in(directory: Path) -> list[str]:
     return found
 
 
-def kill_at(world: World, method: str, command: str, *options: str) -> None:
+def kill_at(rehearsal: Rehearsal, method: str, command: str, *options: str) -> None:
     """Runs a command of the engine, which is killed as 1Password has done what it was asked with `method`."""
     arguments = [command, "--yes", "--skip-preview", "--stack", "dev", "--non-interactive", *options]
     with subprocess.Popen(
-        [str(world.program.pulumi), *arguments],
-        cwd=world.program.directory,
-        env=dict(world.program.environment),
+        [str(rehearsal.program.pulumi), *arguments],
+        cwd=rehearsal.program.directory,
+        env=dict(rehearsal.program.environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as engine:
@@ -179,27 +179,27 @@ def kill_at(world: World, method: str, command: str, *options: str) -> None:
             if call.method == method:
                 engine.kill()
 
-        world.onepassword.app.after.append(kill)
-    world.onepassword.app.after.remove(kill)
+        rehearsal.onepassword.app.after.append(kill)
+    rehearsal.onepassword.app.after.remove(kill)
     assert engine.returncode == -signal.SIGKILL, "the command ended before it wrote"
     deadline = time.monotonic() + 10
-    while left := processes_in(world.program.directory):
+    while left := processes_in(rehearsal.program.directory):
         assert time.monotonic() < deadline, f"these outlive the engine: {left}"
         time.sleep(0.1)
 
 
-def destroy_killed_right_after_it(world: World) -> None:
-    with given_up_database(world):
-        kill_at(world, "DELETE", "destroy")
-    assert TITLE not in world.onepassword.titles()
-    ops(world, "recover", "dev", timeout=120)
+def destroy_killed_right_after_it(rehearsal: Rehearsal) -> None:
+    with given_up_database(rehearsal):
+        kill_at(rehearsal, "DELETE", "destroy")
+    assert TITLE not in rehearsal.onepassword.titles()
+    ops(rehearsal, "recover", "dev", timeout=120)
 
 
 WAYS = [deleted_by_hand, archived_by_hand, deletion_answer_lost, destroy_killed_right_after_it]
 
 
 @pytest.mark.parametrize("lose", WAYS)
-def test_an_item_that_is_gone_is_created_again(rehearsal: World, lose: Callable[[World], None]) -> None:
+def test_an_item_that_is_gone_is_created_again(rehearsal: Rehearsal, lose: Callable[[Rehearsal], None]) -> None:
     started(rehearsal)
     lose(rehearsal)
     assert rehearsal.program.preview("dev").changes["item"] == "create"
@@ -210,7 +210,7 @@ def test_an_item_that_is_gone_is_created_again(rehearsal: World, lose: Callable[
 
 
 @pytest.mark.parametrize("lose", WAYS)
-def test_a_stack_whose_item_is_gone_can_be_destroyed(rehearsal: World, lose: Callable[[World], None]) -> None:
+def test_a_stack_whose_item_is_gone_can_be_destroyed(rehearsal: Rehearsal, lose: Callable[[Rehearsal], None]) -> None:
     started(rehearsal)
     lose(rehearsal)
     is_gone = rehearsal.program.destroy("dev")
@@ -222,7 +222,7 @@ def test_a_stack_whose_item_is_gone_can_be_destroyed(rehearsal: World, lose: Cal
 # The item's creation is lost
 
 
-def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_doubled(rehearsal: World) -> None:
+def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_doubled(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.onepassword.app.fail(Fault(reset=True, after_effect=True), method="POST")
     rehearsal.program.up("dev", "--skip-preview")
@@ -230,7 +230,7 @@ def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_dou
     assert not rehearsal.program.up("dev").changes
 
 
-def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehearsal: World) -> None:
+def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     kill_at(rehearsal, "POST", "up")
     made = rehearsal.onepassword.item(TITLE)["id"]
@@ -243,7 +243,7 @@ def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehears
 # Whose the item is
 
 
-def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: World) -> None:
+def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     before = json.dumps(rehearsal.onepassword.item(TITLE))
     rehearsal.program.init("prod")
@@ -255,7 +255,7 @@ def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: Worl
     assert json.dumps(rehearsal.onepassword.item(TITLE)) == before
 
 
-def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehearsal: World) -> None:
+def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehearsal: Rehearsal) -> None:
     made = rehearsal.onepassword.put(TITLE, {"remark": "ask Rommel"}, username="somebody", password="old-password")
     started(rehearsal)
     item = rehearsal.onepassword.item(TITLE)
@@ -265,14 +265,14 @@ def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehea
     assert shows_the_token_in_use(rehearsal)
 
 
-def test_an_edit_by_hand_is_healed(rehearsal: World) -> None:
+def test_an_edit_by_hand_is_healed(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     rehearsal.onepassword.set_field(TITLE, "password", "edited-by-hand")
     assert rehearsal.program.up("dev").changes == {"item": "update"}
     assert shows_the_token_in_use(rehearsal)
 
 
-def test_the_token_is_a_secret_in_the_state(rehearsal: World) -> None:
+def test_the_token_is_a_secret_in_the_state(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     state = rehearsal.program.export("dev")
     (item,) = [one for one in state["deployment"]["resources"] if one["urn"].endswith("::item")]
@@ -286,7 +286,7 @@ def test_the_token_is_a_secret_in_the_state(rehearsal: World) -> None:
 
 
 @pytest.fixture
-def released(rehearsal: World, tmp_path: Path) -> Program:
+def released(rehearsal: Rehearsal, tmp_path: Path) -> Program:
     """The last release's program, with the present stack file, after its `up` of dev."""
     extract(tmp_path / "released")
     program = replace(rehearsal.program, directory=tmp_path / "released")
@@ -298,16 +298,16 @@ def released(rehearsal: World, tmp_path: Path) -> Program:
     return program
 
 
-def is_taken_over(world: World, item: str, token: int) -> None:
-    assert world.onepassword.item(TITLE)["id"] == item
-    assert field(world.onepassword.item(TITLE), "stack") == "invoicetron/dev"
-    assert [one["id"] for one in active_tokens(world)] == [token]
-    assert shows_the_token_in_use(world)
-    is_destroyed(world, world.program)
+def is_taken_over(rehearsal: Rehearsal, item: str, token: int) -> None:
+    assert rehearsal.onepassword.item(TITLE)["id"] == item
+    assert field(rehearsal.onepassword.item(TITLE), "stack") == "invoicetron/dev"
+    assert [one["id"] for one in active_tokens(rehearsal)] == [token]
+    assert shows_the_token_in_use(rehearsal)
+    is_destroyed(rehearsal, rehearsal.program)
 
 
 @pytest.mark.usefixtures("released")
-def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: World) -> None:
+def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: Rehearsal) -> None:
     item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
     rehearsal.onepassword.app.forget()
     assert rehearsal.program.up("dev", "--skip-preview").changes["item"] == "update"
@@ -317,7 +317,7 @@ def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: World) -> None
 
 
 @pytest.mark.usefixtures("released")
-def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: World) -> None:
+def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: Rehearsal) -> None:
     item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
     kill_at(rehearsal, "PUT", "up", "--target", "**::item")
     ops(rehearsal, "recover", "dev", timeout=120)
@@ -327,7 +327,7 @@ def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: Wo
 
 @pytest.mark.parametrize("stuck", ["gone", "rotated"])
 def test_the_last_release_s_stack_that_is_stuck_is_freed_by_recover(
-    rehearsal: World, released: Program, stuck: str
+    rehearsal: Rehearsal, released: Program, stuck: str
 ) -> None:
     program = rehearsal.program
     if stuck == "gone":
@@ -336,8 +336,8 @@ def test_the_last_release_s_stack_that_is_stuck_is_freed_by_recover(
         program = rotated(rehearsal)
     with pytest.raises(EngineError, match="Could not get item"):
         replace(released, environment=program.environment).up("dev")
-    world = replace(rehearsal, program=program)
-    assert "released, for `up` to take over" in ops(world, "recover", "dev", timeout=120)
+    rehearsal = replace(rehearsal, program=program)
+    assert "released, for `up` to take over" in ops(rehearsal, "recover", "dev", timeout=120)
     program.up("dev", "--skip-preview")
     assert shows_the_token_in_use(rehearsal)
     is_destroyed(rehearsal, program)

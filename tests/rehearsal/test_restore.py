@@ -19,7 +19,7 @@ from kubernetes.client import BatchV1Api, CoreV1Api
 from ops.restore.app_stop import REPLICAS
 from rehearsal.controlplane import ControlPlane
 from rehearsal.engine import EngineError
-from rehearsal.life import HOSTNAMES
+from rehearsal.lifecycle import HOSTNAMES
 from rehearsal.toolchain import Tools
 from tests.database.pod import small_disk
 from tests.pages import REPOSITORY, blocks
@@ -34,8 +34,8 @@ CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-re
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
     """One stack for all of these tests, each of which fills its database anew."""
-    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("world") / "world") as one:
-        backed_up = BackedUp(world=one)
+    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("world") / "rehearsal") as one:
+        backed_up = BackedUp(rehearsal=one)
         backed_up.begin()
         yield backed_up
 
@@ -91,9 +91,9 @@ def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(
     assert not stack.running_jobs()
     assert "the restored data is in place" in done.stdout
     # Neither a next `up`, nor one that changes this very Deployment, meets anything of ours in it.
-    assert not stack.world.program.up("dev").changes
-    stack.world.configure("dev", "access.hostname", HOSTNAMES["dev"])
-    assert stack.world.program.up("dev").changes["app"] == "update"
+    assert not stack.rehearsal.program.up("dev").changes
+    stack.rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
+    assert stack.rehearsal.program.up("dev").changes["app"] == "update"
     assert "ops" not in json.dumps(stack.deployment()["metadata"])
 
 
@@ -190,13 +190,13 @@ def test_a_restore_is_followed_to_its_end_though_the_connection_is_lost_meanwhil
 ) -> None:
     name, then, _ = backup
     with (
-        Cuttable(stack.world.control_plane) as way,
+        Cuttable(stack.rehearsal.control_plane) as way,
         stack.started("restore", "--from", name, "--yes", KUBECONFIG=way.kubeconfig(tmp_path)) as process,
     ):
         job = until(process.stdout, " restores ").splitlines()[-1].split()[0]
         way.cut()
         waited = ("wait", f"job/{job}", "--for=condition=Complete", "--timeout=120s")
-        stack.world.kubectl("-n", stack.namespace, *waited)
+        stack.rehearsal.kubectl("-n", stack.namespace, *waited)
         assert stack.app() == (0, 0)
         way.mend()
         rest, _ = process.communicate(timeout=240)
@@ -210,7 +210,7 @@ def test_a_restore_is_followed_to_its_end_though_the_connection_is_lost_meanwhil
 def half_sent(stack: BackedUp, file: Path, directory: Path) -> Iterator[tuple[Cuttable, subprocess.Popen[str]]]:
     """A restore of the file whose way is cut in the middle of it."""
     with (
-        Cuttable(stack.world.control_plane, after=file.stat().st_size // 2) as way,
+        Cuttable(stack.rehearsal.control_plane, after=file.stat().st_size // 2) as way,
         stack.started("restore", "--from", str(file), "--yes", KUBECONFIG=way.kubeconfig(directory)) as process,
     ):
         assert way.refused.acquire(timeout=120), "the way was never cut"
@@ -246,7 +246,7 @@ def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_b
     assert stack.content() == now
     assert stack.deployment()["metadata"]["annotations"][REPLICAS] == "1"
     with pytest.raises(EngineError, match="invoicetron-ops"):
-        stack.world.program.up("dev")
+        stack.rehearsal.program.up("dev")
     assert stack.app() == (0, 0)
 
     done = stack.ops("restore", "--from", name, "--yes")
@@ -256,15 +256,15 @@ def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_b
     assert stack.content() == then
     assert stack.app() == (1, 1)
     assert not stack.running_jobs()
-    assert not stack.world.program.up("dev").changes
+    assert not stack.rehearsal.program.up("dev").changes
 
 
 def test_a_drill_restores_the_newest_backup_in_a_pod_of_its_own(stack: BackedUp, backup: tuple[str, str, str]) -> None:
     name, _, now = backup
-    stack.world.kubectl("-n", stack.namespace, "create", "job", "drill-now", "--from=cronjob/invoicetron-db-drill")
+    stack.rehearsal.kubectl("-n", stack.namespace, "create", "job", "drill-now", "--from=cronjob/invoicetron-db-drill")
     waited = ("wait", "job/drill-now", "--for=condition=Complete", "--timeout=120s")
-    stack.world.kubectl("-n", stack.namespace, *waited)
-    log = stack.world.kubectl("-n", stack.namespace, "logs", "job/drill-now")
+    stack.rehearsal.kubectl("-n", stack.namespace, *waited)
+    log = stack.rehearsal.kubectl("-n", stack.namespace, "logs", "job/drill-now")
     assert f"{name} restores completely" in log
     assert stack.content() == now
 
@@ -272,7 +272,7 @@ def test_a_drill_restores_the_newest_backup_in_a_pod_of_its_own(stack: BackedUp,
 @pytest.mark.parametrize("cron_job", CRON_JOBS)
 def test_the_api_server_warns_of_nothing_at_the_level_restricted(stack: BackedUp, cron_job: str) -> None:
     def warnings(*, privileged: bool) -> list[str]:
-        with stack.world.client as client:
+        with stack.rehearsal.client as client:
             batch: Any = BatchV1Api(client)
             core: Any = CoreV1Api(client)
             template = client.sanitize_for_serialization(
@@ -300,7 +300,7 @@ def test_the_api_server_warns_of_nothing_at_the_level_restricted(stack: BackedUp
 
 def test_a_good_backup_on_a_nearly_full_volume_is_told_as_what_it_is(stack: BackedUp) -> None:
     stack.fill()
-    volume = stack.world.control_plane.pods.volume(stack.namespace, CLAIM)
+    volume = stack.rehearsal.control_plane.pods.volume(stack.namespace, CLAIM)
     with small_disk(volume, 32 << 20):
         volume.chmod(0o777)
         (volume / "kept").mkdir()
@@ -310,7 +310,7 @@ def test_a_good_backup_on_a_nearly_full_volume_is_told_as_what_it_is(stack: Back
         assert done.stdout.splitlines()[-1].startswith("the backup is good, but its volume is ")
         assert len(stack.backups()) == 2, "the backup is not there"
     job = f"job/{done.stdout.split()[0]}"
-    stack.world.kubectl("-n", stack.namespace, "wait", job, "--for=condition=Complete", "--timeout=1s")
+    stack.rehearsal.kubectl("-n", stack.namespace, "wait", job, "--for=condition=Complete", "--timeout=1s")
 
 
 def test_a_database_that_cannot_be_read_is_moved_away_and_restored_as_the_runbook_says(
@@ -356,7 +356,7 @@ def test_a_backup_now_is_the_job_that_kubectl_would_make(stack: BackedUp) -> Non
         return {"spec": spec, "owners": metadata["ownerReferences"], "annotations": metadata["annotations"]}
 
     def kubectl(*arguments: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(stack.world.kubectl("-n", stack.namespace, *arguments, "-o", "json"))
+        found: dict[str, Any] = json.loads(stack.rehearsal.kubectl("-n", stack.namespace, *arguments, "-o", "json"))
         return found
 
     stack.fill()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.life import Life
-from rehearsal.world import World
+from rehearsal.lifecycle import Lifecycle
+from rehearsal.rehearsal import Rehearsal
 
 
 def spellings(secret: str) -> set[str]:
@@ -22,12 +22,12 @@ def spellings(secret: str) -> set[str]:
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_no_secret_is_in_state_output_or_logs(rehearsal: World, tmp_path: Path, stack: str) -> None:
+def test_no_secret_is_in_state_output_or_logs(rehearsal: Rehearsal, tmp_path: Path, stack: str) -> None:
     rehearsal.program.init(stack)
     events = tmp_path / "rehearsal" / "events.json"
     texts = {"first up": rehearsal.program.up(stack, "--debug", "--event-log", str(events)).output}
     assert events.stat().st_size
-    Life(rehearsal, stack).world.onepassword.rotate(stack)
+    Lifecycle(rehearsal, stack).rehearsal.onepassword.rotate(stack)
     texts["rotation"] = rehearsal.program.up(stack, "--diff").output
     texts["state"] = json.dumps(rehearsal.program.export(stack))
     texts["outputs"] = json.dumps(rehearsal.program.outputs(stack))

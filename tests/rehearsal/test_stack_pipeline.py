@@ -16,10 +16,10 @@ import yaml
 
 from rehearsal.controlplane import ControlPlane
 from rehearsal.emulators.gitlab import MAINTAINER, REPORTER, GitLab
-from rehearsal.life import HOSTNAMES, Life
+from rehearsal.lifecycle import HOSTNAMES, Lifecycle
 from rehearsal.pipeline import InfrastructureRepository, Run
+from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
-from rehearsal.world import World
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
 from tests.stacks import STACKS
@@ -137,7 +137,7 @@ def test_the_jobs_shell_is_clean(repository: InfrastructureRepository, tmp_path:
 class Pipeline:
     """The live stack dev, GitLab's variables as docs/merge-requests.md has them set, and a merge request."""
 
-    world: World
+    rehearsal: Rehearsal
     url: str
     merge_request: int
 
@@ -149,7 +149,7 @@ class Pipeline:
 
     def run(self, clone: InfrastructureRepository, job: str, *, runner: bool = True, **more: str) -> Run:
         """Runs a job on a runner of the homelab, or (`runner=False`) on one that has nothing but the tools."""
-        tools = {"PATH": str(self.world.tools.pulumi.parent)}
+        tools = {"PATH": str(self.rehearsal.tools.pulumi.parent)}
         inside = ("PATH", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "GITLAB_BASE_URL", "CLOUDFLARE_BASE_URL")
         source = "push" if clone.branch == "main" else MERGE_REQUEST
         given = {"CI_SERVER_URL": self.url, "CI_JOB_URL": "https://gitlab.example.com/job/1", **more}
@@ -157,28 +157,28 @@ class Pipeline:
             given["CI_MERGE_REQUEST_IID"] = str(self.merge_request)
         run = clone.run(
             job,
-            self.world.gitlab.infrastructure,
+            self.rehearsal.gitlab.infrastructure,
             source=source,
             variables=given,
-            runner={name: self.world.program.environment[name] for name in inside} if runner else tools,
+            runner={name: self.rehearsal.program.environment[name] for name in inside} if runner else tools,
         )
         self.keeps_secrets(run.output)
         return run
 
     @property
     def comments(self) -> list[str]:
-        notes = self.world.gitlab.infrastructure.merge_requests.notes(str(self.merge_request), {"sort": "asc"})
+        notes = self.rehearsal.gitlab.infrastructure.merge_requests.notes(str(self.merge_request), {"sort": "asc"})
         for note in notes:
             self.keeps_secrets(note["body"])
         return [note["body"] for note in notes]
 
     def keeps_secrets(self, text: str) -> None:
-        for secret in self.world.gitlab.handed_out | self.world.onepassword.handed_out:
+        for secret in self.rehearsal.gitlab.handed_out | self.rehearsal.onepassword.handed_out:
             assert len(secret) < 8 or secret not in text
 
 
 @pytest.fixture(scope="module")
-def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     directory = tmp_path_factory.mktemp("stack-pipeline")
     with rehearsed(tools, control_plane, directory / "rehearsal") as one:
         one.program.init("dev")
@@ -189,50 +189,50 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
-def pipeline(live: World) -> Pipeline:
+def pipeline(live: Rehearsal) -> Pipeline:
     url = live.program.environment["GITLAB_BASE_URL"].removesuffix("/api/v4/")
-    return Pipeline(world=live, url=url, merge_request=live.gitlab.infrastructure.merge_requests.open())
+    return Pipeline(rehearsal=live, url=url, merge_request=live.gitlab.infrastructure.merge_requests.open())
 
 
-def set_variables(world: World) -> None:
+def set_variables(rehearsal: Rehearsal) -> None:
     """What docs/merge-requests.md has a maintainer set: all protected but the token for comments."""
-    project = world.gitlab.infrastructure
+    project = rehearsal.gitlab.infrastructure
     project.branches.protect({"name": "trusted/*"})
-    environment = world.program.environment
+    environment = rehearsal.program.environment
     shared = {name: environment[name] for name in ("PULUMI_BACKEND_URL", "PULUMI_CONFIG_PASSPHRASE", "OP_CONNECT_HOST")}
     reading = {
-        "KUBECONFIG": read_only_kubeconfig(world),
-        "OP_CONNECT_TOKEN": world.onepassword.issue_token("Kubernetes", write=False),
-        "GITLAB_TOKEN": world.gitlab.issue_token("read_api", level=MAINTAINER),
+        "KUBECONFIG": read_only_kubeconfig(rehearsal),
+        "OP_CONNECT_TOKEN": rehearsal.onepassword.issue_token("Kubernetes", write=False),
+        "GITLAB_TOKEN": rehearsal.gitlab.issue_token("read_api", level=MAINTAINER),
     }
     writing = {
-        "KUBECONFIG": world.control_plane.kubeconfig.read_text(),
+        "KUBECONFIG": rehearsal.control_plane.kubeconfig.read_text(),
         **{name: environment[name] for name in ("OP_CONNECT_TOKEN", "GITLAB_TOKEN")},
     }
     for scope, own in {"preview/dev": reading, "dev": writing}.items():
         for key, value in {**shared, **own}.items():
-            set_protected(world, scope, key, value)
+            set_protected(rehearsal, scope, key, value)
     for scope in ("prod", "preview/prod"):
-        set_protected(world, scope, "PULUMI_CONFIG_PASSPHRASE", secrets.token_urlsafe())
-    note_token = world.gitlab.issue_token("api", level=REPORTER)
+        set_protected(rehearsal, scope, "PULUMI_CONFIG_PASSPHRASE", secrets.token_urlsafe())
+    note_token = rehearsal.gitlab.issue_token("api", level=REPORTER)
     project.variables.create({"key": "GITLAB_NOTE_TOKEN", "value": note_token, "masked": True})
 
 
-def set_protected(world: World, scope: str, key: str, value: str) -> None:
+def set_protected(rehearsal: Rehearsal, scope: str, key: str, value: str) -> None:
     variable = {"key": key, "value": value, "environment_scope": scope, "protected": True}
     kind = {"variable_type": "file"} if key == "KUBECONFIG" else {"masked": not key.endswith(("URL", "HOST"))}
-    world.gitlab.infrastructure.variables.create({**variable, **kind})
+    rehearsal.gitlab.infrastructure.variables.create({**variable, **kind})
 
 
-def read_only_kubeconfig(world: World) -> str:
+def read_only_kubeconfig(rehearsal: Rehearsal) -> str:
     """The kubeconfig of an account that may look at everything, made as docs/merge-requests.md says."""
     name, account = "preview", "default:preview"
-    world.kubectl("create", "serviceaccount", name, "-n", "default")
-    world.kubectl("create", "clusterrole", name, "--verb=get,list,watch", "--resource=*.*")
-    world.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount={account}")
-    config: dict[str, Any] = yaml.safe_load(world.control_plane.kubeconfig.read_text())
+    rehearsal.kubectl("create", "serviceaccount", name, "-n", "default")
+    rehearsal.kubectl("create", "clusterrole", name, "--verb=get,list,watch", "--resource=*.*")
+    rehearsal.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount={account}")
+    config: dict[str, Any] = yaml.safe_load(rehearsal.control_plane.kubeconfig.read_text())
     for user in config["users"]:
-        user["user"] = {"token": world.kubectl("create", "token", name, "-n", "default").strip()}
+        user["user"] = {"token": rehearsal.kubectl("create", "token", name, "-n", "default").strip()}
     return yaml.safe_dump(config)
 
 
@@ -285,7 +285,7 @@ def test_a_preview_that_fails_fails_the_job_and_the_reviewer_sees_it(pipeline: P
 
 def test_an_untrusted_branch_sees_no_credential_and_shows_the_rehearsal(pipeline: Pipeline, tmp_path: Path) -> None:
     clone = pipeline.clone(tmp_path, branch="feature")
-    project = pipeline.world.gitlab.infrastructure
+    project = pipeline.rehearsal.gitlab.infrastructure
     for job in ("preview:dev", "preview:prod"):
         assert set(project.variables_for("feature", clone.environment(job))) == {"GITLAB_NOTE_TOKEN"}
     run = pipeline.run(clone, "preview:dev", runner=False)
@@ -308,26 +308,26 @@ def test_a_credential_that_somebody_forgot_to_protect_is_found_and_not_used(
 
 
 def test_up_applies_what_was_merged_and_keeps_the_app_s_image(pipeline: Pipeline, tmp_path: Path) -> None:
-    life = Life(pipeline.world, "dev")
-    life.deploy(life.image)
+    lifecycle = Lifecycle(pipeline.rehearsal, "dev")
+    lifecycle.deploy(lifecycle.image)
     clone = pipeline.clone(tmp_path, branch="main")
     change(clone, "access.hostname", HOSTNAMES["dev"])
     run = pipeline.run(clone, "up:dev")
     assert run.passed, run.output
-    app = pipeline.world.kubectl("-n", life.namespace, "get", "deployment", "invoicetron", "-o", "json")
-    assert life.image in app
+    app = pipeline.rehearsal.kubectl("-n", lifecycle.namespace, "get", "deployment", "invoicetron", "-o", "json")
+    assert lifecycle.image in app
     assert HOSTNAMES["dev"] in app
 
 
 def test_drift_is_reported_and_the_app_s_image_is_none(pipeline: Pipeline, tmp_path: Path) -> None:
-    life = Life(pipeline.world, "dev")
+    lifecycle = Lifecycle(pipeline.rehearsal, "dev")
     clone = pipeline.clone(tmp_path, branch="main")
     assert pipeline.run(clone, "up:dev").passed
-    life.deploy(life.image)
+    lifecycle.deploy(lifecycle.image)
     run = pipeline.run(clone, "drift:dev")
     assert run.passed, run.output
-    service = ["-n", life.namespace, "patch", "service", "invoicetron", "--type=merge", "-p"]
-    pipeline.world.kubectl(*service, json.dumps({"metadata": {"labels": {"app": "something-else"}}}))
+    service = ["-n", lifecycle.namespace, "patch", "service", "invoicetron", "--type=merge", "-p"]
+    pipeline.rehearsal.kubectl(*service, json.dumps({"metadata": {"labels": {"app": "something-else"}}}))
     run = pipeline.run(clone, "drift:dev")
     assert not run.passed
     assert "no changes were expected" in run.output
@@ -336,7 +336,7 @@ def test_drift_is_reported_and_the_app_s_image_is_none(pipeline: Pipeline, tmp_p
 
 def test_a_reset_makes_the_stack_anew(pipeline: Pipeline, tmp_path: Path) -> None:
     def uid() -> str:
-        return pipeline.world.kubectl("get", "namespace", "invoicetron-dev", "-o", "jsonpath={.metadata.uid}")
+        return pipeline.rehearsal.kubectl("get", "namespace", "invoicetron-dev", "-o", "jsonpath={.metadata.uid}")
 
     before = uid()
     run = pipeline.run(pipeline.clone(tmp_path, branch="main"), "reset:dev")

@@ -243,9 +243,9 @@ def test_a_demand_that_somebody_weakened_is_seen_by_a_refresh_and_put_right(
 
 
 @pytest.mark.parametrize("lacking", ["team_name", "audience"])
-def test_no_rule_is_written_that_would_demand_nothing(cloudflare: Cloudflare, lacking: str) -> None:
+def test_no_rule_is_written_that_would_demand_nothing(cloudflare: Cloudflare, missing_permissions: str) -> None:
     with pytest.raises(TunnelError, match="audience tag"):
-        create(cloudflare, **{lacking: None})
+        create(cloudflare, **{missing_permissions: None})
     assert not cloudflare.app.writes
 
 

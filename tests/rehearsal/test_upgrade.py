@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal.last_release import extract
 from tests.stacks import STACKS
 
@@ -21,7 +21,9 @@ RESTARTS_DATABASE = True
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_an_up_from_the_last_release_replaces_and_deletes_nothing(rehearsal: World, tmp_path: Path, stack: str) -> None:
+def test_an_up_from_the_last_release_replaces_and_deletes_nothing(
+    rehearsal: Rehearsal, tmp_path: Path, stack: str
+) -> None:
     extract(tmp_path / "released")
     for file in STACKS.glob("Pulumi.*.yaml"):  # an upgrade of the program alone
         shutil.copy(file, tmp_path / "released")
@@ -38,7 +40,7 @@ def test_an_up_from_the_last_release_replaces_and_deletes_nothing(rehearsal: Wor
     assert not rehearsal.program.up(stack).changes
 
 
-def database_pod(rehearsal: World, stack: str) -> str:
+def database_pod(rehearsal: Rehearsal, stack: str) -> str:
     """UID of the database's pod."""
     pod = rehearsal.kubectl("-n", f"invoicetron-{stack}", "get", "pod", "invoicetron-db-0", "-o", "json")
     uid: str = json.loads(pod)["metadata"]["uid"]

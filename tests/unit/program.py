@@ -233,7 +233,7 @@ def run(
         _set(config, path.split("."), value)
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
-    able = mock.patch("lookups.gitlab.lacking", return_value=[])
+    able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
     # Nor for the API server, which holds whatever it is asked for, but no volumes.
     held = mock.Mock(**{"list.return_value": []})
     held.get.side_effect = lambda _, resource, *__: {"metadata": {}} if resource != CLAIMS else None

@@ -20,7 +20,7 @@ DELIVERY = Delivery.model_validate(
 )
 
 
-def lacking(
+def missing_permissions(
     monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: Mapping[str, Any], *protected: str
 ) -> list[str]:
     def answer(_opener: OpenerDirector, request: Request, timeout: float) -> io.BytesIO:
@@ -32,7 +32,7 @@ def lacking(
 
     monkeypatch.setattr(OpenerDirector, "open", answer)
     repository = Repository(mirror="ssh://git@github.com/a/b.git", protected_environments=protected)
-    return gitlab_access.lacking(DELIVERY, repository, environment={"GITLAB_TOKEN": "glpat-x"})
+    return gitlab_access.missing_permissions(DELIVERY, repository, environment={"GITLAB_TOKEN": "glpat-x"})
 
 
 def role(*levels: int | None) -> dict[str, Any]:
@@ -42,11 +42,11 @@ def role(*levels: int | None) -> dict[str, Any]:
 
 
 def test_the_scope_api_and_the_role_maintainer_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert lacking(monkeypatch, {"scopes": ["api"]}, role(30, 40)) == []
+    assert missing_permissions(monkeypatch, {"scopes": ["api"]}, role(30, 40)) == []
 
 
 def test_everything_that_is_lacking_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    scope, level = lacking(monkeypatch, {"scopes": ["read_api"]}, role(30, None))
+    scope, level = missing_permissions(monkeypatch, {"scopes": ["read_api"]}, role(30, None))
     assert "scope api" in scope
     assert "role Maintainer" in level
 
@@ -54,14 +54,14 @@ def test_everything_that_is_lacking_is_told_at_once(monkeypatch: pytest.MonkeyPa
 def test_protected_environments_take_a_licence_which_the_project_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     unlicensed = role(40, None)
     licensed = {**unlicensed, "allow_pipeline_trigger_approve_deployment": False}
-    (licence,) = lacking(monkeypatch, {"scopes": ["api"]}, unlicensed, "production")
+    (licence,) = missing_permissions(monkeypatch, {"scopes": ["api"]}, unlicensed, "production")
     assert "GitLab Premium" in licence
-    assert lacking(monkeypatch, {"scopes": ["api"]}, licensed, "production") == []
-    assert lacking(monkeypatch, {"scopes": ["api"]}, unlicensed) == []
+    assert missing_permissions(monkeypatch, {"scopes": ["api"]}, licensed, "production") == []
+    assert missing_permissions(monkeypatch, {"scopes": ["api"]}, unlicensed) == []
 
 
 @pytest.mark.parametrize(("token", "project"), [({}, {}), ({"scopes": []}, role(None, None))])
 def test_what_gitlab_does_not_tell_is_not_guessed(
     monkeypatch: pytest.MonkeyPatch, token: dict[str, Any], project: dict[str, Any]
 ) -> None:
-    assert lacking(monkeypatch, token, project) == []
+    assert missing_permissions(monkeypatch, token, project) == []

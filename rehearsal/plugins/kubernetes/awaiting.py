@@ -124,7 +124,7 @@ class Awaiter:
             wishes = expectations(wanted)
             deadline = time.monotonic() + limit
             current = live
-            while unmet := [wish.text for wish in wishes if not wish.is_met(current)]:
+            while unmet := [request.text for request in wishes if not request.is_met(current)]:
                 reasons = [f"Waiting for {text}" for text in unmet]
                 self._pause(current, deadline, reasons, "timed out waiting for the condition")
                 current = self._reread(current)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from rehearsal.emulators.cloudflare import ZONE
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 NAMESPACE: Final = "invoicetron-prod"
 IMAGE: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron/prod:5eed0001"
@@ -34,28 +34,28 @@ class ByHand:
     environment: int
 
 
-def fill(world: World, *, replacing: Mapping[str, str] = MappingProxyType({})) -> ByHand:
+def fill(rehearsal: Rehearsal, *, replacing: Mapping[str, str] = MappingProxyType({})) -> ByHand:
     """Makes all of it, with other text in the manifests; returns once the database is ready and its volume bound."""
-    _fill_cluster(world, replacing)
-    environment = _fill_gitlab(world)
-    application, record = _fill_cloudflare(world)
+    _fill_cluster(rehearsal, replacing)
+    environment = _fill_gitlab(rehearsal)
+    application, record = _fill_cloudflare(rehearsal)
     return ByHand(application=application, record=record, environment=environment)
 
 
-def live(world: World, kind: str, name: str) -> dict[str, Any]:
+def live(rehearsal: Rehearsal, kind: str, name: str) -> dict[str, Any]:
     """An object of the namespace."""
-    text = world.kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json")
+    text = rehearsal.kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json")
     found: dict[str, Any] = json.loads(text)
     return found
 
 
-def _fill_cluster(world: World, replacing: Mapping[str, str]) -> None:
-    kubectl = world.kubectl
+def _fill_cluster(rehearsal: Rehearsal, replacing: Mapping[str, str]) -> None:
+    kubectl = rehearsal.kubectl
     kubectl(
         "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     )
     kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=baseline")
-    values = {field["label"]: field["value"] for field in world.onepassword.item("Invoicetron Prod")["fields"]}
+    values = {field["label"]: field["value"] for field in rehearsal.onepassword.item("Invoicetron Prod")["fields"]}
     login = {"username": "gitlab+deploy-token-1", "password": "a-token-made-by-hand"}
     registry = {"auths": {"registry.k8s.rommelporras.com": login}}
     for name, kind, data in (
@@ -78,10 +78,10 @@ def _fill_cluster(world: World, replacing: Mapping[str, str]) -> None:
         kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
 
 
-def _fill_gitlab(world: World) -> int:
-    project = world.gitlab.project
+def _fill_gitlab(rehearsal: Rehearsal) -> int:
+    project = rehearsal.gitlab.project
     environment: int = project.environments.create({"name": "production"})["id"]
-    token = base64.b64decode(live(world, "secret", "gitlab-deploy-token")["data"]["token"]).decode()
+    token = base64.b64decode(live(rehearsal, "secret", "gitlab-deploy-token")["data"]["token"]).decode()
     for key, value, masked in (
         ("KUBE_TOKEN", token, True),
         ("KUBE_API_URL", "https://api.k8s.rommelporras.com:6443", False),
@@ -95,8 +95,8 @@ def _fill_gitlab(world: World) -> int:
     return environment
 
 
-def _fill_cloudflare(world: World) -> tuple[str, str]:
-    cloudflare = world.cloudflare
+def _fill_cloudflare(rehearsal: Rehearsal) -> tuple[str, str]:
+    cloudflare = rehearsal.cloudflare
     application = cloudflare.add_application(HOSTNAME, name="Invoicetron")
     document = cloudflare.document
     rule = {"hostname": HOSTNAME, "service": SERVICE, "originRequest": {}}

@@ -51,7 +51,7 @@ def edited(live: Live, kind: str, name: str, path: str, value: Any, *, namespace
 def deleted(live: Live, kind: str, name: str, *, namespace: str = NAMESPACE) -> Iterator[None]:
     """An object is gone for a while."""
     body = live.get(kind, name, namespace)
-    live.world.kubectl("-n", namespace, "delete", kind, name)
+    live.rehearsal.kubectl("-n", namespace, "delete", kind, name)
     try:
         yield
     finally:
@@ -62,7 +62,7 @@ def recreate(live: Live, body: Any) -> None:
     for made in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"):
         body["metadata"].pop(made, None)
     body.pop("status", None)
-    live.world.kubectl("create", "--filename=-", stdin=json.dumps(body))
+    live.rehearsal.kubectl("create", "--filename=-", stdin=json.dumps(body))
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def lost(live: Live, claim: str) -> Iterator[None]:
     """The volume behind a claim is gone: what Longhorn or somebody with `kubectl delete pv` leaves."""
     volume = live.get("pvc", claim)["spec"]["volumeName"]
     body = live.get("pv", volume)
-    live.world.kubectl("delete", "pv", volume, "--wait=false")
+    live.rehearsal.kubectl("delete", "pv", volume, "--wait=false")
     live.patch("pv", volume, {"metadata": {"finalizers": None}}, "--type=merge")
     try:
         yield
@@ -96,7 +96,7 @@ def image(live: Live, reference: str) -> Iterator[None]:
 
     def deploy(now: str) -> None:
         target = ["set", "image", f"deployment/{app.NAME}", f"{app.NAME}={now}", "--field-manager=gitlab-ci"]
-        live.world.kubectl("-n", NAMESPACE, *target)
+        live.rehearsal.kubectl("-n", NAMESPACE, *target)
 
     deploy(reference)
     try:
@@ -117,7 +117,7 @@ def failed_job(live: Live, cron_job: str) -> Iterator[None]:
     try:
         yield
     finally:
-        live.world.kubectl("-n", NAMESPACE, "delete", "job", name)
+        live.rehearsal.kubectl("-n", NAMESPACE, "delete", "job", name)
 
 
 @contextmanager
@@ -128,13 +128,13 @@ def waiting_job(live: Live, cron_job: str) -> Iterator[None]:
     try:
         yield
     finally:
-        live.world.kubectl("-n", NAMESPACE, "delete", "job", name)
+        live.rehearsal.kubectl("-n", NAMESPACE, "delete", "job", name)
 
 
 @contextmanager
 def no_job(live: Live, prefix: str) -> Iterator[None]:
     """The Jobs of that name have been removed."""
-    jobs = json.loads(live.world.kubectl("-n", NAMESPACE, "get", "jobs", "--output=json"))["items"]
+    jobs = json.loads(live.rehearsal.kubectl("-n", NAMESPACE, "get", "jobs", "--output=json"))["items"]
     gone = [one for one in jobs if one["metadata"]["name"].startswith(f"{prefix}-")]
     assert gone
     with ExitStack() as stack:
@@ -146,7 +146,7 @@ def no_job(live: Live, prefix: str) -> Iterator[None]:
 @contextmanager
 def _removed(live: Live, job: Any) -> Iterator[None]:
     name = job["metadata"]["name"]
-    live.world.kubectl("-n", NAMESPACE, "delete", "job", name)
+    live.rehearsal.kubectl("-n", NAMESPACE, "delete", "job", name)
     try:
         yield
     finally:
@@ -213,12 +213,12 @@ def variable(live: Live, key: str, **values: Any) -> Iterator[None]:
 @contextmanager
 def rule(live: Live, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Iterator[None]:
     """Somebody edits the tunnel in the dashboard."""
-    before = live.world.cloudflare.document
-    live.world.cloudflare.write({**before, "ingress": edit(before["ingress"])})
+    before = live.rehearsal.cloudflare.document
+    live.rehearsal.cloudflare.write({**before, "ingress": edit(before["ingress"])})
     try:
         yield
     finally:
-        live.world.cloudflare.write(before)
+        live.rehearsal.cloudflare.write(before)
 
 
 @contextmanager
@@ -248,12 +248,12 @@ def policy(live: Live) -> dict[str, Any]:
 
 
 def application(live: Live) -> dict[str, Any]:
-    (found,) = live.world.cloudflare.applications.values()
+    (found,) = live.rehearsal.cloudflare.applications.values()
     return found
 
 
 def record(live: Live) -> dict[str, Any]:
-    (found,) = [one for one in live.world.cloudflare.records.values() if one["name"] == HOST]
+    (found,) = [one for one in live.rehearsal.cloudflare.records.values() if one["name"] == HOST]
     return found
 
 
@@ -285,7 +285,7 @@ def answering(service: Service, fault: Fault, path: str = "") -> Iterator[None]:
 @contextmanager
 def item(live: Live, title: str, label: str, value: str) -> Iterator[None]:
     """Somebody changes a field in 1Password, and runs no `up`."""
-    (field,) = [one for one in live.world.onepassword.item(title)["fields"] if one["label"] == label]
+    (field,) = [one for one in live.rehearsal.onepassword.item(title)["fields"] if one["label"] == label]
     with changed(field, value=value):
         yield
 
@@ -293,16 +293,16 @@ def item(live: Live, title: str, label: str, value: str) -> Iterator[None]:
 @contextmanager
 def rotated(live: Live) -> Iterator[None]:
     """The database's password and URL are changed in 1Password, and no `up` is run."""
-    fields = live.world.onepassword.item("Invoicetron Prod")["fields"]
+    fields = live.rehearsal.onepassword.item("Invoicetron Prod")["fields"]
     with ExitStack() as stack:
         for field in fields:
             stack.enter_context(mock.patch.dict(field))
-        live.world.onepassword.rotate(STACK)
+        live.rehearsal.onepassword.rotate(STACK)
         yield
 
 
 @contextmanager
 def source(live: Live, source: str) -> Iterator[None]:
-    (tunnel,) = live.world.cloudflare.tunnels
+    (tunnel,) = live.rehearsal.cloudflare.tunnels
     with changed(tunnel, config_src=source):
         yield

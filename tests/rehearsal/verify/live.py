@@ -15,7 +15,7 @@ from ops.verify.check import Result
 from rehearsal.edge import Edge, Gateway
 from rehearsal.emulators.cloudflare import ZONE
 from rehearsal.emulators.gitlab import Project
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 STACK: Final = "prod"
 NAMESPACE: Final = "invoicetron-prod"
@@ -29,12 +29,12 @@ _PATIENCE: Final = 60.0  # seconds; controllers take their time on a busy machin
 class Live:
     """Everything that is looked at; `transport` leads to the stand-ins of Gateway and Cloudflare's edge."""
 
-    def __init__(self, world: World, gateway: Gateway, edge: Edge, transport: httpx.BaseTransport) -> None:
-        self.world, self.gateway, self.edge, self._transport = world, gateway, edge, transport
+    def __init__(self, rehearsal: Rehearsal, gateway: Gateway, edge: Edge, transport: httpx.BaseTransport) -> None:
+        self.rehearsal, self.gateway, self.edge, self._transport = rehearsal, gateway, edge, transport
 
     @property
     def project(self) -> Project:
-        return self.world.gitlab.project
+        return self.rehearsal.gitlab.project
 
     def verify(self, stack: str = STACK) -> list[Result]:
         return verify(load_settings(stack), transport=self._transport)
@@ -58,21 +58,21 @@ class Live:
             time.sleep(0.1)
 
     def assert_no_secret(self, text: str) -> None:
-        for secret in self.world.onepassword.handed_out | self.world.gitlab.handed_out:
+        for secret in self.rehearsal.onepassword.handed_out | self.rehearsal.gitlab.handed_out:
             assert secret not in text
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Any:
-        return json.loads(self.world.kubectl("-n", namespace, "get", kind, name, "--output=json"))
+        return json.loads(self.rehearsal.kubectl("-n", namespace, "get", kind, name, "--output=json"))
 
     def patch(self, kind: str, name: str, patch: Any, *options: str, namespace: str = NAMESPACE) -> None:
-        self.world.kubectl("-n", namespace, "patch", kind, name, *options, "--patch", json.dumps(patch))
+        self.rehearsal.kubectl("-n", namespace, "patch", kind, name, *options, "--patch", json.dumps(patch))
 
     def run(self, cron_job: str, name: str, **spec: Any) -> None:
         """A Job made from a CronJob, as `kubectl create job --from` makes it, with these parts of its spec instead."""
         made = ["create", "job", name, f"--from=cronjob/{cron_job}", "--dry-run=client", "--output=json"]
-        body = json.loads(self.world.kubectl("-n", NAMESPACE, *made))
+        body = json.loads(self.rehearsal.kubectl("-n", NAMESPACE, *made))
         body["spec"] |= spec
-        self.world.kubectl("-n", NAMESPACE, "create", "--filename=-", stdin=json.dumps(body))
+        self.rehearsal.kubectl("-n", NAMESPACE, "create", "--filename=-", stdin=json.dumps(body))
 
     def ended(self, job: str, condition: str) -> None:
-        self.world.kubectl("-n", NAMESPACE, "wait", f"job/{job}", f"--for=condition={condition}", "--timeout=120s")
+        self.rehearsal.kubectl("-n", NAMESPACE, "wait", f"job/{job}", f"--for=condition={condition}", "--timeout=120s")

@@ -169,7 +169,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"public-url": "could not be checked: no answer"},
     ),
     "the Access application is gone": (
-        lambda live: without(live.world.cloudflare.applications, application(live)["id"]),
+        lambda live: without(live.rehearsal.cloudflare.applications, application(live)["id"]),
         {"access-application": f"no Access application is for {HOST}", "public-url": "answers 403, not 302"},
     ),
     "the Access application has lost its policy": (
@@ -185,7 +185,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"access-application": "more than known people: everyone"},
     ),
     "cloudflared demands nothing, and the Access application is gone": (
-        lambda live: both(demand(live, None), without(live.world.cloudflare.applications, application(live)["id"])),
+        lambda live: both(demand(live, None), without(live.rehearsal.cloudflare.applications, application(live)["id"])),
         {
             "access-application": f"no Access application is for {HOST}",
             "tunnel-rule": "cloudflared demands no token",
@@ -229,12 +229,12 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     ),
     "a second DNS record leads elsewhere": (
         lambda live: with_entry(
-            live.world.cloudflare.records, "x", {**record(live), "id": "x", "type": "A", "content": "203.0.113.7"}
+            live.rehearsal.cloudflare.records, "x", {**record(live), "id": "x", "type": "A", "content": "203.0.113.7"}
         ),
         {"dns-record": "has 2 address records, not one"},
     ),
     "the DNS record is gone": (
-        lambda live: without(live.world.cloudflare.records, record(live)["id"]),
+        lambda live: without(live.rehearsal.cloudflare.records, record(live)["id"]),
         {"dns-record": "has 0 address records", "public-url": "Name or service not known"},
     ),
     "the public address is a server error": (
@@ -357,19 +357,19 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"deploy-token": "no deploy token invoicetron-pull-prod"},
     ),
     "GITLAB_TOKEN expires in a week": (
-        lambda live: token("GITLAB_TOKEN", live.world.gitlab.issue_token("api", expires=in_days(8))),
+        lambda live: token("GITLAB_TOKEN", live.rehearsal.gitlab.issue_token("api", expires=in_days(8))),
         {"gitlab-token": "pulumi expires in 7 days"},
     ),
     "CLOUDFLARE_API_TOKEN expires tomorrow": (
         lambda live: token(
-            "CLOUDFLARE_API_TOKEN", live.world.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5))
+            "CLOUDFLARE_API_TOKEN", live.rehearsal.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5))
         ),
         {"cloudflare-token": "CLOUDFLARE_API_TOKEN expires in 1 days"},
     ),
     "the Cloudflare account's own token expires tomorrow": (
         lambda live: token(
             "CLOUDFLARE_API_TOKEN",
-            live.world.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5), of_account=True),
+            live.rehearsal.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5), of_account=True),
         ),
         {"cloudflare-token": "CLOUDFLARE_API_TOKEN expires in 1 days"},
     ),

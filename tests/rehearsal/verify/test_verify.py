@@ -19,7 +19,7 @@ from rehearsal.controlplane import CONTEXT
 from rehearsal.emulators.cloudflare import DNS_EDIT
 from rehearsal.emulators.gitlab import DEVELOPER
 from rehearsal.processes import free_port
-from rehearsal.world import REPOSITORY
+from rehearsal.rehearsal import REPOSITORY
 from tests.rehearsal.certificates import self_signed
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
@@ -40,7 +40,7 @@ def dead() -> str:
 
 def kubeconfig(directory: Path, live: Live, *, server: str = "", authority: str = "", token: str | None = None) -> str:
     """A kubeconfig for the rehearsal's cluster, but for what is given."""
-    plane = live.world.control_plane
+    plane = live.rehearsal.control_plane
     pem = base64.b64encode((authority or plane.ca).encode()).decode()
     content = {
         "clusters": [{"name": CONTEXT, "cluster": {"server": server or plane.url, "certificate-authority-data": pem}}],
@@ -113,7 +113,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
         "GitLab answers 401",
     ),
     "a Developer's token in GitLab": (
-        lambda live, _folder: {"GITLAB_TOKEN": live.world.gitlab.issue_token("api", level=DEVELOPER)},
+        lambda live, _folder: {"GITLAB_TOKEN": live.rehearsal.gitlab.issue_token("api", level=DEVELOPER)},
         IN_GITLAB - {"environment", "gitlab-token"},
         "GitLab answers 40",  # 401 for mirrors, 403 for the rest
     ),
@@ -128,7 +128,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
         "CLOUDFLARE_API_TOKEN is not set",
     ),
     "a token for Cloudflare that may edit DNS only": (
-        lambda live, _folder: {"CLOUDFLARE_API_TOKEN": live.world.cloudflare.issue_token(DNS_EDIT)},
+        lambda live, _folder: {"CLOUDFLARE_API_TOKEN": live.rehearsal.cloudflare.issue_token(DNS_EDIT)},
         IN_CLOUDFLARE - {"cloudflare-token"},
         "Cloudflare answers 403: Actor ",
     ),
@@ -163,7 +163,7 @@ def test_a_check_that_could_not_be_made_has_failed_and_says_why_and_the_others_a
 
 
 def test_a_stack_that_is_not_there_fails_every_check_of_it_in_words(live: Live) -> None:
-    live.world.program.init("dev")
+    live.rehearsal.program.init("dev")
     results = live.verify("dev")
     assert [one.check for one in results if one.ok] == ["gitlab-token"]
     assert results[0].seen == "there is no Namespace invoicetron-dev"
@@ -171,14 +171,14 @@ def test_a_stack_that_is_not_there_fails_every_check_of_it_in_words(live: Live) 
 
 
 def test_looking_changes_nothing_anywhere(live: Live) -> None:
-    services = [live.world.onepassword.app, live.world.gitlab.app, live.world.cloudflare.app]
+    services = [live.rehearsal.onepassword.app, live.rehearsal.gitlab.app, live.rehearsal.cloudflare.app]
     for service in services:
         service.forget()
     looked_at = ["-n", NAMESPACE, "get", "all,secrets,pvc,httproutes", "--output=json"]
-    before = live.world.kubectl(*looked_at)
+    before = live.rehearsal.kubectl(*looked_at)
     assert live.failing() == {}
     assert [call for service in services for call in service.writes] == []
-    assert live.world.kubectl(*looked_at) == before
+    assert live.rehearsal.kubectl(*looked_at) == before
 
 
 def command(*options: str) -> subprocess.CompletedProcess[str]:

@@ -6,28 +6,28 @@ from typing import Any
 
 import pytest
 
-from ops.adopt.blockers import kubernetes_obstacles
+from ops.adopt.blockers import kubernetes_blockers
 
 STATEFUL_SET = {"serviceName": "db", "selector": {"matchLabels": {"app": "db"}}}
 
 
-def obstacles(kind: str, *, wanted: dict[str, Any] | None = None, forced: str = "true", **live: Any) -> list[str]:
+def blockers(kind: str, *, wanted: dict[str, Any] | None = None, forced: str = "true", **live: Any) -> list[str]:
     """The remedies for an object of that kind."""
     meta = {"name": "it", "namespace": "shop", **live.pop("metadata", {})}
     inputs = {"metadata": {"annotations": {"pulumi.com/patchForce": forced}}, **(wanted or {})}
-    found = kubernetes_obstacles({"kind": kind, "metadata": meta, **live}, inputs)
+    found = kubernetes_blockers({"kind": kind, "metadata": meta, **live}, inputs)
     return [one.remedy for one in found]
 
 
 @pytest.mark.parametrize("differing", [{"volumeClaimTemplates": [{}]}, {"serviceName": "other"}])
 def test_a_stateful_set_that_cannot_be_changed_is_orphaned_first(differing: dict[str, Any]) -> None:
-    (remedy,) = obstacles("StatefulSet", spec={**STATEFUL_SET, **differing}, wanted={"spec": STATEFUL_SET})
+    (remedy,) = blockers("StatefulSet", spec={**STATEFUL_SET, **differing}, wanted={"spec": STATEFUL_SET})
     assert remedy == "kubectl -n shop delete statefulset it --cascade=orphan"
 
 
 def test_a_stateful_set_of_the_same_shape_is_imported() -> None:
     live = {**STATEFUL_SET, "podManagementPolicy": "OrderedReady"}
-    assert not obstacles("StatefulSet", spec=live, wanted={"spec": STATEFUL_SET})
+    assert not blockers("StatefulSet", spec=live, wanted={"spec": STATEFUL_SET})
 
 
 MANAGERS = [
@@ -37,15 +37,15 @@ MANAGERS = [
 
 
 def test_what_kubectl_owns_is_handed_over_where_the_program_forces_nothing() -> None:
-    (remedy,) = obstacles("Deployment", metadata={"managedFields": MANAGERS}, forced="false")
+    (remedy,) = blockers("Deployment", metadata={"managedFields": MANAGERS}, forced="false")
     assert remedy.startswith("kubectl -n shop patch deployment it --type=json")
     assert '"/metadata/managedFields/1/manager", "value": "pulumi-kubernetes"' in remedy
-    assert not obstacles("Deployment", metadata={"managedFields": MANAGERS[:1]}, forced="false")
-    assert not obstacles("Service", metadata={"managedFields": MANAGERS})
+    assert not blockers("Deployment", metadata={"managedFields": MANAGERS[:1]}, forced="false")
+    assert not blockers("Service", metadata={"managedFields": MANAGERS})
 
 
 def test_a_secret_whose_values_kubectl_keeps_in_an_annotation_is_relieved_of_it() -> None:
     annotation = "kubectl.kubernetes.io/last-applied-configuration"
     kept = {"annotations": {annotation: '{"kind": "Secret", "data": {"password": "cGFzcw=="}}'}}
-    assert obstacles("Secret", metadata=kept) == [f"kubectl -n shop annotate secret it {annotation}-"]
-    assert not obstacles("Secret", metadata={"annotations": {annotation: '{"kind": "Secret"}'}})
+    assert blockers("Secret", metadata=kept) == [f"kubectl -n shop annotate secret it {annotation}-"]
+    assert not blockers("Secret", metadata={"annotations": {annotation: '{"kind": "Secret"}'}})

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ops.adopt import PLACEHOLDER, filled
-from ops.adopt.blockers import Obstacle
+from ops.adopt import PLACEHOLDER, complete
+from ops.adopt.blockers import Blocker
 
 NAMESPACE, SECRET = "kubernetes:core/v1:Namespace", "kubernetes:core/v1:Secret"
 
@@ -34,17 +34,17 @@ class Found:
     """Live systems that hold what `ids` names; with something in the way of those that `blocked` names."""
 
     ids: Mapping[str, str]
-    blocked: Mapping[str, Obstacle] = field(default_factory=dict)
+    blocked: Mapping[str, Blocker] = field(default_factory=dict)
 
     def find(self, _type: str, inputs: Mapping[str, Any]) -> str | None:
         return self.ids.get(inputs.get("name", ""))
 
-    def obstacles(self, _type: str, inputs: Mapping[str, Any]) -> list[Obstacle]:
+    def blockers(self, _type: str, inputs: Mapping[str, Any]) -> list[Blocker]:
         return [self.blocked[name]] if (name := inputs["name"]) in self.blocked else []
 
 
 def result(existing: Mapping[str, str]) -> Any:
-    return filled(DOCUMENT, PREVIEW, Found(existing))
+    return complete(DOCUMENT, PREVIEW, Found(existing))
 
 
 def test_what_exists_gets_its_id_and_keeps_its_provider_and_parent() -> None:
@@ -71,14 +71,14 @@ def test_a_resource_is_matched_by_its_logical_name_where_the_file_had_to_rename_
 
 @pytest.mark.parametrize("imported", [True, False])
 def test_what_stands_in_the_way_is_told_and_imported_only_where_that_makes_sense(imported: bool) -> None:
-    obstacle = Obstacle(why="because", remedy="do this", imported=imported)
-    found = filled(DOCUMENT, PREVIEW, Found({"shop": "shop"}, {"shop": obstacle}))
-    assert found.obstacles == {"namespace": (obstacle,)}
+    blocker = Blocker(why="because", remedy="do this", imported=imported)
+    found = complete(DOCUMENT, PREVIEW, Found({"shop": "shop"}, {"shop": blocker}))
+    assert found.blockers == {"namespace": (blocker,)}
     assert found.imported == (("namespace",) if imported else ())
     assert found.missing == ("secret",)
 
 
 def test_what_the_program_imports_by_itself_is_named_apart() -> None:
     step = {"op": "import", "urn": "urn::KUBE_TOKEN", "newState": {"type": "t", "inputs": {}}}
-    found = filled(DOCUMENT, {"steps": [*PREVIEW["steps"], step]}, Found({}))
+    found = complete(DOCUMENT, {"steps": [*PREVIEW["steps"], step]}, Found({}))
     assert found.taken_over == ("KUBE_TOKEN",)

@@ -94,4 +94,4 @@ def test_a_mirror_made_by_hand_is_imported_where_its_address_is_shown_and_it_has
     live = Live(kubernetes=nowhere, gitlab=project.manager.gitlab, mirror=URL)
     kind, inputs = "gitlab:index/projectPushMirror:ProjectPushMirror", {"project": str(project.id)}
     assert live.find(kind, inputs) == f"{project.id}:{id_}"
-    assert bool(list(live.obstacles(kind, inputs))) == stands_in_the_way
+    assert bool(list(live.blockers(kind, inputs))) == stands_in_the_way

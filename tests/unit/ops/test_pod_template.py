@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.adopt.blockers import Obstacle, kubernetes_obstacles
+from ops.adopt.blockers import Blocker, kubernetes_blockers
 from ops.adopt.pod_template import Secrets, faults
 
 PASSWORD = "hunter2hunter2"
@@ -149,7 +149,7 @@ def test_a_value_of_a_secret_counts_whatever_it_is_called() -> None:
     assert faults(live, WANTED, Secrets(values=[PASSWORD]), {})
 
 
-def obstacles(kind: str, **spec: Any) -> list[Obstacle]:
+def blockers(kind: str, **spec: Any) -> list[Blocker]:
     pod = {"spec": {"containers": [{"name": "shop", "env": [{"name": "DATABASE_URL", "value": URL}]}]}}
     template = {"jobTemplate": {"spec": {"template": pod}}} if kind == "CronJob" else {"template": pod}
     own = {"spec": WANTED}
@@ -159,27 +159,27 @@ def obstacles(kind: str, **spec: Any) -> list[Obstacle]:
     metadata = {"name": "it", "namespace": "shop", "annotations": {annotation: URL}, "managedFields": managers}
     live = {"kind": kind, "metadata": metadata, "spec": {**spec, **template}}
     inputs = {"metadata": {"annotations": {"pulumi.com/patchForce": "false"}}, "spec": {**spec, **wanted}}
-    return list(kubernetes_obstacles(live, inputs))
+    return list(kubernetes_blockers(live, inputs))
 
 
 def test_a_deployment_is_relieved_and_handed_over_in_one_command() -> None:
-    (obstacle,) = obstacles("Deployment")
-    assert obstacle.imported
-    assert PASSWORD not in obstacle.remedy
-    assert "DATABASE_URL" in obstacle.why
+    (blocker,) = blockers("Deployment")
+    assert blocker.imported
+    assert PASSWORD not in blocker.remedy
+    assert "DATABASE_URL" in blocker.why
     for part in ("--field-manager=pulumi-kubernetes", "last-applied-configuration", "managedFields/0", "secretKeyRef"):
-        assert part in obstacle.remedy
+        assert part in blocker.remedy
 
 
 @pytest.mark.parametrize(("kind", "remedy"), [("CronJob", "cronjob it"), ("StatefulSet", "it --cascade=orphan")])
 def test_what_the_program_makes_anew_is_not_imported(kind: str, remedy: str) -> None:
-    (obstacle,) = obstacles(kind)
-    assert obstacle.remedy.endswith(remedy)
-    assert not obstacle.imported
+    (blocker,) = blockers(kind)
+    assert blocker.remedy.endswith(remedy)
+    assert not blocker.imported
 
 
 def test_a_config_map_with_a_secret_is_made_anew() -> None:
     live = {"kind": "ConfigMap", "metadata": {"name": "it", "namespace": "shop"}, "data": {"PASSWORD": PASSWORD}}
-    (obstacle,) = kubernetes_obstacles(live, {"metadata": {}})
-    assert obstacle.remedy == "kubectl -n shop delete configmap it"
-    assert not obstacle.imported
+    (blocker,) = kubernetes_blockers(live, {"metadata": {}})
+    assert blocker.remedy == "kubectl -n shop delete configmap it"
+    assert not blocker.imported

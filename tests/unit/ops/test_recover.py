@@ -19,7 +19,7 @@ from ops.command_line import PulumiError
 from ops.recover import deploy_tokens, interrupted, mend_checkpoint, pending_creates, recover
 from ops.recover.deploy_tokens import recorded_ids
 from ops.recover.lock import UnknownHolderError, check_lock
-from ops.recover.state_import import Made
+from ops.recover.state_import import UnrecordedResource
 from settings import Settings
 from tests.unit.stack_files import sections
 
@@ -126,7 +126,7 @@ class FakePulumi:
         operations = [{"type": "creating", "resource": self.pending}]
         return json.dumps({"deployment": {"resources": self.resources, "pending_operations": operations}})
 
-    def imported(self, _stack: str, made: Sequence[Made]) -> None:
+    def imported(self, _stack: str, made: Sequence[UnrecordedResource]) -> None:
         self.resources.extend({"urn": self.pending["urn"]} for _ in made)
 
 

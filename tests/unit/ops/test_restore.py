@@ -26,8 +26,8 @@ from kubernetes.client import (
 from ops.kube.cluster import Interrupts, StoppedError
 from ops.kube.job import pending_reason
 from ops.kube.pod_log import last_words
-from ops.restore import Wish
-from ops.restore.app_stop import READY, REPLICAS, before, running
+from ops.restore import RestoreRequest
+from ops.restore.app_stop import READY, REPLICAS, previous_state, running
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
 
 CUSTOM = b"PGDMP" + bytes([1, 16, 0, 4, 8, 1]) + b"..."
@@ -97,15 +97,15 @@ def test_the_manifest_of_another_dump_is_refused(tmp_path: Path, text: str, reas
 
 
 def test_the_tables_that_hold_sessions_reach_the_script_as_they_are() -> None:
-    wish = Wish(
+    request = RestoreRequest(
         stack="dev",
         source=Source(backup="b"),
         expectation=None,
         clear_sessions=True,
         session_tables=("user_sessions", 'auth.it\'s "odd"'),
     )
-    assert json.loads(wish.environment["RESTORE_SESSION_TABLES"]) == ["user_sessions", 'auth.it\'s "odd"']
-    assert wish.environment["RESTORE_CLEAR_SESSIONS"] == "true"
+    assert json.loads(request.environment["RESTORE_SESSION_TABLES"]) == ["user_sessions", 'auth.it\'s "odd"']
+    assert request.environment["RESTORE_CLEAR_SESSIONS"] == "true"
 
 
 def test_the_tables_that_are_expected_by_name_are_not_all_that_may_be_there() -> None:
@@ -132,21 +132,21 @@ def deployment(
 
 
 def test_an_app_that_a_killed_run_stopped_is_remembered_as_it_was() -> None:
-    was = before(deployment(0, None, {REPLICAS: "2", READY: "true"}))
+    was = previous_state(deployment(0, None, {REPLICAS: "2", READY: "true"}))
     assert (was.replicas, was.ready, was.remembered) == (2, True, True)
 
 
 def test_an_app_that_somebody_has_started_since_counts_as_it_is_now() -> None:
-    was = before(deployment(3, 3, {REPLICAS: "2", READY: "true"}))
+    was = previous_state(deployment(3, 3, {REPLICAS: "2", READY: "true"}))
     assert (was.replicas, was.ready, was.remembered) == (3, True, False)
 
 
 def test_an_app_that_is_stopped_on_purpose_stays_so() -> None:
-    assert before(deployment(0, None)).replicas == 0
+    assert previous_state(deployment(0, None)).replicas == 0
 
 
 def test_an_app_without_an_image_was_not_ready_and_is_not_waited_for() -> None:
-    assert not before(deployment(1, None)).ready
+    assert not previous_state(deployment(1, None)).ready
 
 
 def pod(*, ready: bool = True, going: bool = False) -> V1Pod:
@@ -231,7 +231,7 @@ def test_a_signal_stops_at_the_next_check_and_not_in_what_must_be_finished() -> 
     with Interrupts() as interrupts:
         interrupts.check()
         signal.raise_signal(signal.SIGTERM)
-        with interrupts.held():
+        with interrupts.deferred():
             interrupts.check()
         with pytest.raises(StoppedError, match="SIGTERM"):
             interrupts.check()

@@ -14,8 +14,8 @@ from kubernetes.client import ApiClient
 from ops import restore as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import Job, JobFailedError
-from ops.restore import Restore, Wish
-from ops.restore.app_stop import App, Before
+from ops.restore import Restore, RestoreRequest
+from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source
 
 OTHER = "invoicetron-db-restore-another"
@@ -30,7 +30,7 @@ class Stage:
         """The restores that are under way."""
         self.ours = True
         self.complete = False
-        self.screen = mock.MagicMock()
+        self.terminal = mock.MagicMock()
         self.follow: Callable[[], None] = lambda: None
         monkeypatch.setattr(module, "unfinished", lambda *_: list(self.running))
         monkeypatch.setattr(module, "create", self._does("create"))
@@ -57,16 +57,22 @@ class Stage:
 
     @property
     def said(self) -> list[str]:
-        return [call.args[0] for call in self.screen.say.call_args_list]
+        return [call.args[0] for call in self.terminal.say.call_args_list]
 
     def restore(self, *, left: list[str] | None = None) -> None:
         cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
-        wish = Wish(stack="dev", source=Source(backup="b"), expectation=None, clear_sessions=False)
+        request = RestoreRequest(stack="dev", source=Source(backup="b"), expectation=None, clear_sessions=False)
         template: Any = SimpleNamespace(metadata=SimpleNamespace(name="invoicetron-db-restore"))
-        was = Before(replicas=1, ready=True, remembered=False)
+        was = PreviousState(replicas=1, ready=True, remembered=False)
         app = App(cluster=cluster, run="run")
         Restore(
-            cluster=cluster, screen=self.screen, wish=wish, template=template, app=app, was=was, left=left or []
+            cluster=cluster,
+            terminal=self.terminal,
+            request=request,
+            template=template,
+            app=app,
+            was=was,
+            left=left or [],
         ).run()
 
 

@@ -17,7 +17,7 @@ from ops import verify
 from ops.__main__ import app
 from ops.clients import load_settings as load_stack_file
 from ops.verify.check import Check, Result, examine
-from ops.verify.systems import Systems, settled
+from ops.verify.systems import Systems, cached_outcome
 from settings import SettingsError
 from tests.stacks import STACKS
 from tests.unit.program import load_settings
@@ -62,7 +62,7 @@ def test_a_system_that_failed_once_is_not_asked_again() -> None:
     asked = []
 
     class Once:
-        @settled
+        @cached_outcome
         def system(self) -> str:
             asked.append(1)
             raise TimeoutError("away")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ops.screen import Screen
+from ops.terminal import Terminal
 
 
 class Gone:
@@ -31,11 +31,11 @@ class Gone:
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPIPE], ids=["a closed terminal", "a pipe that nobody reads"])
 def test_a_step_is_done_though_nobody_hears_of_it(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(sys, "stdout", Gone(number))
-    screen, done = Screen(), []
-    with screen.step("ending the Job"):
-        screen.say("a line of its log")
+    terminal, done = Terminal(), []
+    with terminal.step("ending the Job"):
+        terminal.say("a line of its log")
         done.append("ended")
-    with screen.step("starting the app", size=3) as advance:
+    with terminal.step("starting the app", size=3) as advance:
         advance(3)
         done.append("started")
     assert done == ["ended", "started"]

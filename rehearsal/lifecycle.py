@@ -1,7 +1,7 @@
 """The life of a stack, step by step, each with what a person would look at: `make rehearse`, and a rehearsal test.
 
 A step is a method; its docstring's first line is its row in the table, what it returns is what was seen. It raises
-`LifeError` where the program did not do what it promises.
+`LifecycleError` where the program did not do what it promises.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rehearsal.engine import EngineError
-from rehearsal.world import World
+from rehearsal.rehearsal import Rehearsal
 
 PIPELINE_IMAGE = "registry.k8s.rommelporras.com/0xwsh/invoicetron/{stack}:{tag}"
 
@@ -21,7 +21,7 @@ HOSTNAMES = {"dev": "invoices.dev.k8s.rommelporras.com", "prod": "invoices.k8s.r
 """Another internal hostname for each stack, which its listener serves too."""
 
 
-class LifeError(Exception):
+class LifecycleError(Exception):
     """The program did not keep a promise; the message says which."""
 
 
@@ -35,11 +35,11 @@ class Row:
     seconds: float
 
 
-class Life:
+class Lifecycle:
     """The steps, in order, for one stack of one rehearsal."""
 
-    def __init__(self, world: World, stack: str) -> None:
-        self.world, self.stack = world, stack
+    def __init__(self, rehearsal: Rehearsal, stack: str) -> None:
+        self.rehearsal, self.stack = rehearsal, stack
         self.namespace = f"invoicetron-{stack}"
         self.image = PIPELINE_IMAGE.format(stack=stack, tag="1a2b3c4d")
 
@@ -60,7 +60,7 @@ class Life:
             started = time.monotonic()
             try:
                 result, ok = run(), True
-            except (LifeError, EngineError) as error:
+            except (LifecycleError, EngineError) as error:
                 result, ok = str(error), False
             yield Row(step=step, result=result, ok=ok, seconds=time.monotonic() - started)
             if not ok:
@@ -68,8 +68,8 @@ class Life:
 
     def up_from_nothing(self) -> str:
         """Everything is created, and the database is ready."""
-        self.world.program.init(self.stack)
-        update = self.world.program.up(self.stack)
+        self.rehearsal.program.init(self.stack)
+        update = self.rehearsal.program.up(self.stack)
         self._expect(
             self._get("statefulset", "invoicetron-db")["status"].get("readyReplicas") == 1, "database not ready"
         )
@@ -77,7 +77,7 @@ class Life:
 
     def up_again(self) -> str:
         """Nothing changes."""
-        changes = self.world.program.up(self.stack).changes
+        changes = self.rehearsal.program.up(self.stack).changes
         self._expect(not changes, f"a second up changed {changes}")
         return "nothing changed"
 
@@ -85,13 +85,13 @@ class Life:
         """`kubectl set image` as the pipeline does it, then other settings: the image stays."""
         self.deploy(self.image)
         hostname = HOSTNAMES[self.stack]
-        self.world.configure(self.stack, "access.hostname", hostname)
-        self.world.configure(self.stack, "app.egress[0]", "api.example.com")
-        self.world.program.up(self.stack)
+        self.rehearsal.configure(self.stack, "access.hostname", hostname)
+        self.rehearsal.configure(self.stack, "app.egress[0]", "api.example.com")
+        self.rehearsal.program.up(self.stack)
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         origins = {one["name"]: one.get("value") for one in self._container()["env"]}["ADDITIONAL_TRUSTED_ORIGINS"]
         self._expect(f"https://{hostname}" in str(origins), f"the trusted origins are still {origins}")
-        self.world.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
+        self.rehearsal.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
         return "image kept, new hostname in route and trusted origins"
 
     def edited_by_hand(self) -> str:
@@ -99,7 +99,7 @@ class Life:
         self._patch("service", "/spec/ports/0/targetPort", 9999)
         # An object that the program has updated since it made it: only then are its fields the program's own.
         self._patch("ciliumnetworkpolicy", "/spec/endpointSelector/matchLabels/app", "another")
-        self.world.program.up(self.stack)
+        self.rehearsal.program.up(self.stack)
         selected = self._get("ciliumnetworkpolicy", "invoicetron")["spec"]["endpointSelector"]["matchLabels"]["app"]
         self._expect(selected == "invoicetron", f"the policy is still that of {selected}")
         port = self._get("service", "invoicetron")["spec"]["ports"][0]["targetPort"]
@@ -110,19 +110,19 @@ class Life:
         """The app's Deployment is shared with its pipeline: an edit by somebody else stops the up, in words."""
         self._patch("deployment", "/spec/template/spec/containers/0/readinessProbe/httpGet/path", "/nonsense")
         try:
-            self.world.program.up(self.stack)
+            self.rehearsal.program.up(self.stack)
         except EngineError as error:
             self._expect("kubectl-patch" in str(error), f"the up failed for another reason:\n{error}")
         else:
-            raise LifeError(f"{self.stack}: the up took no notice")
+            raise LifecycleError(f"{self.stack}: the up took no notice")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         # The way out that the runbook names: make the API server forget that editor, and run `up` again.
         fields = ["get", "deployment", "invoicetron", "--show-managed-fields", "-o", "json"]
-        managers = json.loads(self.world.kubectl("-n", self.namespace, *fields))["metadata"]["managedFields"]
+        managers = json.loads(self.rehearsal.kubectl("-n", self.namespace, *fields))["metadata"]["managedFields"]
         (editor,) = [index for index, one in enumerate(managers) if one["manager"] == "kubectl-patch"]
         forget = json.dumps([{"op": "remove", "path": f"/metadata/managedFields/{editor}"}])
-        self.world.kubectl("-n", self.namespace, "patch", "deployment", "invoicetron", "--type=json", "-p", forget)
-        self.world.program.up(self.stack)
+        self.rehearsal.kubectl("-n", self.namespace, "patch", "deployment", "invoicetron", "--type=json", "-p", forget)
+        self.rehearsal.program.up(self.stack)
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         healed = self._container()["readinessProbe"]["httpGet"]["path"]
         self._expect(healed == "/api/health", f"the probe's path is still {healed}")
@@ -131,8 +131,8 @@ class Life:
     def secret_changed(self) -> str:
         """A new password in 1Password reaches the Secret, and database and app are rolled."""
         before = {kind: self._template_annotations(kind) for kind in ("statefulset", "deployment")}
-        self.world.onepassword.rotate(self.stack)
-        self.world.program.up(self.stack)
+        self.rehearsal.onepassword.rotate(self.stack)
+        self.rehearsal.program.up(self.stack)
         for kind in ("statefulset", "deployment"):
             self._expect(self._template_annotations(kind) != before[kind], f"the {kind}'s pods were not rolled")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
@@ -142,47 +142,49 @@ class Life:
         """prod protects its data: `destroy` refuses and touches nothing."""
         before = self.objects()
         try:
-            self.world.program.destroy(self.stack)
+            self.rehearsal.program.destroy(self.stack)
         except EngineError as error:
             self._expect("protect" in str(error), f"destroy failed for another reason:\n{error}")
         else:
-            raise LifeError("destroy went through")
+            raise LifecycleError("destroy went through")
         self._expect(self.objects() == before, "something was deleted all the same")
         return "refused, everything is still there"
 
     def destroyed(self) -> str:
         """Nothing is left (prod: after the protection was taken away by hand)."""
         if self.stack == "prod":
-            self.world.program.run("state", "unprotect", "--all", "--yes", "--stack", self.stack)
-        update = self.world.program.destroy(self.stack)
+            self.rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", self.stack)
+        update = self.rehearsal.program.destroy(self.stack)
         self._expect(not self.objects(), f"left behind: {self.objects()}")
         self._expect(
-            not self.world.program.export(self.stack)["deployment"].get("resources"), "resources left in state"
+            not self.rehearsal.program.export(self.stack)["deployment"].get("resources"), "resources left in state"
         )
         return f"{update.counts['delete']} resources deleted, nothing left"
 
     def deploy(self, image: str) -> None:
         """What the app's pipeline does."""
         target = ["-n", self.namespace, "set", "image", "deployment/invoicetron", f"invoicetron={image}"]
-        self.world.kubectl(*target, "--field-manager=gitlab-ci")
-        self.world.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
+        self.rehearsal.kubectl(*target, "--field-manager=gitlab-ci")
+        self.rehearsal.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
 
     def objects(self) -> list[str]:
         """Kind and name of every object of the namespace that a person or the program made."""
         kinds = (
             "deployments,statefulsets,services,secrets,configmaps,cronjobs,pvc,httproutes,resourcequotas,limitranges"
         )
-        listed = self.world.kubectl("-n", self.namespace, "get", kinds, "-o", "name", "--ignore-not-found")
+        listed = self.rehearsal.kubectl("-n", self.namespace, "get", kinds, "-o", "name", "--ignore-not-found")
         return sorted(name for name in listed.split() if not name.endswith("/kube-root-ca.crt"))
 
     def _get(self, kind: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.world.kubectl("-n", self.namespace, "get", kind, name, "-o", "json"))
+        found: dict[str, Any] = json.loads(
+            self.rehearsal.kubectl("-n", self.namespace, "get", kind, name, "-o", "json")
+        )
         return found
 
     def _patch(self, kind: str, path: str, value: object) -> None:
         """What a person's `kubectl edit` of the object `invoicetron` does."""
         patch = json.dumps([{"op": "replace", "path": path, "value": value}])
-        self.world.kubectl("-n", self.namespace, "patch", kind, "invoicetron", "--type=json", "-p", patch)
+        self.rehearsal.kubectl("-n", self.namespace, "patch", kind, "invoicetron", "--type=json", "-p", patch)
 
     def _container(self) -> dict[str, Any]:
         container: dict[str, Any] = self._get("deployment", "invoicetron")["spec"]["template"]["spec"]["containers"][0]
@@ -200,4 +202,4 @@ class Life:
 
     def _expect(self, kept: bool, broken: str) -> None:
         if not kept:
-            raise LifeError(f"{self.stack}: {broken}")
+            raise LifecycleError(f"{self.stack}: {broken}")

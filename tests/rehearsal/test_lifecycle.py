@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from rehearsal.life import Life
-from rehearsal.world import World
+from rehearsal.lifecycle import Lifecycle
+from rehearsal.rehearsal import Rehearsal
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_a_stack_keeps_every_promise_of_its_life(rehearsal: World, stack: str) -> None:
-    rows = list(Life(rehearsal, stack).rows())
+def test_a_stack_keeps_every_promise_of_its_life(rehearsal: Rehearsal, stack: str) -> None:
+    rows = list(Lifecycle(rehearsal, stack).rows())
     assert [f"{row.step}: {row.result}" for row in rows if not row.ok] == []
     assert rows[-1].step == "destroy"

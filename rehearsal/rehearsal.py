@@ -48,8 +48,8 @@ _FOREIGN = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """What a rehearsal runs on; made by `world`."""
+class Rehearsal:
+    """What a rehearsal runs on; made by `start_rehearsal`."""
 
     tools: Tools
     control_plane: ControlPlane
@@ -85,9 +85,9 @@ class World:
 
 
 @contextmanager
-def world(
+def start_rehearsal(
     tools: Tools, control_plane: ControlPlane, directory: Path, *, stack_files: Path = REPOSITORY
-) -> Iterator[World]:
+) -> Iterator[Rehearsal]:
     """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`.
 
     `stack_files` is the folder of the Pulumi.<stack>.yaml that the copy gets.
@@ -134,7 +134,7 @@ def world(
         # The copy's: its `virtualenv` is the copy's too.
         policies = program_directory / "policies"
         program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment, policies=policies)
-        yield World(
+        yield Rehearsal(
             tools=tools,
             control_plane=control_plane,
             program=program,

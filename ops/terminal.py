@@ -36,7 +36,7 @@ class _Output:
         return self._stream.isatty()
 
 
-class Screen:
+class Terminal:
     """Lines go to standard output; where that is no terminal, there are only lines."""
 
     def __init__(self) -> None:
