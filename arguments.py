@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-import settings.sections
 from components.access import Access, AccessArgs
 from components.app import App, AppArgs
 from components.backup import Backup, BackupArgs
@@ -27,9 +26,13 @@ from lookups.gitlab import GitLabProject
 from lookups.ownership import Claim
 from lookups.secrets import StackSecrets
 from settings import Settings
+from settings.access import PublicAccessSettings
+from settings.backup import BackupSettings
+from settings.delivery import DeliverySettings
 from settings.errors import PROJECT
 from settings.images import image_repository
-from settings.sections import Delivery, PublicAccess, Repository
+from settings.monitoring import MonitoringSettings
+from settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
     from components.public_access import PublicAccessArgs
@@ -152,7 +155,7 @@ def claims(settings: Settings, project: GitLabProject | None, ids: CloudflareIds
 
 
 def for_public_access(
-    settings: Settings, public: PublicAccess, ids: CloudflareIds, environment: Environment, app: App
+    settings: Settings, public: PublicAccessSettings, ids: CloudflareIds, environment: Environment, app: App
 ) -> PublicAccessArgs:
     """The public hostname leads to the app's Service, whatever it and its namespace are called."""
     from components.public_access import PublicAccessArgs  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
@@ -193,9 +196,7 @@ def for_network_policies(
     )
 
 
-def for_backup(
-    settings: Settings, backup: settings.sections.Backup, environment: Environment, database: Database
-) -> BackupArgs:
+def for_backup(settings: Settings, backup: BackupSettings, environment: Environment, database: Database) -> BackupArgs:
     """The database's own image: pg_dump must be of the server's version."""
     return BackupArgs(
         namespace=environment.namespace,
@@ -220,7 +221,7 @@ def for_backup(
 
 
 def for_monitoring(
-    monitoring: settings.sections.Monitoring,
+    monitoring: MonitoringSettings,
     environment: Environment,
     access: Access,
     database: Database,
@@ -246,7 +247,7 @@ def for_deployer(environment: Environment, app: App, backup: Backup | None) -> D
 
 
 def for_delivery(
-    settings: Settings, delivery: Delivery, project: GitLabProject, access: Access, deployer: Deployer
+    settings: Settings, delivery: DeliverySettings, project: GitLabProject, access: Access, deployer: Deployer
 ) -> DeliveryArgs:
     """What the pipeline would otherwise have to write a second time."""
     repository = settings.repository
@@ -270,7 +271,7 @@ def for_delivery(
     )
 
 
-def for_repository(repository: Repository, project: GitLabProject) -> RepositoryArgs:
+def for_repository(repository: RepositorySettings, project: GitLabProject) -> RepositoryArgs:
     """What both stacks share."""
     return RepositoryArgs(
         project=project,

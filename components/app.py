@@ -21,7 +21,7 @@ from components.pods import (
     secret_variable,
 )
 from sdks import kubernetes
-from settings.sections import Resources
+from settings.section import Resources
 
 NAME: Final = "invoicetron"
 MIGRATION: Final = "invoicetron-migrate"

@@ -29,8 +29,9 @@ from components.pods import (
 )
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
+from settings.backup import NfsExport, Retention
 from settings.quantities import Quantity
-from settings.sections import NfsExport, Resources, Retention
+from settings.section import Resources
 
 batch = kubernetes.batch.v1
 

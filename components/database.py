@@ -26,7 +26,7 @@ from components.pods import (
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
 from settings.quantities import Quantity
-from settings.sections import Resources
+from settings.section import Resources
 
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""

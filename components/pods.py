@@ -12,7 +12,7 @@ import pulumi
 from components.ownership import PART_OF, owner_labels
 from sdks import kubernetes
 from settings.errors import PROJECT
-from settings.sections import Amounts, Resources
+from settings.section import Amounts, Resources
 
 core = kubernetes.core.v1
 meta = kubernetes.meta.v1

@@ -12,7 +12,7 @@ from components.ownership import DNS_COMMENT, Owner
 from components.tunnel import TARGET, TEAM_DOMAIN
 from lookups.access_policy import Policy, openings
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
-from settings.sections import PublicAccess
+from settings.access import PublicAccessSettings
 
 IN_THE_WAY: Final = frozenset({"A", "AAAA", "CNAME", "NS"})
 """Types of records beside which Cloudflare takes no CNAME of the same name (errors 81053 and 81056). All others may
@@ -56,7 +56,7 @@ class Place:
     zone_id: str
 
 
-def look_up(public: PublicAccess) -> CloudflareIds:
+def look_up(public: PublicAccessSettings) -> CloudflareIds:
     """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong.
 
     Each product that the stack writes to is read, so that a token which lacks one of them altogether is told all of
@@ -75,7 +75,7 @@ def look_up(public: PublicAccess) -> CloudflareIds:
 class _LookUp:
     """One look-up; what is wrong is added to `problems`."""
 
-    def __init__(self, public: PublicAccess, api: CloudflareApi, problems: list[str]) -> None:
+    def __init__(self, public: PublicAccessSettings, api: CloudflareApi, problems: list[str]) -> None:
         self._public, self._api, self._problems = public, api, problems
 
     def run(self) -> CloudflareIds | None:
@@ -135,7 +135,7 @@ class _LookUp:
         )
 
 
-def find_place(public: PublicAccess, api: CloudflareApi) -> Place:
+def find_place(public: PublicAccessSettings, api: CloudflareApi) -> Place:
     """The zone's id and account. Raises `UnusableError` for a zone that serves nothing, or `CloudflareError`."""
     if public.zone_id is not None and public.account_id is not None:
         place = Place(account_id=public.account_id, zone_id=public.zone_id)
@@ -170,7 +170,7 @@ def find_place(public: PublicAccess, api: CloudflareApi) -> Place:
     return place
 
 
-def _zone_named(public: PublicAccess, api: CloudflareApi) -> dict[str, Any]:
+def _zone_named(public: PublicAccessSettings, api: CloudflareApi) -> dict[str, Any]:
     remedy = f"The token needs {_ZONE_READ} for it; or give zoneId and accountId"
     try:
         found = api.list_all("/zones", name=public.zone)
@@ -198,7 +198,7 @@ def _accounts(seen: Sequence[dict[str, Any]]) -> str:
     return " and ".join(f"{one['name']!r} ({one['id']})" for one in seen)
 
 
-def find_tunnel(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
+def find_tunnel(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> str:
     """The tunnel's id. Raises `UnusableError` for none, several and a deleted one."""
     path = f"/accounts/{account_id}/cfd_tunnel"
     if public.tunnel_id is not None:
@@ -225,7 +225,7 @@ def find_tunnel(public: PublicAccess, account_id: str, api: CloudflareApi) -> st
     return str(tunnel["id"])
 
 
-def _check_tunnel(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
+def _check_tunnel(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> str:
     tunnel_id = find_tunnel(public, account_id, api)
     if api.get(f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations").get("source") == "local":
         raise UnusableError(
@@ -235,7 +235,7 @@ def _check_tunnel(public: PublicAccess, account_id: str, api: CloudflareApi) -> 
     return tunnel_id
 
 
-def find_team(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
+def find_team(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> str:
     """Name of the account's Zero Trust team, which issues the tokens that cloudflared demands.
 
     A wrong one would shut everybody out, so a name that is given is compared where the token may see the account's.
@@ -256,7 +256,7 @@ def find_team(public: PublicAccess, account_id: str, api: CloudflareApi) -> str:
     return team
 
 
-def _check_records(public: PublicAccess, zone_id: str, tunnel_id: str | None, api: CloudflareApi) -> None:
+def _check_records(public: PublicAccessSettings, zone_id: str, tunnel_id: str | None, api: CloudflareApi) -> None:
     """Refuses a record that leads elsewhere and is not the stack's own, and one of another hostname to adopt."""
     listed = api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": public.hostname})
     records = [one for one in listed if one["type"] in IN_THE_WAY]
@@ -291,7 +291,7 @@ def _check_records(public: PublicAccess, zone_id: str, tunnel_id: str | None, ap
         raise UnusableError("; ".join(foreign))
 
 
-def _check_application(public: PublicAccess, account: str, api: CloudflareApi) -> None:
+def _check_application(public: PublicAccessSettings, account: str, api: CloudflareApi) -> None:
     listed = api.list_all(f"{account}/access/apps", domain=public.hostname, exact="true")
     found = [str(one["id"]) for one in listed if one.get("domain") == public.hostname]
     _check_adopted("application", public.adopt.application, found)
@@ -307,7 +307,7 @@ def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> N
         )
 
 
-def _policy_id(public: PublicAccess, account: str, api: CloudflareApi) -> str:
+def _policy_id(public: PublicAccessSettings, account: str, api: CloudflareApi) -> str:
     """The id of the policy, once it is known to be the right one, reusable, and to let in known people only.
 
     A wrong id could be a policy that lets everybody past, and the invoices would be public.

@@ -12,14 +12,14 @@ from lookups.cloudflare import CloudflareIds
 from lookups.cloudflare_api import CloudflareApi
 from lookups.ownership import Claim
 from lookups.tunnel_document import find
-from settings.sections import PublicAccess
+from settings.access import PublicAccessSettings
 
 _ORIGIN: Final = re.compile(
     re.escape(ORIGIN).replace(r"\{1\}", "([^.]+)").replace(r"\{0\}", "[^.]+").replace(r"\{2\}", r"\d+")
 )
 
 
-def foreign(public: PublicAccess, ids: CloudflareIds, own: Owner) -> Iterator[Claim]:
+def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner) -> Iterator[Claim]:
     """What bears another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
     for what, owner, evidence in _seen(public, ids):
         if owner is not None and owner != own:
@@ -31,7 +31,7 @@ def foreign(public: PublicAccess, ids: CloudflareIds, own: Owner) -> Iterator[Cl
             )
 
 
-def _seen(public: PublicAccess, ids: CloudflareIds) -> Iterator[tuple[str, Owner | None, str]]:
+def _seen(public: PublicAccessSettings, ids: CloudflareIds) -> Iterator[tuple[str, Owner | None, str]]:
     api, account = CloudflareApi(), f"/accounts/{ids.account_id}"
     for application in api.list_all(f"{account}/access/apps", domain=public.hostname, exact="true"):
         if application.get("domain") == public.hostname:

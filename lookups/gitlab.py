@@ -20,9 +20,10 @@ from lookups.gitlab_access import missing_permissions
 from lookups.ownership import Claim
 from sdks import gitlab
 from settings import Settings
+from settings.delivery import DeliverySettings
 from settings.errors import PROJECT
 from settings.images import image_repository
-from settings.sections import Delivery, Repository
+from settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
     from pulumi_gitlab.outputs import GetProjectEnvironmentsEnvironmentResult, GetProjectVariablesVariableResult
@@ -80,7 +81,7 @@ class GitLabError(pulumi.RunError):
     """GitLab could not be asked, or refuses; the message says what and what to do."""
 
 
-def read_project(settings: Settings, delivery: Delivery, provider: gitlab.Provider) -> GitLabProject:
+def read_project(settings: Settings, delivery: DeliverySettings, provider: gitlab.Provider) -> GitLabProject:
     """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
     repository = settings.repository
     # A preview writes nothing: a token that may only read is enough for it.
@@ -99,7 +100,7 @@ def read_project(settings: Settings, delivery: Delivery, provider: gitlab.Provid
         ) from None
 
 
-def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> None:
+def _refuse_weak_token(delivery: DeliverySettings, repository: RepositorySettings | None) -> None:
     if weak := missing_permissions(delivery, repository):
         listed = "\n".join(f"  {one}" for one in weak)
         raise GitLabError(
@@ -107,7 +108,7 @@ def _refuse_weak_token(delivery: Delivery, repository: Repository | None) -> Non
         )
 
 
-def _read(settings: Settings, delivery: Delivery, options: pulumi.InvokeOptions) -> GitLabProject:
+def _read(settings: Settings, delivery: DeliverySettings, options: pulumi.InvokeOptions) -> GitLabProject:
     project = gitlab.get_project(path_with_namespace=delivery.project, opts=options)
     metadata = gitlab.get_metadata(opts=options)
     if unusable := [
@@ -135,7 +136,7 @@ def _read(settings: Settings, delivery: Delivery, options: pulumi.InvokeOptions)
     )
 
 
-def _unusable_registry(settings: Settings, delivery: Delivery, prefix: str | None) -> Iterator[str]:
+def _unusable_registry(settings: Settings, delivery: DeliverySettings, prefix: str | None) -> Iterator[str]:
     """An issued deploy token opens the registry of its own project, and so does the login of the pipeline's jobs."""
     repository = image_repository(settings.app.image)
     if not delivery.pull_credentials.issue or (prefix and f"{repository}/".startswith(f"{prefix}/")):
@@ -160,7 +161,7 @@ def _unusable_version(version: str) -> Iterator[str]:
 
 def _foreign(
     settings: Settings,
-    delivery: Delivery,
+    delivery: DeliverySettings,
     environments: Sequence[GetProjectEnvironmentsEnvironmentResult],
     variables: Sequence[GetProjectVariablesVariableResult],
 ) -> Iterator[Claim]:

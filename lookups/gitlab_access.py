@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from settings.sections import Delivery, Repository
+from settings.delivery import DeliverySettings
+from settings.repository import RepositorySettings
 
 _MAINTAINER: Final = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
 TIMEOUT: Final = 30.0
@@ -20,7 +21,9 @@ TIMEOUT: Final = 30.0
 
 
 def missing_permissions(
-    delivery: Delivery, repository: Repository | None = None, environment: Mapping[str, str] = os.environ
+    delivery: DeliverySettings,
+    repository: RepositorySettings | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> list[str]:
     """What the token, or GitLab's licence, lacks, in words.
 

@@ -9,22 +9,19 @@ from typing import Annotated, Any, Self, TypeVar
 import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
+from settings.access import AccessSettings
+from settings.app import AppSettings
+from settings.backup import BackupSettings
+from settings.cluster import ClusterSettings
+from settings.database import DatabaseSettings
+from settings.delivery import DeliverySettings
 from settings.errors import PROJECT, foreign_key, mistakes, refusal, report
 from settings.images import image_registry
-from settings.sections import (
-    RUNNING,
-    Access,
-    App,
-    Backup,
-    Cluster,
-    Database,
-    Delivery,
-    Monitoring,
-    Registry,
-    Repository,
-    Secrets,
-    Section,
-)
+from settings.monitoring import MonitoringSettings
+from settings.registry import RegistrySettings
+from settings.repository import RepositorySettings
+from settings.secrets import SecretsSettings
+from settings.section import RUNNING, Section
 from settings.types import Namespace
 
 _T = TypeVar("_T")
@@ -47,20 +44,20 @@ class Settings(Section):
 
     stack: str
     """Name of the stack, as Pulumi knows it."""
-    cluster: Cluster = Cluster()
+    cluster: ClusterSettings = ClusterSettings()
     namespace: Namespace
     """invoicetron-<stack>: what people, pipelines and the tunnel's egress policy expect."""
     protect: Annotated[bool, Field(validate_default=True)] = False
     """Refuse to destroy the namespace, the database, its volume and the backups."""
-    secrets: Secrets
-    registry: Registry
-    database: Database = Database()
-    app: App
-    access: Access
-    backup: Optional[Backup] = None
-    monitoring: Optional[Monitoring] = None
-    delivery: Optional[Delivery] = None
-    repository: Optional[Repository] = None
+    secrets: SecretsSettings
+    registry: RegistrySettings
+    database: DatabaseSettings = DatabaseSettings()
+    app: AppSettings
+    access: AccessSettings
+    backup: Optional[BackupSettings] = None
+    monitoring: Optional[MonitoringSettings] = None
+    delivery: Optional[DeliverySettings] = None
+    repository: Optional[RepositorySettings] = None
 
     @field_validator("namespace")
     @classmethod
@@ -79,8 +76,8 @@ class Settings(Section):
 
     @field_validator("app")
     @classmethod
-    def _image_is_in_registry(cls, app: App, info: ValidationInfo) -> App:
-        registry: Registry | None = info.data.get("registry")
+    def _image_is_in_registry(cls, app: AppSettings, info: ValidationInfo) -> AppSettings:
+        registry: RegistrySettings | None = info.data.get("registry")
         if registry is not None and image_registry(app.image) != registry.server:
             raise refusal(
                 f"an image in {registry.server}, the registry (registry.server) that the pull credentials are for",
@@ -91,7 +88,9 @@ class Settings(Section):
 
     @field_validator("repository")
     @classmethod
-    def _repository_has_a_project(cls, repository: Repository | None, info: ValidationInfo) -> Repository | None:
+    def _repository_has_a_project(
+        cls, repository: RepositorySettings | None, info: ValidationInfo
+    ) -> RepositorySettings | None:
         if repository is not None and info.data.get("delivery", repository) is None:
             raise refusal("a repository only beside a section delivery, which names its GitLab project")
         return repository

@@ -18,8 +18,8 @@ from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from ops.command_line import PulumiError, pulumi
 from ops.recover.state_import import UnrecordedResource, import_into_state
 from settings import Settings
+from settings.access import PublicAccessSettings
 from settings.errors import PROJECT
-from settings.sections import PublicAccess
 
 _APPLICATION: Final = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"
 _RECORD: Final = "cloudflare:index/dnsRecord:DnsRecord"
@@ -48,7 +48,7 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
     return {one.name: one.id for one in unrecorded}
 
 
-def _made(public: PublicAccess, client: Cloudflare, own: Owner) -> Iterator[tuple[str, str, str]]:
+def _made(public: PublicAccessSettings, client: Cloudflare, own: Owner) -> Iterator[tuple[str, str, str]]:
     """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
     try:
         place = find_place(public, CloudflareApi())

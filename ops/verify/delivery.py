@@ -11,8 +11,9 @@ from ops.verify.secrets import same, secret_data
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.delivery import DeliverySettings
 from settings.images import image_repository
-from settings.sections import Delivery, Repository
+from settings.repository import RepositorySettings
 
 
 def environment(systems: Systems) -> str:
@@ -122,13 +123,13 @@ def mirror(systems: Systems) -> str:
     return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
 
 
-def _delivery(systems: Systems) -> Delivery:
+def _delivery(systems: Systems) -> DeliverySettings:
     if systems.settings.delivery is None:
         raise ValueError("asked for delivery by a stack without it")
     return systems.settings.delivery
 
 
-def _repository(systems: Systems) -> Repository:
+def _repository(systems: Systems) -> RepositorySettings:
     if systems.settings.repository is None:
         raise ValueError("asked for the repository by a stack without it")
     return systems.settings.repository

@@ -32,7 +32,7 @@ from lookups.secrets import Values, read_values
 from ops.clients import cloudflare_client, gitlab_client, kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
-from settings.sections import PublicAccess
+from settings.access import PublicAccessSettings
 
 Object = dict[str, Any]
 """An object of the cluster, as its JSON is."""
@@ -166,7 +166,7 @@ class Systems:
         return client.with_options(timeout=_PATIENCE)
 
     @property
-    def public(self) -> PublicAccess:
+    def public(self) -> PublicAccessSettings:
         """The section that the checks of the public side are about."""
         if self.settings.access.public is None:
             raise ValueError("asked for public access by a stack without it")

@@ -14,7 +14,7 @@ from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
-from settings.sections import LEAST_DAYS
+from settings.delivery import LEAST_DAYS
 
 
 def deploy_token(systems: Systems) -> str:

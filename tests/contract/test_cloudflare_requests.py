@@ -23,20 +23,22 @@ from lookups import cloudflare as lookups
 from lookups.tunnel_document import AccessDemand, with_rule
 from rehearsal.emulators.cloudflare import ZONE, Cloudflare
 from rehearsal.plugins.cloudflare import CloudflarePlugin
-from settings.sections import Adopt, PublicAccess
+from settings.access import AdoptSettings, PublicAccessSettings
 from tests.contract.recorder import Recorded, Recorder
 from tests.contract.request_types import check
 
 HOST: Final = f"invoicetron.{ZONE}"
-PUBLIC: Final = PublicAccess(
-    zone=ZONE, hostname=HOST, tunnel="homelab", policy_name="Allow Admin", one_time_pin=True, adopt=Adopt()
+PUBLIC: Final = PublicAccessSettings(
+    zone=ZONE, hostname=HOST, tunnel="homelab", policy_name="Allow Admin", one_time_pin=True, adopt=AdoptSettings()
 )
 
 
 def look_up(emulator: Cloudflare) -> None:
     group = emulator.add_group("Family", {"email": {"email": "a@example.com"}})
     emulator.policies[emulator.policy_id]["include"] = [{"group": {"id": group}}]
-    adopt = Adopt(application=emulator.add_application(HOST, name="Invoicetron"), dns_record=emulator.add_record(HOST))
+    adopt = AdoptSettings(
+        application=emulator.add_application(HOST, name="Invoicetron"), dns_record=emulator.add_record(HOST)
+    )
     lookups.look_up(PUBLIC.model_copy(update={"adopt": adopt}))
 
 

@@ -22,15 +22,15 @@ from rehearsal.emulators.cloudflare import (
     Cloudflare,
 )
 from rehearsal.emulators.server import Fault, serve
-from settings.sections import Adopt, PublicAccess
+from settings.access import AdoptSettings, PublicAccessSettings
 
 HOST: Final = f"invoicetron.{ZONE}"
 EMAIL: Final[dict[str, Any]] = {"email": {"email": "owner@example.com"}}
 EVERYONE: Final[dict[str, Any]] = {"everyone": {}}
 
 
-def public(**changed: Any) -> PublicAccess:
-    base = PublicAccess(zone=ZONE, hostname=HOST, tunnel=TUNNEL, policy_name="Allow Admin")
+def public(**changed: Any) -> PublicAccessSettings:
+    base = PublicAccessSettings(zone=ZONE, hostname=HOST, tunnel=TUNNEL, policy_name="Allow Admin")
     return base.model_copy(update=changed)
 
 
@@ -208,7 +208,7 @@ def test_records_of_other_types_are_not_in_the_way_and_cannot_be_adopted(cloudfl
     record = {"name": HOST, "type": type_, "content": "v=spf1 -all"}
     id_ = cloudflare._store_record(record)["id"]
     assert look_up(public())
-    assert "not of this hostname" in refusal(adopt=Adopt(dns_record=id_))
+    assert "not of this hostname" in refusal(adopt=AdoptSettings(dns_record=id_))
 
 
 @pytest.mark.parametrize("type_", ["A", "AAAA", "NS"])

@@ -13,9 +13,10 @@ from urllib.request import OpenerDirector, Request
 import pytest
 
 from lookups import gitlab_access
-from settings.sections import Delivery, Repository
+from settings.delivery import DeliverySettings
+from settings.repository import RepositorySettings
 
-DELIVERY = Delivery.model_validate(
+DELIVERY = DeliverySettings.model_validate(
     {"project": "a/b", "branch": "main", "environment": {"name": "production", "tier": "production"}}
 )
 
@@ -31,7 +32,7 @@ def missing_permissions(
         return io.BytesIO(json.dumps(body).encode())
 
     monkeypatch.setattr(OpenerDirector, "open", answer)
-    repository = Repository(mirror="ssh://git@github.com/a/b.git", protected_environments=protected)
+    repository = RepositorySettings(mirror="ssh://git@github.com/a/b.git", protected_environments=protected)
     return gitlab_access.missing_permissions(DELIVERY, repository, environment={"GITLAB_TOKEN": "glpat-x"})
 
 

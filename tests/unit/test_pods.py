@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.pods import Footprint, quantity
 from settings.quantities import Cpu, Memory, Quantity
-from settings.sections import Amounts, Resources
+from settings.section import Amounts, Resources
 from tests.unit.program import amount
 
 

@@ -1,0 +1,73 @@
+"""`backup`: dumps of the database, and the drill that restores them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from settings.cron import skipped_run
+from settings.errors import refusal
+from settings.quantities import Storage
+from settings.section import Resources, Section, today
+from settings.types import (
+    LONGEST_PAUSES,
+    AbsolutePath,
+    DailySchedule,
+    Host,
+    ResourceName,
+    TableName,
+    TimeZone,
+    WeeklySchedule,
+)
+
+
+class NfsExport(Section):
+    """An NFS export, so that the backups survive the cluster."""
+
+    server: Host
+    """The NFS server."""
+    path: AbsolutePath
+    """The exported folder."""
+
+
+class Retention(Section):
+    """How many backups are kept beside all of the last two days: one of each of the last days, weeks and months."""
+
+    daily: Annotated[int, Field(ge=1, le=366, strict=True)] = 7
+    weekly: Annotated[int, Field(ge=0, le=520, strict=True)] = 0
+    monthly: Annotated[int, Field(ge=0, le=120, strict=True)] = 0
+
+
+class BackupSettings(Section):
+    """Dumps of the database and the drill that restores the newest of them."""
+
+    time_zone: TimeZone = "Etc/UTC"
+    """Zone in which both schedules are read."""
+    schedule: Annotated[DailySchedule, Field(validate_default=True)] = "0 3 * * *"
+    """When a backup is taken: every day, or more often."""
+    drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 4 * * 0"
+    """When the newest backup is tried out: every week, or more often."""
+    storage_class: ResourceName = "longhorn"
+    size: Storage = Storage("2Gi")
+    nfs: NfsExport | None = None
+    """Instead of a volume of the storage class."""
+    retention: Retention = Retention()
+    session_tables: Annotated[tuple[TableName, ...], Field(strict=False)] = ()
+    """Tables that `ops restore --clear-sessions` empties, where the app's sessions are in others than session(s)."""
+    resources: Resources = Resources.of(cpu=("50m", "500m"), memory=("64Mi", "256Mi"))
+    drill_resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
+
+    @field_validator("schedule", "drill_schedule")
+    @classmethod
+    def _is_not_skipped(cls, schedule: str, info: ValidationInfo) -> str:
+        zone = info.data.get("time_zone")
+        longest = LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
+        missed = skipped_run(schedule, zone, longest=longest, since=today()) if zone else None
+        if missed:
+            raise refusal(
+                f"a time that {zone} never skips: on {missed:%Y-%m-%d} clocks there go forward and none shows "
+                f"{missed:%H:%M}, and Kubernetes leaves that run out",
+                fix="take a later hour, for example 0 5, or timeZone: Etc/UTC",
+            )
+        return schedule

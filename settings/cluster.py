@@ -1,0 +1,17 @@
+"""`cluster`: which Kubernetes cluster the stack is on."""
+
+from __future__ import annotations
+
+from settings.section import Section
+from settings.types import DnsLabel, HttpsUrl, Name
+
+
+class ClusterSettings(Section):
+    """The Kubernetes cluster. The kubeconfig itself comes from KUBECONFIG, never from a stack file."""
+
+    context: Name = "homelab"
+    """Context of the kubeconfig; the current context is never used."""
+    identifier: DnsLabel = "homelab"
+    """Name under which Pulumi knows the cluster. A change plans to replace every resource, the namespace included."""
+    api_url: HttpsUrl = "https://api.k8s.rommelporras.com:6443"
+    """Address of the API server as the app's pipeline reaches it (KUBE_API_URL)."""

@@ -1,0 +1,66 @@
+"""`delivery`: what the app's GitLab project is given."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from settings.errors import refusal
+from settings.section import RUNNING, Section, today
+from settings.types import BranchName, Date, EnvironmentName, GitLabProject, HttpsUrl
+
+LEAST_DAYS: Final = 14
+"""Days that a token must have left: time enough for a weekly look to see it twice."""
+
+
+class PullCredentialsSettings(Section):
+    """Who writes the registry item: a person (`issue: false`) or this program, with a deploy token of its own."""
+
+    issue: bool = False
+    expires: Annotated[Date | None, Field(validate_default=True)] = None
+    """Last day of the deploy token; a change issues a new one."""
+
+    @field_validator("expires")
+    @classmethod
+    def _goes_with_issue(cls, expires: Date | None, info: ValidationInfo) -> Date | None:
+        issue = info.data.get("issue")
+        if issue and expires is None:
+            raise refusal("a date like 2027-12-31, because issue is true and no token lives for ever")
+        if issue is False and expires is not None:
+            raise refusal("no date while issue is false, because the token is then a person's")
+        running = info.context and info.context.get(RUNNING)
+        if expires is not None and expires <= today() and not running:
+            raise refusal(
+                "a day after today: the token would end before the next pod pulls with it",
+                given=repr(expires.isoformat()),
+                fix="write a later date; a change issues a new token and revokes the old one once nothing uses it",
+            )
+        return expires
+
+    def warning(self) -> str | None:
+        """What is to be said of a date that is near, or nothing."""
+        if self.expires is None or (days := (self.expires - today()).days) >= LEAST_DAYS:
+            return None
+        return f"the deploy token ends in {days} days ({self.expires}); write a later date, and `up` issues a new one"
+
+
+class EnvironmentSettings(Section):
+    """The GitLab environment of the stack."""
+
+    name: EnvironmentName
+    tier: Literal["production", "staging", "testing", "development", "other"]
+
+
+class DeliverySettings(Section):
+    """What the app's GitLab project is given to deploy into this stack."""
+
+    gitlab: HttpsUrl = "https://gitlab.k8s.rommelporras.com"
+    """The GitLab server; GITLAB_BASE_URL, where it is set, beats it."""
+    project: GitLabProject
+    """The app's project."""
+    environment: EnvironmentSettings
+    """Its environment that this stack is."""
+    branch: BranchName
+    """Branch whose pipeline deploys into this stack."""
+    pull_credentials: PullCredentialsSettings = PullCredentialsSettings()

@@ -1,0 +1,17 @@
+"""`secrets`: where the stack's secrets are in 1Password."""
+
+from __future__ import annotations
+
+from settings.section import Section
+from settings.types import SecretReference
+
+
+class SecretsSettings(Section):
+    """Where the stack's secrets are in 1Password."""
+
+    postgres_password: SecretReference
+    """Password of the database's role: an op:// reference; the value is URL-safe."""
+    better_auth_secret: SecretReference
+    """Key of the app's sessions: an op:// reference; the value has at least 32 characters."""
+    database_url: SecretReference | None = None
+    """Checked against the other values where it is given, derived from them where it is not."""
