@@ -20,10 +20,10 @@ from rich.table import Table
 
 from rehearsal import bench as benchmarks
 from rehearsal import output
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
+from rehearsal.engine.plugin_path import PluginsMissingError
 from rehearsal.lifecycle import Lifecycle
-from rehearsal.plugin_path import PluginsMissingError
 from rehearsal.processes import ProcessError
 from rehearsal.progress import CONSOLE, step
 from rehearsal.rehearsal import STACKS, Rehearsal, start_rehearsal

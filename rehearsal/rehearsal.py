@@ -17,16 +17,15 @@ from pathlib import Path
 
 import kubernetes
 
-from rehearsal import plugin_path
-from rehearsal.controlplane import ControlPlane
-from rehearsal.emulators.cloudflare import Cloudflare
-from rehearsal.emulators.gitlab import GitLab
-from rehearsal.emulators.onepassword import OnePassword
-from rehearsal.emulators.server import serve
-from rehearsal.engine import Program
+from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.engine import Program, plugin_path
 from rehearsal.plugins.fork_server import fork_server
 from rehearsal.processes import Child
 from rehearsal.toolchain import Tools
+from rehearsal.vendors.cloudflare import Cloudflare
+from rehearsal.vendors.gitlab import GitLab
+from rehearsal.vendors.onepassword import OnePassword
+from rehearsal.vendors.server import serve
 
 REPOSITORY = Path(__file__).parents[1]
 STACKS = ("dev", "prod")

@@ -61,13 +61,13 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
     "github.com/prometheus-operator/prometheus-operator": tuple(
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml" for kind in ("probes", "prometheusrules")
     ),
-    # How kwok is told of the logs and the commands of pods that really run (pod_runner.py).
+    # How kwok is told of the logs and the commands of pods that really run (pods/runner.py).
     _KWOK: tuple(f"kustomize/crd/bases/kwok.x-k8s.io_{kind}.yaml" for kind in ("execs", "logs")),
 }
 
 
 _SCRIPT = '.spec.containers[].command | select(. != null) | .[] | select(startswith("/scripts/"))'
-"""In a pod that `pod_runner.py` runs for real: the script of its one container."""
+"""In a pod that `pods/runner.py` runs for real: the script of its one container."""
 
 
 class ToolchainError(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from rehearsal.progress import CONSOLE, step
 
 SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"

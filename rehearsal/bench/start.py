@@ -13,13 +13,13 @@ from statistics import median
 
 from rich.table import Table
 
+from rehearsal.engine.run_program import TIMINGS
 from rehearsal.progress import CONSOLE, step
 from rehearsal.rehearsal import REPOSITORY, STACKS, Rehearsal
-from rehearsal.run_program import TIMINGS
 
 _REPEATS = 5
 _IMPORT = (
-    "import time, pulumi; used = time.process_time(); from rehearsal.run_program import peak_kib; import json; "
+    "import time, pulumi; used = time.process_time(); from rehearsal.engine.run_program import peak_kib; import json; "
     "print(json.dumps([used, peak_kib()]))"
 )
 

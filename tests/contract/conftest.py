@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal.emulators.cloudflare import Cloudflare
-from rehearsal.emulators.server import serve
+from rehearsal.vendors.cloudflare import Cloudflare
+from rehearsal.vendors.server import serve
 from tests.contract.recorder import Recorder
 
 

@@ -15,13 +15,13 @@ from cloudflare import APIResponseValidationError
 from pydantic import ValidationError
 
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
-from rehearsal.emulators.cloudflare import (
+from rehearsal.homelab import ZONE
+from rehearsal.vendors.cloudflare import (
     ACCESS_EDIT,
     DNS_EDIT,
     ORGANIZATION_READ,
     SCOPES,
     TUNNEL_EDIT,
-    ZONE,
     ZONE_READ,
     Cloudflare,
 )

@@ -21,8 +21,9 @@ from pydantic import ValidationError
 from components.tunnel import Tunnel
 from lookups import cloudflare as lookups
 from lookups.tunnel_document import AccessDemand, with_rule
-from rehearsal.emulators.cloudflare import ZONE, Cloudflare
+from rehearsal.homelab import ZONE
 from rehearsal.plugins.cloudflare import CloudflarePlugin
+from rehearsal.vendors.cloudflare import Cloudflare
 from settings.access import AdoptSettings, PublicAccessSettings
 from tests.contract.recorder import Recorded, Recorder
 from tests.contract.request_types import check

@@ -15,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.registry_item import _RegistryItemProvider
 from lookups.onepassword_client import AccountError, ConnectClient
-from rehearsal.emulators.onepassword import VAULT, OnePassword, new_id
-from rehearsal.emulators.server import serve
+from rehearsal.homelab import VAULT
 from rehearsal.plugins.base import Call, PluginError
 from rehearsal.plugins.onepassword import OnePasswordPlugin
+from rehearsal.vendors.onepassword import OnePassword, new_id
+from rehearsal.vendors.server import serve
 from tests.contract.connect_schema import ErrorResponse, FullItem, Item, SentItem, Vault
 
 TITLE: Final = "Invoicetron Dev Deploy Token"

@@ -9,19 +9,17 @@ import pytest
 
 from lookups.cloudflare import PublicAccessError, look_up
 from lookups.cloudflare_api import CloudflareApi
-from rehearsal.emulators.cloudflare import (
+from rehearsal.homelab import TEAM, TUNNEL, ZONE
+from rehearsal.vendors.cloudflare import (
     ACCESS_EDIT,
     DNS_EDIT,
     ORGANIZATION_READ,
     SCOPES,
-    TEAM,
-    TUNNEL,
     TUNNEL_EDIT,
-    ZONE,
     ZONE_READ,
     Cloudflare,
 )
-from rehearsal.emulators.server import Fault, serve
+from rehearsal.vendors.server import Fault, serve
 from settings.access import AdoptSettings, PublicAccessSettings
 
 HOST: Final = f"invoicetron.{ZONE}"
@@ -151,7 +149,7 @@ def test_a_token_that_is_no_token_is_told_as_that(cloudflare: Cloudflare, monkey
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "message"),
     [
         ({"status": "pending"}, "amy.ns.cloudflare.com and bob.ns.cloudflare.com"),
         ({"status": "moved"}, "its status is 'moved'"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.pod import Pod
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 
 # Shapes that a dump must bring back: a foreign key, a sequence, an index, a table of another schema, awkward names,
 # and Prisma's own table.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.postgres import PostgresServer
-from rehearsal.shell import link_applets
+from rehearsal.pods.postgres import PostgresServer
+from rehearsal.pods.shell import link_applets
 
 SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
 

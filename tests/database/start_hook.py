@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from components.database import set_role_password
-from rehearsal.postgres import DATABASE, USER, PostgresServer
+from rehearsal.pods.postgres import DATABASE, USER, PostgresServer
 
 
 def start_hook(

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, fill
 from tests.database.pod import Pod, kill_group, kill_named
 

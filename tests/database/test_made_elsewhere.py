@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, fill
 from tests.database.pod import Pod
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, databases, fill
 from tests.database.pod import Pod, kill_group, kill_named, small_disk
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from components.database import SHUTDOWN
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.start_hook import connect, lets_in, start_hook
 
 OLD: Final = "the-old-password"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, databases
 from tests.database.pod import Pod
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from lookups.database_url import url_complaint
-from rehearsal.postgres import USER, PostgresServer
+from rehearsal.pods.postgres import USER, PostgresServer
 
 URL = "postgresql://invoicetron:secret@invoicetron-db:5432/invoicetron"
 QUERIES = [

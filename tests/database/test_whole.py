@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import CONTENT, content, fill
 from tests.database.pod import Pod
 

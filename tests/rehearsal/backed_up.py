@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.lifecycle import Lifecycle
-from rehearsal.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from rehearsal.rehearsal import REPOSITORY, Rehearsal
 from tests.attentive import attentive
 from tests.database.invoices import content, fill

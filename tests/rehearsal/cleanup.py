@@ -18,7 +18,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.dynamic.resource import Resource, ResourceList
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal, start_rehearsal
 from rehearsal.toolchain import Tools
 from tests.stacks import STACKS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools, ensure
 from tests.rehearsal.cleanup import rehearsed

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import PIPELINE, REPOSITORY, AppRepository, PipelineError, Repository
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rehearsal.emulators.onepassword import OnePassword
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.onepassword import OnePassword
 
 ITEM = "Invoicetron Dev"
 GOOD = "0123456789abcdef0123456789abcdef01234567"

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal.emulators.cloudflare import Cloudflare
-from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError, Update
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.cloudflare import Cloudflare
+from rehearsal.vendors.server import Call, Fault
 from tests.rehearsal.test_delivery import pull_login
 from tests.rehearsal.test_gitlab_faults import until_it_passes
 from tests.rehearsal.test_interrupted import processes_of

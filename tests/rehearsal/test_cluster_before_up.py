@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from rehearsal.engine import EngineError
-from rehearsal.lifecycle import PIPELINE_IMAGE, Lifecycle
+from rehearsal.homelab import PIPELINE_IMAGE
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
 
 

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rehearsal import __main__ as command_line
-from rehearsal.emulators.server import Fault
 from rehearsal.engine import EngineError
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.server import Fault
 
 
 @pytest.fixture

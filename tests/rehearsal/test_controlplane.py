@@ -19,7 +19,7 @@ import yaml
 from kubernetes.client import BatchV1Api, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
-from rehearsal.controlplane import STEP, ControlPlane
+from rehearsal.cluster.controlplane import STEP, ControlPlane
 from rehearsal.processes import ProcessError
 from rehearsal.toolchain import Tools
 from tests.pids import lives
@@ -175,7 +175,7 @@ def test_two_at_the_same_time_know_nothing_of_each_other(
 def test_a_killed_rehearsal_leaves_no_process(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from rehearsal.controlplane import ControlPlane; from rehearsal.toolchain import ensure\n"
+        "from rehearsal.cluster.controlplane import ControlPlane; from rehearsal.toolchain import ensure\n"
         "with ControlPlane(ensure(), Path(sys.argv[1])) as plane:\n"
         "    print(*(child.process.pid for child in plane._children), flush=True); sys.stdin.read()\n"
     )

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from rehearsal.emulators.gitlab import DEVELOPER
-from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError
-from rehearsal.lifecycle import HOSTNAMES, PIPELINE_IMAGE, Lifecycle
+from rehearsal.homelab import HOSTNAMES, PIPELINE_IMAGE
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.gitlab import DEVELOPER
+from rehearsal.vendors.server import Call, Fault
 
 
 def gitlab(rehearsal: Rehearsal) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rehearsal.emulators.server import Call, Fault, Service, serve
+from rehearsal.vendors.server import Call, Fault, Service, serve
 
 
 class Counter:

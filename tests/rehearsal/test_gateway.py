@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from kubernetes.dynamic import DynamicClient
 
-from rehearsal.controlplane import ControlPlane
-from rehearsal.gateway import API
+from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.cluster.gateway import API
 
 _PATIENCE = 60.0  # seconds; an answer takes less than one
 _PORT = 3000

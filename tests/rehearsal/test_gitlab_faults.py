@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rehearsal.emulators.server import Fault
 from rehearsal.engine import EngineError, Update
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.server import Fault
 from tests.rehearsal.test_delivery import active_tokens, gitlab, pull_login
 
 NOTHING: dict[str, list[str]] = {"environments": [], "variables": [], "tokens": []}

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from rehearsal.emulators.gitlab import DEVELOPER, GitLab
-from rehearsal.emulators.server import Fault, serve
 from rehearsal.plugins.base import Call, Diff, PluginError, State
 from rehearsal.plugins.gitlab.plugin import GitLabPlugin
 from rehearsal.plugins.values import Properties, Secret, plain
+from rehearsal.vendors.gitlab import DEVELOPER, GitLab
+from rehearsal.vendors.server import Fault, serve
 
 PROJECT = "57"
 HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from rehearsal.engine import EngineError
-from rehearsal.lifecycle import HOSTNAMES, PIPELINE_IMAGE, Lifecycle
+from rehearsal.homelab import HOSTNAMES, PIPELINE_IMAGE
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
 
 FIRST, SECOND = (PIPELINE_IMAGE.format(stack="dev", tag=tag) for tag in ("aaaaaaaa", "bbbbbbbb"))

@@ -11,10 +11,11 @@ import json
 import shlex
 
 from lookups.tunnel_document import AccessDemand, demand_of
-from rehearsal.emulators.cloudflare import TEAM, Cloudflare
 from rehearsal.engine import Update
+from rehearsal.homelab import TEAM
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.cloudflare import Cloudflare
 from tests.rehearsal import by_hand
 from tests.rehearsal.by_hand import CLAIM, HOSTNAME, IMAGE, NAMESPACE, live
 from tests.rehearsal.ops_command import ops

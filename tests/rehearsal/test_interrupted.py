@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import REPOSITORY
 from rehearsal.toolchain import Tools
 from tests.attentive import attentive

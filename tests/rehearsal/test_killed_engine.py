@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from rehearsal.emulators.server import Call
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.processes import stop
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.server import Call
 from tests.rehearsal.ops_command import ops
 
 

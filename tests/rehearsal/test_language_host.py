@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.engine import EngineError
-from rehearsal.plugin_path import HOST
+from rehearsal.engine.plugin_path import HOST
 from rehearsal.rehearsal import Rehearsal
 from tests.pids import lives
 

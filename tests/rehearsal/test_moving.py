@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal

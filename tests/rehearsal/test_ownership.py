@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools

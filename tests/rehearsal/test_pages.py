@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from rehearsal.lifecycle import PIPELINE_IMAGE
+from rehearsal.homelab import PIPELINE_IMAGE
 from rehearsal.rehearsal import Rehearsal
 from tests.pages import DOCS, REPOSITORY, Block, blocks
 

@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from rehearsal.emulators.cloudflare import ACCESS_EDIT, DNS_EDIT, TUNNEL_EDIT, ZONE, ZONE_READ
-from rehearsal.emulators.server import Call, Fault
 from rehearsal.engine import EngineError
+from rehearsal.homelab import ZONE
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.cloudflare import ACCESS_EDIT, DNS_EDIT, TUNNEL_EDIT, ZONE_READ
+from rehearsal.vendors.server import Call, Fault
 
 OURS = f"invoicetron.{ZONE}"
 

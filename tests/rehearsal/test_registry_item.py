@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from rehearsal import op_command
-from rehearsal.emulators.server import Call, Fault, serve
 from rehearsal.engine import EngineError, Program
 from rehearsal.rehearsal import REPOSITORY, Rehearsal
+from rehearsal.vendors import op_command
+from rehearsal.vendors.server import Call, Fault, serve
 from tests.rehearsal.last_release import extract
 from tests.rehearsal.ops_command import ops
 from tests.rehearsal.test_delivery import active_tokens, pull_login
@@ -59,7 +59,7 @@ def to_a_service_account(rehearsal: Rehearsal, directory: Path) -> Program:
     """Connect is no more: its token is revoked, its variables are gone."""
     op = directory / "op"
     op.write_text(
-        f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shlex.quote(sys.executable)} -m rehearsal.op_command "$@"\n'
+        f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shlex.quote(sys.executable)} -m rehearsal.vendors.op_command "$@"\n'
     )
     op.chmod(0o755)
     kept = {name: value for name, value in rehearsal.program.environment.items() if not name.startswith("OP_")}

@@ -17,9 +17,9 @@ import pytest
 from kubernetes.client import BatchV1Api, CoreV1Api
 
 from ops.restore.app_stop import REPLICAS
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
-from rehearsal.lifecycle import HOSTNAMES
+from rehearsal.homelab import HOSTNAMES
 from rehearsal.toolchain import Tools
 from tests.database.pod import small_disk
 from tests.pages import REPOSITORY, blocks

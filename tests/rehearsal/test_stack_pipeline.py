@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from rehearsal.controlplane import ControlPlane
-from rehearsal.emulators.gitlab import MAINTAINER, REPORTER, GitLab
-from rehearsal.lifecycle import HOSTNAMES, Lifecycle
+from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.homelab import HOSTNAMES
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.pipeline import InfrastructureRepository, Run
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
+from rehearsal.vendors.gitlab import MAINTAINER, REPORTER, GitLab
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.test_app_pipeline import scripts, shellcheck
 from tests.stacks import STACKS

@@ -12,8 +12,9 @@ import pytest
 from components.tunnel import Tunnel, TunnelError, _TunnelRuleProvider
 from lookups.cloudflare_api import CloudflareApi
 from lookups.tunnel_document import TunnelDocumentError, find, with_rule
-from rehearsal.emulators.cloudflare import ACCESS_EDIT, TEAM, TUNNEL_EDIT, ZONE, Cloudflare
-from rehearsal.emulators.server import Call, Fault, serve
+from rehearsal.homelab import TEAM, ZONE
+from rehearsal.vendors.cloudflare import ACCESS_EDIT, TUNNEL_EDIT, Cloudflare
+from rehearsal.vendors.server import Call, Fault, serve
 
 OURS = f"invoicetron.{ZONE}"
 SERVICE = "http://invoicetron.invoicetron-prod.svc.cluster.local:3000"
@@ -242,10 +243,10 @@ def test_a_demand_that_somebody_weakened_is_seen_by_a_refresh_and_put_right(
     assert (find(cloudflare.document, OURS) or {})["originRequest"] == {"access": DEMAND}
 
 
-@pytest.mark.parametrize("lacking", ["team_name", "audience"])
-def test_no_rule_is_written_that_would_demand_nothing(cloudflare: Cloudflare, missing_permissions: str) -> None:
+@pytest.mark.parametrize("missing", ["team_name", "audience"])
+def test_no_rule_is_written_that_would_demand_nothing(cloudflare: Cloudflare, missing: str) -> None:
     with pytest.raises(TunnelError, match="audience tag"):
-        create(cloudflare, **{missing_permissions: None})
+        create(cloudflare, **{missing: None})
     assert not cloudflare.app.writes
 
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
-from rehearsal.emulators.server import serve
+from rehearsal.vendors.server import serve
 
 _CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
 _ANSWERS: dict[str, tuple[int, Any]] = {

@@ -14,8 +14,8 @@ import pytest
 from lookups.onepassword import SecretProblemError, Vaults
 from lookups.onepassword_client import Client, CommandClient, client
 from lookups.onepassword_item import item_of
-from rehearsal.emulators.onepassword import OnePassword
-from rehearsal.emulators.server import serve
+from rehearsal.vendors.onepassword import OnePassword
+from rehearsal.vendors.server import serve
 from settings.types import SecretReference
 
 PASSWORD = secrets.token_hex(20)

@@ -10,8 +10,9 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from components.registry_item import RegistryItemError, _RegistryItemProvider, written
-from rehearsal.emulators.onepassword import VAULT, OnePassword, new_id
-from rehearsal.emulators.server import Fault, serve
+from rehearsal.homelab import VAULT
+from rehearsal.vendors.onepassword import OnePassword, new_id
+from rehearsal.vendors.server import Fault, serve
 
 TITLE = "App Deploy Token"
 

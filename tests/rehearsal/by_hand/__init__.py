@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from rehearsal.emulators.cloudflare import ZONE
+from rehearsal.homelab import ZONE
 from rehearsal.rehearsal import Rehearsal
 
 NAMESPACE: Final = "invoicetron-prod"

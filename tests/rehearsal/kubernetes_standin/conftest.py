@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.controlplane import ControlPlane
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.plugins.kubernetes.provider import KubernetesPlugin
 from rehearsal.toolchain import Tools
 from tests.rehearsal.kubernetes_standin.managed import Managed, configured

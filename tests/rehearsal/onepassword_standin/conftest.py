@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from rehearsal.emulators.onepassword import OnePassword
-from rehearsal.emulators.server import serve
 from rehearsal.plugins.values import Properties, Secret
+from rehearsal.vendors.onepassword import OnePassword
+from rehearsal.vendors.server import serve
 from tests.rehearsal.onepassword_standin.provider import Item, Provider
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import op_command
-from rehearsal.emulators.onepassword import UNNAMED, OnePassword, new_id
-from rehearsal.emulators.server import Fault, serve
 from rehearsal.plugins.values import Properties, Secret, plain
+from rehearsal.vendors import op_command
+from rehearsal.vendors.onepassword import UNNAMED, OnePassword, new_id
+from rehearsal.vendors.server import Fault, serve
 from tests.rehearsal.onepassword_standin.provider import ITEM, Item, Provider, RefusedError, value
 
 # What is read
@@ -212,7 +212,7 @@ def test_recorded_credentials_come_before_those_of_the_environment(onepassword: 
 
 def test_with_a_service_account_it_runs_op(onepassword: OnePassword, url: str, tmp_path: Path) -> None:
     op = tmp_path / "op"
-    op.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m rehearsal.op_command "$@"\n')
+    op.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m rehearsal.vendors.op_command "$@"\n')
     op.chmod(0o755)
     account = {"OP_SERVICE_ACCOUNT_TOKEN": onepassword.token, "OP_CLI_PATH": str(op), op_command.SERVER: url}
     provider = Provider(**account)

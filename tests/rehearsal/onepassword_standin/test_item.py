@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rehearsal.emulators.onepassword import OnePassword
-from rehearsal.emulators.server import Fault
 from rehearsal.plugins.values import UNKNOWN, Properties, Secret, plain
+from rehearsal.vendors.onepassword import OnePassword
+from rehearsal.vendors.server import Fault
 from tests.rehearsal.onepassword_standin.provider import ITEM, URN, Item, Provider, RefusedError, value
 
 

@@ -13,7 +13,7 @@ from unittest import mock
 
 from components import app
 from ops.restore.app_stop import STOPPED_BY
-from rehearsal.emulators.server import Fault, Service
+from rehearsal.vendors.server import Fault, Service
 from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, STACK, Live
 
 ABSENT: Final = object()

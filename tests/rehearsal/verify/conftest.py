@@ -11,10 +11,10 @@ import pytest
 from kubernetes.dynamic import DynamicClient
 
 from components import backup
-from rehearsal.controlplane import ControlPlane
-from rehearsal.edge import Edge, Gateway, transport
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
 from rehearsal.toolchain import Tools
+from rehearsal.vendors.edge import Edge, Gateway, transport
 from tests.database.invoices import fill
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live

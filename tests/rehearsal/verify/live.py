@@ -12,10 +12,10 @@ import httpx
 from ops.clients import load_settings
 from ops.verify import verify
 from ops.verify.check import Result
-from rehearsal.edge import Edge, Gateway
-from rehearsal.emulators.cloudflare import ZONE
-from rehearsal.emulators.gitlab import Project
+from rehearsal.homelab import ZONE
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.vendors.edge import Edge, Gateway
+from rehearsal.vendors.gitlab import Project
 
 STACK: Final = "prod"
 NAMESPACE: Final = "invoicetron-prod"

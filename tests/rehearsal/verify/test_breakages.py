@@ -14,8 +14,9 @@ from components import app, backup, database, pull_credentials
 from components.access import NAME as ROUTE
 from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
 from ops.verify import CHECKS
-from rehearsal.emulators.cloudflare import SCOPES, TEAM, ZONE
-from rehearsal.emulators.server import Fault
+from rehearsal.homelab import TEAM, ZONE
+from rehearsal.vendors.cloudflare import SCOPES
+from rehearsal.vendors.server import Fault
 from tests.rehearsal.verify.breaking import (
     ABSENT,
     ago,

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from components import deployer
-from rehearsal.controlplane import CONTEXT
-from rehearsal.emulators.cloudflare import DNS_EDIT
-from rehearsal.emulators.gitlab import DEVELOPER
+from rehearsal.cluster.controlplane import CONTEXT
 from rehearsal.processes import free_port
 from rehearsal.rehearsal import REPOSITORY
+from rehearsal.vendors.cloudflare import DNS_EDIT
+from rehearsal.vendors.gitlab import DEVELOPER
 from tests.rehearsal.certificates import self_signed
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 

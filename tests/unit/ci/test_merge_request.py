@@ -11,9 +11,9 @@ from gitlab.exceptions import GitlabAuthenticationError, GitlabError
 
 from ci import merge_request
 from ci.merge_request import put_comment
-from rehearsal.emulators.gitlab import REPORTER, GitLab
-from rehearsal.emulators.gitlab.answers import Body
-from rehearsal.emulators.server import Fault, serve
+from rehearsal.vendors.gitlab import REPORTER, GitLab
+from rehearsal.vendors.gitlab.answers import Body
+from rehearsal.vendors.server import Fault, serve
 
 MARKER = "<!-- preview: dev -->"
 SOMEBODY = 99

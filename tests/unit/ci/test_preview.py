@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ci.preview import BACKEND, CREDENTIALS, ExposedError, app, is_live
-from rehearsal.emulators.gitlab import REPORTER, GitLab
-from rehearsal.emulators.server import serve
+from rehearsal.vendors.gitlab import REPORTER, GitLab
+from rehearsal.vendors.server import serve
 
 ENGINE = """#!/bin/sh
 printf '%s\\n' "$*" "$PULUMI_ENABLE_STREAMING_JSON_PREVIEW" >arguments

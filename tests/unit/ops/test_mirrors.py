@@ -11,8 +11,8 @@ from gitlab.v4.objects import Project
 
 from ops.adopt.existing import Live
 from ops.mirrors import MirrorError, push_mirrors, push_now
-from rehearsal.emulators.gitlab import GitLab
-from rehearsal.emulators.server import serve
+from rehearsal.vendors.gitlab import GitLab
+from rehearsal.vendors.server import serve
 
 URL = "ssh://git@github.com/rommelporras/invoicetron.git"
 HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"

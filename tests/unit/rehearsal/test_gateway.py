@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.gateway import accepted
+from rehearsal.cluster.gateway import accepted
 
 REFERENCE = {"name": "homelab-gateway", "namespace": "default", "sectionName": "https-dev"}
 

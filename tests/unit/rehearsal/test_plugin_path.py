@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.plugin_path import DIRECTORY, HOST, PROVIDERS, PluginsMissingError, populate, stand_ins
+from rehearsal.engine.plugin_path import DIRECTORY, HOST, PROVIDERS, PluginsMissingError, populate, stand_ins
 
 PULUMI = Path("/nowhere/pulumi")
 
@@ -59,7 +59,7 @@ def test_the_language_host_of_an_installed_pulumi_is_taken_unless_stand_ins_are_
     kinds = populate(tmp_path / "standin", {**here, "REHEARSAL_PLUGINS": "standin"}, pulumi)
     assert "stand-in" in kinds[HOST]
     assert str(real) not in (tmp_path / "standin" / real.name).read_text()
-    assert "rehearsal.language_host" in stand_ins(kinds)
+    assert "rehearsal.engine.language_host" in stand_ins(kinds)
 
 
 def test_all_real_means_the_language_host_too(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.virtual_environment import VirtualEnvironment, VirtualEnvironmentError
+from rehearsal.engine.virtual_environment import VirtualEnvironment, VirtualEnvironmentError
 
 
 def taken(root: Path, options: Mapping[str, Any]) -> VirtualEnvironment:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import watched
+from rehearsal.engine import watched
 from tests.pids import lives
 
 WATCHED = shlex.join([sys.executable, "-I", "-S", watched.__file__, "/bin/sh", "-c"])

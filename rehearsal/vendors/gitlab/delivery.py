@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from rehearsal.emulators.gitlab.answers import Body, RefusedError, invalid, missing, now, required
+from rehearsal.vendors.gitlab.answers import Body, RefusedError, invalid, missing, now, required
 
 _TIERS: Final = {"production", "staging", "testing", "development", "other"}
 _MASKABLE: Final = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # Ci::Maskable::REGEX, for values that are expanded

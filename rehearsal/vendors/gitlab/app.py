@@ -17,9 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from rehearsal.emulators.gitlab.answers import Body, RefusedError, missing
-from rehearsal.emulators.gitlab.project import Project
-from rehearsal.emulators.server import Service
+from rehearsal.homelab import APP_PROJECT, INFRASTRUCTURE_PROJECT
+from rehearsal.vendors.gitlab.answers import Body, RefusedError, missing
+from rehearsal.vendors.gitlab.project import Project
+from rehearsal.vendors.server import Service
 
 Handler = Callable[[Project, str, Body], Any]
 """Project, the path's one variable segment (empty where it has none), parameters."""
@@ -112,7 +113,7 @@ class GitLab:
     @classmethod
     def seeded(cls) -> GitLab:
         """As the homelab's is: an unlicensed Enterprise Edition with the app's project and that of this repository."""
-        return cls("0xwsh/invoicetron", "0xwsh/invoicetron-infra")
+        return cls(APP_PROJECT, INFRASTRUCTURE_PROJECT)
 
     def be(self, version: str) -> None:
         """Is of another version from now on, `18.10.0` say, and does what that does."""
@@ -129,7 +130,7 @@ class GitLab:
     @property
     def infrastructure(self) -> Project:
         """The project of this repository."""
-        return self.projects["0xwsh/invoicetron-infra"]
+        return self.projects[INFRASTRUCTURE_PROJECT]
 
     @property
     def handed_out(self) -> set[str]:

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rehearsal.emulators.cloudflare.answers import (
+from rehearsal.homelab import TUNNEL, ZONE
+from rehearsal.vendors.cloudflare.answers import (
     ACCESS_EDIT,
     DNS_EDIT,
     OF_ACCOUNTS,
@@ -27,9 +28,7 @@ from rehearsal.emulators.cloudflare.answers import (
     found,
     page_of,
 )
-from rehearsal.emulators.cloudflare.objects import (
-    TUNNEL,
-    ZONE,
+from rehearsal.vendors.cloudflare.objects import (
     Object,
     new_account,
     new_group,
@@ -44,7 +43,7 @@ from rehearsal.emulators.cloudflare.objects import (
     stored_application,
     stored_record,
 )
-from rehearsal.emulators.server import Service
+from rehearsal.vendors.server import Service
 
 POLICY: Final = "Allow Admin"
 

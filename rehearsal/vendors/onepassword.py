@@ -21,11 +21,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from rehearsal.emulators.server import Service
+from rehearsal.homelab import VAULT
+from rehearsal.vendors.server import Service
 
 Item = dict[str, Any]
 
-VAULT: Final = "Kubernetes"
 UNNAMED: Final = "add more"
 """Id of the section without a label into which 1Password's apps put fields that a person adds."""
 

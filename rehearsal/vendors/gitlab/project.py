@@ -5,13 +5,11 @@ from __future__ import annotations
 import fnmatch
 import itertools
 
-from rehearsal.emulators.gitlab.answers import Body
-from rehearsal.emulators.gitlab.delivery import DeployTokens, Environments, Variables
-from rehearsal.emulators.gitlab.merge_requests import MergeRequests
-from rehearsal.emulators.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
-
-HOST = "gitlab.k8s.rommelporras.com"
-REGISTRY = "registry.k8s.rommelporras.com"
+from rehearsal.homelab import GITLAB, REGISTRY
+from rehearsal.vendors.gitlab.answers import Body
+from rehearsal.vendors.gitlab.delivery import DeployTokens, Environments, Variables
+from rehearsal.vendors.gitlab.merge_requests import MergeRequests
+from rehearsal.vendors.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
 
 
 class Project:
@@ -37,7 +35,7 @@ class Project:
             "path": name,
             "path_with_namespace": self.path,
             "default_branch": self.default_branch,
-            "web_url": f"https://{HOST}/{self.path}",
+            "web_url": f"https://{GITLAB}/{self.path}",
             "container_registry_image_prefix": f"{REGISTRY}/{self.path.lower()}",
             "visibility": "private",
             **({"allow_pipeline_trigger_approve_deployment": False} if self.licensed else {}),

@@ -29,9 +29,9 @@ from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 
-from rehearsal.container import Container, Mount, placed
-from rehearsal.postgres import USER, PostgresServer
-from rehearsal.shell import link_applets
+from rehearsal.pods.container import Container, Mount, placed
+from rehearsal.pods.postgres import USER, PostgresServer
+from rehearsal.pods.shell import link_applets
 
 _SCRIPTS: Final = "/scripts/"
 _STATEFUL_SET: Final = "invoicetron-db"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rehearsal.emulators.gitlab.answers import Body, RefusedError, missing, now, required
+from rehearsal.vendors.gitlab.answers import Body, RefusedError, missing, now, required
 
 _LONGEST: Final = 1_000_000  # characters of a note (docs.gitlab.com, "Instance limits")
 

@@ -23,15 +23,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from rehearsal.emulators.cloudflare import TEAM, Cloudflare, Object
-from rehearsal.emulators.server import Service, serve
-from rehearsal.gateway import API
+from rehearsal.cluster.gateway import API
+from rehearsal.homelab import INTERNAL, TEAM
+from rehearsal.vendors.cloudflare import Cloudflare, Object
+from rehearsal.vendors.server import Service, serve
 
 LOGIN: Final = f"{TEAM}.cloudflareaccess.com"
 """Where the account's login pages are."""
 SESSION: Final = "CF_Authorization"
 """Cookie that holds the token which Access issued to somebody who has logged in."""
-_INTERNAL = ".k8s.rommelporras.com"  # what the internal resolver's wildcards end with
 
 
 class _Services:
@@ -142,7 +142,7 @@ def transport(gateway: Gateway, edge: Edge) -> Iterator[httpx.BaseTransport]:
         def resolve(hostname: str) -> str | None:
             if edge.serves(hostname):
                 return outside
-            return inside if hostname.endswith(_INTERNAL) else None
+            return inside if hostname.endswith(f".{INTERNAL}") else None
 
         yield _Loopback(resolve)
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import uuid
-from typing import Any, Final
+from typing import Any
+
+from rehearsal.homelab import TEAM, ZONE
 
 Object = dict[str, Any]
-
-ZONE: Final = "rommelporras.com"
-TUNNEL: Final = "homelab"
-TEAM: Final = "homelab"
-"""Name of the account's Zero Trust team: its login pages are at <team>.cloudflareaccess.com."""
 
 
 def now() -> str:

@@ -1,7 +1,7 @@
 """Cloudflare: one account with a zone, a shared tunnel, and Zero Trust."""
 
-from rehearsal.emulators.cloudflare.account import POLICY, Cloudflare
-from rehearsal.emulators.cloudflare.answers import (
+from rehearsal.vendors.cloudflare.account import POLICY, Cloudflare
+from rehearsal.vendors.cloudflare.answers import (
     ACCESS_EDIT,
     DNS_EDIT,
     ORGANIZATION_READ,
@@ -9,7 +9,7 @@ from rehearsal.emulators.cloudflare.answers import (
     TUNNEL_EDIT,
     ZONE_READ,
 )
-from rehearsal.emulators.cloudflare.objects import TEAM, TUNNEL, ZONE, Object
+from rehearsal.vendors.cloudflare.objects import Object
 
 __all__ = [
     "ACCESS_EDIT",
@@ -17,10 +17,7 @@ __all__ = [
     "ORGANIZATION_READ",
     "POLICY",
     "SCOPES",
-    "TEAM",
-    "TUNNEL",
     "TUNNEL_EDIT",
-    "ZONE",
     "ZONE_READ",
     "Cloudflare",
     "Object",

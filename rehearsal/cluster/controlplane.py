@@ -1,7 +1,7 @@
 """A real Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler; kwok plays the nodes.
 
 Not real: no container runs. kwok reports pods ready and Jobs complete; the pods of backup, drill and restore run their
-scripts on this machine (`pod_runner.py`). Volumes and the Gateway's answers come from the stand-in controllers in
+scripts on this machine (`pods/runner.py`). Volumes and the Gateway's answers come from the stand-in controllers in
 `volumes.py` and `gateway.py`, and no network policy is enforced.
 """
 
@@ -24,15 +24,15 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
-from rehearsal import gateway, volumes
-from rehearsal.pod_runner import PodRunner
+from rehearsal.cluster import gateway, volumes
+from rehearsal.pods.runner import PodRunner
 from rehearsal.processes import Child, free_port, running, wait_until
 from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
 STEP = 0.25
 """Seconds between two looks of the stand-in controllers; real ones watch, and answer in less than a second."""
-_HOMELAB = Path(__file__).with_name("cluster") / "homelab.yaml"
+_HOMELAB = Path(__file__).with_name("homelab.yaml")
 _START = 60.0  # seconds; seen: 5 s on an idle machine with two cores
 _GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
 

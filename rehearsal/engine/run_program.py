@@ -28,7 +28,7 @@ from pulumi.runtime.settings import reset_options
 TIMINGS = "REHEARSAL_TIMINGS"
 """Variable with the file that a run leaves its seconds and its peak memory in, for `make bench`."""
 
-_BAIL = 32  # rehearsal.language_host.BAIL
+_BAIL = 32  # rehearsal.engine.language_host.BAIL
 
 
 def main(run: dict[str, Any]) -> int:

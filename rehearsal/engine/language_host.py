@@ -25,8 +25,8 @@ from google.protobuf import empty_pb2
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
+from rehearsal.engine.virtual_environment import VirtualEnvironment, VirtualEnvironmentError
 from rehearsal.plugins.base import serve_engine
-from rehearsal.virtual_environment import VirtualEnvironment, VirtualEnvironmentError
 
 BAIL = 32
 """Exit status of a program that failed and has told the user why (`pulumi-language-python-exec` uses the same)."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from rehearsal.emulators.gitlab.answers import Body, RefusedError, invalid, missing, now, required
+from rehearsal.vendors.gitlab.answers import Body, RefusedError, invalid, missing, now, required
 
 _MOST_HOST_KEYS: Final = 10
 _ACCESS_LEVELS: Final = {0: "No one", 30: "Developers + Maintainers", 40: "Maintainers", 60: "Administrators"}

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from rehearsal.emulators.cloudflare.objects import Object
+from rehearsal.vendors.cloudflare.objects import Object
 
 TUNNEL_EDIT: Final = "Cloudflare Tunnel: Edit"
 ACCESS_EDIT: Final = "Access: Apps and Policies: Edit"

@@ -19,7 +19,7 @@ DIRECTORY = "REHEARSAL_BIN"
 """Variable with the directory that a rehearsal fills and puts first on PATH, for a rehearsal that runs within it."""
 
 _STAND_IN = "a stand-in (rehearsal/plugins)"
-_STAND_IN_HOST = "rehearsal.language_host"
+_STAND_IN_HOST = "rehearsal.engine.language_host"
 _HOST = "pulumi-language-python"
 _WATCHED = Path(__file__).with_name("watched.py")
 _DYNAMIC_PROVIDER = Path(__file__).with_name("dynamic_provider.sh")
@@ -89,7 +89,7 @@ def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> d
             directory / "pulumi-resource-pulumi-python",
             shlex.join([sys.executable, "-I", "-S", str(_WATCHED), "/bin/sh", str(_DYNAMIC_PROVIDER)]),
         )
-        kinds[HOST] = "a stand-in (rehearsal/language_host.py)"
+        kinds[HOST] = "a stand-in (rehearsal/engine/language_host.py)"
     else:
         _wrap(directory / _HOST, shlex.join([sys.executable, "-I", "-S", str(_WATCHED), host]))
         kinds[HOST] = f"the real one ({host})"

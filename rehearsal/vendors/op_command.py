@@ -1,4 +1,4 @@
-"""Stands in for 1Password's `op`, over an emulated account: `python -m rehearsal.op_command item get ...`.
+"""Stands in for 1Password's `op`, over an emulated account: `python -m rehearsal.vendors.op_command item get ...`.
 
 OP_SERVICE_ACCOUNT_TOKEN is one of the emulator's tokens, and REHEARSAL_OP_SERVER where the emulator listens. Left out:
 signing in, fields given as arguments, and every command but those that the program and the plugin run.

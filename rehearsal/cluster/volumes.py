@@ -8,7 +8,8 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ConflictError
 from kubernetes.utils.quantity import parse_quantity
 
-STORAGE_CLASS = "longhorn"
+from rehearsal.homelab import STORAGE_CLASS
+
 DRIVER = "driver.longhorn.io"
 _ASKED = "volume.kubernetes.io/storage-provisioner"
 

@@ -1,0 +1,1 @@
+"""The cluster: a control plane of real processes, and stand-ins for what its nodes would bring."""
