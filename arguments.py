@@ -66,6 +66,7 @@ def for_database(settings: Settings, secrets: StackSecrets, environment: Environ
         resources=settings.database.resources,
         password=secrets.postgres_password,
         password_checksum=secrets.checksum("postgres_password"),
+        priority_class=settings.cluster.priority_class,
         protect=settings.protect,
         context=settings.cluster.context,
     )
@@ -118,6 +119,7 @@ def for_app(
         database_url=secrets.database_url,
         better_auth_secret=secrets.better_auth_secret,
         secrets_checksum=secrets.checksum("database_url", "better_auth_secret"),
+        priority_class=settings.cluster.priority_class,
     )
 
 

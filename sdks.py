@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["cloudflare", "gitlab", "kubernetes"]
 
+_GROUPS: Final = ("apps", "batch", "core", "meta", "policy", "rbac")
 _LAZY: Final = {
     "cloudflare": ("pulumi_cloudflare",),
     "gitlab": ("pulumi_gitlab",),
     # Its own __init__ loads each API group when it is first named, but then all of the group.
-    "kubernetes": tuple(f"pulumi_kubernetes.{group}.v1" for group in ("apps", "batch", "core", "meta", "rbac")),
+    "kubernetes": tuple(f"pulumi_kubernetes.{group}.v1" for group in _GROUPS),
 }
 """The packages of each SDK that are loaded lazily."""
 

@@ -9,6 +9,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
+from components.availability import disruption_budget, lost_node_tolerations, stop_pause
 from components.pods import (
     Footprint,
     container_resources,
@@ -40,6 +41,8 @@ too. A second run after a failed migration fails with Prisma's P3009 and would t
 """
 
 _USER_ID: Final = 1001  # the user that the app's image is built for
+_PATIENCE_SECONDS: Final = 300
+"""Seconds without a good answer after which the app is restarted: longer than a database takes to move."""
 _WAITER: Final = "busybox:1.36"
 _NEVER: Final = "0 0 31 2 *"  # the API wants a schedule; 31 February also holds when somebody ends the suspension
 # The app's pipeline waits for a rollout by itself. If `up` waited, the first one would wait for an image that does not
@@ -65,6 +68,7 @@ class AppArgs:
     database_port: pulumi.Input[int]
     database_url: pulumi.Input[str]
     better_auth_secret: pulumi.Input[str]
+    priority_class: str | None
     secrets_checksum: pulumi.Input[str]
     """Changes with the two above, and tells nothing about them: what rolls the pods."""
 
@@ -135,6 +139,13 @@ class App(pulumi.ComponentResource):
             # The cluster's to choose; an imported Service has it, and losing it would replace the Service.
             opts=ResourceOptions(parent=self, ignore_changes=["spec.clusterIP"]),
         )
+        disruption_budget(
+            "app-disruption-budget",
+            name=NAME,
+            namespace=args.namespace,
+            pods=SELECTOR,
+            opts=ResourceOptions(parent=self),
+        )
         migration = self._migration(args, secret)
         self.service = service.metadata.name
         self.port = service.spec.ports[0].port
@@ -193,6 +204,8 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
         automount_service_account_token=False,
         enable_service_links=False,
         image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_secret)],
+        priority_class_name=args.priority_class,
+        tolerations=lost_node_tolerations(),
         security_context=pod_security(user=_USER_ID, group=_USER_ID),
         init_containers=[
             core.ContainerArgs(
@@ -220,8 +233,12 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                 ],
                 resources=container_resources(args.resources),
                 security_context=container_security(read_only=False),
-                liveness_probe=_probe(delay=30, period=10),
-                readiness_probe=_probe(delay=10, period=5),
+                lifecycle=core.LifecycleArgs(pre_stop=stop_pause()),
+                # The health check also asks the database. While that is away, the app takes no requests, and is not
+                # restarted for it: a restart helps no one, and ends in a back-off of minutes once the database is back.
+                startup_probe=_probe(period=5, patience=_PATIENCE_SECONDS),
+                readiness_probe=_probe(period=5, patience=15),
+                liveness_probe=_probe(period=10, patience=_PATIENCE_SECONDS),
             )
         ],
     )
@@ -251,10 +268,11 @@ def _database_url() -> core.EnvVarArgs:
     return secret_variable("DATABASE_URL", secret=SECRET, key=DATABASE_URL)
 
 
-def _probe(*, delay: int, period: int) -> core.ProbeArgs:
+def _probe(*, period: int, patience: int) -> core.ProbeArgs:
     return core.ProbeArgs(
         http_get=core.HTTPGetActionArgs(path=App.health_path, port="http"),
-        initial_delay_seconds=delay,
         period_seconds=period,
-        failure_threshold=3,
+        # The default of 1 s is less than a query takes beside a backup.
+        timeout_seconds=5,
+        failure_threshold=patience // period,
     )

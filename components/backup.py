@@ -10,6 +10,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
+from components.availability import same_node
 from components.database import PASSWORD_KEY, USER_ID
 from components.database_address import ADDRESS
 from components.network import network_policy, to_dns, to_pods
@@ -304,6 +305,8 @@ def _pod(
             automount_service_account_token=False,
             enable_service_links=False,
             restart_policy="Never",
+            # An export is mounted on any number of nodes.
+            affinity=None if args.nfs else same_node([NAME, DRILL]),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[container],
             volumes=volumes,

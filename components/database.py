@@ -10,6 +10,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
+from components.availability import disruption_budget, lost_node_tolerations
 from components.database_address import ADDRESS
 from components.pods import (
     Footprint,
@@ -70,6 +71,7 @@ class DatabaseArgs:
     password: pulumi.Input[str]
     password_checksum: pulumi.Input[str]
     """Changes with the password, and tells nothing about it: what restarts the pod."""
+    priority_class: str | None
     protect: bool = False
     context: str = ""
     """Of the kubeconfig; what `protect` needs."""
@@ -146,6 +148,13 @@ class Database(pulumi.ComponentResource):
             ),
             opts=ResourceOptions(parent=self, protect=args.protect, depends_on=[secret, service, claim]),
         )
+        disruption_budget(
+            "database-disruption-budget",
+            name=NAME,
+            namespace=args.namespace,
+            pods=_SELECTOR,
+            opts=ResourceOptions(parent=self),
+        )
         # Taken from the StatefulSet, so that whoever uses the host waits until the server is ready.
         self.host = stateful_set.spec.service_name
         self.port = service.spec.ports[0].port
@@ -174,6 +183,8 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
             automount_service_account_token=False,
             enable_service_links=False,
             termination_grace_period_seconds=_GRACE_SECONDS,
+            priority_class_name=args.priority_class,
+            tolerations=lost_node_tolerations(),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[
                 core.ContainerArgs(

@@ -61,16 +61,18 @@ def from_kubelet(*, port: pulumi.Input[int]) -> Rule:
     return {"fromEntities": ["host"], "toPorts": _ports(port)}
 
 
-def to_dns() -> Rule:
-    """Egress to the cluster's DNS. Seen by Cilium's DNS proxy, without which `to_names` would match nothing."""
+def to_dns(*, learn_names: bool = False) -> Rule:
+    """Egress to the cluster's DNS.
+
+    `learn_names` sends it through Cilium's DNS proxy, without which `to_names` would match nothing. The proxy is the
+    agent's: while that restarts, nothing resolves. So it stands only where names are allowed.
+    """
+    ports: dict[str, Any] = {"ports": [{"port": "53", "protocol": "UDP"}, {"port": "53", "protocol": "TCP"}]}
+    if learn_names:
+        ports["rules"] = {"dns": [{"matchPattern": "*"}]}
     return {
         "toEndpoints": [{"matchLabels": {POD_NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}],
-        "toPorts": [
-            {
-                "ports": [{"port": "53", "protocol": "UDP"}, {"port": "53", "protocol": "TCP"}],
-                "rules": {"dns": [{"matchPattern": "*"}]},
-            }
-        ],
+        "toPorts": [ports],
     }
 
 

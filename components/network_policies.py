@@ -66,7 +66,7 @@ class NetworkPolicies(pulumi.ComponentResource):
             namespace=args.namespace,
             pods=args.app_pods,
             ingress=ingress,
-            egress=[to_dns(), to_database, *outside],
+            egress=[to_dns(learn_names=bool(outside)), to_database, *outside],
             opts=child,
         )
         network_policy(

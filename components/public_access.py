@@ -84,7 +84,7 @@ class PublicAccess(pulumi.ComponentResource):
                     lambda pods: to_pods(pods, port=args.port, namespace=args.namespace)
                 ),
                 # It looks at the tokens that Access issues with the keys that are there.
-                to_dns(),
+                to_dns(learn_names=True),
                 to_names([TEAM_DOMAIN.format(ids.team_name)]),
             ],
             opts=ResourceOptions(parent=self),

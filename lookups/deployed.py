@@ -16,8 +16,11 @@ def check_cluster(settings: Settings, cluster: Cluster) -> None:
 
     Without it the plugin previews a new stack as if an unreachable cluster were there and empty, and that passes.
     """
-    if cluster.get("v1", "namespaces", settings.namespace) is None:
+    namespace = cluster.get("v1", "namespaces", settings.namespace)
+    if namespace is None:
         _refuse_others(settings, cluster)
+    _check_priority_class(settings, cluster)
+    if namespace is None:
         return
     if cluster.get("apps/v1", "deployments", NAME, settings.namespace) is None:
         run = f"; run it again on the branch {settings.delivery.branch}" if settings.delivery else ""
@@ -35,3 +38,20 @@ def _refuse_others(settings: Settings, cluster: Cluster) -> None:
                 f"What answers for the context {settings.cluster.context} has no namespace `default`, so it is no API "
                 "server of Kubernetes. Nothing was created or changed.\n\nCheck the server's address in the kubeconfig."
             )
+
+
+def _check_priority_class(settings: Settings, cluster: Cluster) -> None:
+    """Without the class the API server refuses every pod, long after `up` has created what makes them."""
+    name = settings.cluster.priority_class
+    if name is None:
+        return
+    try:
+        found = cluster.get("scheduling.k8s.io/v1", "priorityclasses", name)
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Whether the PriorityClass {name} exists is not known. {error}")
+        return
+    if found is None:
+        raise ClusterError(
+            f"The cluster {settings.cluster.context} has no PriorityClass {name}, so no pod of app and database could "
+            "start. Nothing was created or changed.\n\nCreate it, correct cluster.priorityClass, or leave that out."
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from settings.section import Section
-from settings.types import DnsLabel, HttpsUrl, Name
+from settings.types import DnsLabel, HttpsUrl, Name, ResourceName
 
 
 class ClusterSettings(Section):
@@ -13,5 +13,7 @@ class ClusterSettings(Section):
     """Context of the kubeconfig; the current context is never used."""
     identifier: DnsLabel = "homelab"
     """Name under which Pulumi knows the cluster. A change plans to replace every resource, the namespace included."""
+    priority_class: ResourceName | None = None
+    """PriorityClass of the app's and the database's pods; it must exist. Without it: the cluster's default."""
     api_url: HttpsUrl = "https://api.k8s.rommelporras.com:6443"
     """Address of the API server as the app's pipeline reaches it (KUBE_API_URL)."""

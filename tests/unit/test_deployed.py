@@ -10,8 +10,10 @@ import pytest
 
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from lookups.deployed import check_cluster
+from settings import Settings
 from tests.unit.program import load_settings
 
+GROUPS = {"namespaces": "v1", "deployments": "apps/v1", "priorityclasses": "scheduling.k8s.io/v1"}
 OWN, DEFAULT, APP = "namespaces/invoicetron-dev", "namespaces/default", "deployments/invoicetron"
 
 
@@ -23,7 +25,7 @@ class Holding(Cluster):
 
     def get(self, api_version: str, resource: str, name: str, namespace: str | None = None) -> Mapping[str, Any] | None:
         assert namespace in {None, "invoicetron-dev"}
-        assert api_version == ("v1" if resource == "namespaces" else "apps/v1")
+        assert api_version == GROUPS[resource]
         found = self._objects.get(f"{resource}/{name}")
         if isinstance(found, Exception):
             raise found
@@ -56,3 +58,24 @@ FORBIDDEN, AWAY = ForbiddenError("not yours"), ClusterError("away")
 def test_what_is_no_usable_answer_ends_the_program(objects: dict[str, Any]) -> None:
     with pytest.raises(ClusterError):
         check_cluster(load_settings("dev"), Holding(**objects))
+
+
+CLASS = "priorityclasses/important"
+
+
+def with_class() -> Settings:
+    settings = load_settings("dev")
+    return settings.model_copy(update={"cluster": settings.cluster.model_copy(update={"priority_class": "important"})})
+
+
+@pytest.mark.parametrize("namespace", [{}, {OWN: True, APP: True}])
+def test_a_priority_class_that_does_not_exist_is_refused_before_any_pod_is(namespace: dict[str, Any]) -> None:
+    with pytest.raises(ClusterError, match=r"(?s)no PriorityClass important.*correct cluster\.priorityClass"):
+        check_cluster(with_class(), Holding(**{DEFAULT: True, **namespace}))
+    check_cluster(with_class(), Holding(**{DEFAULT: True, CLASS: True, **namespace}))
+
+
+def test_a_kubeconfig_that_may_not_read_priority_classes_is_warned() -> None:
+    with mock.patch("pulumi.log.warn") as warn:
+        check_cluster(with_class(), Holding(**{DEFAULT: True, CLASS: FORBIDDEN}))
+    assert "PriorityClass important" in warn.call_args.args[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.network_page import edges
 from tests.unit.program import Program, run
 from tests.unit.reachability import ANY_OTHER_PORT, Outsider, Pod, Policies
@@ -42,6 +44,15 @@ def test_the_drill_is_alone(prod: Program) -> None:
 def test_a_host_that_the_settings_list_is_reached_by_the_app_alone_over_https(dev: Program) -> None:
     opened = edges(run("dev", {"app.egress": ["api.example.com"]})) - edges(dev)
     assert opened == {("invoicetron", "api.example.com", "443/TCP")}
+
+
+@pytest.mark.parametrize("hosts", [[], ["api.example.com"]])
+def test_dns_goes_through_ciliums_proxy_only_where_names_are_allowed(hosts: list[str]) -> None:
+    for policy in run("prod", {"app.egress": hosts}).of("CiliumNetworkPolicy"):
+        rules = policy.inputs["spec"].get("egress", [])
+        names = any("toFQDNs" in rule for rule in rules)
+        proxied = any("rules" in ports for rule in rules for ports in rule.get("toPorts", []))
+        assert proxied == names, policy.inputs["metadata"]["name"]
 
 
 def test_monitoring_is_let_in_however_short_the_probers_address_is(prod: Program) -> None:
