@@ -27,7 +27,7 @@ from rehearsal.lifecycle import Lifecycle
 from rehearsal.processes import ProcessError
 from rehearsal.progress import CONSOLE, step
 from rehearsal.rehearsal import STACKS, Rehearsal, start_rehearsal
-from rehearsal.toolchain import ToolchainError, ensure
+from rehearsal.toolchain import Need, ToolchainError, ensure
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -53,26 +53,30 @@ StackOption = Annotated[Stack, typer.Option(help="Which stack.")]
 
 
 @contextmanager
-def rehearsal() -> Iterator[Rehearsal]:
+def rehearsal(need: Need = Need.EVERYTHING) -> Iterator[Rehearsal]:
     """A rehearsal in a temporary folder, with what is real in it said at the start."""
-    tools = ensure()
+    tools, whole = ensure(need), need is Need.EVERYTHING
     with tempfile.TemporaryDirectory(prefix="invoicetron-rehearsal-") as directory:
-        plane = ControlPlane(tools, Path(directory) / "control-plane")
-        with step("starting etcd, API server, controller manager, scheduler and kwok on loopback", usually="8 s"):
+        plane = ControlPlane(tools, Path(directory) / "control-plane", controllers=whole)
+        what = "etcd, API server, controller manager, scheduler and kwok" if whole else "etcd and API server"
+        with step(f"starting {what} on loopback", usually="8 s" if whole else "5 s"):
             plane.__enter__()
         try:
             with start_rehearsal(tools, plane, Path(directory) / "rehearsal") as one:
-                say_what_is_real(one)
+                say_what_is_real(one, whole=whole)
                 yield one
         finally:
             plane.__exit__()
 
 
-def say_what_is_real(one: Rehearsal) -> None:
+def say_what_is_real(one: Rehearsal, *, whole: bool) -> None:
     """The kinds of everything that takes part, so that nobody takes a stand-in for the real thing."""
-    CONSOLE.print(f"real: the Pulumi engine ({one.tools.pulumi}), etcd, kube-apiserver and its controllers, the CRDs")
-    CONSOLE.print("real, though in no container: the scripts of backup, drill and restore, and their PostgreSQL 18")
-    CONSOLE.print("stands in: kwok for nodes and containers; emulators for 1Password Connect, GitLab, Cloudflare")
+    controllers = " and its controllers" if whole else ""
+    CONSOLE.print(f"real: the Pulumi engine ({one.tools.pulumi}), etcd, kube-apiserver{controllers}, the CRDs")
+    if whole:
+        CONSOLE.print("real, though in no container: the scripts of backup, drill and restore, and their PostgreSQL 18")
+    nodes = "kwok for nodes and containers; " if whole else ""
+    CONSOLE.print(f"stands in: {nodes}emulators for 1Password Connect, GitLab, Cloudflare")
     for name, kind in one.kinds.items():
         CONSOLE.print(f"{name}: {kind}")
 
@@ -90,7 +94,7 @@ def preview(
     diff: Annotated[bool, typer.Option("--diff", help="Every property of every resource.")] = False,
 ) -> None:
     """`pulumi preview` of a stack as it would be made from nothing: a tree of what changes, and the counts."""
-    with rehearsal() as one:
+    with rehearsal(Need.PREVIEW) as one:
         one.program.init(stack)
         status = _preview_as_json(one, stack) if as_json else _preview(one, stack, diff=diff)
     raise typer.Exit(status)

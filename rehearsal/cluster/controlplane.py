@@ -43,8 +43,10 @@ class ControlPlane:
     pods: PodRunner
     """What runs pods for real; there once the context is entered."""
 
-    def __init__(self, tools: Tools, directory: Path) -> None:
+    def __init__(self, tools: Tools, directory: Path, *, controllers: bool = True) -> None:
+        """Without `controllers` there is only the API server, on which nothing comes of what is made: for previews."""
         self._tools = tools
+        self._controllers = controllers
         self._directory = directory
         self._stack = ExitStack()
         self._children: list[Child] = []
@@ -84,8 +86,11 @@ class ControlPlane:
         # whatever is deleted in the foreground stays.
         _create_all(cluster, _documents(self._tools.crds))
         self._wait(lambda: _established(cluster), what="the CRDs are established")
-        self._start_controllers()
+        if self._controllers:
+            self._start_controllers()
         _create_all(cluster, _documents([_HOMELAB]))
+        if not self._controllers:
+            return
         self._start_kwok()
         self._wait(lambda: _populated(cluster), what="the nodes are ready and namespaces have their service accounts")
         stopped = threading.Event()

