@@ -54,19 +54,16 @@ database = Database("database", arguments.for_database(settings, secrets, enviro
 for_pulling = arguments.for_pull_credentials(settings, secrets, environment, project)
 credentials = PullCredentials("pull-credentials", for_pulling, everywhere)
 app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
-access = Access("access", arguments.for_access(settings, environment, app), on_cluster)
+for_access = arguments.for_access(settings, ids, environment, app)
+access = Access("access", for_access, providers.use("kubernetes", *(["cloudflare", "dynamic"] if ids else [])))
 for_backup = arguments.for_backup(settings, settings.backup, environment, database) if settings.backup else None
 backup = Backup("backup", for_backup, on_cluster) if for_backup else None
 NetworkPolicies("network", arguments.for_network_policies(settings, environment, app, database, backup), on_cluster)
 if settings.monitoring:
     watched = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
     Monitoring("monitoring", watched, on_cluster)
-if settings.access.public and ids:
-    from components.public_access import PublicAccess  # with Cloudflare's SDK: 2 s and 116 MiB that dev does without
-
-    for_public = arguments.for_public_access(settings, settings.access.public, ids, environment, app)
-    public = PublicAccess("public-access", for_public, providers.use("kubernetes", "cloudflare", "dynamic"))
-    pulumi.export("public_url", public.url)
+if access.public_url:
+    pulumi.export("public_url", access.public_url)
 if settings.delivery and project:
     deployer = Deployer("deployer", arguments.for_deployer(environment, app, backup), on_cluster)
     for_delivery = arguments.for_delivery(settings, settings.delivery, project, access, deployer)

@@ -26,7 +26,6 @@ from lookups.gitlab import GitLabProject
 from lookups.ownership import Claim
 from lookups.secrets import StackSecrets
 from settings import Settings
-from settings.access import PublicAccessSettings
 from settings.backup import BackupSettings
 from settings.delivery import DeliverySettings
 from settings.errors import PROJECT
@@ -35,7 +34,6 @@ from settings.monitoring import MonitoringSettings
 from settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
-    from components.public_access import PublicAccessArgs
     from lookups.cloudflare import CloudflareIds
 
 
@@ -123,17 +121,16 @@ def for_app(
     )
 
 
-def for_access(settings: Settings, environment: Environment, app: App) -> AccessArgs:
-    """The route leads to the app's Service."""
-    gateway = settings.access.gateway
+def for_access(settings: Settings, ids: CloudflareIds | None, environment: Environment, app: App) -> AccessArgs:
+    """Route and public hostnames lead to the app's Service, whatever it and its namespace are called."""
     return AccessArgs(
+        settings=settings.access,
+        owner=Owner(PROJECT, settings.stack),
         namespace=environment.namespace,
-        hostname=settings.access.hostname,
-        gateway=gateway.name,
-        gateway_namespace=gateway.namespace,
-        listener=gateway.listener,
         service=app.service,
         port=app.port,
+        pods=app.pods,
+        ids=ids,
     )
 
 
@@ -154,29 +151,6 @@ def claims(settings: Settings, project: GitLabProject | None, ids: CloudflareIds
 
         found += foreign(settings.access.public, ids, Owner(PROJECT, settings.stack))
     return found
-
-
-def for_public_access(
-    settings: Settings, public: PublicAccessSettings, ids: CloudflareIds, environment: Environment, app: App
-) -> PublicAccessArgs:
-    """The public hostname leads to the app's Service, whatever it and its namespace are called."""
-    from components.public_access import PublicAccessArgs  # noqa: PLC0415 - brings Cloudflare's SDK, which dev lacks
-
-    return PublicAccessArgs(
-        owner=Owner(PROJECT, settings.stack),
-        hostname=public.hostname,
-        ids=ids,
-        session_duration=public.session_duration,
-        service=app.service,
-        namespace=environment.namespace,
-        port=app.port,
-        pods=app.pods,
-        cloudflared_namespace=public.cloudflared.namespace,
-        cloudflared_pods=public.cloudflared.pod_labels,
-        adopt_application=public.adopt.application,
-        adopt_dns_record=public.adopt.dns_record,
-        adopt_tunnel_rule=public.adopt.tunnel_rule,
-    )
 
 
 def for_network_policies(

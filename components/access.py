@@ -1,15 +1,23 @@
-"""Access: how people reach the app inside the network."""
+"""Access: how people reach the app, inside the network always, and from the internet where the stack has that."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 from pulumi import ResourceOptions
 
+from components.network import CLOUDFLARED_EGRESS, network_policy, to_dns, to_names, to_pods
+from components.ownership import Owner
 from components.pods import metadata
+from components.public_names import COMPONENT, RELEASED_TYPE, of_hostname
 from sdks import kubernetes
+from settings.access import AccessSettings, PublicAccessSettings
+
+if TYPE_CHECKING:
+    from lookups.cloudflare import CloudflareIds
 
 NAME: Final = "invoicetron"
 """Of the route."""
@@ -19,25 +27,30 @@ _ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted"
 
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """The route from a listener of a Gateway to a Service."""
+    """The app that is reached, whose it is, and what Cloudflare knows of the public side."""
 
+    settings: AccessSettings
+    owner: Owner
     namespace: pulumi.Input[str]
-    hostname: str
-    gateway: str
-    gateway_namespace: str
-    listener: str
-    """Name of the listener that serves the hostname."""
     service: pulumi.Input[str]
+    """Name of the app's Service."""
     port: pulumi.Input[int]
+    pods: pulumi.Input[Mapping[str, str]]
+    """Labels of the app's pods."""
+    ids: CloudflareIds | None
+    """None where the stack has no public side."""
 
 
 class Access(pulumi.ComponentResource):
-    """The route; `url` is where it leads from."""
+    """The route from the Gateway, and the public hostnames. `url` is where the route leads from."""
 
     url: pulumi.Output[str]
+    public_url: pulumi.Output[str] | None
+    """Known once everything in front of the app is in place; None where the stack has no public side."""
 
     def __init__(self, name: str, args: AccessArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:access:Access", name, None, opts)
+        gateway = args.settings.gateway
         kubernetes.apiextensions.CustomResource(
             "route",
             api_version="gateway.networking.k8s.io/v1",
@@ -45,10 +58,8 @@ class Access(pulumi.ComponentResource):
             # Under status.parents[], where `condition=Accepted` does not look.
             metadata=metadata(NAME, args.namespace, app=NAME, annotations={"pulumi.com/waitFor": _ACCEPTED}),
             spec={
-                "parentRefs": [
-                    {"name": args.gateway, "namespace": args.gateway_namespace, "sectionName": args.listener}
-                ],
-                "hostnames": [args.hostname],
+                "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.listener}],
+                "hostnames": [args.settings.hostname],
                 "rules": [
                     {
                         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
@@ -59,5 +70,49 @@ class Access(pulumi.ComponentResource):
             # A Gateway answers within seconds, or never: no such listener, or one that serves other hostnames.
             opts=ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="2m", update="2m")),
         )
-        self.url = pulumi.Output.from_input(f"https://{args.hostname}")
-        self.register_outputs({"url": self.url})
+        self.url = pulumi.Output.from_input(args.settings.url)
+        public = args.settings.public
+        self.public_url = self._publish(args, public, args.ids) if public and args.ids else None
+        self.register_outputs({"url": self.url, "public_url": self.public_url})
+
+    def _publish(self, args: AccessArgs, public: PublicAccessSettings, ids: CloudflareIds) -> pulumi.Output[str]:
+        # With Cloudflare's SDK and httpx, which dev does without.
+        from components.public_hostname import PublicHostname, PublicHostnameArgs  # noqa: PLC0415
+        from components.tunnel import ORIGIN, TEAM_DOMAIN  # noqa: PLC0415
+
+        released = pulumi.create_urn(COMPONENT, RELEASED_TYPE)
+        egress = network_policy(
+            CLOUDFLARED_EGRESS,
+            namespace=public.cloudflared.namespace,
+            pods=public.cloudflared.pod_labels,
+            # Beside the policies that are there, if any: this one only adds a way out. If it were the only one and
+            # restricted, every other hostname of the tunnel would go down.
+            restricts=False,
+            stack_namespace=args.namespace,
+            ingress=None,
+            egress=[
+                pulumi.Output.from_input(args.pods).apply(
+                    lambda pods: to_pods(pods, port=args.port, namespace=args.namespace)
+                ),
+                # It looks at the tokens that Access issues with the keys that are there.
+                to_dns(learn_names=True),
+                to_names([TEAM_DOMAIN.format(ids.team_name)]),
+            ],
+            opts=ResourceOptions(parent=self, aliases=[pulumi.Alias(parent=released)]),
+        )
+        after: Sequence[pulumi.Resource] = [egress]
+        hostname = PublicHostname(
+            of_hostname(COMPONENT, public.hostname),
+            PublicHostnameArgs(
+                owner=args.owner,
+                hostname=public.hostname,
+                ids=ids,
+                session_duration=public.session_duration,
+                service=pulumi.Output.format(ORIGIN, args.service, args.namespace, args.port),
+                adopt=public.adopt,
+                after=after,
+                released=released,
+            ),
+            ResourceOptions(parent=self, aliases=[released]),
+        )
+        return hostname.url

@@ -7,12 +7,13 @@ for one hostname. GitLab and 1Password need none of this: the program itself imp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from cloudflare import Cloudflare
 
 from components.ownership import DNS_COMMENT, Owner
+from components.public_names import APPLICATION, COMPONENT, COMPONENT_TYPE, RECORD, RELEASED_TYPE, of_hostname
 from lookups.cloudflare import UnusableError, find_place
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from ops.command_line import PulumiError, pulumi
@@ -21,11 +22,10 @@ from settings import Settings
 from settings.access import PublicAccessSettings
 from settings.errors import PROJECT
 
-_APPLICATION: Final = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"
-_RECORD: Final = "cloudflare:index/dnsRecord:DnsRecord"
+_APPLICATION_TYPE: Final = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"
+_RECORD_TYPE: Final = "cloudflare:index/dnsRecord:DnsRecord"
 _UNMARKED: Final = PROJECT.capitalize()
 """Name of the application, up to the release of November 2026."""
-_PARENT: Final = "::invoicetron:public_access:PublicAccess::"
 _PROVIDER: Final = "::pulumi:providers:cloudflare::"
 
 
@@ -34,18 +34,34 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
     public = settings.access.public
     state = json.loads(pulumi("stack", "export", "--stack", settings.stack))["deployment"].get("resources") or []
     urns = [resource["urn"] for resource in state]
-    parent = next((urn for urn in urns if _PARENT in urn), None)
     provider = next((urn for urn in urns if _PROVIDER in urn), None)
-    if public is None or parent is None or provider is None:
+    if public is None or provider is None:
         return {}
-    recorded = {resource["type"] for resource in state}
+    parent = _parent(urns, public.hostname)
+    if parent is None:
+        return {}
+    recorded = {(resource["type"], _hostname(resource.get("inputs") or {})) for resource in state}
     unrecorded = [
-        UnrecordedResource(type=type_, name=name, id=id_, parent=parent, provider=provider)
+        UnrecordedResource(
+            type=type_, name=of_hostname(name, public.hostname), id=id_, parent=parent, provider=provider
+        )
         for type_, name, id_ in _made(public, client, Owner(PROJECT, settings.stack))
-        if type_ not in recorded
+        if (type_, public.hostname) not in recorded
     ]
     import_into_state(settings.stack, unrecorded)
     return {one.name: one.id for one in unrecorded}
+
+
+def _parent(urns: Iterable[str], hostname: str) -> str | None:
+    """URN of the hostname's component, which may be of the last release."""
+    own = f"{COMPONENT_TYPE}::{of_hostname(COMPONENT, hostname)}"
+    return next((urn for urn in urns if urn.endswith((own, f"::{RELEASED_TYPE}::{COMPONENT}"))), None)
+
+
+def _hostname(inputs: Mapping[str, Any]) -> str | None:
+    """The hostname that a recorded application or record is for."""
+    found: str | None = inputs.get("domain") or inputs.get("name")
+    return found
 
 
 def _made(public: PublicAccessSettings, client: Cloudflare, own: Owner) -> Iterator[tuple[str, str, str]]:
@@ -60,7 +76,7 @@ def _made(public: PublicAccessSettings, client: Cloudflare, own: Owner) -> Itera
         named = found.get("name") in {own.title, _UNMARKED}
         ours = named and found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"
         if found.get("domain") == public.hostname and ours:
-            yield _APPLICATION, "access-application", f"accounts/{account}/{found['id']}"
+            yield _APPLICATION_TYPE, APPLICATION, f"accounts/{account}/{found['id']}"
     for record in client.dns.records.list(zone_id=zone, name={"exact": public.hostname}):
         if record.comment in {own.mark, DNS_COMMENT}:
-            yield _RECORD, "dns-record", f"{zone}/{record.id}"
+            yield _RECORD_TYPE, RECORD, f"{zone}/{record.id}"

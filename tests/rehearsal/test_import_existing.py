@@ -91,7 +91,7 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     assert not [step for step in preview.steps if "delete" in step[0] or "replace" in step[0]]
     # The StatefulSet was taken away, and its pod stays; the tunnel's rule is
     # given what cloudflared is to demand.
-    assert created(preview) - named(told, "made by `up`") == {"database", "tunnel-hostname"}
+    assert created(preview) - named(told, "made by `up`") == {"database", f"tunnel-hostname-{HOSTNAME}"}
 
     rehearsal.program.up("prod")
     assert uids(rehearsal) == before

@@ -100,7 +100,7 @@ def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal
     with pytest.raises(EngineError, match=f"adopt.dnsRecord to {record}"):
         rehearsal.program.preview("prod")
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
-    assert rehearsal.program.preview("prod").changes["dns-record"] in {"import", "update"}
+    assert rehearsal.program.preview("prod").changes[f"dns-record-{OURS}"] in {"import", "update"}
 
 
 def test_a_record_made_by_hand_that_leads_here_already_is_told_with_its_id_before_anything_is_made(
@@ -154,18 +154,18 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
     (application,) = rehearsal.cloudflare.applications
     (record,) = [id_ for id_, one in rehearsal.cloudflare.records.items() if one["name"] == OURS]
     for name in ("dns-record", "tunnel-hostname", "access-application"):
-        urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}"))
+        urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}-{OURS}"))
         rehearsal.program.run("state", "delete", "--yes", "--stack", "prod", urn)
     rehearsal.configure("prod", "access.public.adopt.application", application)
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
     rehearsal.cloudflare.applications[application]["session_duration"] = "12h"
     update = rehearsal.program.up("prod")
     assert update.changes == {
-        "access-application": "update",
-        "dns-record": "import",
-        "tunnel-hostname": "create",
+        f"access-application-{OURS}": "update",
+        f"dns-record-{OURS}": "import",
+        f"tunnel-hostname-{OURS}": "create",
     }
-    assert "access-application update [diff: ~sessionDuration]" in update.output
+    assert f"access-application-{OURS} update [diff: ~sessionDuration]" in update.output
     assert rehearsal.cloudflare.applications[application]["session_duration"] == "24h"
     assert set(rehearsal.cloudflare.applications) == {application}
     assert not rehearsal.program.up("prod").changes, "the ids may stay in the stack file"

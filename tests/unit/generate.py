@@ -26,7 +26,8 @@ def urns(program: Program) -> str:
 
 def stack_drawing(program: Program) -> str:
     """The components of a stack; an arrow leads from what is needed to what needs it."""
-    own = [each for each in program.registrations if each.type.startswith(_OWN_TYPE)]
+    named = (each for each in program.registrations if each.type.startswith(_OWN_TYPE))
+    own = [each for each in named if _component(program, each) == each.name]  # the others are parts of one
     components = sorted(own, key=lambda each: each.name)  # registered in an order that changes from run to run
     lines = [f'  {_id(each.name)}["{each.kind}"]' for each in components]
     edges = sorted({edge for each in program.registrations for edge in _feeds(program, each)})
@@ -72,13 +73,15 @@ def _feeds(program: Program, resource: Registration) -> Iterator[tuple[str, str]
 
 
 def _component(program: Program, resource: Registration) -> str | None:
-    """Name of the component that a resource is part of."""
-    while not resource.type.startswith(_OWN_TYPE):
+    """Name of the component that a resource is part of: the outermost one."""
+    name = None
+    while True:
+        if resource.type.startswith(_OWN_TYPE):
+            name = resource.name
         above = [each for each in program.registrations if each.urn == resource.parent]
         if not above:
-            return None
+            return name
         (resource,) = above
-    return resource.name
 
 
 def _id(name: str) -> str:

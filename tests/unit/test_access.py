@@ -1,8 +1,11 @@
-"""The internal route: from the gateway's listener to the app."""
+"""The internal route, from the gateway's listener to the app, and what the public side was called before."""
 
 from __future__ import annotations
 
-from tests.unit.program import Program
+import pytest
+from pulumi.runtime.proto.alias_pb2 import Alias
+
+from tests.unit.program import Program, Registration
 
 
 def test_the_route_leads_from_the_listener_of_the_stack_to_the_apps_service(dev: Program, prod: Program) -> None:
@@ -25,3 +28,34 @@ def test_an_update_waits_until_the_gateway_has_accepted_the_route_but_not_for_ev
 def test_the_url_that_people_are_told_is_the_one_that_the_route_serves(program: Program) -> None:
     (hostname,) = program.one("HTTPRoute").inputs["spec"]["hostnames"]
     assert program.outputs["url"] == f"https://{hostname}"
+
+
+RELEASED = "urn:pulumi:prod::invoicetron::invoicetron:public_access:PublicAccess"
+
+
+@pytest.mark.parametrize(
+    ("kind", "urn"),
+    [
+        ("PublicHostname", f"{RELEASED}::public-access"),
+        (
+            "ZeroTrustAccessApplication",
+            f"{RELEASED}$cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication::access-application",
+        ),
+        ("TunnelHostname", f"{RELEASED}$pulumi-python:dynamic/tunnel:TunnelHostname::tunnel-hostname"),
+        ("DnsRecord", f"{RELEASED}$cloudflare:index/dnsRecord:DnsRecord::dns-record"),
+        (
+            "CiliumNetworkPolicy",
+            f"{RELEASED}$kubernetes:cilium.io/v2:CiliumNetworkPolicy::invoicetron-cloudflared-egress",
+        ),
+    ],
+)
+def test_what_the_last_release_made_public_keeps_its_identity(prod: Program, kind: str, urn: str) -> None:
+    assert urn in {aliased(each, alias) for each in prod.of(kind) for alias in each.request.aliases}
+
+
+def aliased(resource: Registration, alias: Alias) -> str:
+    """The URN that an alias stands for."""
+    if alias.urn:
+        return alias.urn
+    *project, types, _ = (alias.spec.parentUrn or resource.parent).split("::")
+    return "::".join([*project, f"{types}${alias.spec.type or resource.type}", alias.spec.name or resource.name])

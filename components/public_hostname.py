@@ -1,0 +1,109 @@
+"""PublicHostname: a name of the app on the internet, behind a login: Access application, tunnel rule, DNS record.
+
+A part of `Access`. In a module of its own, as it brings Cloudflare's SDK, which a stack without a public side lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.ownership import Owner
+from components.public_names import APPLICATION, COMPONENT_TYPE, RECORD, RULE, of_hostname
+from components.tunnel import TARGET, TunnelHostname
+from lookups.cloudflare import CloudflareIds
+from sdks import cloudflare
+from settings.access import AdoptSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicHostnameArgs:
+    """Where the hostname leads, who is let in, and what exists already."""
+
+    owner: Owner
+    """Whose they are; the application's name and the record's comment say so."""
+    hostname: str
+    ids: CloudflareIds
+    session_duration: str
+    service: pulumi.Input[str]
+    """URL of the app's Service."""
+    adopt: AdoptSettings
+    after: Sequence[pulumi.Resource]
+    """What exists before the tunnel's rule does.
+
+    Among it are the rules of the hostnames before this one: each rule is a change of the tunnel's whole document, and
+    two changes at once would undo each other.
+    """
+    released: pulumi.Input[str] | None
+    """URN of this component as the last release registered it, for the hostname that a stack had then."""
+
+
+class PublicHostname(pulumi.ComponentResource):
+    """`url` is known once everything is in place.
+
+    Each of the three depends on the one before, so that the app is never reachable without Access: not while it is
+    made, not after a failure in between, and not while it is removed, which goes the other way.
+    """
+
+    url: pulumi.Output[str]
+    rule: TunnelHostname
+
+    def __init__(self, name: str, args: PublicHostnameArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(COMPONENT_TYPE, name, None, opts)
+        ids, hostname = args.ids, args.hostname
+
+        def released(name_: str) -> list[pulumi.Alias]:
+            return [pulumi.Alias(name=name_, parent=args.released)] if args.released else []
+
+        application = cloudflare.ZeroTrustAccessApplication(
+            of_hostname(APPLICATION, hostname),
+            account_id=ids.account_id,
+            name=args.owner.title,
+            type="self_hosted",
+            domain=hostname,
+            session_duration=args.session_duration,
+            policies=[cloudflare.ZeroTrustAccessApplicationPolicyArgs(id=ids.policy_id, precedence=1)],
+            allowed_idps=list(ids.identity_provider_ids) or None,
+            app_launcher_visible=False,
+            http_only_cookie_attribute=True,
+            same_site_cookie_attribute="lax",
+            opts=ResourceOptions(
+                parent=self,
+                aliases=released(APPLICATION),
+                # Changed in place, it would leave the old hostname without a login for as long as its record resolves.
+                replace_on_changes=["domain"],
+                import_=f"accounts/{ids.account_id}/{args.adopt.application}" if args.adopt.application else None,
+            ),
+        )
+        self.rule = TunnelHostname(
+            of_hostname(RULE, hostname),
+            account_id=ids.account_id,
+            tunnel_id=ids.tunnel_id,
+            hostname=hostname,
+            service=args.service,
+            team_name=ids.team_name,
+            audience=application.aud,
+            adopt=args.adopt.tunnel_rule,
+            opts=ResourceOptions(parent=self, aliases=released(RULE), depends_on=[application, *args.after]),
+        )
+        record = cloudflare.DnsRecord(
+            of_hostname(RECORD, hostname),
+            zone_id=ids.zone_id,
+            name=hostname,
+            type="CNAME",
+            content=TARGET.format(ids.tunnel_id),
+            proxied=True,
+            ttl=1,
+            comment=args.owner.mark,
+            opts=ResourceOptions(
+                parent=self,
+                aliases=released(RECORD),
+                depends_on=[application, self.rule],
+                import_=f"{ids.zone_id}/{args.adopt.dns_record}" if args.adopt.dns_record else None,
+            ),
+        )
+        self.url = record.name.apply("https://{}".format)
+        self.register_outputs({"url": self.url})

@@ -1,0 +1,23 @@
+"""Names in the state of what a public hostname is made of. Without an SDK, for whoever looks for them there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMPONENT_TYPE: Final = "invoicetron:access:PublicHostname"
+COMPONENT: Final = "public-access"
+APPLICATION: Final = "access-application"
+RULE: Final = "tunnel-hostname"
+RECORD: Final = "dns-record"
+
+RELEASED_TYPE: Final = "invoicetron:public_access:PublicAccess"
+"""Type of the component up to the release of November 2026. A stack had one public hostname then, whose resources bore
+the names above and no hostname."""
+
+
+def of_hostname(name: str, hostname: str) -> str:
+    """The name for one hostname.
+
+    It holds the hostname and not its place in the list, so that nothing of the others moves when one is removed.
+    """
+    return f"{name}-{hostname}"
