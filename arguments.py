@@ -105,12 +105,11 @@ def for_app(
     database: Database,
 ) -> AppArgs:
     """The app waits for the database, rolls with its secrets, and takes logins from every hostname of the stack."""
-    public = settings.access.public
     return AppArgs(
         namespace=environment.namespace,
         image=settings.app.image,
         resources=settings.app.resources,
-        hostnames=[settings.access.hostname, *([public.hostname] if public else [])],
+        hostnames=settings.access.all_hostnames,
         pull_secret=pull_credentials.secret_name,
         database_host=database.host,
         database_port=database.port,
@@ -206,7 +205,7 @@ def for_monitoring(
     """The app as people reach it, and whatever of the stack's can fill up or be missed."""
     return MonitoringArgs(
         namespace=environment.namespace,
-        health_url=pulumi.Output.concat(access.url, App.health_path),
+        health_urls=[pulumi.Output.concat(url, App.health_path) for url in access.urls],
         prober=monitoring.prober,
         labels=monitoring.labels,
         runbook=monitoring.runbook,

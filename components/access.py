@@ -42,11 +42,12 @@ class AccessArgs:
 
 
 class Access(pulumi.ComponentResource):
-    """The route from the Gateway, and the public hostnames. `url` is where the route leads from."""
+    """The route from the Gateway, and the public hostnames. `urls` is where the route leads from, `url` the first."""
 
     url: pulumi.Output[str]
+    urls: Sequence[pulumi.Output[str]]
     public_url: pulumi.Output[str] | None
-    """Known once everything in front of the app is in place; None where the stack has no public side."""
+    """The first public one, known once everything is in place for all; None where the stack has no public side."""
 
     def __init__(self, name: str, args: AccessArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:access:Access", name, None, opts)
@@ -59,7 +60,7 @@ class Access(pulumi.ComponentResource):
             metadata=metadata(NAME, args.namespace, app=NAME, annotations={"pulumi.com/waitFor": _ACCEPTED}),
             spec={
                 "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.listener}],
-                "hostnames": [args.settings.hostname],
+                "hostnames": list(args.settings.hostnames),
                 "rules": [
                     {
                         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
@@ -70,7 +71,8 @@ class Access(pulumi.ComponentResource):
             # A Gateway answers within seconds, or never: no such listener, or one that serves other hostnames.
             opts=ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="2m", update="2m")),
         )
-        self.url = pulumi.Output.from_input(args.settings.url)
+        self.urls = [pulumi.Output.from_input(url) for url in args.settings.urls]
+        self.url = self.urls[0]
         public = args.settings.public
         self.public_url = self._publish(args, public, args.ids) if public and args.ids else None
         self.register_outputs({"url": self.url, "public_url": self.public_url})
@@ -100,19 +102,25 @@ class Access(pulumi.ComponentResource):
             ],
             opts=ResourceOptions(parent=self, aliases=[pulumi.Alias(parent=released)]),
         )
-        after: Sequence[pulumi.Resource] = [egress]
-        hostname = PublicHostname(
-            of_hostname(COMPONENT, public.hostname),
-            PublicHostnameArgs(
-                owner=args.owner,
-                hostname=public.hostname,
-                ids=ids,
-                session_duration=public.session_duration,
-                service=pulumi.Output.format(ORIGIN, args.service, args.namespace, args.port),
-                adopt=public.adopt,
-                after=after,
-                released=released,
-            ),
-            ResourceOptions(parent=self, aliases=[released]),
-        )
-        return hostname.url
+        after: list[pulumi.Resource] = [egress]
+        urls = []
+        for hostname in public.hostnames:
+            # Up to the release of November 2026 a stack had one public hostname, and its resources another name.
+            before = released if hostname == public.hostnames[0] else None
+            made = PublicHostname(
+                of_hostname(COMPONENT, hostname),
+                PublicHostnameArgs(
+                    owner=args.owner,
+                    hostname=hostname,
+                    ids=ids,
+                    session_duration=public.session_duration,
+                    service=pulumi.Output.format(ORIGIN, args.service, args.namespace, args.port),
+                    adopt=public.adopted(hostname),
+                    after=tuple(after),
+                    released=before,
+                ),
+                ResourceOptions(parent=self, aliases=[before] if before else []),
+            )
+            after.append(made.rule)
+            urls.append(made.url)
+        return pulumi.Output.all(*urls).apply(lambda known: str(known[0]))

@@ -22,6 +22,7 @@ from components.pods import (
     secret_variable,
 )
 from sdks import kubernetes
+from settings.access import url_of
 from settings.section import Resources
 
 NAME: Final = "invoicetron"
@@ -228,7 +229,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                     core.EnvVarArgs(name="NODE_ENV", value="production"),
                     core.EnvVarArgs(
                         name="ADDITIONAL_TRUSTED_ORIGINS",
-                        value=",".join(f"https://{hostname}" for hostname in args.hostnames),
+                        value=",".join(map(url_of, args.hostnames)),
                     ),
                 ],
                 resources=container_resources(args.resources),

@@ -34,8 +34,8 @@ class MonitoringArgs:
     """What is watched. `backup` and `drill` are the names of the CronJobs, None where the stack has no backups."""
 
     namespace: pulumi.Input[str]
-    health_url: pulumi.Input[str]
-    """What the probe asks for: through the gateway, as people reach the app."""
+    health_urls: Sequence[pulumi.Input[str]]
+    """What the probe asks for: through the gateway, as people reach the app under each hostname."""
     prober: str
     """host:port of the blackbox exporter."""
     labels: Mapping[str, str]
@@ -53,6 +53,7 @@ class Watched:
 
     namespace: str
     claims: Sequence[str]
+    health_urls: Sequence[str] = ()
     runbook: str | None = None
     backup: str | None = None
     drill: str | None = None
@@ -68,6 +69,7 @@ class Monitoring(pulumi.ComponentResource):
         watched = pulumi.Output.all(
             namespace=args.namespace,
             claims=list(args.claims),
+            health_urls=list(args.health_urls),
             runbook=args.runbook,
             backup=args.backup,
             drill=args.drill,
@@ -82,7 +84,7 @@ class Monitoring(pulumi.ComponentResource):
                 "interval": "60s",
                 "module": "http_2xx",
                 "prober": {"url": args.prober, "path": "/probe"},
-                "targets": {"staticConfig": {"static": [args.health_url]}},
+                "targets": {"staticConfig": {"static": list(args.health_urls)}},
             },
             opts=ResourceOptions(parent=self),
         )
@@ -99,12 +101,16 @@ class Monitoring(pulumi.ComponentResource):
 
 def alerts(watched: Watched) -> list[dict[str, Any]]:
     """The rules. Each also tells when what it looks at has vanished, where silence could mean that all is well."""
-    up = f'probe_success{{job="{_probe_job(watched.namespace)}"}}'
+    job = f'job="{_probe_job(watched.namespace)}"'
+    up = f"probe_success{{{job}}}"
+    # The operator labels a probe's result with what was asked for: one of several that vanishes is seen, too.
+    several = watched.health_urls if len(watched.health_urls) > 1 else ()
+    lacking = [up, *(f'probe_success{{{job}, instance="{url}"}}' for url in several)]
     rules = [
         _alert(
             watched,
             "InvoicetronDown",
-            expr=f"{up} == 0 or absent({up})",
+            expr=" or ".join([f"{up} == 0", *(f"absent({each})" for each in lacking)]),
             for_="5m",
             severity="critical",
             summary="invoicetron does not answer on /api/health",

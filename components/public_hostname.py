@@ -16,7 +16,7 @@ from components.public_names import APPLICATION, COMPONENT_TYPE, RECORD, RULE, o
 from components.tunnel import TARGET, TunnelHostname
 from lookups.cloudflare import CloudflareIds
 from sdks import cloudflare
-from settings.access import AdoptSettings
+from settings.access import AdoptedIds, url_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class PublicHostnameArgs:
     session_duration: str
     service: pulumi.Input[str]
     """URL of the app's Service."""
-    adopt: AdoptSettings
+    adopt: AdoptedIds
     after: Sequence[pulumi.Resource]
     """What exists before the tunnel's rule does.
 
@@ -105,5 +105,5 @@ class PublicHostname(pulumi.ComponentResource):
                 import_=f"{ids.zone_id}/{args.adopt.dns_record}" if args.adopt.dns_record else None,
             ),
         )
-        self.url = record.name.apply("https://{}".format)
+        self.url = record.name.apply(url_of)
         self.register_outputs({"url": self.url})

@@ -145,7 +145,8 @@ class _TunnelRuleProvider(ResourceProvider):
         if there is not None and there.get("service") != service and not props["adopt"]:
             raise TunnelError(
                 f"the tunnel already has a rule for {hostname}, made by hand, to {there.get('service')}: set "
-                "access.public.adopt.tunnelRule to true to take it over, or remove it in the dashboard"
+                "access.public.adopt.tunnelRule to true (of a further hostname: in access.public.adopt.hostnames) to "
+                "take it over, or remove it in the dashboard"
             )
         _write(tunnel, props)
         return CreateResult(f"{props['account_id']}/{props['tunnel_id']}/{hostname}", _state(props))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import pulumi
@@ -95,11 +96,12 @@ class _LookUp:
         providers: tuple[str, ...] | None = ()
         if public.one_time_pin:
             providers = self._attempt("one-time PIN", _ORGANIZATION_READ, lambda: _one_time_pin(account, api))
-        if public.adopt.application is not None:
-            application = f"Access application of {public.hostname!r}"
-            self._attempt(application, _ACCESS_EDIT, lambda: _check_application(public, account, api))
-        record = f"DNS record {public.hostname!r}"
-        self._attempt(record, _DNS_EDIT, lambda: _check_records(public, place.zone_id, tunnel_id, api))
+        for hostname in public.hostnames:
+            check_application = partial(_check_application, public, hostname, account, api)
+            if public.adopted(hostname).application is not None:
+                self._attempt(f"Access application of {hostname!r}", _ACCESS_EDIT, check_application)
+            check_records = partial(_check_records, public, hostname, place.zone_id, tunnel_id, api)
+            self._attempt(f"DNS record {hostname!r}", _DNS_EDIT, check_records)
         if tunnel_id is None or policy_id is None or team is None or providers is None:
             return None
         return CloudflareIds(
@@ -256,24 +258,22 @@ def find_team(public: PublicAccessSettings, account_id: str, api: CloudflareApi)
     return team
 
 
-def _check_records(public: PublicAccessSettings, zone_id: str, tunnel_id: str | None, api: CloudflareApi) -> None:
+def _check_records(
+    public: PublicAccessSettings, hostname: str, zone_id: str, tunnel_id: str | None, api: CloudflareApi
+) -> None:
     """Refuses a record that leads elsewhere and is not the stack's own, and one of another hostname to adopt."""
-    listed = api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": public.hostname})
+    listed = api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": hostname})
     records = [one for one in listed if one["type"] in IN_THE_WAY]
     adoptable = [str(one["id"]) for one in records if one["type"] == "CNAME"]
-    _check_adopted("dnsRecord", public.adopt.dns_record, adoptable)
+    adopted, setting = public.adopted(hostname).dns_record, f"{public.adopt_key(hostname)}.dnsRecord"
+    _check_adopted(setting, adopted, adoptable)
     foreign: list[str] = []
     for record in records:
         comment = record.get("comment")
         # One that is marked as another stack's is refused with all else that is.
-        if (
-            comment == DNS_COMMENT
-            or Owner.marked(comment)
-            or record["id"] == public.adopt.dns_record
-            or tunnel_id is None
-        ):
+        if comment == DNS_COMMENT or Owner.marked(comment) or record["id"] == adopted or tunnel_id is None:
             continue
-        remedy = f"set access.public.adopt.dnsRecord to {record['id']} to take it over, or remove it"
+        remedy = f"set {setting} to {record['id']} to take it over, or remove it"
         if record["type"] != "CNAME":
             foreign.append(
                 f"a record of type {record['type']} leads to {record['content']}, and Cloudflare takes no CNAME beside "
@@ -284,17 +284,17 @@ def _check_records(public: PublicAccessSettings, zone_id: str, tunnel_id: str | 
         else:
             # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
             pulumi.log.warn(
-                f"DNS record {public.hostname!r}: it exists, without this program's comment. Unless it is in the "
+                f"DNS record {hostname!r}: it exists, without this program's comment. Unless it is in the "
                 f"state, `up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
             )
     if foreign:
         raise UnusableError("; ".join(foreign))
 
 
-def _check_application(public: PublicAccessSettings, account: str, api: CloudflareApi) -> None:
-    listed = api.list_all(f"{account}/access/apps", domain=public.hostname, exact="true")
-    found = [str(one["id"]) for one in listed if one.get("domain") == public.hostname]
-    _check_adopted("application", public.adopt.application, found)
+def _check_application(public: PublicAccessSettings, hostname: str, account: str, api: CloudflareApi) -> None:
+    listed = api.list_all(f"{account}/access/apps", domain=hostname, exact="true")
+    found = [str(one["id"]) for one in listed if one.get("domain") == hostname]
+    _check_adopted(f"{public.adopt_key(hostname)}.application", public.adopted(hostname).application, found)
 
 
 def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> None:
@@ -302,7 +302,7 @@ def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> N
     if adopted is not None and adopted not in found:
         right = f", or give {' or '.join(found)}" if found else ""
         raise UnusableError(
-            f"access.public.adopt.{setting} is {adopted}, which is not of this hostname: remove the setting, as after "
+            f"{setting} is {adopted}, which is not of this hostname: remove the setting, as after "
             f"the `up` that adopts{right}"
         )
 

@@ -1,4 +1,4 @@
-"""Which of what serves the public hostname is another stack's: Access application, tunnel's rule, DNS record."""
+"""Which of what serves a public hostname is another stack's: Access application, tunnel's rule, DNS record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components.tunnel import ORIGIN
 from lookups.cloudflare import CloudflareIds
 from lookups.cloudflare_api import CloudflareApi
 from lookups.ownership import Claim
-from lookups.tunnel_document import find
+from lookups.tunnel_document import Document, find
 from settings.access import PublicAccessSettings
 
 _ORIGIN: Final = re.compile(
@@ -21,24 +21,25 @@ _ORIGIN: Final = re.compile(
 
 def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner) -> Iterator[Claim]:
     """What bears another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
-    for what, owner, evidence in _seen(public, ids):
-        if owner is not None and owner != own:
-            yield Claim(
-                what=f"the {what} of {public.hostname}",
-                owner=f"{owner}",
-                evidence=evidence,
-                setting="access.public.hostname",
-            )
+    api = CloudflareApi()
+    configuration = api.get(f"/accounts/{ids.account_id}/cfd_tunnel/{ids.tunnel_id}/configurations")
+    document = configuration.get("config") or {}
+    for hostname in public.hostnames:
+        for what, owner, evidence in _seen(hostname, ids, api, document):
+            if owner is not None and owner != own:
+                yield Claim(
+                    what=f"the {what} of {hostname}", owner=f"{owner}", evidence=evidence, setting=public.hostname_key
+                )
 
 
-def _seen(public: PublicAccessSettings, ids: CloudflareIds) -> Iterator[tuple[str, Owner | None, str]]:
-    api, account = CloudflareApi(), f"/accounts/{ids.account_id}"
-    for application in api.list_all(f"{account}/access/apps", domain=public.hostname, exact="true"):
-        if application.get("domain") == public.hostname:
+def _seen(
+    hostname: str, ids: CloudflareIds, api: CloudflareApi, document: Document
+) -> Iterator[tuple[str, Owner | None, str]]:
+    for application in api.list_all(f"/accounts/{ids.account_id}/access/apps", domain=hostname, exact="true"):
+        if application.get("domain") == hostname:
             yield "Access application", Owner.titled(application.get("name")), "its name"
-    configuration = api.get(f"{account}/cfd_tunnel/{ids.tunnel_id}/configurations")
-    if (rule := find(configuration.get("config") or {}, public.hostname)) is not None:
+    if (rule := find(document, hostname)) is not None:
         leads_to = _ORIGIN.fullmatch(str(rule.get("service")))
         yield "tunnel's rule", Owner.of_namespace(leads_to[1]) if leads_to else None, "where it leads"
-    for record in api.list_all(f"/zones/{ids.zone_id}/dns_records", **{"name.exact": public.hostname}):
+    for record in api.list_all(f"/zones/{ids.zone_id}/dns_records", **{"name.exact": hostname}):
         yield "DNS record", Owner.marked(record.get("comment")), "its comment"

@@ -80,43 +80,45 @@ def in_cluster(settings: Settings, cluster: Cluster, directory: Path) -> Iterato
 
 
 def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
-    hostname = settings.access.hostname
+    hostnames = settings.access.hostnames
     try:
         routes = cluster.list(_ROUTES, "httproutes")
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether another route serves {hostname} is not known. {error}")
+        pulumi.log.warn(f"Whether another route serves {' or '.join(hostnames)} is not known. {error}")
         return
     for route in routes:
         meta = route["metadata"]
-        if (meta["namespace"], meta["name"]) != (settings.namespace, access.NAME) and _competes(route, settings):
+        if (meta["namespace"], meta["name"]) == (settings.namespace, access.NAME):
+            continue
+        for hostname in _competing(route, settings):
             place = f"{meta['namespace']}/{meta['name']}"
             owner = Owner.of_labels(meta.get("labels")) or Owner.of_namespace(meta["namespace"])
             yield Claim(
                 what=f"the hostname {hostname}",
                 owner=f"{owner or 'whoever made that route'}",
                 evidence=f"the HTTPRoute {place}",
-                setting="access.hostname",
+                setting=settings.access.hostname_key,
             )
 
 
-def _competes(route: Object, settings: Settings) -> bool:
-    """Whether the route answers for the stack's hostname at the same Gateway.
+def _competing(route: Object, settings: Settings) -> list[str]:
+    """The stack's hostnames for which the route answers at the same Gateway.
 
     One that only redirects (from http to https, at another listener) takes no request from the app.
     """
     spec = route.get("spec", {})
-    hostnames = {str(name).casefold() for name in spec.get("hostnames") or ()}
-    if settings.access.hostname.casefold() not in hostnames:
-        return False
+    served = {str(name).casefold() for name in spec.get("hostnames") or ()}
     rules = spec.get("rules") or [{}]
     if all(_redirects(rule) for rule in rules):
-        return False
+        return []
     gateway = settings.access.gateway
     parents = {
         (parent.get("namespace", route["metadata"]["namespace"]), parent["name"])
         for parent in spec.get("parentRefs") or ()
     }
-    return (gateway.namespace, gateway.name) in parents or Owner.of_labels(route["metadata"].get("labels")) is not None
+    if (gateway.namespace, gateway.name) not in parents and Owner.of_labels(route["metadata"].get("labels")) is None:
+        return []
+    return [hostname for hostname in settings.access.hostnames if hostname in served]
 
 
 def _redirects(rule: Mapping[str, Any]) -> bool:

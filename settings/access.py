@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from settings.errors import refusal
 from settings.section import Section
@@ -23,6 +23,28 @@ from settings.types import (
 )
 
 
+def _one_list(hostnames: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    """`hostname` or `hostnames`, whichever is given, as one list."""
+    if "hostname" not in info.data:  # a mistake of its own
+        return hostnames
+    single: str | None = info.data["hostname"]
+    if single is not None and hostnames:
+        raise refusal("hostname or hostnames, not both", fix=f"put {single} into the list, and remove the key hostname")
+    if single is None and not hostnames:
+        raise refusal("one hostname at least, as hostname: <name> or in the list hostnames", given="nothing")
+    if twice := sorted({name for name in hostnames if hostnames.count(name) > 1}):
+        raise refusal("each hostname once", given=", ".join(map(repr, twice)))
+    return hostnames or (single or "",)
+
+
+def url_of(hostname: str) -> str:
+    """Where people reach the app under this hostname; logins from other origins are refused."""
+    return f"https://{hostname}"
+
+
+Hostnames = Annotated[tuple[DnsName, ...], AfterValidator(_one_list), Field(strict=False, validate_default=True)]
+
+
 class GatewaySettings(Section):
     """The Gateway listener that the internal route attaches to."""
 
@@ -39,8 +61,8 @@ class CloudflaredSettings(Section):
     pod_labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"app": "cloudflared"})
 
 
-class AdoptSettings(Section):
-    """Ids of what already exists by hand and is taken over instead of created."""
+class AdoptedIds(Section):
+    """Ids of what already exists by hand for one hostname, and is taken over instead of created."""
 
     application: Uuid | None = None
     """Id of the Access application."""
@@ -50,13 +72,22 @@ class AdoptSettings(Section):
     """Take over a rule for the hostname that the tunnel already has."""
 
 
+class AdoptSettings(AdoptedIds):
+    """The same: of the first hostname, and by hostname."""
+
+    hostnames: dict[DnsName, AdoptedIds] = Field(default={})
+    """Ids by hostname, for the others of a list."""
+
+
 class PublicAccessSettings(Section):
     """The public side: Access application, rule of the shared tunnel, DNS record."""
 
     zone: DnsName
-    """Name of the Cloudflare zone that holds the hostname."""
-    hostname: DnsName
-    """Public hostname, directly below the zone unless `advancedCertificate` is true."""
+    """Name of the Cloudflare zone that holds the hostnames."""
+    hostname: DnsName | None = None
+    """Public hostname, directly below the zone unless `advancedCertificate` is true. Or give `hostnames`."""
+    hostnames: Hostnames = ()
+    """Several public hostnames, instead of `hostname`; links lead to the first. In Python all, however given."""
     zone_id: CloudflareId | None = None
     """Looked up by name where it is absent, which needs the Zone Read permission."""
     account_id: CloudflareId | None = None
@@ -82,44 +113,87 @@ class PublicAccessSettings(Section):
     cloudflared: CloudflaredSettings = CloudflaredSettings()
     adopt: AdoptSettings = AdoptSettings()
 
-    @field_validator("hostname")
+    @property
+    def hostname_key(self) -> str:
+        """The key of the stack file that names the hostnames."""
+        return f"access.public.{'hostname' if self.hostname else 'hostnames'}"
+
+    def adopted(self, hostname: str) -> AdoptedIds:
+        """What is taken over for one hostname."""
+        first = self.adopt if hostname == self.hostnames[0] else AdoptedIds()
+        return self.adopt.hostnames.get(hostname, first)
+
+    def adopt_key(self, hostname: str) -> str:
+        """The key of the stack file that holds `adopted`."""
+        by_name = hostname in self.adopt.hostnames or hostname != self.hostnames[0]
+        return f"access.public.adopt.hostnames[{hostname}]" if by_name else "access.public.adopt"
+
+    @field_validator("hostname", "hostnames")
     @classmethod
-    def _is_in_zone(cls, hostname: str, info: ValidationInfo) -> str:
+    def _is_in_zone(cls, given: str | tuple[str, ...] | None, info: ValidationInfo) -> str | tuple[str, ...] | None:
         zone = info.data.get("zone")
-        if zone is not None and not hostname.endswith(f".{zone}"):
-            raise refusal(f"a hostname inside the zone {zone}")
-        return hostname
+        for hostname in (given,) if isinstance(given, str) else given or ():
+            if zone is not None and not hostname.endswith(f".{zone}"):
+                raise refusal(f"a hostname inside the zone {zone}", given=repr(hostname))
+        return given
+
+    @field_validator("adopt")
+    @classmethod
+    def _adopts_what_it_has(cls, adopt: AdoptSettings, info: ValidationInfo) -> AdoptSettings:
+        hostnames = info.data.get("hostnames")
+        if hostnames and (others := [name for name in adopt.hostnames if name not in hostnames]):
+            raise refusal(f"hostnames of the stack: {', '.join(hostnames)}", key="hostnames", given=", ".join(others))
+        return adopt
 
 
 class AccessSettings(Section):
     """How people reach the app: inside the network always, from the internet where `public` is given."""
 
-    hostname: DnsName
-    """Internal hostname."""
+    hostname: DnsName | None = None
+    """Internal hostname. Or give `hostnames`."""
+    hostnames: Hostnames = ()
+    """Several internal hostnames, instead of `hostname`; probes and pipelines use the first. In Python all, however
+    given."""
     gateway: GatewaySettings
-    """The listener that serves it."""
+    """The listener that serves them."""
     public: PublicAccessSettings | None = None
 
     @property
-    def url(self) -> str:
+    def hostname_key(self) -> str:
+        """The key of the stack file that names the internal hostnames."""
+        return f"access.{'hostname' if self.hostname else 'hostnames'}"
+
+    @property
+    def all_hostnames(self) -> tuple[str, ...]:
+        """Every hostname under which people reach the app."""
+        return (*self.hostnames, *(self.public.hostnames if self.public else ()))
+
+    @property
+    def urls(self) -> list[str]:
         """Where the app is inside the network."""
-        return f"https://{self.hostname}"
+        return [url_of(hostname) for hostname in self.hostnames]
+
+    @property
+    def url(self) -> str:
+        """The first of them."""
+        return self.urls[0]
 
     @property
     def people_url(self) -> str:
-        """Where people reach the app."""
-        return f"https://{self.public.hostname}" if self.public else self.url
+        """Where links to the app lead."""
+        return url_of(self.public.hostnames[0]) if self.public else self.url
 
     @field_validator("public")
     @classmethod
     def _is_another_hostname(
         cls, public: PublicAccessSettings | None, info: ValidationInfo
     ) -> PublicAccessSettings | None:
-        if public is not None and public.hostname == info.data.get("hostname"):
+        both = sorted(set(public.hostnames if public else ()) & set(info.data.get("hostnames", ())))
+        if public is not None and both:
             raise refusal(
-                "another hostname than access.hostname, which the gateway serves without Cloudflare Access",
-                key="hostname",
-                given=repr(public.hostname),
+                "other hostnames than the internal ones, which the gateway serves without Cloudflare Access",
+                key=public.hostname_key.rpartition(".")[2],
+                given=", ".join(map(repr, both)),
             )
         return public
 
@@ -127,13 +201,16 @@ class AccessSettings(Section):
     @classmethod
     def _has_a_certificate(cls, public: PublicAccessSettings | None) -> PublicAccessSettings | None:
         # https://developers.cloudflare.com/ssl/edge-certificates/universal-ssl/limitations/#hostname-coverage
-        if public is None or public.advanced_certificate or "." not in public.hostname.removesuffix(f".{public.zone}"):
+        if public is None or public.advanced_certificate:
             return public
-        raise refusal(
-            f"a hostname directly below {public.zone}: Cloudflare's universal certificate covers none further down, "
-            "so that browsers refuse it (ERR_SSL_VERSION_OR_CIPHER_MISMATCH)",
-            key="hostname",
-            given=repr(public.hostname),
-            fix=f"name one like {public.hostname.partition('.')[0]}.{public.zone}; or order a certificate for it "
-            "(Advanced Certificate Manager), and set access.public.advancedCertificate to true",
-        )
+        for hostname in public.hostnames:
+            if "." in hostname.removesuffix(f".{public.zone}"):
+                raise refusal(
+                    f"a hostname directly below {public.zone}: Cloudflare's universal certificate covers none further "
+                    "down, so that browsers refuse it (ERR_SSL_VERSION_OR_CIPHER_MISMATCH)",
+                    key=public.hostname_key.rpartition(".")[2],
+                    given=repr(hostname),
+                    fix=f"name one like {hostname.partition('.')[0]}.{public.zone}; or order a certificate for it "
+                    "(Advanced Certificate Manager), and set access.public.advancedCertificate to true",
+                )
+        return public

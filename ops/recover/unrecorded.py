@@ -37,16 +37,13 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
     provider = next((urn for urn in urns if _PROVIDER in urn), None)
     if public is None or provider is None:
         return {}
-    parent = _parent(urns, public.hostname)
-    if parent is None:
-        return {}
     recorded = {(resource["type"], _hostname(resource.get("inputs") or {})) for resource in state}
     unrecorded = [
-        UnrecordedResource(
-            type=type_, name=of_hostname(name, public.hostname), id=id_, parent=parent, provider=provider
-        )
-        for type_, name, id_ in _made(public, client, Owner(PROJECT, settings.stack))
-        if (type_, public.hostname) not in recorded
+        UnrecordedResource(type=type_, name=of_hostname(name, hostname), id=id_, parent=parent, provider=provider)
+        for hostname in public.hostnames
+        if (parent := _parent(urns, hostname)) is not None
+        for type_, name, id_ in _made(public, hostname, client, Owner(PROJECT, settings.stack))
+        if (type_, hostname) not in recorded
     ]
     import_into_state(settings.stack, unrecorded)
     return {one.name: one.id for one in unrecorded}
@@ -64,19 +61,21 @@ def _hostname(inputs: Mapping[str, Any]) -> str | None:
     return found
 
 
-def _made(public: PublicAccessSettings, client: Cloudflare, own: Owner) -> Iterator[tuple[str, str, str]]:
+def _made(
+    public: PublicAccessSettings, hostname: str, client: Cloudflare, own: Owner
+) -> Iterator[tuple[str, str, str]]:
     """Type, name and import id of what bears this program's marks; what a person made for the hostname bears others."""
     try:
         place = find_place(public, CloudflareApi())
     except (CloudflareError, UnusableError) as error:
         raise PulumiError(f"zone {public.zone}: {error}") from None
     zone, account = place.zone_id, place.account_id
-    for application in client.zero_trust.access.applications.list(account_id=account, domain=public.hostname):
+    for application in client.zero_trust.access.applications.list(account_id=account, domain=hostname):
         found: Mapping[str, Any] = application.to_dict()
         named = found.get("name") in {own.title, _UNMARKED}
         ours = named and found.get("app_launcher_visible") is False and found.get("same_site_cookie_attribute") == "lax"
-        if found.get("domain") == public.hostname and ours:
+        if found.get("domain") == hostname and ours:
             yield _APPLICATION_TYPE, APPLICATION, f"accounts/{account}/{found['id']}"
-    for record in client.dns.records.list(zone_id=zone, name={"exact": public.hostname}):
+    for record in client.dns.records.list(zone_id=zone, name={"exact": hostname}):
         if record.comment in {own.mark, DNS_COMMENT}:
             yield _RECORD_TYPE, RECORD, f"{zone}/{record.id}"

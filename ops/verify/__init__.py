@@ -36,7 +36,7 @@ def verify(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
     """
     with httpx.Client(transport=transport, timeout=_PATIENCE, follow_redirects=False) as http:
         systems = Systems(settings, http=http)
-        return [examine(check, systems) for check in CHECKS if check.applies(settings)]
+        return [examine(one, systems) for check in CHECKS for one in check.each(settings)]
 
 
 def as_json(stack: str, results: Sequence[Result]) -> str:

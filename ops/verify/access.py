@@ -7,15 +7,17 @@ from components.app import App
 from ops.verify.check import Check
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from settings.access import url_of
 
 
 def route(systems: Systems) -> str:
-    """The Gateway serves the hostname, and knows where it leads."""
+    """The Gateway serves the hostnames, and knows where they lead."""
     wanted = systems.settings.access
     found = systems.need("gateway.networking.k8s.io/v1", "HTTPRoute", access.NAME)
     hostnames = found["spec"].get("hostnames", [])
-    if hostnames != [wanted.hostname]:
-        raise CheckError(f"it serves {', '.join(hostnames) or 'every hostname'}, not {wanted.hostname}", systems.up)
+    named = ", ".join(wanted.hostnames)
+    if set(hostnames) != set(wanted.hostnames):
+        raise CheckError(f"it serves {', '.join(hostnames) or 'every hostname'}, not {named}", systems.up)
     parents = (found.get("status") or {}).get("parents") or []
     if not parents:
         raise CheckError("no Gateway has answered it", f"check access.gateway: is there a {wanted.gateway.name}?")
@@ -29,12 +31,12 @@ def route(systems: Systems) -> str:
             )
         if one["observedGeneration"] < found["metadata"]["generation"]:
             raise CheckError(f"{type_} is about an older version of it", "wait for the Gateway's controller")
-    return f"{wanted.hostname} is Accepted and ResolvedRefs by {wanted.gateway.name}/{wanted.gateway.listener}"
+    return f"{named} is Accepted and ResolvedRefs by {wanted.gateway.name}/{wanted.gateway.listener}"
 
 
-def internal_url(systems: Systems) -> str:
+def internal_url(systems: Systems, hostname: str) -> str:
     """The app answers as people inside reach it, with its database."""
-    url = f"{systems.settings.access.url}{App.health_path}"
+    url = f"{url_of(hostname)}{App.health_path}"
     status = systems.http.get(url).status_code
     if status != 200:
         raise CheckError(
@@ -44,4 +46,7 @@ def internal_url(systems: Systems) -> str:
     return f"{url} answers 200"
 
 
-CHECKS = (Check(name="route", look=route), Check(name="internal-url", look=internal_url))
+CHECKS = (
+    Check(name="route", look=route),
+    Check(name="internal-url", look=internal_url, hostnames=lambda settings: settings.access.hostnames),
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError, explain
@@ -12,12 +13,31 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """`look` gives what was seen where all is well, and raises `CheckError` otherwise."""
+    """`look` gives what was seen in `Systems` where all is well, and raises `CheckError` otherwise."""
 
     name: str
-    look: Callable[[Systems], str]
+    look: Callable[..., str]
     applies: Callable[[Settings], bool] = lambda _settings: True
     """Whether the stack has what is looked at."""
+    hostnames: Callable[[Settings], Sequence[str]] | None = None
+    """The stack's hostnames, where the check is about one: `look` is then called for each, with its `hostname`."""
+
+    def each(self, settings: Settings) -> list[Check]:
+        """What is to be examined: nothing, the check, or one for each hostname, named after it where it has others."""
+        if not self.applies(settings):
+            return []
+        if self.hostnames is None:
+            return [self]
+        names = self.hostnames(settings)
+        return [
+            replace(
+                self,
+                name=self.name if len(names) == 1 else f"{self.name} {hostname}",
+                look=partial(self.look, hostname=hostname),
+                hostnames=None,
+            )
+            for hostname in names
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

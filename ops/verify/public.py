@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -16,21 +16,20 @@ from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.access import url_of
 
 _LOGIN: Final = ".cloudflareaccess.com"
 """Domain of every Zero Trust team's login pages."""
 
 
-def application(systems: Systems) -> str:
+def application(systems: Systems, hostname: str) -> str:
     """Access guards the hostname, with the stack file's policy and no other, and that lets in known people only."""
     public = systems.public
     listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
-    guarding = [
-        (place, one) for one in listed for place in sorted(_places(one)) if place.partition("/")[0] == public.hostname
-    ]
-    whole = [policy for place, one in guarding if place == public.hostname for policy in _policies(one)]
-    if not any(place == public.hostname for place, _ in guarding):
-        raise CheckError(f"no Access application is for {public.hostname}", f"{systems.up}, at once: it may be public")
+    guarding = [(place, one) for one in listed for place in sorted(_places(one)) if place.partition("/")[0] == hostname]
+    whole = [policy for place, one in guarding if place == hostname for policy in _policies(one)]
+    if not any(place == hostname for place, _ in guarding):
+        raise CheckError(f"no Access application is for {hostname}", f"{systems.up}, at once: it may be public")
     past = [
         f"{policy.name} ({policy.decision}) of {place}"
         for place, one in guarding
@@ -39,7 +38,7 @@ def application(systems: Systems) -> str:
     ]
     if past:
         raise CheckError(f"a policy lets people past the login: {', '.join(past)}", "remove it in Zero Trust > Access")
-    if public_paths := sorted({path for _, one in guarding for path in _public_paths(one, public.hostname)}):
+    if public_paths := sorted({path for _, one in guarding for path in _public_paths(one, hostname)}):
         raise CheckError(
             f"the application asks nobody to log in at {', '.join(public_paths)}",
             "remove these paths of it in Zero Trust > Access",
@@ -54,9 +53,7 @@ def application(systems: Systems) -> str:
             f"{public.policy_name!r} lets in more than known people: {'; '.join(opened)}",
             "name people in the policy, in Zero Trust > Access; or name the selector in access.public.allowSelectors",
         )
-    return (
-        f"{public.hostname} is guarded by {public.policy_name!r}, which lets in {admitted(rules, systems.access_group)}"
-    )
+    return f"{hostname} is guarded by {public.policy_name!r}, which lets in {admitted(rules, systems.access_group)}"
 
 
 def _policies(application_: object) -> list[Any]:
@@ -84,9 +81,8 @@ def _places(application_: object) -> set[str]:
     return {str(place).lower().rstrip("/*") for place in named if place}
 
 
-def tunnel_rule(systems: Systems) -> str:
+def tunnel_rule(systems: Systems, hostname: str) -> str:
     """The tunnel sends the hostname to the app, and no earlier rule takes it."""
-    hostname = systems.public.hostname
     service = ORIGIN.format(app.NAME, systems.settings.namespace, app.PORT)
     document = Tunnel(systems.ids.account, systems.tunnel_id).read().document
     rule = find(document, hostname)
@@ -96,11 +92,11 @@ def tunnel_rule(systems: Systems) -> str:
         raise CheckError(f"{hostname} leads to {rule.get('service')}, not to {service}", systems.up)
     if with_rule(document, hostname, service) != document:
         raise CheckError(f"an earlier rule of tunnel {systems.public.tunnel} takes {hostname}", systems.up)
-    _check_demand(systems, demand_of(rule))
+    _check_demand(systems, hostname, demand_of(rule))
     return f"{hostname} leads to {service}, for whoever has a token of Access"
 
 
-def _check_demand(systems: Systems, demand: AccessDemand | None) -> None:
+def _check_demand(systems: Systems, hostname: str, demand: AccessDemand | None) -> None:
     """Refuses a rule by which cloudflared lets everybody past who has found a way around Access, or nobody at all."""
     if demand is None:
         raise CheckError("cloudflared demands no token of Access (the rule's originRequest.access)", systems.up)
@@ -110,15 +106,15 @@ def _check_demand(systems: Systems, demand: AccessDemand | None) -> None:
             f"cloudflared demands a token of the team {demand.team}, and the account's is {team}", systems.up
         )
     listed = systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account)
-    audiences = {getattr(one, "aud", None) for one in listed if systems.public.hostname in _places(one)}
+    audiences = {getattr(one, "aud", None) for one in listed if hostname in _places(one)}
     # Without an application nobody gets a token, and its own check says so.
     if audiences and audiences != set(demand.audiences):
         raise CheckError("cloudflared demands the token of another Access application than the hostname's", systems.up)
 
 
-def dns_record(systems: Systems) -> str:
+def dns_record(systems: Systems, hostname: str) -> str:
     """The hostname resolves to the tunnel, through Cloudflare's proxy: without it Access is not asked."""
-    hostname, target = systems.public.hostname, TARGET.format(systems.tunnel_id)
+    target = TARGET.format(systems.tunnel_id)
     listed = systems.cloudflare.dns.records.list(zone_id=systems.ids.zone, name={"exact": hostname})
     found = [one for one in listed if one.type in IN_THE_WAY]
     if len(found) != 1:
@@ -129,12 +125,11 @@ def dns_record(systems: Systems) -> str:
     return f"{hostname} is {seen}"
 
 
-def public_url(systems: Systems) -> str:
+def public_url(systems: Systems, hostname: str) -> str:
     """A stranger is sent to the login, whatever they ask for."""
-    hostname = systems.public.hostname
     answers = {}
     for path in ("/", app.App.health_path):
-        url = f"https://{hostname}{path}"
+        url = f"{url_of(hostname)}{path}"
         answers[url] = answer = systems.http.get(url)
         # An app that nothing guards may well redirect by itself, to a page of its own.
         leads_to = urljoin(url, answer.headers.get("Location", ""))
@@ -189,10 +184,14 @@ def _is_public(settings: Settings) -> bool:
     return settings.access.public is not None
 
 
+def _hostnames(settings: Settings) -> Sequence[str]:
+    return settings.access.public.hostnames if settings.access.public else ()
+
+
 CHECKS = (
-    Check(name="access-application", look=application, applies=_is_public),
-    Check(name="tunnel-rule", look=tunnel_rule, applies=_is_public),
-    Check(name="dns-record", look=dns_record, applies=_is_public),
+    Check(name="access-application", look=application, applies=_is_public, hostnames=_hostnames),
+    Check(name="tunnel-rule", look=tunnel_rule, applies=_is_public, hostnames=_hostnames),
+    Check(name="dns-record", look=dns_record, applies=_is_public, hostnames=_hostnames),
     Check(name="cloudflared-egress", look=cloudflared_egress, applies=_is_public),
-    Check(name="public-url", look=public_url, applies=_is_public),
+    Check(name="public-url", look=public_url, applies=_is_public, hostnames=_hostnames),
 )

@@ -71,7 +71,7 @@ def route(
     settings: Settings, *rules: dict[str, Any], gateway: dict[str, str] | None = None, **meta: Any
 ) -> dict[str, Any]:
     """A route of somebody's for the stack's hostname."""
-    hostnames = ["other.example.com", settings.access.hostname.upper()]
+    hostnames = ["other.example.com", settings.access.hostnames[0].upper()]
     spec = {"hostnames": hostnames, "parentRefs": [gateway or GATEWAY], "rules": list(rules)}
     return {"metadata": {"name": "theirs", "namespace": "default", **meta}, "spec": spec}
 

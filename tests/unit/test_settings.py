@@ -116,7 +116,7 @@ def test_all_mistakes_are_told_together() -> None:
 def test_an_unknown_key_is_refused_with_the_allowed_ones_and_the_nearest() -> None:
     message = refusal_of("access.hostnam", "a.example.com")
     assert "invoicetron:access.hostnam\n" in message
-    assert "gateway, hostname, public" in message
+    assert "gateway, hostname, hostnames, public" in message
     assert "did you mean hostname?" in message
 
 

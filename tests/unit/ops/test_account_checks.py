@@ -18,7 +18,7 @@ from tests.unit.program import load_settings
 SETTINGS: Final = load_settings("prod")
 assert SETTINGS.access.public
 assert SETTINGS.repository
-HOST: Final = SETTINGS.access.public.hostname
+HOST: Final = SETTINGS.access.public.hostnames[0]
 MIRROR: Final = SETTINGS.repository.mirror
 GITHUB: Final = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"
 """Fingerprint of github.com's Ed25519 key, from docs.github.com, "GitHub's SSH key fingerprints"."""
@@ -140,25 +140,25 @@ def test_a_policy_that_lets_people_past_is_found_wherever_its_application_names_
     other = application(BYPASS, domain="other.example.com", **more)
     for applications in ([application(OURS), other], [other, application(OURS)]):
         with pytest.raises(CheckError, match=r"by hand \(bypass\) of invoicetron"):
-            public.application(Accounts(applications=applications))
+            public.application(Accounts(applications=applications), HOST)
 
 
 @pytest.mark.parametrize(
     "more", [{"self_hosted_domains": [HOST]}, {"destinations": [{"type": "public", "uri": f"{HOST}/"}]}]
 )
 def test_an_application_guards_the_hostname_that_is_not_its_first(more: dict[str, Any]) -> None:
-    assert public.application(Accounts(applications=[application(OURS, domain="other.example.com", **more)]))
+    assert public.application(Accounts(applications=[application(OURS, domain="other.example.com", **more)]), HOST)
 
 
 def test_an_application_of_another_hostname_may_have_any_policy() -> None:
     other = application(BYPASS, domain=f"not-{HOST}", destinations=[{"type": "public", "uri": f"{HOST}.example.com"}])
-    assert public.application(Accounts(applications=[application(OURS), other]))
+    assert public.application(Accounts(applications=[application(OURS), other]), HOST)
 
 
 def test_how_many_people_the_policy_lets_in_is_told() -> None:
     include = [EMAIL, EMAIL, {"group": {"id": "g"}}, {"email_list": {"id": "l"}}]
     groups = {"g": {"name": "Family", "include": [EMAIL]}}
-    said = public.application(Accounts(applications=[application(OURS, include=include)], groups=groups))
+    said = public.application(Accounts(applications=[application(OURS, include=include)], groups=groups), HOST)
     assert said.endswith("'Allow Admin', which lets in 3 e-mail addresses, 1 e-mail list")
 
 
@@ -174,14 +174,14 @@ def test_how_many_people_the_policy_lets_in_is_told() -> None:
 def test_a_policy_that_lets_in_more_than_known_people_is_told(rule: dict[str, Any], told: str) -> None:
     groups = {"g": {"name": "Everybody", "include": [{"everyone": {}}]}}
     with pytest.raises(CheckError, match=f"more than known people: {told}"):
-        public.application(Accounts(applications=[application(OURS, include=[EMAIL, rule])], groups=groups))
+        public.application(Accounts(applications=[application(OURS, include=[EMAIL, rule])], groups=groups), HOST)
 
 
 def test_a_path_at_which_nobody_has_to_log_in_is_told() -> None:
     override = {"behavior": "public", "path_pattern": "/api/*"}
     destination = {"type": "public", "uri": HOST, "overrides": [override]}
     with pytest.raises(CheckError, match=f"asks nobody to log in at {HOST}/api/"):
-        public.application(Accounts(applications=[application(OURS, destinations=[destination])]))
+        public.application(Accounts(applications=[application(OURS, destinations=[destination])]), HOST)
 
 
 def leads(status: int, location: str) -> httpx.Response:
@@ -202,7 +202,7 @@ def test_an_app_that_everybody_reaches_is_told_as_that_whatever_it_answers_itsel
     open_: dict[str, httpx.Response],
 ) -> None:
     with pytest.raises(CheckError, match="EVERYBODY REACHES IT") as found:
-        public.public_url(Accounts(answers=open_))
+        public.public_url(Accounts(answers=open_), HOST)
     assert "remove its DNS record" in found.value.fix
 
 
@@ -218,9 +218,9 @@ def test_an_edge_that_leads_to_no_login_is_a_fault_of_the_tunnel_or_of_access(
     answer: httpx.Response, seen: str
 ) -> None:
     with pytest.raises(CheckError, match=seen):
-        public.public_url(Accounts(answers={"/": answer, "/api/health": leads(302, LOGIN)}))
+        public.public_url(Accounts(answers={"/": answer, "/api/health": leads(302, LOGIN)}), HOST)
 
 
 def test_both_pages_lead_to_the_login_where_all_is_well() -> None:
-    said = public.public_url(Accounts(answers={path: leads(302, LOGIN) for path in ("/", "/api/health")}))
+    said = public.public_url(Accounts(answers={path: leads(302, LOGIN) for path in ("/", "/api/health")}), HOST)
     assert said == f"{HOST} redirects to team.cloudflareaccess.com"

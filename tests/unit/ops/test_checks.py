@@ -53,7 +53,7 @@ def claim(**metadata: str) -> dict[str, Any]:
 
 
 def route(*parents: dict[str, Any]) -> dict[str, Any]:
-    hostnames = [load_settings("prod").access.hostname]
+    hostnames = list(load_settings("prod").access.hostnames)
     return {
         "metadata": {"name": ROUTE, "generation": 2},
         "spec": {"hostnames": hostnames},
