@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count, pairwise
@@ -74,14 +74,19 @@ def check_cron(schedule: str) -> str:
         raise ValueError(f"{_WRONG}, one space between them")
     for field, text in zip(_FIELDS, texts, strict=True):
         field.values(text)
-    if next(_days(texts), None) is None:
+    if next(_days(texts[2:]), None) is None:
         raise ValueError(f"{_WRONG}; no year has such a day")
     return schedule
 
 
 def longest_pause(schedule: str) -> int:
     """The most days from one run of a schedule that has been checked to the next."""
-    days = list(_days(schedule.split()))
+    return _longest_pause(*schedule.split()[2:])
+
+
+@cache  # nearly every schedule is for each day, and counting out 28 years takes milliseconds
+def _longest_pause(*texts: str) -> int:
+    days = list(_days(texts))
     return max(later - earlier for earlier, later in pairwise([*days, days[0] + _CYCLE]))
 
 
@@ -93,7 +98,7 @@ def skipped_run(schedule: str, zone: str, *, longest: int, since: dt.date) -> dt
     is missed for so long. The schedule has been checked, and without a zone its pauses are no longer than `longest`.
     """
     texts = schedule.split()
-    runs_on = _calendar(texts)
+    runs_on = _calendar(texts[2:])
     minutes, hours = (field.values(text) for field, text in zip(_FIELDS[:2], texts[:2], strict=True))
     times = [dt.time(hour, minute) for hour in sorted(hours) for minute in sorted(minutes)]
     for day in _days_of_going_forward(zone, since):
@@ -118,17 +123,17 @@ def _exists(time: dt.datetime, zone: str) -> bool:
     return there_and_back.replace(tzinfo=None, fold=0) == time
 
 
-def _days(texts: list[str]) -> Iterator[int]:
-    """The days of the calendar's cycle on which the schedule runs, counted from its first."""
+def _days(texts: Sequence[str]) -> Iterator[int]:
+    """The days of the calendar's cycle on which a schedule with these last three fields runs, from 0."""
     runs_on = _calendar(texts)
     return (number for number in range(_CYCLE) if runs_on(_FIRST + dt.timedelta(number)))
 
 
-def _calendar(texts: list[str]) -> Callable[[dt.date], bool]:
-    """Whether the schedule runs on a day."""
-    days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS[2:], texts[2:], strict=True))
+def _calendar(texts: Sequence[str]) -> Callable[[dt.date], bool]:
+    """Whether a schedule with these last three fields runs on a day."""
+    days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS[2:], texts, strict=True))
     # Where both name days, cron runs on either.
-    either = not any(part in _EVERY for text in (texts[2], texts[4]) for part in text.split(","))
+    either = not any(part in _EVERY for text in (texts[0], texts[2]) for part in text.split(","))
     combine = any if either else all
 
     def runs_on(day: dt.date) -> bool:

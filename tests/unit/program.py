@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import json
 import os
 import runpy
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 from unittest import mock
@@ -27,7 +29,7 @@ from pulumi.runtime.proto import resource_pb2
 from lookups.cloudflare import CloudflareIds
 from rehearsal.plugins.values import Secret, decode
 from settings import Settings
-from tests.stacks import STACKS
+from tests.unit.stack_files import sections, stack_file
 
 REPOSITORY: Final = Path(__file__).parents[2]
 PASSWORD: Final = "unit-test-password"
@@ -268,16 +270,18 @@ async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[st
 
 def load_settings(stack: str) -> Settings:
     """The settings of one of the unit tests' stacks."""
-    config = yaml.safe_load((STACKS / f"Pulumi.{stack}.yaml").read_text())["config"]
-    return Settings.load(stack, {key.removeprefix("invoicetron:"): value for key, value in config.items()})
+    return Settings.load(stack, sections(stack))
 
 
 def _config(stack: str) -> dict[str, Any]:
     """The stack file, with what Pulumi.yaml says of the keys it leaves out."""
+    return {**copy.deepcopy(_defaults()), **stack_file(stack)["config"]}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
     project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())["config"]
-    defaults = {key: declared["default"] for key, declared in project.items() if "default" in declared}
-    config = yaml.safe_load((STACKS / f"Pulumi.{stack}.yaml").read_text())["config"]
-    return {**defaults, **config}
+    return {key: declared["default"] for key, declared in project.items() if "default" in declared}
 
 
 def _set(config: dict[str, Any], path: list[str], value: Any) -> None:

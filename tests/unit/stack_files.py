@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def stack_file(stack: str, directory: Path = STACKS) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((directory / f"Pulumi.{stack}.yaml").read_text())
+    """The content of a stack file, which the caller may change."""
+    return copy.deepcopy(_read(directory / f"Pulumi.{stack}.yaml"))
+
+
+@cache
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(file.read_text())
     return content
 
 
@@ -27,7 +34,7 @@ def sections(stack: str) -> dict[str, Any]:
 
 def with_value(stack: str, path: str, value: object) -> dict[str, Any]:
     """The sections of a stack file with the value at a dotted path put in, or taken out where it is None."""
-    config = copy.deepcopy(sections(stack))
+    config = sections(stack)
     *above, last = path.split(".")
     target = config
     for key in above:

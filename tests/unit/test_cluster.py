@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
-from rehearsal.vendors.server import serve
 
 _CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
 _ANSWERS: dict[str, tuple[int, Any]] = {
@@ -42,9 +42,8 @@ def _connected(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    with serve(Starlette(routes=[Route("/{path:path}", _answer)])) as url:
-        yield _connected(url, tmp_path, monkeypatch)
+def cluster(served: Callable[[ASGIApp], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    return _connected(served(Starlette(routes=[Route("/{path:path}", _answer)])), tmp_path, monkeypatch)
 
 
 def test_an_object_is_read_by_name_and_one_that_is_not_there_is_none(cluster: Cluster) -> None:

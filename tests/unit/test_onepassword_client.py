@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
 from lookups.onepassword import SecretProblemError, Vaults
 from lookups.onepassword_client import Client, CommandClient, client
 from lookups.onepassword_item import item_of
 from rehearsal.vendors.onepassword import OnePassword
-from rehearsal.vendors.server import serve
 from settings.types import SecretReference
 
 PASSWORD = secrets.token_hex(20)
@@ -39,13 +39,12 @@ def reference(text: str) -> SecretReference:
 
 
 @pytest.fixture
-def connect() -> Iterator[Client]:
+def connect(served: Callable[[ASGIApp], str]) -> Client:
     """A Connect server with the item in question."""
     server = OnePassword()
     server.add_vault("Kubernetes")
     server.put(TITLE, {"postgres-password": PASSWORD}, username="user", password="secret")
-    with serve(server.app) as url:
-        yield client({"OP_CONNECT_HOST": url, "OP_CONNECT_TOKEN": server.token})
+    return client({"OP_CONNECT_HOST": served(server.app), "OP_CONNECT_TOKEN": server.token})
 
 
 @pytest.fixture

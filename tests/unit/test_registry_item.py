@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from components.registry_item import RegistryItemError, _RegistryItemProvider, written
 from rehearsal.homelab import VAULT
 from rehearsal.vendors.onepassword import OnePassword, new_id
-from rehearsal.vendors.server import Fault, serve
+from rehearsal.vendors.server import Fault
 
 TITLE = "App Deploy Token"
 
@@ -24,35 +24,12 @@ def onepassword() -> OnePassword:
     return server
 
 
-class _Switch:
-    """One server for all tests, since stopping one takes a fifth of a second; each test has an emulator of its own."""
-
-    def __init__(self) -> None:
-        self.app: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self.app is not None
-        await self.app(scope, receive, send)
-
-
-@pytest.fixture(scope="module")
-def switch() -> _Switch:
-    return _Switch()
-
-
-@pytest.fixture(scope="module")
-def url(switch: _Switch) -> Iterator[str]:
-    with serve(switch) as base:
-        yield base
-
-
 @pytest.fixture(autouse=True)
-def _environment(url: str, switch: _Switch, onepassword: OnePassword, monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(served: Callable[[ASGIApp], str], onepassword: OnePassword, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("components.registry_item.time.sleep", lambda _: None)
-    switch.app = onepassword.app
-    monkeypatch.setenv("OP_CONNECT_HOST", url)
+    monkeypatch.setenv("OP_CONNECT_HOST", served(onepassword.app))
     monkeypatch.setenv("OP_CONNECT_TOKEN", onepassword.token)
 
 

@@ -49,9 +49,10 @@ def served() -> Iterator[tuple[GitLab, str]]:
 
 
 @pytest.fixture
-def pipeline(served: tuple[GitLab, str]) -> Pipeline:
+def pipeline(served: tuple[GitLab, str], monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     gitlab, url = served
     gitlab.app.forget()
+    monkeypatch.setattr(merge_request, "_PAUSE", 0)
     environment = {
         "CI_SERVER_URL": url,
         "CI_PROJECT_ID": str(gitlab.infrastructure.id),
@@ -78,8 +79,7 @@ def test_a_comment_whose_answer_is_lost_is_there_once(
     assert [note["body"] for note in pipeline.notes] == [f"{MARKER}\none"]
 
 
-def test_a_gitlab_that_stays_away_fails_the_comment(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merge_request, "_PAUSE", 0)
+def test_a_gitlab_that_stays_away_fails_the_comment(pipeline: Pipeline) -> None:
     pipeline.gitlab.app.fail(Fault(status=502), method="POST", times=100)
     with pytest.raises(GitlabError):
         pipeline.put("one")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from gitlab import Gitlab
 from gitlab.v4.objects import Project
+from starlette.types import ASGIApp
 
 from ops.adopt.existing import Live
 from ops.mirrors import MirrorError, push_mirrors, push_now
 from rehearsal.vendors.gitlab import GitLab
-from rehearsal.vendors.server import serve
 
 URL = "ssh://git@github.com/rommelporras/invoicetron.git"
 HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -24,9 +24,8 @@ def server() -> GitLab:
 
 
 @pytest.fixture
-def project(server: GitLab) -> Iterator[Project]:
-    with serve(server.app) as url:
-        yield Gitlab(url, private_token=server.token).projects.get(server.project.id)
+def project(server: GitLab, served: Callable[[ASGIApp], str]) -> Project:
+    return Gitlab(served(server.app), private_token=server.token).projects.get(server.project.id)
 
 
 def made(server: GitLab, url: str = URL, *, enabled: bool = True, keys: tuple[str, ...] = (HOST_KEY,)) -> int:
@@ -73,6 +72,7 @@ def test_a_push_that_never_ends_is_not_waited_for_for_ever(
 ) -> None:
     made(server)
     monkeypatch.setattr(server.project.mirrors, "sync", lambda _id: None)
+    monkeypatch.setattr("ops.mirrors._AGAIN", 0.05)
     with pytest.raises(MirrorError, match="has not ended after 0 s"):
         push_now(project, URL, patience=0.1)
 
