@@ -39,7 +39,7 @@ def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> No
         try:
             notes.create({"body": body}, retry_transient_errors=False)
         except (GitlabCreateError, requests.ConnectionError) as error:
-            # GitLab may have made it all the same: looked for before another try, which would make a second one.
+            # GitLab may have created it anyway. Look before trying again: a retry would create a second one.
             if last or (isinstance(error, GitlabCreateError) and (error.response_code or 0) < _SERVER_ERROR):
                 raise
             time.sleep(_PAUSE)

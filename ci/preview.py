@@ -3,8 +3,8 @@
 The live stack's where the job has its credentials, else the rehearsal's. It goes into the job's log, into the file that
 GitLab's merge request widget reads, and into one comment of the merge request, which later pipelines edit.
 
-The credentials are for protected branches only: whoever can push a branch decides what its jobs run. A job of another
-branch that sees some of them all the same ends here, with their names, so that the mistake is found by its owner.
+The credentials are for protected branches only: who can push a branch decides what its jobs run. A job of another
+branch that still sees some of them ends here, with their names, so that the mistake is found by its owner.
 """
 
 from __future__ import annotations

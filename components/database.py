@@ -155,7 +155,7 @@ class Database(pulumi.ComponentResource):
             pods=_SELECTOR,
             opts=ResourceOptions(parent=self),
         )
-        # Taken from the StatefulSet, so that whoever uses the host waits until the server is ready.
+        # Taken from the StatefulSet, so that users of the host wait until the server is ready.
         self.host = stateful_set.spec.service_name
         self.port = service.spec.ports[0].port
         self.pods = _SELECTOR

@@ -42,7 +42,7 @@ class MonitoringArgs:
     """Labels by which Prometheus selects probes and rules."""
     runbook: str | None
     claims: Sequence[pulumi.Input[str]]
-    """Names of the volume claims whose filling up is told."""
+    """Names of the volume claims that are watched for filling up."""
     backup: pulumi.Input[str] | None = None
     drill: pulumi.Input[str] | None = None
 

@@ -1,4 +1,4 @@
-"""Names in the state of what a public hostname is made of. Without an SDK, for whoever looks for them there."""
+"""Names in the state of what a public hostname is made of. Needs no SDK, so that lookups and ops can use it."""
 
 from __future__ import annotations
 

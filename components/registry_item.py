@@ -83,7 +83,7 @@ class _RegistryItemProvider(ResourceProvider):
 class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
     """A login in 1Password that bears the marks of the stack that issued it.
 
-    An item of the title that is there already is written to: what a person added to it stays. One with another stack's
+    An item of the title that is there already is written to: what was added by hand stays. One with another stack's
     mark is refused. The credentials are the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op` command,
     OP_SERVICE_ACCOUNT_TOKEN or OP_ACCOUNT.
     """

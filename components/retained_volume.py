@@ -24,7 +24,7 @@ _INPUTS: Final = ("context", "namespace", "claim")
 
 
 class VolumeError(Exception):
-    """The volume could not be told to stay; the message says why and what to do."""
+    """The volume's reclaim policy could not be set; the message says why and what to do."""
 
 
 class _RetainedVolumeProvider(ResourceProvider):
@@ -55,7 +55,7 @@ class _RetainedVolumeProvider(ResourceProvider):
         return UpdateResult(_retained(news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Leaves the volume as it is: whoever wants it gone deletes it."""
+        """Leaves the volume as it is: deleting it is left to the user."""
 
 
 def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
         core.patch_persistent_volume(volume, {"spec": {"persistentVolumeReclaimPolicy": RETAIN}})
     except ApiException as error:
         raise VolumeError(
-            f"the volume {volume} is not told to outlive its claim {props['claim']}: {error.status} {error.reason}. "
+            f"the volume {volume} cannot be made to outlive its claim {props['claim']}: {error.status} {error.reason}. "
             "The kubeconfig's user needs get and patch on persistentvolumes, which belong to the cluster (README)"
         ) from None
     return {**_inputs(props), "volume": volume, "policy": RETAIN}

@@ -60,8 +60,8 @@ class Place:
 def look_up(public: PublicAccessSettings) -> CloudflareIds:
     """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong.
 
-    Each product that the stack writes to is read, so that a token which lacks one of them altogether is told all of
-    what it lacks. A token that may read and not edit passes here, and is refused by Cloudflare at the first write: the
+    Each product that the stack writes to is read, so that the message names every one that the token lacks.
+    A token that may read and not edit passes here, and is refused by Cloudflare at the first write: the
     API does not tell a token's permissions to the token.
     """
     problems: list[str] = []

@@ -24,7 +24,7 @@ from lookups.onepassword_client import client
 from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger
 from settings.types import ItemReference, SecretReference
 
-# The plugin's words, of its Connect client and of the `op` command (facts of terraform-provider-onepassword 2.2).
+# The plugin's words, of its Connect client and of the `op` command (terraform-provider-onepassword 2.2).
 _NONE_FOUND: Final = re.compile(
     r"Found 0 item|isn't an item|No vault found|isn't a vault|(item|vault)\b.* not found", re.IGNORECASE
 )
@@ -236,9 +236,7 @@ class Vaults:
         )
 
 
-_FIELD_FIX: Final = (
-    "add the field, inside a section: the provider does not hand out fields of a person's own that are in no section"
-)
+_FIELD_FIX: Final = "add the field, inside a section: the provider drops custom fields that are in no section"
 
 
 def _failure(subject: str, words: str, *, none: SecretProblemError, several: tuple[str, str]) -> SecretProblemError:

@@ -95,7 +95,7 @@ def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
             owner = Owner.of_labels(meta.get("labels")) or Owner.of_namespace(meta["namespace"])
             yield Claim(
                 what=f"the hostname {hostname}",
-                owner=f"{owner or 'whoever made that route'}",
+                owner=f"{owner or 'the creator of that route'}",
                 evidence=f"the HTTPRoute {place}",
                 setting=settings.access.hostname_key,
             )

@@ -162,7 +162,7 @@ class _Reader:
         """Notes an item that a stack wrote this deploy token of its own to: without `issue`, it goes with the token."""
         try:
             own = self._vaults.read(SecretReference(reference.vault, reference.item, SECTION, TOKEN)) == token
-        except SecretProblemError:  # a person's item; what else is wrong is told when its fields are read
+        except SecretProblemError:  # a user's item; other mistakes are reported when its fields are read
             return
         if own:
             self._note(

@@ -192,7 +192,7 @@ def _size(cluster: Cluster, claim: Object, section: str, size: Quantity) -> Iter
 def _grows(cluster: Cluster, claim: Object) -> bool:
     name = claim["spec"].get("storageClassName")
     if not name:
-        return False  # a volume that a person, or this program, made for an export
+        return False  # a volume made by hand, or by this program, for an export
     try:
         found = cluster.get("storage.k8s.io/v1", "storageclasses", name)
     except ForbiddenError:

@@ -84,8 +84,8 @@ def import_existing_command(
     """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
     found = import_existing(stack, connect(load_settings(stack)))
     if fatal := found.fatal:
-        output.unlink(missing_ok=True)  # one of an earlier run would be imported all the same
-        typer.echo("Nothing is to be imported yet, or taken away for it; no file was written. Before everything else:")
+        output.unlink(missing_ok=True)  # one of an earlier run would still be imported
+        typer.echo("Import nothing yet, and delete nothing for it; no file was written. First:")
         for name, blocker in fatal:
             typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
         return
@@ -202,7 +202,7 @@ if __name__ == "__main__":
         if isinstance(ended.code, str):
             sys.stderr.write(f"{ended.code}\n")
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # whoever read it has left
+            with suppress(OSError):  # its reader has gone
                 stream.flush()
         # Threads that still read from the API server hold locks; ending in its own way, the interpreter aborts on them.
         os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))

@@ -1,4 +1,4 @@
-"""What a person sees of a Job: its log, what is being waited for and since when, and a bar for what has a size."""
+"""What the user sees of a Job: its log, what is being waited for and since when, and a bar for what has a size."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Terminal:
 
     @contextmanager
     def step(self, what: str, *, size: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A line that stays, and while the context lasts what is going on; yields how to tell of progress.
+        """A line that stays, and while the context lasts what is going on; yields a function that reports progress.
 
-        `size` is what the numbers that are told add up to.
+        `size` is what the reported numbers add up to.
         """
         self.say(what)
         task = self._progress.add_task(what, total=size, reason="")

@@ -63,7 +63,7 @@ def _resource(args: ResourceValidationArgs) -> Resource:
 
 
 class _NoPlaintextSecrets(ResourceValidationPolicy):
-    """Only a remediation is told which inputs are marked secret: it looks, changes nothing, and validation reports."""
+    """Only a remediation sees which inputs are marked secret: it looks, changes nothing, and validation reports."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[str]] = {}

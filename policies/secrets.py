@@ -35,13 +35,13 @@ def plaintext(resource: Resource) -> Iterator[str]:
             value = variable.get("value", MARKED)
             if SECRET_NAME.search(variable.get("name", "")) and value != MARKED and known(value):
                 yield (
-                    f"container {container['name']} gets {variable['name']} in plain, readable for whoever may look at "
+                    f"container {container['name']} gets {variable['name']} in plain, readable by anyone who may read "
                     "pods: take it from a Secret with valueFrom.secretKeyRef"
                 )
     if resource.kind == "ConfigMap":
         for path, text in _leaves(resource.inputs.get("data"), "data"):
             if SECRET_NAME.search(path) and text != MARKED:
-                yield f"{path} is given in plain, readable for whoever may look at ConfigMaps: take it to a Secret"
+                yield f"{path} is given in plain, readable by anyone who may read ConfigMaps: move it to a Secret"
     for path, text in _leaves(resource.inputs, ""):
         for what, shape in SHAPES.items():
             if shape.search(text):

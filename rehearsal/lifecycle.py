@@ -1,4 +1,4 @@
-"""The life of a stack, step by step, each with what a person would look at: `make rehearse`, and a rehearsal test.
+"""The life of a stack, step by step, each with what a user would check: `make rehearse`, and a rehearsal test.
 
 A step is a method; its docstring's first line is its row in the table, what it returns is what was seen. It raises
 `LifecycleError` where the program did not do what it promises.
@@ -91,7 +91,7 @@ class Lifecycle:
         return "image kept, new hostname in route and trusted origins"
 
     def edited_by_hand(self) -> str:
-        """A person points the Service and the app's network policy elsewhere; the next up points them back."""
+        """Somebody points the Service and the app's network policy elsewhere; the next up points them back."""
         self._patch("service", "/spec/ports/0/targetPort", 9999)
         # An object that the program has updated since it made it: only then are its fields the program's own.
         self._patch("ciliumnetworkpolicy", "/spec/endpointSelector/matchLabels/app", "another")
@@ -110,7 +110,7 @@ class Lifecycle:
         except EngineError as error:
             self._expect("kubectl-patch" in str(error), f"the up failed for another reason:\n{error}")
         else:
-            raise LifecycleError(f"{self.stack}: the up took no notice")
+            raise LifecycleError(f"{self.stack}: the up did not notice")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         # The way out that the runbook names: make the API server forget that editor, and run `up` again.
         fields = ["get", "deployment", "invoicetron", "--show-managed-fields", "-o", "json"]
@@ -143,11 +143,11 @@ class Lifecycle:
             self._expect("protect" in str(error), f"destroy failed for another reason:\n{error}")
         else:
             raise LifecycleError("destroy went through")
-        self._expect(self.objects() == before, "something was deleted all the same")
+        self._expect(self.objects() == before, "something was still deleted")
         return "refused, everything is still there"
 
     def destroyed(self) -> str:
-        """Nothing is left (prod: after the protection was taken away by hand)."""
+        """Nothing is left (prod: after the protection was removed by hand)."""
         if self.stack == "prod":
             self.rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", self.stack)
         update = self.rehearsal.program.destroy(self.stack)
@@ -164,7 +164,7 @@ class Lifecycle:
         self.rehearsal.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
 
     def objects(self) -> list[str]:
-        """Kind and name of every object of the namespace that a person or the program made."""
+        """Kind and name of every object of the namespace made by hand or by the program."""
         kinds = (
             "deployments,statefulsets,services,secrets,configmaps,cronjobs,pvc,httproutes,resourcequotas,limitranges"
         )
@@ -178,7 +178,7 @@ class Lifecycle:
         return found
 
     def _patch(self, kind: str, path: str, value: object) -> None:
-        """What a person's `kubectl edit` of the object `invoicetron` does."""
+        """What a user's `kubectl edit` of the object `invoicetron` does."""
         patch = json.dumps([{"op": "replace", "path": path, "value": value}])
         self.rehearsal.kubectl("-n", self.namespace, "patch", kind, "invoicetron", "--type=json", "-p", patch)
 

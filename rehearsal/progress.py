@@ -1,4 +1,4 @@
-"""What a person sees while they wait: a line for every long step, with how long it usually takes."""
+"""What the user sees while waiting: a line for every long step, with how long it usually takes."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
     "github.com/prometheus-operator/prometheus-operator": tuple(
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml" for kind in ("probes", "prometheusrules")
     ),
-    # How kwok is told of the logs and the commands of pods that really run (pods/runner.py).
+    # How kwok learns of the logs and the commands of pods that really run (pods/runner.py).
     _KWOK: tuple(f"kustomize/crd/bases/kwok.x-k8s.io_{kind}.yaml" for kind in ("execs", "logs")),
 }
 

@@ -15,7 +15,7 @@ LEAST_DAYS: Final = 14
 
 
 class PullCredentialsSettings(Section):
-    """Who writes the registry item: a person (`issue: false`) or this program, with a deploy token of its own."""
+    """Who writes the registry item: the user (`issue: false`) or this program, with a deploy token of its own."""
 
     issue: bool = False
     expires: Annotated[Date | None, Field(validate_default=True)] = None
@@ -28,7 +28,7 @@ class PullCredentialsSettings(Section):
         if issue and expires is None:
             raise refusal("a date like 2027-12-31, because issue is true and no token lives for ever")
         if issue is False and expires is not None:
-            raise refusal("no date while issue is false, because the token is then a person's")
+            raise refusal("no date while issue is false, because the token is then the user's own")
         running = info.context and info.context.get(RUNNING)
         if expires is not None and expires <= today() and not running:
             raise refusal(

@@ -1,4 +1,4 @@
-"""What stands in the way of taking an existing object over as it is, and what a person does about it first."""
+"""What stands in the way of taking an existing object over as it is, and what to do about it first."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Blocker:
     remedy: str
     """A command, or what to click."""
     imported: bool = True
-    """Whether it is imported all the same; otherwise the next `up` makes one of its own in its place."""
+    """Whether it is still imported; otherwise the next `up` makes one of its own in its place."""
     fatal: bool = False
-    """Whether nothing is to be taken over, or taken away for it, before this is out of the way."""
+    """Whether nothing may be imported, or deleted for the import, before this is resolved."""
 
 
 def kubernetes_blockers(
@@ -115,7 +115,7 @@ def _told(found: Sequence[Fault]) -> str:
     if plain:
         said.append(
             f"{', '.join(plain)}: a secret in plain, {_RECORDED}. Change it in 1Password once this is done "
-            "(docs/runbook.md, Rotation), for whoever may look at pods has been able to read it"
+            "(docs/runbook.md, Rotation), because anyone who may read pods could read it"
         )
     if other:
         said.append(

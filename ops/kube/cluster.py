@@ -63,7 +63,7 @@ class Interrupts:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raises `StoppedError` where a signal has come, unless what runs now must be finished all the same."""
+        """Raises `StoppedError` where a signal has come, unless what runs now must still be finished."""
         if self.received is not None and not self._deaf:
             raise StoppedError(self.received)
 

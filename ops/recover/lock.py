@@ -59,7 +59,7 @@ def check_lock(stack: str, backend: Path | None, *, certain: bool) -> None:
 
 
 class UnknownHolderError(PulumiError):
-    """Whether the lock's process lives cannot be known here; a person may be certain that it does not."""
+    """Whether the lock's process lives cannot be known here; the user may be certain that it does not."""
 
 
 def _locks(stack: str, backend: Path) -> Iterator[Lock]:
@@ -74,7 +74,7 @@ def _locks(stack: str, backend: Path) -> Iterator[Lock]:
             )
         except FileNotFoundError:  # it ended meanwhile
             continue
-        except (OSError, ValueError, KeyError, TypeError):  # half-written: whoever wrote it died at once
+        except (OSError, ValueError, KeyError, TypeError):  # half-written: its writer died at once
             continue
 
 

@@ -83,7 +83,7 @@ class Restore:
     app: App
     was: PreviousState
     left: list[str]
-    """Jobs of earlier restores that still run, because whoever waited for them was killed."""
+    """Jobs of earlier restores that still run, because the command that waited for them was killed."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Restore:

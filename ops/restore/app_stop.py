@@ -101,7 +101,7 @@ class App:
                 break
             deployment, tried = self.cluster.persistently(self._read), True
         else:
-            # An attempt whose answer was lost has started it all the same.
+            # An attempt whose answer was lost may still have started it.
             if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
                 return "The app is left as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:

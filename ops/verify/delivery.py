@@ -37,7 +37,7 @@ def environment(systems: Systems) -> str:
 
 
 def ci_variables(systems: Systems) -> str:
-    """What the pipeline is told, each in the environment's own scope."""
+    """The pipeline's CI variables, each in the environment's own scope."""
     settings, delivery = systems.settings, _delivery(systems)
     authority = systems.need("v1", "Secret", deployer.TOKEN).get("data", {}).get("ca.crt", "")
     wanted = variables(

@@ -93,7 +93,7 @@ def tunnel_rule(systems: Systems, hostname: str) -> str:
     if with_rule(document, hostname, service) != document:
         raise CheckError(f"an earlier rule of tunnel {systems.public.tunnel} takes {hostname}", systems.up)
     _check_demand(systems, hostname, demand_of(rule))
-    return f"{hostname} leads to {service}, for whoever has a token of Access"
+    return f"{hostname} leads to {service}, for requests with a token of Access"
 
 
 def _check_demand(systems: Systems, hostname: str, demand: AccessDemand | None) -> None:

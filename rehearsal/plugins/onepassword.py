@@ -280,7 +280,7 @@ def _exactly_one(args: Properties, *names: str) -> None:
 
 
 def _told(words: str, argument: Any, call: Callable[[Any], Any]) -> Any:
-    """The call's answer; what it raises is told in the provider's words."""
+    """The call's answer; errors carry the provider's words."""
     try:
         return call(argument)
     except PluginError as error:
@@ -372,7 +372,7 @@ def _built_in(name: str, inputs: Properties, category: str) -> dict[str, Any]:
 
 
 def _outputs(item: Mapping[str, Any], known: Properties) -> Properties:
-    """The item's state; what is empty in it is absent. Values in sections are not secret: the facts say so."""
+    """The item's state; what is empty in it is absent. Values in sections are not secret, as with the real one."""
     outputs = {
         "uuid": item["id"],
         "vault": item["vault"]["id"],

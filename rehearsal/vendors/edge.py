@@ -77,7 +77,7 @@ class _Token:
 class Edge:
     """Cloudflare's edge and the tunnel's connector, cloudflared. `app` can be made fail.
 
-    Access asks for a login where an application guards the hostname, and passes the token of whoever has logged in on;
+    Access asks for a login where an application guards the hostname, and passes on the token of a user with a login;
     a policy that bypasses it issues none. cloudflared takes the first rule that matches, and looks at the token where
     the rule demands one (cloudflared, `ingress/middleware/jwtvalidator.go`).
     """

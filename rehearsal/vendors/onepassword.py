@@ -1,4 +1,4 @@
-"""Emulates the 1Password Connect server, as far as the provider's client uses it (facts: connect-sdk-go 1.5.3).
+"""Emulates the 1Password Connect server, as far as the provider's client uses it (connect-sdk-go 1.5.3).
 
 Items are kept as Connect's JSON has them. A PUT is answered with the old version and GET afterwards shows the next one,
 because that is what the client waits for. Titles are not unique, as in 1Password. Refusals have the words of issues
@@ -27,7 +27,7 @@ from rehearsal.vendors.server import Service
 Item = dict[str, Any]
 
 UNNAMED: Final = "add more"
-"""Id of the section without a label into which 1Password's apps put fields that a person adds."""
+"""Id of the section without a label into which 1Password's apps put fields that a user adds."""
 
 _FILTER: Final = re.compile(r'^(title|name) eq "(.*)"$')
 _UNRETURNED: Final = {"fields", "sections", "files"}  # by the list of items
@@ -88,7 +88,7 @@ class OnePassword:
         return server
 
     def rotate(self, stack: str) -> None:
-        """What a person does to change a database password: the password, and the URL that holds it."""
+        """What a user does to change a database password: the password, and the URL that holds it."""
         password, title = secrets.token_hex(20), f"Invoicetron {stack.capitalize()}"
         self.set_field(title, "postgres-password", password)
         self.set_field(title, "database-url", _database_url(password))
@@ -142,7 +142,7 @@ class OnePassword:
         return self._store(item, self._vault_id(vault))
 
     def set_field(self, title: str, label: str, value: str) -> None:
-        """Changes a field of the one item of that title, as a person does in the app."""
+        """Changes a field of the one item of that title, as a user does in the app."""
         item = self.item(title)
         field = next(field for field in item["fields"] if field["label"] == label)
         field["value"] = value

@@ -1,4 +1,4 @@
-"""The rows of the image matrix (facts, section 1.2) that can occur here: the pipeline's image is never lost."""
+"""The pipeline's image outlives every `up`, whatever else changes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Who owns which field: what the real plugin does to `managedFields` before, and tells the server while, it applies.
 
-The traps here are the real ones (facts, section 1.1): managers are matched by prefix, so that the fields of
+The traps are those of the real provider, pulumi-kubernetes 4.34: managers are matched by prefix, so that the fields of
 `kubectl set image` (manager `kubectl-set`) are taken over in silence by the next real update; and an ignored path with
 a list index matches nothing, so that the field is sent with whatever value was recorded last.
 """

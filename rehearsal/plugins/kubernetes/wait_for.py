@@ -1,4 +1,4 @@
-"""The `pulumi.com/waitFor` annotation: what a person wants to be true of an object before the program goes on."""
+"""The `pulumi.com/waitFor` annotation: what must be true of an object before the program goes on."""
 
 from __future__ import annotations
 

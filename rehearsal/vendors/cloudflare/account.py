@@ -169,7 +169,7 @@ class Cloudflare:
         return id_
 
     def add_application(self, hostname: str, *, name: str) -> str:
-        """An Access application as a person makes it, with the policy that everybody uses; its id."""
+        """A hand-made Access application, with the policy that everybody uses; its id."""
         policy = {**self.policies[self.policy_id], "precedence": 1}
         return str(self._store_application({"name": name, "type": "self_hosted", "domain": hostname}, [policy])["id"])
 
