@@ -121,3 +121,15 @@ def test_what_was_made_by_hand_for_a_further_hostname_is_adopted_by_its_name(reh
     changes = rehearsal.program.preview("prod").changes
     adopted = (f"access-application-{SECOND}", f"dns-record-{SECOND}", f"access-application-{FIRST}")
     assert {changes[name] for name in adopted} <= {"import", "update"}
+
+
+def test_another_policy_is_put_in_place_of_the_old_one(rehearsal: Rehearsal) -> None:
+    exposed = watched(rehearsal)
+    rehearsal.program.init("prod")
+    rehearsal.program.up("prod", "--skip-preview")
+    family = rehearsal.cloudflare.add_policy("Allow Family", decision="allow", reusable=True)
+    rehearsal.configure("prod", "access.public.policyName", "Allow Family")
+    assert rehearsal.program.up("prod", "--skip-preview").changes == {f"access-application-{FIRST}": "update"}
+    (application,) = rehearsal.cloudflare.applications.values()
+    assert [policy["id"] for policy in application["policies"]] == [family]
+    assert exposed == []
