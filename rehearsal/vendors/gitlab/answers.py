@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from rehearsal.homelab import GITLAB
+
 Body = dict[str, Any]
 
 
@@ -29,6 +31,12 @@ def missing(what: str = "") -> RefusedError:
 def now() -> str:
     """The time as GitLab writes it."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def user(id_: int) -> Body:
+    """A user as GitLab shows one beside what they did."""
+    names = {"username": f"user-{id_}", "name": f"User {id_}"}
+    return {"id": id_, **names, "state": "active", "avatar_url": None, "web_url": f"https://{GITLAB}/user-{id_}"}
 
 
 def required(body: Body, *names: str) -> None:

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from rehearsal.homelab import APP_PROJECT, INFRASTRUCTURE_PROJECT
-from rehearsal.vendors.gitlab.answers import Body, RefusedError, missing
+from rehearsal.vendors.gitlab.answers import Body, RefusedError, missing, now, user
 from rehearsal.vendors.gitlab.project import Project
 from rehearsal.vendors.server import Service
 
@@ -28,6 +28,7 @@ Handler = Callable[[Project, str, Body], Any]
 MAINTAINER: Final = 40
 DEVELOPER: Final = 30
 REPORTER: Final = 20
+_GUEST: Final = 10
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
 }
 
 _UNAUTHORIZED: Final = RefusedError(401, {"message": "401 Unauthorized"})
+_EXPIRED: Final = RefusedError(
+    401,
+    {
+        "error": "invalid_token",
+        "error_description": "Token is expired. You can either do re-authorization or token refresh.",
+    },
+)
 _DEVELOPER_READS: Final = ("environments", "repository", "protected_branches")
 """What a Developer may read; everything else under a project, and every write, takes a Maintainer."""
 
@@ -138,7 +146,7 @@ class GitLab:
         shown: set[str] = set()
         for project in self.projects.values():
             shown |= project.deploy_tokens.handed_out
-            shown |= {variable["value"] for variable in project.variables.entries({}) if variable["masked"]}
+            shown |= {variable["value"] for variable in project.variables.stored() if variable["masked"]}
         return shown
 
     def issue_token(self, *scopes: str, level: int = MAINTAINER, expires: dt.date | None = None) -> str:
@@ -164,8 +172,8 @@ class GitLab:
         access = self._authenticate(request)
         match segments[2:]:
             case ["user"]:
-                names = {"username": f"user-{access.user}", "name": f"User {access.user}"}
-                return JSONResponse({"id": access.user, **names, "state": "active", "is_admin": False})
+                own = f"{request.base_url}user-{access.user}"
+                return JSONResponse({**user(access.user), "web_url": own, "is_admin": False})
             case ["personal_access_tokens", "self"]:
                 return JSONResponse(_described(access))
             case ["version"]:
@@ -177,27 +185,32 @@ class GitLab:
                         "version": version,
                         "revision": "0000000",
                         "enterprise": self.enterprise,
-                        "kas": {"enabled": False},
+                        "kas": {
+                            "enabled": False,
+                            "externalUrl": None,
+                            "externalK8sProxyUrl": None,
+                            "version": None,
+                        },
                     }
                 )
-            case ["personal_access_tokens", "self"] if request.method == "GET":
-                return JSONResponse({"id": 1, "name": "pulumi", "scopes": sorted(access.scopes), "active": True})
             case ["projects", project] if request.method == "GET":
                 level = {"access_level": access.level, "notification_level": 3}
                 permissions = {"project_access": level, "group_access": None}
-                return JSONResponse({**self._project(project).describe(), "permissions": permissions})
+                return JSONResponse({**self._project(project, access).describe(), "permissions": permissions})
             case ["projects", project, "merge_requests", iid, "notes", *note]:
-                return self._notes_answer(request, self._project(project), [iid, *note], access, parameters)
+                return self._notes_answer(request, self._project(project, access), [iid, *note], access, parameters)
             case ["projects", project, *rest]:
-                return self._project_answer(request, self._project(project), rest, access, parameters)
+                return self._project_answer(request, self._project(project, access), rest, access, parameters)
         raise RefusedError(404, {"error": "404 Not Found"})
 
     def _authenticate(self, request: Request) -> Access:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         token = request.headers.get("PRIVATE-TOKEN") or bearer
         access = self._access.get(token)
-        if access is None or (access.expires is not None and access.expires <= dt.datetime.now(dt.UTC).date()):
+        if access is None:
             raise _UNAUTHORIZED
+        if access.expires is not None and access.expires <= dt.datetime.now(dt.UTC).date():
+            raise _EXPIRED
         needed = {"api"} if request.method != "GET" else {"api", "read_api"}
         if not access.scopes & needed:
             raise RefusedError(
@@ -210,9 +223,10 @@ class GitLab:
             )
         return access
 
-    def _project(self, key: str) -> Project:
+    def _project(self, key: str, access: Access) -> Project:
         for project in self.projects.values():
-            if key in (str(project.id), project.path):
+            # They are private: who is no member is told that there is none.
+            if access.level >= _GUEST and key in (str(project.id), project.path):
                 return project
         raise missing("Project")
 
@@ -257,6 +271,10 @@ def _described(access: Access) -> Body:
         "id": 1,
         "name": "pulumi",
         "revoked": False,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "description": None,
+        "user_id": access.user,
+        "last_used_at": now(),
         "active": True,
         "scopes": sorted(access.scopes),
         "expires_at": access.expires.isoformat() if access.expires else None,

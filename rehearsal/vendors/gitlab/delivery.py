@@ -12,6 +12,12 @@ from urllib.parse import urlsplit
 from rehearsal.vendors.gitlab.answers import Body, RefusedError, invalid, missing, now, required
 
 _TIERS: Final = {"production", "staging", "testing", "development", "other"}
+_GUESSED: Final = {
+    r"dev|review|trunk": "development",
+    r"test|tst|int|ac(ce|)pt|qa|qc|control|quality": "testing",
+    r"st(a|)g|mod(e|)l|pre|demo|non": "staging",
+    r"pr(o|)d|live": "production",
+}
 _MASKABLE: Final = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # Ci::Maskable::REGEX, for values that are expanded
 _MASKABLE_RAW: Final = re.compile(r"\S{8,}")  # Ci::Maskable::MASK_AND_RAW_REGEX
 _SCOPE: Final = re.compile(r"[a-zA-Z0-9_ .\-/${}*]{1,255}")
@@ -35,7 +41,7 @@ class Environments:
 
     def entries(self, query: Body) -> list[Body]:
         name = query.get("name")
-        return [env for env in self._by_id.values() if name in (None, env["name"])]
+        return [_listed(env) for env in self._by_id.values() if name in (None, env["name"])]
 
     def create(self, body: Body) -> Body:
         required(body, "name")
@@ -50,7 +56,7 @@ class Environments:
             "description": None,
             "external_url": None,
             "state": "available",
-            "tier": body["name"] if body["name"] in _TIERS else "other",
+            "tier": _tier(body["name"]),
             "created_at": now(),
             "updated_at": now(),
             "auto_stop_at": None,
@@ -62,7 +68,7 @@ class Environments:
         }
         self._change(environment, body)
         self._by_id[environment["id"]] = environment
-        return environment
+        return _listed(environment)
 
     def get(self, id_: str) -> Body:
         environment = self._find(id_)
@@ -75,13 +81,13 @@ class Environments:
         environment = self._find(id_)
         # The name cannot be changed since GitLab 16.0; the parameter is dropped in silence.
         self._change(environment, {key: value for key, value in body.items() if key != "name"})
-        return environment
+        return _listed(environment)
 
     def stop(self, id_: str, _body: Body) -> Body:
         environment = self._find(id_)
         if environment["state"] == "available":
             environment["state"] = "stopping"
-        return environment
+        return _listed(environment)
 
     def delete(self, id_: str) -> None:
         if self._find(id_)["state"] != "stopped":
@@ -115,6 +121,16 @@ class Environments:
         environment["updated_at"] = now()
 
 
+def _tier(name: str) -> str:
+    """What GitLab guesses from a name (app/models/environment.rb, guess_tier)."""
+    return next((tier for pattern, tier in _GUESSED.items() if re.search(pattern, name, re.IGNORECASE)), "other")
+
+
+def _listed(environment: Body) -> Body:
+    """An environment wherever it is not asked for alone."""
+    return {key: value for key, value in environment.items() if key != "last_deployment"}
+
+
 class Variables:
     """`/projects/:id/variables`: unique by key and environment scope."""
 
@@ -122,10 +138,16 @@ class Variables:
         self._by_key: dict[tuple[str, str], Body] = {}
 
     def entries(self, _query: Body) -> list[Body]:
+        return [dict(_shown(variable)) for variable in self._by_key.values()]
+
+    def stored(self) -> list[Body]:
+        """All variables as jobs get them: with the values of hidden ones."""
         return [dict(variable) for variable in self._by_key.values()]
 
     def create(self, body: Body) -> Body:
         required(body, "key")
+        if "value" not in body:
+            raise RefusedError(400, {"error": "value is missing"})
         if not re.fullmatch(r"\w{1,255}", body["key"], re.ASCII):
             raise invalid(key="can contain only letters, digits and '_'.")
         scope = body.get("environment_scope") or "*"
@@ -147,9 +169,12 @@ class Variables:
         }
         self._change(variable, body)
         self._by_key[body["key"], scope] = variable
-        return variable
+        return _shown(variable)
 
     def get(self, key: str, scope: str | None) -> Body:
+        return _shown(self._find(key, scope))
+
+    def _find(self, key: str, scope: str | None) -> Body:
         found = [v for (k, s), v in self._by_key.items() if k == key and scope in (None, s)]
         if not found:
             raise missing("Variable")
@@ -159,15 +184,15 @@ class Variables:
         return found[0]
 
     def update(self, key: str, scope: str | None, body: Body) -> Body:
-        variable = self.get(key, scope)
+        variable = self._find(key, scope)
         if variable["hidden"] and "masked" in body:
             raise invalid(base="The visibility setting cannot be changed for masked and hidden variables.")
         self._change(variable, {k: v for k, v in body.items() if k != "key"})
         self._by_key = {(v["key"], v["environment_scope"]): v for v in self._by_key.values()}
-        return variable
+        return _shown(variable)
 
     def delete(self, key: str, scope: str | None) -> None:
-        variable = self.get(key, scope)
+        variable = self._find(key, scope)
         del self._by_key[key, variable["environment_scope"]]
 
     @staticmethod
@@ -182,6 +207,11 @@ class Variables:
         if changed["masked"] and not rule.fullmatch(changed["value"]):
             raise invalid(value="is invalid")
         variable |= changed
+
+
+def _shown(variable: Body) -> Body:
+    """A variable as the API shows it: the value of a hidden one to nobody."""
+    return {**variable, "value": None} if variable["hidden"] else variable
 
 
 class DeployTokens:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rehearsal.vendors.gitlab.answers import Body, RefusedError, missing, now, required
+from rehearsal.vendors.gitlab.answers import user as author
 
 _LONGEST: Final = 1_000_000  # characters of a note (docs.gitlab.com, "Instance limits")
 
@@ -13,8 +14,8 @@ _LONGEST: Final = 1_000_000  # characters of a note (docs.gitlab.com, "Instance 
 class MergeRequests:
     """`/projects/:id/merge_requests`: their notes, which are GitLab's comments."""
 
-    def __init__(self, ids: Iterator[int]) -> None:
-        self._ids = ids
+    def __init__(self, ids: Iterator[int], *, project: int) -> None:
+        self._ids, self._project = ids, project
         self._notes: dict[int, dict[int, Body]] = {}
 
     def open(self) -> int:
@@ -32,11 +33,20 @@ class MergeRequests:
         notes = self._of(iid)
         note: Body = {
             "id": next(self._ids),
-            "author": {"id": user, "username": f"user-{user}"},
+            "type": None,
+            "author": author(user),
             "created_at": now(),
             "system": False,
+            "noteable_id": 1000 + int(iid),
             "noteable_type": "MergeRequest",
+            "project_id": self._project,
+            "resolvable": False,
+            "confidential": False,
+            "internal": False,
+            "imported": False,
+            "imported_from": "none",
             "noteable_iid": int(iid),
+            "commands_changes": {},
         }
         self._write(note, body)
         notes[note["id"]] = note

@@ -22,9 +22,11 @@ class Project:
         self.variables = Variables()
         self.deploy_tokens = DeployTokens(ids)
         self.mirrors = Mirrors(ids)
-        self.branches = Branches(ids, default=self.default_branch, enterprise=enterprise)
+        self.branches = Branches(
+            ids, default=self.default_branch, enterprise=enterprise, url=f"https://{GITLAB}/{path}"
+        )
         self.protected_environments = ProtectedEnvironments(ids, enterprise=enterprise)
-        self.merge_requests = MergeRequests(ids)
+        self.merge_requests = MergeRequests(ids, project=id_)
 
     def describe(self) -> Body:
         """`GET /projects/:id`, the attributes in use."""
@@ -46,7 +48,7 @@ class Project:
         protected = self.branches.protects(branch)
         seen = [
             variable
-            for variable in self.variables.entries({})
+            for variable in self.variables.stored()
             if fnmatch.fnmatchcase(environment, variable["environment_scope"])
             and (protected or not variable["protected"])
         ]

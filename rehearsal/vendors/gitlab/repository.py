@@ -37,7 +37,6 @@ class Mirrors:
             "auth_method": "password",
             "only_protected_branches": False,
             "keep_divergent_refs": False,
-            "mirror_branch_regex": None,
             "update_status": "none",
             "last_error": None,
             "last_update_at": None,
@@ -135,8 +134,8 @@ def _safe(url: str) -> str:
 class Branches:
     """`/projects/:id/repository/branches` and `/projects/:id/protected_branches`."""
 
-    def __init__(self, ids: Iterator[int], *, default: str, enterprise: bool) -> None:
-        self._ids, self._default, self._enterprise = ids, default, enterprise
+    def __init__(self, ids: Iterator[int], *, default: str, enterprise: bool, url: str) -> None:
+        self._ids, self._default, self._enterprise, self._url = ids, default, enterprise, url
         self._commits = {default: hashlib.sha1(default.encode(), usedforsecurity=False).hexdigest()}
         self._protected: dict[str, Body] = {}
         self.protect({"name": default})  # as GitLab does for a new project
@@ -159,14 +158,14 @@ class Branches:
         sha = self._commits[name]
         return {
             "name": name,
-            "commit": {"id": sha, "short_id": sha[:8], "title": "Initial commit"},
+            "commit": _commit(sha, self._url),
             "protected": self.protects(name),
             "default": name == self._default,
             "merged": False,
             "can_push": True,
             "developers_can_push": False,
             "developers_can_merge": False,
-            "web_url": None,
+            "web_url": f"{self._url}/-/tree/{name}",
         }
 
     def delete(self, name: str) -> None:
@@ -190,10 +189,11 @@ class Branches:
             "name": body["name"],
             "push_access_levels": self._levels(body, "push"),
             "merge_access_levels": self._levels(body, "merge"),
-            "unprotect_access_levels": [],
             "allow_force_push": bool(body.get("allow_force_push", False)),
             "code_owner_approval_required": False,
         }
+        if self._enterprise:
+            protection |= {"unprotect_access_levels": [], "inherited": False}
         self._protected[body["name"]] = protection
         return protection
 
@@ -222,7 +222,9 @@ class Branches:
         # A Community Edition does not declare `allowed_to_*`, and GitLab drops undeclared parameters in silence.
         granular = body.get(f"allowed_to_{action}") if self._enterprise else None
         levels = [item["access_level"] for item in granular or [{"access_level": body.get(f"{action}_access_level")}]]
-        return [_level(next(self._ids), 40 if level is None else level) for level in levels]
+        made = [_level(next(self._ids), 40 if level is None else level) for level in levels]
+        granular_only = {"user_id": None, "group_id": None} if self._enterprise else {}
+        return [{**level, "deploy_key_id": None, **granular_only} for level in made]
 
 
 class ProtectedEnvironments:
@@ -245,7 +247,8 @@ class ProtectedEnvironments:
         required(body, "name", "deploy_access_levels")
         if body["name"] in self._by_name:
             raise RefusedError(409, {"message": f"Environment '{body['name']}' is already protected"})
-        levels = [_level(next(self._ids), item["access_level"]) for item in body["deploy_access_levels"]]
+        whoever = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
+        levels = [{**_level(next(self._ids), one["access_level"]), **whoever} for one in body["deploy_access_levels"]]
         self._by_name[body["name"]] = {"name": body["name"], "deploy_access_levels": levels, "approval_rules": []}
         return self._by_name[body["name"]]
 
@@ -271,7 +274,26 @@ def _level(id_: int, level: int) -> Body:
         "id": id_,
         "access_level": level,
         "access_level_description": _ACCESS_LEVELS[level],
-        "user_id": None,
-        "group_id": None,
-        "deploy_key_id": None,
+    }
+
+
+def _commit(sha: str, url: str) -> Body:
+    """A commit as GitLab shows it with a branch."""
+    made, person = "2026-01-01T00:00:00.000+00:00", {"name": "User 1", "email": "user-1@example.com"}
+    return {
+        "id": sha,
+        "short_id": sha[:8],
+        "created_at": made,
+        "parent_ids": [],
+        "title": "Initial commit",
+        "message": "Initial commit",
+        "author_name": person["name"],
+        "author_email": person["email"],
+        "authored_date": made,
+        "committer_name": person["name"],
+        "committer_email": person["email"],
+        "committed_date": made,
+        "trailers": {},
+        "extended_trailers": {},
+        "web_url": f"{url}/-/commit/{sha}",
     }

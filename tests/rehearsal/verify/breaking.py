@@ -263,7 +263,7 @@ def deploy_token(live: Live) -> dict[str, Any]:
 
 
 def environment(live: Live) -> dict[str, Any]:
-    (found,) = live.project.environments.entries({"name": SCOPE})
+    (found,) = [one for one in live.project.environments._by_id.values() if one["name"] == SCOPE]
     return found
 
 
