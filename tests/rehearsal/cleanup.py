@@ -42,8 +42,23 @@ def rehearsed(tools: Tools, control_plane: ControlPlane, directory: Path) -> Ite
 def clean_up(client: ApiClient) -> None:
     """Deletes every stack's namespace, its content and its volumes, and returns once all of it is gone."""
     cluster = DynamicClient(client)
+    namespaces = cluster.resources.get(api_version="v1", kind="Namespace").get().items
+    names = [one.metadata.name for one in namespaces if one.metadata.name.startswith("invoicetron-")]
+    delete_namespaces(client, *names)
+    volumes = cluster.resources.get(api_version="v1", kind="PersistentVolume")
+    for volume in volumes.get().items:
+        of = volume.spec.claimRef
+        if of and of.namespace.startswith("invoicetron-"):  # one that is retained, perhaps longer than its namespace
+            with suppress(NotFoundError):  # gone meanwhile: it was not retained
+                volumes.delete(name=volume.metadata.name)
+    policies = cluster.resources.get(api_version="cilium.io/v2", kind="CiliumNetworkPolicy")
+    _delete_all(policies, "cloudflare")
+
+
+def delete_namespaces(client: ApiClient, *names: str) -> None:
+    """Deletes namespaces and their content, and returns once all of it is gone, as `kubectl delete namespace` does."""
+    cluster = DynamicClient(client)
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace")
-    names = [one.metadata.name for one in namespaces.get().items if one.metadata.name.startswith("invoicetron-")]
     for name in names:
         with suppress(NotFoundError):  # a test deleted it, and the controller has just finished
             namespaces.delete(name=name)  # from here on nothing is made in it
@@ -56,14 +71,6 @@ def clean_up(client: ApiClient) -> None:
             time.sleep(0.1)
         with suppress(NotFoundError, NotFoundException):  # the controller was faster
             _finalize(client, namespaces, name)
-    volumes = cluster.resources.get(api_version="v1", kind="PersistentVolume")
-    for volume in volumes.get().items:
-        of = volume.spec.claimRef
-        if of and of.namespace.startswith("invoicetron-"):  # one that is retained, perhaps longer than its namespace
-            with suppress(NotFoundError):  # gone meanwhile: it was not retained
-                volumes.delete(name=volume.metadata.name)
-    policies = cluster.resources.get(api_version="cilium.io/v2", kind="CiliumNetworkPolicy")
-    _delete_all(policies, "cloudflare")
 
 
 def _kinds(cluster: DynamicClient) -> Iterator[Resource]:

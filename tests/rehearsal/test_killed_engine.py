@@ -54,7 +54,7 @@ def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_th
 
 def test_recover_says_so_where_nothing_is_wrong(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     assert recover(rehearsal, "dev").strip() == "Now run: pulumi up -s dev"
 
 

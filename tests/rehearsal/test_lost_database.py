@@ -13,6 +13,7 @@ from components.database import CLAIM
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
 from tests.pages import REPOSITORY, blocks
+from tests.rehearsal.cleanup import delete_namespaces
 
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 
@@ -53,17 +54,17 @@ def command(said: str, begins: str) -> list[str]:
 def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
-    program.up("dev")
+    program.up("dev", "--skip-preview")
     for _ in range(2):  # what was said about the first loss does not hold for the second
         uid = claim(rehearsal, namespace)["metadata"]["uid"]
-        rehearsal.kubectl("delete", "namespace", namespace)
+        delete_namespaces(rehearsal.client, namespace)
         said = refused(rehearsal, "dev")
         assert uid in said
         assert f"{CLAIM} ({uid}" in said
         program.run(*command(said, "pulumi config set"))
         program.up("dev")
         assert not program.up("dev").changes
-    rehearsal.kubectl("delete", "namespace", namespace)
+    delete_namespaces(rehearsal.client, namespace)
     program.destroy("dev")
     program.up("dev")
 
@@ -71,7 +72,7 @@ def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(re
 def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
-    program.up("dev")
+    program.up("dev", "--skip-preview")
     first = claim(rehearsal, namespace)
     rehearsal.kubectl("-n", namespace, "delete", "pvc", CLAIM, "--wait=false")
     said = refused(rehearsal, "dev")
@@ -95,7 +96,7 @@ def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier
 ) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
-    program.up("dev")
+    program.up("dev", "--skip-preview")
     rehearsal.configure("dev", "database.size", "11Gi")
     program.up("dev")
     rehearsal.configure("dev", "database.size", "10Gi")
@@ -105,7 +106,7 @@ def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier
     forget_the_record(rehearsal, "dev")
     program.up("dev")
     forget_the_record(rehearsal, "dev")
-    rehearsal.kubectl("delete", "namespace", namespace)
+    delete_namespaces(rehearsal.client, namespace)
     assert "an earlier release" in refused(rehearsal, "dev")
 
 
@@ -120,7 +121,7 @@ def forget_the_record(rehearsal: Rehearsal, stack: str) -> None:
 def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_runbook_says(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-prod"
     program.init("prod")
-    program.up("prod")
+    program.up("prod", "--skip-preview")
     volumes = {name: claim(rehearsal, namespace, name)["spec"]["volumeName"] for name in (CLAIM, BACKUPS)}
     assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
     delete = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
@@ -128,7 +129,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
     assert program.up("prod").changes == {"database-volume-retained": "update"}
     assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
 
-    rehearsal.kubectl("delete", "namespace", namespace)
+    delete_namespaces(rehearsal.client, namespace)
     assert volumes[CLAIM] in refused(rehearsal, "prod")
     (block,) = (one for one in blocks(RUNBOOK) if '"uid": null' in one.text)
     subprocess.run(
@@ -146,7 +147,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
 def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-prod"
     program.init("prod")
-    program.up("prod")
+    program.up("prod", "--skip-preview")
     uid = claim(rehearsal, namespace)["metadata"]["uid"]
     program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
     program.destroy("prod")
@@ -169,7 +170,7 @@ def test_backups_are_never_deleted_by_a_change_of_the_stack_file(rehearsal: Rehe
     program, namespace = rehearsal.program, f"invoicetron-{stack}"
     program.init(stack)
     rehearsal.configure(stack, "backup.size", "2Gi")
-    program.up(stack)
+    program.up(stack, "--skip-preview")
     file = program.directory / f"Pulumi.{stack}.yaml"
     before, uid = file.read_text(), claim(rehearsal, namespace, BACKUPS)["metadata"]["uid"]
     for changes, told in (
