@@ -8,76 +8,107 @@ import signal
 
 import pulumi
 
-import arguments
-from components.access import Access
-from components.app import App
-from components.backup import Backup
-from components.database import Database
-from components.delivery import Delivery
-from components.deployer import Deployer
-from components.environment import Environment
-from components.monitoring import Monitoring
-from components.network_policies import NetworkPolicies
-from components.pull_credentials import PullCredentials
-from components.repository import Repository
-from lookups.cluster import connect
-from lookups.deployed import check_cluster
-from lookups.gitlab import read_project
-from lookups.ownership import check_ownership
-from lookups.secrets import read_secrets
-from lookups.volumes import OUTPUT, check_volumes
+from components.access import Access, AccessArgs
+from components.app import App, AppArgs
+from components.backup import Backup, BackupArgs
+from components.database import Database, DatabaseArgs
+from components.delivery import Delivery, DeliveryArgs
+from components.deployer import Deployer, DeployerArgs
+from components.environment import Environment, EnvironmentArgs
+from components.monitoring import Monitoring, MonitoringArgs
+from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
+from components.ownership import Owner
+from components.pull_credentials import PullCredentials, PullCredentialsArgs, choose
+from components.repository import Repository, RepositoryArgs
+from lookups.stack import look_up
+from lookups.volumes import OUTPUT
 from providers import Providers
 from settings import load_from_pulumi
+from settings.errors import PROJECT
 
 # The SDKs are half a million objects that stay. Collecting while they load takes an eighth of the program's start.
 gc.set_threshold(200_000)
-
 # The engine interrupts a program whose update has failed, and has said why; a traceback would bury it. Pulumi takes
 # status 32 for a program that has said everything.
 signal.signal(signal.SIGINT, lambda *_: os._exit(32))
 
 settings = load_from_pulumi()
 providers = Providers(settings)
-cluster = connect(settings.cluster.context)
-check_cluster(settings, cluster)
-project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
-ids = arguments.look_up_public_access(settings)
-check_ownership(settings, cluster, arguments.claims(settings, project, ids))
-# After the owners: an item of another stack's would hide what else is not this stack's.
-secrets = read_secrets(settings, providers.onepassword)
-check_volumes(settings, cluster)
-on_cluster = providers.use("kubernetes", *(["dynamic"] if settings.protect else []))
-everywhere = providers.use("kubernetes", *(["gitlab", "dynamic"] if project else []))
+found = look_up(settings, providers)
+secrets, project, options = found.secrets, found.project, providers.options
 
-environment = Environment("environment", arguments.for_environment(settings), on_cluster)
-database = Database("database", arguments.for_database(settings, secrets, environment), on_cluster)
-for_pulling = arguments.for_pull_credentials(settings, secrets, environment, project)
-credentials = PullCredentials("pull-credentials", for_pulling, everywhere)
-app = App("app", arguments.for_app(settings, secrets, environment, credentials, database), on_cluster)
-for_access = arguments.for_access(settings, ids, environment, app)
-access = Access("access", for_access, providers.use("kubernetes", *(["cloudflare", "dynamic"] if ids else [])))
-for_backup = arguments.for_backup(settings, settings.backup, environment, database) if settings.backup else None
-backup = Backup("backup", for_backup, on_cluster) if for_backup else None
-NetworkPolicies("network", arguments.for_network_policies(settings, environment, app, database, backup), on_cluster)
+workloads = [Database.footprint(settings.database), App.footprint(settings.app), Backup.footprint(settings.backup)]
+environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=workloads), options)
+database = Database(
+    "database", DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database), options
+)
+pull_credentials = PullCredentials(
+    "pull-credentials",
+    PullCredentialsArgs(
+        settings=settings.registry, environment=environment, credentials=choose(settings, secrets, project)
+    ),
+    options,
+)
+app = App(
+    "app",
+    AppArgs(
+        settings=settings.app,
+        environment=environment,
+        hostnames=settings.access.all_hostnames,
+        pull_credentials=pull_credentials,
+        database=database,
+        secret=secrets.of_app,
+    ),
+    options,
+)
+access = Access(
+    "access",
+    AccessArgs(
+        settings=settings.access,
+        owner=Owner(PROJECT, settings.stack),
+        namespace=environment.namespace,
+        service=app.service,
+        port=app.port,
+        pods=app.pods,
+        ids=found.cloudflare,
+    ),
+    options,
+)
+backup = (
+    Backup("backup", BackupArgs(settings=settings.backup, environment=environment, database=database), options)
+    if settings.backup
+    else None
+)
+NetworkPolicies(
+    "network",
+    NetworkPoliciesArgs(settings=settings, environment=environment, app=app, database=database, backup=backup),
+    options,
+)
 if settings.monitoring:
-    watched = arguments.for_monitoring(settings.monitoring, environment, access, database, backup)
-    Monitoring("monitoring", watched, on_cluster)
+    Monitoring(
+        "monitoring",
+        MonitoringArgs(
+            settings=settings.monitoring,
+            environment=environment,
+            health_urls=settings.health_urls,
+            database=database,
+            backup=backup,
+        ),
+        options,
+    )
+if settings.delivery and project:
+    deployer = Deployer("deployer", DeployerArgs(environment=environment, app=app, backup=backup), options)
+    for_delivery = DeliveryArgs(settings=settings, delivery=settings.delivery, project=project, deployer=deployer)
+    Delivery("delivery", for_delivery, options)
+    if settings.repository:
+        repository = Repository("repository", RepositoryArgs(settings=settings.repository, project=project), options)
+        pulumi.export("mirror_key", repository.mirror_key)
+
 if access.public_url:
     pulumi.export("public_url", access.public_url)
-if settings.delivery and project:
-    deployer = Deployer("deployer", arguments.for_deployer(environment, app, backup), on_cluster)
-    for_delivery = arguments.for_delivery(settings, settings.delivery, project, access, deployer)
-    Delivery("delivery", for_delivery, everywhere)
-if settings.repository and project:
-    repository = Repository("repository", arguments.for_repository(settings.repository, project), everywhere)
-    pulumi.export("mirror_key", repository.mirror_key)
-
-outputs = {
-    "url": access.url,
-    "namespace": environment.namespace,
-    "database_host": database.host,
-    "image": app.image,
-    OUTPUT: database.identity,
-}
-for name, value in {**outputs, "follow_rollout": app.follow_rollout}.items():
-    pulumi.export(name, value)
+pulumi.export("url", access.url)
+pulumi.export("namespace", environment.namespace)
+pulumi.export("database_host", database.host)
+pulumi.export("image", app.image)
+pulumi.export(OUTPUT, database.identity)
+pulumi.export("follow_rollout", app.follow_rollout)

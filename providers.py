@@ -86,9 +86,18 @@ class Providers:
         """Runs the dynamic resources (the tunnel's rule): disabling default providers disables theirs too."""
         return _DynamicProvider("pulumi-python", "dynamic")
 
-    def use(self, *names: str) -> pulumi.ResourceOptions:
-        """Options of a component whose children use the providers of these names, by what each child is."""
-        return pulumi.ResourceOptions(providers=[getattr(self, name) for name in names])
+    @cached_property
+    def options(self) -> pulumi.ResourceOptions:
+        """Options of a component: its children use, by what each of them is, the providers that the stack needs."""
+        settings = self._settings
+        providers: list[pulumi.ProviderResource] = [self.kubernetes]
+        if settings.delivery:
+            providers.append(self.gitlab)
+        if settings.access.public:
+            providers.append(self.cloudflare)
+        if settings.protect or settings.delivery or settings.access.public:
+            providers.append(self.dynamic)
+        return pulumi.ResourceOptions(providers=providers)
 
 
 class _DynamicProvider(pulumi.ProviderResource):

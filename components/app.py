@@ -10,8 +10,12 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import disruption_budget, lost_node_tolerations, stop_pause
+from components.database import Database
+from components.environment import Environment
 from components.pods import (
+    NEVER,
     Footprint,
+    SecretData,
     container_resources,
     container_security,
     core,
@@ -21,9 +25,10 @@ from components.pods import (
     pod_security,
     secret_variable,
 )
+from components.pull_credentials import PullCredentials
 from sdks import kubernetes
 from settings.access import url_of
-from settings.section import Resources
+from settings.app import AppSettings
 
 NAME: Final = "invoicetron"
 MIGRATION: Final = "invoicetron-migrate"
@@ -45,7 +50,6 @@ _USER_ID: Final = 1001  # the user that the app's image is built for
 _PATIENCE_SECONDS: Final = 300
 """Seconds without a good answer after which the app is restarted: longer than a database takes to move."""
 _WAITER: Final = "busybox:1.36"
-_NEVER: Final = "0 0 31 2 *"  # the API wants a schedule; 31 February also holds when somebody ends the suspension
 # The app's pipeline waits for a rollout by itself. If `up` waited, the first one would wait for an image that does not
 # exist yet, and an `up` that once failed to wait puts the placeholder back the next time.
 _SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
@@ -57,58 +61,50 @@ _DEPLOYMENT: Final = {**_SKIP_AWAIT, "pulumi.com/patchForce": "false"}
 class AppArgs:
     """What the application is made of."""
 
-    namespace: pulumi.Input[str]
-    image: pulumi.Input[str]
-    """For the first `up` only; from then on it is whatever the app's pipeline has set."""
-    resources: Resources
+    settings: AppSettings
+    environment: Environment
     hostnames: Sequence[str]
     """Every hostname under which people reach the app; logins from other origins are refused."""
-    pull_secret: pulumi.Input[str]
-    """Name of the Secret that pulls the image."""
-    database_host: pulumi.Input[str]
-    database_port: pulumi.Input[int]
-    database_url: pulumi.Input[str]
-    better_auth_secret: pulumi.Input[str]
-    priority_class: str | None
-    secrets_checksum: pulumi.Input[str]
-    """Changes with the two above, and tells nothing about them: what rolls the pods."""
+    pull_credentials: PullCredentials
+    database: Database
+    secret: SecretData
+    """DATABASE_URL and AUTH_SECRET."""
 
 
 class App(pulumi.ComponentResource):
-    """The application. `pods` and `migration_pods` are labels of pods, `migration` is the template's name."""
+    """The application, and the template of its migrations."""
 
     service: pulumi.Output[str]
+    """Name of the Service; known once it exists."""
     port: pulumi.Output[int]
+    pods: Mapping[str, str]
+    """Labels of the app's own pods."""
     image: pulumi.Output[str]
     """The image now running, as of the last refresh."""
-    pods: Mapping[str, str]
     migration: pulumi.Output[str]
+    """Name of the CronJob that is the migrations' template."""
     migration_pods: Mapping[str, str]
+    """Labels of the migrations' pods."""
     follow_rollout: pulumi.Output[str]
     """Command that follows a rollout to its end."""
-    health_path: Final = "/api/health"
-    """Answers 200 where the app and its database are well."""
 
     @staticmethod
-    def footprint(resources: Resources) -> Footprint:
+    def footprint(settings: AppSettings) -> Footprint:
         """Three pods: a rollout runs the old one and the new one side by side, and a migration comes before it."""
-        return Footprint.of(resources, pods=3)
+        return Footprint.of(settings.resources, pods=3)
 
     def __init__(self, name: str, args: AppArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:app:App", name, None, opts)
         secret = core.Secret(
             "app-secret",
-            metadata=metadata(SECRET, args.namespace, app=NAME),
+            metadata=metadata(SECRET, args.environment.namespace, app=NAME),
             type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
-            string_data={
-                DATABASE_URL: pulumi.Output.secret(args.database_url),
-                AUTH_SECRET: pulumi.Output.secret(args.better_auth_secret),
-            },
+            string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
             opts=ResourceOptions(parent=self),
         )
         deployment = kubernetes.apps.v1.Deployment(
             "app",
-            metadata=metadata(NAME, args.namespace, app=NAME, annotations=_DEPLOYMENT),
+            metadata=metadata(NAME, args.environment.namespace, app=NAME, annotations=_DEPLOYMENT),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
                 replicas=1,
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(
@@ -118,7 +114,7 @@ class App(pulumi.ComponentResource):
                 selector=meta.LabelSelectorArgs(match_labels=SELECTOR),
                 template=core.PodTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(
-                        labels=labels(NAME), annotations={"checksum/secrets": args.secrets_checksum}
+                        labels=labels(NAME), annotations={"checksum/secrets": args.secret.checksum}
                     ),
                     spec=_app_pod(args),
                 ),
@@ -131,7 +127,7 @@ class App(pulumi.ComponentResource):
         )
         service = core.Service(
             "app-service",
-            metadata=metadata(NAME, args.namespace, app=NAME, annotations=_SKIP_AWAIT),
+            metadata=metadata(NAME, args.environment.namespace, app=NAME, annotations=_SKIP_AWAIT),
             spec=core.ServiceSpecArgs(
                 type="ClusterIP",
                 selector=SELECTOR,
@@ -143,19 +139,19 @@ class App(pulumi.ComponentResource):
         disruption_budget(
             "app-disruption-budget",
             name=NAME,
-            namespace=args.namespace,
+            namespace=args.environment.namespace,
             pods=SELECTOR,
             opts=ResourceOptions(parent=self),
         )
         migration = self._migration(args, secret)
         self.service = service.metadata.name
         self.port = service.spec.ports[0].port
-        self.image = deployment.spec.template.spec.containers[0].image
         self.pods = SELECTOR
+        self.image = deployment.spec.template.spec.containers[0].image
         self.migration = migration.metadata.name
         self.migration_pods = {"app": MIGRATION}
         self.follow_rollout = pulumi.Output.format(
-            "kubectl -n {0} rollout status deployment/{1}", args.namespace, deployment.metadata.name
+            "kubectl -n {0} rollout status deployment/{1}", args.environment.namespace, deployment.metadata.name
         )
         self.register_outputs(
             {
@@ -172,9 +168,9 @@ class App(pulumi.ComponentResource):
         batch = kubernetes.batch.v1
         return batch.CronJob(
             "migration",
-            metadata=metadata(MIGRATION, args.namespace, app=MIGRATION),
+            metadata=metadata(MIGRATION, args.environment.namespace, app=MIGRATION),
             spec=batch.CronJobSpecArgs(
-                schedule=_NEVER,
+                schedule=NEVER,
                 suspend=True,
                 concurrency_policy="Forbid",
                 successful_jobs_history_limit=MIGRATIONS_KEPT,
@@ -200,12 +196,12 @@ class App(pulumi.ComponentResource):
 
 
 def _app_pod(args: AppArgs) -> core.PodSpecArgs:
-    address = pulumi.Output.format("{0} {1}", args.database_host, args.database_port)
+    address = pulumi.Output.format("{0} {1}", args.database.host, args.database.port)
     return core.PodSpecArgs(
         automount_service_account_token=False,
         enable_service_links=False,
-        image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_secret)],
-        priority_class_name=args.priority_class,
+        image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_credentials.secret_name)],
+        priority_class_name=args.environment.priority_class,
         tolerations=lost_node_tolerations(),
         security_context=pod_security(user=_USER_ID, group=_USER_ID),
         init_containers=[
@@ -214,14 +210,14 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                 image=_WAITER,
                 command=["sh", "-c", address.apply("until nc -z {0}; do echo 'waiting for {0}'; sleep 2; done".format)],
                 # The same as the app's, which runs after it: the larger of the two counts.
-                resources=container_resources(args.resources),
+                resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=True),
             )
         ],
         containers=[
             core.ContainerArgs(
                 name=NAME,
-                image=args.image,
+                image=args.settings.image,
                 ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
                 env=[
                     _database_url(),
@@ -232,14 +228,14 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                         value=",".join(map(url_of, args.hostnames)),
                     ),
                 ],
-                resources=container_resources(args.resources),
+                resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
                 lifecycle=core.LifecycleArgs(pre_stop=stop_pause()),
                 # The health check also asks the database. While that is away, the app takes no requests, and is not
                 # restarted for it: a restart helps no one, and ends in a back-off of minutes once the database is back.
-                startup_probe=_probe(period=5, patience=_PATIENCE_SECONDS),
-                readiness_probe=_probe(period=5, patience=15),
-                liveness_probe=_probe(period=10, patience=_PATIENCE_SECONDS),
+                startup_probe=_probe(args, period=5, patience=_PATIENCE_SECONDS),
+                readiness_probe=_probe(args, period=5, patience=15),
+                liveness_probe=_probe(args, period=10, patience=_PATIENCE_SECONDS),
             )
         ],
     )
@@ -250,15 +246,15 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
         automount_service_account_token=False,
         enable_service_links=False,
         restart_policy="Never",
-        image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_secret)],
+        image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_credentials.secret_name)],
         security_context=pod_security(user=_USER_ID, group=_USER_ID),
         containers=[
             core.ContainerArgs(
                 name="migrate",
-                image=args.image,
+                image=args.settings.image,
                 command=["bunx", "prisma", "migrate", "deploy"],
                 env=[_database_url()],
-                resources=container_resources(args.resources),
+                resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
             )
         ],
@@ -269,9 +265,9 @@ def _database_url() -> core.EnvVarArgs:
     return secret_variable("DATABASE_URL", secret=SECRET, key=DATABASE_URL)
 
 
-def _probe(*, period: int, patience: int) -> core.ProbeArgs:
+def _probe(args: AppArgs, *, period: int, patience: int) -> core.ProbeArgs:
     return core.ProbeArgs(
-        http_get=core.HTTPGetActionArgs(path=App.health_path, port="http"),
+        http_get=core.HTTPGetActionArgs(path=args.settings.health_path, port="http"),
         period_seconds=period,
         # The default of 1 s is less than a query takes beside a backup.
         timeout_seconds=5,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,11 +11,13 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import same_node
-from components.database import PASSWORD_KEY, USER_ID
+from components.database import PASSWORD_KEY, USER_ID, Database
 from components.database_address import ADDRESS
+from components.environment import Environment
 from components.network import network_policy, to_dns, to_pods
 from components.ownership import owner_labels
 from components.pods import (
+    NEVER,
     PATCH_FORCE,
     Footprint,
     container_resources,
@@ -30,8 +32,7 @@ from components.pods import (
 )
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
-from settings.backup import NfsExport, Retention
-from settings.quantities import Quantity
+from settings.backup import BackupSettings
 from settings.section import Resources
 
 batch = kubernetes.batch.v1
@@ -50,37 +51,15 @@ _SCRIPTS: Final = Path(__file__).parent / "scripts"
 _DEADLINE_SECONDS: Final = 3600
 # A run that was missed (the cluster was down at three) is caught up with for half a day, not forgotten.
 _CATCH_UP_SECONDS: Final = 12 * 3600
-_NEVER: Final = "0 0 31 2 *"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackupArgs:
     """What is backed up, where to, when, and how much of it is kept."""
 
-    namespace: pulumi.Input[str]
-    image: pulumi.Input[str]
-    """The database's own: pg_dump and pg_restore must be of its version."""
-    database_host: pulumi.Input[str]
-    database_port: pulumi.Input[int]
-    database_pods: Mapping[str, str]
-    database_secret: pulumi.Input[str]
-    """Name of the Secret that holds the password."""
-    database_size: Quantity
-    """Of the database's volume; the drill's copy and an uploaded dump may take as much of a node's disk."""
-    schedule: str
-    drill_schedule: str
-    time_zone: str
-    storage_class: str
-    size: Quantity
-    nfs: NfsExport | None
-    """Instead of a volume of the storage class. The export must let user 70 write."""
-    retention: Retention
-    resources: Resources
-    drill_resources: Resources
-    protect: bool = False
-    """Refuse to destroy the volume, and keep it when its claim leaves the program, and the cluster."""
-    context: str = ""
-    """Of the kubeconfig; what `protect` needs."""
+    settings: BackupSettings
+    environment: Environment
+    database: Database
 
 
 def export_name(namespace: str) -> str:
@@ -89,59 +68,62 @@ def export_name(namespace: str) -> str:
 
 
 class Backup(pulumi.ComponentResource):
-    """The backups. `pods` are the labels of the pods that must reach the database; the rest are names."""
+    """The backups, and the drill that tries them out."""
 
     pods: Mapping[str, str]
-    claim: pulumi.Output[str]
-    watched_claims: list[pulumi.Output[str]]
+    """Labels of the pods that must reach the database."""
+    watched_claims: Sequence[pulumi.Output[str]]
     """Claims that the backups alone fill up: how full an export is, is others' doing too."""
     backup: pulumi.Output[str]
+    """Name of the CronJob that takes the backups."""
     drill: pulumi.Output[str]
+    """Name of the CronJob that tries them out."""
 
     @staticmethod
-    def footprint(resources: Resources, drill_resources: Resources) -> Footprint:
-        """A backup, a drill and a restore at the same time."""
-        return Footprint.total([Footprint.of(resources, pods=2), Footprint.of(drill_resources)])
+    def footprint(settings: BackupSettings | None) -> Footprint:
+        """A backup, a drill and a restore at the same time; nothing where the stack has no backups."""
+        if settings is None:
+            return Footprint()
+        return Footprint.total([Footprint.of(settings.resources, pods=2), Footprint.of(settings.drill_resources)])
 
     def __init__(self, name: str, args: BackupArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:backup:Backup", name, None, opts)
+        settings, environment = args.settings, args.environment
         child = ResourceOptions(parent=self)
         self.pods = {"app": NAME}
         network_policy(
             NAME,
-            namespace=args.namespace,
+            namespace=environment.namespace,
             pods=self.pods,
-            egress=[to_dns(), to_pods(args.database_pods, port=args.database_port)],
+            egress=[to_dns(), to_pods(args.database.pods, port=args.database.port)],
             opts=child,
         )
-        network_policy(DRILL, namespace=args.namespace, pods={"app": DRILL}, opts=child)
+        network_policy(DRILL, namespace=environment.namespace, pods={"app": DRILL}, opts=child)
         scripts = core.ConfigMap(
             "backup-scripts",
-            metadata=metadata(NAME, args.namespace, app=NAME),
+            metadata=metadata(NAME, environment.namespace, app=NAME),
             data={path.name: path.read_text(encoding="utf-8") for path in _files()},
             opts=child,
         )
         claim = self._claim(args)
-        self.claim = claim.metadata.name
-        if args.protect and args.nfs is None:
+        if environment.protect and settings.nfs is None:
             RetainedVolume(
                 "backup-volume-retained",
-                context=args.context,
-                namespace=args.namespace,
-                claim=self.claim,
+                context=environment.context,
+                namespace=environment.namespace,
+                claim=claim.metadata.name,
                 opts=ResourceOptions(parent=self, depends_on=[claim]),
             )
-        self.watched_claims = [] if args.nfs else [self.claim]
         needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
-        retention = args.retention
+        retention = settings.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
         kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
         backup = batch.CronJob(
             "backup",
-            metadata=metadata(NAME, args.namespace, app=NAME),
+            metadata=metadata(NAME, environment.namespace, app=NAME),
             spec=_cron_job(
                 args,
-                schedule=args.schedule,
+                schedule=settings.schedule,
                 retries=2,
                 pod=_pod(args, "backup.sh", app=NAME, env=[*_connection(args), *kept]),
             ),
@@ -149,16 +131,16 @@ class Backup(pulumi.ComponentResource):
         )
         drill = batch.CronJob(
             "drill",
-            metadata=metadata(DRILL, args.namespace, app=DRILL),
-            spec=_cron_job(args, schedule=args.drill_schedule, retries=1, pod=_drill_pod(args)),
+            metadata=metadata(DRILL, environment.namespace, app=DRILL),
+            spec=_cron_job(args, schedule=settings.drill_schedule, retries=1, pod=_drill_pod(args)),
             opts=needed,
         )
         batch.CronJob(
             "restore",
-            metadata=metadata(RESTORE, args.namespace, app=NAME),
+            metadata=metadata(RESTORE, environment.namespace, app=NAME),
             spec=_cron_job(
                 args,
-                schedule=_NEVER,
+                schedule=NEVER,
                 retries=0,
                 suspended=True,
                 pod=_pod(
@@ -171,31 +153,33 @@ class Backup(pulumi.ComponentResource):
             ),
             opts=needed,
         )
+        self.watched_claims = [] if settings.nfs else [claim.metadata.name]
         self.backup, self.drill = backup.metadata.name, drill.metadata.name
-        self.register_outputs({"claim": self.claim, "backup": self.backup, "drill": self.drill})
+        self.register_outputs({"claim": claim.metadata.name, "backup": self.backup, "drill": self.drill})
 
     def _claim(self, args: BackupArgs) -> core.PersistentVolumeClaim:
+        settings, environment = args.settings, args.environment
         kept = ResourceOptions(
             parent=self,
-            protect=args.protect,
-            retain_on_delete=args.protect,
+            protect=environment.protect,
+            retain_on_delete=environment.protect,
             # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
-            ignore_changes=[] if args.nfs else ["spec.volumeName"],
+            ignore_changes=[] if settings.nfs else ["spec.volumeName"],
         )
-        storage = {"storage": quantity(args.size.amount, binary=True)}
+        storage = {"storage": quantity(settings.size.amount, binary=True)}
         spec = core.PersistentVolumeClaimSpecArgs(
-            storage_class_name=args.storage_class,
+            storage_class_name=settings.storage_class,
             access_modes=["ReadWriteOnce"],
             resources=core.VolumeResourceRequirementsArgs(requests=storage),
         )
-        if args.nfs is not None:
+        if settings.nfs is not None:
             spec.storage_class_name, spec.access_modes = "", ["ReadWriteMany"]
             # Not the pod's own NFS volume, which the level `restricted` forbids.
             volume = core.PersistentVolume(
                 "backup-export",
                 metadata=meta.ObjectMetaArgs(
-                    name=pulumi.Output.from_input(args.namespace).apply(export_name),
-                    labels={**labels(NAME), **owner_labels(args.namespace)},
+                    name=environment.namespace.apply(export_name),
+                    labels={**labels(NAME), **owner_labels(environment.namespace)},
                     annotations=PATCH_FORCE,
                 ),
                 spec=core.PersistentVolumeSpecArgs(
@@ -203,14 +187,14 @@ class Backup(pulumi.ComponentResource):
                     access_modes=spec.access_modes,
                     persistent_volume_reclaim_policy="Retain",
                     # No storage_class_name: the API server leaves an empty one out, and each `up` would add it again.
-                    claim_ref=core.ObjectReferenceArgs(namespace=args.namespace, name=CLAIM),
-                    nfs=core.NFSVolumeSourceArgs(server=args.nfs.server, path=args.nfs.path),
+                    claim_ref=core.ObjectReferenceArgs(namespace=environment.namespace, name=CLAIM),
+                    nfs=core.NFSVolumeSourceArgs(server=settings.nfs.server, path=settings.nfs.path),
                 ),
                 opts=kept,
             )
             spec.volume_name = volume.metadata.name
         return core.PersistentVolumeClaim(
-            "backup-volume", metadata=metadata(CLAIM, args.namespace, app=NAME), spec=spec, opts=kept
+            "backup-volume", metadata=metadata(CLAIM, environment.namespace, app=NAME), spec=spec, opts=kept
         )
 
 
@@ -224,7 +208,7 @@ def _cron_job(
 ) -> batch.CronJobSpecArgs:
     return batch.CronJobSpecArgs(
         schedule=schedule,
-        time_zone=args.time_zone,
+        time_zone=args.settings.time_zone,
         suspend=suspended,
         concurrency_policy="Forbid",
         starting_deadline_seconds=_CATCH_UP_SECONDS,
@@ -241,11 +225,11 @@ def _cron_job(
 
 
 def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
-    port = pulumi.Output.from_input(args.database_port).apply(lambda number: str(int(number)))
+    port = args.database.port.apply(lambda number: str(int(number)))
     return [
-        core.EnvVarArgs(name="PGHOST", value=args.database_host),
+        core.EnvVarArgs(name="PGHOST", value=args.database.host),
         core.EnvVarArgs(name="PGPORT", value=port),
-        secret_variable("PGPASSWORD", secret=args.database_secret, key=PASSWORD_KEY),
+        secret_variable("PGPASSWORD", secret=args.database.secret, key=PASSWORD_KEY),
         # Without it a server that is gone is waited for as long as the kernel likes.
         core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value="30"),
     ]
@@ -253,7 +237,9 @@ def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
 
 def _drill_pod(args: BackupArgs) -> core.PodTemplateSpecArgs:
     env = [core.EnvVarArgs(name="DRILL", value="/drill")]
-    return _pod(args, "drill.sh", app=DRILL, env=env, scratch="/drill", resources=args.drill_resources, read_only=True)
+    return _pod(
+        args, "drill.sh", app=DRILL, env=env, scratch="/drill", resources=args.settings.drill_resources, read_only=True
+    )
 
 
 def _pod(
@@ -280,11 +266,11 @@ def _pod(
     ]
     if scratch is not None:
         mounts["scratch"] = scratch
-        limit = quantity(args.database_size.amount, binary=True)
+        limit = quantity(args.database.size.amount, binary=True)
         volumes.append(core.VolumeArgs(name="scratch", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=limit)))
     container = core.ContainerArgs(
         name=CONTAINER,
-        image=args.image,
+        image=args.database.image,
         command=["sh", f"/scripts/{script}"],
         env=[
             core.EnvVarArgs(name="PGUSER", value=ADDRESS.user),
@@ -292,7 +278,7 @@ def _pod(
             core.EnvVarArgs(name="BACKUPS", value="/backups"),
             *env,
         ],
-        resources=container_resources(resources or args.resources),
+        resources=container_resources(resources or args.settings.resources),
         security_context=container_security(read_only=True),
         volume_mounts=[
             core.VolumeMountArgs(name=volume, mount_path=path, read_only=(read_only and volume == "backups") or None)
@@ -306,7 +292,7 @@ def _pod(
             enable_service_links=False,
             restart_policy="Never",
             # An export is mounted on any number of nodes.
-            affinity=None if args.nfs else same_node([NAME, DRILL]),
+            affinity=None if args.settings.nfs else same_node([NAME, DRILL]),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[container],
             volumes=volumes,

@@ -12,8 +12,10 @@ from pulumi import ResourceOptions
 
 from components.availability import disruption_budget, lost_node_tolerations
 from components.database_address import ADDRESS
+from components.environment import Environment
 from components.pods import (
     Footprint,
+    SecretData,
     container_resources,
     container_security,
     core,
@@ -26,8 +28,8 @@ from components.pods import (
 )
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
+from settings.database import DatabaseSettings
 from settings.quantities import Quantity
-from settings.section import Resources
 
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""
@@ -60,52 +62,51 @@ def set_role_password() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """What the database is made of; `protect` also keeps the volume when its claim leaves program or cluster."""
+    """What the database is made of."""
 
-    namespace: pulumi.Input[str]
-    image: pulumi.Input[str]
-    storage_class: pulumi.Input[str]
-    size: Quantity
-    """Of the volume; it can grow at any time, where the storage class allows it."""
-    resources: Resources
-    password: pulumi.Input[str]
-    password_checksum: pulumi.Input[str]
-    """Changes with the password, and tells nothing about it: what restarts the pod."""
-    priority_class: str | None
-    protect: bool = False
-    context: str = ""
-    """Of the kubeconfig; what `protect` needs."""
+    settings: DatabaseSettings
+    environment: Environment
+    secret: SecretData
+    """PASSWORD_KEY."""
 
 
 class Database(pulumi.ComponentResource):
-    """The server. `host` is known once it is ready; `pods` are the labels of its pods, `secret` holds PASSWORD_KEY."""
+    """The server, with its volume and its Secret, as its clients see it."""
 
     host: pulumi.Output[str]
+    """Known once the server is ready."""
     port: pulumi.Output[int]
     pods: Mapping[str, str]
+    """Labels of its pods."""
     secret: pulumi.Output[str]
+    """Name of the Secret that holds PASSWORD_KEY."""
+    image: str
+    """pg_dump and pg_restore must be of its version."""
     claim: pulumi.Output[str]
-    """Name of the volume's claim."""
+    """Name of its volume's claim."""
+    size: Quantity
+    """Of its volume."""
     identity: pulumi.Output[dict[str, str | None]]
     """`uid` of the claim and `volume` that it is bound to: what says, later, whether the database is still the same."""
 
     @staticmethod
-    def footprint(resources: Resources) -> Footprint:
+    def footprint(settings: DatabaseSettings) -> Footprint:
         """One pod: a StatefulSet stops the old one before it starts the new one."""
-        return Footprint.of(resources)
+        return Footprint.of(settings.resources)
 
     def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:database:Database", name, None, opts)
+        settings, environment = args.settings, args.environment
         secret = core.Secret(
             "database-secret",
-            metadata=metadata(NAME, args.namespace, app=NAME),
+            metadata=metadata(NAME, environment.namespace, app=NAME),
             type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
-            string_data={PASSWORD_KEY: pulumi.Output.secret(args.password)},
+            string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
             opts=ResourceOptions(parent=self),
         )
         service = core.Service(
             "database-service",
-            metadata=metadata(NAME, args.namespace, app=NAME),
+            metadata=metadata(NAME, environment.namespace, app=NAME),
             spec=core.ServiceSpecArgs(
                 cluster_ip="None",
                 selector=_SELECTOR,
@@ -116,25 +117,25 @@ class Database(pulumi.ComponentResource):
         # Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size.
         claim = core.PersistentVolumeClaim(
             "database-volume",
-            metadata=metadata(CLAIM, args.namespace, app=NAME),
+            metadata=metadata(CLAIM, environment.namespace, app=NAME),
             spec=core.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
-                storage_class_name=args.storage_class,
+                storage_class_name=settings.storage_class,
                 resources=core.VolumeResourceRequirementsArgs(
-                    requests={"storage": quantity(args.size.amount, binary=True)}
+                    requests={"storage": quantity(settings.size.amount, binary=True)}
                 ),
             ),
             opts=ResourceOptions(
                 parent=self,
-                protect=args.protect,
-                retain_on_delete=args.protect,
+                protect=environment.protect,
+                retain_on_delete=environment.protect,
                 # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
                 ignore_changes=["spec.volumeName"],
             ),
         )
         stateful_set = kubernetes.apps.v1.StatefulSet(
             "database",
-            metadata=metadata(NAME, args.namespace, app=NAME),
+            metadata=metadata(NAME, environment.namespace, app=NAME),
             spec=kubernetes.apps.v1.StatefulSetSpecArgs(
                 service_name=NAME,
                 replicas=1,
@@ -146,12 +147,12 @@ class Database(pulumi.ComponentResource):
                 selector=meta.LabelSelectorArgs(match_labels=_SELECTOR),
                 template=_pod(args),
             ),
-            opts=ResourceOptions(parent=self, protect=args.protect, depends_on=[secret, service, claim]),
+            opts=ResourceOptions(parent=self, protect=environment.protect, depends_on=[secret, service, claim]),
         )
         disruption_budget(
             "database-disruption-budget",
             name=NAME,
-            namespace=args.namespace,
+            namespace=args.environment.namespace,
             pods=_SELECTOR,
             opts=ResourceOptions(parent=self),
         )
@@ -160,13 +161,14 @@ class Database(pulumi.ComponentResource):
         self.port = service.spec.ports[0].port
         self.pods = _SELECTOR
         self.secret = secret.metadata.name
+        self.image, self.size = settings.image, settings.size
         self.claim = claim.metadata.name
         self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name)
-        if args.protect:
+        if environment.protect:
             RetainedVolume(
                 "database-volume-retained",
-                context=args.context,
-                namespace=args.namespace,
+                context=environment.context,
+                namespace=environment.namespace,
                 claim=self.claim,
                 # Bound by then, whatever its class waits for.
                 opts=ResourceOptions(parent=self, depends_on=[claim, stateful_set]),
@@ -177,26 +179,26 @@ class Database(pulumi.ComponentResource):
 def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(
-            labels=labels(NAME), annotations={"checksum/postgres-password": args.password_checksum}
+            labels=labels(NAME), annotations={"checksum/postgres-password": args.secret.checksum}
         ),
         spec=core.PodSpecArgs(
             automount_service_account_token=False,
             enable_service_links=False,
             termination_grace_period_seconds=_GRACE_SECONDS,
-            priority_class_name=args.priority_class,
+            priority_class_name=args.environment.priority_class,
             tolerations=lost_node_tolerations(),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[
                 core.ContainerArgs(
                     name="postgresql",
-                    image=args.image,
+                    image=args.settings.image,
                     ports=[core.ContainerPortArgs(name="postgresql", container_port=ADDRESS.port)],
                     env=[
                         core.EnvVarArgs(name="POSTGRES_USER", value=ADDRESS.user),
                         core.EnvVarArgs(name="POSTGRES_DB", value=ADDRESS.database),
                         secret_variable("POSTGRES_PASSWORD", secret=NAME, key=PASSWORD_KEY),
                     ],
-                    resources=container_resources(args.resources),
+                    resources=container_resources(args.settings.resources),
                     security_context=container_security(read_only=True),
                     lifecycle=_lifecycle(),
                     # The others wait for it: the replay of the log after a crash is no reason to kill. 300 s, as the

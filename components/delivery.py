@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -10,10 +9,15 @@ from typing import Final, TypeVar
 import pulumi
 from pulumi import ResourceOptions
 
+from components.deployer import Deployer
 from components.maskable import check_maskable
 from components.ownership import Owner
 from lookups.gitlab import NAMESPACE, GitLabProject
 from sdks import gitlab
+from settings import Settings
+from settings.delivery import DeliverySettings
+from settings.errors import PROJECT
+from settings.images import image_repository
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the one variable that is a secret."""
@@ -21,49 +25,31 @@ TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 _Text = TypeVar("_Text")
 
 
-def variables(
-    *,
-    token: _Text,
-    api_url: _Text,
-    certificate_authority: _Text,
-    namespace: _Text,
-    url: _Text,
-    image: _Text,
-    health_url: _Text,
-) -> dict[str, _Text]:
-    """The CI variables, by key.
-
-    `certificate_authority` is PEM in base64 on one line; `url` is where people reach the app, baked into the image at
-    build time; `image` is the repository that the pipeline pushes to, without a tag; `health_url` is what it asks
-    whether the app is well: inside the network, where no login stands before it.
-    """
+def variables(settings: Settings, *, token: _Text, certificate_authority: _Text) -> dict[str, _Text | str]:
+    """The CI variables, by key. `certificate_authority` is PEM in base64 on one line."""
     return {
         TOKEN: token,
-        "KUBE_API_URL": api_url,
+        "KUBE_API_URL": settings.cluster.api_url,
         "KUBE_CA": certificate_authority,
-        NAMESPACE: namespace,
-        "APP_URL": url,
-        "APP_IMAGE": image,
-        "HEALTH_URL": health_url,
+        NAMESPACE: settings.namespace,
+        # Where people reach the app; baked into the image at build time.
+        "APP_URL": settings.access.people_url,
+        # What the pipeline pushes to, without a tag.
+        "APP_IMAGE": image_repository(settings.app.image),
+        # What it asks whether the app is well: inside the network, where no login stands before it.
+        "HEALTH_URL": settings.health_urls[0],
     }
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryArgs:
-    """What a Delivery needs."""
+    """What a Delivery needs: of the settings it names more than its own section to the pipeline."""
 
-    owner: Owner
-    """Whose environment and variables they are; the descriptions say so."""
+    settings: Settings
+    delivery: DeliverySettings
+    """The section of those settings, which not every stack has."""
     project: GitLabProject
-    environment: str
-    """Name of the GitLab environment, which is also the scope of the variables."""
-    tier: str
-    branch_protected: bool
-    """Whether the branch that deploys is protected: only then does its pipeline see protected variables."""
-    url: str
-    """Where people reach the app, with scheme."""
-    variables: Mapping[str, pulumi.Input[str]]
-    """The CI variables, by key."""
+    deployer: Deployer
 
 
 class Delivery(pulumi.ComponentResource):
@@ -74,36 +60,39 @@ class Delivery(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: DeliveryArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:delivery:Delivery", name, None, opts)
+        settings, wanted = args.settings, args.delivery.environment
         environment = gitlab.ProjectEnvironment(
             "environment",
             project=args.project.id,
-            name=args.environment,
-            description=args.owner.mark,
-            external_url=args.url,
-            tier=args.tier,
+            name=wanted.name,
+            description=_mark(settings),
+            external_url=settings.access.people_url,
+            tier=wanted.tier,
             # GitLab deletes an environment only when it is stopped.
             stop_before_destroy=True,
-            opts=ResourceOptions(parent=self, import_=args.project.environment_import(args.environment)),
+            opts=ResourceOptions(parent=self, import_=args.project.environment_import(wanted.name)),
         )
         self.environment = environment.name
-        for key, value in args.variables.items():
+        deployer = args.deployer
+        listed = variables(settings, token=deployer.token, certificate_authority=deployer.certificate_authority)
+        for key, value in listed.items():
             self._variable(args, key, value, masked=key == TOKEN)
         self.register_outputs({"environment": self.environment})
 
     def _variable(self, args: DeliveryArgs, key: str, value: pulumi.Input[str], *, masked: bool) -> None:
         if masked:
             value = pulumi.Output.secret(value).apply(partial(check_maskable, key, raw=True))
-        project, scope = args.project, args.environment
+        project, scope = args.project, args.delivery.environment.name
         gitlab.ProjectVariable(
             key,
             project=project.id,
             key=key,
             value=value,
-            description=args.owner.mark,
+            description=_mark(args.settings),
             # The output, so that the variables come after their environment and go before it.
             environment_scope=self.environment,
             masked=masked,
-            protected=masked and args.branch_protected,
+            protected=masked and _is_protected(args),
             raw=True,  # no value may be read as a reference to another variable
             opts=ResourceOptions(
                 parent=self,
@@ -114,3 +103,14 @@ class Delivery(pulumi.ComponentResource):
                 hide_diffs=["value"] if masked else None,
             ),
         )
+
+
+def _mark(settings: Settings) -> str:
+    return Owner(PROJECT, settings.stack).mark
+
+
+def _is_protected(args: DeliveryArgs) -> bool:
+    """Whether the branch that deploys is protected: only then does its pipeline see protected variables."""
+    repository, branch = args.settings.repository, args.delivery.branch
+    protected_here = {args.project.default_branch, repository.develop_branch} if repository else set()
+    return branch in protected_here or args.project.protects(branch)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
 
+from components.app import App
+from components.backup import Backup
+from components.environment import Environment
 from components.pods import core, metadata
 from sdks import kubernetes
 
@@ -24,9 +27,11 @@ TOKEN: Final = f"{NAME}-token"
 class DeployerArgs:
     """What a Deployer needs."""
 
-    namespace: pulumi.Input[str]
-    templates: Sequence[pulumi.Input[str]]
-    """Names of the CronJobs that the pipeline makes Jobs from: migration and backup. It may read no other."""
+    environment: Environment
+    app: App
+    """Its migrations' template is what the pipeline makes its Job from."""
+    backup: Backup | None
+    """What it takes a backup with before that; None where the stack has no backups."""
 
 
 class Deployer(pulumi.ComponentResource):
@@ -39,20 +44,18 @@ class Deployer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: DeployerArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:deployer:Deployer", name, None, opts)
-        child = ResourceOptions(parent=self)
+        child, namespace = ResourceOptions(parent=self), args.environment.namespace
         account = core.ServiceAccount(
             "account",
-            metadata=metadata(NAME, args.namespace, app=NAME),
+            metadata=metadata(NAME, namespace, app=NAME),
             automount_service_account_token=False,
             opts=child,
         )
-        role = rbac.Role(
-            "role", metadata=metadata(NAME, args.namespace, app=NAME), rules=_rules(args.templates), opts=child
-        )
+        role = rbac.Role("role", metadata=metadata(NAME, namespace, app=NAME), rules=_rules(args), opts=child)
         rbac.RoleBinding(
             "role-binding",
-            metadata=metadata(NAME, args.namespace, app=NAME),
-            subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=args.namespace)],
+            metadata=metadata(NAME, namespace, app=NAME),
+            subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=namespace)],
             role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=role.metadata.name),
             opts=child,
         )
@@ -60,7 +63,7 @@ class Deployer(pulumi.ComponentResource):
             "token",
             metadata=metadata(
                 TOKEN,
-                args.namespace,
+                namespace,
                 app=NAME,
                 annotations={
                     "kubernetes.io/service-account.name": account.metadata.name,
@@ -81,8 +84,9 @@ def _token(data: Mapping[str, str] | None) -> str:
     return base64.b64decode((data or {}).get("token", "")).decode()
 
 
-def _rules(templates: Sequence[pulumi.Input[str]]) -> list[rbac.PolicyRuleArgs]:
+def _rules(args: DeployerArgs) -> list[rbac.PolicyRuleArgs]:
     """What `ci/app.gitlab-ci.yml` calls; tests/rehearsal/test_deployer_access.py makes every call with the token."""
+    templates = [args.app.migration, *([args.backup.backup] if args.backup else [])]  # it may read no others
     look = ["get", "list", "watch"]
     rule = rbac.PolicyRuleArgs
     return [

@@ -11,6 +11,7 @@ from pulumi import ResourceOptions
 
 from components.ownership import owner_labels
 from components.pods import PATCH_FORCE, Footprint, core, meta
+from settings import Settings
 
 LABELS: Final = {
     "pod-security.kubernetes.io/enforce": "baseline",
@@ -25,35 +26,43 @@ LABELS: Final = {
 class EnvironmentArgs:
     """`workloads` is what each workload takes up at its most; the quota holds all of them at once, and no more."""
 
-    namespace: str
+    settings: Settings
+    """The whole stack file: the namespace is everybody's."""
     workloads: Sequence[Footprint]
-    protect: bool = False
 
 
 class Environment(pulumi.ComponentResource):
-    """The namespace. `namespace` is its name, known to exist and to be bounded.
+    """The namespace, with its bounds.
 
     A quota that shrinks shrinks at once, while the pods of before still count: the app's resources can be lowered to a
     half in one `up` (the migration's share lies idle meanwhile), to less in several.
     """
 
     namespace: pulumi.Output[str]
+    """Its name; known once it exists and is bounded."""
+    protect: bool
+    """Refuse to delete what holds data, and keep its volume when its claim leaves the program, or the cluster."""
+    context: str
+    """Context of the kubeconfig, for what has to find the namespace without a provider."""
+    priority_class: str | None
+    """Of the pods that serve."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:environment:Environment", name, None, opts)
+        settings = args.settings
         namespace = core.Namespace(
             "namespace",
             metadata=meta.ObjectMetaArgs(
-                name=args.namespace,
-                labels={**LABELS, **owner_labels(args.namespace)},
+                name=settings.namespace,
+                labels={**LABELS, **owner_labels(settings.namespace)},
                 annotations=PATCH_FORCE,
             ),
-            opts=ResourceOptions(parent=self, protect=args.protect),
+            opts=ResourceOptions(parent=self, protect=settings.protect),
         )
         bounds = meta.ObjectMetaArgs(
             name="invoicetron",
             namespace=namespace.metadata.name,
-            labels=owner_labels(args.namespace),
+            labels=owner_labels(settings.namespace),
             annotations=PATCH_FORCE,
         )
         quota = core.ResourceQuota(
@@ -81,4 +90,6 @@ class Environment(pulumi.ComponentResource):
         self.namespace = pulumi.Output.all(namespace.metadata.name, quota.metadata.name, limits.metadata.name).apply(
             lambda names: str(names[0])
         )
+        self.protect, self.context = settings.protect, settings.cluster.context
+        self.priority_class = settings.cluster.priority_class
         self.register_outputs({"namespace": self.namespace})

@@ -5,25 +5,25 @@ Needs the CRDs of the Prometheus operator, kube-state-metrics, the kubelet's vol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
 from pulumi import ResourceOptions
 
+from components.backup import Backup
+from components.database import Database
+from components.environment import Environment
 from components.ownership import owner_labels
 from components.pods import PATCH_FORCE
 from sdks import kubernetes
+from settings.backup import BACKUP_HOURS, DRILL_HOURS
+from settings.monitoring import MonitoringSettings
 
 NAME: Final = "invoicetron"
 RUNBOOK: Final = "docs/alerts.md"
 """What the alerts name where no address of it is set; has a section for each of them."""
-# Daily and weekly, each with time to run late and to be tried again.
-BACKUP_HOURS: Final = 26
-"""Hours after which the last good backup is too old."""
-DRILL_HOURS: Final = 8 * 24
-"""Hours after which the last good drill is too old."""
 
 _API: Final = "monitoring.coreos.com/v1"
 _FULL: Final = 0.8
@@ -31,25 +31,20 @@ _FULL: Final = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """What is watched. `backup` and `drill` are the names of the CronJobs, None where the stack has no backups."""
+    """What is watched."""
 
-    namespace: pulumi.Input[str]
-    health_urls: Sequence[pulumi.Input[str]]
+    settings: MonitoringSettings
+    environment: Environment
+    health_urls: Sequence[str]
     """What the probe asks for: through the gateway, as people reach the app under each hostname."""
-    prober: str
-    """host:port of the blackbox exporter."""
-    labels: Mapping[str, str]
-    """Labels by which Prometheus selects probes and rules."""
-    runbook: str | None
-    claims: Sequence[pulumi.Input[str]]
-    """Names of the volume claims that are watched for filling up."""
-    backup: pulumi.Input[str] | None = None
-    drill: pulumi.Input[str] | None = None
+    database: Database
+    backup: Backup | None
+    """None where the stack has no backups."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What the alerts look at: MonitoringArgs with every name known."""
+    """What the alerts look at, with every name known. `backup` and `drill` are the names of the CronJobs."""
 
     namespace: str
     claims: Sequence[str]
@@ -64,15 +59,16 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:monitoring:Monitoring", name, None, opts)
-        labels = {**owner_labels(args.namespace), **args.labels}
-        metadata = {"name": NAME, "namespace": args.namespace, "labels": labels, "annotations": PATCH_FORCE}
+        settings, namespace, backup = args.settings, args.environment.namespace, args.backup
+        labels = {**owner_labels(namespace), **settings.labels}
+        metadata = {"name": NAME, "namespace": namespace, "labels": labels, "annotations": PATCH_FORCE}
         watched = pulumi.Output.all(
-            namespace=args.namespace,
-            claims=list(args.claims),
+            namespace=namespace,
+            claims=[args.database.claim, *(backup.watched_claims if backup else [])],
             health_urls=list(args.health_urls),
-            runbook=args.runbook,
-            backup=args.backup,
-            drill=args.drill,
+            runbook=settings.runbook,
+            backup=backup.backup if backup else None,
+            drill=backup.drill if backup else None,
         ).apply(lambda names: Watched(**names))
         kubernetes.apiextensions.CustomResource(
             "probe",
@@ -83,7 +79,7 @@ class Monitoring(pulumi.ComponentResource):
                 "jobName": watched.apply(lambda names: _probe_job(names.namespace)),
                 "interval": "60s",
                 "module": "http_2xx",
-                "prober": {"url": args.prober, "path": "/probe"},
+                "prober": {"url": settings.prober, "path": "/probe"},
                 "targets": {"staticConfig": {"static": list(args.health_urls)}},
             },
             opts=ResourceOptions(parent=self),

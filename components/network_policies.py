@@ -6,12 +6,15 @@ both ends: the labels come from the components that own the pods.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 from pulumi import ResourceOptions
 
+from components.app import App
+from components.backup import Backup
+from components.database import Database
+from components.environment import Environment
 from components.network import (
     Rule,
     from_gateway,
@@ -23,28 +26,19 @@ from components.network import (
     to_names,
     to_pods,
 )
-
-Pods = pulumi.Input[Mapping[str, str]]
+from settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPoliciesArgs:
-    """The pods of the stack, by their labels, and those elsewhere that reach the app."""
+    """The pods of the stack, by their labels; the settings say who elsewhere reaches the app, and whom it calls."""
 
-    namespace: pulumi.Input[str]
-    app_pods: Pods
-    app_port: pulumi.Input[int]
-    migration_pods: Pods
-    database_pods: Pods
-    database_port: pulumi.Input[int]
-    backup_pods: Pods | None
+    settings: Settings
+    environment: Environment
+    app: App
+    database: Database
+    backup: Backup | None
     """None where the stack has no backups."""
-    app_egress: Sequence[str]
-    """Hosts on the internet that the app may call over HTTPS."""
-    prober_namespace: str | None
-    """Where the probes of the app's health come from."""
-    cloudflared: tuple[str, Mapping[str, str]] | None
-    """Namespace and labels of the tunnel's connector, where the app is public."""
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -53,39 +47,37 @@ class NetworkPolicies(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetworkPoliciesArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:network_policies:NetworkPolicies", name, None, opts)
         child = ResourceOptions(parent=self)
-        to_database = _with(args.database_pods, lambda pods: to_pods(pods, port=args.database_port))
-        ingress: list[pulumi.Input[Rule]] = [from_gateway(port=args.app_port), from_kubelet(port=args.app_port)]
-        if args.prober_namespace is not None:
-            ingress.append(from_namespace(args.prober_namespace, port=args.app_port))
-        if args.cloudflared is not None:
-            namespace, labels = args.cloudflared
-            ingress.append(from_pods(labels, port=args.app_port, namespace=namespace))
-        outside = [to_names(args.app_egress)] if args.app_egress else []
+        settings, namespace, database = args.settings, args.environment.namespace, args.database
+        app = args.app
+        to_database = to_pods(database.pods, port=database.port)
+        ingress: list[pulumi.Input[Rule]] = [from_gateway(port=app.port), from_kubelet(port=app.port)]
+        if settings.monitoring:
+            ingress.append(from_namespace(settings.monitoring.prober_namespace, port=app.port))
+        if settings.access.public:
+            tunnel = settings.access.public.cloudflared
+            ingress.append(from_pods(tunnel.pod_labels, port=app.port, namespace=tunnel.namespace))
+        outside = [to_names(settings.app.egress)] if settings.app.egress else []
         network_policy(
             "invoicetron",
-            namespace=args.namespace,
-            pods=args.app_pods,
+            namespace=namespace,
+            pods=app.pods,
             ingress=ingress,
             egress=[to_dns(learn_names=bool(outside)), to_database, *outside],
             opts=child,
         )
         network_policy(
             "invoicetron-migrate",
-            namespace=args.namespace,
-            pods=args.migration_pods,
+            namespace=namespace,
+            pods=app.migration_pods,
             egress=[to_dns(), to_database],
             opts=child,
         )
-        clients = [args.app_pods, args.migration_pods, *([args.backup_pods] if args.backup_pods else [])]
+        clients = [app.pods, app.migration_pods, *([args.backup.pods] if args.backup else [])]
         network_policy(
             "invoicetron-db",
-            namespace=args.namespace,
-            pods=args.database_pods,
-            ingress=[_with(pods, lambda labels: from_pods(labels, port=args.database_port)) for pods in clients],
+            namespace=namespace,
+            pods=database.pods,
+            ingress=[from_pods(pods, port=database.port) for pods in clients],
             opts=child,
         )
         self.register_outputs({})
-
-
-def _with(pods: Pods, rule: Callable[[Mapping[str, str]], Rule]) -> pulumi.Output[Rule]:
-    return pulumi.Output.from_input(pods).apply(lambda labels: rule(dict(labels)))

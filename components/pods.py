@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Self
 
@@ -20,8 +20,22 @@ meta = kubernetes.meta.v1
 PATCH_FORCE: Final = {"pulumi.com/patchForce": "true"}
 """Annotation of what changes back where somebody changed it by hand; without it the next `up` stops at a conflict."""
 
+NEVER: Final = "0 0 31 2 *"
+"""Schedule of a CronJob that is only a template: the API wants one, and 31 February also holds when somebody ends the
+suspension."""
+
 _BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL: Final = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretData:
+    """What one Secret holds."""
+
+    values: Mapping[str, pulumi.Input[str]] = field(repr=False)
+    """By key."""
+    checksum: str
+    """Changes with any of them, and tells nothing about them: on a pod template it restarts the pods."""
 
 
 def labels(app: str) -> dict[str, str]:

@@ -6,16 +6,25 @@ import base64
 import datetime as dt
 import json
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
+from components.environment import Environment
+from components.ownership import Owner
 from components.pods import core, metadata
 from components.registry_item import RegistryItem
-from lookups.deploy_tokens import IN_USE, DeployTokens
+from lookups.deploy_tokens import IN_USE, DeployTokens, token_name
+from lookups.gitlab import GitLabProject
 from lookups.onepassword import ItemPlace
 from sdks import gitlab
+from settings import Settings
+from settings.errors import PROJECT
+from settings.registry import RegistrySettings
+
+if TYPE_CHECKING:
+    from lookups.secrets import StackSecrets
 
 SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
 CONFIG: Final = ".dockerconfigjson"
@@ -52,9 +61,8 @@ class Issue:
 class PullCredentialsArgs:
     """What PullCredentials need."""
 
-    namespace: pulumi.Input[str]
-    server: str
-    """Host name of the registry."""
+    settings: RegistrySettings
+    environment: Environment
     credentials: Login | Issue
 
 
@@ -71,10 +79,10 @@ class PullCredentials(pulumi.ComponentResource):
             hooks = revoking_lost(login)
             login = self._issue(login)
             annotations = {IN_USE: login.username}
-        parts = pulumi.Output.all(args.server, login.username, login.password)
+        parts = pulumi.Output.all(args.settings.server, login.username, login.password)
         secret = core.Secret(
             "pull-secret",
-            metadata=metadata(SECRET, args.namespace, app=SECRET, annotations=annotations),
+            metadata=metadata(SECRET, args.environment.namespace, app=SECRET, annotations=annotations),
             type="kubernetes.io/dockerconfigjson",
             string_data={CONFIG: parts.apply(lambda texts: docker_config(*texts))},
             opts=ResourceOptions(parent=self, hooks=hooks),
@@ -105,6 +113,23 @@ class PullCredentials(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self),
         )
         return Login(username=token.username, password=token.token)
+
+
+def choose(settings: Settings, secrets: StackSecrets, project: GitLabProject | None) -> Login | Issue:
+    """The credentials that 1Password holds, or a deploy token of the stack's own where the settings ask for one."""
+    delivery = settings.delivery
+    if project and delivery and (pull := delivery.pull_credentials).expires and secrets.registry_item:
+        return Issue(
+            gitlab=delivery.gitlab,
+            project=project.id,
+            name=token_name(settings.stack),
+            owner=f"{Owner(PROJECT, settings.stack)}",
+            expires=pull.expires,
+            item=secrets.registry_item,
+        )
+    if secrets.registry_username is None or secrets.registry_password is None:
+        raise ValueError("read_secrets gave neither credentials to pull with nor an item to write issued ones to")
+    return Login(username=secrets.registry_username, password=secrets.registry_password)
 
 
 def revoking_lost(issue: Issue) -> ResourceHookBinding:

@@ -11,20 +11,15 @@ from pulumi import ResourceOptions
 
 from lookups.gitlab import GitLabProject
 from sdks import gitlab
+from settings.repository import RepositorySettings
 
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryArgs:
     """What a Repository needs."""
 
+    settings: RepositorySettings
     project: GitLabProject
-    develop_branch: str
-    mirror: str
-    """ssh:// address of the GitHub repository that is pushed to."""
-    host_keys: Sequence[str]
-    """Host keys of the mirror's server, as known_hosts lines."""
-    protected_environments: Sequence[str] = ()
-    """Environments into which only Maintainers deploy; GitLab Premium."""
 
 
 class Repository(pulumi.ComponentResource):
@@ -35,35 +30,35 @@ class Repository(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: RepositoryArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("invoicetron:repository:Repository", name, None, opts)
-        project = args.project
+        settings, project = args.settings, args.project
         mirror = gitlab.ProjectPushMirror(
             "mirror",
             project=project.id,
-            url=args.mirror,
+            url=settings.mirror,
             auth_method="ssh_public_key",
-            host_keys=args.host_keys,
+            host_keys=settings.host_keys,
             enabled=True,
             # Without this GitLab deletes, on GitHub, what only GitHub has.
             keep_divergent_refs=True,
             opts=ResourceOptions(parent=self, protect=True),
         )
         develop = gitlab.Branch(
-            args.develop_branch,
+            settings.develop_branch,
             project=project.id,
-            name=args.develop_branch,
+            name=settings.develop_branch,
             ref=project.default_branch,
             keep_on_destroy=True,
             opts=ResourceOptions(
                 parent=self,
                 protect=True,
-                import_=project.branch_import(args.develop_branch),
+                import_=project.branch_import(settings.develop_branch),
                 # Known from the creation only: after an import or a merge it would read as a replacement.
                 ignore_changes=["ref"],
             ),
         )
         self._protect_branch(project, project.default_branch, "maintainer", depends_on=[])
-        self._protect_branch(project, args.develop_branch, "developer", depends_on=[develop])
-        for environment in args.protected_environments:
+        self._protect_branch(project, settings.develop_branch, "developer", depends_on=[develop])
+        for environment in settings.protected_environments:
             gitlab.ProjectProtectedEnvironment(
                 f"{environment}-protection",
                 project=project.id,
@@ -74,7 +69,7 @@ class Repository(pulumi.ComponentResource):
         key = gitlab.get_project_mirror_public_key_output(
             project_id=project.id, mirror_id=mirror.mirror_id, opts=pulumi.InvokeOutputOptions(parent=self)
         ).public_key
-        page = f"https://github.com{urlsplit(args.mirror).path.removesuffix('.git')}/settings/keys/new"
+        page = f"https://github.com{urlsplit(settings.mirror).path.removesuffix('.git')}/settings/keys/new"
         self.mirror_key = pulumi.Output.concat(f"paste into {page} and tick 'Allow write access': ", key)
         self.register_outputs({"mirror_key": self.mirror_key})
 

@@ -15,8 +15,11 @@ from typing import Final, TypeAlias
 import pulumi
 import pulumi_onepassword as onepassword
 
+from components.app import AUTH_SECRET, DATABASE_URL
+from components.database import PASSWORD_KEY
 from components.database_address import ADDRESS
 from components.ownership import Owner
+from components.pods import SecretData
 from lookups.database_url import Complaint, url_complaint
 from lookups.deploy_tokens import token_name
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
@@ -50,6 +53,19 @@ class StackSecrets:
     registry_password: pulumi.Output[str] | None
     registry_item: ItemPlace | None
     _plain: Mapping[str, str] = field(repr=False)
+
+    @property
+    def of_database(self) -> SecretData:
+        """What the database is given."""
+        return SecretData(values={PASSWORD_KEY: self.postgres_password}, checksum=self.checksum("postgres_password"))
+
+    @property
+    def of_app(self) -> SecretData:
+        """What the app is given."""
+        return SecretData(
+            values={DATABASE_URL: self.database_url, AUTH_SECRET: self.better_auth_secret},
+            checksum=self.checksum("database_url", "better_auth_secret"),
+        )
 
     def checksum(self, *names: str) -> str:
         """Hexadecimal checksum of the named secrets (attribute names above) that is safe to publish, say as annotation.

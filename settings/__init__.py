@@ -59,6 +59,11 @@ class Settings(Section):
     delivery: Optional[DeliverySettings] = None
     repository: Optional[RepositorySettings] = None
 
+    @property
+    def health_urls(self) -> list[str]:
+        """What answers 200 where the app and its database are well: inside the network, where no login is asked for."""
+        return [f"{url}{self.app.health_path}" for url in self.access.urls]
+
     @field_validator("namespace")
     @classmethod
     def _belongs_to_stack(cls, namespace: str, info: ValidationInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ from settings.types import DnsName
 class AppSettings(Section):
     """The application's container."""
 
+    # Answers 200 where the app and its database are well.
+    health_path: ClassVar[str] = "/api/health"
     image: ImageReference
     """Placeholder for the first `up`; from then on the app's pipeline owns the image."""
     resources: Resources = Resources.of(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))

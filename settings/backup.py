@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from settings.cron import skipped_run
+from settings.cron import longest_pause, skipped_run
 from settings.errors import refusal
 from settings.quantities import Storage
 from settings.section import Resources, Section, today
 from settings.types import (
-    LONGEST_PAUSES,
     AbsolutePath,
-    DailySchedule,
+    CronSchedule,
     Host,
     ResourceName,
     TableName,
     TimeZone,
-    WeeklySchedule,
 )
+
+# Daily and weekly, each with time to run late and to be tried again.
+BACKUP_HOURS: Final = 26
+"""Hours after which the last good backup is too old."""
+DRILL_HOURS: Final = 8 * 24
+"""Hours after which the last good drill is too old."""
+_LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
+"""The most days between two runs, by what a schedule must be."""
+
+
+def _check_daily(schedule: str) -> str:
+    if longest_pause(schedule) > _LONGEST_PAUSES["daily"]:
+        raise ValueError(
+            f"a schedule that runs every day, for {BACKUP_HOURS} hours without a backup are an alert; e.g. 0 3 * * *"
+        )
+    return schedule
+
+
+def _check_weekly(schedule: str) -> str:
+    if longest_pause(schedule) > _LONGEST_PAUSES["weekly"]:
+        raise ValueError(
+            f"a schedule that runs every week, for {DRILL_HOURS // 24} days without a drill are an alert; "
+            "e.g. 0 4 * * 0"
+        )
+    return schedule
+
+
+DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
+WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
 
 
 class NfsExport(Section):
@@ -62,7 +89,7 @@ class BackupSettings(Section):
     @classmethod
     def _is_not_skipped(cls, schedule: str, info: ValidationInfo) -> str:
         zone = info.data.get("time_zone")
-        longest = LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
+        longest = _LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
         missed = skipped_run(schedule, zone, longest=longest, since=today()) if zone else None
         if missed:
             raise refusal(

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
-from settings.cron import check_cron, longest_pause
+from settings.cron import check_cron
 from settings.errors import TOKEN_BEGINNING, refusal
 
 
@@ -279,26 +279,6 @@ def _check_time_zone(value: str) -> str:
 
 TimeZone = Annotated[str, AfterValidator(_check_time_zone), WithJsonSchema({"type": "string", "examples": ["Etc/UTC"]})]
 CronSchedule = Annotated[str, AfterValidator(check_cron), WithJsonSchema({"type": "string", "examples": ["0 3 * * *"]})]
-
-
-LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
-"""The most days between two runs, by what a schedule must be: after 26 hours and 8 days there is an alert."""
-
-
-def _check_daily(schedule: str) -> str:
-    if longest_pause(schedule) > LONGEST_PAUSES["daily"]:
-        raise ValueError("a schedule that runs every day, for 26 hours without a backup are an alert; e.g. 0 3 * * *")
-    return schedule
-
-
-def _check_weekly(schedule: str) -> str:
-    if longest_pause(schedule) > LONGEST_PAUSES["weekly"]:
-        raise ValueError("a schedule that runs every week, for 8 days without a drill are an alert; e.g. 0 4 * * 0")
-    return schedule
-
-
-DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
-WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
 
 
 # One part of an op:// address. '/', '?' and '#' mean something there; a title with one of them is written as its UUID.

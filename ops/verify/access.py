@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from components import access
-from components.app import App
 from ops.verify.check import Check
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
@@ -36,7 +35,7 @@ def route(systems: Systems) -> str:
 
 def internal_url(systems: Systems, hostname: str) -> str:
     """The app answers as people inside reach it, with its database."""
-    url = f"{url_of(hostname)}{App.health_path}"
+    url = f"{url_of(hostname)}{systems.settings.app.health_path}"
     status = systems.http.get(url).status_code
     if status != 200:
         raise CheckError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from components import deployer
-from components.app import App
 from components.delivery import TOKEN, variables
 from ops.mirrors import bare, fingerprint, push_mirrors
 from ops.verify.check import Check
@@ -12,7 +11,6 @@ from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
 from settings.delivery import DeliverySettings
-from settings.images import image_repository
 from settings.repository import RepositorySettings
 
 
@@ -38,18 +36,10 @@ def environment(systems: Systems) -> str:
 
 def ci_variables(systems: Systems) -> str:
     """The pipeline's CI variables, each in the environment's own scope."""
-    settings, delivery = systems.settings, _delivery(systems)
+    delivery = _delivery(systems)
     authority = systems.need("v1", "Secret", deployer.TOKEN).get("data", {}).get("ca.crt", "")
-    wanted = variables(
-        token="",  # a check of its own
-        api_url=settings.cluster.api_url,
-        certificate_authority=authority,
-        namespace=settings.namespace,
-        url=settings.access.people_url,
-        image=image_repository(settings.app.image),
-        health_url=f"{settings.access.url}{App.health_path}",
-    )
-    del wanted[TOKEN]
+    wanted = variables(systems.settings, token="", certificate_authority=authority)
+    del wanted[TOKEN]  # a check of its own
     scope = delivery.environment.name
     listed = systems.project.variables.list(iterator=True)
     found = {one.key: one for one in listed if one.environment_scope == scope}

@@ -128,7 +128,7 @@ def dns_record(systems: Systems, hostname: str) -> str:
 def public_url(systems: Systems, hostname: str) -> str:
     """A stranger is sent to the login, whatever they ask for."""
     answers = {}
-    for path in ("/", app.App.health_path):
+    for path in ("/", systems.settings.app.health_path):
         url = f"{url_of(hostname)}{path}"
         answers[url] = answer = systems.http.get(url)
         # An app that nothing guards may well redirect by itself, to a page of its own.

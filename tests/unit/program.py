@@ -239,7 +239,7 @@ def run(
     # Nor for the API server, which holds whatever it is asked for, but no volumes.
     held = mock.Mock(**{"list.return_value": []})
     held.get.side_effect = lambda _, resource, *__: {"metadata": {}} if resource != CLAIMS else None
-    connected = mock.patch("lookups.cluster.connect", return_value=held)
+    connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])

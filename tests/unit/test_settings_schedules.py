@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from settings import Settings
+from settings.backup import DailySchedule, WeeklySchedule
 from settings.cron import skipped_run
-from settings.types import CronSchedule, DailySchedule, WeeklySchedule
+from settings.types import CronSchedule
 from tests.unit.stack_files import refusal, refusal_of, sections, with_value
 
 SINCE = dt.date(2026, 1, 1)

@@ -1,0 +1,56 @@
+"""Everything that is asked before the first resource exists, in the order in which the answers help most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.ownership import Owner
+from lookups.cluster import connect
+from lookups.deployed import check_cluster
+from lookups.gitlab import GitLabProject, read_project
+from lookups.ownership import Claim, check_ownership
+from lookups.secrets import StackSecrets, read_secrets
+from lookups.volumes import check_volumes
+from settings import Settings
+from settings.access import PublicAccessSettings
+from settings.errors import PROJECT
+
+if TYPE_CHECKING:
+    from lookups.cloudflare import CloudflareIds
+    from providers import Providers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the stack's systems say."""
+
+    secrets: StackSecrets
+    project: GitLabProject | None
+    """The app's project in GitLab; None for a stack without `delivery`."""
+    cloudflare: CloudflareIds | None
+    """Ids of what the public side refers to; None for a stack without one."""
+
+
+def look_up(settings: Settings, providers: Providers) -> Found:
+    """Asks cluster, GitLab, Cloudflare and 1Password; raises the error of the first that lacks something."""
+    cluster = connect(settings.cluster.context)
+    check_cluster(settings, cluster)
+    project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
+    claims, ids = list(project.foreign) if project else [], None
+    if settings.access.public:
+        ids, others = _look_up_public(settings, settings.access.public)
+        claims += others
+    check_ownership(settings, cluster, claims)
+    # After the owners: an item of another stack's would hide what else is not this stack's.
+    secrets = read_secrets(settings, providers.onepassword)
+    check_volumes(settings, cluster)
+    return Found(secrets=secrets, project=project, cloudflare=ids)
+
+
+def _look_up_public(settings: Settings, public: PublicAccessSettings) -> tuple[CloudflareIds, list[Claim]]:
+    # They bring httpx, which dev does without.
+    from lookups import cloudflare, cloudflare_owner  # noqa: PLC0415
+
+    ids = cloudflare.look_up(public)
+    return ids, list(cloudflare_owner.foreign(public, ids, Owner(PROJECT, settings.stack)))
