@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any, Final
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -31,8 +33,16 @@ def missing_permissions(
     the plugin reads next has words for that.
     """
     base = environment.get("GITLAB_BASE_URL") or f"{delivery.gitlab}/api/v4/"
-    token = _get(f"{base}personal_access_tokens/self", environment)
-    project = _get(f"{base}projects/{quote(delivery.project, safe='')}", environment)
+    known, token = _get(f"{base}personal_access_tokens/self", environment)
+    if known == HTTPStatus.UNAUTHORIZED:
+        return [
+            f"a valid token: GitLab refuses GITLAB_TOKEN at {base} (401), so it has expired or was revoked; make one"
+        ]
+    seen, project = _get(f"{base}projects/{quote(delivery.project, safe='')}", environment)
+    if seen == HTTPStatus.NOT_FOUND:
+        path = delivery.project
+        fix = "correct delivery.project in the stack file, or make that user a Maintainer of it"
+        return [f"a project {path} at {base} that the user of GITLAB_TOKEN may see (404): {fix}"]
     licence = _lacking_licence(project) if repository and repository.protected_environments else ()
     return [*_lacking_scope(token), *_lacking_role(project, delivery.project), *licence]
 
@@ -44,16 +54,19 @@ class _NoRedirect(HTTPRedirectHandler):
         """None: the redirection is an error."""
 
 
-def _get(url: str, environment: Mapping[str, str]) -> Mapping[str, Any]:
+def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[str, Any]]:
+    """Status and answer; none where there came no usable one."""
     # Not httpx: it takes as long to load as a twentieth of dev's start, and knows no certificate of the system's own,
     # by which the plugin knows a GitLab at home.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
     try:
         with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
             found = json.load(answer)
-    except (OSError, ValueError):  # HTTP's errors are among the first
-        return {}
-    return found if isinstance(found, dict) else {}
+    except HTTPError as error:
+        return error.code, {}
+    except (OSError, ValueError):
+        return None, {}
+    return HTTPStatus.OK, found if isinstance(found, dict) else {}
 
 
 def _lacking_scope(token: Mapping[str, Any]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from lookups.credentials import CredentialsError
 from lookups.onepassword_client import AccountError
 from ops.adopt import import_existing
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
-from ops.clients import connect, gitlab_client, kubernetes_client, load_settings
+from ops.clients import check_gitlab, connect, gitlab_client, gitlab_words, kubernetes_client, load_settings
 from ops.command_line import PulumiError
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, error_message
 from ops.kube.job import JobFailedError
@@ -50,6 +50,9 @@ def recover_command(
     """After an `up` that was killed, or lost its connection: records or revokes what it had made and not recorded."""
     settings = load_settings(stack)
     live = connect(settings)
+    if live.gitlab is not None:
+        typer.echo(f"GitLab is asked at {live.gitlab.url}.")
+        check_gitlab(live.gitlab)
     try:
         done = recover(stack, live.find, certain=yes)
     except UnknownHolderError as error:
@@ -174,10 +177,8 @@ def _main() -> NoReturn:
         sys.exit(128 + error.signal)
     except (ApiException, HTTPError) as error:
         sys.exit(error_message(error))
-    except RequestException as error:  # python-gitlab lets it through
-        sys.exit(f"GitLab does not answer: {error}")
-    except GitlabError as error:
-        sys.exit(f"GitLab refuses: {error}. GITLAB_TOKEN needs the scope api and the role Maintainer")
+    except (RequestException, GitlabError) as error:  # python-gitlab lets the first through
+        sys.exit(gitlab_words(error))
     except AccountError as error:
         sys.exit(f"1Password refuses: {error}")
     except CloudflareError as error:

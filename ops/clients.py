@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 import yaml
 from cloudflare import Cloudflare
-from gitlab import Gitlab
+from gitlab import Gitlab, GitlabError
 from kubernetes.client import ApiClient
 from kubernetes.dynamic import DynamicClient
 
@@ -15,6 +17,11 @@ from lookups.cluster import api_client
 from lookups.credentials import check_environment
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError, split
+
+_PATIENCE: Final = 15.0  # seconds for one answer
+_UNAUTHORIZED: Final = 401
+_NOT_FOUND: Final = 404
+_SERVER_ERROR: Final = 500
 
 
 def load_settings(stack: str) -> Settings:
@@ -57,6 +64,32 @@ def kubernetes_client(settings: Settings) -> ApiClient:
 def gitlab_client(settings: Settings) -> Gitlab | None:
     """python-gitlab, where the stack uses GitLab."""
     return deploy_tokens.connect(settings.delivery.gitlab) if settings.delivery else None
+
+
+def check_gitlab(client: Gitlab) -> None:
+    """Raises what python-gitlab raises where GitLab does not answer, after at most a minute.
+
+    The client alone is patient for many minutes with a GitLab that is away.
+    """
+    client.http_get("/version", max_retries=2, timeout=_PATIENCE)
+
+
+def gitlab_words(error: Exception) -> str:
+    """What a refusal of GitLab means, or its silence, and what to do about it."""
+    status = getattr(error, "response_code", None)
+    if not isinstance(error, GitlabError) or (status or 0) >= _SERVER_ERROR:
+        request = getattr(error, "request", None)
+        url = urlsplit(getattr(request, "url", None) or "")
+        at = f" at {url.scheme}://{url.netloc.rpartition('@')[2]}" if url.netloc else ""
+        came = f" (it came: {status})" if status else ""
+        return f"GitLab does not answer{at}{came}. Check the address, DNS, routes and certificates from this machine"
+    if status == _UNAUTHORIZED:
+        fix = "GITLAB_TOKEN has expired, was revoked, or lacks the role Maintainer: make a new one"
+    elif status == _NOT_FOUND:
+        fix = "Correct delivery.project in the stack file, or make the user of GITLAB_TOKEN a Maintainer of it"
+    else:
+        fix = "GITLAB_TOKEN needs the scope api and the role Maintainer"
+    return f"GitLab refuses: {status} {error.error_message}. {fix}"
 
 
 def cloudflare_client(settings: Settings) -> Cloudflare | None:

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from ops.command_line import PulumiError, pulumi
 from ops.recover.lock import check_lock
 from ops.recover.state_import import UnrecordedResource, import_into_state
+from settings.errors import PROJECT
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
 """Packages of what the program itself imports, or finds, in the next `up`."""
@@ -126,11 +127,11 @@ def mend_checkpoint(stack: str, backend: str) -> bool:
         return False
     folder = root / ".pulumi" / "stacks"
     mended = False
-    for attributes in folder.glob(f"*/{stack}.json.attrs"):
+    for attributes in folder.glob(f"{PROJECT}/{stack}.json.attrs"):
         if not _readable(attributes):
             attributes.unlink()
             mended = True
-    for backup in folder.glob(f"*/{stack}.json.bak"):
+    for backup in folder.glob(f"{PROJECT}/{stack}.json.bak"):
         checkpoint = backup.with_suffix("")
         if _readable(checkpoint) or not _readable(backup):
             continue
@@ -152,11 +153,11 @@ def _refuse_cut_off(stack: str, backend: Path | None) -> None:
     """Raises `PulumiError` with the way out where checkpoint and backup are both cut off, as by a full disk."""
     if backend is None:
         return
-    for checkpoint in (backend / ".pulumi" / "stacks").glob(f"*/{stack}.json"):
+    for checkpoint in (backend / ".pulumi" / "stacks").glob(f"{PROJECT}/{stack}.json"):
         if _readable(checkpoint):
             continue
-        saved = [*(backend / ".pulumi").glob(f"history/**/{stack}-*.checkpoint.json")]
-        saved += (backend / ".pulumi").glob(f"backups/**/{stack}.*.json")
+        saved = [*(backend / ".pulumi").glob(f"history/{PROJECT}/**/{stack}-*.checkpoint.json")]
+        saved += (backend / ".pulumi").glob(f"backups/{PROJECT}/**/{stack}.*.json")
         good = sorted((one for one in saved if _readable(one)), key=lambda one: one.stat().st_mtime)
         way_out = (
             f"The newest whole one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.command_line import PulumiError
+from settings.errors import PROJECT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class UnknownHolderError(PulumiError):
 
 
 def _locks(stack: str, backend: Path) -> Iterator[Lock]:
-    for file in sorted((backend / ".pulumi" / "locks").glob(f"**/{stack}/*.json")):
+    for file in sorted((backend / ".pulumi" / "locks").glob(f"*/{PROJECT}/{stack}/*.json")):
         try:
             content = json.loads(file.read_text())
             yield Lock(

@@ -30,7 +30,11 @@ def environment(systems: Systems) -> str:
         if given != right
     ]
     if wrong:
-        raise CheckError("; ".join(wrong), f"start it again if it is stopped, then {systems.up}")
+        # GitLab's API starts no environment: its next deployment does.
+        start = f"run the app's pipeline of branch {_delivery(systems).branch}, whose deployment starts it again"
+        stopped = found.state != "available"
+        fixes = [*([start] if stopped else []), *([systems.up] if len(wrong) > stopped else [])]
+        raise CheckError("; ".join(wrong), "; ".join(fixes))
     return f"{wanted.name} is available at {url}"
 
 

@@ -269,3 +269,19 @@ def test_a_token_that_the_pull_secret_names_is_not_revoked_though_no_state_has_i
     kubernetes.resources.get.return_value.get.return_value.to_dict.return_value = PULL_SECRET
     assert deploy_tokens.revoke_orphans(Settings.load("dev", sections("dev")), Mock(), kubernetes) == ["lost"]
     assert [token.username for token in tokens if token.delete.called] == ["lost"]
+
+
+def test_the_lock_and_state_of_another_project_s_stack_of_that_name_are_left_alone(tmp_path: Path) -> None:
+    other = Holder(tmp_path, "pulumi")
+    try:
+        locks = tmp_path / ".pulumi" / "locks" / "organization"
+        (locks / "invoicetron").rename(locks / "another")
+        check_lock("dev", tmp_path, certain=False)
+    finally:
+        other.kill()
+        other.process.wait()
+    attributes = tmp_path / ".pulumi" / "stacks" / "another" / "dev.json.attrs"
+    attributes.parent.mkdir(parents=True)
+    attributes.write_text("")
+    assert mend_checkpoint("dev", f"file://{tmp_path}") is False
+    assert attributes.exists()

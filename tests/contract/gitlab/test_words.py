@@ -1,0 +1,62 @@
+"""What people are told when GitLab refuses, or is not there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+
+import pytest
+from gitlab import Gitlab, GitlabError
+from requests import RequestException
+
+from lookups.gitlab_access import missing_permissions
+from ops.clients import check_gitlab, gitlab_words
+from rehearsal.vendors.gitlab import GitLab
+from settings.delivery import DeliverySettings
+
+
+def delivery(project: str) -> DeliverySettings:
+    environment = {"name": "production", "tier": "production"}
+    return DeliverySettings.model_validate({"project": project, "branch": "main", "environment": environment})
+
+
+def expired(emulator: GitLab) -> str:
+    return emulator.issue_token("api", expires=dt.datetime.now(dt.UTC).date())
+
+
+def test_a_token_that_is_over_and_a_project_that_is_not_there_get_advice_of_their_own(
+    url: str, emulator: GitLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert url
+    (no_project,) = missing_permissions(delivery("no/where"))
+    assert "delivery.project" in no_project
+    assert "expired" not in no_project
+    monkeypatch.setenv("GITLAB_TOKEN", emulator.issue_token("api", level=0))
+    (no_member,) = missing_permissions(delivery(emulator.project.path))
+    assert "Maintainer" in no_member
+    monkeypatch.setenv("GITLAB_TOKEN", expired(emulator))
+    (over,) = missing_permissions(delivery(emulator.project.path))
+    assert "expired" in over
+    assert "delivery.project" not in over
+
+
+def test_ops_tells_them_apart_too(url: str, emulator: GitLab) -> None:
+    for token, project, words in (
+        (expired(emulator), emulator.project.path, "has expired"),
+        (emulator.token, "no/where", "Correct delivery.project"),
+        (emulator.issue_token("read_repository"), emulator.project.path, "needs the scope api"),
+    ):
+        with pytest.raises(GitlabError) as refused:
+            Gitlab(url, private_token=token).projects.get(project)
+        assert words in gitlab_words(refused.value)
+
+
+def test_a_gitlab_that_is_away_is_told_soon_with_its_address_and_no_name_of_an_exception() -> None:
+    away = Gitlab("http://127.0.0.1:9", private_token="x", retry_transient_errors=True)
+    began = time.monotonic()
+    with pytest.raises(RequestException) as refused:
+        check_gitlab(away)
+    assert time.monotonic() - began < 10
+    words = gitlab_words(refused.value)
+    assert words.startswith("GitLab does not answer at http://127.0.0.1:9.")
+    assert "Error" not in words
