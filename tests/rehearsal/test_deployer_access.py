@@ -46,7 +46,7 @@ REFUSED = [
 
 def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     may = asking(rehearsal)
     assert [call for call in ALLOWED if not may(*call)] == []
     assert [call for call in REFUSED if may(*call)] == []
@@ -58,7 +58,7 @@ def test_a_call_that_is_refused_is_refused_by_the_server_and_not_only_by_its_ans
     rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     done = as_deployer(rehearsal, "-n", NAMESPACE, "get", "secret", "invoicetron-db", "-o", "yaml")
     assert done.returncode != 0
     assert "Forbidden" in done.stderr

@@ -27,7 +27,7 @@ def lifecycle(rehearsal: Rehearsal) -> Lifecycle:
     """A stack whose app the pipeline has deployed, with a change in the settings that the next up brings."""
     lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     lifecycle.deploy(FIRST)
     rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
     return lifecycle
@@ -55,7 +55,7 @@ def test_an_up_that_does_not_look_first_stops_at_a_conflict_and_the_image_is_kep
 
 def test_the_image_is_kept_even_where_somebody_forgot_the_field_manager(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     rehearsal.kubectl("-n", "invoicetron-dev", "set", "image", "deployment/invoicetron", f"invoicetron={FIRST}")
     rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
     rehearsal.program.up("dev")
