@@ -17,6 +17,7 @@ from components.deployer import Deployer, DeployerArgs
 from components.environment import Environment, EnvironmentArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
+from components.offsite import Offsite, OffsiteArgs
 from components.ownership import Owner
 from components.pull_credentials import PullCredentials, PullCredentialsArgs, choose
 from components.repository import Repository, RepositoryArgs
@@ -38,6 +39,7 @@ found = look_up(settings, providers)
 secrets, project, options = found.secrets, found.project, providers.options
 
 workloads = [Database.footprint(settings.database), App.footprint(settings.app), Backup.footprint(settings.backup)]
+workloads.append(Offsite.footprint(settings.backup))
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=workloads), options)
 database = Database(
     "database", DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database), options
@@ -79,6 +81,15 @@ backup = (
     if settings.backup
     else None
 )
+offsite = (
+    Offsite(
+        "offsite",
+        OffsiteArgs(settings=settings.backup, backup=backup, secrets=secrets.s3, environment=environment),
+        options,
+    )
+    if settings.backup and backup and secrets.s3
+    else None
+)
 NetworkPolicies(
     "network",
     NetworkPoliciesArgs(settings=settings, environment=environment, app=app, database=database, backup=backup),
@@ -93,6 +104,7 @@ if settings.monitoring:
             health_urls=settings.health_urls,
             database=database,
             backup=backup,
+            offsite=offsite,
         ),
         options,
     )

@@ -42,6 +42,9 @@ DRILL: Final = "invoicetron-db-drill"
 RESTORE: Final = "invoicetron-db-restore"
 """Suspended for ever: what `python -m ops restore` makes its Job from."""
 CLAIM: Final = "invoicetron-backups"
+OFFSITE: Final = "invoicetron-db-offsite"
+"""Label of the pods that copy the backups off-site; the same volume is theirs."""
+OFFSITE_SCRIPTS: Final = ("check-offsite.sh", "fetch.sh", "offsite.sh", "upload.sh")
 CONTAINER: Final = "postgresql-client"
 UPLOAD: Final = "/upload"
 """Folder of the restore's container in which a file from outside arrives."""
@@ -118,6 +121,8 @@ class Backup(pulumi.ComponentResource):
         retention = settings.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
         kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
+        if settings.s3 is not None:
+            kept.append(core.EnvVarArgs(name="DUMP_COMPRESSION", value="none"))
         backup = batch.CronJob(
             "backup",
             metadata=metadata(NAME, environment.namespace, app=NAME),
@@ -200,7 +205,8 @@ class Backup(pulumi.ComponentResource):
 
 def _files() -> list[Path]:
     """The scripts of this component; the database's own is in its pod."""
-    return sorted(path for path in _SCRIPTS.iterdir() if path.name != "set-role-password.sh")
+    others = {"set-role-password.sh", *OFFSITE_SCRIPTS}
+    return sorted(path for path in _SCRIPTS.iterdir() if path.name not in others)
 
 
 def _cron_job(
@@ -292,7 +298,7 @@ def _pod(
             enable_service_links=False,
             restart_policy="Never",
             # An export is mounted on any number of nodes.
-            affinity=None if args.settings.nfs else same_node([NAME, DRILL]),
+            affinity=None if args.settings.nfs else same_node([NAME, DRILL, *([OFFSITE] if args.settings.s3 else [])]),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[container],
             volumes=volumes,

@@ -15,11 +15,12 @@ from pulumi import ResourceOptions
 from components.backup import Backup
 from components.database import Database
 from components.environment import Environment
+from components.offsite import Offsite
 from components.ownership import owner_labels
 from components.pods import PATCH_FORCE
 from sdks import kubernetes
-from settings.backup import BACKUP_HOURS, DRILL_HOURS
 from settings.monitoring import MonitoringSettings
+from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
 NAME: Final = "invoicetron"
 RUNBOOK: Final = "docs/alerts.md"
@@ -40,6 +41,8 @@ class MonitoringArgs:
     database: Database
     backup: Backup | None
     """None where the stack has no backups."""
+    offsite: Offsite | None
+    """None where the stack has no off-site copies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class Watched:
     runbook: str | None = None
     backup: str | None = None
     drill: str | None = None
+    upload: str | None = None
+    offsite_check: str | None = None
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -69,6 +74,8 @@ class Monitoring(pulumi.ComponentResource):
             runbook=settings.runbook,
             backup=backup.backup if backup else None,
             drill=backup.drill if backup else None,
+            upload=args.offsite.upload if args.offsite else None,
+            offsite_check=args.offsite.check if args.offsite else None,
         ).apply(lambda names: Watched(**names))
         kubernetes.apiextensions.CustomResource(
             "probe",
@@ -124,6 +131,10 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=BACKUP_HOURS)
     if watched.drill is not None:
         rules += _cron_job_alerts(watched, watched.drill, "Drill", hours=DRILL_HOURS)
+    if watched.upload is not None:
+        rules += _cron_job_alerts(watched, watched.upload, "Upload", hours=BACKUP_HOURS)
+    if watched.offsite_check is not None:
+        rules += _cron_job_alerts(watched, watched.offsite_check, "OffsiteCheck", hours=DRILL_HOURS)
     return rules
 
 

@@ -76,9 +76,9 @@ def to_dns(*, learn_names: bool = False) -> Rule:
     }
 
 
-def to_names(names: Sequence[str]) -> Rule:
+def to_names(names: Sequence[str], *, port: int = 443) -> Rule:
     """Egress over HTTPS to the hosts of these names, wherever DNS says they are."""
-    return {"toFQDNs": [{"matchName": name} for name in names], "toPorts": _ports(443)}
+    return {"toFQDNs": [{"matchName": name} for name in names], "toPorts": _ports(port)}
 
 
 def network_policy(

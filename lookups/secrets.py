@@ -30,6 +30,7 @@ from settings.types import ItemReference, SecretReference
 
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
 _SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for
+_SHORTEST_COPY_PASSWORD: Final = 20  # characters; whoever gets the bucket can try guesses for years
 _CHECKSUM_KEY: Final = b"invoicetron checksum key 1"
 
 Check: TypeAlias = Callable[[str], Complaint | None]
@@ -37,6 +38,15 @@ Check: TypeAlias = Callable[[str], Complaint | None]
 
 class SecretsError(pulumi.RunError):
     """1Password does not hold what the stack needs; the message lists every problem and never a value."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class S3Secrets:
+    """What the off-site copies need, each marked secret."""
+
+    access_key: pulumi.Output[str]
+    secret_key: pulumi.Output[str]
+    password: pulumi.Output[str]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +62,8 @@ class StackSecrets:
     registry_username: pulumi.Output[str] | None
     registry_password: pulumi.Output[str] | None
     registry_item: ItemPlace | None
+    s3: S3Secrets | None
+    """None where the stack has no off-site copies."""
     _plain: Mapping[str, str] = field(repr=False)
 
     @property
@@ -106,6 +118,11 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         "better_auth_secret": reader.read(wanted.better_auth_secret, _auth_secret_complaint),
         "database_url": reader.read_database_url(wanted.database_url, password, settings.namespace),
     }
+    if settings.backup is not None and settings.backup.s3 is not None:
+        s3 = settings.backup.s3
+        values["s3_access_key"] = reader.read(s3.access_key)
+        values["s3_secret_key"] = reader.read(s3.secret_key)
+        values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
     registry_item = None
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(
@@ -132,6 +149,11 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         registry_username=secret.get("registry_username"),
         registry_password=secret.get("registry_password"),
         registry_item=values.registry_item,
+        s3=S3Secrets(
+            access_key=secret["s3_access_key"], secret_key=secret["s3_secret_key"], password=secret["s3_password"]
+        )
+        if "s3_password" in secret
+        else None,
         _plain=values.plain,
     )
 
@@ -239,6 +261,15 @@ def _auth_secret_complaint(value: str) -> Complaint | None:
     return (
         f"the secret is shorter than {_SHORTEST_AUTH_SECRET} characters",
         "change it to the output of: openssl rand -hex 32 (everybody has to log in again)",
+    )
+
+
+def _copy_password_complaint(value: str) -> Complaint | None:
+    if len(value) >= _SHORTEST_COPY_PASSWORD:
+        return None
+    return (
+        f"the password of the off-site copies is shorter than {_SHORTEST_COPY_PASSWORD} characters",
+        "before the first upload: change it to the output of: openssl rand -hex 20",
     )
 
 

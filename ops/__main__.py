@@ -122,7 +122,10 @@ def backup_command(stack: StackOption) -> None:
 @app.command("restore")
 def restore_command(
     stack: StackOption,
-    source: Annotated[str, typer.Option("--from", help="Name of a backup, or a dump in pg_dump's custom format.")],
+    source: Annotated[
+        str,
+        typer.Option("--from", help="latest or a backup's name, after s3: of the off-site copies; or a dump."),
+    ],
     expect: Annotated[
         str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
     ] = None,

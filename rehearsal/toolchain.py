@@ -111,6 +111,8 @@ FOR_THE_REST = (
 _KUBECTL = Group(module="kubernetes", tools=("kubectl",), packages=(f"{_KUBERNETES}/kubectl",), usually="1 min")
 # Without the clients of some thirty clouds, which it needs to find what to scrape.
 _PROMTOOL = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
+_RESTIC = Group(module="restic", tools=("restic",), usually="1.5 min")
+_VERSITYGW = Group(module="versitygw", tools=("versitygw",), usually="2 min")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,18 +168,33 @@ def ensure(need: Need = Need.EVERYTHING) -> Tools:
 
 
 def promtool() -> Path:
-    """Prometheus' own tester of rules, built at its first use: only the tests of the alerts need it."""
+    """Prometheus' own tester of rules: only the tests of the alerts need it."""
+    return _apart(_PROMTOOL)
+
+
+def restic() -> Path:
+    """What makes the off-site copies, at the version of the image that the pods run."""
+    return _apart(_RESTIC)
+
+
+def versitygw() -> Path:
+    """An S3 server on a folder, for restic to speak to."""
+    return _apart(_VERSITYGW)
+
+
+def _apart(group: Group) -> Path:
+    """The one tool of a group that few tests need, built at its first use."""
     cache = _cache()
-    pinned = _MODULES / _PROMTOOL.module
-    folder = cache / f"{_PROMTOOL.module}-{_digest(pinned / 'go.mod', pinned / 'go.sum')}"
+    pinned = _MODULES / group.module
+    folder = cache / f"{group.module}-{_digest(pinned / 'go.mod', pinned / 'go.sum')}"
     folder.mkdir(parents=True, exist_ok=True)
-    executable = folder / _PROMTOOL.tools[0]
-    if not executable.exists():
+    (tool,) = group.tools
+    if not (folder / tool).exists():
         with _alone(cache):
-            if not executable.exists():
-                with _timed(cache, "building promtool from its Go module", usually=_PROMTOOL.usually):
-                    _build_group(_go(cache), _PROMTOOL, folder)
-    return executable
+            if not (folder / tool).exists():
+                with _timed(cache, f"building {tool} from its Go module", usually=group.usually):
+                    _build_group(_go(cache), group, folder)
+    return folder / tool
 
 
 def cold_timings() -> dict[str, float]:

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from settings.cron import longest_pause, skipped_run
+from settings.cron import skipped_run
 from settings.errors import refusal
+from settings.offsite import S3Settings
 from settings.quantities import Storage
+from settings.schedules import LONGEST_PAUSES, DailySchedule, WeeklySchedule
 from settings.section import Resources, Section, today
 from settings.types import (
     AbsolutePath,
-    CronSchedule,
     Host,
     ResourceName,
     TableName,
     TimeZone,
 )
-
-# Daily and weekly, each with time to run late and to be tried again.
-BACKUP_HOURS: Final = 26
-"""Hours after which the last good backup is too old."""
-DRILL_HOURS: Final = 8 * 24
-"""Hours after which the last good drill is too old."""
-_LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
-"""The most days between two runs, by what a schedule must be."""
-
-
-def _check_daily(schedule: str) -> str:
-    if longest_pause(schedule) > _LONGEST_PAUSES["daily"]:
-        raise ValueError(
-            f"a schedule that runs every day, for {BACKUP_HOURS} hours without a backup are an alert; e.g. 0 3 * * *"
-        )
-    return schedule
-
-
-def _check_weekly(schedule: str) -> str:
-    if longest_pause(schedule) > _LONGEST_PAUSES["weekly"]:
-        raise ValueError(
-            f"a schedule that runs every week, for {DRILL_HOURS // 24} days without a drill are an alert; "
-            "e.g. 0 4 * * 0"
-        )
-    return schedule
-
-
-DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
-WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]
 
 
 class NfsExport(Section):
@@ -79,6 +51,8 @@ class BackupSettings(Section):
     size: Storage = Storage("2Gi")
     nfs: NfsExport | None = None
     """Instead of a volume of the storage class."""
+    s3: S3Settings | None = None
+    """Beside the volume or the export: encrypted copies off-site. Dumps on the volume are then not compressed."""
     retention: Retention = Retention()
     session_tables: Annotated[tuple[TableName, ...], Field(strict=False)] = ()
     """Tables that `ops restore --clear-sessions` empties, where the app's sessions are in others than session(s)."""
@@ -89,7 +63,7 @@ class BackupSettings(Section):
     @classmethod
     def _is_not_skipped(cls, schedule: str, info: ValidationInfo) -> str:
         zone = info.data.get("time_zone")
-        longest = _LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
+        longest = LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
         missed = skipped_run(schedule, zone, longest=longest, since=today()) if zone else None
         if missed:
             raise refusal(

@@ -234,6 +234,37 @@ HttpsUrl = Annotated[
     AfterValidator(lambda url: url.rstrip("/")),
 ]
 
+S3Endpoint = Annotated[
+    str,
+    Form(
+        rf"https://{_DNS_NAME}(?::{PORT})?/?",
+        "https:// and the endpoint's host name in lower case, perhaps with a port (1 to 65535), without bucket or path",
+        "https://s3.eu-central-003.backblazeb2.com",
+    ),
+    AfterValidator(lambda url: url.rstrip("/")),
+]
+"""A name, not an address: Cilium lets traffic to the internet out by names."""
+BucketName = Annotated[
+    str,
+    Form(
+        r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]",
+        "the name of a bucket: 3 to 63 lower-case letters, digits and inner hyphens",
+        "homelab-backups",
+    ),
+]
+KeyPrefix = Annotated[
+    str,
+    Form(
+        r"[A-Za-z0-9][\w-]*(?:/[A-Za-z0-9][\w-]*)*",
+        "folders in the bucket: letters, digits, '-' and '_', with inner '/'",
+        "invoicetron/prod",
+        longest=200,
+    ),
+]
+RegionName = Annotated[
+    str, Form(r"[a-z0-9-]+", "the endpoint's region as its vendor spells it", "eu-central-003", longest=63)
+]
+
 PageUrl = Annotated[
     str,
     Form(

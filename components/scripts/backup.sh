@@ -7,6 +7,7 @@
 #     KIND                                   first part of the name (invoicetron)
 #     NAME_FILE                              file that gets the name, once it is the backup's
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
+#     DUMP_COMPRESSION                       as pg_dump --compress takes it (gzip); `none` where copies are deduplicated
 #     PATIENCE                               seconds to wait for the server (600)
 set -eu
 umask 077

@@ -68,10 +68,12 @@ is_named_as_backup() {
 }
 
 # is_backup DIRECTORY: written by backup.sh, and both files still as long as they were.
-is_backup() {
-  is_named_as_backup "$1" &&
-    [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/manifest.json" ] && [ -f "$1/database.dump" ] &&
-    [ "$(manifest_value "$1/manifest.json" name)" = "${1##*/}" ] && [ "$(tail -n 1 "$1/manifest.json")" = "}" ] &&
+is_backup() { is_named_as_backup "$1" && is_whole "$1" "${1##*/}"; }
+
+# is_whole DIRECTORY NAME: holds all of the backup of this name.
+is_whole() {
+  [ -d "$1" ] && [ ! -L "$1" ] && [ -f "$1/manifest.json" ] && [ -f "$1/database.dump" ] &&
+    [ "$(manifest_value "$1/manifest.json" name)" = "$2" ] && [ "$(tail -n 1 "$1/manifest.json")" = "}" ] &&
     [ "$(manifest_value "$1/manifest.json" dumpBytes)" = "$(stat -c %s "$1/database.dump")" ]
 }
 

@@ -9,7 +9,7 @@
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser
 #     BACKUPS                                the backup volume (/backups); gets the dump of the old data
-#     RESTORE_FROM                           name of a backup, or `upload`: the file that `ops restore` brings
+#     RESTORE_FROM                           name of a backup, `latest`, or `upload`: the file that `ops restore` brings
 #     UPLOAD                                 folder in which it arrives, and where the script may write (/upload)
 #     RESTORE_EXPECT                         rows that must be there, as {"rows": {"invoices": 567}, "partial": true}
 #     RESTORE_CLEAR_SESSIONS                 true: nobody stays logged in
@@ -96,6 +96,11 @@ lock 8 "another restore is running"
 
 MANIFEST=
 export MANIFEST
+if [ "${RESTORE_FROM:-}" = latest ]; then
+  RESTORE_FROM=$(list_backups invoicetron | head -n 1)
+  [ -n "$RESTORE_FROM" ] || fail "there is no backup in $backups"
+  say "the newest backup is $RESTORE_FROM"
+fi
 case ${RESTORE_FROM:?is the name of a backup, or upload} in
 upload)
   say "waiting for the file"

@@ -47,6 +47,9 @@ plan() {
 
 prune() {
   list_backups "$1" | plan "$1" | while read -r name; do
+    # fetch.sh has brought it back from off-site, for a restore.
+    if [ -n "$(find "$backups/$name/fetched" -mtime -2 2>/dev/null)" ]; then continue; fi
+    rm -f "$backups/$name/fetched"
     if [ "$(find "$backups/$name" -mindepth 1 | wc -l)" -ne 2 ]; then
       say "keeping $name: it holds something that backup.sh did not write"
       continue

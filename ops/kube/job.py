@@ -107,8 +107,12 @@ class Job:
         return None
 
 
-def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None) -> None:
-    """Makes the Job from the CronJob's template, with more variables in the environment of its one container."""
+def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None, script: str | None = None) -> None:
+    """Makes the Job from the CronJob's template, with more variables in the environment of its one container.
+
+    One that runs another `script` is no run of the CronJob: it has no owner, or its success would count as the
+    CronJob's, and is deleted an hour after its end.
+    """
     cluster = job.cluster
     template = cron_job.spec.job_template
     job_spec = cluster.client.sanitize_for_serialization(template.spec)
@@ -117,8 +121,11 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
         *container.get("env", []),
         *({"name": variable, "value": value} for variable, value in (environment or {}).items()),
     ]
+    if script is not None:
+        container["command"] = ["sh", f"/scripts/{script}"]
+        job_spec |= {"backoffLimit": 0, "ttlSecondsAfterFinished": 3600}
     metadata = template.metadata
-    body = {
+    body: dict[str, Any] = {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
@@ -141,6 +148,9 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
         },
         "spec": job_spec,
     }
+
+    if script is not None:
+        del body["metadata"]["ownerReferences"]
 
     def request() -> None:
         try:

@@ -6,13 +6,14 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.backup import RESTORE
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
+from ops.offsite import fetch
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
 from ops.restore.transfer import upload
@@ -56,6 +57,8 @@ def parse_request(settings: Settings, *, source: str, expect: str | None, clear_
         parsed = parse_source(source, limit=int(settings.database.size.amount))
     except SourceError as error:
         wrong.append(str(error))
+    if parsed is not None and parsed.offsite and settings.backup is not None and settings.backup.s3 is None:
+        wrong.append(f"--from {source}: stack {settings.stack} has no off-site copies (backup.s3)")
     try:
         expectation = parse_expectation(expect) if expect is not None else None
     except SourceError as error:
@@ -119,6 +122,7 @@ class Restore:
         unless a message says that the new data is.
         """
         self._refuse_company()
+        environment = self._brought().environment  # the app runs until the data is there
         with self._app_stopped():
             for name in self._refuse_company():
                 with self.terminal.step(f"ending {name}"):
@@ -127,7 +131,7 @@ class Restore:
                 raise ClusterError("another restore has stopped the app since, and goes on without this one")
             job = Job.of(self.template, self.cluster, self.terminal.say)
             try:
-                create(job, self.template, environment=self.request.environment)
+                create(job, self.template, environment=environment)
                 with self.terminal.step(f"{job.name} restores {self.request.source}"):
                     job.follow(started=self._upload, waiting=self.terminal.waiting)
             except JobFailedError as error:
@@ -139,6 +143,14 @@ class Restore:
                     self.terminal.say(self._success)
                     raise
             self.terminal.say(self._success)
+
+    def _brought(self) -> RestoreRequest:
+        """The request, about a backup that is on the volume."""
+        source = self.request.source
+        if not source.offsite or source.backup is None:
+            return self.request
+        name = fetch(self.cluster, self.terminal, stack=self.request.stack, name=source.backup)
+        return replace(self.request, source=Source(backup=name))
 
     @property
     def _success(self) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+LATEST: Final = "latest"
+_OFFSITE: Final = "s3:"
 _BACKUP: Final = re.compile(r"(invoicetron|before-restore)-\d{6}-\d{8}T\d{6}Z")
 # pg_backup_archiver.c, ReadHead: magic, three bytes of version, sizes of int and offset, then the format.
 _MAGIC: Final = b"PGDMP"
@@ -22,16 +24,20 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A backup on the backup volume, by name, or a dump on this machine, by path."""
+    """A backup on the backup volume or off-site, by name, or a dump on this machine, by path."""
 
     backup: str | None = None
+    """Its name, or `latest`."""
+    offsite: bool = False
+    """Whether it is first brought from the bucket of `backup.s3`."""
     file: Path | None = None
     manifest: Path | None = None
     """Of a file that is a backup of this program: it comes back with owners, privileges and roles."""
 
     def __str__(self) -> str:
         if self.file is None:
-            return f"the backup {self.backup}"
+            what = "the newest backup" if self.backup == LATEST else f"the backup {self.backup}"
+            return f"{what} from off-site" if self.offsite else what
         return f"the file {self.file} ({self.file.stat().st_size / 1e6:.1f} MB)"
 
     @property
@@ -47,8 +53,14 @@ def parse_source(given: str, *, limit: int) -> Source:
 
     Raises `SourceError`. Whether a backup of this name exists only its volume knows.
     """
-    if _BACKUP.fullmatch(given):
-        return Source(backup=given)
+    name = given.removeprefix(_OFFSITE)
+    if name == LATEST or _BACKUP.fullmatch(name):
+        return Source(backup=name, offsite=name != given)
+    if name != given:
+        raise SourceError(
+            f"--from {given}: {_OFFSITE} is followed by {LATEST} or the name of a backup, "
+            f"e.g. {_OFFSITE}invoicetron-000012-20260205T030000Z"
+        )
     file = Path(given)
     if not file.is_file():
         raise SourceError(

@@ -10,7 +10,7 @@ from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
-from settings.backup import BACKUP_HOURS, DRILL_HOURS
+from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
 _BY_HAND: Final = {
     backup.NAME: "python -m ops backup --stack {stack}",

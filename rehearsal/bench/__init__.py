@@ -13,7 +13,7 @@ from enum import StrEnum
 from rich.table import Table
 
 from rehearsal import toolchain
-from rehearsal.bench import backup, scale, start, updates
+from rehearsal.bench import backup, deduplication, scale, start, updates
 from rehearsal.progress import CONSOLE
 from rehearsal.rehearsal import STACKS, Rehearsal
 
@@ -47,6 +47,7 @@ def run(start_rehearsal: Callable[[], AbstractContextManager[Rehearsal]], what: 
                 scale.print_tables(rehearsal)
     if What.BACKUP in chosen:
         backup.print_tables()
+        deduplication.print_tables()
 
 
 def _print_set_up(warm: float) -> None:

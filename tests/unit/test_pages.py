@@ -188,7 +188,7 @@ def test_every_check_that_replaces_one_by_hand_exists() -> None:
 
 
 def test_every_alert_has_the_section_that_it_links_to() -> None:
-    watched = Watched(namespace="n", claims=["c"], backup="b", drill="d")
+    watched = Watched(namespace="n", claims=["c"], backup="b", drill="d", upload="u", offsite_check="o")
     linked = {rule["annotations"]["runbook_url"] for rule in alerts(watched)}
     assert linked == {f"docs/alerts.md#{each.lower()}" for each in headings(REPOSITORY / "docs" / "alerts.md")[1:]}
 

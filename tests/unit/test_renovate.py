@@ -14,7 +14,15 @@ from tests.pages import REPOSITORY
 RENOVATE = json.loads((REPOSITORY / "renovate.json").read_text(encoding="utf-8"))
 FILES = [
     file.relative_to(REPOSITORY).as_posix()
-    for folder in (".", "ci", "rehearsal", "settings", "rehearsal/toolchain/pulumi", "rehearsal/toolchain/kubernetes")
+    for folder in (
+        ".",
+        "ci",
+        "components",
+        "rehearsal",
+        "settings",
+        "rehearsal/toolchain/pulumi",
+        "rehearsal/toolchain/kubernetes",
+    )
     for file in (REPOSITORY / folder).iterdir()
     if file.is_file()
 ]

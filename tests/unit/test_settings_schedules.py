@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from settings import Settings
-from settings.backup import DailySchedule, WeeklySchedule
 from settings.cron import skipped_run
+from settings.schedules import DailySchedule, WeeklySchedule
 from settings.types import CronSchedule
 from tests.unit.stack_files import refusal, refusal_of, sections, with_value
 

@@ -1,0 +1,64 @@
+#!/bin/sh
+# Brings an off-site copy back onto the backup volume, under the backup's own name, once it is complete and checked; restore.sh
+# then restores it like any other. retention.sh leaves it there for two days.
+# Leaves by a status other than 0, with the reason as the last line, where it could not be brought.
+#
+#     FETCH      name of a backup, or `latest`; nothing: list the copies, one JSON object a line
+#     BACKUPS    the backup volume (/backups)
+#     and what offsite.sh needs
+set -eu
+umask 077
+# shellcheck source=components/scripts/common.sh
+. "${0%/*}/common.sh"
+# shellcheck source=components/scripts/offsite.sh
+. "${0%/*}/offsite.sh"
+
+place="no backup was fetched"
+trap 'exit 143' TERM
+
+exists=0
+contact || exists=$?
+[ "$exists" = 0 ] || fail "there is no repository at $RESTIC_REPOSITORY: check endpoint, bucket and prefix in the stack file"
+
+if [ -z "${FETCH:-}" ]; then
+  offsite snapshots --json --host "$STACK" >"$work/snapshots" || fail "the copies cannot be listed: $(why)"
+  sed 's/^\[//; s/\]$//; s/},{"time"/}\n{"time"/g' "$work/snapshots"
+  exit 0
+fi
+
+list_copies
+if [ "$FETCH" = latest ]; then
+  # By time: where the volume was lost, the numbers began anew.
+  newest=$(sed 's/.*-//' "$copies" | sort | tail -n 1)
+  [ -n "$newest" ] || fail "there is no copy in $RESTIC_REPOSITORY"
+  name=$(grep -- "-$newest\$" "$copies" | tail -n 1)
+else
+  name=$FETCH
+  grep -qxF -- "$name" "$copies" || fail "$name has no copy off-site; there are:
+$(cat "$copies")"
+fi
+
+if is_backup "$backups/$name"; then
+  say "$name is on the volume already"
+  say "FETCHED $name"
+  exit 0
+fi
+[ ! -e "$backups/$name" ] || fail "$backups/$name is no whole backup: move it away first"
+fetched=$backups/.fetched-$name
+rm -rf "$backups"/.fetched-*
+mkdir "$fetched" || fail "no backup was fetched: $backups cannot be written to"
+trap 'explain $?; rm -rf "$fetched"' EXIT
+say "fetching $name"
+started=$(date +%s)
+offsite restore latest --host "$STACK" --tag "name=$name" --target "$fetched" >/dev/null ||
+  fail "$name could not be fetched: $(why)"
+is_whole "$fetched" "$name" || fail "$name could not be fetched: its copy is not whole"
+has_checksum "$fetched/database.dump" "$(manifest_value "$fetched/manifest.json" dumpSha256)" ||
+  fail "$name could not be fetched: the dump is not what was uploaded"
+: >"$fetched/fetched"
+sync "$fetched"/* "$fetched" || fail "$name could not be fetched: it could not be written to disk"
+mv -T "$fetched" "$backups/$name" || fail "$name could not be fetched: it could not be given its name"
+trap 'explain $?' EXIT
+sync "$backups"
+say "fetched $name in $(($(date +%s) - started)) s"
+say "FETCHED $name"

@@ -1,0 +1,43 @@
+# shellcheck shell=sh disable=SC2034,SC2154
+# What upload.sh, check-offsite.sh and fetch.sh share: the restic repository in which the off-site copies are. Each copy is a
+# snapshot of the two files of one backup, tagged with its name, and exists only once all of it has arrived.
+#
+#     RESTIC_REPOSITORY RESTIC_PASSWORD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY    as restic reads them
+#     STACK            host of the snapshots: whose backups they are
+#     CONTACT_SECONDS  seconds to wait for the endpoint's first answer (120)
+
+work=${TMPDIR:-/tmp}
+errors=$work/restic.errors
+
+# As path: a bucket that becomes part of the host's name would be another host than the network policy lets through.
+offsite() { restic --option s3.bucket-lookup=path --quiet "$@" 2>"$errors"; }
+
+# why: the reason of the last failure, in the endpoint's or restic's words. What restic tries again (for a quarter of an hour)
+# ends as "context canceled" where the time is up; the reason then stands in the lines before.
+why() {
+  sed -n 's/.*retrying after [^:]*: \(.*\)/\1/p; s/^Fatal: \(.*\)/\1/p; s/^error: \(.*\)/\1/p' "$errors" |
+    grep -v 'context canceled\|^unable to open config file: Stat:$' | tail -n 1
+}
+
+# contact: 0 where the repository answers and opens with our password, 10 where there is none yet.
+contact() {
+  status=0
+  timeout "${CONTACT_SECONDS:-120}" restic --option s3.bucket-lookup=path cat config >/dev/null 2>"$errors" || status=$?
+  case $status in
+  0 | 10) return "$status" ;;
+  12) fail "the repository $RESTIC_REPOSITORY does not open with the password that 1Password holds: put the one back with" \
+    "which it was made; without it nobody can read the copies" ;;
+  *)
+    reason=$(why)
+    fail "the repository $RESTIC_REPOSITORY cannot be reached: ${reason:-no answer within ${CONTACT_SECONDS:-120} s}"
+    ;;
+  esac
+}
+
+# list_copies: puts the names of the backups that have a copy into $copies, each in a line. Not for a subshell, in which `fail`
+# would end nothing else.
+copies=$work/copies
+list_copies() {
+  offsite snapshots --json --host "$STACK" >"$work/snapshots" || fail "the copies cannot be listed: $(why)"
+  tr ',[]' '\n' <"$work/snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies"
+}

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Copies the backups that have no off-site copy yet into the restic repository, and then forgets the copies that need not be
+# kept. The backups on the volume are only read: whatever fails here, they stay as they are, and the next run catches up.
+# Leaves by a status other than 0, with the reason as the last line, where a backup has no copy afterwards.
+#
+#     BACKUPS                                the backup volume (/backups)
+#     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    how many copies are kept, beside all of the newest two days
+#     and what offsite.sh needs
+set -eu
+umask 077
+# shellcheck source=components/scripts/common.sh
+. "${0%/*}/common.sh"
+# shellcheck source=components/scripts/offsite.sh
+. "${0%/*}/offsite.sh"
+
+place="the backups on the volume are untouched"
+# The first process of a container gets no signal that it has no trap for.
+trap 'exit 143' TERM
+
+exists=0
+contact || exists=$?
+if [ "$exists" = 10 ]; then
+  say "making the repository $RESTIC_REPOSITORY"
+  offsite init >/dev/null || {
+    # Between its key and its config, restic was killed; or somebody has removed the config.
+    case $(why) in
+    *'already contains'*)
+      fail "$RESTIC_REPOSITORY has keys and no config: where it has no folder snapshots, an upload was cut off as it" \
+        "made the repository: delete that folder in the bucket; else bring the object config back"
+      ;;
+    esac
+    fail "the repository $RESTIC_REPOSITORY cannot be made: $(why)"
+  }
+fi
+# Of an upload that was killed: locks that nobody has renewed for half an hour.
+offsite unlock >/dev/null || fail "locks that are left over cannot be removed: $(why)"
+
+# Those newer than the newest that has a copy: what was forgotten there does not come back. By number, which only grows.
+list_copies
+missing=
+for name in $(list_backups invoicetron); do
+  if grep -qxF "$name" "$copies"; then break; fi
+  missing="$name $missing"
+done
+
+# A tag ends at a comma.
+value() { printf %s "$1" | tr ', ' '__'; }
+
+for name in $missing; do
+  backup=$backups/$name
+  manifest=$backup/manifest.json
+  has_checksum "$backup/database.dump" "$(manifest_value "$manifest" dumpSha256)" ||
+    fail "$name is damaged on the volume, and is not uploaded: its checksum is not the manifest's"
+  rows=$(sed -n 's/^  "inventory": .*"rows": {\([^}]*\)}.*/\1/p' "$manifest" | tr ',' '\n' |
+    awk '{ sub(/.*: /, ""); rows += $0 } END { printf "%d", rows }')
+  migration=$(sed -n 's/^  "inventory": .*"lastMigration": "\([^"]*\)".*/\1/p' "$manifest")
+  taken=$(manifest_value "$manifest" takenAt | tr 'TZ' '  ')
+  say "uploading $name"
+  started=$(date +%s)
+  (cd "$backup" && TZ=UTC offsite backup --host "$STACK" --time "${taken% }" --tag "name=$name" \
+    --tag "rows=$rows" --tag "bytes=$(manifest_value "$manifest" dumpBytes)" --tag "migration=$(value "$migration")" \
+    database.dump manifest.json >/dev/null) || fail "$name was not uploaded: $(why)"
+  say "uploaded $name in $(($(date +%s) - started)) s"
+done
+[ -n "$missing" ] || say "every backup has its copy"
+
+# By the time of the backups. Another upload, or somebody who restores, holds the repository: then the next run forgets.
+forgotten=0
+offsite forget --host "$STACK" --group-by host --keep-within 2d --keep-daily "${KEEP_DAILY:-7}" \
+  --keep-weekly "${KEEP_WEEKLY:-5}" --keep-monthly "${KEEP_MONTHLY:-12}" --retry-lock "${LOCK_PATIENCE:-2m}" --prune >/dev/null || forgotten=$?
+case $forgotten in
+0) ;;
+11) say "somebody else uses the repository: old copies are forgotten by the next upload" ;;
+*) fail "the copies are good, but old ones could not be forgotten: $(why)" ;;
+esac

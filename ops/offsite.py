@@ -1,0 +1,39 @@
+"""Brings an off-site copy back onto the backup volume: a Job in the cluster, where the keys are."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from components.offsite import UPLOAD
+from ops.backup import cron_job
+from ops.kube.cluster import Cluster
+from ops.kube.job import Job, JobFailedError, create
+from ops.terminal import Terminal
+
+_SAID_SO: Final = " FETCHED "  # in the log of fetch.sh
+
+
+def fetch(cluster: Cluster, terminal: Terminal, *, stack: str, name: str) -> str:
+    """Brings the copy of this name, or the `latest`, and returns its name; a backup of that name is then on the volume.
+
+    Raises `JobFailedError` where it cannot be brought, and `ClusterError`.
+    """
+    fetched = ""
+
+    def say(line: str) -> None:
+        nonlocal fetched
+        fetched = line.partition(_SAID_SO)[2] or fetched
+        terminal.say(line)
+
+    template = cron_job(cluster, UPLOAD, stack=stack)
+    job = Job(cluster=cluster, name=f"invoicetron-db-fetch-{secrets.token_hex(4)}", say=say)
+    create(job, template, environment={"FETCH": name}, script="fetch.sh")
+    try:
+        with terminal.step(f"{job.name} fetches {name} from off-site"):
+            job.follow(waiting=terminal.waiting)
+    except JobFailedError as error:
+        raise JobFailedError(f"The copy could not be fetched: {error}") from error
+    if not fetched:
+        raise JobFailedError(f"{job.name} has ended and does not say what it fetched")
+    return fetched

@@ -1,0 +1,68 @@
+"""How much room the off-site copies of a month take, with dumps that are compressed and with dumps that are not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from rich.table import Table
+
+from rehearsal import toolchain
+from rehearsal.pods.postgres import PostgresServer
+from rehearsal.progress import CONSOLE, step
+
+_DAYS = 30
+# A day's work on 14 MB of invoices: fifty new ones at the end, ten that change anywhere.
+_DAY = """
+INSERT INTO invoices SELECT row, (SELECT string_agg(md5(random()::text), '') FROM generate_series(row * 0, 31))
+FROM generate_series((SELECT max(id) FROM invoices) + 1, (SELECT max(id) FROM invoices) + 50) AS row;
+UPDATE invoices SET note = md5(random()::text) || substr(note, 33)
+WHERE id IN (SELECT id FROM invoices ORDER BY random() LIMIT 10);
+"""
+_FILL = """
+CREATE TABLE invoices (id integer PRIMARY KEY, note text NOT NULL);
+INSERT INTO invoices SELECT row, (SELECT string_agg(md5(random()::text), '') FROM generate_series(row * 0, 31))
+FROM generate_series(1, 13000) AS row;
+"""
+
+
+def print_tables() -> None:
+    """Thirty daily copies of a database of 14 MB that grows by fifty rows a day."""
+    table = Table("dumps", "one dump, MB", "30 dumps, MB", "repository, MB", title="Thirty daily copies in restic")
+    with step("dumping and copying a database of 14 MB on thirty days, twice", usually="2 min"):
+        for compression in ("gzip", "none"):
+            last, total, repository = measure(compression)
+            table.add_row(compression, *(f"{size / 1e6:.1f}" for size in (last, total, repository)))
+    CONSOLE.print(table)
+
+
+def measure(compression: str, *, days: int = _DAYS) -> tuple[int, int, int]:
+    """Bytes of the last dump, of all of them, and of a restic repository that holds all of them."""
+    total, last = 0, 0
+    with PostgresServer() as server, tempfile.TemporaryDirectory(prefix="copies-") as directory:
+        folder = server.directory / "dumps"
+        folder.mkdir()
+        if server.account:
+            os.chown(folder, server.account["user"], server.account["group"])
+        repository = Path(directory) / "repository"
+        environment = {**os.environ, "RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(repository)}
+        environment["RESTIC_CACHE_DIR"] = str(Path(directory) / "cache")
+
+        def restic(*arguments: str) -> None:
+            subprocess.run([toolchain.restic(), "--quiet", *arguments], cwd=folder, env=environment, check=True)
+
+        restic("init")
+        server.sql(_FILL)
+        for _ in range(days):
+            server.sql(_DAY)
+            dump = folder / "database.dump"
+            server.run([server.bin / "pg_dump", "-Fc", f"--compress={compression}", "-f", dump])
+            last = dump.stat().st_size
+            total += last
+            restic("backup", "database.dump")
+        size = sum(file.stat().st_size for file in repository.rglob("*") if file.is_file())
+        shutil.rmtree(folder)
+    return last, total, size

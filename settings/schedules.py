@@ -1,0 +1,39 @@
+"""Schedules that alerts watch over: how long may lie between two runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from settings.cron import longest_pause
+from settings.types import CronSchedule
+
+# Daily and weekly, each with time to run late and to be tried again.
+BACKUP_HOURS: Final = 26
+"""Hours after which the last good backup is too old."""
+DRILL_HOURS: Final = 8 * 24
+"""Hours after which the last good drill is too old."""
+LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
+"""The most days between two runs, by what a schedule must be."""
+
+
+def _check_daily(schedule: str) -> str:
+    if longest_pause(schedule) > LONGEST_PAUSES["daily"]:
+        raise ValueError(
+            f"a schedule that runs every day, for {BACKUP_HOURS} hours without a backup are an alert; e.g. 0 3 * * *"
+        )
+    return schedule
+
+
+def _check_weekly(schedule: str) -> str:
+    if longest_pause(schedule) > LONGEST_PAUSES["weekly"]:
+        raise ValueError(
+            f"a schedule that runs every week, for {DRILL_HOURS // 24} days without a drill are an alert; "
+            "e.g. 0 4 * * 0"
+        )
+    return schedule
+
+
+DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]
+WeeklySchedule = Annotated[CronSchedule, AfterValidator(_check_weekly)]

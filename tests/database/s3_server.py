@@ -1,0 +1,93 @@
+"""A real S3 server on loopback, and one in front of it that fails as endpoints do."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from rehearsal import toolchain
+from rehearsal.processes import free_port, running, wait_until
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Server:
+    """Keys, a bucket, and where."""
+
+    port: int
+    access_key: str
+    secret_key: str
+    folder: Path
+    bucket: str = "homelab-backups"
+
+    def environment(self, prefix: str) -> dict[str, str]:
+        """What the pods of the off-site copies have in their environment."""
+        return {
+            "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{self.port}/{self.bucket}/{prefix}",
+            "RESTIC_PASSWORD": "a password of the off-site copies",
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "STACK": "invoicetron-dev",
+            "LOCK_PATIENCE": "1s",
+        }
+
+
+@contextmanager
+def s3_server(directory: Path) -> Iterator[S3Server]:
+    """Runs `versitygw` on an empty bucket below the directory, with keys of its own."""
+    server = S3Server(
+        port=free_port(), access_key="tester", secret_key=secrets.token_hex(16), folder=directory / "buckets"
+    )
+    (server.folder / server.bucket).mkdir(parents=True)
+    command: list[str | Path] = [
+        toolchain.versitygw(),
+        "--quiet",
+        "--port",
+        f"127.0.0.1:{server.port}",
+        "posix",
+        server.folder,
+    ]
+    environment = {"ROOT_ACCESS_KEY": server.access_key, "ROOT_SECRET_KEY": server.secret_key}
+    with running(command, log=directory / "versitygw.log", environment=environment) as child:
+        wait_until(lambda: _answers(server.port), what="the S3 server", children=[child], timeout=30)
+        yield server
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def failing_endpoint(fault: str) -> Iterator[int]:
+    """The port of an endpoint that answers 500, resets every connection, or never answers."""
+    stopped = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _fail(self) -> None:
+            if fault == "500":
+                self.send_error(500)
+            elif fault == "slow":
+                stopped.wait(60)
+            self.close_connection = True
+            self.connection.close()
+
+        do_GET = do_HEAD = do_PUT = do_POST = _fail  # noqa: N815 - the library's names
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            stopped.set()
+            server.shutdown()

@@ -1,0 +1,90 @@
+"""`ops restore --from s3:...`, as far as it does not need a cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from kubernetes.client import (
+    ApiClient,
+    V1Container,
+    V1CronJob,
+    V1CronJobSpec,
+    V1JobSpec,
+    V1JobTemplateSpec,
+    V1ObjectMeta,
+    V1PodSpec,
+    V1PodTemplateSpec,
+)
+
+from ops import offsite
+from ops.kube.job import Job, JobFailedError, create
+from ops.offsite import fetch
+from ops.restore import parse_request
+from ops.restore.source import SourceError, parse_source
+from ops.terminal import Terminal
+from tests.unit.program import load_settings
+
+NAME = "invoicetron-000012-20260205T030000Z"
+
+
+@pytest.mark.parametrize("name", ["latest", NAME])
+def test_a_source_is_on_the_volume_or_off_site(name: str) -> None:
+    here, away = parse_source(name, limit=1), parse_source(f"s3:{name}", limit=1)
+    assert (here.backup, here.offsite) == (name, False)
+    assert (away.backup, away.offsite) == (name, True)
+    assert "off-site" in str(away)
+    assert "off-site" not in str(here)
+
+
+def test_what_follows_s3_and_is_no_backup_is_refused_in_words() -> None:
+    with pytest.raises(SourceError, match=r"s3: is followed by latest or the name of a backup"):
+        parse_source("s3:dump.sql", limit=1)
+
+
+def test_a_stack_without_off_site_copies_says_so_before_it_asks_the_cluster() -> None:
+    with pytest.raises(SourceError, match=r"stack prod has no off-site copies \(backup.s3\)"):
+        parse_request(load_settings("prod"), source="s3:latest", expect=None, clear_sessions=False)
+
+
+def fetched(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> tuple[str, mock.Mock]:
+    """What `fetch` returns where its Job succeeds and says this, and how the Job was made."""
+    made = mock.Mock()
+    monkeypatch.setattr(offsite, "create", made)
+    monkeypatch.setattr(offsite, "cron_job", lambda *_, **__: mock.Mock())
+    monkeypatch.setattr(Job, "follow", lambda job, **_: [job.say(line) for line in log])
+    return fetch(mock.Mock(), Terminal(), stack="prod", name="latest"), made
+
+
+def test_the_job_says_which_backup_it_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, made = fetched(monkeypatch, ["2026-02-05T03:00:01Z fetching it", f"2026-02-05T03:00:02Z FETCHED {NAME}"])
+    assert name == NAME
+    assert made.call_args.kwargs == {"environment": {"FETCH": "latest"}, "script": "fetch.sh"}
+
+
+def test_a_job_that_does_not_say_what_it_brought_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(JobFailedError, match="does not say what it fetched"):
+        fetched(monkeypatch, ["nothing"])
+
+
+def test_a_job_with_another_script_is_no_run_of_the_cron_job() -> None:
+    container = V1Container(name="restic", command=["sh", "/scripts/upload.sh"])
+    template = V1PodTemplateSpec(spec=V1PodSpec(containers=[container]))
+    cron_job = V1CronJob(
+        metadata=V1ObjectMeta(name="invoicetron-db-upload", uid="1"),
+        spec=V1CronJobSpec(
+            schedule="0 0 * * *",
+            job_template=V1JobTemplateSpec(spec=V1JobSpec(backoff_limit=2, template=template)),
+        ),
+    )
+    cluster: Any = mock.Mock(client=ApiClient(), persistently=lambda request: request())
+    for script in (None, "fetch.sh"):
+        create(Job(cluster=cluster, name="one", say=print), cron_job, script=script)
+    upload, fetch_ = (call.args[1] for call in cluster.batch.create_namespaced_job.call_args_list)
+    assert upload["metadata"]["ownerReferences"][0]["name"] == "invoicetron-db-upload"
+    assert upload["spec"]["template"]["spec"]["containers"][0]["command"] == ["sh", "/scripts/upload.sh"]
+    assert "ownerReferences" not in fetch_["metadata"]
+    assert fetch_["spec"]["template"]["spec"]["containers"][0]["command"] == ["sh", "/scripts/fetch.sh"]
+    assert fetch_["spec"]["ttlSecondsAfterFinished"] == 3600
+    assert fetch_["spec"]["backoffLimit"] == 0
