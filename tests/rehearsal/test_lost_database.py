@@ -57,7 +57,7 @@ def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(re
     program.up("dev", "--skip-preview")
     for _ in range(2):  # what was said about the first loss does not hold for the second
         uid = claim(rehearsal, namespace)["metadata"]["uid"]
-        delete_namespaces(rehearsal.client, namespace)
+        rehearsal.kubectl("delete", "namespace", namespace)
         said = refused(rehearsal, "dev")
         assert uid in said
         assert f"{CLAIM} ({uid}" in said
@@ -129,7 +129,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
     assert program.up("prod").changes == {"database-volume-retained": "update"}
     assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
 
-    delete_namespaces(rehearsal.client, namespace)
+    rehearsal.kubectl("delete", "namespace", namespace)
     assert volumes[CLAIM] in refused(rehearsal, "prod")
     (block,) = (one for one in blocks(RUNBOOK) if '"uid": null' in one.text)
     subprocess.run(
