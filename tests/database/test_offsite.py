@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +148,29 @@ def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
     assert cut_off > KILLS / 4, "hardly any kill met a running upload"
 
 
+def test_a_fetch_that_is_killed_leaves_nothing_that_passes_for_a_backup(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server, count=8000)
+    day(pod, 1)
+    (name,) = pod.names()
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    dump = (pod.backups / name / "database.dump").read_bytes()
+    chance = random.Random(1)  # noqa: S311 - as above
+    for _ in range(KILLS // 4):
+        shutil.rmtree(pod.backups / name, ignore_errors=True)
+        process = pod.start("fetch.sh", FETCH=name, **offsite)
+        time.sleep(chance.uniform(0, 2))
+        kill_group(process)
+        process.communicate(timeout=60)
+        assert pod.names() in ([], [name])
+        if pod.names():
+            assert (pod.backups / name / "database.dump").read_bytes() == dump
+    assert pod.run("fetch.sh", FETCH=name, **offsite).returncode == 0
+    assert pod.names() == [name]
+    assert not list(pod.backups.glob(".fetched-*"))
+
+
 @pytest.mark.parametrize("fault", ["500", "reset", "slow"])
 @pytest.mark.parametrize("script", ["upload.sh", "fetch.sh", "check-offsite.sh"])
 def test_a_fault_of_the_endpoint_ends_in_one_clear_line(
@@ -158,3 +182,84 @@ def test_a_fault_of_the_endpoint_ends_in_one_clear_line(
     assert done.returncode == 1
     assert last_line(done).startswith(f"FAILED: the repository {place['RESTIC_REPOSITORY']} cannot be reached: ")
     assert pod.names() == [backup], "the backup on the volume is not what it was"
+
+
+def test_a_wrong_key_a_missing_bucket_and_a_wrong_password_are_named(
+    pod: Pod, backup: str, offsite: dict[str, str]
+) -> None:
+    def reason(script: str, **change: str) -> str:
+        done = pod.run(script, CONTACT_SECONDS="4", **{**offsite, **change})
+        assert done.returncode == 1, done.stdout
+        assert backup in pod.names()
+        return last_line(done)
+
+    # What is asked first decides which of the two the server says.
+    refused = reason("upload.sh", AWS_SECRET_ACCESS_KEY="wrong")
+    assert "Access Denied" in refused or "signature" in refused
+    elsewhere = offsite["RESTIC_REPOSITORY"].replace("homelab-backups", "no-such-bucket")
+    assert "bucket does not exist" in reason("upload.sh", RESTIC_REPOSITORY=elsewhere)
+    assert "there is no repository" in reason("fetch.sh", FETCH="latest")
+    assert "nothing has been uploaded" in reason("check-offsite.sh")
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    assert "does not open with the password" in reason("upload.sh", RESTIC_PASSWORD="another one")
+    assert "does not open with the password" in reason("fetch.sh", FETCH="latest", RESTIC_PASSWORD="another one")
+
+
+def test_a_repository_that_is_half_made_is_told_and_healed_by_hand(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server
+) -> None:
+    fill(server)
+    day(pod, 1)
+    repository = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2]
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    (repository / "config").unlink()
+    for part in ("snapshots", "index", "data"):
+        shutil.rmtree(repository / part)
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 1
+    assert "has keys and no config" in last_line(done)
+    shutil.rmtree(repository)
+    shutil.rmtree(pod.directory / "tmp" / "cache")
+    assert pod.run("upload.sh", **offsite).returncode == 0
+
+
+def test_a_repository_that_has_lost_something_fails_the_check(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server
+) -> None:
+    fill(server)
+    day(pod, 1)
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    folder = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2] / "data"
+    pack: Path = max((each for each in folder.rglob("*") if each.is_file()), key=lambda each: each.stat().st_size)
+    pack.unlink()
+    done = pod.run("check-offsite.sh", **offsite)
+    assert done.returncode == 1
+    assert last_line(done).startswith("FAILED: the repository ")
+    assert "is damaged" in last_line(done)
+
+
+def test_a_backup_that_is_damaged_on_the_volume_is_not_uploaded(pod: Pod, backup: str, offsite: dict[str, str]) -> None:
+    dump = pod.backups / backup / "database.dump"
+    data = bytearray(dump.read_bytes())
+    data[len(data) // 2] ^= 1
+    dump.write_bytes(data)
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 1
+    assert "is damaged on the volume" in last_line(done)
+
+
+def test_a_fetched_backup_outlives_the_next_pruning(pod: Pod, server: PostgresServer, offsite: dict[str, str]) -> None:
+    fill(server)
+    day(pod, 1)
+    (first,) = pod.names()
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    shutil.rmtree(pod.backups / first)
+    assert pod.run("fetch.sh", FETCH=first, **offsite).returncode == 0
+    for number in range(10, 14):
+        pod.set_clock(datetime(2026, 1, number, tzinfo=UTC))
+        assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
+    assert first in pod.names()
+    (pod.backups / first / "fetched").unlink()
+    pod.set_clock(datetime(2026, 1, 14, tzinfo=UTC))
+    assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
+    assert first not in pod.names()
