@@ -105,6 +105,7 @@ if settings.monitoring:
             database=database,
             backup=backup,
             offsite=offsite,
+            token_expires=settings.delivery.pull_credentials.expires if settings.delivery else None,
         ),
         options,
     )

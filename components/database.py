@@ -36,6 +36,9 @@ USER_ID: Final = 70
 NAME: Final = ADDRESS.host
 PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret, not a password
 
+CONTAINER: Final = "postgresql"
+"""Name of the server's container."""
+
 CLAIM: Final = f"data-{NAME}-0"
 """As a claim template named `data` would name it, so that such a claim can be adopted."""
 
@@ -190,7 +193,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[
                 core.ContainerArgs(
-                    name="postgresql",
+                    name=CONTAINER,
                     image=args.settings.image,
                     ports=[core.ContainerPortArgs(name="postgresql", container_port=ADDRESS.port)],
                     env=[

@@ -5,15 +5,18 @@ Needs the CRDs of the Prometheus operator, kube-state-metrics, the kubelet's vol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pulumi
 from pulumi import ResourceOptions
 
+from components.app import NAME as APP
 from components.backup import Backup
-from components.database import Database
+from components.database import CONTAINER, Database
+from components.database import NAME as DATABASE
 from components.environment import Environment
 from components.offsite import Offsite
 from components.ownership import owner_labels
@@ -23,9 +26,10 @@ from settings.monitoring import MonitoringSettings
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
 NAME: Final = "invoicetron"
-RUNBOOK: Final = "docs/alerts.md"
-"""What the alerts name where no address of it is set; has a section for each of them."""
 
+CERTIFICATE_DAYS: Final = 14
+"""Days before the end of the route's certificate: cert-manager renews a third of its life before, 30 days of 90."""
+_DAY_SECONDS: Final = 24 * 3600
 _API: Final = "monitoring.coreos.com/v1"
 _FULL: Final = 0.8
 
@@ -43,6 +47,8 @@ class MonitoringArgs:
     """None where the stack has no backups."""
     offsite: Offsite | None
     """None where the stack has no off-site copies."""
+    token_expires: dt.date | None
+    """Last day of the registry's deploy token, where the stack issues one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +57,11 @@ class Watched:
 
     namespace: str
     claims: Sequence[str]
+    containers: Sequence[str] = ()
+    stateful_set: str = ""
     health_urls: Sequence[str] = ()
+    alert_labels: Mapping[str, str] = field(default_factory=dict)
+    token_expires: dt.date | None = None
     runbook: str | None = None
     backup: str | None = None
     drill: str | None = None
@@ -76,7 +86,15 @@ class Monitoring(pulumi.ComponentResource):
             drill=backup.drill if backup else None,
             upload=args.offsite.upload if args.offsite else None,
             offsite_check=args.offsite.check if args.offsite else None,
-        ).apply(lambda names: Watched(**names))
+        ).apply(
+            lambda names: Watched(
+                **names,
+                containers=(APP, CONTAINER),
+                stateful_set=DATABASE,
+                alert_labels=settings.alert_labels,
+                token_expires=args.token_expires,
+            )
+        )
         kubernetes.apiextensions.CustomResource(
             "probe",
             api_version=_API,
@@ -109,14 +127,60 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
     # The operator labels a probe's result with what was asked for: one of several that vanishes is seen, too.
     several = watched.health_urls if len(watched.health_urls) > 1 else ()
     lacking = [up, *(f'probe_success{{{job}, instance="{url}"}}' for url in several)]
+    certificate = f"probe_ssl_earliest_cert_expiry{{{job}}}"
+    server = f'namespace="{watched.namespace}", statefulset="{watched.stateful_set}"'
+    containers = f'namespace="{watched.namespace}", container=~"{"|".join(watched.containers)}"'
+    restarted = f"increase(kube_pod_container_status_restarts_total{{{containers}}}[1h])"
+    killed = f'kube_pod_container_status_last_terminated_reason{{{containers}, reason="OOMKilled"}} == 1'
     rules = [
         _alert(
             watched,
             "InvoicetronDown",
-            expr=" or ".join([f"{up} == 0", *(f"absent({each})" for each in lacking)]),
+            # What was probed within the last day and is no longer counts as down; what never was, does not.
+            expr=f"{up} == 0 or (last_over_time({up}[1d]) unless {up})",
             for_="5m",
             severity="critical",
             summary="invoicetron does not answer on /api/health",
+        ),
+        _alert(
+            watched,
+            "InvoicetronNotProbed",
+            expr=" or ".join(f"absent({each})" for each in lacking),
+            for_="1h",
+            severity="warning",
+            summary="nobody asks whether invoicetron answers",
+        ),
+        _alert(
+            watched,
+            "InvoicetronCertificateEnds",
+            expr=f"{certificate} - time() < {CERTIFICATE_DAYS * _DAY_SECONDS}",
+            for_="1h",
+            severity="warning",
+            summary=f"a certificate that the route shows ends within {CERTIFICATE_DAYS} days",
+        ),
+        _alert(
+            watched,
+            "InvoicetronDatabaseNotReady",
+            expr=f"kube_statefulset_status_replicas_ready{{{server}}} < kube_statefulset_replicas{{{server}}}",
+            for_="10m",
+            severity="critical",
+            summary="the database is not ready",
+        ),
+        _alert(
+            watched,
+            "InvoicetronRestarts",
+            expr=f"{restarted} > 2",
+            for_="0m",
+            severity="warning",
+            summary="container {{ $labels.container }} has restarted three times within an hour",
+        ),
+        _alert(
+            watched,
+            "InvoicetronOutOfMemory",
+            expr=f"({killed}) and on (namespace, pod, container) {restarted} > 0",
+            for_="0m",
+            severity="warning",
+            summary="container {{ $labels.container }} was killed for its memory",
         ),
         _alert(
             watched,
@@ -127,6 +191,11 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
             summary=f"volume {{{{ $labels.persistentvolumeclaim }}}} is over {_FULL:.0%} full",
         ),
     ]
+    if watched.token_expires is not None:
+        rules += [
+            _token_alert(watched, watched.token_expires, "InvoicetronDeployTokenEndsSoon", days=30, severity="warning"),
+            _token_alert(watched, watched.token_expires, "InvoicetronDeployTokenEnds", days=7, severity="critical"),
+        ]
     if watched.backup is not None:
         rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=BACKUP_HOURS)
     if watched.drill is not None:
@@ -136,6 +205,19 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
     if watched.offsite_check is not None:
         rules += _cron_job_alerts(watched, watched.offsite_check, "OffsiteCheck", hours=DRILL_HOURS)
     return rules
+
+
+def _token_alert(watched: Watched, expires: dt.date, name: str, *, days: int, severity: str) -> dict[str, Any]:
+    # GitLab ends a token as its last day begins, in UTC.
+    end = int(dt.datetime.combine(expires, dt.time(), dt.UTC).timestamp())
+    return _alert(
+        watched,
+        name,
+        expr=f"vector({end} - time()) < {days * _DAY_SECONDS}",
+        for_="0m",
+        severity=severity,
+        summary=f"the deploy token that pulls the image ends on {expires}, within {days} days",
+    )
 
 
 def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) -> list[dict[str, Any]]:
@@ -191,9 +273,10 @@ def _alert(watched: Watched, name: str, *, expr: str, for_: str, severity: str, 
         "alert": name,
         "expr": expr,
         "for": for_,
-        "labels": {"severity": severity, "namespace": watched.namespace},
+        "labels": {**watched.alert_labels, "severity": severity, "namespace": watched.namespace},
         "annotations": {
             "summary": f"{summary} ({watched.namespace})",
-            "runbook_url": f"{watched.runbook or RUNBOOK}#{name.lower()}",
+            # A link that leads nowhere is worse than none.
+            **({"runbook_url": f"{watched.runbook}#{name.lower()}"} if watched.runbook else {}),
         },
     }

@@ -7,7 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from settings.section import Section
-from settings.types import LabelKey, LabelValue, PageUrl, ServiceAddress
+from settings.types import Form, LabelKey, LabelValue, PageUrl, ServiceAddress
+
+AlertLabel = Annotated[
+    str,
+    Form(
+        r"(?!(?:alertname|severity|namespace)$|__)[a-zA-Z_][a-zA-Z0-9_]*",
+        "a label name of Prometheus (letters, digits, _), and none of those that every alert has: alertname, severity, "
+        "namespace",
+        "team",
+    ),
+]
 
 
 class MonitoringSettings(Section):
@@ -17,8 +27,10 @@ class MonitoringSettings(Section):
     """host:port of the blackbox exporter's Service."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"release": "prometheus"})
     """Labels by which Prometheus selects probes and rules."""
+    alert_labels: dict[AlertLabel, LabelValue] = Field(default={})
+    """Further labels of every alert, by which Alertmanager routes it: `team: home`, say."""
     runbook: PageUrl | None = None
-    """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they name the file."""
+    """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they link nowhere."""
 
     @property
     def prober_namespace(self) -> str:

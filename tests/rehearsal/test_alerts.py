@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from components.monitoring import Watched, alerts
 from rehearsal import toolchain
 from tests.unit.program import Program, run
 from tests.unit.test_offsite import S3, VALUES
@@ -24,13 +26,20 @@ NEVER: Final[Steps] = ()
 
 _OURS: Final = 'namespace="invoicetron-prod"'
 PROBE: Final = 'probe_success{job="invoicetron-prod-health", instance="https://invoicetron.example.org/api/health"}'
+CERTIFICATE: Final = PROBE.replace("probe_success", "probe_ssl_earliest_cert_expiry")  # blackbox_exporter, for https
+# kube-state-metrics' docs/metrics/workload.
+READY: Final = f'kube_statefulset_status_replicas_ready{{{_OURS}, statefulset="invoicetron-db"}}'
+WANTED: Final = f'kube_statefulset_replicas{{{_OURS}, statefulset="invoicetron-db"}}'
 BACKUP_CREATED: Final = f'kube_cronjob_created{{{_OURS}, cronjob="invoicetron-db-backup"}}'
 BACKUP_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{_OURS}, cronjob="invoicetron-db-backup"}}'
 DRILL_CREATED: Final = f'kube_cronjob_created{{{_OURS}, cronjob="invoicetron-db-drill"}}'
 DRILL_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{_OURS}, cronjob="invoicetron-db-drill"}}'
 SIZE: Final = 1000.0
 
-DOWN: Final = "InvoicetronDown"
+DOWN, NOT_PROBED = "InvoicetronDown", "InvoicetronNotProbed"
+CERTIFICATE_ENDS, NOT_READY = "InvoicetronCertificateEnds", "InvoicetronDatabaseNotReady"
+RESTARTS, OUT_OF_MEMORY = "InvoicetronRestarts", "InvoicetronOutOfMemory"
+TOKEN_SOON, TOKEN_ENDS = "InvoicetronDeployTokenEndsSoon", "InvoicetronDeployTokenEnds"
 FULL: Final = "InvoicetronVolumeNearlyFull"
 BACKUP_OLD, BACKUP_FAILED = "InvoicetronBackupTooOld", "InvoicetronBackupFailed"
 DRILL_OLD, DRILL_FAILED = "InvoicetronDrillTooOld", "InvoicetronDrillFailed"
@@ -38,6 +47,17 @@ DRILL_OLD, DRILL_FAILED = "InvoicetronDrillTooOld", "InvoicetronDrillFailed"
 
 def volume(part: str, claim: str, node: str = "one") -> str:
     return f'kubelet_volume_stats_{part}_bytes{{{_OURS}, persistentvolumeclaim="{claim}", node="{node}"}}'
+
+
+def restarts(container: str) -> str:
+    pod = {"postgresql": "invoicetron-db-0"}.get(container, "invoicetron-5d4-x7")
+    return f'kube_pod_container_status_restarts_total{{{_OURS}, pod="{pod}", container="{container}", uid="1"}}'
+
+
+def killed(container: str) -> str:
+    """For as long as the last end of the container was this one."""
+    labels = restarts(container).partition("{")[2].removesuffix("}")
+    return f'kube_pod_container_status_last_terminated_reason{{{labels}, reason="OOMKilled"}}'
 
 
 def failed_job(name: str, *, at: int, namespace: str = "invoicetron-prod") -> dict[str, Steps]:
@@ -55,6 +75,11 @@ DATA, BACKUPS = "data-invoicetron-db-0", "invoicetron-backups"
 # backups do daily and drills weekly.
 WELL: Final[Mapping[str, Steps]] = {
     PROBE: [(0, 1)],
+    CERTIFICATE: [(0, 60 * DAY * 60)],
+    READY: [(0, 1)],
+    WANTED: [(0, 1)],
+    restarts("invoicetron"): [(0, 0)],
+    restarts("postgresql"): [(0, 0)],
     BACKUP_CREATED: [(0, 0)],
     BACKUP_GOOD: [(day * DAY + HOUR, (day * DAY + HOUR) * 60) for day in range(10)],
     DRILL_CREATED: [(0, 0)],
@@ -96,7 +121,31 @@ CASES: Final = {
     "the app is down for four minutes": Case(seen={PROBE: [(0, 1), (100, 0)]}, minute=104),
     "the app is down for six minutes": Case(seen={PROBE: [(0, 1), (100, 0)]}, minute=106, fire=fires(DOWN)),
     "the app is up again": Case(seen={PROBE: [(0, 1), (100, 0), (110, 1)]}, minute=111),
-    "nobody probes the app": Case(seen={PROBE: NEVER}, minute=10, fire=fires(DOWN)),
+    "nobody ever probed the app": Case(seen={PROBE: NEVER}, minute=50),
+    "nobody ever probed the app, for over an hour": Case(seen={PROBE: NEVER}, minute=70, fire=fires(NOT_PROBED)),
+    "nobody probes the app any more": Case(seen={PROBE: [(0, 1), (100, None)]}, minute=112, fire=fires(DOWN)),
+    "the certificate is renewed in time": Case(seen={CERTIFICATE: [(0, 15 * DAY * 60)]}, minute=DAY),
+    "the certificate is not renewed": Case(
+        seen={CERTIFICATE: [(0, 15 * DAY * 60)]}, minute=DAY + 70, fire=fires(CERTIFICATE_ENDS)
+    ),
+    "the database starts": Case(seen={READY: [(0, 0), (9, 1)]}, minute=12),
+    "the database does not start": Case(seen={READY: [(0, 0)]}, minute=11, fire=fires(NOT_READY)),
+    "the database is stopped on purpose": Case(seen={READY: [(0, 0)], WANTED: [(0, 0)]}, minute=30),
+    "the app restarts twice": Case(seen={restarts("invoicetron"): [(0, 0), (10, 1), (20, 2)]}, minute=25),
+    "the app restarts again and again": Case(
+        seen={restarts("invoicetron"): [(0, 0), (10, 1), (20, 2), (30, 3)]}, minute=35, fire=fires(RESTARTS)
+    ),
+    "the database is killed for its memory": Case(
+        seen={restarts("postgresql"): [(0, 0), (10, 1)], killed("postgresql"): [(10, 1)]},
+        minute=15,
+        fire=fires(OUT_OF_MEMORY),
+    ),
+    "the database was killed for its memory, hours ago": Case(
+        seen={restarts("postgresql"): [(0, 0), (10, 1)], killed("postgresql"): [(10, 1)]}, minute=5 * HOUR
+    ),
+    "a backup's container restarts": Case(
+        seen={restarts("postgresql-client"): [(0, 0), (10, 1), (20, 2), (30, 3)]}, minute=35
+    ),
     "the last good backup is 26 hours old": Case(seen={BACKUP_GOOD: ONCE}, minute=27 * HOUR),
     "the last good backup is older": Case(seen={BACKUP_GOOD: ONCE}, minute=27 * HOUR + 20, fire=fires(BACKUP_OLD)),
     "no backup has succeeded yet": Case(seen={BACKUP_GOOD: NEVER}, minute=26 * HOUR),
@@ -190,6 +239,21 @@ def test_exactly_the_alerts_fire_that_must(promtool: Path, rules: Path, case: Ca
     assert_fires(promtool, rules, case)
 
 
+@pytest.mark.parametrize(
+    ("left", "fire"),
+    [(31, set()), (29, {TOKEN_SOON}), (8, {TOKEN_SOON}), (6, {TOKEN_SOON, TOKEN_ENDS}), (-1, {TOKEN_SOON, TOKEN_ENDS})],
+)
+def test_a_deploy_token_is_told_of_a_month_and_a_week_before_its_end(
+    promtool: Path, tmp_path: Path, left: int, fire: set[str]
+) -> None:
+    ends = dt.date(1970, 1, 1) + dt.timedelta(days=left + 2)  # Prometheus' tests begin in 1970
+    made = alerts(Watched(namespace="invoicetron-prod", claims=["data"], token_expires=ends))
+    rules = tmp_path / "rules.yaml"
+    of_token = [rule for rule in made if "Token" in rule["alert"]]
+    rules.write_text(json.dumps({"groups": [{"name": "token", "rules": of_token}]}))
+    assert_fires(promtool, rules, Case(minute=2 * DAY, fire=frozenset(fire)))
+
+
 def test_an_export_that_others_fill_tells_nobody(promtool: Path, tmp_path: Path) -> None:
     export = run("prod", {"backup.nfs": {"server": "10.10.30.4", "path": "/exports/invoicetron"}})
     assert_fires(promtool, rules_of(export, tmp_path), Case(seen=BACKUP_VOLUME, minute=25 * HOUR))
@@ -198,7 +262,11 @@ def test_an_export_that_others_fill_tells_nobody(promtool: Path, tmp_path: Path)
 def test_every_alert_fires_in_some_case_and_is_checked_by_promtool(promtool: Path, rules: Path) -> None:
     subprocess.run([promtool, "check", "rules", "--lint=all", "--lint-fatal", rules], check=True)
     (group,) = json.loads(rules.read_text())["groups"]
-    assert {rule["alert"] for rule in group["rules"]} == {alert for case in CASES.values() for alert in case.fire}
+    assert {rule["alert"] for rule in group["rules"]} == {
+        *(alert for case in CASES.values() for alert in case.fire),
+        TOKEN_SOON,
+        TOKEN_ENDS,
+    }
 
 
 UPLOAD, CHECK = "invoicetron-db-upload", "invoicetron-db-offsite-check"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shlex
@@ -188,9 +189,30 @@ def test_every_check_that_replaces_one_by_hand_exists() -> None:
 
 
 def test_every_alert_has_the_section_that_it_links_to() -> None:
-    watched = Watched(namespace="n", claims=["c"], backup="b", drill="d", upload="u", offsite_check="o")
+    page = "https://docs.example.org/alerts.md"
+    watched = Watched(
+        namespace="n",
+        claims=["c"],
+        backup="b",
+        drill="d",
+        upload="u",
+        offsite_check="o",
+        runbook=page,
+        token_expires=dt.date(2030, 1, 1),
+    )
     linked = {rule["annotations"]["runbook_url"] for rule in alerts(watched)}
-    assert linked == {f"docs/alerts.md#{each.lower()}" for each in headings(REPOSITORY / "docs" / "alerts.md")[1:]}
+    sections = [each for each in headings(REPOSITORY / "docs" / "alerts.md")[1:] if each.startswith("Invoicetron")]
+    assert linked == {f"{page}#{each.lower()}" for each in sections}
+
+
+def test_an_alert_without_a_page_to_link_to_links_nowhere() -> None:
+    for rule in alerts(Watched(namespace="n", claims=["c"], backup="b", drill="d")):
+        assert "runbook_url" not in rule["annotations"]
+
+
+def test_alertmanager_routes_every_alert_by_the_labels_of_the_settings() -> None:
+    for rule in alerts(Watched(namespace="n", claims=["c"], backup="b", alert_labels={"team": "home"})):
+        assert rule["labels"].items() >= {"team": "home", "namespace": "n"}.items()
 
 
 @pytest.mark.parametrize("page", [page for page in DOCS if page.parent.name == "decisions"], ids=lambda page: page.name)
