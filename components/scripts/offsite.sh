@@ -19,16 +19,18 @@ why() {
     grep -v 'context canceled\|^unable to open config file: Stat:$' | tail -n 1
 }
 
-# contact: 0 where the repository answers and opens with our password, 10 where there is none yet.
+# contact: 0 where the repository answers and opens with our password, 10 where there is none yet. Takes no lock: an upload
+# that was killed as it pruned leaves one that excludes everybody, until `unlock` finds that nobody has renewed it.
 contact() {
   status=0
-  timeout "${CONTACT_SECONDS:-120}" restic --option s3.bucket-lookup=path cat config >/dev/null 2>"$errors" || status=$?
+  timeout "${CONTACT_SECONDS:-120}" restic --option s3.bucket-lookup=path --no-lock cat config >/dev/null 2>"$errors" || status=$?
   case $status in
   0 | 10) return "$status" ;;
   12) fail "the repository $RESTIC_REPOSITORY does not open with the password that 1Password holds: put the one back with" \
     "which it was made; without it nobody can read the copies" ;;
   *)
     reason=$(why)
+    [ "$status" = 124 ] || reason=${reason:-$(tail -n 1 "$errors")}
     fail "the repository $RESTIC_REPOSITORY cannot be reached: ${reason:-no answer within ${CONTACT_SECONDS:-120} s}"
     ;;
   esac
