@@ -227,6 +227,10 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                         name="ADDITIONAL_TRUSTED_ORIGINS",
                         value=",".join(map(url_of, args.hostnames)),
                     ),
+                    *(
+                        core.EnvVarArgs(name=key, value=value)
+                        for key, value in sorted(args.settings.environment.items())
+                    ),
                 ],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),

@@ -162,6 +162,14 @@ LabelKey = Annotated[
         "app.kubernetes.io/name",
     ),
 ]
+VariableName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z_][A-Za-z0-9_]*",
+        "the name of an environment variable: letters, digits and '_', and no digit first",
+        "LOG_LEVEL",
+    ),
+]
 LabelValue = Annotated[
     str,
     Form(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from settings.app import OWN_VARIABLES
 from tests.unit.program import Program, run
 
 IMAGE_PATH = "spec.template.spec.containers[0].image"
@@ -118,3 +119,10 @@ def test_the_app_starts_only_once_the_database_that_its_url_names_answers(progra
     host = program.one("StatefulSet").inputs["spec"]["serviceName"]
     assert f"nc -z {host} 5432" in waiter["command"][-1]
     assert f"@{host}:5432/" in program.one("Secret", "invoicetron-app").inputs["stringData"]["database-url"]
+
+
+def test_a_variable_of_the_stack_file_reaches_the_app_beside_the_programs_own() -> None:
+    program = run("dev", {"app.environment": {"LOG_LEVEL": "debug"}})
+    given = variables(pod(program)["spec"]["containers"][0])
+    assert given["LOG_LEVEL"]["value"] == "debug"
+    assert set(OWN_VARIABLES) == set(given) - {"LOG_LEVEL"}
