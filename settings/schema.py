@@ -54,14 +54,19 @@ def _describe(model: type[BaseModel]) -> None:
     sections = base.__subclasses__()
     for section in sections:
         sections += section.__subclasses__()
-        for name, description in _docstrings(section):
-            section.model_fields[name].description = description
-    for section in sections:
-        section.model_rebuild(force=True)
-    model.model_rebuild(force=True)
+        # A field that is inherited is another object than its parent's.
+        for parent in reversed(section.__mro__[: section.__mro__.index(base)]):
+            for name, description in _docstrings(parent):
+                section.model_fields[name].description = description
+    # A section embeds the schemas of its parts as they are at that moment, and may be rebuilt before them.
+    before = None
+    while before != (now := model.model_json_schema()):
+        before = now
+        for section in (*sections, model):
+            section.model_rebuild(force=True)
 
 
-def _docstrings(section: type[BaseModel]) -> Iterator[tuple[str, str]]:
+def _docstrings(section: type) -> Iterator[tuple[str, str]]:
     (body,) = ast.parse(inspect.getsource(section)).body
     assert isinstance(body, ast.ClassDef)  # noqa: S101 - the source of a class
     for field, below in pairwise(body.body):
