@@ -15,7 +15,7 @@ offsite() { restic --option s3.bucket-lookup=path --quiet "$@" 2>"$errors"; }
 # why: the reason of the last failure, in the endpoint's or restic's words. What restic tries again (for a quarter of an hour)
 # ends as "context canceled" where the time is up; the reason then stands in the lines before.
 why() {
-  sed -n 's/.*retrying after [^:]*: \(.*\)/\1/p; s/^Fatal: \(.*\)/\1/p; s/^error: \(.*\)/\1/p' "$errors" |
+  sed -n 's/.*retrying after [^:]*: \(.*\)/\1/p; s/^Fatal: \(.*\)/\1/p; s/^error: \(.*\)/\1/p; s/^unable to create lock in backend: //p' "$errors" |
     grep -v 'context canceled\|^unable to open config file: Stat:$' | tail -n 1
 }
 
@@ -40,6 +40,6 @@ contact() {
 # would end nothing else.
 copies=$work/copies
 list_copies() {
-  offsite snapshots --json --host "$STACK" >"$work/snapshots" || fail "the copies cannot be listed: $(why)"
+  offsite --no-lock snapshots --json --host "$STACK" >"$work/snapshots" || fail "the copies cannot be listed: $(why)"
   tr ',[]' '\n' <"$work/snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies"
 }

@@ -358,6 +358,9 @@ REGISTRY_LOGIN = {
     "CI_REGISTRY_USER": "gitlab-ci-token",
     "CI_REGISTRY_PASSWORD": "job-password",
 }
+DAEMON = '[ "$1" != login ] || cat >/dev/null'
+"""A daemon that answers. A login that ended before it had read the password would end the job with SIGPIPE."""
+
 SLOW_DAEMON = """
 case $1 in
   info) [ "$(wc -l <"{log}")" -ge {calls} ] || {{ echo 'Cannot connect to the Docker daemon'; exit 1; }} ;;
@@ -392,7 +395,7 @@ def test_a_docker_daemon_that_does_not_come_is_not_waited_for_until_the_job_s_ti
 def test_an_image_that_the_job_s_login_cannot_push_is_refused_before_it_is_built(
     deployed: Deployed, image: str
 ) -> None:
-    deployed.record("docker", then="exit 0")
+    deployed.record("docker", then=DAEMON)
     passed, output = deployed.job("build:development", APP_IMAGE=image, **REGISTRY_LOGIN)
     assert not passed
     assert f"This job can push to {REGISTRY.removesuffix('/dev')} only, and {image} is not in it." in output
@@ -400,7 +403,7 @@ def test_an_image_that_the_job_s_login_cannot_push_is_refused_before_it_is_built
 
 
 def test_a_project_without_a_registry_is_told_so(deployed: Deployed) -> None:
-    deployed.record("docker", then="exit 0")
+    deployed.record("docker", then=DAEMON)
     passed, output = deployed.job("build:development", **{**REGISTRY_LOGIN, "CI_REGISTRY_IMAGE": ""})
     assert not passed
     assert "switch on the container registry of this project" in output

@@ -146,7 +146,7 @@ def _of_a_person(rehearsal: Rehearsal) -> None:
     ("before", "hostname", "owner"),
     [
         (_without_labels, "invoicetron.dev.k8s.rommelporras.com", "invoicetron/dev"),
-        (_of_a_person, "taken.example.com", "whoever made that route"),
+        (_of_a_person, "taken.example.com", "the creator of that route"),
     ],
 )
 def test_a_hostname_that_an_unmarked_route_serves_is_refused(
