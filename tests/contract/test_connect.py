@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from pydantic import TypeAdapter
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from components.registry_item import _RegistryItemProvider
 from lookups.onepassword_client import AccountError, ConnectClient
@@ -21,6 +21,7 @@ from rehearsal.plugins.onepassword import OnePasswordPlugin
 from rehearsal.vendors.onepassword import OnePassword, new_id
 from rehearsal.vendors.server import serve
 from tests.contract.connect_schema import ErrorResponse, FullItem, Item, SentItem, Vault
+from tests.contract.held import Held, Operation
 
 TITLE: Final = "Invoicetron Dev Deploy Token"
 PROPS: Final = {
@@ -44,41 +45,17 @@ ANSWERS: Final[dict[tuple[str, str], tuple[int, Any]]] = {
 FILTER: Final = re.compile(r'(title|name) eq "[^"]+"')
 
 
-class Held:
-    """An application in front of the emulator that holds every request and answer to the document."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.seen: set[tuple[str, str, int]] = set()
-        self.problems: list[str] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent, answer = bytearray(), list[Message]()
-        more = True
-        while more:
-            message = await receive()
-            sent.extend(message.get("body", b""))
-            more = message.get("more_body", False)
-
-        async def whole() -> Message:
-            return {"type": "http.request", "body": bytes(sent), "more_body": False}
-
-        async def hold(message: Message) -> None:
-            answer.append(message)
-
-        await self._app(scope, whole, hold)
-        operation = (scope["method"], re.sub(r"/[\da-z]{26}(?=/|$)", "/{id}", scope["path"]))
-        status, answered = answer[0]["status"], b"".join(message.get("body", b"") for message in answer)
-        self.seen.add((*operation, status))
-        try:
-            self._check(operation, scope, bytes(sent), status, answered)
-        except (AssertionError, KeyError, ValueError) as error:
-            self.problems.append(f"{operation} {status}: {error!r}")
-        for message in answer:
-            await send(message)
+class HeldConnect(Held):
+    """In front of the emulator of Connect."""
 
     @staticmethod
-    def _check(operation: tuple[str, str], scope: Scope, sent: bytes, status: int, answered: bytes) -> None:
+    def operation_of(scope: Scope) -> Operation:
+        """Method and path, with `{id}` for ids."""
+        return scope["method"], re.sub(r"/[\da-z]{26}(?=/|$)", "/{id}", scope["path"])
+
+    @staticmethod
+    def check(operation: Operation, scope: Scope, sent: bytes, status: int, answered: bytes) -> None:
+        """Raises where the request or its answer is not what the document says."""
         good, shape = ANSWERS[operation]
         if operation[0] in {"POST", "PUT"}:
             SentItem.model_validate_json(sent)
@@ -105,12 +82,12 @@ def onepassword() -> OnePassword:
 
 
 @pytest.fixture
-def held(onepassword: OnePassword) -> Held:
-    return Held(onepassword.app)
+def held(onepassword: OnePassword) -> HeldConnect:
+    return HeldConnect(onepassword.app)
 
 
 @pytest.fixture
-def url(held: Held, monkeypatch: pytest.MonkeyPatch, onepassword: OnePassword) -> Iterator[str]:
+def url(held: HeldConnect, monkeypatch: pytest.MonkeyPatch, onepassword: OnePassword) -> Iterator[str]:
     with serve(held) as base:
         for name in ("OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
             monkeypatch.delenv(name, raising=False)
@@ -124,7 +101,7 @@ def client(url: str, token: str) -> ConnectClient:
     return ConnectClient(url, token, pause=lambda _: None)
 
 
-def test_the_life_of_the_registry_item(url: str, held: Held, onepassword: OnePassword) -> None:
+def test_the_life_of_the_registry_item(url: str, held: HeldConnect, onepassword: OnePassword) -> None:
     del url
     vault = next(iter(onepassword.item("Invoicetron Dev")["vault"].values()))
     provider, props = _RegistryItemProvider(), {**PROPS, "vault": vault}
@@ -139,7 +116,7 @@ def test_the_life_of_the_registry_item(url: str, held: Held, onepassword: OnePas
     provider.delete(made.id, props)
     provider.delete(made.id, props)
     assert provider.read(made.id, props).id == ""
-    assert {method for method, _, _ in held.seen} == {"GET", "POST", "PUT", "DELETE"}
+    assert {method for (method, _), _ in held.seen} == {"GET", "POST", "PUT", "DELETE"}
 
 
 def test_what_ops_reads(url: str, onepassword: OnePassword) -> None:
@@ -174,7 +151,7 @@ def test_a_list_has_all_items_of_the_vault_as_connect_has_no_pages(url: str, one
 @pytest.mark.parametrize("status", [401, 403, 404])
 @pytest.mark.parametrize("operation", [operation for operation in ANSWERS if operation[1] != "/v1/vaults"])
 def test_every_refusal_is_connect_s_own(
-    url: str, held: Held, onepassword: OnePassword, operation: tuple[str, str], status: int
+    url: str, held: HeldConnect, onepassword: OnePassword, operation: tuple[str, str], status: int
 ) -> None:
     onepassword.add_vault("Private")
     item = onepassword.item("Invoicetron Dev")
@@ -192,7 +169,7 @@ def test_every_refusal_is_connect_s_own(
     assert answer.status_code == status
     words = {401: "Invalid token signature", 403: f"vault {vault} is not in scope", 404: f"vault {vault} not found"}
     assert answer.json()["message"] == words[status]
-    assert (*operation, status) in held.seen
+    assert (operation, status) in held.seen
 
 
 def test_a_token_that_may_only_read_is_refused_in_connect_s_words_by_client_and_stand_in(
@@ -217,7 +194,7 @@ def test_a_token_that_may_only_read_is_refused_in_connect_s_words_by_client_and_
         )
 
 
-def test_a_shape_that_the_document_does_not_know_is_noticed(held: Held, onepassword: OnePassword) -> None:
+def test_a_shape_that_the_document_does_not_know_is_noticed(held: HeldConnect, onepassword: OnePassword) -> None:
     onepassword.item("Invoicetron Dev")["colour"] = "blue"
     with serve(held) as base:
         reader = client(base, onepassword.token)

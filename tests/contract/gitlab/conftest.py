@@ -9,7 +9,7 @@ import pytest
 from rehearsal.plugins.gitlab.plugin import GitLabPlugin
 from rehearsal.vendors.gitlab import GitLab
 from rehearsal.vendors.server import serve
-from tests.contract.gitlab.held import Held
+from tests.contract.gitlab.held import HeldGitLab
 
 
 @pytest.fixture
@@ -18,12 +18,12 @@ def emulator() -> GitLab:
 
 
 @pytest.fixture
-def held(emulator: GitLab) -> Held:
-    return Held(emulator.app)
+def held(emulator: GitLab) -> HeldGitLab:
+    return HeldGitLab(emulator.app)
 
 
 @pytest.fixture
-def url(held: Held, emulator: GitLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(held: HeldGitLab, emulator: GitLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with serve(held) as base:
         monkeypatch.setenv("GITLAB_BASE_URL", f"{base}/api/v4/")
         monkeypatch.setenv("GITLAB_TOKEN", emulator.token)

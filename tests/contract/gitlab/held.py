@@ -7,43 +7,24 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from pydantic import TypeAdapter
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
 from tests.contract.gitlab.requests import OPERATIONS, Operation
+from tests.contract.held import Held
 
 
-class Held:
-    """An application in front of the emulator that holds every request and answer to the pages."""
+class HeldGitLab(Held):
+    """In front of the emulator of GitLab."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.seen: set[tuple[Operation, int]] = set()
-        self.problems: list[str] = []
+    @staticmethod
+    def operation_of(scope: Scope) -> Operation:
+        """The operation of `OPERATIONS`; a path that none of them has is returned as it is."""
+        return operation_of(scope)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sent, answer = bytearray(), list[Message]()
-        more = True
-        while more:
-            message = await receive()
-            sent.extend(message.get("body", b""))
-            more = message.get("more_body", False)
-
-        async def whole() -> Message:
-            return {"type": "http.request", "body": bytes(sent), "more_body": False}
-
-        async def hold(message: Message) -> None:
-            answer.append(message)
-
-        await self._app(scope, whole, hold)
-        operation = operation_of(scope)
-        status, answered = answer[0]["status"], b"".join(message.get("body", b"") for message in answer)
-        self.seen.add((operation, status))
-        try:
-            check(operation, attributes(scope, bytes(sent)), status, answered)
-        except (AssertionError, KeyError, ValueError) as error:
-            self.problems.append(f"{operation} {status}: {error}")
-        for message in answer:
-            await send(message)
+    @staticmethod
+    def check(operation: Operation, scope: Scope, sent: bytes, status: int, answered: bytes) -> None:
+        """Raises where the request or its answer is not what the operation's page says."""
+        check(operation, attributes(scope, sent), status, answered)
 
 
 def operation_of(scope: Scope) -> Operation:

@@ -19,7 +19,7 @@ from rehearsal.plugins.gitlab.plugin import GitLabPlugin
 from rehearsal.vendors.gitlab import REPORTER, GitLab
 from rehearsal.vendors.server import serve
 from settings.delivery import DeliverySettings
-from tests.contract.gitlab.held import Held
+from tests.contract.gitlab.held import HeldGitLab
 from tests.contract.gitlab.requests import OPERATIONS, PAGES
 
 MIRROR: Final = "ssh://git@github.com/0xWSH/invoicetron.git"
@@ -104,9 +104,9 @@ def test_what_the_stand_in_for_the_plugin_asks_and_gets(plugin: GitLabPlugin, em
     live(plugin, emulator)
 
 
-def test_what_the_stand_in_asks_of_a_community_edition(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_stand_in_asks_of_a_community_edition(held: HeldGitLab, monkeypatch: pytest.MonkeyPatch) -> None:
     community = GitLab("a/b", enterprise=False)
-    mine = Held(community.app)
+    mine = HeldGitLab(community.app)
     with serve(mine) as base:
         monkeypatch.setenv("GITLAB_BASE_URL", f"{base}/api/v4/")
         monkeypatch.setenv("GITLAB_TOKEN", community.token)
@@ -173,7 +173,7 @@ LISTS: Final = {
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_list_has_pages_and_a_client_that_asks_on_sees_all_of_it(
-    url: str, emulator: GitLab, held: Held, name: str
+    url: str, emulator: GitLab, held: HeldGitLab, name: str
 ) -> None:
     fill(emulator, MANY)
     server = python_gitlab.Gitlab(url, private_token=emulator.token)
@@ -249,7 +249,7 @@ def test_every_operation_has_a_page() -> None:
 def held_by(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[GitLab], None]) -> list[str]:
     emulator = GitLab.seeded()
     spoil(emulator)
-    held = Held(emulator.app)
+    held = HeldGitLab(emulator.app)
     with serve(held) as base:
         monkeypatch.setenv("GITLAB_BASE_URL", f"{base}/api/v4/")
         monkeypatch.setenv("GITLAB_TOKEN", emulator.token)
