@@ -20,13 +20,12 @@ exists=0
 contact || exists=$?
 [ "$exists" = 0 ] || fail "there is no repository at $RESTIC_REPOSITORY: check endpoint, bucket and prefix in the stack file"
 
+list_copies
 if [ -z "${FETCH:-}" ]; then
-  offsite snapshots --json --host "$STACK" >"$work/snapshots" || fail "the copies cannot be listed: $(why)"
-  sed 's/^\[//; s/\]$//; s/},{"time"/}\n{"time"/g' "$work/snapshots"
+  sed 's/^\[//; s/\]$//; s/},{"time"/}\n{"time"/g' "$snapshots"
   exit 0
 fi
 
-list_copies
 if [ "$FETCH" = latest ]; then
   # By time: where the volume was lost, the numbers began anew.
   newest=$(sed 's/.*-//' "$copies" | sort | tail -n 1)

@@ -36,10 +36,11 @@ contact() {
   esac
 }
 
-# list_copies: puts the names of the backups that have a copy into $copies, each in a line. Not for a subshell, in which `fail`
-# would end nothing else.
+# list_copies: puts restic's list of the copies into $snapshots, and the names of the backups that have one into $copies, each in
+# a line. Takes no lock, as `contact`. Not for a subshell, in which `fail` would end nothing else.
+snapshots=$work/snapshots
 copies=$work/copies
 list_copies() {
-  offsite --no-lock snapshots --json --host "$STACK" >"$work/snapshots" || fail "the copies cannot be listed: $(why)"
-  tr ',[]' '\n' <"$work/snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies"
+  offsite --no-lock snapshots --json --host "$STACK" >"$snapshots" || fail "the copies cannot be listed: $(why)"
+  tr ',[]' '\n' <"$snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies"
 }
