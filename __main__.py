@@ -38,8 +38,12 @@ providers = Providers(settings)
 found = look_up(settings, providers)
 secrets, project, options = found.secrets, found.project, providers.options
 
-workloads = [Database.footprint(settings.database), App.footprint(settings.app), Backup.footprint(settings.backup)]
-workloads.append(Offsite.footprint(settings.backup))
+workloads = [
+    Database.footprint(settings.database),
+    App.footprint(settings.app),
+    Backup.footprint(settings.backup),
+    Offsite.footprint(settings.backup),
+]
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=workloads), options)
 database = Database(
     "database", DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database), options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,10 +42,9 @@ class AccessArgs:
 
 
 class Access(pulumi.ComponentResource):
-    """The route from the Gateway, and the public hostnames. `urls` is where the route leads from, `url` the first."""
+    """The route from the Gateway, and the public hostnames. `url` is where the first internal hostname leads from."""
 
     url: pulumi.Output[str]
-    urls: Sequence[pulumi.Output[str]]
     public_url: pulumi.Output[str] | None
     """The first public one, known once everything is in place for all; None where the stack has no public side."""
 
@@ -71,8 +70,7 @@ class Access(pulumi.ComponentResource):
             # A Gateway answers within seconds, or never: no such listener, or one that serves other hostnames.
             opts=ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="2m", update="2m")),
         )
-        self.urls = [pulumi.Output.from_input(url) for url in args.settings.urls]
-        self.url = self.urls[0]
+        self.url = pulumi.Output.from_input(args.settings.url)
         public = args.settings.public
         self.public_url = self._publish(args, public, args.ids) if public and args.ids else None
         self.register_outputs({"url": self.url, "public_url": self.public_url})
