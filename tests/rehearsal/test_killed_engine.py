@@ -55,7 +55,8 @@ def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_th
 def test_recover_says_so_where_nothing_is_wrong(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
-    assert recover(rehearsal, "dev").strip() == "Now run: pulumi up -s dev"
+    asked = rehearsal.program.environment["GITLAB_BASE_URL"].partition("/api/")[0]
+    assert recover(rehearsal, "dev").strip() == f"GitLab is asked at {asked}.\nNow run: pulumi up -s dev"
 
 
 def test_recover_leaves_an_up_that_is_alive_alone(rehearsal: Rehearsal) -> None:
