@@ -172,6 +172,17 @@ def verify_command(
     raise typer.Exit(0 if all(one.ok for one in results) else 1)
 
 
+@app.command("status")
+def status_command(
+    stack: StackOption,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every ten seconds, until Ctrl-C.")] = False,
+) -> None:
+    """One screen, in seconds: what runs and since when, the last backups, what ends, which alerts fire. Only reads."""
+    from ops import status  # noqa: PLC0415 - as verify
+
+    (status.watch if watch else status.show)(load_settings(stack), Console())
+
+
 def _main() -> NoReturn:
     try:
         app()

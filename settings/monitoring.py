@@ -25,6 +25,8 @@ class MonitoringSettings(Section):
 
     prober: ServiceAddress = "blackbox-exporter.monitoring.svc.cluster.local:9115"
     """host:port of the blackbox exporter's Service."""
+    prometheus: ServiceAddress = "prometheus-operated.monitoring.svc.cluster.local:9090"
+    """host:port of Prometheus, as its operator names it; `python -m ops status` asks it which alerts fire."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"release": "prometheus"})
     """Labels by which Prometheus selects probes and rules."""
     alert_labels: dict[AlertLabel, LabelValue] = Field(default={})

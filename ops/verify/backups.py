@@ -1,28 +1,28 @@
-"""The last good backup, and the last drill that restored one."""
+"""The last good backup, the last drill that restored one, and what is off-site."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Final
 
-from components import backup
+from components import backup, offsite
 from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
+from settings import Settings
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
-_BY_HAND: Final = {
-    backup.NAME: "python -m ops backup --stack {stack}",
-    backup.DRILL: "kubectl -n {namespace} create job {cron_job}-now --from=cronjob/{cron_job}",
-}
+_BACK_UP: Final = "python -m ops backup --stack {stack}"
+_RUN: Final = "kubectl -n {namespace} create job {cron_job}-now --from=cronjob/{cron_job}"
 
 
 def recent(systems: Systems, *, cron_job: str, hours: int) -> str:
     """The CronJob runs by itself, and its last run was good and is not too long ago: the alerts' own limits."""
     found = systems.need("batch/v1", "CronJob", cron_job)
     namespace = systems.settings.namespace
-    now = _BY_HAND[cron_job].format(namespace=namespace, cron_job=cron_job, stack=systems.settings.stack)
+    by_hand = _BACK_UP if cron_job == backup.NAME else _RUN
+    now = by_hand.format(namespace=namespace, cron_job=cron_job, stack=systems.settings.stack)
     if found["spec"].get("suspend"):
         raise CheckError(f"{cron_job} is suspended", systems.up)
     last = (found.get("status") or {}).get("lastSuccessfulTime")
@@ -50,11 +50,20 @@ def _failure(job: Object, cron_job: str) -> Object | None:
     return next((one for one in conditions if one["type"] == "Failed" and one["status"] == "True"), None)
 
 
+def _has_backups(settings: Settings) -> bool:
+    return settings.backup is not None
+
+
+def _has_copies(settings: Settings) -> bool:
+    return settings.backup is not None and settings.backup.s3 is not None
+
+
 CHECKS = tuple(
-    Check(
-        name=name,
-        look=partial(recent, cron_job=cron_job, hours=hours),
-        applies=lambda settings: settings.backup is not None,
+    Check(name=name, look=partial(recent, cron_job=cron_job, hours=hours), applies=applies)
+    for name, cron_job, hours, applies in (
+        ("backup", backup.NAME, BACKUP_HOURS, _has_backups),
+        ("drill", backup.DRILL, DRILL_HOURS, _has_backups),
+        ("upload", offsite.UPLOAD, BACKUP_HOURS, _has_copies),
+        ("offsite-check", offsite.CHECK, DRILL_HOURS, _has_copies),
     )
-    for name, cron_job, hours in (("backup", backup.NAME, BACKUP_HOURS), ("drill", backup.DRILL, DRILL_HOURS))
 )

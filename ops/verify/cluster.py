@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import partial
+from typing import Final
 
 from components import app, backup, database
 from components.environment import LABELS
@@ -13,7 +14,7 @@ from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings.images import image_repository
 
-_LOOK = "look at its pods and events: kubectl -n {0} describe pods --selector=app={1}"
+LOOK: Final = "look at its pods and events: kubectl -n {0} describe pods --selector=app={1}"
 
 
 def namespace(systems: Systems) -> str:
@@ -38,7 +39,7 @@ def database_ready(systems: Systems) -> str:
     if wanted == 0:
         raise CheckError("scaled to 0 replicas", systems.up)
     if ready != wanted:
-        raise CheckError(seen, _LOOK.format(systems.settings.namespace, database.NAME))
+        raise CheckError(seen, LOOK.format(systems.settings.namespace, database.NAME))
     if _is_unseen(found) or status.get("currentRevision") != status.get("updateRevision"):
         raise CheckError(f"{seen}, but not yet of the latest revision", "wait for the pod to be replaced")
     return f"{seen}, {found['spec']['template']['spec']['containers'][0]['image']}"
@@ -65,7 +66,7 @@ def rollout(systems: Systems) -> str:
     status, wanted = found["status"], found["spec"]["replicas"]
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     seen = f"{updated} of {wanted} replicas updated, {available} available"
-    fix = _LOOK.format(systems.settings.namespace, app.NAME)
+    fix = LOOK.format(systems.settings.namespace, app.NAME)
     if wanted == 0:
         annotations = found["metadata"].get("annotations", {})
         if STOPPED_BY in annotations:

@@ -77,8 +77,10 @@ class Ids:
 class Systems:
     """What the checks of one run ask. `http` asks for the app's own addresses, without following redirects."""
 
-    def __init__(self, settings: Settings, *, http: httpx.Client) -> None:
+    def __init__(self, settings: Settings, *, http: httpx.Client, patience: float = _PATIENCE) -> None:
         self.settings = settings
+        self.patience = patience
+        """Seconds for one answer."""
         self.http = http
         self.now = dt.datetime.now(dt.UTC)
         self.up = f"run `pulumi up -s {settings.stack}`"
@@ -90,7 +92,7 @@ class Systems:
         _require(kubeconfig_problems(self.settings.cluster.context, os.environ))
         client = kubernetes_client(self.settings)
         # The client's own discovery would wait for ever.
-        VersionApi(client).get_code(_request_timeout=_PATIENCE)
+        VersionApi(client).get_code(_request_timeout=self.patience)
         return DynamicClient(client)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
@@ -98,7 +100,7 @@ class Systems:
         api = self.cluster.resources.get(api_version=api_version, kind=kind)
         try:
             found: Object = api.get(
-                name=name, namespace=namespace or self.settings.namespace, _request_timeout=_PATIENCE
+                name=name, namespace=namespace or self.settings.namespace, _request_timeout=self.patience
             ).to_dict()
         except NotFoundError:
             return None
@@ -115,7 +117,9 @@ class Systems:
     def list(self, api_version: str, kind: str) -> list[Object]:
         """Every object of the kind in the stack's namespace."""
         api = self.cluster.resources.get(api_version=api_version, kind=kind)
-        found: list[Object] = api.get(namespace=self.settings.namespace, _request_timeout=_PATIENCE).to_dict()["items"]
+        found: list[Object] = api.get(namespace=self.settings.namespace, _request_timeout=self.patience).to_dict()[
+            "items"
+        ]
         return found
 
     @cached_outcome
@@ -136,7 +140,7 @@ class Systems:
         client = gitlab_client(self.settings)
         if client is None:
             raise ValueError("asked for GitLab by a stack without delivery")
-        client.timeout = _PATIENCE
+        client.timeout = self.patience
         try:
             client.http_get("/version", max_retries=2)
         except (GitlabError, RequestException) as error:
@@ -163,7 +167,7 @@ class Systems:
         client = cloudflare_client(self.settings)
         if client is None:
             raise ValueError("asked for Cloudflare by a stack without public access")
-        return client.with_options(timeout=_PATIENCE)
+        return client.with_options(timeout=self.patience)
 
     @property
     def public(self) -> PublicAccessSettings:
@@ -176,7 +180,7 @@ class Systems:
     def cloudflare_api(self) -> CloudflareApi:
         """What `up` looks Cloudflare's ids up with."""
         _require(cloudflare_problems(os.environ))
-        return CloudflareApi(patience=_PATIENCE)
+        return CloudflareApi(patience=self.patience)
 
     @cached_outcome
     def ids(self) -> Ids:

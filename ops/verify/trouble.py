@@ -64,7 +64,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case httpx.HTTPError() | RequestException() | HTTPError() | OSError():
             return f"no answer: {type(error).__name__}: {error}", NETWORK_FIX
     # Its text could hold anything that was being worked on.
-    return f"{type(error).__name__}", "this is a mistake in `ops verify` itself: report it with the check's name"
+    return f"{type(error).__name__}", "this is a mistake in `python -m ops` itself: report it with the check's name"
 
 
 def _message(body: bytes | str | None) -> str:

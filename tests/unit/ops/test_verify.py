@@ -21,8 +21,10 @@ from ops.verify.systems import Systems, cached_outcome
 from settings import SettingsError
 from tests.stacks import STACKS
 from tests.unit.program import load_settings
+from tests.unit.test_offsite import load as with_copies
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
+OFFSITE = {"upload", "offsite-check"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
 
@@ -36,9 +38,10 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    assert names("prod") == {check.name for check in verify.CHECKS}
-    assert names("dev").isdisjoint(PUBLIC | {"push-mirror"})
+    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE
+    assert names("dev").isdisjoint(PUBLIC | OFFSITE | {"push-mirror"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume"}
+    assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
     assert names("prod", delivery=None, repository=None) == names("prod") - {
         "environment",
         "ci-variables",

@@ -1,0 +1,91 @@
+"""One screen about a stack, in seconds: what runs and since when, what was last backed up, what ends, what fires.
+
+`ops verify` is the full checklist; what both look at, they look at with the same checks. Read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from time import sleep, strftime
+from typing import Any, Final
+
+import httpx
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ops.status import alerts, workloads
+from ops.verify import access, backups, cluster, tokens
+from ops.verify.check import Check, Result, examine
+from ops.verify.systems import Systems
+from settings import Settings
+
+SYSTEMS: Final[tuple[tuple[Check, ...], ...]] = (
+    (
+        Check(name="app", look=workloads.app_runs),
+        Check(name="database", look=workloads.database_runs),
+        Check(name="migration", look=cluster.migration),
+        *backups.CHECKS,
+        Check(name="alerts", look=alerts.firing, applies=lambda settings: settings.monitoring is not None),
+    ),
+    tuple(check for check in access.CHECKS if check.name == "internal-url"),
+    tuple(check for check in tokens.CHECKS if check.name != "cloudflare-token"),
+    tuple(check for check in tokens.CHECKS if check.name == "cloudflare-token"),
+)
+"""What is shown, by the system that is asked for it: the cluster, the app itself, GitLab, Cloudflare."""
+
+PATIENCE: Final = 4.0
+"""Seconds for one answer: a system that is away must not keep the rest from the screen for long."""
+INTERVAL: Final = 10.0
+"""Seconds between two looks of `--watch`."""
+
+
+def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) -> list[Result]:
+    """Everything on the screen. The systems are asked at the same time; one that is away says so in its lines.
+
+    `transport` is what carries requests to the app's own address, where that does not lead to it from here.
+    """
+    with httpx.Client(transport=transport, timeout=PATIENCE, follow_redirects=False) as http:
+        systems = Systems(settings, http=http, patience=PATIENCE)
+
+        def look(checks: Iterable[Check]) -> list[Result]:
+            return [examine(one, systems) for check in checks for one in check.each(settings)]
+
+        with ThreadPoolExecutor(len(SYSTEMS)) as threads:
+            return [result for results in threads.map(look, SYSTEMS) for result in results]
+
+
+def screen(settings: Settings, results: Iterable[Result], *, at: str) -> Group:
+    """The results, a row each; `at` says when they were seen."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for one in results:
+        mark = Text("ok", "green") if one.ok else Text("LOOK", "bold red")
+        fix = Text(f"\n{one.fix}", "dim") if one.fix else Text()
+        table.add_row(mark, Text(one.check), Text.assemble(" ".join(one.seen.split()), fix))
+    return Group(Text(f"{settings.namespace}, {at}", "bold"), table)
+
+
+def show(settings: Settings, console: Console) -> None:
+    """Looks once, and prints the screen."""
+    console.print(_look(settings))
+
+
+def watch(settings: Settings, console: Console) -> None:
+    """Looks again and again, until Ctrl-C. Where `console` is no terminal, each screen is printed below the last."""
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        display: Callable[[Any], None] = console.print
+        if console.is_terminal:
+            live = stack.enter_context(Live(console=console, auto_refresh=False, screen=True))
+            display = partial(live.update, refresh=True)
+        while True:
+            display(_look(settings))
+            sleep(INTERVAL)
+
+
+def _look(settings: Settings) -> Group:
+    results = status(settings)
+    return screen(settings, results, at=strftime("%Y-%m-%d %H:%M:%S %Z"))

@@ -1,0 +1,58 @@
+"""Which alerts fire: Prometheus' own answer, through the API server, which reaches its Service where we do not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from ops.status.workloads import age
+from ops.verify.cluster import moment
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+
+_OK: Final = 200
+_FORBIDDEN: Final = 403
+
+
+def firing(systems: Systems) -> str:
+    """No alert of the stack's namespace fires. Those that are about to are named."""
+    found = [one for one in _active(systems) if one["labels"].get("namespace") == systems.settings.namespace]
+    fire, pending = ([one for one in found if one["state"] == state] for state in ("firing", "pending"))
+    waiting = f"; pending: {', '.join(sorted({one['labels']['alertname'] for one in pending}))}" if pending else ""
+    if not fire:
+        return f"none fires{waiting}"
+    lines = sorted(
+        f"{one['labels']['alertname']} for {age(systems.now - moment(one['activeAt']))}"
+        f" ({one['annotations'].get('summary', one['labels'].get('severity', 'no summary'))})"
+        for one in fire
+    )
+    raise CheckError("; ".join(lines) + waiting, "docs/alerts.md says what to do about each")
+
+
+def _active(systems: Systems) -> list[Any]:
+    """Alerts of Prometheus' API, `/api/v1/alerts`."""
+    monitoring = systems.settings.monitoring
+    if monitoring is None:
+        raise ValueError("asked for alerts by a stack without monitoring")
+    host, _, port = monitoring.prometheus.partition(":")
+    name, namespace = host.split(".")[:2]
+    # Not by the client's method of this purpose, which writes the slashes of the inner path as %2F.
+    path = f"/api/v1/namespaces/{namespace}/services/{name}:{port or 80}/proxy/api/v1/alerts"
+    client = systems.cluster.client
+    request = client.param_serialize("GET", path, auth_settings=["BearerToken"])
+    answer = client.call_api(*request, _request_timeout=systems.patience)
+    body = answer.read()
+    if answer.status == _FORBIDDEN:
+        fix = f"let this kubeconfig's user get services/proxy in namespace {namespace}"
+        raise CheckError(f"Prometheus could not be asked: {answer.status} of {name}.{namespace}", fix)
+    if answer.status != _OK:
+        fix = "correct monitoring.prometheus in the stack file, or see why Prometheus is away"
+        raise CheckError(f"Prometheus could not be asked: {answer.status} of {name}.{namespace}", fix)
+    try:
+        found: list[Any] = json.loads(body)["data"]["alerts"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckError(
+            f"Prometheus could not be asked: {name}.{namespace} does not answer as Prometheus does",
+            "correct monitoring.prometheus in the stack file",
+        ) from error
+    return found

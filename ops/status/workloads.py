@@ -1,0 +1,48 @@
+"""What runs, and since when."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from components import app, database
+from ops.verify import cluster
+from ops.verify.cluster import moment
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+
+
+def app_runs(systems: Systems) -> str:
+    """The image, and since when it does."""
+    image, rollout = cluster.image(systems), cluster.rollout(systems)
+    conditions = systems.need("apps/v1", "Deployment", app.NAME)["status"].get("conditions") or []
+    # The controller leaves the time alone once a rollout is through, whatever becomes of the pods later.
+    ended = next((one["lastUpdateTime"] for one in conditions if one["type"] == "Progressing"), None)
+    since = f" since {_since(systems, ended)}" if ended else ""
+    return f"{image}{since}; {rollout}"
+
+
+def database_runs(systems: Systems) -> str:
+    """The server's image, and since when it runs."""
+    ready = cluster.database_ready(systems)
+    pods = [one for one in systems.list("v1", "Pod") if one["metadata"]["name"] == f"{database.NAME}-0"]
+    statuses = [one for pod in pods for one in pod["status"].get("containerStatuses") or []]
+    server = next((one for one in statuses if one["name"] == database.CONTAINER), None)
+    started = ((server or {}).get("state") or {}).get("running")
+    if server is None or started is None:
+        fix = cluster.LOOK.format(systems.settings.namespace, database.NAME)
+        raise CheckError(f"{ready}, and its container does not run", fix)
+    restarts = f", {server['restartCount']} restarts" if server["restartCount"] else ""
+    return f"{ready} since {_since(systems, started['startedAt'])}{restarts}"
+
+
+def _since(systems: Systems, time: str) -> str:
+    began = moment(time)
+    return f"{began:%Y-%m-%d %H:%M} UTC ({age(systems.now - began)})"
+
+
+def age(time: dt.timedelta) -> str:
+    """Roughly how long: what a person wants to know of it."""
+    minutes = max(0, int(time.total_seconds() // 60))
+    if minutes < 2 * 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} days"

@@ -1,0 +1,182 @@
+"""`ops status`: what Prometheus answers, how long ago something was, and a system that is away."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from kubernetes.client import ApiClient, Configuration
+from rich.console import Console
+from typer.testing import CliRunner
+
+from ops import status
+from ops.__main__ import app
+from ops.status import alerts, workloads
+from ops.verify.check import Check, Result
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+from settings import Settings
+from tests.stacks import STACKS
+from tests.unit.program import load_settings
+
+DOWN = "InvoicetronDown"
+PROXY = "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy/api/v1/alerts"
+
+
+def alert(name: str, state: str = "firing", namespace: str = "invoicetron-prod", **annotations: str) -> dict[str, Any]:
+    """As Prometheus' API has it (prometheus.io/docs/prometheus/latest/querying/api/#alerts)."""
+    return {
+        "activeAt": "2026-11-27T08:00:00.60602144Z",
+        "annotations": annotations,
+        "labels": {"alertname": name, "namespace": namespace, "severity": "critical"},
+        "state": state,
+        "value": "1e+00",
+    }
+
+
+@contextmanager
+def api_server(code: int, body: str) -> Iterator[tuple[ApiClient, list[str]]]:
+    """Something that answers what is asked through an API server's proxy."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield ApiClient(Configuration(host=f"http://127.0.0.1:{server.server_port}")), asked
+        server.shutdown()
+
+
+class Live(Systems):
+    """Systems of which only the cluster is there."""
+
+    def __init__(self, client: ApiClient) -> None:
+        super().__init__(load_settings("prod"), http=httpx.Client(), patience=5)
+        self.now = dt.datetime(2026, 11, 27, 9, 30, 1, tzinfo=dt.UTC)
+        self._client = client
+
+    @property
+    def cluster(self) -> Any:
+        return type("Cluster", (), {"client": self._client})
+
+
+def answered(*found: dict[str, Any], code: int = 200) -> str:
+    """What `firing` says to these alerts of Prometheus'."""
+    with api_server(code, json.dumps({"status": "success", "data": {"alerts": found}})) as (client, asked):
+        try:
+            return alerts.firing(Live(client))
+        finally:
+            assert asked == [PROXY]
+
+
+def test_only_alerts_of_the_stack_s_namespace_are_told_of() -> None:
+    assert answered() == "none fires"
+    assert answered(alert("KubeletDown", namespace="kube-system"), alert("Watchdog", namespace="")) == "none fires"
+    assert answered(alert("InvoicetronDown", "pending")) == "none fires; pending: InvoicetronDown"
+
+
+def test_an_alert_that_fires_is_told_with_its_age_and_its_summary() -> None:
+    with pytest.raises(CheckError) as told:
+        answered(alert(DOWN, summary="invoicetron does not answer"), alert("InvoicetronRestarts", "pending"))
+    assert told.value.seen == ("InvoicetronDown for 90 min (invoicetron does not answer); pending: InvoicetronRestarts")
+    with pytest.raises(CheckError, match=r"KubePodCrashLooping for 90 min \(critical\)"):
+        answered(alert("KubePodCrashLooping"))
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "seen", "fix"),
+    [
+        (404, "{}", "could not be asked: 404 of prometheus-operated.monitoring", "correct monitoring.prometheus"),
+        (503, "no endpoints", "could not be asked: 503", "why Prometheus is away"),
+        (403, "{}", "could not be asked: 403", "services/proxy in namespace monitoring"),
+        (200, "<html>", "does not answer as Prometheus does", "correct monitoring.prometheus"),
+        (200, '{"data": null}', "does not answer as Prometheus does", "correct monitoring.prometheus"),
+    ],
+)
+def test_a_prometheus_that_cannot_be_asked_is_no_silence(code: int, body: str, seen: str, fix: str) -> None:
+    with api_server(code, body) as (client, _), pytest.raises(CheckError) as told:
+        alerts.firing(Live(client))
+    assert seen in told.value.seen
+    assert fix in told.value.fix
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (dt.timedelta(seconds=-3), "0 min"),  # two clocks
+        (dt.timedelta(minutes=119), "119 min"),
+        (dt.timedelta(hours=2), "2 h"),
+        (dt.timedelta(hours=49), "2 days"),
+    ],
+)
+def test_an_age_is_as_rough_as_people_want_it(time: dt.timedelta, text: str) -> None:
+    assert workloads.age(time) == text
+
+
+def test_the_systems_are_asked_at_the_same_time_and_shown_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(2, timeout=5)
+
+    def look(_systems: Systems) -> str:
+        together.wait()
+        return "well"
+
+    def away(_systems: Systems) -> str:
+        together.wait()
+        raise httpx.ConnectTimeout("timed out")
+
+    monkeypatch.setattr(status, "SYSTEMS", ((Check(name="one", look=away),), (Check(name="two", look=look),)))
+    first, second = status.status(load_settings("dev"))
+    assert (first.check, first.ok) == ("one", False)
+    assert "no answer: ConnectTimeout" in first.seen
+    assert second == Result(check="two", ok=True, seen="well")
+
+
+def test_the_screen_names_the_stack_and_wraps_nothing_away() -> None:
+    shown = io.StringIO()
+    results = [Result(check="app", ok=True, seen="runs"), Result(check="drill", ok=False, seen="x " * 60, fix="mend")]
+    Console(file=shown, width=60).print(status.screen(load_settings("dev"), results, at="now"))
+    text = shown.getvalue()
+    assert "invoicetron-dev, now" in text
+    assert text.count("x") == 60
+    assert "LOOK" in text
+    assert "mend" in text
+
+
+@pytest.mark.parametrize(("options", "looks"), [([], 1), (["--watch"], 3)])
+def test_watch_looks_again_until_it_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], looks: int
+) -> None:
+    seen: list[Settings] = []
+
+    def sleep(seconds: float) -> None:
+        assert seconds == status.INTERVAL
+        if len(seen) == looks:
+            raise KeyboardInterrupt
+
+    def look(settings: Settings) -> list[Result]:
+        seen.append(settings)
+        return [Result(check="app", ok=True, seen="runs")]
+
+    monkeypatch.setattr(status, "status", look)
+    monkeypatch.setattr(status, "sleep", sleep)
+    monkeypatch.chdir(STACKS)
+    done = CliRunner().invoke(app, ["status", "--stack", "dev", *options])
+    assert done.exit_code == 0, done.output
+    assert len(seen) == looks
+    assert done.output.count(seen[0].namespace) == looks
