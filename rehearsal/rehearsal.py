@@ -85,14 +85,20 @@ class Rehearsal:
 
 @contextmanager
 def start_rehearsal(
-    tools: Tools, control_plane: ControlPlane, directory: Path, *, stack_files: Path = REPOSITORY
+    tools: Tools,
+    control_plane: ControlPlane,
+    directory: Path,
+    *,
+    stack_files: Path = REPOSITORY,
+    onepassword: OnePassword | None = None,
 ) -> Iterator[Rehearsal]:
     """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`.
 
-    `stack_files` is the folder of the Pulumi.<stack>.yaml that the copy gets.
+    `stack_files` is the folder of the Pulumi.<stack>.yaml that the copy gets; `onepassword` one that has survived
+    another rehearsal.
     """
     with ExitStack() as stack:
-        onepassword = OnePassword.seeded()
+        onepassword = onepassword or OnePassword.seeded()
         onepassword_url = stack.enter_context(serve(onepassword.app))
         gitlab = GitLab.seeded()
         gitlab_url = stack.enter_context(serve(gitlab.app))

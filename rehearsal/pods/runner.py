@@ -8,7 +8,8 @@ and logs and exec go through the real API server to kwok, which serves the kubel
 What stands in: there are no images, cgroups or namespaces. The paths of a container's mounts are replaced by folders of
 this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
 enforced. The database's Service leads to the PostgreSQL of this machine, which gets the role's password from the
-StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script).
+StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). The
+endpoint of off-site copies leads to a server of this machine, in plain HTTP, and else nowhere.
 """
 
 from __future__ import annotations
@@ -24,17 +25,21 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 
+from rehearsal import toolchain
 from rehearsal.pods.container import Container, Mount, placed
 from rehearsal.pods.postgres import USER, PostgresServer
 from rehearsal.pods.shell import link_applets
 
 _SCRIPTS: Final = "/scripts/"
 _STATEFUL_SET: Final = "invoicetron-db"
+_RESTIC: Final = "docker.io/restic/restic:"
+_NOWHERE: Final = "http://127.0.0.1:1"
 _KWOK: Final = {"group": "kwok.x-k8s.io", "version": "v1alpha1"}
 _WATCH: Final = 30  # seconds; then the pods are listed anew
 _AGAIN: Final = 0.2  # seconds between two looks at what is not there yet
@@ -44,6 +49,8 @@ class PodRunner:
     """Context manager; runs what appears anywhere in the cluster until its end."""
 
     def __init__(self, client: ApiClient) -> None:
+        self.endpoints: dict[str, str] = {}
+        """Where the endpoint of off-site copies with this host name (and port, if any) is on this machine, as a URL."""
         self._core: Any = CoreV1Api(client)
         self._apps: Any = AppsV1Api(client)
         self._custom: Any = CustomObjectsApi(client)
@@ -174,6 +181,9 @@ class PodRunner:
             variables |= {"PGHOST": "127.0.0.1", "PGPORT": str(server.port)}
         programs = self._folder(f"{uid}/bin", server)
         link_applets(programs)
+        if spec.image.startswith(_RESTIC):
+            shutil.copy(toolchain.restic(), programs)
+            variables["RESTIC_REPOSITORY"] = self._led(variables["RESTIC_REPOSITORY"])
         log = self._folder(f"{uid}/log", server) / "0.log"
         log.touch()
         return Container(
@@ -187,6 +197,11 @@ class PodRunner:
             account=server.account,
             log=log,
         )
+
+    def _led(self, repository: str) -> str:
+        """The URL of a restic repository, at the server of this machine that its endpoint stands for."""
+        asked = urlsplit(repository.removeprefix("s3:"))
+        return f"s3:{self.endpoints.get(asked.netloc, _NOWHERE)}{asked.path}"
 
     def _mounted(self, pod: Any, volume: Any, server: PostgresServer) -> Path:
         """The folder that stands for a volume, filled as a kubelet fills it."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,18 @@ class BackedUp:
         """Its database."""
         return self.rehearsal.control_plane.pods.database(self.namespace)
 
-    def begin(self) -> None:
-        """From nothing to an app that runs."""
-        self.rehearsal.program.init(self.stack)
-        self.rehearsal.program.up(self.stack)
+    def begin(self, settings: Mapping[str, str] | None = None) -> None:
+        """From nothing to an app that runs; `settings` are added to the stack file."""
+        self.prepare(settings)
         lifecycle = Lifecycle(self.rehearsal, self.stack)
         lifecycle.deploy(lifecycle.image)
+
+    def prepare(self, settings: Mapping[str, str] | None = None) -> None:
+        """From nothing to a stack whose app has no image yet."""
+        self.rehearsal.program.init(self.stack)
+        for path, value in (settings or {}).items():
+            self.rehearsal.configure(self.stack, path, value)
+        self.rehearsal.program.up(self.stack)
 
     def empty(self) -> None:
         """A database as PostgreSQL makes a new one."""
@@ -103,6 +110,13 @@ class BackedUp:
                     timeout=120,
                 )
         self.rehearsal.kubectl("-n", self.namespace, "delete", "job", "fetch")
+
+    def run(self, cron_job: str, name: str) -> str:
+        """The log of a Job made from a CronJob, as `kubectl create job --from` makes it, once it has ended well."""
+        kubectl = partial(self.rehearsal.kubectl, "-n", self.namespace)
+        kubectl("create", "job", name, f"--from=cronjob/{cron_job}")
+        kubectl("wait", f"job/{name}", "--for=condition=Complete", "--timeout=120s")
+        return kubectl("logs", f"job/{name}")
 
     def ops(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python -m ops <arguments>`, as a person runs it in the program's directory."""

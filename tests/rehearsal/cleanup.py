@@ -21,6 +21,7 @@ from kubernetes.dynamic.resource import Resource, ResourceList
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal, start_rehearsal
 from rehearsal.toolchain import Tools
+from rehearsal.vendors.onepassword import OnePassword
 from tests.stacks import STACKS
 
 PATIENCE = 60.0
@@ -30,9 +31,14 @@ _FIRST = ("CronJob", "Deployment", "StatefulSet", "Job", "ReplicaSet")
 
 
 @contextmanager
-def rehearsed(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[Rehearsal]:
-    """A rehearsal of the tests' own stack files; what it leaves on the shared control plane is removed."""
-    with start_rehearsal(tools, control_plane, directory, stack_files=STACKS) as one:
+def rehearsed(
+    tools: Tools, control_plane: ControlPlane, directory: Path, *, onepassword: OnePassword | None = None
+) -> Iterator[Rehearsal]:
+    """A rehearsal of the tests' own stack files; what it leaves on the shared control plane is removed.
+
+    `onepassword` has survived another rehearsal.
+    """
+    with start_rehearsal(tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword) as one:
         try:
             yield one
         finally:
