@@ -20,7 +20,7 @@ from components.database import NAME as DATABASE
 from components.environment import Environment
 from components.offsite import Offsite
 from components.ownership import owner_labels
-from components.pods import PATCH_FORCE
+from components.pods import PATCH_FORCE, core, meta
 from sdks import kubernetes
 from settings.monitoring import MonitoringSettings
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
@@ -101,7 +101,7 @@ class Monitoring(pulumi.ComponentResource):
             kind="Probe",
             metadata=metadata,
             spec={
-                "jobName": watched.apply(lambda names: _probe_job(names.namespace)),
+                "jobName": watched.apply(lambda names: probe_job(names.namespace)),
                 "interval": "60s",
                 "module": "http_2xx",
                 "prober": {"url": settings.prober, "path": "/probe"},
@@ -117,12 +117,27 @@ class Monitoring(pulumi.ComponentResource):
             spec={"groups": [{"name": NAME, "rules": watched.apply(alerts)}]},
             opts=ResourceOptions(parent=self),
         )
+        if settings.dashboard:
+            # What makes dashboards is imported for those who want one.
+            from components.dashboard import SIDECAR, dashboard_json  # noqa: PLC0415
+
+            core.ConfigMap(
+                "dashboard",
+                metadata=meta.ObjectMetaArgs(
+                    name=f"{NAME}-dashboard",
+                    namespace=namespace,
+                    labels={**owner_labels(namespace), **SIDECAR},
+                    annotations=PATCH_FORCE,
+                ),
+                data={f"{NAME}.json": watched.apply(dashboard_json)},
+                opts=ResourceOptions(parent=self),
+            )
         self.register_outputs({})
 
 
 def alerts(watched: Watched) -> list[dict[str, Any]]:
     """The rules. Each also tells when what it looks at has vanished, where silence could mean that all is well."""
-    job = f'job="{_probe_job(watched.namespace)}"'
+    job = f'job="{probe_job(watched.namespace)}"'
     up = f"probe_success{{{job}}}"
     # The operator labels a probe's result with what was asked for: one of several that vanishes is seen, too.
     several = watched.health_urls if len(watched.health_urls) > 1 else ()
@@ -264,7 +279,8 @@ def _volume_nearly_full(watched: Watched) -> str:
     return f"({now} or {lately}) > {_FULL}"
 
 
-def _probe_job(namespace: str) -> str:
+def probe_job(namespace: str) -> str:
+    """Prometheus' `job` of the probe."""
     return f"{namespace}-health"
 
 

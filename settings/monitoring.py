@@ -31,6 +31,9 @@ class MonitoringSettings(Section):
     """Labels by which Prometheus selects probes and rules."""
     alert_labels: dict[AlertLabel, LabelValue] = Field(default={})
     """Further labels of every alert, by which Alertmanager routes it: `team: home`, say."""
+    dashboard: bool = False
+    """Make a Grafana dashboard, in a ConfigMap with the label `grafana_dashboard: "1"`, which the sidecar of Grafana's
+    chart loads."""
     runbook: PageUrl | None = None
     """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they link nowhere."""
 

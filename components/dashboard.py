@@ -1,0 +1,201 @@
+"""The stack's Grafana dashboard, which the sidecar of Grafana's chart loads from a ConfigMap.
+
+Its queries ask for what the alerts' own sources export: blackbox exporter, kube-state-metrics and kubelet. What no
+metric tells (rows and bytes of a backup) is in the Jobs' logs.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode, LegendDisplayMode
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    Panel,
+    Threshold,
+    ThresholdsMode,
+)
+
+from components.monitoring import CERTIFICATE_DAYS, Watched, probe_job
+from settings.errors import PROJECT
+from settings.schedules import BACKUP_HOURS, DRILL_HOURS
+
+SIDECAR: Final = {"grafana_dashboard": "1"}
+"""Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
+
+_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
+_DAY: Final = 24 * 3600
+_HEIGHT: Final = 7
+_RATE: Final = "[$__rate_interval]"
+
+Queries = Mapping[str, str]
+"""PromQL by legend."""
+
+
+def dashboard_json(watched: Watched) -> str:
+    """The dashboard, as Grafana imports it. The same for the same `watched`."""
+    made = (
+        dashboard.Dashboard(f"{PROJECT} ({watched.namespace})")
+        .uid(watched.namespace)  # else every upgrade would be another dashboard, and bookmarks lead nowhere
+        .tags([PROJECT])
+        .readonly()
+        .timezone("browser")
+        .refresh("1m")
+        .time("now-24h", "now")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+    )
+    for title, panels in (
+        ("Now", _now(watched)),
+        ("App and database", _pods(watched)),
+        ("Volumes and backups", _volumes(watched)),
+    ):
+        made = made.with_row(dashboard.Row(title))
+        for panel in panels:
+            made = made.with_panel(panel)
+    return json.dumps(json.loads(json.dumps(made.build(), cls=JSONEncoder)), sort_keys=True, indent=1)
+
+
+def _now(watched: Watched) -> Iterator[Builder[Panel]]:
+    namespace, job = f'namespace="{watched.namespace}"', f'job="{probe_job(watched.namespace)}"'
+    yield _stat("Up", {"{{instance}}": f"probe_success{{{job}}}"}, colours={None: "red", 1: "green"})
+    firing = f'count(ALERTS{{{namespace}, alertstate="firing"}}) or vector(0)'
+    yield _stat("Alerts", {"firing": firing}, colours={None: "green", 1: "red"})
+    yield _stat(
+        "Image",
+        {"{{image}}": f'kube_pod_container_info{{{namespace}, container="{watched.containers[0]}"}}'},
+        names=True,
+        width=8,
+    )
+    days = {"certificate": f"min(probe_ssl_earliest_cert_expiry{{{job}}} - time()) / {_DAY}"}
+    if watched.token_expires is not None:
+        end = int(dt.datetime.combine(watched.token_expires, dt.time(), dt.UTC).timestamp())
+        days["deploy token"] = f"vector(({end} - time()) / {_DAY})"
+    yield _stat("Days until it ends", days, width=8, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
+
+
+def _pods(watched: Watched) -> Iterator[Builder[Panel]]:
+    namespace, job = f'namespace="{watched.namespace}"', f'job="{probe_job(watched.namespace)}"'
+    containers = f'{namespace}, container=~"{"|".join(watched.containers)}"'
+    yield _graph("Latency of the probe", {"{{instance}}": f"probe_duration_seconds{{{job}}}"}, unit="s")
+    yield _graph(
+        "Ready",
+        {
+            "app": f'kube_deployment_status_replicas_available{{{namespace}, deployment="{watched.containers[0]}"}}',
+            "database": (
+                f'kube_statefulset_status_replicas_ready{{{namespace}, statefulset="{watched.stateful_set}"}}'
+            ),
+        },
+    )
+    yield _graph(
+        "CPU, in cores",
+        {
+            "{{container}}": f"sum by (container) (rate(container_cpu_usage_seconds_total{{{containers}}}{_RATE}))",
+            **_bounds(containers, "cpu"),
+        },
+    )
+    yield _graph(
+        "Memory",
+        {
+            "{{container}}": f"sum by (container) (container_memory_working_set_bytes{{{containers}}})",
+            **_bounds(containers, "memory"),
+        },
+        unit="bytes",
+    )
+    yield _graph(
+        "Network",
+        {
+            f"{{{{pod}}}} {way}": f"sum by (pod) (rate(container_network_{way}_bytes_total{{{namespace}}}{_RATE}))"
+            for way in ("receive", "transmit")
+        },
+        unit="Bps",
+    )
+    yield _graph(
+        "Restarts within an hour",
+        {
+            "{{container}}": (
+                f"sum by (container) (increase(kube_pod_container_status_restarts_total{{{containers}}}[1h]))"
+            )
+        },
+    )
+
+
+def _bounds(containers: str, resource: str) -> dict[str, str]:
+    return {
+        f"{{{{container}}}} {bound}": (
+            f'max by (container) (kube_pod_container_resource_{bound}s{{{containers}, resource="{resource}"}})'
+        )
+        for bound in ("request", "limit")
+    }
+
+
+def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
+    namespace = f'namespace="{watched.namespace}"'
+    claims = f'{namespace}, persistentvolumeclaim=~"{"|".join(watched.claims)}"'
+    used, size = (f"kubelet_volume_stats_{part}_bytes{{{claims}}}" for part in ("used", "capacity"))
+    yield _graph("Volumes, used", {"{{persistentvolumeclaim}}": f"{used} / {size}"}, unit="percentunit")
+    runs = {
+        name: hours
+        for name, hours in (
+            (watched.backup, BACKUP_HOURS),
+            (watched.drill, DRILL_HOURS),
+            (watched.upload, BACKUP_HOURS),
+            (watched.offsite_check, DRILL_HOURS),
+        )
+        if name is not None
+    }
+    if not runs:
+        return
+    for name, hours in runs.items():
+        good = f'kube_cronjob_status_last_successful_time{{{namespace}, cronjob="{name}"}}'
+        yield _stat(
+            f"Since the last good {name}",
+            {name: f"time() - {good}"},
+            unit="s",
+            colours={None: "green", hours * 3600: "red"},
+        )
+    jobs = f'{namespace}, job_name=~"({"|".join(runs)})-.+"'
+    ended = f"kube_job_status_completion_time{{{jobs}}}"
+    yield _graph("How long they took", {"{{job_name}}": f"{ended} - kube_job_status_start_time{{{jobs}}}"}, unit="s")
+    yield _graph("Failed", {"{{job_name}}": f'kube_job_failed{{{jobs}, condition="true"}} == 1'})
+
+
+def _stat(
+    title: str,
+    queries: Queries,
+    *,
+    unit: str = "none",
+    colours: Mapping[float | None, str] | None = None,
+    names: bool = False,
+    width: int = 4,
+) -> Builder[Panel]:
+    """A number. `colours` are those from each value on, None for the least; `names` shows the legend instead."""
+    panel = stat.Panel().title(title).unit(unit).datasource(_SOURCE).height(4).span(width).decimals(0)
+    panel = panel.text_mode(BigValueTextMode.NAME if names else BigValueTextMode.AUTO)
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    if colours:
+        steps = [Threshold(value=value, color=colour) for value, colour in colours.items()]
+        panel = panel.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps))
+        panel = panel.color_mode(BigValueColorMode.BACKGROUND)
+    for number, (legend, query) in enumerate(queries.items()):
+        panel = panel.with_target(_query(number, legend, query).instant())
+    return panel
+
+
+def _graph(title: str, queries: Queries, *, unit: str = "none") -> Builder[Panel]:
+    panel = timeseries.Panel().title(title).unit(unit).datasource(_SOURCE).height(_HEIGHT).span(8).min(0)
+    panel = panel.legend(common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).show_legend(show_legend=True))
+    for number, (legend, query) in enumerate(queries.items()):
+        panel = panel.with_target(_query(number, legend, query).range())
+    return panel
+
+
+def _query(number: int, legend: str, query: str) -> prometheus.Dataquery:
+    return prometheus.Dataquery().expr(query).legend_format(legend).ref_id(chr(ord("A") + number)).datasource(_SOURCE)

@@ -1,0 +1,114 @@
+"""Each query of the dashboard finds something in what the alerts' sources export, by Prometheus' own promtool."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from rehearsal import toolchain
+from tests.rehearsal.test_alerts import (
+    CERTIFICATE,
+    OFFSITE_WELL,
+    PROBE,
+    WELL,
+    Steps,
+    failed_job,
+    restarts,
+    values,
+    volume,
+)
+from tests.unit.program import Program, run
+from tests.unit.test_offsite import S3, VALUES
+
+MINUTE: Final = 120
+_OURS: Final = 'namespace="invoicetron-prod"'
+PODS: Final = {"invoicetron": "invoicetron-5d4-x7", "postgresql": "invoicetron-db-0"}
+
+
+def of_pods() -> dict[str, Steps]:
+    """What cAdvisor (kubelet, /metrics/cadvisor) and kube-state-metrics (docs/metrics/workload) export of each."""
+    found: dict[str, Steps] = {}
+    for container, pod in PODS.items():
+        labels = f'{_OURS}, pod="{pod}", container="{container}"'
+        found[f'container_cpu_usage_seconds_total{{{labels}, cpu="total", image="i"}}'] = [(0, 10), (60, 20)]
+        found[f'container_memory_working_set_bytes{{{labels}, image="i"}}'] = [(0, 1000)]
+        found[f'kube_pod_container_info{{{labels}, image="registry/{container}:1", uid="1"}}'] = [(0, 1)]
+        for bound in ("requests", "limits"):
+            for resource, unit in (("cpu", "core"), ("memory", "byte")):
+                of = f'{labels}, resource="{resource}", unit="{unit}", node="one", uid="1"'
+                found[f"kube_pod_container_resource_{bound}{{{of}}}"] = [(0, 1)]
+        for way in ("receive", "transmit"):  # of the pod's sandbox, which is no container
+            of = f'{_OURS}, pod="{pod}", interface="eth0"'
+            found[f"container_network_{way}_bytes_total{{{of}}}"] = [(0, 10), (60, 20)]
+    return found
+
+
+EXPORTED: Final[Mapping[str, Steps]] = {
+    **WELL,
+    **OFFSITE_WELL,
+    **of_pods(),
+    **failed_job("invoicetron-db-backup-29", at=90),
+    PROBE.replace("probe_success", "probe_duration_seconds"): [(0, 1)],
+    f'kube_deployment_status_replicas_available{{{_OURS}, deployment="invoicetron"}}': [(0, 1)],
+    f'kube_job_status_completion_time{{{_OURS}, job_name="invoicetron-db-backup-28"}}': [(60, 3660)],
+    f'kube_job_status_start_time{{{_OURS}, job_name="invoicetron-db-backup-28"}}': [(60, 3600)],
+}
+
+
+@pytest.fixture(scope="module")
+def prod() -> Program:
+    return run("prod", {"monitoring": {"dashboard": True}, "backup.s3": S3}, values=VALUES)
+
+
+def dashboard(program: Program) -> dict[str, Any]:
+    (text,) = program.one("ConfigMap", "invoicetron-dashboard").inputs["data"].values()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def asked(found: Mapping[str, Any]) -> list[str]:
+    """Each query, with Grafana's own variable as it is for a short time range."""
+    targets = [target for panel in found["panels"] for target in panel.get("targets") or []]
+    return [target["expr"].replace("$__rate_interval", "5m") for target in targets]
+
+
+def evaluated(exported: Mapping[str, Steps], queries: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    series = [
+        {"series": name, "values": values(steps, until=MINUTE + 1, every=1)}
+        for name, steps in exported.items()
+        if steps
+    ]
+    tests = [
+        {
+            "expr": f"count({query}) > bool 0",
+            "eval_time": f"{MINUTE - 10}m",
+            "exp_samples": [{"labels": "{}", "value": 1}],
+        }
+        for query in queries
+    ]
+    file = directory / "test.yaml"
+    whole = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
+    file.write_text(json.dumps({"rule_files": [], "evaluation_interval": "1m", "tests": [whole]}))
+    promtool = toolchain.promtool()
+    return subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
+
+
+def test_every_query_finds_what_is_exported(prod: Program, tmp_path: Path) -> None:
+    queries = asked(dashboard(prod))
+    assert len(queries) > 20
+    done = evaluated(EXPORTED, queries, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("gone", [CERTIFICATE, restarts("invoicetron"), volume("used", "data-invoicetron-db-0")])
+def test_a_query_for_what_nobody_exports_would_be_seen(prod: Program, tmp_path: Path, gone: str) -> None:
+    metric = gone.partition("{")[0]
+    exported = {name: steps for name, steps in EXPORTED.items() if not name.startswith(metric)}
+    done = evaluated(exported, asked(dashboard(prod)), tmp_path)
+    assert done.returncode != 0
+    assert metric in done.stdout + done.stderr

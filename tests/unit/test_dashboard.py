@@ -1,0 +1,74 @@
+"""The dashboard: only where it is wanted, what Grafana takes, and the same from run to run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from components.dashboard import dashboard_json
+from components.monitoring import Watched
+from tests.unit.dashboard import WATCHED
+from tests.unit.program import Program, run
+
+SNAPSHOT = Path(__file__).parent / "dashboard.json"
+
+
+@pytest.fixture(scope="module")
+def wanted() -> Program:
+    return run("prod", {"monitoring": {"dashboard": True}})
+
+
+def panels(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(text)["panels"]
+    return found
+
+
+def test_the_dashboard_is_the_one_that_was_looked_at() -> None:
+    """`make generate` writes it anew; its diff shows what people will see."""
+    assert dashboard_json(WATCHED) == SNAPSHOT.read_text()
+
+
+def test_grafana_s_own_types_read_it_and_lose_nothing() -> None:
+    text = dashboard_json(WATCHED)
+    again = json.dumps(Dashboard.from_json(json.loads(text)), cls=JSONEncoder)
+    assert json.loads(again) == json.loads(text)
+
+
+def test_no_panel_lies_on_another_or_outside_of_the_grid() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in panels(dashboard_json(WATCHED)):
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24
+        for cell in ((x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])):
+            assert cell not in taken, f"{panel['title']} lies on {taken[cell]}"
+            taken[cell] = panel["title"]
+
+
+def test_only_what_the_stack_has_is_shown() -> None:
+    bare = dashboard_json(Watched(namespace="shop-test", claims=["data"], containers=("shop",), stateful_set="shop-db"))
+    assert "deploy token" not in bare
+    assert "cronjob" not in bare
+    assert "deploy token" in dashboard_json(WATCHED)
+
+
+def test_the_sidecar_finds_it_and_every_stack_has_its_own(wanted: Program) -> None:
+    made = wanted.one("ConfigMap", "invoicetron-dashboard").inputs
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    (text,) = made["data"].values()
+    assert json.loads(text)["uid"] == "invoicetron-prod"
+    assert "invoicetron-dev" not in text
+
+
+def test_a_stack_that_wants_none_does_not_import_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith("grafana_foundation_sdk")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "components.dashboard")
+    without = run("prod")
+    assert not [each for each in without.of("ConfigMap") if "dashboard" in each.name]
+    assert not [each for each in sys.modules if each.startswith("grafana_foundation_sdk")]
