@@ -14,6 +14,7 @@ from components.backup import Backup, BackupArgs
 from components.database import Database, DatabaseArgs
 from components.delivery import Delivery, DeliveryArgs
 from components.deployer import Deployer, DeployerArgs
+from components.deployer_admission import DeployerAdmission, DeployerAdmissionArgs
 from components.environment import Environment, EnvironmentArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
@@ -115,6 +116,9 @@ if settings.monitoring:
     )
 if settings.delivery and project:
     deployer = Deployer("deployer", DeployerArgs(environment=environment, app=app, backup=backup), options)
+    if settings.delivery.admission_policy:
+        admission = DeployerAdmissionArgs(settings=settings.app, environment=environment, app=app, backup=backup)
+        DeployerAdmission("deployer-admission", admission, options)
     for_delivery = DeliveryArgs(settings=settings, delivery=settings.delivery, project=project, deployer=deployer)
     Delivery("delivery", for_delivery, options)
     if settings.repository:

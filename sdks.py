@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cloudflare", "gitlab", "kubernetes"]
 
-_GROUPS: Final = ("apps", "batch", "core", "meta", "policy", "rbac")
+_GROUPS: Final = ("admissionregistration", "apps", "batch", "core", "meta", "policy", "rbac")
 _LAZY: Final = {
     "cloudflare": ("pulumi_cloudflare",),
     "gitlab": ("pulumi_gitlab",),

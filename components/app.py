@@ -12,6 +12,7 @@ from pulumi import ResourceOptions
 from components.availability import disruption_budget, lost_node_tolerations, stop_pause
 from components.database import Database
 from components.environment import Environment
+from components.job_template import JobTemplate
 from components.pods import (
     NEVER,
     Footprint,
@@ -83,6 +84,7 @@ class App(pulumi.ComponentResource):
     """The image now running, as of the last refresh."""
     migration: pulumi.Output[str]
     """Name of the CronJob that is the migrations' template."""
+    migration_template: JobTemplate
     migration_pods: Mapping[str, str]
     """Labels of the migrations' pods."""
     follow_rollout: pulumi.Output[str]
@@ -149,6 +151,7 @@ class App(pulumi.ComponentResource):
         self.pods = SELECTOR
         self.image = deployment.spec.template.spec.containers[0].image
         self.migration = migration.metadata.name
+        self.migration_template = JobTemplate(migration)
         self.migration_pods = {"app": MIGRATION}
         self.follow_rollout = pulumi.Output.format(
             "kubectl -n {0} rollout status deployment/{1}", args.environment.namespace, deployment.metadata.name

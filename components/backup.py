@@ -14,6 +14,7 @@ from components.availability import same_node
 from components.database import PASSWORD_KEY, USER_ID, Database
 from components.database_address import ADDRESS
 from components.environment import Environment
+from components.job_template import JobTemplate
 from components.network import network_policy, to_dns, to_pods
 from components.ownership import owner_labels
 from components.pods import (
@@ -79,6 +80,8 @@ class Backup(pulumi.ComponentResource):
     """Claims that the backups alone fill up: how full an export is, is others' doing too."""
     backup: pulumi.Output[str]
     """Name of the CronJob that takes the backups."""
+    template: JobTemplate
+    """Of the backups."""
     drill: pulumi.Output[str]
     """Name of the CronJob that tries them out."""
 
@@ -159,6 +162,7 @@ class Backup(pulumi.ComponentResource):
             opts=needed,
         )
         self.watched_claims = [] if settings.nfs else [claim.metadata.name]
+        self.template = JobTemplate(backup)
         self.backup, self.drill = backup.metadata.name, drill.metadata.name
         self.register_outputs({"claim": claim.metadata.name, "backup": self.backup, "drill": self.drill})
 

@@ -10,6 +10,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
+from components.admission_names import ACCOUNT
 from components.app import App
 from components.backup import Backup
 from components.environment import Environment
@@ -18,7 +19,7 @@ from sdks import kubernetes
 
 rbac = kubernetes.rbac.v1
 
-NAME: Final = "gitlab-deploy"
+NAME: Final = ACCOUNT
 TOKEN: Final = f"{NAME}-token"
 """Name of the Secret that holds the token."""
 

@@ -58,6 +58,11 @@ class Cluster:
         found = self._read(_path(api_version, resource, namespace))
         return list(found["items"]) if found is not None else []
 
+    def serves(self, api_version: str, resource: str) -> bool:
+        """Whether the API server knows the kind whose plural is `resource`. Raises as `get` does."""
+        found = self._read(f"/{'apis' if '/' in api_version else 'api'}/{api_version}")
+        return found is not None and any(one["name"] == resource for one in found["resources"])
+
     def _read(self, path: str) -> Object | None:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - with the client, which most imports do without
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pulumi
 
+from components.admission_names import API_VERSION, POLICIES
 from components.app import NAME
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from settings import Settings
@@ -20,6 +21,12 @@ def check_cluster(settings: Settings, cluster: Cluster) -> None:
     if namespace is None:
         _refuse_others(settings, cluster)
     _check_priority_class(settings, cluster)
+    if settings.delivery and settings.delivery.admission_policy and not cluster.serves(API_VERSION, POLICIES):
+        raise ClusterError(
+            f"The cluster {settings.cluster.context} knows no ValidatingAdmissionPolicy: it is older than "
+            "Kubernetes 1.30. Nothing was created or changed.\n\nUpgrade it, or leave delivery.admissionPolicy "
+            "out; the pipeline's token can then create Jobs that mount any Secret of the namespace."
+        )
     if namespace is None:
         return
     if cluster.get("apps/v1", "deployments", NAME, settings.namespace) is None:

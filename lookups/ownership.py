@@ -18,6 +18,7 @@ import pulumi
 import yaml
 
 from components import access
+from components.admission_names import API_VERSION, PARTS, POLICIES, policy_name
 from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
 from components.ownership import Owner
 from lookups.cluster import Cluster, ForbiddenError, Object
@@ -75,6 +76,8 @@ def in_cluster(settings: Settings, cluster: Cluster, directory: Path) -> Iterato
     yield from _routes(settings, cluster)
     if settings.access.public is not None:
         yield from _tunnel_policy(settings, settings.access.public.cloudflared.namespace, cluster)
+    if settings.delivery is not None and settings.delivery.admission_policy:
+        yield from _admission_policies(settings, cluster)
     if namespace is None:
         yield from _repository(settings, cluster, directory)
 
@@ -150,6 +153,25 @@ def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iter
             evidence=evidence,
             setting="access.public: one stack of a cluster has it",
         )
+
+
+def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
+    """The policies of the pipeline's account belong to the cluster, and so does every name there."""
+    for what in PARTS:
+        name = policy_name(settings.namespace, what)
+        try:
+            policy = cluster.get(API_VERSION, POLICIES, name)
+        except ForbiddenError as error:
+            pulumi.log.warn(f"Whether another stack has the ValidatingAdmissionPolicy {name} is not known. {error}")
+            return
+        owner = Owner.of_labels(policy["metadata"].get("labels")) if policy is not None else None
+        if owner not in {None, Owner(PROJECT, settings.stack)}:
+            yield Claim(
+                what=f"the ValidatingAdmissionPolicy {name}",
+                owner=f"{owner}",
+                evidence="its labels",
+                setting="delivery.admissionPolicy to false",
+            )
 
 
 def _repository(settings: Settings, cluster: Cluster, directory: Path) -> Iterator[Claim]:

@@ -63,4 +63,7 @@ class DeliverySettings(Section):
     """Its environment that this stack is."""
     branch: BranchName
     """Branch whose pipeline deploys into this stack."""
+    admission_policy: bool = False
+    """Let the API server compare what the pipeline's token writes with the stack's templates. The kubeconfig has to be
+    allowed to manage validatingadmissionpolicies and their bindings, which are the cluster's."""
     pull_credentials: PullCredentialsSettings = PullCredentialsSettings()

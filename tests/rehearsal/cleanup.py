@@ -57,6 +57,11 @@ def clean_up(client: ApiClient) -> None:
         if of and of.namespace.startswith("invoicetron-"):  # one that is retained, perhaps longer than its namespace
             with suppress(NotFoundError):  # gone meanwhile: it was not retained
                 volumes.delete(name=volume.metadata.name)
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):  # the cluster's, as volumes are
+        policies = cluster.resources.get(api_version="admissionregistration.k8s.io/v1", kind=kind)
+        for policy in policies.get().items:
+            if policy.metadata.name.startswith("invoicetron-"):
+                policies.delete(name=policy.metadata.name)
     policies = cluster.resources.get(api_version="cilium.io/v2", kind="CiliumNetworkPolicy")
     _delete_all(policies, "cloudflare")
 

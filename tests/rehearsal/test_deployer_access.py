@@ -73,7 +73,7 @@ def asking(rehearsal: Rehearsal) -> Callable[..., bool]:
     return may
 
 
-def as_deployer(rehearsal: Rehearsal, *arguments: str) -> subprocess.CompletedProcess[str]:
+def as_deployer(rehearsal: Rehearsal, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """kubectl with the token that `up` gave the pipeline, and with nothing of the administrator's."""
     secret = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
     kubeconfig = rehearsal.program.directory / "deployer.kubeconfig"
@@ -91,6 +91,7 @@ def as_deployer(rehearsal: Rehearsal, *arguments: str) -> subprocess.CompletedPr
     return subprocess.run(
         [str(rehearsal.tools.kubectl), "--kubeconfig", str(kubeconfig), *arguments],
         env=dict(rehearsal.program.environment),
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,

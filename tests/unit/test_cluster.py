@@ -19,6 +19,7 @@ from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
 
 _CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
 _ANSWERS: dict[str, tuple[int, Any]] = {
+    "/apis/apps/v1": (200, {"kind": "APIResourceList", "resources": [{"name": "deployments"}]}),
     "/api/v1/namespaces/own": (200, {"metadata": {"name": "own"}}),
     "/apis/apps/v1/namespaces/own/deployments": (200, _CLAIMS),
     "/api/v1/nodes": (403, {"kind": "Status", "message": "nodes is forbidden: User x cannot list"}),
@@ -76,3 +77,9 @@ def test_an_api_server_that_is_away_is_named_with_its_address(tmp_path: Path, mo
     with pytest.raises(ClusterError, match=f"The cluster a does not answer at {url}") as away:
         _connected(url, tmp_path, monkeypatch).get("v1", "namespaces", "own")
     assert "Nothing was created or changed" in str(away.value)
+
+
+def test_a_kind_is_served_only_if_its_api_lists_it(cluster: Cluster) -> None:
+    assert cluster.serves("apps/v1", "deployments")
+    assert not cluster.serves("apps/v1", "replicatwins")
+    assert not cluster.serves("apps/v9", "deployments")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.admission_names import PARTS
 from components.maskable import MaskingError, check_maskable
 from lookups.gitlab import GitLabError
 from tests.unit.program import DEPLOYER, REGISTRY, TOKEN, Program, Registration, run
@@ -270,3 +271,12 @@ def test_an_image_that_an_issued_token_cannot_pull_is_refused_before_the_first_r
         run("dev", gitlab={"getProject": project})
     assert "delivery.pullCredentials.issue" in str(refused.value)
     assert run("dev", {"delivery.pullCredentials": {"issue": False}}, gitlab={"getProject": project}).registrations
+
+
+def test_admission_policies_are_the_clusters_and_only_there_where_the_stack_file_says_so(program: Program) -> None:
+    assert not program.of("ValidatingAdmissionPolicy")
+    wanting = run(program.stack, {"delivery.admissionPolicy": True})
+    names = {each.inputs["metadata"]["name"] for each in wanting.of("ValidatingAdmissionPolicy")}
+    assert names == {f"invoicetron-{program.stack}-gitlab-deploy-{part}" for part in PARTS}
+    bound = {each.inputs["spec"]["policyName"] for each in wanting.of("ValidatingAdmissionPolicyBinding")}
+    assert bound == names

@@ -23,6 +23,9 @@ class Holding(Cluster):
     def __init__(self, **objects: Any) -> None:
         self._objects = objects
 
+    def serves(self, api_version: str, resource: str) -> bool:
+        return f"{api_version}/{resource}" in self._objects
+
     def get(self, api_version: str, resource: str, name: str, namespace: str | None = None) -> Mapping[str, Any] | None:
         assert namespace in {None, "invoicetron-dev"}
         assert api_version == GROUPS[resource]
@@ -79,3 +82,16 @@ def test_a_kubeconfig_that_may_not_read_priority_classes_is_warned() -> None:
     with mock.patch("pulumi.log.warn") as warn:
         check_cluster(with_class(), Holding(**{DEFAULT: True, CLASS: FORBIDDEN}))
     assert "PriorityClass important" in warn.call_args.args[0]
+
+
+def test_a_cluster_too_old_for_admission_policies_is_refused_where_the_stack_wants_one() -> None:
+    settings = load_settings("dev")
+    assert settings.delivery
+    wanting = settings.model_copy(
+        update={"delivery": settings.delivery.model_copy(update={"admission_policy": True})},
+    )
+    with pytest.raises(ClusterError, match=r"(?s)older than Kubernetes 1\.30.*leave delivery\.admissionPolicy out"):
+        check_cluster(wanting, Holding(**{DEFAULT: True}))
+    served = "admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    check_cluster(wanting, Holding(**{DEFAULT: True, served: True}))
+    check_cluster(settings, Holding(**{DEFAULT: True}))

@@ -151,3 +151,15 @@ def test_everything_is_told_at_once_with_its_setting(settings: Settings) -> None
     for text in ("Stack 'dev'", "the item x", "change registry.item", "change access.hostname"):
         assert text in str(refused.value)
     check_ownership(settings, Held(), [])
+
+
+def test_an_admission_policy_that_bears_another_s_labels_is_another_s(settings: Settings) -> None:
+    assert settings.delivery
+    policy = {"name": "invoicetron-dev-gitlab-deploy-jobs"}
+    theirs = {"app.kubernetes.io/part-of": "shop", "app.kubernetes.io/instance": "shop-dev"}
+    held = Held(validatingadmissionpolicies=[{"metadata": {**policy, "labels": theirs}}])
+    wanting = settings.model_copy(update={"delivery": settings.delivery.model_copy(update={"admission_policy": True})})
+    (claim,) = claims(wanting, held)
+    assert (claim.owner, claim.what) == ("shop/dev", "the ValidatingAdmissionPolicy invoicetron-dev-gitlab-deploy-jobs")
+    assert not claims(settings, held)
+    assert not claims(wanting, Held(validatingadmissionpolicies=[{"metadata": policy}]))
