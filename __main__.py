@@ -19,14 +19,12 @@ from components.environment import Environment, EnvironmentArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
 from components.offsite import Offsite, OffsiteArgs
-from components.ownership import Owner
 from components.pull_credentials import PullCredentials, PullCredentialsArgs, choose
 from components.repository import Repository, RepositoryArgs
 from lookups.stack import look_up
 from lookups.volumes import OUTPUT
 from providers import Providers
 from settings import load_from_pulumi
-from settings.errors import PROJECT
 
 # The SDKs are half a million objects that stay. Collecting while they load takes an eighth of the program's start.
 gc.set_threshold(200_000)
@@ -72,8 +70,7 @@ access = Access(
     "access",
     AccessArgs(
         settings=settings.access,
-        owner=Owner(PROJECT, settings.stack),
-        namespace=environment.namespace,
+        environment=environment,
         service=app.service,
         port=app.port,
         pods=app.pods,

@@ -9,29 +9,25 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.network import CLOUDFLARED_EGRESS, network_policy, to_dns, to_names, to_pods
-from components.ownership import Owner
-from components.pods import metadata
+from components.environment import Environment
+from components.network import network_policy, to_dns, to_names, to_pods
 from components.public_names import COMPONENT, RELEASED_TYPE, of_hostname
 from sdks import kubernetes
 from settings.access import AccessSettings, PublicAccessSettings
+from settings.names import PROGRAM
 
 if TYPE_CHECKING:
     from lookups.cloudflare import CloudflareIds
-
-NAME: Final = "invoicetron"
-"""Of the route."""
 
 _ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True'
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """The app that is reached, whose it is, and what Cloudflare knows of the public side."""
+    """The app that is reached, and what Cloudflare knows of the public side."""
 
     settings: AccessSettings
-    owner: Owner
-    namespace: pulumi.Input[str]
+    environment: Environment
     service: pulumi.Input[str]
     """Name of the app's Service."""
     port: pulumi.Input[int]
@@ -49,14 +45,14 @@ class Access(pulumi.ComponentResource):
     """The first public one, known once everything is in place for all; None where the stack has no public side."""
 
     def __init__(self, name: str, args: AccessArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:access:Access", name, None, opts)
-        gateway = args.settings.gateway
+        super().__init__(f"{PROGRAM}:access:Access", name, None, opts)
+        gateway, names = args.settings.gateway, args.environment.names
         kubernetes.apiextensions.CustomResource(
             "route",
             api_version="gateway.networking.k8s.io/v1",
             kind="HTTPRoute",
             # Under status.parents[], where `condition=Accepted` does not look.
-            metadata=metadata(NAME, args.namespace, app=NAME, annotations={"pulumi.com/waitFor": _ACCEPTED}),
+            metadata=args.environment.metadata(names.app, annotations={"pulumi.com/waitFor": _ACCEPTED}),
             spec={
                 "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.listener}],
                 "hostnames": list(args.settings.hostnames),
@@ -80,19 +76,20 @@ class Access(pulumi.ComponentResource):
         from components.public_hostname import PublicHostname, PublicHostnameArgs  # noqa: PLC0415
         from components.tunnel import ORIGIN, TEAM_DOMAIN  # noqa: PLC0415
 
+        names, namespace = args.environment.names, args.environment.namespace
         released = pulumi.create_urn(COMPONENT, RELEASED_TYPE)
         egress = network_policy(
-            CLOUDFLARED_EGRESS,
+            names.cloudflared_egress,
+            environment=args.environment,
             namespace=public.cloudflared.namespace,
             pods=public.cloudflared.pod_labels,
             # Beside the policies that are there, if any: this one only adds a way out. If it were the only one and
             # restricted, every other hostname of the tunnel would go down.
             restricts=False,
-            stack_namespace=args.namespace,
             ingress=None,
             egress=[
                 pulumi.Output.from_input(args.pods).apply(
-                    lambda pods: to_pods(pods, port=args.port, namespace=args.namespace)
+                    lambda pods: to_pods(pods, port=args.port, namespace=namespace)
                 ),
                 # It looks at the tokens that Access issues with the keys that are there.
                 to_dns(learn_names=True),
@@ -108,11 +105,11 @@ class Access(pulumi.ComponentResource):
             made = PublicHostname(
                 of_hostname(COMPONENT, hostname),
                 PublicHostnameArgs(
-                    owner=args.owner,
+                    owner=names.owner,
                     hostname=hostname,
                     ids=ids,
                     session_duration=public.session_duration,
-                    service=pulumi.Output.format(ORIGIN, args.service, args.namespace, args.port),
+                    service=pulumi.Output.format(ORIGIN, args.service, namespace, args.port),
                     adopt=public.adopted(hostname),
                     after=tuple(after),
                     released=before,

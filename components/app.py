@@ -20,9 +20,7 @@ from components.pods import (
     container_resources,
     container_security,
     core,
-    labels,
     meta,
-    metadata,
     pod_security,
     secret_variable,
 )
@@ -30,12 +28,9 @@ from components.pull_credentials import PullCredentials
 from sdks import kubernetes
 from settings.access import url_of
 from settings.app import AppSettings
+from settings.names import PROGRAM, Names
 
-NAME: Final = "invoicetron"
-MIGRATION: Final = "invoicetron-migrate"
 PORT: Final = 3000
-SELECTOR: Final = {"app": NAME}
-SECRET: Final = "invoicetron-app"  # noqa: S105 - the Secret's name
 DATABASE_URL: Final = "database-url"
 AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
 MIGRATION_KEPT_SECONDS: Final = 7 * 24 * 3600
@@ -96,27 +91,29 @@ class App(pulumi.ComponentResource):
         return Footprint.of(settings.resources, pods=3)
 
     def __init__(self, name: str, args: AppArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:app:App", name, None, opts)
+        super().__init__(f"{PROGRAM}:app:App", name, None, opts)
+        environment, names = args.environment, args.environment.names
+        selector = {"app": names.app}
         secret = core.Secret(
             "app-secret",
-            metadata=metadata(SECRET, args.environment.namespace, app=NAME),
+            metadata=environment.metadata(names.app_secret, app=names.app),
             type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
             string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
             opts=ResourceOptions(parent=self),
         )
         deployment = kubernetes.apps.v1.Deployment(
             "app",
-            metadata=metadata(NAME, args.environment.namespace, app=NAME, annotations=_DEPLOYMENT),
+            metadata=environment.metadata(names.app, annotations=_DEPLOYMENT),
             spec=kubernetes.apps.v1.DeploymentSpecArgs(
                 replicas=1,
                 strategy=kubernetes.apps.v1.DeploymentStrategyArgs(
                     type="RollingUpdate",
                     rolling_update=kubernetes.apps.v1.RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0),
                 ),
-                selector=meta.LabelSelectorArgs(match_labels=SELECTOR),
+                selector=meta.LabelSelectorArgs(match_labels=selector),
                 template=core.PodTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(
-                        labels=labels(NAME), annotations={"checksum/secrets": args.secret.checksum}
+                        labels=names.labels(names.app), annotations={"checksum/secrets": args.secret.checksum}
                     ),
                     spec=_app_pod(args),
                 ),
@@ -129,10 +126,10 @@ class App(pulumi.ComponentResource):
         )
         service = core.Service(
             "app-service",
-            metadata=metadata(NAME, args.environment.namespace, app=NAME, annotations=_SKIP_AWAIT),
+            metadata=environment.metadata(names.app, annotations=_SKIP_AWAIT),
             spec=core.ServiceSpecArgs(
                 type="ClusterIP",
-                selector=SELECTOR,
+                selector=selector,
                 ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http", protocol="TCP")],
             ),
             # The cluster's to choose; an imported Service has it, and losing it would replace the Service.
@@ -140,21 +137,21 @@ class App(pulumi.ComponentResource):
         )
         disruption_budget(
             "app-disruption-budget",
-            name=NAME,
-            namespace=args.environment.namespace,
-            pods=SELECTOR,
+            name=names.app,
+            environment=environment,
+            pods=selector,
             opts=ResourceOptions(parent=self),
         )
         migration = self._migration(args, secret)
         self.service = service.metadata.name
         self.port = service.spec.ports[0].port
-        self.pods = SELECTOR
+        self.pods = selector
         self.image = deployment.spec.template.spec.containers[0].image
         self.migration = migration.metadata.name
         self.migration_template = JobTemplate(migration)
-        self.migration_pods = {"app": MIGRATION}
+        self.migration_pods = {"app": names.migration}
         self.follow_rollout = pulumi.Output.format(
-            "kubectl -n {0} rollout status deployment/{1}", args.environment.namespace, deployment.metadata.name
+            "kubectl -n {0} rollout status deployment/{1}", environment.namespace, deployment.metadata.name
         )
         self.register_outputs(
             {
@@ -169,9 +166,10 @@ class App(pulumi.ComponentResource):
     def _migration(self, args: AppArgs, secret: core.Secret) -> kubernetes.batch.v1.CronJob:
         """Never runs by itself: the pipeline makes its Job from it and puts in the image that it is about to deploy."""
         batch = kubernetes.batch.v1
+        names = args.environment.names
         return batch.CronJob(
             "migration",
-            metadata=metadata(MIGRATION, args.environment.namespace, app=MIGRATION),
+            metadata=args.environment.metadata(names.migration),
             spec=batch.CronJobSpecArgs(
                 schedule=NEVER,
                 suspend=True,
@@ -179,7 +177,7 @@ class App(pulumi.ComponentResource):
                 successful_jobs_history_limit=MIGRATIONS_KEPT,
                 failed_jobs_history_limit=MIGRATIONS_KEPT,
                 job_template=batch.JobTemplateSpecArgs(
-                    metadata=meta.ObjectMetaArgs(labels=labels(MIGRATION)),
+                    metadata=meta.ObjectMetaArgs(labels=names.labels(names.migration)),
                     spec=batch.JobSpecArgs(
                         # Prisma refuses to run after a migration that failed half-way, so one retry is for a lost
                         # connection; the deadline ends one that waits for a lock.
@@ -188,7 +186,7 @@ class App(pulumi.ComponentResource):
                         ttl_seconds_after_finished=MIGRATION_KEPT_SECONDS,
                         template=core.PodTemplateSpecArgs(
                             # Other labels than the app's, whose Service would send requests here.
-                            metadata=meta.ObjectMetaArgs(labels=labels(MIGRATION)),
+                            metadata=meta.ObjectMetaArgs(labels=names.labels(names.migration)),
                             spec=_migration_pod(args),
                         ),
                     ),
@@ -199,6 +197,7 @@ class App(pulumi.ComponentResource):
 
 
 def _app_pod(args: AppArgs) -> core.PodSpecArgs:
+    names = args.environment.names
     address = pulumi.Output.format("{0} {1}", args.database.host, args.database.port)
     return core.PodSpecArgs(
         automount_service_account_token=False,
@@ -219,12 +218,12 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
         ],
         containers=[
             core.ContainerArgs(
-                name=NAME,
+                name=names.app,
                 image=args.settings.image,
                 ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
                 env=[
-                    _database_url(),
-                    secret_variable("BETTER_AUTH_SECRET", secret=SECRET, key=AUTH_SECRET),
+                    _database_url(names),
+                    secret_variable("BETTER_AUTH_SECRET", secret=names.app_secret, key=AUTH_SECRET),
                     core.EnvVarArgs(name="NODE_ENV", value="production"),
                     core.EnvVarArgs(
                         name="ADDITIONAL_TRUSTED_ORIGINS",
@@ -260,7 +259,7 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
                 name="migrate",
                 image=args.settings.image,
                 command=["bunx", "prisma", "migrate", "deploy"],
-                env=[_database_url()],
+                env=[_database_url(args.environment.names)],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
             )
@@ -268,8 +267,8 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
     )
 
 
-def _database_url() -> core.EnvVarArgs:
-    return secret_variable("DATABASE_URL", secret=SECRET, key=DATABASE_URL)
+def _database_url(names: Names) -> core.EnvVarArgs:
+    return secret_variable("DATABASE_URL", secret=names.app_secret, key=DATABASE_URL)
 
 
 def _probe(args: AppArgs, *, period: int, patience: int) -> core.ProbeArgs:

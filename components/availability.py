@@ -7,7 +7,8 @@ from typing import Final
 
 import pulumi
 
-from components.pods import core, meta, metadata
+from components.environment import Environment
+from components.pods import core, meta
 from sdks import kubernetes
 
 EVICTION_SECONDS: Final = 60
@@ -35,7 +36,7 @@ def stop_pause() -> core.LifecycleHandlerArgs:
 
 
 def disruption_budget(
-    resource: str, *, name: str, namespace: pulumi.Input[str], pods: Mapping[str, str], opts: pulumi.ResourceOptions
+    resource: str, *, name: str, environment: Environment, pods: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> kubernetes.policy.v1.PodDisruptionBudget:
     """The PodDisruptionBudget of pods that bear `pods`: a drain evicts one at a time, and that one always.
 
@@ -43,7 +44,7 @@ def disruption_budget(
     """
     return kubernetes.policy.v1.PodDisruptionBudget(
         resource,
-        metadata=metadata(name, namespace, app=name),
+        metadata=environment.metadata(name),
         spec=kubernetes.policy.v1.PodDisruptionBudgetSpecArgs(
             max_unavailable=1,
             selector=meta.LabelSelectorArgs(match_labels=pods),

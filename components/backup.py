@@ -12,11 +12,10 @@ from pulumi import ResourceOptions
 
 from components.availability import same_node
 from components.database import PASSWORD_KEY, USER_ID, Database
-from components.database_address import ADDRESS
+from components.database_address import DatabaseAddress
 from components.environment import Environment
 from components.job_template import JobTemplate
 from components.network import network_policy, to_dns, to_pods
-from components.ownership import owner_labels
 from components.pods import (
     NEVER,
     PATCH_FORCE,
@@ -24,9 +23,7 @@ from components.pods import (
     container_resources,
     container_security,
     core,
-    labels,
     meta,
-    metadata,
     pod_security,
     quantity,
     secret_variable,
@@ -34,17 +31,11 @@ from components.pods import (
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
 from settings.backup import BackupSettings
+from settings.names import PROGRAM
 from settings.section import Resources
 
 batch = kubernetes.batch.v1
 
-NAME: Final = "invoicetron-db-backup"
-DRILL: Final = "invoicetron-db-drill"
-RESTORE: Final = "invoicetron-db-restore"
-"""Suspended for ever: what `python -m ops restore` makes its Job from."""
-CLAIM: Final = "invoicetron-backups"
-OFFSITE: Final = "invoicetron-db-offsite"
-"""Label of the pods that copy the backups off-site; the same volume is theirs."""
 OFFSITE_SCRIPTS: Final = ("check-offsite.sh", "fetch.sh", "offsite.sh", "upload.sh")
 CONTAINER: Final = "postgresql-client"
 UPLOAD: Final = "/upload"
@@ -64,11 +55,6 @@ class BackupArgs:
     settings: BackupSettings
     environment: Environment
     database: Database
-
-
-def export_name(namespace: str) -> str:
-    """Name of the volume that stands for an NFS export; volumes belong to the cluster, so it names the namespace."""
-    return f"{namespace}-backups"
 
 
 class Backup(pulumi.ComponentResource):
@@ -93,21 +79,21 @@ class Backup(pulumi.ComponentResource):
         return Footprint.total([Footprint.of(settings.resources, pods=2), Footprint.of(settings.drill_resources)])
 
     def __init__(self, name: str, args: BackupArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:backup:Backup", name, None, opts)
-        settings, environment = args.settings, args.environment
+        super().__init__(f"{PROGRAM}:backup:Backup", name, None, opts)
+        settings, environment, names = args.settings, args.environment, args.environment.names
         child = ResourceOptions(parent=self)
-        self.pods = {"app": NAME}
+        self.pods = {"app": names.backup}
         network_policy(
-            NAME,
-            namespace=environment.namespace,
+            names.backup,
+            environment=environment,
             pods=self.pods,
             egress=[to_dns(), to_pods(args.database.pods, port=args.database.port)],
             opts=child,
         )
-        network_policy(DRILL, namespace=environment.namespace, pods={"app": DRILL}, opts=child)
+        network_policy(names.drill, environment=environment, pods={"app": names.drill}, opts=child)
         scripts = core.ConfigMap(
             "backup-scripts",
-            metadata=metadata(NAME, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.backup),
             data={path.name: path.read_text(encoding="utf-8") for path in _files()},
             opts=child,
         )
@@ -128,24 +114,24 @@ class Backup(pulumi.ComponentResource):
             kept.append(core.EnvVarArgs(name="DUMP_COMPRESSION", value="none"))
         backup = batch.CronJob(
             "backup",
-            metadata=metadata(NAME, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.backup),
             spec=_cron_job(
                 args,
                 schedule=settings.schedule,
                 retries=2,
-                pod=_pod(args, "backup.sh", app=NAME, env=[*_connection(args), *kept]),
+                pod=_pod(args, "backup.sh", app=names.backup, env=[*_connection(args), *kept]),
             ),
             opts=needed,
         )
         drill = batch.CronJob(
             "drill",
-            metadata=metadata(DRILL, environment.namespace, app=DRILL),
+            metadata=environment.metadata(names.drill),
             spec=_cron_job(args, schedule=settings.drill_schedule, retries=1, pod=_drill_pod(args)),
             opts=needed,
         )
         batch.CronJob(
             "restore",
-            metadata=metadata(RESTORE, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.restore, app=names.backup),
             spec=_cron_job(
                 args,
                 schedule=NEVER,
@@ -154,7 +140,7 @@ class Backup(pulumi.ComponentResource):
                 pod=_pod(
                     args,
                     "restore.sh",
-                    app=NAME,
+                    app=names.backup,
                     env=[*_connection(args), *kept, core.EnvVarArgs(name="UPLOAD", value=UPLOAD)],
                     scratch=UPLOAD,
                 ),
@@ -167,7 +153,7 @@ class Backup(pulumi.ComponentResource):
         self.register_outputs({"claim": claim.metadata.name, "backup": self.backup, "drill": self.drill})
 
     def _claim(self, args: BackupArgs) -> core.PersistentVolumeClaim:
-        settings, environment = args.settings, args.environment
+        settings, environment, names = args.settings, args.environment, args.environment.names
         kept = ResourceOptions(
             parent=self,
             protect=environment.protect,
@@ -187,8 +173,8 @@ class Backup(pulumi.ComponentResource):
             volume = core.PersistentVolume(
                 "backup-export",
                 metadata=meta.ObjectMetaArgs(
-                    name=environment.namespace.apply(export_name),
-                    labels={**labels(NAME), **owner_labels(environment.namespace)},
+                    name=names.backups_export,
+                    labels={**names.labels(names.backup), **names.owner_labels},
                     annotations=PATCH_FORCE,
                 ),
                 spec=core.PersistentVolumeSpecArgs(
@@ -196,14 +182,14 @@ class Backup(pulumi.ComponentResource):
                     access_modes=spec.access_modes,
                     persistent_volume_reclaim_policy="Retain",
                     # No storage_class_name: the API server leaves an empty one out, and each `up` would add it again.
-                    claim_ref=core.ObjectReferenceArgs(namespace=environment.namespace, name=CLAIM),
+                    claim_ref=core.ObjectReferenceArgs(namespace=environment.namespace, name=names.backups_claim),
                     nfs=core.NFSVolumeSourceArgs(server=settings.nfs.server, path=settings.nfs.path),
                 ),
                 opts=kept,
             )
             spec.volume_name = volume.metadata.name
         return core.PersistentVolumeClaim(
-            "backup-volume", metadata=metadata(CLAIM, environment.namespace, app=NAME), spec=spec, opts=kept
+            "backup-volume", metadata=environment.metadata(names.backups_claim, app=names.backup), spec=spec, opts=kept
         )
 
 
@@ -248,7 +234,13 @@ def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
 def _drill_pod(args: BackupArgs) -> core.PodTemplateSpecArgs:
     env = [core.EnvVarArgs(name="DRILL", value="/drill")]
     return _pod(
-        args, "drill.sh", app=DRILL, env=env, scratch="/drill", resources=args.settings.drill_resources, read_only=True
+        args,
+        "drill.sh",
+        app=args.environment.names.drill,
+        env=env,
+        scratch="/drill",
+        resources=args.settings.drill_resources,
+        read_only=True,
     )
 
 
@@ -266,25 +258,27 @@ def _pod(
 
     `scratch` is where it may write as much as the database's volume holds; `read_only` is about the backups.
     """
+    names = args.environment.names
+    address = DatabaseAddress.of(names)
     mounts = {"backups": "/backups", "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - the container's own
+    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)
     volumes = [
-        core.VolumeArgs(
-            name="backups", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=CLAIM)
-        ),
-        core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=NAME)),
+        core.VolumeArgs(name="backups", persistent_volume_claim=claim),
+        core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=names.backup)),
         core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit="64Mi")),
     ]
     if scratch is not None:
         mounts["scratch"] = scratch
         limit = quantity(args.database.size.amount, binary=True)
         volumes.append(core.VolumeArgs(name="scratch", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=limit)))
+    sharing = [names.backup, names.drill, *([names.offsite] if args.settings.s3 else [])]
     container = core.ContainerArgs(
         name=CONTAINER,
         image=args.database.image,
         command=["sh", f"/scripts/{script}"],
         env=[
-            core.EnvVarArgs(name="PGUSER", value=ADDRESS.user),
-            core.EnvVarArgs(name="PGDATABASE", value=ADDRESS.database),
+            core.EnvVarArgs(name="PGUSER", value=address.user),
+            core.EnvVarArgs(name="PGDATABASE", value=address.database),
             core.EnvVarArgs(name="BACKUPS", value="/backups"),
             *env,
         ],
@@ -296,13 +290,13 @@ def _pod(
         ],
     )
     return core.PodTemplateSpecArgs(
-        metadata=meta.ObjectMetaArgs(labels=labels(app)),
+        metadata=meta.ObjectMetaArgs(labels=names.labels(app)),
         spec=core.PodSpecArgs(
             automount_service_account_token=False,
             enable_service_links=False,
             restart_policy="Never",
             # An export is mounted on any number of nodes.
-            affinity=None if args.settings.nfs else same_node([NAME, DRILL, *([OFFSITE] if args.settings.s3 else [])]),
+            affinity=None if args.settings.nfs else same_node(sharing),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[container],
             volumes=volumes,

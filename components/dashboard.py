@@ -24,7 +24,6 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from components.monitoring import CERTIFICATE_DAYS, Watched, probe_job
-from settings.errors import PROJECT
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
@@ -42,9 +41,9 @@ Queries = Mapping[str, str]
 def dashboard_json(watched: Watched) -> str:
     """The dashboard, as Grafana imports it. The same for the same `watched`."""
     made = (
-        dashboard.Dashboard(f"{PROJECT} ({watched.namespace})")
+        dashboard.Dashboard(f"{watched.names.app} ({watched.namespace})")
         .uid(watched.namespace)  # else every upgrade would be another dashboard, and bookmarks lead nowhere
-        .tags([PROJECT])
+        .tags([watched.names.project])
         .readonly()
         .timezone("browser")
         .refresh("1m")

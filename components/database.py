@@ -11,7 +11,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import disruption_budget, lost_node_tolerations
-from components.database_address import ADDRESS
+from components.database_address import DatabaseAddress
 from components.environment import Environment
 from components.pods import (
     Footprint,
@@ -19,9 +19,7 @@ from components.pods import (
     container_resources,
     container_security,
     core,
-    labels,
     meta,
-    metadata,
     pod_security,
     quantity,
     secret_variable,
@@ -29,23 +27,19 @@ from components.pods import (
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
 from settings.database import DatabaseSettings
+from settings.names import PROGRAM
 from settings.quantities import Quantity
 
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""
-NAME: Final = ADDRESS.host
 PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret, not a password
 
 CONTAINER: Final = "postgresql"
 """Name of the server's container."""
 
-CLAIM: Final = f"data-{NAME}-0"
-"""As a claim template named `data` would name it, so that such a claim can be adopted."""
-
 MOUNT: Final = "/var/lib/postgresql"
 """Of the volume: the parent of the data directory, which the image names after the version since 18."""
 
-_SELECTOR: Final = {"app": NAME}
 _SCRIPT: Final = Path(__file__).parent / "scripts" / "set-role-password.sh"
 _GRACE_SECONDS: Final = 60
 SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRACE_SECONDS - 10}"]
@@ -98,29 +92,30 @@ class Database(pulumi.ComponentResource):
         return Footprint.of(settings.resources)
 
     def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:database:Database", name, None, opts)
-        settings, environment = args.settings, args.environment
+        super().__init__(f"{PROGRAM}:database:Database", name, None, opts)
+        settings, environment, names = args.settings, args.environment, args.environment.names
+        address, selector = DatabaseAddress.of(names), {"app": names.database}
         secret = core.Secret(
             "database-secret",
-            metadata=metadata(NAME, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.database),
             type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
             string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
             opts=ResourceOptions(parent=self),
         )
         service = core.Service(
             "database-service",
-            metadata=metadata(NAME, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.database),
             spec=core.ServiceSpecArgs(
                 cluster_ip="None",
-                selector=_SELECTOR,
-                ports=[core.ServicePortArgs(name="postgresql", port=ADDRESS.port, target_port="postgresql")],
+                selector=selector,
+                ports=[core.ServicePortArgs(name="postgresql", port=address.port, target_port="postgresql")],
             ),
             opts=ResourceOptions(parent=self),
         )
         # Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size.
         claim = core.PersistentVolumeClaim(
             "database-volume",
-            metadata=metadata(CLAIM, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.database_claim, app=names.database),
             spec=core.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
                 storage_class_name=settings.storage_class,
@@ -138,31 +133,31 @@ class Database(pulumi.ComponentResource):
         )
         stateful_set = kubernetes.apps.v1.StatefulSet(
             "database",
-            metadata=metadata(NAME, environment.namespace, app=NAME),
+            metadata=environment.metadata(names.database),
             spec=kubernetes.apps.v1.StatefulSetSpecArgs(
-                service_name=NAME,
+                service_name=names.database,
                 replicas=1,
                 # With one replica there is no order to keep, and only so does a correction replace a pod that never
                 # became ready.
                 pod_management_policy="Parallel",
                 # The API's default, said: one that is imported or recovered has it, and losing it would replace it.
                 revision_history_limit=10,
-                selector=meta.LabelSelectorArgs(match_labels=_SELECTOR),
+                selector=meta.LabelSelectorArgs(match_labels=selector),
                 template=_pod(args),
             ),
             opts=ResourceOptions(parent=self, protect=environment.protect, depends_on=[secret, service, claim]),
         )
         disruption_budget(
             "database-disruption-budget",
-            name=NAME,
-            namespace=args.environment.namespace,
-            pods=_SELECTOR,
+            name=names.database,
+            environment=environment,
+            pods=selector,
             opts=ResourceOptions(parent=self),
         )
         # Taken from the StatefulSet, so that users of the host wait until the server is ready.
         self.host = stateful_set.spec.service_name
         self.port = service.spec.ports[0].port
-        self.pods = _SELECTOR
+        self.pods = selector
         self.secret = secret.metadata.name
         self.image, self.size = settings.image, settings.size
         self.claim = claim.metadata.name
@@ -180,9 +175,12 @@ class Database(pulumi.ComponentResource):
 
 
 def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
+    names = args.environment.names
+    address = DatabaseAddress.of(names)
+    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.database_claim)
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(
-            labels=labels(NAME), annotations={"checksum/postgres-password": args.secret.checksum}
+            labels=names.labels(names.database), annotations={"checksum/postgres-password": args.secret.checksum}
         ),
         spec=core.PodSpecArgs(
             automount_service_account_token=False,
@@ -195,20 +193,20 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                 core.ContainerArgs(
                     name=CONTAINER,
                     image=args.settings.image,
-                    ports=[core.ContainerPortArgs(name="postgresql", container_port=ADDRESS.port)],
+                    ports=[core.ContainerPortArgs(name="postgresql", container_port=address.port)],
                     env=[
-                        core.EnvVarArgs(name="POSTGRES_USER", value=ADDRESS.user),
-                        core.EnvVarArgs(name="POSTGRES_DB", value=ADDRESS.database),
-                        secret_variable("POSTGRES_PASSWORD", secret=NAME, key=PASSWORD_KEY),
+                        core.EnvVarArgs(name="POSTGRES_USER", value=address.user),
+                        core.EnvVarArgs(name="POSTGRES_DB", value=address.database),
+                        secret_variable("POSTGRES_PASSWORD", secret=names.database, key=PASSWORD_KEY),
                     ],
                     resources=container_resources(args.settings.resources),
                     security_context=container_security(read_only=True),
                     lifecycle=_lifecycle(),
                     # The others wait for it: the replay of the log after a crash is no reason to kill. 300 s, as the
                     # script's patience.
-                    startup_probe=_probe(period=5, failures=60),
-                    readiness_probe=_probe(period=5),
-                    liveness_probe=_probe(period=10),
+                    startup_probe=_probe(address, period=5, failures=60),
+                    readiness_probe=_probe(address, period=5),
+                    liveness_probe=_probe(address, period=10),
                     volume_mounts=[
                         core.VolumeMountArgs(name="data", mount_path=MOUNT),
                         core.VolumeMountArgs(name="run", mount_path="/var/run/postgresql"),
@@ -217,9 +215,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                 )
             ],
             volumes=[
-                core.VolumeArgs(
-                    name="data", persistent_volume_claim=core.PersistentVolumeClaimVolumeSourceArgs(claim_name=CLAIM)
-                ),
+                core.VolumeArgs(name="data", persistent_volume_claim=claim),
                 core.VolumeArgs(name="run", empty_dir=core.EmptyDirVolumeSourceArgs()),
                 core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs()),
             ],
@@ -235,9 +231,9 @@ def _lifecycle() -> core.LifecycleArgs:
     )
 
 
-def _probe(*, period: int, failures: int = 3) -> core.ProbeArgs:
+def _probe(address: DatabaseAddress, *, period: int, failures: int = 3) -> core.ProbeArgs:
     # Over TCP, because the temporary server of an initialisation answers on the socket.
-    command = ["pg_isready", "--host=localhost", f"--username={ADDRESS.user}"]
+    command = ["pg_isready", "--host=localhost", f"--username={address.user}"]
     return core.ProbeArgs(
         exec_=core.ExecActionArgs(command=command), period_seconds=period, timeout_seconds=3, failure_threshold=failures
     )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
+
+from settings.names import Names
+
+PORT: Final = 5432
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +19,11 @@ class DatabaseAddress:
     user: str
     database: str
 
+    @classmethod
+    def of(cls, names: Names) -> Self:
+        """That of a stack's database."""
+        return cls(host=names.database, port=PORT, user=names.database_role, database=names.database_role)
+
     def url(self, password: str) -> str:
         """The URL that Prisma takes. `password` must be URL-safe; nothing is escaped."""
         return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.database}"
@@ -25,6 +34,3 @@ class DatabaseAddress:
             f"{self.host}{suffix}"
             for suffix in ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.cluster.local")
         )
-
-
-ADDRESS: Final = DatabaseAddress(host="invoicetron-db", port=5432, user="invoicetron", database="invoicetron")

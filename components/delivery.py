@@ -11,13 +11,12 @@ from pulumi import ResourceOptions
 
 from components.deployer import Deployer
 from components.maskable import check_maskable
-from components.ownership import Owner
 from lookups.gitlab import NAMESPACE, GitLabProject
 from sdks import gitlab
 from settings import Settings
 from settings.delivery import DeliverySettings
-from settings.errors import PROJECT
 from settings.images import image_repository
+from settings.names import PROGRAM
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the one variable that is a secret."""
@@ -59,7 +58,7 @@ class Delivery(pulumi.ComponentResource):
     """Name of the environment."""
 
     def __init__(self, name: str, args: DeliveryArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:delivery:Delivery", name, None, opts)
+        super().__init__(f"{PROGRAM}:delivery:Delivery", name, None, opts)
         settings, wanted = args.settings, args.delivery.environment
         environment = gitlab.ProjectEnvironment(
             "environment",
@@ -106,7 +105,7 @@ class Delivery(pulumi.ComponentResource):
 
 
 def _mark(settings: Settings) -> str:
-    return Owner(PROJECT, settings.stack).mark
+    return settings.names.owner.mark
 
 
 def _is_protected(args: DeliveryArgs) -> bool:

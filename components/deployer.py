@@ -14,8 +14,9 @@ from components.admission_names import ACCOUNT
 from components.app import App
 from components.backup import Backup
 from components.environment import Environment
-from components.pods import core, metadata
+from components.pods import core
 from sdks import kubernetes
+from settings.names import PROGRAM
 
 rbac = kubernetes.rbac.v1
 
@@ -44,27 +45,28 @@ class Deployer(pulumi.ComponentResource):
     """CA certificate of the API server: PEM in base64 on one line, as kubeconfig's `certificate-authority-data` is."""
 
     def __init__(self, name: str, args: DeployerArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:deployer:Deployer", name, None, opts)
-        child, namespace = ResourceOptions(parent=self), args.environment.namespace
+        super().__init__(f"{PROGRAM}:deployer:Deployer", name, None, opts)
+        child, environment = ResourceOptions(parent=self), args.environment
         account = core.ServiceAccount(
             "account",
-            metadata=metadata(NAME, namespace, app=NAME),
+            metadata=environment.metadata(NAME),
             automount_service_account_token=False,
             opts=child,
         )
-        role = rbac.Role("role", metadata=metadata(NAME, namespace, app=NAME), rules=_rules(args), opts=child)
+        role = rbac.Role("role", metadata=environment.metadata(NAME), rules=_rules(args), opts=child)
         rbac.RoleBinding(
             "role-binding",
-            metadata=metadata(NAME, namespace, app=NAME),
-            subjects=[rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=namespace)],
+            metadata=environment.metadata(NAME),
+            subjects=[
+                rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=environment.namespace)
+            ],
             role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=role.metadata.name),
             opts=child,
         )
         secret = core.Secret(
             "token",
-            metadata=metadata(
+            metadata=environment.metadata(
                 TOKEN,
-                namespace,
                 app=NAME,
                 annotations={
                     "kubernetes.io/service-account.name": account.metadata.name,

@@ -22,16 +22,15 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.admission_names import ACCOUNT, BACKUP, MIGRATION, policy_name
-from components.app import NAME as DEPLOYMENT
 from components.app import App
 from components.backup import Backup
 from components.environment import Environment
 from components.job_template import JobTemplate
-from components.ownership import owner_labels
-from components.pods import PATCH_FORCE, labels, meta
+from components.pods import PATCH_FORCE, meta
 from sdks import kubernetes
 from settings.app import AppSettings
 from settings.images import image_repository
+from settings.names import PROGRAM
 
 _TAG_OR_DIGEST: Final = r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 # Defaults of batch/v1 that a Job gets when it is created, and a CronJob's template does not.
@@ -63,7 +62,7 @@ class DeployerAdmission(pulumi.ComponentResource):
     """ValidatingAdmissionPolicies, with a binding each: one about the Deployment, and one for each template."""
 
     def __init__(self, name: str, args: DeployerAdmissionArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:deployer_admission:DeployerAdmission", name, None, opts)
+        super().__init__(f"{PROGRAM}:deployer_admission:DeployerAdmission", name, None, opts)
         repository = image_repository(args.settings.image)
         by_part = {MIGRATION: args.app.migration_template}
         if args.backup:
@@ -74,7 +73,7 @@ class DeployerAdmission(pulumi.ComponentResource):
             args,
             group="apps",
             resource="deployments",
-            rules=_deployment(DEPLOYMENT, repository),
+            rules=_deployment(args.environment.names.app, repository),
         )
         self._policy(
             "jobs",
@@ -107,10 +106,10 @@ class DeployerAdmission(pulumi.ComponentResource):
     ) -> None:
         """`rules` are CEL expressions with their messages, all of which must hold for what the account writes."""
         admission = kubernetes.admissionregistration.v1
-        namespace = args.environment.namespace
+        namespace, names = args.environment.namespace, args.environment.names
         metadata = meta.ObjectMetaArgs(
-            name=namespace.apply(lambda name: policy_name(name, what)),
-            labels={**labels(ACCOUNT), **owner_labels(namespace)},
+            name=policy_name(names.namespace, what),
+            labels={**names.labels(ACCOUNT), **names.owner_labels},
             annotations=PATCH_FORCE,
         )
         conditions = [

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
 
-from components.ownership import owner_labels
 from components.pods import PATCH_FORCE, Footprint, core, meta
 from settings import Settings
+from settings.names import PROGRAM, Names
 
 LABELS: Final = {
     "pod-security.kubernetes.io/enforce": "baseline",
@@ -38,6 +38,8 @@ class Environment(pulumi.ComponentResource):
     half in one `up` (the migration's share lies idle meanwhile), to less in several.
     """
 
+    names: Names
+    """Of everything in it."""
     namespace: pulumi.Output[str]
     """Its name; known once it exists and is bounded."""
     protect: bool
@@ -48,21 +50,21 @@ class Environment(pulumi.ComponentResource):
     """Of the pods that serve."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:environment:Environment", name, None, opts)
-        settings = args.settings
+        super().__init__(f"{PROGRAM}:environment:Environment", name, None, opts)
+        settings, names = args.settings, args.settings.names
         namespace = core.Namespace(
             "namespace",
             metadata=meta.ObjectMetaArgs(
-                name=settings.namespace,
-                labels={**LABELS, **owner_labels(settings.namespace)},
+                name=names.namespace,
+                labels={**LABELS, **names.owner_labels},
                 annotations=PATCH_FORCE,
             ),
             opts=ResourceOptions(parent=self, protect=settings.protect),
         )
         bounds = meta.ObjectMetaArgs(
-            name="invoicetron",
+            name=names.app,
             namespace=namespace.metadata.name,
-            labels=owner_labels(settings.namespace),
+            labels=names.owner_labels,
             annotations=PATCH_FORCE,
         )
         quota = core.ResourceQuota(
@@ -90,6 +92,25 @@ class Environment(pulumi.ComponentResource):
         self.namespace = pulumi.Output.all(namespace.metadata.name, quota.metadata.name, limits.metadata.name).apply(
             lambda names: str(names[0])
         )
+        self.names = names
         self.protect, self.context = settings.protect, settings.cluster.context
         self.priority_class = settings.cluster.priority_class
         self.register_outputs({"namespace": self.namespace})
+
+    def metadata(
+        self,
+        name: str,
+        *,
+        app: str | None = None,
+        annotations: Mapping[str, pulumi.Input[str]] | None = None,
+    ) -> meta.ObjectMetaArgs:
+        """Metadata of an object in the namespace. `app` is the value of its label, where that is not the name.
+
+        The name is explicit because pipelines and users type it.
+        """
+        return meta.ObjectMetaArgs(
+            name=name,
+            namespace=self.namespace,
+            labels={**self.names.labels(app or name), **self.names.owner_labels},
+            annotations={**PATCH_FORCE, **(annotations or {})},
+        )

@@ -13,19 +13,15 @@ from typing import Any, Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.app import NAME as APP
 from components.backup import Backup
 from components.database import CONTAINER, Database
-from components.database import NAME as DATABASE
 from components.environment import Environment
 from components.offsite import Offsite
-from components.ownership import owner_labels
 from components.pods import PATCH_FORCE, core, meta
 from sdks import kubernetes
 from settings.monitoring import MonitoringSettings
+from settings.names import PROGRAM, Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
-
-NAME: Final = "invoicetron"
 
 CERTIFICATE_DAYS: Final = 14
 """Days before the end of the route's certificate: cert-manager renews a third of its life before, 30 days of 90."""
@@ -55,10 +51,8 @@ class MonitoringArgs:
 class Watched:
     """What the alerts look at, with every name known. `backup` and `drill` are the names of the CronJobs."""
 
-    namespace: str
+    names: Names
     claims: Sequence[str]
-    containers: Sequence[str] = ()
-    stateful_set: str = ""
     health_urls: Sequence[str] = ()
     alert_labels: Mapping[str, str] = field(default_factory=dict)
     token_expires: dt.date | None = None
@@ -68,17 +62,35 @@ class Watched:
     upload: str | None = None
     offsite_check: str | None = None
 
+    @property
+    def namespace(self) -> str:
+        """The stack's."""
+        return self.names.namespace
+
+    @property
+    def containers(self) -> Sequence[str]:
+        """Of the app and of the database."""
+        return self.names.app, CONTAINER
+
+    @property
+    def stateful_set(self) -> str:
+        """Of the database."""
+        return self.names.database
+
 
 class Monitoring(pulumi.ComponentResource):
-    """The Probe and the PrometheusRule, both named `invoicetron`."""
+    """The Probe and the PrometheusRule, both named after the app."""
 
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:monitoring:Monitoring", name, None, opts)
-        settings, namespace, backup = args.settings, args.environment.namespace, args.backup
-        labels = {**owner_labels(namespace), **settings.labels}
-        metadata = {"name": NAME, "namespace": namespace, "labels": labels, "annotations": PATCH_FORCE}
+        super().__init__(f"{PROGRAM}:monitoring:Monitoring", name, None, opts)
+        settings, names, backup = args.settings, args.environment.names, args.backup
+        metadata = {
+            "name": names.app,
+            "namespace": args.environment.namespace,
+            "labels": {**names.owner_labels, **settings.labels},
+            "annotations": PATCH_FORCE,
+        }
         watched = pulumi.Output.all(
-            namespace=namespace,
             claims=[args.database.claim, *(backup.watched_claims if backup else [])],
             health_urls=list(args.health_urls),
             runbook=settings.runbook,
@@ -87,10 +99,9 @@ class Monitoring(pulumi.ComponentResource):
             upload=args.offsite.upload if args.offsite else None,
             offsite_check=args.offsite.check if args.offsite else None,
         ).apply(
-            lambda names: Watched(
-                **names,
-                containers=(APP, CONTAINER),
-                stateful_set=DATABASE,
+            lambda known: Watched(
+                **known,
+                names=names,
                 alert_labels=settings.alert_labels,
                 token_expires=args.token_expires,
             )
@@ -101,7 +112,7 @@ class Monitoring(pulumi.ComponentResource):
             kind="Probe",
             metadata=metadata,
             spec={
-                "jobName": watched.apply(lambda names: probe_job(names.namespace)),
+                "jobName": probe_job(names.namespace),
                 "interval": "60s",
                 "module": "http_2xx",
                 "prober": {"url": settings.prober, "path": "/probe"},
@@ -114,7 +125,7 @@ class Monitoring(pulumi.ComponentResource):
             api_version=_API,
             kind="PrometheusRule",
             metadata=metadata,
-            spec={"groups": [{"name": NAME, "rules": watched.apply(alerts)}]},
+            spec={"groups": [{"name": names.app, "rules": watched.apply(alerts)}]},
             opts=ResourceOptions(parent=self),
         )
         if settings.dashboard:
@@ -124,12 +135,12 @@ class Monitoring(pulumi.ComponentResource):
             core.ConfigMap(
                 "dashboard",
                 metadata=meta.ObjectMetaArgs(
-                    name=f"{NAME}-dashboard",
-                    namespace=namespace,
-                    labels={**owner_labels(namespace), **SIDECAR},
+                    name=names.dashboard,
+                    namespace=args.environment.namespace,
+                    labels={**names.owner_labels, **SIDECAR},
                     annotations=PATCH_FORCE,
                 ),
-                data={f"{NAME}.json": watched.apply(dashboard_json)},
+                data={f"{names.app}.json": watched.apply(dashboard_json)},
                 opts=ResourceOptions(parent=self),
             )
         self.register_outputs({})
@@ -150,24 +161,24 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
     rules = [
         _alert(
             watched,
-            "InvoicetronDown",
+            "Down",
             # What was probed within the last day and is no longer counts as down; what never was, does not.
             expr=f"{up} == 0 or (last_over_time({up}[1d]) unless {up})",
             for_="5m",
             severity="critical",
-            summary="invoicetron does not answer on /api/health",
+            summary=f"{watched.names.app} does not answer its health check",
         ),
         _alert(
             watched,
-            "InvoicetronNotProbed",
+            "NotProbed",
             expr=" or ".join(f"absent({each})" for each in lacking),
             for_="1h",
             severity="warning",
-            summary="nobody asks whether invoicetron answers",
+            summary=f"nobody asks whether {watched.names.app} answers",
         ),
         _alert(
             watched,
-            "InvoicetronCertificateEnds",
+            "CertificateEnds",
             expr=f"{certificate} - time() < {CERTIFICATE_DAYS * _DAY_SECONDS}",
             for_="1h",
             severity="warning",
@@ -175,7 +186,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ),
         _alert(
             watched,
-            "InvoicetronDatabaseNotReady",
+            "DatabaseNotReady",
             expr=f"kube_statefulset_status_replicas_ready{{{server}}} < kube_statefulset_replicas{{{server}}}",
             for_="10m",
             severity="critical",
@@ -183,7 +194,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ),
         _alert(
             watched,
-            "InvoicetronRestarts",
+            "Restarts",
             expr=f"{restarted} > 2",
             for_="0m",
             severity="warning",
@@ -191,7 +202,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ),
         _alert(
             watched,
-            "InvoicetronOutOfMemory",
+            "OutOfMemory",
             expr=f"({killed}) and on (namespace, pod, container) {restarted} > 0",
             for_="0m",
             severity="warning",
@@ -199,7 +210,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ),
         _alert(
             watched,
-            "InvoicetronVolumeNearlyFull",
+            "VolumeNearlyFull",
             expr=_volume_nearly_full(watched),
             for_="15m",
             severity="warning",
@@ -208,8 +219,8 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
     ]
     if watched.token_expires is not None:
         rules += [
-            _token_alert(watched, watched.token_expires, "InvoicetronDeployTokenEndsSoon", days=30, severity="warning"),
-            _token_alert(watched, watched.token_expires, "InvoicetronDeployTokenEnds", days=7, severity="critical"),
+            _token_alert(watched, watched.token_expires, "DeployTokenEndsSoon", days=30, severity="warning"),
+            _token_alert(watched, watched.token_expires, "DeployTokenEnds", days=7, severity="critical"),
         ]
     if watched.backup is not None:
         rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=BACKUP_HOURS)
@@ -248,7 +259,7 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
     return [
         _alert(
             watched,
-            f"Invoicetron{what}TooOld",
+            f"{what}TooOld",
             expr=f"time() - {since} > {hours * 3600} or absent(kube_cronjob_created{{{selector}}})",
             for_="15m",
             severity="critical",
@@ -256,7 +267,7 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
         ),
         _alert(
             watched,
-            f"Invoicetron{what}Failed",
+            f"{what}Failed",
             # Failed Jobs are kept for their logs: only one that nothing good has followed is news.
             expr=f"{failed} unless on (namespace) ({good} > on (namespace) {failed})",
             for_="0m",
@@ -286,7 +297,7 @@ def probe_job(namespace: str) -> str:
 
 def _alert(watched: Watched, name: str, *, expr: str, for_: str, severity: str, summary: str) -> dict[str, Any]:
     return {
-        "alert": name,
+        "alert": f"{watched.names.alerts}{name}",
         "expr": expr,
         "for": for_,
         "labels": {**watched.alert_labels, "severity": severity, "namespace": watched.namespace},

@@ -13,14 +13,12 @@ from typing import Any, Final
 
 import pulumi
 
-from components.ownership import owner_labels
+from components.environment import Environment
 from components.pods import PATCH_FORCE
 from sdks import kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 """Label under which Cilium knows a pod's namespace."""
-CLOUDFLARED_EGRESS: Final = "invoicetron-cloudflared-egress"
-"""Name of the policy, in the tunnel's namespace, that lets its connector reach the app."""
 
 Labels = Mapping[str, pulumi.Input[str]]
 Rule = Mapping[str, Any]
@@ -84,19 +82,19 @@ def to_names(names: Sequence[str], *, port: int = 443) -> Rule:
 def network_policy(
     name: str,
     *,
-    namespace: pulumi.Input[str],
+    environment: Environment,
+    namespace: pulumi.Input[str] | None = None,
     pods: pulumi.Input[Labels],
     ingress: Sequence[pulumi.Input[Rule]] | None = (),
     egress: Sequence[pulumi.Input[Rule]] | None = (),
     restricts: bool = True,
-    stack_namespace: pulumi.Input[str] | None = None,
     opts: pulumi.ResourceOptions,
 ) -> kubernetes.apiextensions.CustomResource:
     """The CiliumNetworkPolicy `name` of the pods that bear `pods`.
 
     A direction without rules allows nothing; None leaves it to the other policies of these pods. One that does not
-    restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16). `stack_namespace` is
-    that of the stack which the policy belongs to, where it stands in another.
+    restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16). `namespace` is where
+    it stands, where that is not the stack's own.
     """
     directions = {name: rules for name, rules in (("ingress", ingress), ("egress", egress)) if rules is not None}
     return kubernetes.apiextensions.CustomResource(
@@ -105,8 +103,8 @@ def network_policy(
         kind="CiliumNetworkPolicy",
         metadata={
             "name": name,
-            "namespace": namespace,
-            "labels": owner_labels(stack_namespace or namespace),
+            "namespace": namespace or environment.namespace,
+            "labels": environment.names.owner_labels,
             "annotations": PATCH_FORCE,
         },
         spec={

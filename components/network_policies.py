@@ -27,6 +27,7 @@ from components.network import (
     to_pods,
 )
 from settings import Settings
+from settings.names import PROGRAM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +46,9 @@ class NetworkPolicies(pulumi.ComponentResource):
     """A CiliumNetworkPolicy for each kind of pod, default deny both ways."""
 
     def __init__(self, name: str, args: NetworkPoliciesArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:network_policies:NetworkPolicies", name, None, opts)
+        super().__init__(f"{PROGRAM}:network_policies:NetworkPolicies", name, None, opts)
         child = ResourceOptions(parent=self)
-        settings, namespace, database = args.settings, args.environment.namespace, args.database
+        settings, environment, database = args.settings, args.environment, args.database
         app = args.app
         to_database = to_pods(database.pods, port=database.port)
         ingress: list[pulumi.Input[Rule]] = [from_gateway(port=app.port), from_kubelet(port=app.port)]
@@ -58,24 +59,24 @@ class NetworkPolicies(pulumi.ComponentResource):
             ingress.append(from_pods(tunnel.pod_labels, port=app.port, namespace=tunnel.namespace))
         outside = [to_names(settings.app.egress)] if settings.app.egress else []
         network_policy(
-            "invoicetron",
-            namespace=namespace,
+            environment.names.app,
+            environment=environment,
             pods=app.pods,
             ingress=ingress,
             egress=[to_dns(learn_names=bool(outside)), to_database, *outside],
             opts=child,
         )
         network_policy(
-            "invoicetron-migrate",
-            namespace=namespace,
+            environment.names.migration,
+            environment=environment,
             pods=app.migration_pods,
             egress=[to_dns(), to_database],
             opts=child,
         )
         clients = [app.pods, app.migration_pods, *([args.backup.pods] if args.backup else [])]
         network_policy(
-            "invoicetron-db",
-            namespace=namespace,
+            environment.names.database,
+            environment=environment,
             pods=database.pods,
             ingress=[from_pods(pods, port=database.port) for pods in clients],
             opts=child,

@@ -13,8 +13,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import same_node
-from components.backup import CLAIM, DRILL, OFFSITE, OFFSITE_SCRIPTS, Backup
-from components.backup import NAME as BACKUP
+from components.backup import OFFSITE_SCRIPTS, Backup
 from components.database import USER_ID
 from components.environment import Environment
 from components.network import network_policy, to_dns, to_names
@@ -23,22 +22,18 @@ from components.pods import (
     container_resources,
     container_security,
     core,
-    labels,
     meta,
-    metadata,
     pod_security,
     secret_variable,
 )
 from lookups.secrets import S3Secrets
 from sdks import kubernetes
 from settings.backup import BackupSettings
+from settings.names import PROGRAM
 from settings.offsite import S3Settings
 
 batch = kubernetes.batch.v1
 
-UPLOAD: Final = "invoicetron-db-upload"
-"""The CronJob that uploads; what `python -m ops` makes the Jobs from that bring copies back."""
-CHECK: Final = "invoicetron-db-offsite-check"
 CONTAINER: Final = "restic"
 IMAGE: Final = "docker.io/restic/restic:0.18.1@sha256:39d9072fb5651c80d75c7a811612eb60b4c06b32ffe87c2e9f3c7222e1797e76"
 
@@ -67,11 +62,6 @@ class OffsiteArgs:
             raise ValueError("backup.s3 is not set")
         return self.settings.s3
 
-    @property
-    def namespace(self) -> pulumi.Output[str]:
-        """Of the stack."""
-        return self.environment.namespace
-
 
 class Offsite(pulumi.ComponentResource):
     """The copies. `upload` and `check` are the names of the CronJobs."""
@@ -85,25 +75,25 @@ class Offsite(pulumi.ComponentResource):
         return Footprint.of(settings.s3.resources, pods=3) if settings and settings.s3 else Footprint()
 
     def __init__(self, name: str, args: OffsiteArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:offsite:Offsite", name, None, opts)
-        child = ResourceOptions(parent=self)
+        super().__init__(f"{PROGRAM}:offsite:Offsite", name, None, opts)
+        child, environment, names = ResourceOptions(parent=self), args.environment, args.environment.names
         network_policy(
-            OFFSITE,
-            namespace=args.namespace,
-            pods={"app": OFFSITE},
+            names.offsite,
+            environment=environment,
+            pods={"app": names.offsite},
             egress=[to_dns(), to_names([args.s3.host], port=args.s3.port)],
             opts=child,
         )
         values = (args.secrets.access_key, args.secrets.secret_key, args.secrets.password)
         secret = core.Secret(
             "offsite-keys",
-            metadata=metadata(OFFSITE, args.namespace, app=OFFSITE),
+            metadata=environment.metadata(names.offsite),
             string_data=dict(zip(_KEYS, values, strict=True)),
             opts=child,
         )
         scripts = core.ConfigMap(
             "offsite-scripts",
-            metadata=metadata(OFFSITE, args.namespace, app=OFFSITE),
+            metadata=environment.metadata(names.offsite),
             data={each: (_SCRIPTS / each).read_text(encoding="utf-8") for each in ("common.sh", *OFFSITE_SCRIPTS)},
             opts=child,
         )
@@ -111,13 +101,13 @@ class Offsite(pulumi.ComponentResource):
         crons = {
             script: batch.CronJob(
                 resource,
-                metadata=metadata(cron_job, args.namespace, app=OFFSITE),
+                metadata=environment.metadata(cron_job, app=names.offsite),
                 spec=_cron_job(args, schedule, script),
                 opts=needed,
             )
             for resource, cron_job, schedule, script in (
-                ("upload", UPLOAD, args.s3.schedule, "upload.sh"),
-                ("offsite-check", CHECK, args.s3.check_schedule, "check-offsite.sh"),
+                ("upload", names.upload, args.s3.schedule, "upload.sh"),
+                ("offsite-check", names.offsite_check, args.s3.check_schedule, "check-offsite.sh"),
             )
         }
         self.upload = crons["upload.sh"].metadata.name
@@ -143,12 +133,13 @@ def _cron_job(args: OffsiteArgs, schedule: str, script: str) -> batch.CronJobSpe
 
 
 def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
-    retention = args.s3.retention
-    repository = pulumi.Output.from_input(args.namespace).apply(args.s3.repository)
-    plain: dict[str, pulumi.Input[str]] = {
+    retention, names = args.s3.retention, args.environment.names
+    repository = args.s3.repository(names.namespace)
+    plain = {
         "RESTIC_REPOSITORY": repository,
-        "STACK": args.namespace,
+        "STACK": names.namespace,
         "BACKUPS": "/backups",
+        "PGDATABASE": names.database_role,
         "TMPDIR": "/tmp",  # noqa: S108 - the container's own
         "RESTIC_CACHE_DIR": "/tmp/cache",  # noqa: S108 - as above
         "KEEP_DAILY": str(retention.daily),
@@ -157,32 +148,32 @@ def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
         **({"AWS_DEFAULT_REGION": args.s3.region} if args.s3.region else {}),
     }
     mounts = {"backups": "/backups", "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - as above
-    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=CLAIM)
+    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)
     container = core.ContainerArgs(
         name=CONTAINER,
         image=IMAGE,
         command=["sh", f"/scripts/{script}"],
         env=[
             *(core.EnvVarArgs(name=variable, value=value) for variable, value in plain.items()),
-            *(secret_variable(key, secret=OFFSITE, key=key) for key in _KEYS),
+            *(secret_variable(key, secret=names.offsite, key=key) for key in _KEYS),
         ],
         resources=container_resources(args.s3.resources),
         security_context=container_security(read_only=True),
         volume_mounts=[core.VolumeMountArgs(name=volume, mount_path=path) for volume, path in mounts.items()],
     )
     return core.PodTemplateSpecArgs(
-        metadata=meta.ObjectMetaArgs(labels=labels(OFFSITE)),
+        metadata=meta.ObjectMetaArgs(labels=names.labels(names.offsite)),
         spec=core.PodSpecArgs(
             automount_service_account_token=False,
             enable_service_links=False,
             restart_policy="Never",
-            affinity=None if args.settings.nfs else same_node([BACKUP, DRILL, OFFSITE]),
+            affinity=None if args.settings.nfs else same_node([names.backup, names.drill, names.offsite]),
             # The account that the backups belong to.
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[container],
             volumes=[
                 core.VolumeArgs(name="backups", persistent_volume_claim=claim),
-                core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=OFFSITE)),
+                core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=names.offsite)),
                 core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=_SCRATCH)),
             ],
         ),

@@ -9,9 +9,7 @@ from typing import Final, Self
 
 import pulumi
 
-from components.ownership import PART_OF, owner_labels
 from sdks import kubernetes
-from settings.errors import PROJECT
 from settings.section import Amounts, Resources
 
 core = kubernetes.core.v1
@@ -36,27 +34,6 @@ class SecretData:
     """By key."""
     checksum: str
     """Changes with any of them, and tells nothing about them: on a pod template it restarts the pods."""
-
-
-def labels(app: str) -> dict[str, str]:
-    """Labels of the pods of `app`, by the first of which they are selected; a change of any rolls them."""
-    return {"app": app, PART_OF: PROJECT}
-
-
-def metadata(
-    name: str,
-    namespace: pulumi.Input[str],
-    *,
-    app: str,
-    annotations: Mapping[str, pulumi.Input[str]] | None = None,
-) -> meta.ObjectMetaArgs:
-    """Metadata of a namespaced object. The name is explicit because pipelines and people type it."""
-    return meta.ObjectMetaArgs(
-        name=name,
-        namespace=namespace,
-        labels={**labels(app), **owner_labels(namespace)},
-        annotations={**PATCH_FORCE, **(annotations or {})},
-    )
 
 
 def pod_security(*, user: int, group: int, volumes: bool = False) -> core.PodSecurityContextArgs:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pulumi
 from pulumi import ResourceOptions
 
-from components.ownership import Owner
 from components.public_names import APPLICATION, COMPONENT_TYPE, RECORD, RULE, of_hostname
 from components.tunnel import TARGET, TunnelHostname
 from lookups.cloudflare import CloudflareIds
 from sdks import cloudflare
 from settings.access import AdoptedIds, url_of
+from settings.ownership import Owner
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-COMPONENT_TYPE: Final = "invoicetron:access:PublicHostname"
+from settings.names import PROGRAM
+
+COMPONENT_TYPE: Final = f"{PROGRAM}:access:PublicHostname"
 COMPONENT: Final = "public-access"
 APPLICATION: Final = "access-application"
 RULE: Final = "tunnel-hostname"
 RECORD: Final = "dns-record"
 
-RELEASED_TYPE: Final = "invoicetron:public_access:PublicAccess"
+RELEASED_TYPE: Final = f"{PROGRAM}:public_access:PublicAccess"
 """Type of the component up to the release of November 2026. A stack had one public hostname then, whose resources bore
 the names above and no hostname."""
 

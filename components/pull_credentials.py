@@ -12,15 +12,14 @@ import pulumi
 from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
 from components.environment import Environment
-from components.ownership import Owner
-from components.pods import core, metadata
+from components.pods import core
 from components.registry_item import RegistryItem
-from lookups.deploy_tokens import IN_USE, DeployTokens, token_name
+from lookups.deploy_tokens import IN_USE, DeployTokens
 from lookups.gitlab import GitLabProject
 from lookups.onepassword import ItemPlace
 from sdks import gitlab
 from settings import Settings
-from settings.errors import PROJECT
+from settings.names import PROGRAM
 from settings.registry import RegistrySettings
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class PullCredentials(pulumi.ComponentResource):
     """For `imagePullSecrets`."""
 
     def __init__(self, name: str, args: PullCredentialsArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:pull_credentials:PullCredentials", name, None, opts)
+        super().__init__(f"{PROGRAM}:pull_credentials:PullCredentials", name, None, opts)
         login, annotations, hooks = args.credentials, {}, None
         if isinstance(login, Issue):
             hooks = revoking_lost(login)
@@ -82,7 +81,7 @@ class PullCredentials(pulumi.ComponentResource):
         parts = pulumi.Output.all(args.settings.server, login.username, login.password)
         secret = core.Secret(
             "pull-secret",
-            metadata=metadata(SECRET, args.environment.namespace, app=SECRET, annotations=annotations),
+            metadata=args.environment.metadata(SECRET, annotations=annotations),
             type="kubernetes.io/dockerconfigjson",
             string_data={CONFIG: parts.apply(lambda texts: docker_config(*texts))},
             opts=ResourceOptions(parent=self, hooks=hooks),
@@ -122,8 +121,8 @@ def choose(settings: Settings, secrets: StackSecrets, project: GitLabProject | N
         return Issue(
             gitlab=delivery.gitlab,
             project=project.id,
-            name=token_name(settings.stack),
-            owner=f"{Owner(PROJECT, settings.stack)}",
+            name=settings.names.deploy_token,
+            owner=f"{settings.names.owner}",
             expires=pull.expires,
             item=secrets.registry_item,
         )

@@ -11,6 +11,7 @@ from pulumi import ResourceOptions
 
 from lookups.gitlab import GitLabProject
 from sdks import gitlab
+from settings.names import PROGRAM
 from settings.repository import RepositorySettings
 
 
@@ -29,7 +30,7 @@ class Repository(pulumi.ComponentResource):
     """The line that tells which public key goes where, for the mirror to be let in."""
 
     def __init__(self, name: str, args: RepositoryArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("invoicetron:repository:Repository", name, None, opts)
+        super().__init__(f"{PROGRAM}:repository:Repository", name, None, opts)
         settings, project = args.settings, args.project
         mirror = gitlab.ProjectPushMirror(
             "mirror",

@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 
 import pulumi
 
-from components.ownership import DNS_COMMENT, Owner
 from components.tunnel import TARGET, TEAM_DOMAIN
 from lookups.access_policy import Policy, openings
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from settings.access import PublicAccessSettings
+from settings.ownership import DNS_COMMENT, Owner
 
 IN_THE_WAY: Final = frozenset({"A", "AAAA", "CNAME", "NS"})
 """Types of records beside which Cloudflare takes no CNAME of the same name (errors 81053 and 81056). All others may

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from components.ownership import Owner
 from components.tunnel import ORIGIN
 from lookups.cloudflare import CloudflareIds
 from lookups.cloudflare_api import CloudflareApi
 from lookups.ownership import Claim
 from lookups.tunnel_document import Document, find
 from settings.access import PublicAccessSettings
+from settings.ownership import Owner
 
 _ORIGIN: Final = re.compile(
     re.escape(ORIGIN).replace(r"\{1\}", "([^.]+)").replace(r"\{0\}", "[^.]+").replace(r"\{2\}", r"\d+")
@@ -25,7 +25,7 @@ def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner) -> Ite
     configuration = api.get(f"/accounts/{ids.account_id}/cfd_tunnel/{ids.tunnel_id}/configurations")
     document = configuration.get("config") or {}
     for hostname in public.hostnames:
-        for what, owner, evidence in _seen(hostname, ids, api, document):
+        for what, owner, evidence in _seen(hostname, ids, api, document, own):
             if owner is not None and owner != own:
                 yield Claim(
                     what=f"the {what} of {hostname}", owner=f"{owner}", evidence=evidence, setting=public.hostname_key
@@ -33,13 +33,17 @@ def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner) -> Ite
 
 
 def _seen(
-    hostname: str, ids: CloudflareIds, api: CloudflareApi, document: Document
+    hostname: str, ids: CloudflareIds, api: CloudflareApi, document: Document, own: Owner
 ) -> Iterator[tuple[str, Owner | None, str]]:
     for application in api.list_all(f"/accounts/{ids.account_id}/access/apps", domain=hostname, exact="true"):
         if application.get("domain") == hostname:
             yield "Access application", Owner.titled(application.get("name")), "its name"
     if (rule := find(document, hostname)) is not None:
         leads_to = _ORIGIN.fullmatch(str(rule.get("service")))
-        yield "tunnel's rule", Owner.of_namespace(leads_to[1]) if leads_to else None, "where it leads"
+        yield (
+            "tunnel's rule",
+            Owner.of_namespace(leads_to[1], project=own.project) if leads_to else None,
+            "where it leads",
+        )
     for record in api.list_all(f"/zones/{ids.zone_id}/dns_records", **{"name.exact": hostname}):
         yield "DNS record", Owner.marked(record.get("comment")), "its comment"

@@ -87,7 +87,7 @@ def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterato
     if context not in contexts:
         yield (
             f"the kubeconfig has no context {context!r}; it has: {', '.join(contexts) or 'none'}. "
-            "Correct invoicetron:cluster.context or KUBECONFIG"
+            "Correct cluster.context or KUBECONFIG"
         )
 
 

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from components.database_address import ADDRESS
+from components.database_address import DatabaseAddress
+from settings.names import Names
 
 Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
 
@@ -63,9 +64,10 @@ _KNOWN: Final = {
 """Parameters of other servers and clients: a refusal may show these names, any other could be half a password."""
 
 
-def url_complaint(url: str, password: str | None, namespace: str) -> Complaint | None:
+def url_complaint(url: str, password: str | None, names: Names) -> Complaint | None:
     """What is wrong with a database URL. None of it is shown: after a misplaced '@' the host is half the password."""
-    fix = f"write {ADDRESS.url('<postgres-password>')}, or delete the field: it is then derived"
+    address = DatabaseAddress.of(names)
+    fix = f"write {address.url('<postgres-password>')}, or delete the field: it is then derived"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -78,10 +80,10 @@ def url_complaint(url: str, password: str | None, namespace: str) -> Complaint |
     wrong = [
         name
         for name, differs in (
-            ("user", parts.username != ADDRESS.user),
-            ("host", host not in ADDRESS.hosts(namespace)),
-            ("port", (ADDRESS.port if port is None else port) != ADDRESS.port),
-            ("database", parts.path != f"/{ADDRESS.database}"),
+            ("user", parts.username != address.user),
+            ("host", host not in address.hosts(names.namespace)),
+            ("port", (address.port if port is None else port) != address.port),
+            ("database", parts.path != f"/{address.database}"),
             ("password than postgres-password", password is not None and parts.password != password),
             ("target in its query", any(name in _REPLACING for name, _ in parameters)),
         )

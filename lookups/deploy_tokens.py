@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 
 from lookups.gitlab_access import TIMEOUT
+from settings.names import PROGRAM
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
     from gitlab.v4.objects import Project, ProjectDeployToken
 
-IN_USE: Final = "invoicetron/deploy-token"
+IN_USE: Final = f"{PROGRAM}/deploy-token"
 """Annotation of the pull secret: user name of the deploy token that it holds."""
-
-
-def token_name(stack: str) -> str:
-    """Name of the stack's deploy token in GitLab."""
-    return f"invoicetron-pull-{stack}"
 
 
 def connect(address: str) -> Gitlab:

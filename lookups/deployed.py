@@ -7,7 +7,6 @@ from contextlib import suppress
 import pulumi
 
 from components.admission_names import API_VERSION, POLICIES
-from components.app import NAME
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from settings import Settings
 
@@ -29,11 +28,11 @@ def check_cluster(settings: Settings, cluster: Cluster) -> None:
         )
     if namespace is None:
         return
-    if cluster.get("apps/v1", "deployments", NAME, settings.namespace) is None:
+    if cluster.get("apps/v1", "deployments", settings.names.app, settings.namespace) is None:
         run = f"; run it again on the branch {settings.delivery.branch}" if settings.delivery else ""
         pulumi.log.warn(
-            f"The namespace {settings.namespace} has no Deployment {NAME}, so `up` makes it with the placeholder "
-            f"{settings.app.image}. The app is away until its pipeline has deployed{run}."
+            f"The namespace {settings.namespace} has no Deployment {settings.names.app}, so `up` makes it with the "
+            f"placeholder {settings.app.image}. The app is away until its pipeline has deployed{run}."
         )
 
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from components.ownership import Owner
 from lookups.gitlab_access import missing_permissions
 from lookups.ownership import Claim
 from sdks import gitlab
 from settings import Settings
 from settings.delivery import DeliverySettings
-from settings.errors import PROJECT
 from settings.images import image_repository
+from settings.ownership import Owner
 from settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
@@ -165,10 +164,10 @@ def _foreign(
     environments: Sequence[GetProjectEnvironmentsEnvironmentResult],
     variables: Sequence[GetProjectVariablesVariableResult],
 ) -> Iterator[Claim]:
-    own, name = Owner(PROJECT, settings.stack), delivery.environment.name
+    own, name = settings.names.owner, delivery.environment.name
     scoped = [one for one in variables if one.environment_scope == name]
     # Who made these marked nothing, before the release that does.
-    leads_to = [Owner.of_namespace(one.value) for one in scoped if one.key == NAMESPACE]
+    leads_to = [Owner.of_namespace(one.value, project=own.project) for one in scoped if one.key == NAMESPACE]
     seen = [
         *((Owner.marked(one.description), "its description") for one in environments),
         *((Owner.marked(one.description), f"the description of its variable {one.key}") for one in scoped),

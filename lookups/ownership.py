@@ -17,13 +17,12 @@ from typing import Any, Final
 import pulumi
 import yaml
 
-from components import access
 from components.admission_names import API_VERSION, PARTS, POLICIES, policy_name
-from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
-from components.ownership import Owner
+from components.network import POD_NAMESPACE
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
-from settings.errors import PROJECT
+from settings.names import Names
+from settings.ownership import Owner
 
 _ROUTES: Final = "gateway.networking.k8s.io/v1"
 
@@ -69,9 +68,12 @@ def in_cluster(settings: Settings, cluster: Cluster, directory: Path) -> Iterato
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     owner = Owner.of_labels(namespace["metadata"].get("labels")) if namespace is not None else None
-    if owner not in {None, Owner(PROJECT, settings.stack)}:
+    if owner not in {None, settings.names.owner}:
         yield Claim(
-            what=f"the namespace {settings.namespace}", owner=f"{owner}", evidence="its labels", setting="namespace"
+            what=f"the namespace {settings.namespace}",
+            owner=f"{owner}",
+            evidence="its labels",
+            setting="the name of the project or of the stack, which the namespace follows from",
         )
     yield from _routes(settings, cluster)
     if settings.access.public is not None:
@@ -91,11 +93,13 @@ def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
         return
     for route in routes:
         meta = route["metadata"]
-        if (meta["namespace"], meta["name"]) == (settings.namespace, access.NAME):
+        if (meta["namespace"], meta["name"]) == (settings.namespace, settings.names.app):
             continue
         for hostname in _competing(route, settings):
             place = f"{meta['namespace']}/{meta['name']}"
-            owner = Owner.of_labels(meta.get("labels")) or Owner.of_namespace(meta["namespace"])
+            owner = Owner.of_labels(meta.get("labels")) or Owner.of_namespace(
+                meta["namespace"], project=settings.project
+            )
             yield Claim(
                 what=f"the hostname {hostname}",
                 owner=f"{owner or 'the creator of that route'}",
@@ -132,7 +136,7 @@ def _redirects(rule: Mapping[str, Any]) -> bool:
 
 def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iterator[Claim]:
     try:
-        policy = cluster.get("cilium.io/v2", "ciliumnetworkpolicies", CLOUDFLARED_EGRESS, namespace)
+        policy = cluster.get("cilium.io/v2", "ciliumnetworkpolicies", settings.names.cloudflared_egress, namespace)
     except ForbiddenError as error:
         pulumi.log.warn(f"Whether another stack lets the tunnel's connector reach its app is not known. {error}")
         return
@@ -145,10 +149,10 @@ def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iter
             for rule in policy.get("spec", {}).get("egress") or ()
             for peer in rule.get("toEndpoints") or ()
         ]
-        owner, evidence = next((one for one in map(Owner.of_namespace, leads_to) if one), None), "where it leads"
-    if owner not in {None, Owner(PROJECT, settings.stack)}:
+        owner, evidence = _leading_to(leads_to, settings.project), "where it leads"
+    if owner not in {None, settings.names.owner}:
         yield Claim(
-            what=f"the CiliumNetworkPolicy {namespace}/{CLOUDFLARED_EGRESS}",
+            what=f"the CiliumNetworkPolicy {namespace}/{settings.names.cloudflared_egress}",
             owner=f"{owner}",
             evidence=evidence,
             setting="access.public: one stack of a cluster has it",
@@ -165,13 +169,18 @@ def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]
             pulumi.log.warn(f"Whether another stack has the ValidatingAdmissionPolicy {name} is not known. {error}")
             return
         owner = Owner.of_labels(policy["metadata"].get("labels")) if policy is not None else None
-        if owner not in {None, Owner(PROJECT, settings.stack)}:
+        if owner not in {None, settings.names.owner}:
             yield Claim(
                 what=f"the ValidatingAdmissionPolicy {name}",
                 owner=f"{owner}",
                 evidence="its labels",
                 setting="delivery.admissionPolicy to false",
             )
+
+
+def _leading_to(namespaces: Iterable[str], project: str) -> Owner | None:
+    found = (Owner.of_namespace(namespace, project=project) for namespace in namespaces)
+    return next((one for one in found if one), None)
 
 
 def _repository(settings: Settings, cluster: Cluster, directory: Path) -> Iterator[Claim]:
@@ -186,17 +195,17 @@ def _repository(settings: Settings, cluster: Cluster, directory: Path) -> Iterat
         # A file that cannot be read is for its own stack to complain about.
         with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, ForbiddenError):
             config = yaml.safe_load(file.read_text(encoding="utf-8")).get("config") or {}
-            project = (config.get(f"{PROJECT}:delivery") or {}).get("project")
-            shared = config.get(f"{PROJECT}:repository") not in (None, {"enabled": False})
+            project = (config.get(f"{settings.project}:delivery") or {}).get("project")
+            shared = config.get(f"{settings.project}:repository") not in (None, {"enabled": False})
             if (
                 stack != settings.stack
                 and shared
                 and project == settings.delivery.project
-                and cluster.get("v1", "namespaces", f"{PROJECT}-{stack}") is not None
+                and cluster.get("v1", "namespaces", Names(settings.project, stack).namespace) is not None
             ):
                 yield Claim(
                     what=f"mirror, branches and protections of the GitLab project {project}",
-                    owner=f"{Owner(PROJECT, stack)}",
+                    owner=f"{Owner(settings.project, stack)}",
                     evidence=f"the section repository of {file.name}",
                     setting="this by leaving the section repository out",
                 )

@@ -17,21 +17,19 @@ import pulumi_onepassword as onepassword
 
 from components.app import AUTH_SECRET, DATABASE_URL
 from components.database import PASSWORD_KEY
-from components.database_address import ADDRESS
-from components.ownership import Owner
+from components.database_address import DatabaseAddress
 from components.pods import SecretData
 from lookups.database_url import Complaint, url_complaint
-from lookups.deploy_tokens import token_name
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from lookups.onepassword_item import SECTION, TOKEN
 from settings import Settings
-from settings.errors import PROJECT
+from settings.names import PROGRAM, Names
 from settings.types import ItemReference, SecretReference
 
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
 _SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for
 _SHORTEST_COPY_PASSWORD: Final = 20  # characters; whoever gets the bucket can try guesses for years
-_CHECKSUM_KEY: Final = b"invoicetron checksum key 1"
+_CHECKSUM_KEY: Final = f"{PROGRAM} checksum key 1".encode()
 
 Check: TypeAlias = Callable[[str], Complaint | None]
 
@@ -110,13 +108,13 @@ class Values:
 
 def read_values(settings: Settings, vaults: Vaults) -> Values:
     """Reads and checks every value that the stack needs and does not issue itself."""
-    reader = _Reader(vaults)
+    reader, names = _Reader(vaults), settings.names
     wanted = settings.secrets
     password = reader.read(wanted.postgres_password, _password_complaint)
     values = {
         "postgres_password": password,
         "better_auth_secret": reader.read(wanted.better_auth_secret, _auth_secret_complaint),
-        "database_url": reader.read_database_url(wanted.database_url, password, settings.namespace),
+        "database_url": reader.read_database_url(wanted.database_url, password, names),
     }
     if settings.backup is not None and settings.backup.s3 is not None:
         s3 = settings.backup.s3
@@ -125,11 +123,9 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
     registry_item = None
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
-        registry_item = reader.locate(
-            settings.registry.item, token_name(settings.stack), f"{Owner(PROJECT, settings.stack)}"
-        )
+        registry_item = reader.locate(settings.registry.item, names.deploy_token, f"{names.owner}")
     else:
-        reader.refuse_own(settings.registry.item, token_name(settings.stack))
+        reader.refuse_own(settings.registry.item, names.deploy_token)
         values["registry_username"] = reader.read(settings.registry.username, _username_complaint)
         values["registry_password"] = reader.read(settings.registry.password)
     plain = {name: value for name, value in values.items() if value is not None}
@@ -174,7 +170,7 @@ class _Reader:
             return None
         return self._checked(reference, value, check)
 
-    def read_database_url(self, reference: SecretReference | None, password: str | None, namespace: str) -> str | None:
+    def read_database_url(self, reference: SecretReference | None, password: str | None, names: Names) -> str | None:
         """The URL in 1Password where there is one, else the one that follows from the password and the address."""
         if reference is not None:
             try:
@@ -185,8 +181,8 @@ class _Reader:
                 self._note(problem)
                 return None
             else:
-                return self._checked(reference, value, lambda url: url_complaint(url, password, namespace))
-        return ADDRESS.url(password) if password else None
+                return self._checked(reference, value, lambda url: url_complaint(url, password, names))
+        return DatabaseAddress.of(names).url(password) if password else None
 
     def locate(self, reference: ItemReference, token: str, owner: str) -> ItemPlace | None:
         """Where the item is, or is to be; None after a problem was noted."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.ownership import Owner
 from lookups.cluster import connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
@@ -14,7 +13,6 @@ from lookups.secrets import StackSecrets, read_secrets
 from lookups.volumes import check_volumes
 from settings import Settings
 from settings.access import PublicAccessSettings
-from settings.errors import PROJECT
 
 if TYPE_CHECKING:
     from lookups.cloudflare import CloudflareIds
@@ -53,4 +51,4 @@ def _look_up_public(settings: Settings, public: PublicAccessSettings) -> tuple[C
     from lookups import cloudflare, cloudflare_owner  # noqa: PLC0415
 
     ids = cloudflare.look_up(public)
-    return ids, list(cloudflare_owner.foreign(public, ids, Owner(PROJECT, settings.stack)))
+    return ids, list(cloudflare_owner.foreign(public, ids, settings.names.owner))

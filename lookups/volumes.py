@@ -13,13 +13,9 @@ from typing import Final
 
 import pulumi
 
-from components.backup import CLAIM as BACKUPS
-from components.backup import export_name
-from components.database import CLAIM as DATABASE
-from components.ownership import PART_OF
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
-from settings.errors import PROJECT
+from settings.ownership import PART_OF
 from settings.quantities import Quantity
 
 OUTPUT: Final = "database_claim"
@@ -70,15 +66,15 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is not None and (held := _is_held(namespace)):
         yield held
-        if (claim := _claim(settings, cluster, DATABASE)) is not None:
+        if (claim := _claim(settings, cluster, settings.names.database_claim)) is not None:
             yield _rescue(claim)
         return
-    claim = _claim(settings, cluster, DATABASE)
+    claim = _claim(settings, cluster, settings.names.database_claim)
     yield from _database(settings, cluster, record, claim)
     if claim is not None:
         yield from _fixed(claim, "database", settings.database.storage_class)
         yield from _size(cluster, claim, "database", settings.database.size)
-    backups = _claim(settings, cluster, BACKUPS)
+    backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
 
@@ -105,9 +101,10 @@ def _database(settings: Settings, cluster: Cluster, record: Record | None, claim
         volume = claim["spec"].get("volumeName")
         if volume is None or volume != record.volume:
             yield (
-                f"The claim {DATABASE} is not the database's. This one is {claim['metadata']['uid']}, on "
-                f"{volume or 'no volume yet'}; the last `up` left {record.uid}, on {record.volume or 'no volume yet'}. "
-                f"Somebody has deleted that and made this. {_ways(settings, record)}"
+                f"The claim {claim['metadata']['name']} is not the database's. This one is {claim['metadata']['uid']}, "
+                f"on {volume or 'no volume yet'}; the last `up` left {record.uid}, on "
+                f"{record.volume or 'no volume yet'}. Somebody has deleted that and made this. "
+                f"{_ways(settings, record)}"
             )
 
 
@@ -117,7 +114,7 @@ def _volumes_of(settings: Settings, cluster: Cluster) -> list[Object]:
         volumes = cluster.list("v1", "persistentvolumes")
     except ForbiddenError:
         return []  # the stack's outputs alone decide, then
-    wanted = (settings.namespace, DATABASE)
+    wanted = (settings.namespace, settings.names.database_claim)
     references = [(volume, volume["spec"].get("claimRef") or {}) for volume in volumes]
     return [volume for volume, claim in references if (claim.get("namespace"), claim.get("name")) == wanted]
 
@@ -126,8 +123,8 @@ def _gone(settings: Settings, lost: Record) -> str:
     of = "as the last `up` of an earlier release left it" if lost.uid == UNKNOWN_CLAIM else lost.uid
     volume = f", on the volume {lost.volume}" if lost.volume else ""
     return (
-        f"The database's claim {DATABASE} ({of}{volume}) is gone from {settings.namespace}, and `up` would make "
-        f"an empty database in its place. {_ways(settings, lost)}"
+        f"The database's claim {settings.names.database_claim} ({of}{volume}) is gone from {settings.namespace}, and "
+        f"`up` would make an empty database in its place. {_ways(settings, lost)}"
     )
 
 
@@ -136,7 +133,7 @@ def _ways(settings: Settings, lost: Record) -> str:
         f"Where a destroy was stopped half-way, finish it: pulumi destroy -s {settings.stack}. Else restore "
         f"first: where its volume is still there, take it again ({_PAGE}). Where the data is given up, or will "
         "come back from a backup by `ops restore`, say so, and run this again:\n"
-        f"    pulumi config set -s {settings.stack} --path invoicetron:database.lostClaim {lost.uid}"
+        f"    pulumi config set -s {settings.stack} --path {settings.project}:database.lostClaim {lost.uid}"
     )
 
 
@@ -207,7 +204,7 @@ def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[st
     if meta.get("deletionTimestamp"):
         yield f"The backups' claim {meta['name']} is being deleted: wait until it is gone, and run this again"
     elif backup is None:
-        if (meta.get("labels") or {}).get(PART_OF) == PROJECT:
+        if (meta.get("labels") or {}).get(PART_OF) == settings.project:
             yield f"backup is switched off, and the claim {meta['name']} with the backups would be deleted. {by_hand}"
     elif _is_export(claim) != (backup.nfs is not None):
         to = (
@@ -221,7 +218,7 @@ def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[st
         yield from _size(cluster, claim, "backup", backup.size)
     else:
         yield from _size(cluster, claim, "backup", backup.size)
-        name = export_name(settings.namespace)
+        name = settings.names.backups_export
         export = (cluster.get("v1", "persistentvolumes", name) or {"spec": {}})["spec"].get("nfs")
         wanted = {"server": backup.nfs.server, "path": backup.nfs.path}
         if export and {key: export.get(key) for key in wanted} != wanted:

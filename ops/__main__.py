@@ -54,12 +54,12 @@ def recover_command(
         typer.echo(f"GitLab is asked at {live.gitlab.url}.")
         check_gitlab(live.gitlab)
     try:
-        done = recover(stack, live.find, certain=yes)
+        done = recover(settings.names, live.find, certain=yes)
     except UnknownHolderError as error:
         if not sys.stdin.isatty():
             raise PulumiError(f"{error}, then run this with --yes. Nothing was changed.") from None
         typer.confirm(f"{error}. Take the lock away?", abort=True)
-        done = recover(stack, live.find, certain=True)
+        done = recover(settings.names, live.find, certain=True)
     if done.mended:
         typer.echo("The state was half-written and has been mended.")
     for urn, id_ in done.imported.items():
@@ -111,9 +111,9 @@ def backup_command(stack: StackOption) -> None:
     """Takes a backup now and waits for it. Status 3: the backup is good, and its volume nearly full."""
     settings = load_settings(stack)
     with Interrupts() as interrupts:
-        cluster = Cluster(client=kubernetes_client(settings), namespace=settings.namespace, interrupts=interrupts)
+        cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
         try:
-            back_up(cluster, Terminal(), stack=stack)
+            back_up(cluster, Terminal())
         except NearlyFullError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(NEARLY_FULL) from error
@@ -136,7 +136,7 @@ def restore_command(
     settings = load_settings(stack)
     request = parse_request(settings, source=source, expect=expect, clear_sessions=clear_sessions)
     interrupts = Interrupts()
-    cluster = Cluster(client=kubernetes_client(settings), namespace=settings.namespace, interrupts=interrupts)
+    cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
     restore = Restore.look(cluster, Terminal(), request)
     typer.echo(restore.announcement)
     if not yes:

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
 
-from components.backup import NAME
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
 from ops.terminal import Terminal
@@ -20,7 +19,7 @@ class NearlyFullError(Exception):
     """The backup is good; there may be no room for the next one."""
 
 
-def cron_job(cluster: Cluster, name: str, *, stack: str) -> Any:
+def cron_job(cluster: Cluster, name: str) -> Any:
     """One of the Backup component's CronJobs; raises `ClusterError` where the stack has no backups."""
     try:
         return cluster.batch.read_namespaced_cron_job(name, cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
@@ -28,12 +27,12 @@ def cron_job(cluster: Cluster, name: str, *, stack: str) -> Any:
         if error.status != 404:
             raise
         raise ClusterError(
-            f"there is no CronJob {name} in {cluster.namespace}: give Pulumi.{stack}.yaml a section "
-            "`invoicetron:backup: {}` and run `pulumi up`"
+            f"there is no CronJob {name} in {cluster.namespace}: give Pulumi.{cluster.names.stack}.yaml a section "
+            f"`{cluster.names.project}:backup: {{}}` and run `pulumi up`"
         ) from error
 
 
-def back_up(cluster: Cluster, terminal: Terminal, *, stack: str) -> None:
+def back_up(cluster: Cluster, terminal: Terminal) -> None:
     """Takes a backup and returns when it is complete; raises `JobFailedError`, `NearlyFullError`, `ClusterError`."""
     nearly_full = ""
 
@@ -42,11 +41,11 @@ def back_up(cluster: Cluster, terminal: Terminal, *, stack: str) -> None:
         nearly_full = line.partition(_SAID_SO)[2] or nearly_full
         terminal.say(line)
 
-    template = cron_job(cluster, NAME, stack=stack)
+    template = cron_job(cluster, cluster.names.backup)
     job = Job.of(template, cluster, say)
     create(job, template)
     try:
-        with terminal.step(f"{job.name} takes a backup of {stack}'s database"):
+        with terminal.step(f"{job.name} takes a backup of {cluster.names.stack}'s database"):
             job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
         raise JobFailedError(f"No backup: {error}") from error

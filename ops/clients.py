@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
@@ -17,6 +17,7 @@ from lookups.cluster import api_client
 from lookups.credentials import check_environment
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError, split
+from settings.names import Names
 
 _PATIENCE: Final = 15.0  # seconds for one answer
 _UNAUTHORIZED: Final = 401
@@ -26,15 +27,18 @@ _SERVER_ERROR: Final = 500
 
 def load_settings(stack: str) -> Settings:
     """The settings in `Pulumi.<stack>.yaml` of the working directory; raises `SettingsError`."""
-    file = Path(f"Pulumi.{stack}.yaml")
+    names = Names(_read("Pulumi.yaml", "name"), stack)
+    sections, foreign = split(_read(f"Pulumi.{stack}.yaml", "config"), names.project)
+    return Settings.load(names, sections, foreign=foreign, running=True)
+
+
+def _read(file: str, key: str) -> Any:
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))[key]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SettingsError(
             f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for a stack of its"
         ) from None
-    sections, foreign = split(config)
-    return Settings.load(stack, sections, foreign=foreign, running=True)
 
 
 def connect(settings: Settings) -> Live:
@@ -46,6 +50,7 @@ def connect(settings: Settings) -> Live:
     cluster = DynamicClient(kubernetes_client(settings))
     return Live(
         kubernetes=cluster,
+        names=settings.names,
         gitlab=gitlab_client(settings),
         cloudflare=cloudflare_client(settings),
         mirror=settings.repository.mirror if settings.repository else None,

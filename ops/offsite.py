@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from components.offsite import UPLOAD
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster
 from ops.kube.job import Job, JobFailedError, create
@@ -14,7 +13,7 @@ from ops.terminal import Terminal
 _SAID_SO: Final = " FETCHED "  # in the log of fetch.sh
 
 
-def fetch(cluster: Cluster, terminal: Terminal, *, stack: str, name: str) -> str:
+def fetch(cluster: Cluster, terminal: Terminal, *, name: str) -> str:
     """Brings the copy of this name, or the `latest`, and returns its name; a backup of that name is then on the volume.
 
     Raises `JobFailedError` where it cannot be brought, and `ClusterError`.
@@ -26,8 +25,8 @@ def fetch(cluster: Cluster, terminal: Terminal, *, stack: str, name: str) -> str
         fetched = line.partition(_SAID_SO)[2] or fetched
         terminal.say(line)
 
-    template = cron_job(cluster, UPLOAD, stack=stack)
-    job = Job(cluster=cluster, name=f"invoicetron-db-fetch-{secrets.token_hex(4)}", say=say)
+    template = cron_job(cluster, cluster.names.upload)
+    job = Job(cluster=cluster, name=f"{cluster.names.fetch}-{secrets.token_hex(4)}", say=say)
     create(job, template, environment={"FETCH": name}, script="fetch.sh")
     try:
         with terminal.step(f"{job.name} fetches {name} from off-site"):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from settings.access import AccessSettings
 from settings.app import AppSettings
@@ -15,14 +16,14 @@ from settings.backup import BackupSettings
 from settings.cluster import ClusterSettings
 from settings.database import DatabaseSettings
 from settings.delivery import DeliverySettings
-from settings.errors import PROJECT, foreign_key, mistakes, refusal, report
+from settings.errors import foreign_key, mistakes, paragraph, refusal, report
 from settings.images import image_registry
 from settings.monitoring import MonitoringSettings
+from settings.names import Names
 from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
 from settings.secrets import SecretsSettings
 from settings.section import RUNNING, Section
-from settings.types import Namespace
 
 _T = TypeVar("_T")
 
@@ -42,11 +43,13 @@ Optional = Annotated[_T | None, BeforeValidator(_absent_when_disabled)]
 class Settings(Section):
     """Everything that one stack file says, checked."""
 
+    project: str
+    """Name of the Pulumi project, which is the app's."""
     stack: str
     """Name of the stack, as Pulumi knows it."""
+    released_namespace: SkipJsonSchema[str | None] = Field(default=None, alias="namespace")
+    """A key of stack files up to the release of November 2026. It may say what follows anyway."""
     cluster: ClusterSettings = ClusterSettings()
-    namespace: Namespace
-    """invoicetron-<stack>: what people, pipelines and the tunnel's egress policy expect."""
     protect: Annotated[bool, Field(validate_default=True)] = False
     """Refuse to destroy the namespace, the database, its volume and the backups."""
     secrets: SecretsSettings
@@ -60,16 +63,29 @@ class Settings(Section):
     repository: Optional[RepositorySettings] = None
 
     @property
+    def names(self) -> Names:
+        """What everything of the stack is called."""
+        return Names(self.project, self.stack)
+
+    @property
+    def namespace(self) -> str:
+        """The stack's own: <project>-<stack>."""
+        return self.names.namespace
+
+    @property
     def health_urls(self) -> list[str]:
         """What answers 200 where the app and its database are well: inside the network, where no login is asked for."""
         return [f"{url}{self.app.health_path}" for url in self.access.urls]
 
-    @field_validator("namespace")
+    @field_validator("released_namespace")
     @classmethod
-    def _belongs_to_stack(cls, namespace: str, info: ValidationInfo) -> str:
-        expected = f"{PROJECT}-{info.data['stack']}"
-        if namespace != expected:
-            raise refusal(f"{expected}, so that two stacks can never share a namespace")
+    def _follows(cls, namespace: str | None, info: ValidationInfo) -> str | None:
+        follows = Names(info.data["project"], info.data["stack"]).namespace
+        if namespace not in (None, follows):
+            raise refusal(
+                f"{follows}, which follows from the project and the stack, so that no two share one",
+                fix="remove the key",
+            )
         return namespace
 
     @field_validator("protect")
@@ -103,7 +119,7 @@ class Settings(Section):
     @classmethod
     def load(
         cls,
-        stack: str,
+        names: Names,
         config: Mapping[str, Any],
         *,
         foreign: Iterable[str] = (),
@@ -116,13 +132,17 @@ class Settings(Section):
         No value of the sections in `hidden` (those that Pulumi keeps encrypted) appears in the message.
         `running` is for a stack that is up and only looked at: a day that is over is then no mistake.
         """
-        found = [mistake for key in foreign if (mistake := foreign_key(key, model=cls))]
+        project = names.project
+        found = [paragraph(key, given=repr(given), allowed=allowed) for key, given, allowed in names.problems()]
+        found += [mistake for key in foreign if (mistake := foreign_key(key, project=project, model=cls))]
         try:
-            settings = cls.model_validate({**config, "stack": stack}, context={RUNNING: running})
+            settings = cls.model_validate(
+                {**config, "project": project, "stack": names.stack}, context={RUNNING: running}
+            )
         except ValidationError as error:
-            found += mistakes(error, model=cls, hidden=hidden)
+            found += mistakes(error, project=project, model=cls, hidden=hidden)
         if found:
-            raise SettingsError(report(stack, found))
+            raise SettingsError(report(names.stack, found))
         return settings
 
 
@@ -130,20 +150,21 @@ def load_from_pulumi() -> Settings:
     """The settings of the stack that Pulumi is running; a key of the project that no section knows is a mistake too."""
     # pulumi.Config reads single keys only; the unknown ones are found in what it reads them from.
     source = pulumi.runtime.config
-    prefix = f"{PROJECT}:"
+    names = Names(pulumi.get_project(), pulumi.get_stack())
+    prefix = f"{names.project}:"
     values = {**source.get_config_env(), **source.CONFIG.get()}
     encrypted = {key.removeprefix(prefix) for key in values if source.is_config_secret(key)}
     encrypted |= {key.removeprefix(prefix) for key in source.get_config_secret_keys_env()}
-    sections, foreign = split(values)
-    settings = Settings.load(pulumi.get_stack(), sections, foreign=foreign, hidden=encrypted)
+    sections, foreign = split(values, names.project)
+    settings = Settings.load(names, sections, foreign=foreign, hidden=encrypted)
     if settings.delivery and (warning := settings.delivery.pull_credentials.warning()):
         pulumi.log.warn(f"{prefix}delivery.pullCredentials.expires: {warning}")
     return settings
 
 
-def split(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The decoded sections of a stack's config, by name, and its keys of other namespaces."""
-    prefix = f"{PROJECT}:"
+def split(config: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:
+    """The decoded sections of a stack's config, by name, and its keys of other namespaces than the project's."""
+    prefix = f"{project}:"
     ours = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     foreign = [key for key in config if not key.startswith(prefix)]
     # Whenever Pulumi writes the file, it writes a boolean as a text.

@@ -1,4 +1,4 @@
-"""`python -m settings` prints the JSON schema that stack.schema.json holds."""
+"""`python -m settings <project>` prints the JSON schema that stack.schema.json holds."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import sys
 from settings import Settings
 from settings.schema import stack_file_schema
 
-sys.stdout.write(stack_file_schema(Settings))
+sys.stdout.write(stack_file_schema(Settings, sys.argv[1]))

@@ -20,8 +20,10 @@ _SECRET_LOOK: Final = re.compile(
 _LONGEST_SHOWN: Final = 120
 _OTHERS: Final = {"pulumi", "kubernetes", "onepassword", "gitlab", "cloudflare"}
 """Namespaces of Pulumi itself and of the providers, whose keys may bear the names of sections."""
-PROJECT: Final = "invoicetron"
-"""Name of the project, and so the namespace of its keys in a stack file."""
+
+
+NO_KEYS: Final = ("project", "stack", "released_namespace")
+"""Fields of the settings that no stack file needs: Pulumi gives them, or they follow from what it gives."""
 
 
 def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str | None = None) -> PydanticCustomError:
@@ -32,26 +34,28 @@ def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str |
     return PydanticCustomError("settings", "{allowed}", {"allowed": allowed, "key": key, "given": given, "fix": fix})
 
 
-def mistakes(error: ValidationError, *, model: type[BaseModel], hidden: Collection[str] = ()) -> list[str]:
-    """A paragraph for each mistake; no value of the sections in `hidden` is shown."""
-    return [_mistake(details, model, hidden) for details in error.errors()]
+def mistakes(
+    error: ValidationError, *, project: str, model: type[BaseModel], hidden: Collection[str] = ()
+) -> list[str]:
+    """A paragraph for each mistake in the keys of `project`; no value of the sections in `hidden` is shown."""
+    return [_mistake(details, project, model, hidden) for details in error.errors()]
 
 
-def foreign_key(key: str, *, model: type[BaseModel]) -> str | None:
+def foreign_key(key: str, *, project: str, model: type[BaseModel]) -> str | None:
     """A paragraph about a key of another namespace, where it is probably a section of `model` under a mistyped prefix.
 
     Pulumi takes such a key for somebody else's, and the section counts as absent: `invoicetorn:backup` deletes backups.
     """
     namespace, _, name = key.partition(":")
     section = next(iter(difflib.get_close_matches(name, _keys(model), n=1)), None)
-    near = difflib.get_close_matches(namespace.strip().casefold(), [PROJECT], cutoff=0.7)
+    near = difflib.get_close_matches(namespace.strip().casefold(), [project], cutoff=0.7)
     if namespace in _OTHERS or not (near or section == name):
         return None
-    return _paragraph(
+    return paragraph(
         key,
         given=f"a key of the namespace {namespace!r}, which nothing reads",
-        allowed=f"keys of {PROJECT}, of Pulumi and of its providers",
-        fix=f"did you mean {PROJECT}:{section}?" if section else "remove it",
+        allowed=f"keys of {project}, of Pulumi and of its providers",
+        fix=f"did you mean {project}:{section}?" if section else "remove it",
     )
 
 
@@ -67,24 +71,25 @@ def report(stack: str, paragraphs: Sequence[str]) -> str:
     )
 
 
-def _mistake(details: ErrorDetails, model: type[BaseModel], hidden: Collection[str]) -> str:
+def _mistake(details: ErrorDetails, project: str, model: type[BaseModel], hidden: Collection[str]) -> str:
     context = details.get("ctx", {})
     path = [*details["loc"], *filter(None, str(context.get("key") or "").split("."))]
     allowed, fix = _allowed_and_fix(details, model)
     given = context["given"] if context.get("given") else _shown(details)
     if path and path[0] in hidden:
         given = "(not shown: the section is encrypted)"
-    return _paragraph(_spelled(path), given=given, allowed=allowed, fix=fix)
+    return paragraph(_spelled(project, path), given=given, allowed=allowed, fix=fix)
 
 
-def _paragraph(key: str, *, given: str, allowed: str, fix: str | None) -> str:
+def paragraph(key: str, *, given: str, allowed: str, fix: str | None = None) -> str:
+    """One mistake, as `report` lists them."""
     lines = [f"\n  {key}", f"      given:   {given}", f"      allowed: {allowed}"]
     return "\n".join([*lines, f"      fix:     {fix}"] if fix else lines)
 
 
-def _spelled(path: list[int | str]) -> str:
+def _spelled(project: str, path: list[int | str]) -> str:
     first, *rest = path
-    return f"{PROJECT}:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+    return f"{project}:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
 def _shown(details: ErrorDetails) -> str:
@@ -141,7 +146,7 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
 
 
 def _keys(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items() if name != "stack"]
+    return [field.alias or name for name, field in model.model_fields.items() if name not in NO_KEYS]
 
 
 def _described(model: type[BaseModel], key: str) -> str:

@@ -11,23 +11,25 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from settings.errors import NO_KEYS
 
-def stack_file_schema(model: type[BaseModel]) -> str:
-    """The schema of Pulumi.<stack>.yaml: the fields of `model` as `invoicetron:` keys, and Pulumi's own beside them."""
+
+def stack_file_schema(model: type[BaseModel], project: str) -> str:
+    """The schema of Pulumi.<stack>.yaml: the fields of `model` as keys of `project`, and Pulumi's own beside them."""
     _describe(model)
     schema: dict[str, Any] = model.model_json_schema()
-    sections = {f"invoicetron:{name}": part for name, part in schema["properties"].items() if name != "stack"}
-    required = [f"invoicetron:{name}" for name in schema["required"] if name != "stack"]
+    sections = {f"{project}:{name}": part for name, part in schema["properties"].items() if name not in NO_KEYS}
+    required = [f"{project}:{name}" for name in schema["required"] if name not in NO_KEYS]
     config = {
         "type": "object",
         "properties": sections,
-        "patternProperties": {"^(?!invoicetron:)[^:]+:.+$": {}},
+        "patternProperties": {f"^(?!{project}:)[^:]+:.+$": {}},
         "additionalProperties": False,
         "required": required,
     }
     file = {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "Pulumi.<stack>.yaml of invoicetron",
+        "title": f"Pulumi.<stack>.yaml of {project}",
         "type": "object",
         "properties": {
             "config": config,

@@ -104,14 +104,6 @@ ServiceAddress = Annotated[
         "blackbox-exporter.monitoring.svc.cluster.local:9115",
     ),
 ]
-Namespace = Annotated[
-    str,
-    Form(
-        rf"(?!kube-|default$){_LABEL}",
-        "a namespace of its own: 1 to 63 lower-case letters, digits and inner hyphens, not 'default' or 'kube-...'",
-        "invoicetron-dev",
-    ),
-]
 GitLabProject = Annotated[
     str,
     Form(

@@ -4,7 +4,7 @@
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them
 #     BACKUPS                                the backup volume (/backups)
-#     KIND                                   first part of the name (invoicetron)
+#     KIND                                   first part of the name (PGDATABASE)
 #     NAME_FILE                              file that gets the name, once it is the backup's
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
 #     DUMP_COMPRESSION                       as pg_dump --compress takes it (gzip); `none` where copies are deduplicated
@@ -14,7 +14,7 @@ umask 077
 # shellcheck source=components/scripts/common.sh
 . "${0%/*}/common.sh"
 
-kind=${KIND:-invoicetron}
+kind=${KIND:-$PGDATABASE}
 place="no backup was taken"
 
 seconds() { sed 's/\..*//' /proc/uptime; } # unlike the time of day, never set
@@ -40,10 +40,10 @@ rm -rf "$backups"/.unfinished-* "$backups"/.pruned-*
 
 # A server that restarts or recovers at three must not cost the day's backup. Three tries of the Job with 600 s each leave
 # half of its hour to the dump. A restore has just spoken to the server, and the app is stopped meanwhile.
-if [ "$kind" = invoicetron ]; then wait_for_server "${PATIENCE:-600}"; fi
+if [ "$kind" = "$PGDATABASE" ]; then wait_for_server "${PATIENCE:-600}"; fi
 started=$(date +%s)
 
-last=$({ list_names invoicetron; list_names before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
+last=$({ list_names "$PGDATABASE"; list_names before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
 # The leading 1 keeps the shell from reading 000010 as octal; it is cut off again.
 number=$((1${last:-000000} + 1))
 name=$kind-${number#1}-$(date -u +%Y%m%dT%H%M%SZ)
@@ -100,7 +100,7 @@ say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - st
 
 [ -z "${NAME_FILE:-}" ] || printf '%s\n' "$name" >"$NAME_FILE"
 # restore.sh prunes its own, once the restored data is in place.
-[ "$kind" = invoicetron ] || exit 0
+[ "$kind" = "$PGDATABASE" ] || exit 0
 sh "$scripts/retention.sh" prune "$kind" || fail "the backup is good, but old ones could not be pruned"
 
 # No failure, or an alert on failures would hide the real ones to come. A large export that others fill is not nearly full

@@ -20,12 +20,12 @@ scratch=$drill
 database=$PGDATABASE incoming=${PGDATABASE}_incoming replaced=${PGDATABASE}_replaced
 export PGHOST="$drill"
 
-for name in $(list_names invoicetron; list_names before-restore); do
+for name in $(list_names "$PGDATABASE"; list_names before-restore); do
   # What is gone by now has been pruned.
   is_backup "$backups/$name" || [ ! -e "$backups/$name" ] ||
     fail "$backups/$name is no whole backup any more: its dump or its manifest is lost or shortened; move it away"
 done
-name=$(list_backups invoicetron | head -n 1)
+name=$(list_backups "$PGDATABASE" | head -n 1)
 [ -n "$name" ] || fail "there is no backup in $backups"
 backup=$backups/$name
 dump=$backup/database.dump

@@ -97,7 +97,7 @@ lock 8 "another restore is running"
 MANIFEST=
 export MANIFEST
 if [ "${RESTORE_FROM:-}" = latest ]; then
-  RESTORE_FROM=$(list_backups invoicetron | head -n 1)
+  RESTORE_FROM=$(list_backups "$PGDATABASE" | head -n 1)
   [ -n "$RESTORE_FROM" ] || fail "there is no backup in $backups"
   say "the newest backup is $RESTORE_FROM"
 fi
@@ -117,7 +117,7 @@ upload)
 *)
   is_backup "$backups/$RESTORE_FROM" ||
     fail "$RESTORE_FROM is no backup; there are:
-$(list_backups invoicetron; list_backups before-restore)"
+$(list_backups "$PGDATABASE"; list_backups before-restore)"
   dump=$backups/$RESTORE_FROM/database.dump
   MANIFEST=$backups/$RESTORE_FROM/manifest.json
   checksum=$(manifest_value "$MANIFEST" dumpSha256)

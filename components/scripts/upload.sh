@@ -4,6 +4,7 @@
 # Leaves by a status other than 0, with the reason as the last line, where a backup has no copy afterwards.
 #
 #     BACKUPS                                the backup volume (/backups)
+#     PGDATABASE                             the database, which is the first part of its backups' names
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    how many copies are kept, beside all of the newest two days
 #     and what offsite.sh needs
 set -eu
@@ -38,7 +39,7 @@ offsite unlock >/dev/null || fail "locks that are left over cannot be removed: $
 # Those newer than the newest that has a copy: what was forgotten there does not come back. By number, which only grows.
 list_copies
 missing=
-for name in $(list_backups invoicetron); do
+for name in $(list_backups "$PGDATABASE"); do
   if grep -qxF "$name" "$copies"; then break; fi
   missing="$name $missing"
 done

@@ -14,7 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from components.database import MOUNT, USER_ID
-from components.database_address import ADDRESS
+from components.database_address import DatabaseAddress
+from settings.names import Names
 
 Object = Mapping[str, Any]
 
@@ -34,7 +35,9 @@ def claims(workload: Object) -> dict[str, str]:
     }
 
 
-def elsewhere(pod: Object, volume: str, *, image: str, config_maps: Mapping[str, Object]) -> Iterator[str]:
+def elsewhere(
+    pod: Object, volume: str, *, names: Names, image: str, config_maps: Mapping[str, Object]
+) -> Iterator[str]:
     """Why the program's pod, of `image`, would not find the data that the pod spec `pod` keeps on its `volume`."""
     for container in pod.get("containers") or []:
         mounts = [one for one in container.get("volumeMounts") or [] if one["name"] == volume]
@@ -42,7 +45,7 @@ def elsewhere(pod: Object, volume: str, *, image: str, config_maps: Mapping[str,
             yield from _mount(mount)
         if mounts:
             yield from _image(container.get("image", ""), image)
-            yield from _environment(container, image, config_maps)
+            yield from _environment(container, DatabaseAddress.of(names), image, config_maps)
             yield from _user(pod, container)
 
 
@@ -67,7 +70,9 @@ def _image(live: str, wanted: str) -> Iterator[str]:
         yield f"{live} and {wanted} are of different systems, with other owners of the files and another sort order"
 
 
-def _environment(container: Object, image: str, config_maps: Mapping[str, Object]) -> Iterator[str]:
+def _environment(
+    container: Object, address: DatabaseAddress, image: str, config_maps: Mapping[str, Object]
+) -> Iterator[str]:
     variables: dict[str, Object] = {}
     unseen = False
     for source in container.get("envFrom") or []:
@@ -86,7 +91,7 @@ def _environment(container: Object, image: str, config_maps: Mapping[str, Object
         yield "the container's command names a data directory"
     user = variables.get("POSTGRES_USER", {} if unseen else {"value": "postgres"}).get("value")
     database = variables.get("POSTGRES_DB", {"value": user}).get("value")
-    for what, there, ours in (("role", user, ADDRESS.user), ("database", database, ADDRESS.database)):
+    for what, there, ours in (("role", user, address.user), ("database", database, address.database)):
         if there is not None and there != ours:
             yield f"its {what} is {there}, not {ours}"
 

@@ -17,7 +17,6 @@ from gitlab.v4.objects import ProjectRemoteMirror
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
-from components.database import CLAIM
 from components.registry_item import existing
 from components.tunnel import Tunnel
 from lookups.onepassword_client import client
@@ -27,6 +26,7 @@ from ops.adopt.data_folder import claims, elsewhere
 from ops.adopt.pod_template import Secrets
 from ops.mirrors import push_mirrors
 from policies.shapes import SECRET_NAME
+from settings.names import Names
 
 Inputs = Mapping[str, Any]
 
@@ -42,6 +42,8 @@ class Live:
     """Clients of the live systems, those that the stack uses; a resource of a system that is None is never found."""
 
     kubernetes: DynamicClient
+    names: Names
+    """Of the stack."""
     gitlab: Gitlab | None = None
     cloudflare: Cloudflare | None = None
     mirror: str | None = None
@@ -70,7 +72,7 @@ class Live:
         if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
             secrets, config_maps = self._of_namespace(live["metadata"].get("namespace"))
             yield from kubernetes_blockers(live, inputs, secrets=secrets, config_maps=config_maps)
-            if live["kind"] == "PersistentVolumeClaim" and live["metadata"]["name"] == CLAIM:
+            if live["kind"] == "PersistentVolumeClaim" and live["metadata"]["name"] == self.names.database_claim:
                 yield from self._data_elsewhere(live["metadata"]["namespace"], config_maps)
         elif type_ == TUNNEL_HOSTNAME and (rule := _rule(inputs)) is not None:
             if rule.get("service") != inputs["service"] and not inputs["adopt"]:
@@ -117,9 +119,9 @@ class Live:
         found: dict[str, None] = {}
         for api_version, kind in (("v1", "Pod"), ("apps/v1", "StatefulSet"), ("apps/v1", "Deployment")):
             for one in self._all(kind, namespace, api_version=api_version):
-                if volume := claims(one).get(CLAIM):
+                if volume := claims(one).get(self.names.database_claim):
                     pod = one["spec"]["template"]["spec"] if "template" in one["spec"] else one["spec"]
-                    why = elsewhere(pod, volume, image=self.database_image, config_maps=config_maps)
+                    why = elsewhere(pod, volume, names=self.names, image=self.database_image, config_maps=config_maps)
                     found |= dict.fromkeys(why)
         if found:
             yield data_blocker(namespace, list(found))

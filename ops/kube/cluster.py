@@ -18,6 +18,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
 
+from settings.names import Names
+
 REQUEST_TIMEOUT: Final = (10, 70)
 """Seconds to connect, and between two pieces of an answer; a watch ends by itself after `_WATCH` seconds."""
 OUTAGE: Final = 120.0
@@ -102,8 +104,14 @@ class Cluster:
     """The APIs for one namespace; the library's models make every field optional, so their types tell nothing here."""
 
     client: ApiClient
-    namespace: str
+    names: Names
+    """Of the stack."""
     interrupts: Interrupts
+
+    @property
+    def namespace(self) -> str:
+        """The stack's."""
+        return self.names.namespace
 
     @property
     def core(self) -> Any:

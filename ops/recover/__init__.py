@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from ops.command_line import PulumiError, pulumi
 from ops.recover.lock import check_lock
 from ops.recover.state_import import UnrecordedResource, import_into_state
-from settings.errors import PROJECT
+from settings.names import Names
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
 """Packages of what the program itself imports, or finds, in the next `up`."""
@@ -55,17 +55,17 @@ class Recovery:
     """What is to be run now, in words."""
 
 
-def recover(stack: str, find: Find, *, certain: bool = False) -> Recovery:
+def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
     """Cancels the lock of the dead update and settles its pending creates, as `find` sees the live systems.
 
     Raises `PulumiError` where the command line refuses, where the process that holds the lock lives, and
     `UnknownHolderError` where that cannot be known and nobody is `certain` that it does not. Safe to run twice, and
     where nothing is wrong.
     """
-    backend = os.environ.get("PULUMI_BACKEND_URL", "")
-    check_lock(stack, _folder(backend), certain=certain)
-    mended = mend_checkpoint(stack, backend)
-    _refuse_cut_off(stack, _folder(backend))
+    backend, stack = os.environ.get("PULUMI_BACKEND_URL", ""), names.stack
+    check_lock(names, _folder(backend), certain=certain)
+    mended = mend_checkpoint(names, backend)
+    _refuse_cut_off(names, _folder(backend))
     pulumi("cancel", "--yes", "--stack", stack)
     checkpoint = json.loads(pulumi("stack", "export", "--stack", stack))
     pending, recorded = pending_creates(checkpoint), recorded_urns(checkpoint)
@@ -115,7 +115,7 @@ def _as_made(resource: Mapping[str, Any], id_: str) -> UnrecordedResource:
     return UnrecordedResource(type=resource["type"], name=name, id=id_, parent=resource["parent"], provider=provider)
 
 
-def mend_checkpoint(stack: str, backend: str) -> bool:
+def mend_checkpoint(names: Names, backend: str) -> bool:
     """Mends what a kill in the middle of a write leaves of a checkpoint; says whether that was needed.
 
     Only the file backend writes in several steps; object stores replace a file as a whole. Seen after a SIGKILL: an
@@ -127,11 +127,11 @@ def mend_checkpoint(stack: str, backend: str) -> bool:
         return False
     folder = root / ".pulumi" / "stacks"
     mended = False
-    for attributes in folder.glob(f"{PROJECT}/{stack}.json.attrs"):
+    for attributes in folder.glob(f"{names.project}/{names.stack}.json.attrs"):
         if not _readable(attributes):
             attributes.unlink()
             mended = True
-    for backup in folder.glob(f"{PROJECT}/{stack}.json.bak"):
+    for backup in folder.glob(f"{names.project}/{names.stack}.json.bak"):
         checkpoint = backup.with_suffix("")
         if _readable(checkpoint) or not _readable(backup):
             continue
@@ -149,15 +149,15 @@ def _folder(backend: str) -> Path | None:
     return Path(unquote(backend.removeprefix("file://").partition("?")[0])).expanduser()
 
 
-def _refuse_cut_off(stack: str, backend: Path | None) -> None:
+def _refuse_cut_off(names: Names, backend: Path | None) -> None:
     """Raises `PulumiError` with the way out where checkpoint and backup are both cut off, as by a full disk."""
     if backend is None:
         return
-    for checkpoint in (backend / ".pulumi" / "stacks").glob(f"{PROJECT}/{stack}.json"):
+    for checkpoint in (backend / ".pulumi" / "stacks").glob(f"{names.project}/{names.stack}.json"):
         if _readable(checkpoint):
             continue
-        saved = [*(backend / ".pulumi").glob(f"history/{PROJECT}/**/{stack}-*.checkpoint.json")]
-        saved += (backend / ".pulumi").glob(f"backups/{PROJECT}/**/{stack}.*.json")
+        saved = [*(backend / ".pulumi").glob(f"history/{names.project}/**/{names.stack}-*.checkpoint.json")]
+        saved += (backend / ".pulumi").glob(f"backups/{names.project}/**/{names.stack}.*.json")
         good = sorted((one for one in saved if _readable(one)), key=lambda one: one.stat().st_mtime)
         way_out = (
             f"The newest whole one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
@@ -167,8 +167,8 @@ def _refuse_cut_off(stack: str, backend: Path | None) -> None:
             "the disk, or adopt everything anew (python -m ops import-existing)"
         )
         raise PulumiError(
-            f"The state of stack {stack} is cut off, as by a full disk, and so is its backup: {checkpoint}. Nothing "
-            f"was changed. Make room on the disk first (df). {way_out}."
+            f"The state of stack {names.stack} is cut off, as by a full disk, and so is its backup: {checkpoint}. "
+            f"Nothing was changed. Make room on the disk first (df). {way_out}."
         )
 
 

@@ -11,7 +11,7 @@ from gitlab import Gitlab
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 
-from lookups.deploy_tokens import IN_USE, active, token_name
+from lookups.deploy_tokens import IN_USE, active
 from ops.command_line import pulumi
 from settings import Settings
 
@@ -29,7 +29,7 @@ def revoke_orphans(settings: Settings, gitlab: Gitlab, kubernetes: DynamicClient
     used = _in_use(settings.namespace, kubernetes)
     orphans = [
         token
-        for token in active(project, token_name(settings.stack))
+        for token in active(project, settings.names.deploy_token)
         if str(token.id) not in recorded and token.username not in used
     ]
     for token in orphans:

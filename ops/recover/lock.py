@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.command_line import PulumiError
-from settings.errors import PROJECT
+from settings.names import Names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Lock:
         return f"process {self.pid} of {self.username} on {self.hostname}, since {self.timestamp}"
 
 
-def check_lock(stack: str, backend: Path | None, *, certain: bool) -> None:
+def check_lock(names: Names, backend: Path | None, *, certain: bool) -> None:
     """Raises `PulumiError` where the lock's process lives, or where that cannot be known and nobody is `certain`.
 
     `backend` is the folder of the file backend, None for any other.
@@ -40,22 +40,22 @@ def check_lock(stack: str, backend: Path | None, *, certain: bool) -> None:
         if not certain:
             raise UnknownHolderError(
                 "This state's backend does not tell who holds its lock. Make sure that no `pulumi` works on stack "
-                f"{stack}, on any machine and in any pipeline"
+                f"{names.stack}, on any machine and in any pipeline"
             )
         return
     unknown = []
-    for lock in _locks(stack, backend):
+    for lock in _locks(names, backend):
         if lock.hostname != socket.gethostname():
             unknown.append(lock)
         elif _lives(lock.pid):
             raise PulumiError(
-                f"Stack {stack} is being worked on: {lock}. `recover` is for after a `pulumi` that is dead; nothing "
-                f"was changed. Wait until it ends, or stop it (kill -INT {lock.pid}) and let it end in order."
+                f"Stack {names.stack} is being worked on: {lock}. `recover` is for after a `pulumi` that is dead; "
+                f"nothing was changed. Wait until it ends, or stop it (kill -INT {lock.pid}) and let it end in order."
             )
     if unknown and not certain:
         listed = "; ".join(map(str, unknown))
         raise UnknownHolderError(
-            f"The lock of stack {stack} was taken elsewhere: {listed}. Make sure that it no longer runs there"
+            f"The lock of stack {names.stack} was taken elsewhere: {listed}. Make sure that it no longer runs there"
         )
 
 
@@ -63,8 +63,8 @@ class UnknownHolderError(PulumiError):
     """Whether the lock's process lives cannot be known here; the user may be certain that it does not."""
 
 
-def _locks(stack: str, backend: Path) -> Iterator[Lock]:
-    for file in sorted((backend / ".pulumi" / "locks").glob(f"*/{PROJECT}/{stack}/*.json")):
+def _locks(names: Names, backend: Path) -> Iterator[Lock]:
+    for file in sorted((backend / ".pulumi" / "locks").glob(f"*/{names.project}/{names.stack}/*.json")):
         try:
             content = json.loads(file.read_text())
             yield Lock(

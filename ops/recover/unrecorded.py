@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from cloudflare import Cloudflare
 
-from components.ownership import DNS_COMMENT, Owner
 from components.public_names import APPLICATION, COMPONENT, COMPONENT_TYPE, RECORD, RELEASED_TYPE, of_hostname
 from lookups.cloudflare import UnusableError, find_place
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
@@ -20,12 +19,12 @@ from ops.command_line import PulumiError, pulumi
 from ops.recover.state_import import UnrecordedResource, import_into_state
 from settings import Settings
 from settings.access import PublicAccessSettings
-from settings.errors import PROJECT
+from settings.ownership import DNS_COMMENT, Owner
 
 _APPLICATION_TYPE: Final = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"
 _RECORD_TYPE: Final = "cloudflare:index/dnsRecord:DnsRecord"
-_UNMARKED: Final = PROJECT.capitalize()
-"""Name of the application, up to the release of November 2026."""
+_UNMARKED: Final = "Invoicetron"
+"""Name of invoicetron's application, up to the release of November 2026."""
 _PROVIDER: Final = "::pulumi:providers:cloudflare::"
 
 
@@ -42,7 +41,7 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
         UnrecordedResource(type=type_, name=of_hostname(name, hostname), id=id_, parent=parent, provider=provider)
         for hostname in public.hostnames
         if (parent := _parent(urns, hostname)) is not None
-        for type_, name, id_ in _made(public, hostname, client, Owner(PROJECT, settings.stack))
+        for type_, name, id_ in _made(public, hostname, client, settings.names.owner)
         if (type_, hostname) not in recorded
     ]
     import_into_state(settings.stack, unrecorded)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.backup import RESTORE
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
@@ -51,10 +50,10 @@ def parse_request(settings: Settings, *, source: str, expect: str | None, clear_
     if settings.backup is None:
         wrong.append(
             f"stack {settings.stack} has no backups, and restores with them: give Pulumi.{settings.stack}.yaml a "
-            "section `invoicetron:backup: {}` and run `pulumi up`"
+            f"section `{settings.project}:backup: {{}}` and run `pulumi up`"
         )
     try:
-        parsed = parse_source(source, limit=int(settings.database.size.amount))
+        parsed = parse_source(source, names=settings.names, limit=int(settings.database.size.amount))
     except SourceError as error:
         wrong.append(str(error))
     if parsed is not None and parsed.offsite and settings.backup is not None and settings.backup.s3 is None:
@@ -91,7 +90,7 @@ class Restore:
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Restore:
         """What there is; changes nothing. Raises `ClusterError` where this stack cannot be restored."""
-        template = cron_job(cluster, RESTORE, stack=request.stack)
+        template = cron_job(cluster, cluster.names.restore)
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
         return cls(
@@ -149,7 +148,7 @@ class Restore:
         source = self.request.source
         if not source.offsite or source.backup is None:
             return self.request
-        name = fetch(self.cluster, self.terminal, stack=self.request.stack, name=source.backup)
+        name = fetch(self.cluster, self.terminal, name=source.backup)
         return replace(self.request, source=Source(backup=name))
 
     @property
@@ -200,7 +199,7 @@ class Restore:
             except ClusterError as error:
                 raise ClusterError(
                     f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
-                    f"{self.cluster.namespace} scale deployment/invoicetron --replicas={self.was.replicas}"
+                    f"{self.cluster.namespace} scale deployment/{self.cluster.names.app} --replicas={self.was.replicas}"
                 ) from error
 
     def _started(self) -> str:

@@ -17,17 +17,17 @@ from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
 
-from components.app import NAME
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from settings.names import PROGRAM
 
-REPLICAS: Final = "ops.invoicetron/replicas"
+REPLICAS: Final = f"ops.{PROGRAM}/replicas"
 """Annotation: how many replicas the app had before it was stopped."""
-STOPPED_BY: Final = "ops.invoicetron/stopped-by"
+STOPPED_BY: Final = f"ops.{PROGRAM}/stopped-by"
 """Annotation: the run that stopped it, and that may start it again."""
-READY: Final = "ops.invoicetron/was-ready"
+READY: Final = f"ops.{PROGRAM}/was-ready"
 """Annotation: whether the app was ready before; one without an image yet is not waited for."""
 
-_STOPS: Final = "invoicetron-ops"
+_STOPS: Final = f"{PROGRAM}-ops"
 _STARTS: Final = "pulumi-kubernetes"
 _STOP_PATIENCE: Final = 120.0  # seconds; a pod is killed 30 s after it was asked to go
 _START_PATIENCE: Final = 300.0  # seconds; an image may have to be pulled again
@@ -106,13 +106,16 @@ class App:
                 return "The app is left as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:
             return f"The app is as it was: {was.replicas} replicas, not ready."
-        looked_at = (self.cluster.deployment(NAME), self.cluster.pods(deployment.spec.selector.match_labels))
+        looked_at = (
+            self.cluster.deployment(self.cluster.names.app),
+            self.cluster.pods(deployment.spec.selector.match_labels),
+        )
         if not self.cluster.until(
             *looked_at, done=lambda *found: running(*found) >= was.replicas, timeout=_START_PATIENCE
         ):
             raise ClusterError(
                 f"the app is started, and not ready after {_START_PATIENCE:.0f} s; see: "
-                f"kubectl -n {self.cluster.namespace} rollout status deployment/{NAME}"
+                f"kubectl -n {self.cluster.namespace} rollout status deployment/{self.cluster.names.app}"
             )
         return f"The app runs again: {was.replicas} of {was.replicas} replicas are ready."
 
@@ -132,18 +135,22 @@ class App:
     def _read(self) -> Any:
         try:
             return self.cluster.apps.read_namespaced_deployment(
-                NAME, self.cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+                self.cluster.names.app, self.cluster.namespace, _request_timeout=REQUEST_TIMEOUT
             )
         except ApiException as error:
             if error.status != 404:
                 raise
             raise ClusterError(
-                f"there is no Deployment {NAME} in {self.cluster.namespace}: run `pulumi up` first"
+                f"there is no Deployment {self.cluster.names.app} in {self.cluster.namespace}: run `pulumi up` first"
             ) from error
 
     def _patch(self, body: dict[str, Any], *, manager: str) -> None:
         self.cluster.apps.patch_namespaced_deployment(
-            NAME, self.cluster.namespace, body, field_manager=manager, _request_timeout=REQUEST_TIMEOUT
+            self.cluster.names.app,
+            self.cluster.namespace,
+            body,
+            field_manager=manager,
+            _request_timeout=REQUEST_TIMEOUT,
         )
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from settings.names import Names
+
 LATEST: Final = "latest"
 _OFFSITE: Final = "s3:"
-_BACKUP: Final = re.compile(r"(invoicetron|before-restore)-\d{6}-\d{8}T\d{6}Z")
+_BACKUP: Final = r"({}|before-restore)-\d{{6}}-\d{{8}}T\d{{6}}Z"
 # pg_backup_archiver.c, ReadHead: magic, three bytes of version, sizes of int and offset, then the format.
 _MAGIC: Final = b"PGDMP"
 _FORMAT_AT: Final = 10
@@ -48,24 +50,22 @@ class Source:
         return "a dump made elsewhere (no manifest.json beside it): without its owners and privileges"
 
 
-def parse_source(given: str, *, limit: int) -> Source:
+def parse_source(given: str, *, names: Names, limit: int) -> Source:
     """A backup's name, or the path of a dump of at most `limit` bytes in pg_dump's custom format.
 
     Raises `SourceError`. Whether a backup of this name exists only its volume knows.
     """
-    name = given.removeprefix(_OFFSITE)
-    if name == LATEST or _BACKUP.fullmatch(name):
+    name, example = given.removeprefix(_OFFSITE), f"{names.database_role}-000012-20260205T030000Z"
+    if name == LATEST or re.fullmatch(_BACKUP.format(names.database_role), name):
         return Source(backup=name, offsite=name != given)
     if name != given:
         raise SourceError(
-            f"--from {given}: {_OFFSITE} is followed by {LATEST} or the name of a backup, "
-            f"e.g. {_OFFSITE}invoicetron-000012-20260205T030000Z"
+            f"--from {given}: {_OFFSITE} is followed by {LATEST} or the name of a backup, e.g. {_OFFSITE}{example}"
         )
     file = Path(given)
     if not file.is_file():
         raise SourceError(
-            f"--from {given}: neither a file on this machine nor the name of a backup, "
-            "which looks like invoicetron-000012-20260205T030000Z"
+            f"--from {given}: neither a file on this machine nor the name of a backup, which looks like {example}"
         )
     try:
         with file.open("rb") as opened:

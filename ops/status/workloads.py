@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from components import app, database
+from components import database
 from ops.verify import cluster
 from ops.verify.cluster import moment
 from ops.verify.systems import Systems
@@ -14,7 +14,7 @@ from ops.verify.trouble import CheckError
 def app_runs(systems: Systems) -> str:
     """The image, and since when it does."""
     image, rollout = cluster.image(systems), cluster.rollout(systems)
-    conditions = systems.need("apps/v1", "Deployment", app.NAME)["status"].get("conditions") or []
+    conditions = systems.need("apps/v1", "Deployment", systems.names.app)["status"].get("conditions") or []
     # The controller leaves the time alone once a rollout is through, whatever becomes of the pods later.
     ended = next((one["lastUpdateTime"] for one in conditions if one["type"] == "Progressing"), None)
     since = f" since {_since(systems, ended)}" if ended else ""
@@ -24,12 +24,12 @@ def app_runs(systems: Systems) -> str:
 def database_runs(systems: Systems) -> str:
     """The server's image, and since when it runs."""
     ready = cluster.database_ready(systems)
-    pods = [one for one in systems.list("v1", "Pod") if one["metadata"]["name"] == f"{database.NAME}-0"]
+    pods = [one for one in systems.list("v1", "Pod") if one["metadata"]["name"] == f"{systems.names.database}-0"]
     statuses = [one for pod in pods for one in pod["status"].get("containerStatuses") or []]
     server = next((one for one in statuses if one["name"] == database.CONTAINER), None)
     started = ((server or {}).get("state") or {}).get("running")
     if server is None or started is None:
-        fix = cluster.LOOK.format(systems.settings.namespace, database.NAME)
+        fix = cluster.LOOK.format(systems.names.namespace, systems.names.database)
         raise CheckError(f"{ready}, and its container does not run", fix)
     restarts = f", {server['restartCount']} restarts" if server["restartCount"] else ""
     return f"{ready} since {_since(systems, started['startedAt'])}{restarts}"

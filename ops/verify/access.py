@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from components import access
 from ops.verify.check import Check
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
@@ -12,7 +11,7 @@ from settings.access import url_of
 def route(systems: Systems) -> str:
     """The Gateway serves the hostnames, and knows where they lead."""
     wanted = systems.settings.access
-    found = systems.need("gateway.networking.k8s.io/v1", "HTTPRoute", access.NAME)
+    found = systems.need("gateway.networking.k8s.io/v1", "HTTPRoute", systems.names.app)
     hostnames = found["spec"].get("hostnames", [])
     named = ", ".join(wanted.hostnames)
     if set(hostnames) != set(wanted.hostnames):
@@ -40,7 +39,8 @@ def internal_url(systems: Systems, hostname: str) -> str:
     if status != 200:
         raise CheckError(
             f"{url} answers {status}, not 200",
-            f"kubectl -n {systems.settings.namespace} logs deployment/invoicetron; a 404 or 503 is the Gateway's own",
+            f"kubectl -n {systems.names.namespace} logs deployment/{systems.names.app}; "
+            "a 404 or 503 is the Gateway's own",
         )
     return f"{url} answers 200"
 

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from components import backup, offsite
 from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.names import Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
 _BACK_UP: Final = "python -m ops backup --stack {stack}"
 _RUN: Final = "kubectl -n {namespace} create job {cron_job}-now --from=cronjob/{cron_job}"
 
 
-def recent(systems: Systems, *, cron_job: str, hours: int) -> str:
+def recent(systems: Systems, *, which: Callable[[Names], str], hours: int, by_hand: str) -> str:
     """The CronJob runs by itself, and its last run was good and is not too long ago: the alerts' own limits."""
+    cron_job = which(systems.names)
     found = systems.need("batch/v1", "CronJob", cron_job)
-    namespace = systems.settings.namespace
-    by_hand = _BACK_UP if cron_job == backup.NAME else _RUN
+    namespace = systems.names.namespace
     now = by_hand.format(namespace=namespace, cron_job=cron_job, stack=systems.settings.stack)
     if found["spec"].get("suspend"):
         raise CheckError(f"{cron_job} is suspended", systems.up)
@@ -59,11 +60,11 @@ def _has_copies(settings: Settings) -> bool:
 
 
 CHECKS = tuple(
-    Check(name=name, look=partial(recent, cron_job=cron_job, hours=hours), applies=applies)
-    for name, cron_job, hours, applies in (
-        ("backup", backup.NAME, BACKUP_HOURS, _has_backups),
-        ("drill", backup.DRILL, DRILL_HOURS, _has_backups),
-        ("upload", offsite.UPLOAD, BACKUP_HOURS, _has_copies),
-        ("offsite-check", offsite.CHECK, DRILL_HOURS, _has_copies),
+    Check(name=name, look=partial(recent, which=which, hours=hours, by_hand=by_hand), applies=applies)
+    for name, which, hours, by_hand, applies in (
+        ("backup", lambda names: names.backup, BACKUP_HOURS, _BACK_UP, _has_backups),
+        ("drill", lambda names: names.drill, DRILL_HOURS, _RUN, _has_backups),
+        ("upload", lambda names: names.upload, BACKUP_HOURS, _RUN, _has_copies),
+        ("offsite-check", lambda names: names.offsite_check, DRILL_HOURS, _RUN, _has_copies),
     )
 )

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from components import app, backup, database
+from components import app
 from components.environment import LABELS
 from ops.restore.app_stop import STOPPED_BY
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings.images import image_repository
+from settings.names import Names
 
 LOOK: Final = "look at its pods and events: kubectl -n {0} describe pods --selector=app={1}"
 
 
 def namespace(systems: Systems) -> str:
     """Exists, with the labels that decide which pods it takes."""
-    found = systems.need("v1", "Namespace", systems.settings.namespace)
+    found = systems.need("v1", "Namespace", systems.names.namespace)
     if found["status"]["phase"] != "Active":
         raise CheckError(f"it is {found['status']['phase']}", "wait until it is gone, then " + systems.up)
     labels = found["metadata"].get("labels", {})
@@ -27,30 +29,31 @@ def namespace(systems: Systems) -> str:
     wrong = [f"label {key} is {labels.get(key)!r}, not {value!r}" for key, value in differing.items()]
     if wrong:
         raise CheckError("; ".join(wrong), systems.up)
-    return f"{systems.settings.namespace} is Active, its {len(LABELS)} labels are right"
+    return f"{systems.names.namespace} is Active, its {len(LABELS)} labels are right"
 
 
 def database_ready(systems: Systems) -> str:
     """The StatefulSet runs what it says, and is ready."""
-    found = systems.need("apps/v1", "StatefulSet", database.NAME)
+    found = systems.need("apps/v1", "StatefulSet", systems.names.database)
     status, wanted = found["status"], found["spec"]["replicas"]
     ready = status.get("readyReplicas", 0)
     seen = f"{ready} of {wanted} replicas ready"
     if wanted == 0:
         raise CheckError("scaled to 0 replicas", systems.up)
     if ready != wanted:
-        raise CheckError(seen, LOOK.format(systems.settings.namespace, database.NAME))
+        raise CheckError(seen, LOOK.format(systems.names.namespace, systems.names.database))
     if _is_unseen(found) or status.get("currentRevision") != status.get("updateRevision"):
         raise CheckError(f"{seen}, but not yet of the latest revision", "wait for the pod to be replaced")
     return f"{seen}, {found['spec']['template']['spec']['containers'][0]['image']}"
 
 
-def volume(systems: Systems, *, claim: str) -> str:
+def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
     """The claim is bound to a volume that exists."""
+    claim = which(systems.names)
     found = systems.need("v1", "PersistentVolumeClaim", claim)
     phase = found["status"]["phase"]
     if phase != "Bound":
-        fix = f"kubectl -n {systems.settings.namespace} describe pvc {claim}, and look at the volume in Longhorn"
+        fix = f"kubectl -n {systems.names.namespace} describe pvc {claim}, and look at the volume in Longhorn"
         raise CheckError(f"{claim} is {phase}", fix)
     if "deletionTimestamp" in found["metadata"]:
         raise CheckError(
@@ -66,7 +69,7 @@ def rollout(systems: Systems) -> str:
     status, wanted = found["status"], found["spec"]["replicas"]
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
     seen = f"{updated} of {wanted} replicas updated, {available} available"
-    fix = LOOK.format(systems.settings.namespace, app.NAME)
+    fix = LOOK.format(systems.names.namespace, systems.names.app)
     if wanted == 0:
         annotations = found["metadata"].get("annotations", {})
         if STOPPED_BY in annotations:
@@ -85,7 +88,7 @@ def rollout(systems: Systems) -> str:
 
 def image(systems: Systems) -> str:
     """What runs was built for this environment: public addresses and the like are baked into the image."""
-    found = _image(_deployment(systems))
+    found = _image(systems, _deployment(systems))
     first = systems.settings.app.image
     repository = image_repository(first)
     delivery = systems.settings.delivery
@@ -100,12 +103,16 @@ def image(systems: Systems) -> str:
 
 def migration(systems: Systems) -> str:
     """The last migration succeeded. Finished Jobs are removed in time, so an older version may have none left."""
-    jobs = [one for one in systems.list("batch/v1", "Job") if one["metadata"]["name"].startswith(f"{app.MIGRATION}-")]
+    jobs = [
+        one
+        for one in systems.list("batch/v1", "Job")
+        if one["metadata"]["name"].startswith(f"{systems.names.migration}-")
+    ]
     if not jobs:
         return _without_migration(systems)
     last = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
     name = last["metadata"]["name"]
-    logs = f"kubectl -n {systems.settings.namespace} logs job/{name}"
+    logs = f"kubectl -n {systems.names.namespace} logs job/{name}"
     for condition in last["status"].get("conditions") or []:
         if condition["type"] == "Complete" and condition["status"] == "True":
             return f"{name} succeeded {last['status']['completionTime']}"
@@ -116,12 +123,12 @@ def migration(systems: Systems) -> str:
 
 
 def _without_migration(systems: Systems) -> str:
-    running = _image(_deployment(systems))
+    running = _image(systems, _deployment(systems))
     sets = [
         moment(one["metadata"]["creationTimestamp"])
         for one in systems.list("apps/v1", "ReplicaSet")
-        if any(owner["name"] == app.NAME for owner in one["metadata"].get("ownerReferences", []))
-        and _image(one) == running
+        if any(owner["name"] == systems.names.app for owner in one["metadata"].get("ownerReferences", []))
+        and _image(systems, one) == running
     ]
     kept = dt.timedelta(seconds=app.MIGRATION_KEPT_SECONDS)
     if sets and systems.now - min(sets) > kept:
@@ -137,12 +144,12 @@ def moment(text: str) -> dt.datetime:
 
 
 def _deployment(systems: Systems) -> Object:
-    return systems.need("apps/v1", "Deployment", app.NAME)
+    return systems.need("apps/v1", "Deployment", systems.names.app)
 
 
-def _image(workload: Object) -> str:
+def _image(systems: Systems, workload: Object) -> str:
     containers = workload["spec"]["template"]["spec"]["containers"]
-    return next((str(one["image"]) for one in containers if one["name"] == app.NAME), "no image")
+    return next((str(one["image"]) for one in containers if one["name"] == systems.names.app), "no image")
 
 
 def _is_unseen(workload: Object) -> bool:
@@ -152,10 +159,10 @@ def _is_unseen(workload: Object) -> bool:
 CHECKS = (
     Check(name="namespace", look=namespace),
     Check(name="database", look=database_ready),
-    Check(name="database-volume", look=partial(volume, claim=database.CLAIM)),
+    Check(name="database-volume", look=partial(volume, which=lambda names: names.database_claim)),
     Check(
         name="backup-volume",
-        look=partial(volume, claim=backup.CLAIM),
+        look=partial(volume, which=lambda names: names.backups_claim),
         applies=lambda settings: settings.backup is not None,
     ),
     Check(name="rollout", look=rollout),

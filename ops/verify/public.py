@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from components import app
-from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
+from components.network import POD_NAMESPACE
 from components.tunnel import ORIGIN, TARGET, Tunnel
 from lookups.access_policy import admitted, openings
 from lookups.cloudflare import IN_THE_WAY, find_team
@@ -83,7 +83,7 @@ def _places(application_: object) -> set[str]:
 
 def tunnel_rule(systems: Systems, hostname: str) -> str:
     """The tunnel sends the hostname to the app, and no earlier rule takes it."""
-    service = ORIGIN.format(app.NAME, systems.settings.namespace, app.PORT)
+    service = ORIGIN.format(systems.names.app, systems.names.namespace, app.PORT)
     document = Tunnel(systems.ids.account, systems.tunnel_id).read().document
     rule = find(document, hostname)
     if rule is None:
@@ -155,21 +155,21 @@ def public_url(systems: Systems, hostname: str) -> str:
 
 def cloudflared_egress(systems: Systems) -> str:
     """The tunnel's connector may reach the app, in the namespace where it is: else the tunnel answers 502."""
-    cloudflared = systems.public.cloudflared
-    found = systems.need("cilium.io/v2", "CiliumNetworkPolicy", CLOUDFLARED_EGRESS, cloudflared.namespace)
+    cloudflared, names = systems.public.cloudflared, systems.names
+    found = systems.need("cilium.io/v2", "CiliumNetworkPolicy", names.cloudflared_egress, cloudflared.namespace)
     selected = found["spec"].get("endpointSelector", {}).get("matchLabels")
     if selected != cloudflared.pod_labels:
         raise CheckError(f"it is about pods {selected}, not {cloudflared.pod_labels}", systems.up)
-    wanted = {**app.SELECTOR, POD_NAMESPACE: systems.settings.namespace}, {str(app.PORT)}
+    wanted = {"app": names.app, POD_NAMESPACE: names.namespace}, {str(app.PORT)}
     rules = found["spec"].get("egress") or []
     allowed = [way for rule in rules for way in _ways(rule)]
     if wanted not in allowed:
         shown = "; ".join(f"{labels} at {', '.join(sorted(ports)) or 'no port'}" for labels, ports in allowed)
         raise CheckError(f"it lets cloudflared reach {shown or 'nothing'}, not {wanted[0]} at {app.PORT}", systems.up)
-    names = [str(name.get("matchName")) for rule in rules for name in rule.get("toFQDNs") or []]
-    if not any(name.endswith(_LOGIN) for name in names):
+    outside = [str(name.get("matchName")) for rule in rules for name in rule.get("toFQDNs") or []]
+    if not any(name.endswith(_LOGIN) for name in outside):
         raise CheckError(f"it does not let cloudflared fetch the keys of Access, from <team>{_LOGIN}", systems.up)
-    return f"{cloudflared.namespace}/{CLOUDFLARED_EGRESS} names {systems.settings.namespace} and port {app.PORT}"
+    return f"{cloudflared.namespace}/{names.cloudflared_egress} names {names.namespace} and port {app.PORT}"
 
 
 def _ways(rule: Object) -> list[tuple[dict[str, str], set[str]]]:

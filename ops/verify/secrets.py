@@ -28,12 +28,13 @@ def secret_data(systems: Systems, name: str) -> Mapping[str, str]:
 
 def database_secret(systems: Systems) -> str:
     """The password that the role is given at each start."""
-    return _compared(systems, database.NAME, {database.PASSWORD_KEY: "postgres_password"})
+    return _compared(systems, systems.names.database, {database.PASSWORD_KEY: "postgres_password"})
 
 
 def app_secret(systems: Systems) -> str:
     """What the app connects and signs its sessions with."""
-    return _compared(systems, app.SECRET, {app.DATABASE_URL: "database_url", app.AUTH_SECRET: "better_auth_secret"})
+    name = systems.names.app_secret
+    return _compared(systems, name, {app.DATABASE_URL: "database_url", app.AUTH_SECRET: "better_auth_secret"})
 
 
 def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:

@@ -79,6 +79,7 @@ class Systems:
 
     def __init__(self, settings: Settings, *, http: httpx.Client, patience: float = _PATIENCE) -> None:
         self.settings = settings
+        self.names = settings.names
         self.patience = patience
         """Seconds for one answer."""
         self.http = http

@@ -9,7 +9,7 @@ import datetime as dt
 
 from cloudflare import AuthenticationError, PermissionDeniedError
 
-from lookups.deploy_tokens import active, token_name
+from lookups.deploy_tokens import active
 from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Systems
@@ -19,7 +19,7 @@ from settings.delivery import LEAST_DAYS
 
 def deploy_token(systems: Systems) -> str:
     """The token that the image is pulled with lives on for a while."""
-    name = token_name(systems.settings.stack)
+    name = systems.names.deploy_token
     fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
     tokens = active(systems.project, name)
     if not tokens:

@@ -7,6 +7,7 @@ import pytest
 
 from lookups.database_url import url_complaint
 from rehearsal.pods.postgres import USER, PostgresServer
+from tests.stacks import DEV
 
 URL = "postgresql://invoicetron:secret@invoicetron-db:5432/invoicetron"
 QUERIES = [
@@ -26,7 +27,7 @@ QUERIES = [
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_what_is_refused_is_what_does_not_connect(server: PostgresServer, query: str) -> None:
-    refused = url_complaint(f"{URL}?{query}", "secret", "invoicetron-dev") is not None
+    refused = url_complaint(f"{URL}?{query}", "secret", DEV) is not None
     address = f"postgresql://{USER}:{server.password}@127.0.0.1:{server.port}"
     try:
         psycopg.connect(f"{address}/postgres?{query}").close()

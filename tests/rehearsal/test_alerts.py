@@ -14,6 +14,7 @@ import pytest
 
 from components.monitoring import Watched, alerts
 from rehearsal import toolchain
+from tests.stacks import PROD
 from tests.unit.program import Program, run
 from tests.unit.test_offsite import S3, VALUES
 
@@ -247,7 +248,7 @@ def test_a_deploy_token_is_told_of_a_month_and_a_week_before_its_end(
     promtool: Path, tmp_path: Path, left: int, fire: set[str]
 ) -> None:
     ends = dt.date(1970, 1, 1) + dt.timedelta(days=left + 2)  # Prometheus' tests begin in 1970
-    made = alerts(Watched(namespace="invoicetron-prod", claims=["data"], token_expires=ends))
+    made = alerts(Watched(names=PROD, claims=["data"], token_expires=ends))
     rules = tmp_path / "rules.yaml"
     of_token = [rule for rule in made if "Token" in rule["alert"]]
     rules.write_text(json.dumps({"groups": [{"name": "token", "rules": of_token}]}))

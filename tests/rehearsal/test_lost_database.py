@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from components.backup import CLAIM as BACKUPS
-from components.database import CLAIM
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
 from tests.pages import REPOSITORY, blocks
 from tests.rehearsal.cleanup import delete_namespaces
+from tests.stacks import PROD
 
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
+
+BACKUPS, CLAIM = PROD.backups_claim, PROD.database_claim
 
 
 def claim(rehearsal: Rehearsal, namespace: str, name: str = CLAIM) -> dict[str, Any]:

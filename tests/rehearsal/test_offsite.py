@@ -10,13 +10,13 @@ from typing import Final
 
 import pytest
 
-from components.offsite import UPLOAD
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from tests.database.s3_server import S3Server, s3_server
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
+from tests.stacks import PROD
 
 HOST: Final = "s3.example.com"
 ITEM: Final = "Invoicetron Off-site"
@@ -66,7 +66,7 @@ def test_a_backup_that_only_the_bucket_still_has_comes_back_by_its_name(stack: B
     then = stack.fill()
     assert stack.ops("backup").returncode == 0
     (backup,) = stack.backups()
-    assert f"uploaded {backup}" in stack.run(UPLOAD, "upload-by-hand")
+    assert f"uploaded {backup}" in stack.run(PROD.upload, "upload-by-hand")
     stack.server.sql("DELETE FROM invoice_items")
     shutil.rmtree(stack.dump(backup).parent)
     done = stack.ops("restore", "--from", f"s3:{backup}", "--yes")
@@ -74,7 +74,7 @@ def test_a_backup_that_only_the_bucket_still_has_comes_back_by_its_name(stack: B
     assert stack.content() == then
     assert stack.app() == (1, 1)
     assert backup in stack.backups(), "the copy is on the volume again"
-    assert "every backup has its copy" in stack.run(UPLOAD, "upload-again")
+    assert "every backup has its copy" in stack.run(PROD.upload, "upload-again")
     assert not stack.rehearsal.program.up("dev").changes
 
 
@@ -101,7 +101,7 @@ def test_everything_comes_back_where_only_1password_and_the_bucket_are_left(
         then = old.fill(count=20_000)
         counts = old.server.sql(COUNTS)
         assert old.ops("backup").returncode == 0
-        old.run(UPLOAD, "upload-by-hand")
+        old.run(PROD.upload, "upload-by-hand")
     with rehearsed(tools, control_plane, tmp_path / "after", onepassword=one.onepassword) as two:
         new = BackedUp(rehearsal=two, stack="prod")
         started = time.monotonic()
@@ -119,4 +119,4 @@ def test_everything_comes_back_where_only_1password_and_the_bucket_are_left(
         # The copies go on in the same repository.
         assert new.ops("backup").returncode == 0
         assert new.backups()[-1].startswith("invoicetron-000002-")
-        assert "uploaded invoicetron-000002-" in new.run(UPLOAD, "upload-by-hand")
+        assert "uploaded invoicetron-000002-" in new.run(PROD.upload, "upload-by-hand")

@@ -15,6 +15,7 @@ import pytest
 
 from lookups.secrets import SecretsError, StackSecrets, read_secrets
 from settings import Settings
+from tests.stacks import DEV
 
 VAULT = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 # The same in every process: some are part of a test's name, by which pytest's workers know it.
@@ -106,7 +107,7 @@ CONFIG: dict[str, Any] = {
 def read(account: OnePassword, **changes: Any) -> StackSecrets:
     """Reads the secrets of a stack whose file differs from CONFIG by `changes` of the section `secrets`."""
     pulumi.runtime.set_mocks(account, project="invoicetron", stack="dev")
-    settings = Settings.load("dev", {**CONFIG, "secrets": {**CONFIG["secrets"], **changes}})
+    settings = Settings.load(DEV, {**CONFIG, "secrets": {**CONFIG["secrets"], **changes}})
     return read_secrets(settings, onepassword.Provider("onepassword"))
 
 

@@ -6,12 +6,11 @@ import datetime as dt
 from typing import Final
 
 from components.monitoring import Watched
+from settings.names import Names
 
 WATCHED: Final = Watched(
-    namespace="shop-test",
+    names=Names("shop", "test"),
     claims=["data", "backups"],
-    containers=("shop", "server"),
-    stateful_set="shop-db",
     backup="shop-backup",
     drill="shop-drill",
     token_expires=dt.date(2027, 12, 31),

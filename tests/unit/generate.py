@@ -13,6 +13,7 @@ from typing import Final
 from components.dashboard import dashboard_json
 from settings import Settings
 from settings.schema import stack_file_schema
+from tests.stacks import PROJECT
 from tests.unit import network_page
 from tests.unit.dashboard import WATCHED
 from tests.unit.program import REPOSITORY, Program, Registration, run
@@ -53,7 +54,7 @@ _DRAWINGS: Final[Mapping[str, Callable[[Program], str]]] = {"stack": stack_drawi
 
 def generated(programs: Mapping[str, Program]) -> Iterator[tuple[Path, str]]:
     """Each generated file and what it must hold; `programs` are the runs of both stacks by name."""
-    yield REPOSITORY / "stack.schema.json", stack_file_schema(Settings)
+    yield REPOSITORY / "stack.schema.json", stack_file_schema(Settings, PROJECT)
     yield REPOSITORY / "tests" / "unit" / "dashboard.json", dashboard_json(WATCHED)
     yield REPOSITORY / "docs" / "network.md", network_page.page(*programs.values())
     for stack, program in programs.items():

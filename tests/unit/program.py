@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import copy
 import json
 import os
 import runpy
@@ -29,6 +28,8 @@ from pulumi.runtime.proto import resource_pb2
 from lookups.cloudflare import CloudflareIds
 from rehearsal.plugins.values import Secret, decode
 from settings import Settings
+from settings.names import Names
+from tests.stacks import PROJECT
 from tests.unit.stack_files import sections, stack_file
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -38,7 +39,6 @@ TOKEN: Final = "unit-test-registry-token"
 DEPLOYER: Final = "unit-test.deployer.token"
 SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
 
-_PROJECT: Final = "invoicetron"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 AUDIENCE: Final = "a" * 64
 IDS: Final = CloudflareIds(
@@ -129,9 +129,9 @@ class Program:
 class _Monitor(mocks.MockMonitor):
     """Keeps the requests, of which the mocks of the SDK show only a part."""
 
-    def __init__(self, answers: runtime.Mocks, stack: str) -> None:
+    def __init__(self, answers: runtime.Mocks, stack: str, project: str) -> None:
         super().__init__(answers)
-        self._stack = stack
+        self._stack, self._project = stack, project
         self.requests: list[tuple[str, resource_pb2.RegisterResourceRequest]] = []
         self.outputs: dict[str, Any] = {}
 
@@ -139,7 +139,7 @@ class _Monitor(mocks.MockMonitor):
         """As the engine makes it; the SDK's own counts the stack as a type, and forgets grandparents."""
         types = parent.split("::")[2] if parent else _STACK_TYPE
         qualified = type_ if types == _STACK_TYPE else f"{types}${type_}"
-        return f"urn:pulumi:{self._stack}::{_PROJECT}::{qualified}::{name}"
+        return f"urn:pulumi:{self._stack}::{self._project}::{qualified}::{name}"
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 - gRPC's name
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call] # the SDK has no annotation here
@@ -219,8 +219,9 @@ def run(
     values: Mapping[str, str] | None = None,
     gitlab: Mapping[str, Mapping[str, Any]] | None = None,
     file: str | None = None,
+    project: str = PROJECT,
 ) -> Program:
-    """Runs the program of a stack, with the stack file of `file` where that is another.
+    """Runs the program of a stack, with the stack file of `file` where that is another, renamed to `project`.
 
     `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
     what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}.
@@ -229,10 +230,10 @@ def run(
     for function, attributes in (gitlab or {}).items():
         answers.gitlab[function].update(attributes)
     answers.values.update(values or {})
-    monitor = _Monitor(answers, stack)
-    config = _config(file or stack)
+    monitor = _Monitor(answers, stack, project)
+    config = _config(file or stack, project)
     for path, value in (changes or {}).items():
-        _set(config, path.split("."), value)
+        _set(config, project, path.split("."), value)
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
@@ -244,12 +245,12 @@ def run(
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
     with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected, seen, unclaimed:
-        asyncio.run(_run(stack, answers, monitor, encoded))
+        asyncio.run(_run(stack, project, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]
     return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)
 
 
-async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
+async def _run(stack: str, project: str, answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
     def main() -> None:
         handler = signal.getsignal(signal.SIGINT)
         try:
@@ -259,7 +260,7 @@ async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[st
 
     # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
     runtime_settings.ROOT.set(cast(pulumi.Resource, object()))
-    runtime.set_mocks(answers, project=_PROJECT, stack=stack, preview=False, monitor=monitor)
+    runtime.set_mocks(answers, project=project, stack=stack, preview=False, monitor=monitor)
     runtime_settings.ROOT.set(None)
     # The SDK's mocks keep the outputs of earlier tests, which nobody awaited; their event loops are closed.
     runtime_settings.SETTINGS.outputs.clear()
@@ -270,12 +271,15 @@ async def _run(stack: str, answers: _Answers, monitor: _Monitor, config: dict[st
 
 def load_settings(stack: str) -> Settings:
     """The settings of one of the unit tests' stacks."""
-    return Settings.load(stack, sections(stack))
+    return Settings.load(Names(PROJECT, stack), sections(stack))
 
 
-def _config(stack: str) -> dict[str, Any]:
-    """The stack file, with what Pulumi.yaml says of the keys it leaves out."""
-    return {**copy.deepcopy(_defaults()), **stack_file(stack)["config"]}
+def _config(stack: str, project: str) -> dict[str, Any]:
+    """The stack file, with what Pulumi.yaml says of the keys it leaves out, and another app's name in all of it."""
+    config = {**_defaults(), **stack_file(stack)["config"]}
+    text = json.dumps(config).replace(PROJECT, project).replace(PROJECT.capitalize(), project.capitalize())
+    renamed: dict[str, Any] = json.loads(text)
+    return renamed
 
 
 @cache
@@ -284,9 +288,9 @@ def _defaults() -> dict[str, Any]:
     return {key: declared["default"] for key, declared in project.items() if "default" in declared}
 
 
-def _set(config: dict[str, Any], path: list[str], value: Any) -> None:
+def _set(config: dict[str, Any], project: str, path: list[str], value: Any) -> None:
     section, *rest = path
-    node, key = config, f"invoicetron:{section}"
+    node, key = config, f"{project}:{section}"
     for part in rest:
         node, key = node.setdefault(key, {}), part
     node[key] = value

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from settings import Settings, SettingsError
-from tests.stacks import STACKS
+from settings.names import Names
+from tests.stacks import PROJECT, STACKS
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +48,7 @@ def with_value(stack: str, path: str, value: object) -> dict[str, Any]:
 
 def refusal(stack: str, config: dict[str, Any]) -> str:
     with pytest.raises(SettingsError) as error:
-        Settings.load(stack, config)
+        Settings.load(Names(PROJECT, stack), config)
     return str(error.value)
 
 

@@ -51,7 +51,7 @@ def test_no_panel_lies_on_another_or_outside_of_the_grid() -> None:
 
 
 def test_only_what_the_stack_has_is_shown() -> None:
-    bare = dashboard_json(Watched(namespace="shop-test", claims=["data"], containers=("shop",), stateful_set="shop-db"))
+    bare = dashboard_json(Watched(names=WATCHED.names, claims=["data"]))
     assert "deploy token" not in bare
     assert "cronjob" not in bare
     assert "deploy token" in dashboard_json(WATCHED)

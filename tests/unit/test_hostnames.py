@@ -14,6 +14,7 @@ from ops import verify
 from ops.verify.check import examine
 from ops.verify.systems import Systems
 from settings import Settings
+from tests.stacks import PROD
 from tests.unit.program import Program, run
 from tests.unit.stack_files import ROOT, refusal, with_value
 from tests.unit.test_ownership import SERVES, Held, route
@@ -38,7 +39,7 @@ def several() -> Program:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings.load("prod", config(INSIDE, PUBLIC))
+    return Settings.load(PROD, config(INSIDE, PUBLIC))
 
 
 def test_route_origins_and_probe_follow_the_list(several: Program) -> None:
@@ -79,10 +80,10 @@ def test_only_the_first_public_hostname_takes_the_names_of_the_last_release(seve
 
 def test_a_probe_that_vanishes_for_one_hostname_alerts_beside_one_that_answers() -> None:
     urls = [f"https://{hostname}/api/health" for hostname in INSIDE]
-    found = {rule["alert"]: rule for rule in alerts(Watched(namespace="n", claims=["c"], health_urls=urls))}
+    found = {rule["alert"]: rule for rule in alerts(Watched(names=PROD, claims=["c"], health_urls=urls))}
     rule = found["InvoicetronNotProbed"]
     for url in urls:
-        assert f'absent(probe_success{{job="n-health", instance="{url}"}})' in rule["expr"]
+        assert f'absent(probe_success{{job="{PROD.namespace}-health", instance="{url}"}})' in rule["expr"]
 
 
 def test_each_hostname_is_verified_by_its_name(settings: Settings) -> None:
@@ -149,7 +150,7 @@ def test_neither_is_refused(section: str) -> None:
 def test_ids_to_adopt_are_given_by_hostname() -> None:
     sections = json.loads(json.dumps(config(INSIDE, PUBLIC)))
     sections["access"]["public"]["adopt"] = {"tunnelRule": True, "hostnames": {PUBLIC[1]: {"dnsRecord": "a" * 32}}}
-    public = Settings.load("prod", sections).access.public
+    public = Settings.load(PROD, sections).access.public
     assert public is not None
     assert [public.adopted(hostname).tunnel_rule for hostname in PUBLIC] == [True, False]
     assert [public.adopted(hostname).dns_record for hostname in PUBLIC] == [None, "a" * 32]

@@ -10,7 +10,7 @@ import yaml
 
 from lookups.secrets import SecretsError
 from settings import Settings, SettingsError
-from tests.stacks import STACKS
+from tests.stacks import PROD, STACKS
 from tests.unit.network_page import edges
 from tests.unit.program import Program, run
 
@@ -45,7 +45,7 @@ def load(**changes: Any) -> Settings:
     config = yaml.safe_load((STACKS / "Pulumi.prod.yaml").read_text())["config"]
     found = {key.removeprefix("invoicetron:"): value for key, value in config.items()}
     found["backup"] = {**found["backup"], "s3": {**S3, **changes}}
-    return Settings.load("prod", found, running=True)
+    return Settings.load(PROD, found, running=True)
 
 
 @pytest.mark.parametrize("name", [UPLOAD, CHECK])

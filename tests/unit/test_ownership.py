@@ -9,10 +9,11 @@ from unittest.mock import Mock
 import pytest
 import yaml
 
-from components.ownership import Owner
 from lookups.cluster import Cluster, ForbiddenError
 from lookups.ownership import Claim, OwnershipError, check_ownership, in_cluster
 from settings import Settings
+from settings.ownership import Owner
+from tests.stacks import DEV, PROD
 from tests.unit.stack_files import sections
 
 GATEWAY = {"name": "homelab-gateway", "namespace": "default"}
@@ -46,8 +47,9 @@ def test_labels_name_an_owner_only_where_both_fit(labels: dict[str, str] | None,
 
 
 def test_a_namespace_of_the_project_names_its_stack() -> None:
-    assert Owner.of_namespace("invoicetron-review-1") == Owner("invoicetron", "review-1")
-    assert Owner.of_namespace("invoicetron-") is Owner.of_namespace("monitoring") is None
+    assert Owner.of_namespace("invoicetron-review-1", project="invoicetron") == Owner("invoicetron", "review-1")
+    for other in ("invoicetron-", "monitoring"):
+        assert Owner.of_namespace(other, project="invoicetron") is None
 
 
 class Held(Cluster):
@@ -78,7 +80,7 @@ def route(
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings.load("dev", sections("dev"))
+    return Settings.load(DEV, sections("dev"))
 
 
 def claims(settings: Settings, cluster: Cluster, directory: Path = Path("/nonexistent")) -> list[Claim]:
@@ -131,7 +133,7 @@ def shared(directory: Path, stack: str, project: str) -> None:
 
 
 def test_the_repository_of_a_stack_that_lives_is_another_s_for_one_that_does_not(tmp_path: Path) -> None:
-    prod = Settings.load("prod", sections("prod"))
+    prod = Settings.load(PROD, sections("prod"))
     assert prod.delivery
     shared(tmp_path, "older", prod.delivery.project)
     shared(tmp_path, "planned", prod.delivery.project)

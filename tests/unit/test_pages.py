@@ -17,6 +17,7 @@ from components.monitoring import Watched, alerts
 from ops.__main__ import app
 from ops.verify import CHECKS
 from tests.pages import DOCS, README, REPOSITORY, Block, blocks, code, commands, prose
+from tests.stacks import PROD
 
 PAGES = (README, *DOCS)
 SCHEMA = json.loads((REPOSITORY / "stack.schema.json").read_text(encoding="utf-8"))
@@ -191,7 +192,7 @@ def test_every_check_that_replaces_one_by_hand_exists() -> None:
 def test_every_alert_has_the_section_that_it_links_to() -> None:
     page = "https://docs.example.org/alerts.md"
     watched = Watched(
-        namespace="n",
+        names=PROD,
         claims=["c"],
         backup="b",
         drill="d",
@@ -201,18 +202,18 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
         token_expires=dt.date(2030, 1, 1),
     )
     linked = {rule["annotations"]["runbook_url"] for rule in alerts(watched)}
-    sections = [each for each in headings(REPOSITORY / "docs" / "alerts.md")[1:] if each.startswith("Invoicetron")]
+    sections = [each for each in headings(REPOSITORY / "docs" / "alerts.md")[1:] if each != "Alerts of others"]
     assert linked == {f"{page}#{each.lower()}" for each in sections}
 
 
 def test_an_alert_without_a_page_to_link_to_links_nowhere() -> None:
-    for rule in alerts(Watched(namespace="n", claims=["c"], backup="b", drill="d")):
+    for rule in alerts(Watched(names=PROD, claims=["c"], backup="b", drill="d")):
         assert "runbook_url" not in rule["annotations"]
 
 
 def test_alertmanager_routes_every_alert_by_the_labels_of_the_settings() -> None:
-    for rule in alerts(Watched(namespace="n", claims=["c"], backup="b", alert_labels={"team": "home"})):
-        assert rule["labels"].items() >= {"team": "home", "namespace": "n"}.items()
+    for rule in alerts(Watched(names=PROD, claims=["c"], backup="b", alert_labels={"team": "home"})):
+        assert rule["labels"].items() >= {"team": "home", "namespace": PROD.namespace}.items()
 
 
 @pytest.mark.parametrize("page", [page for page in DOCS if page.parent.name == "decisions"], ids=lambda page: page.name)

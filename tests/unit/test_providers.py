@@ -12,6 +12,7 @@ import pytest
 from lookups.credentials import CredentialsError
 from providers import Providers
 from settings import Settings
+from tests.stacks import DEV
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "connect-" + "token-" + "value"
@@ -63,7 +64,7 @@ def environment(kubeconfig: Path) -> dict[str, str]:
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings.load("dev", {**CONFIG, **changes})
+    return Settings.load(DEV, {**CONFIG, **changes})
 
 
 def problems(environment: dict[str, str], **changes: Any) -> str:

@@ -1,4 +1,4 @@
-"""Namespace and hostnames stand once, in the stack file: renamed there, the old ones are nowhere any more."""
+"""App and hostnames are named once: renamed there, the old names are nowhere any more."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from tests.unit.program import Program, run
+from settings.names import PROGRAM
+from tests.unit.program import REGISTRY, Program, run
+from tests.unit.test_offsite import S3, VALUES
 
 OLD = {
-    "namespace": "invoicetron-prod",
     "access.hostname": "invoicetron.k8s.rommelporras.com",
     "access.public.hostname": "invoicetron.rommelporras.com",
 }
 NEW = {
-    "namespace": "invoicetron-staging",
     "access.hostname": "rechnungen.k8s.rommelporras.com",
     "access.public.hostname": "rechnungen.rommelporras.com",
 }
@@ -33,11 +33,29 @@ def places(program: Program, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("setting", NEW)
-def test_a_renamed_namespace_or_hostname_is_everywhere_the_new_one(
-    renamed: Program, prod: Program, setting: str
-) -> None:
+def test_a_renamed_hostname_is_everywhere_the_new_one(renamed: Program, prod: Program, setting: str) -> None:
     assert places(renamed, OLD[setting]) == []
     assert len(places(renamed, NEW[setting])) == len(places(prod, OLD[setting])) > 0
+
+
+def test_a_stack_of_another_name_has_a_namespace_of_its_own(renamed: Program, prod: Program) -> None:
+    assert places(renamed, "invoicetron-prod") == []
+    assert len(places(renamed, "invoicetron-staging")) == len(places(prod, "invoicetron-prod")) > 0
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_an_app_of_another_name_has_nothing_of_the_first_one_s(stack: str) -> None:
+    gitlab = {"getProject": {"containerRegistryImagePrefix": REGISTRY.replace("invoicetron", "ledger")}}
+    other = run(stack, {"backup.s3": S3}, values=VALUES, gitlab=gitlab, project="ledger")
+    kept = {f'"{PROGRAM}/deploy-token": "gitlab+deploy-token-2"': ""}
+    for each in other.registrations:
+        text = json.dumps(each.inputs)
+        for same_for_all, nothing in kept.items():
+            text = text.replace(same_for_all, nothing)
+        assert "invoicetron" not in text.lower(), f"{each.urn}: {text}"
+        assert "invoicetron" not in each.name
+    assert "invoicetron" not in json.dumps(other.outputs)
+    assert other.outputs["namespace"] == f"ledger-{stack}"
 
 
 def test_the_tunnel_and_cloudflared_s_policy_lead_to_the_renamed_namespace(renamed: Program) -> None:

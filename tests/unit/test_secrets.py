@@ -10,6 +10,7 @@ import pytest
 
 from lookups.secrets import read_secrets
 from settings import Settings
+from tests.stacks import DEV
 from tests.unit.account import (
     AUTH,
     CONFIG,
@@ -271,7 +272,7 @@ def test_credentials_that_the_program_issues_itself_are_not_read() -> None:
         "environment": {"name": "development", "tier": "development"},
         "pullCredentials": {"issue": True, "expires": "2099-12-31"},
     }
-    found = read_secrets(Settings.load("dev", {**CONFIG, "delivery": delivery}), onepassword.Provider("onepassword"))
+    found = read_secrets(Settings.load(DEV, {**CONFIG, "delivery": delivery}), onepassword.Provider("onepassword"))
     assert found.registry_username is None
     assert found.registry_password is None
 

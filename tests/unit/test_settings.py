@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +14,20 @@ import pytest
 import yaml
 
 from settings import Settings, SettingsError, load_from_pulumi
+from settings.errors import NO_KEYS
+from settings.names import Names
 from settings.schema import stack_file_schema
+from tests.stacks import DEV, PROD, PROJECT
 from tests.unit.stack_files import ROOT, refusal, refusal_of, sections, stack_file, with_value
 
 NAMES = ["dev", "prod"]
+NO_LABELS = ("backups_export", "deploy_token")
+CRON_JOBS = ("migration", "backup", "drill", "restore", "upload", "offsite_check")
 
 
 @pytest.mark.parametrize("stack", NAMES)
 def test_the_stack_files_are_right(stack: str) -> None:
-    assert Settings.load(stack, sections(stack)).namespace == f"invoicetron-{stack}"
+    assert Settings.load(Names(PROJECT, stack), sections(stack)).namespace == f"invoicetron-{stack}"
 
 
 @pytest.mark.parametrize("stack", NAMES)
@@ -31,31 +37,31 @@ def test_the_stack_files_hold_no_secret(stack: str) -> None:
 
 
 def test_prod_has_what_dev_has_not() -> None:
-    dev, prod = Settings.load("dev", sections("dev")), Settings.load("prod", sections("prod"))
+    dev, prod = Settings.load(DEV, sections("dev")), Settings.load(PROD, sections("prod"))
     only_in_prod = [(stack.protect, stack.access.public, stack.monitoring, stack.repository) for stack in (dev, prod)]
     assert not any(only_in_prod[0])
     assert all(only_in_prod[1])
 
 
 def test_settings_cannot_be_changed_after_loading() -> None:
-    settings = Settings.load("dev", sections("dev"))
+    settings = Settings.load(DEV, sections("dev"))
     with pytest.raises(ValueError, match="frozen"):
-        settings.namespace = "other"
+        settings.stack = "other"
 
 
 def test_registry_credentials_are_the_item_s_username_and_password() -> None:
     registry = Settings.load(
-        "dev", {**sections("dev"), "registry": {"server": "registry.k8s.rommelporras.com", "item": "op://v/i"}}
+        DEV, {**sections("dev"), "registry": {"server": "registry.k8s.rommelporras.com", "item": "op://v/i"}}
     ).registry
     assert (str(registry.username), str(registry.password)) == ("op://v/i/username", "op://v/i/password")
 
 
 def test_a_disabled_section_is_absent() -> None:
-    assert Settings.load("prod", {**sections("prod"), "backup": {"enabled": False}}).backup is None
+    assert Settings.load(PROD, {**sections("prod"), "backup": {"enabled": False}}).backup is None
 
 
 def test_an_empty_section_stands_for_its_defaults() -> None:
-    backup = Settings.load("prod", {**sections("prod"), "backup": {}}).backup
+    backup = Settings.load(PROD, {**sections("prod"), "backup": {}}).backup
     assert backup is not None
     assert backup.retention.daily == 7
 
@@ -63,7 +69,6 @@ def test_an_empty_section_stands_for_its_defaults() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("namespace", "Invoicetron"),
         ("cluster.apiUrl", "http://api.example.com"),
         ("database.image", "postgres:latest"),
         ("database.size", "10 Gi"),
@@ -136,7 +141,7 @@ def test_keys_are_spelled_as_in_the_stack_file() -> None:
     assert "invoicetron:secrets.postgres_password\n" in refusal_of("secrets.postgres_password", "op://a/b/c")
 
 
-@pytest.mark.parametrize("path", ["namespace", "secrets", "secrets.postgresPassword", "access.public.zone"])
+@pytest.mark.parametrize("path", ["secrets", "secrets.postgresPassword", "access.public.zone"])
 def test_a_missing_key_is_told(path: str) -> None:
     message = refusal_of(path, None)
     assert f"invoicetron:{path}\n      given:   nothing\n" in message
@@ -197,12 +202,61 @@ def test_what_looks_like_a_secret_is_not_repeated_wherever_it_stands(path: str, 
 
 def test_values_of_a_section_that_pulumi_encrypts_are_not_repeated() -> None:
     with pytest.raises(SettingsError) as error:
-        Settings.load("dev", with_value("dev", "app.image", "short"), hidden={"app"})
+        Settings.load(DEV, with_value("dev", "app.image", "short"), hidden={"app"})
     assert "'short'" not in str(error.value)
 
 
-def test_the_namespace_belongs_to_the_stack() -> None:
-    assert "invoicetron-prod" in refusal_of("namespace", "invoicetron-dev")
+@pytest.mark.parametrize("given", ["invoicetron-dev", "default", "Invoicetron", "another"])
+def test_a_namespace_that_does_not_follow_from_project_and_stack_is_refused(given: str) -> None:
+    message = refusal_of("namespace", given)
+    assert "invoicetron-prod, which follows from the project and the stack" in message
+    assert "fix:     remove the key" in message
+
+
+def test_a_stack_file_of_an_earlier_release_may_name_the_namespace_that_follows() -> None:
+    named = Settings.load(PROD, {**sections("prod"), "namespace": "invoicetron-prod"})
+    assert named.namespace == Settings.load(PROD, sections("prod")).namespace == "invoicetron-prod"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        Names("Invoicetron", "dev"),
+        Names("my_app", "dev"),
+        Names("1password", "dev"),
+        Names("app-", "dev"),
+        Names("", "dev"),
+        Names("kube", "system"),
+        Names("kube-app", "dev"),
+        Names("a" * 36, "dev"),
+        Names("app", "Dev"),
+        Names("app", "my.stack"),
+        Names("app", "-dev"),
+        Names("a" * 35, "b" * 28),
+    ],
+)
+def test_names_of_project_and_stack_that_kubernetes_would_refuse_are_refused_with_all_other_mistakes(
+    names: Names,
+) -> None:
+    with pytest.raises(SettingsError, match="2 mistakes") as error:
+        Settings.load(names, {**sections("dev"), "nonsense": {}})
+    assert "lower-case letters" in str(error.value)
+
+
+@pytest.mark.parametrize("names", [Names("a", "b"), Names("a" * 35, "b" * 27), Names("my-app-2", "2")])
+def test_every_name_that_follows_is_one_that_kubernetes_takes(names: Names) -> None:
+    assert not list(names.problems())
+    every = {name: getattr(names, name) for name, kind in vars(Names).items() if isinstance(kind, property)}
+    texts = {name: value for name, value in every.items() if isinstance(value, str)}
+    assert texts
+    for name, text in texts.items():
+        if name == "database_role":
+            assert re.fullmatch(r"[a-z_][a-z0-9_]*", text)
+        elif name == "alerts":
+            assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text)
+        else:
+            assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", text)
+            assert len(text) <= (52 if name in CRON_JOBS else 253 if name in NO_LABELS else 63), name
 
 
 @pytest.mark.parametrize("protect", [False, None])
@@ -211,7 +265,7 @@ def test_prod_is_protected(protect: bool | None) -> None:
 
 
 def test_other_stacks_need_no_protection() -> None:
-    assert not Settings.load("dev", sections("dev")).protect
+    assert not Settings.load(DEV, sections("dev")).protect
 
 
 def test_the_image_is_in_the_registry_that_the_credentials_are_for() -> None:
@@ -223,7 +277,7 @@ def test_the_image_is_in_the_registry_that_the_credentials_are_for() -> None:
 @pytest.mark.parametrize("amount", ["cpu", "memory"])
 def test_requests_do_not_exceed_limits(amount: str) -> None:
     resources = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
-    assert Settings.load("dev", with_value("dev", "database.resources", resources))
+    assert Settings.load(DEV, with_value("dev", "database.resources", resources))
     resources["limits"][amount] = {"cpu": "999m", "memory": "1023Mi"}[amount]
     message = refusal_of("database.resources", resources)
     assert f"invoicetron:database.resources.limits.{amount}\n" in message
@@ -250,7 +304,7 @@ def test_the_public_hostname_is_not_the_internal_one() -> None:
 )
 def test_issued_pull_credentials_and_only_those_have_an_expiry(credentials: dict[str, Any], right: bool) -> None:
     if right:
-        Settings.load("prod", with_value("prod", "delivery.pullCredentials", credentials))
+        Settings.load(PROD, with_value("prod", "delivery.pullCredentials", credentials))
     else:
         assert "pullCredentials.expires" in refusal_of("delivery.pullCredentials", credentials)
 
@@ -269,7 +323,7 @@ def test_a_last_day_that_is_today_or_over_is_refused(days: int) -> None:
 
 
 def test_a_stack_that_is_up_can_be_looked_at_when_its_last_day_is_over() -> None:
-    assert Settings.load("prod", expiring(-1), running=True)
+    assert Settings.load(PROD, expiring(-1), running=True)
 
 
 @pytest.mark.parametrize(("days", "warned"), [(1, True), (13, True), (14, False), (400, False)])
@@ -301,7 +355,7 @@ def hand_over(stack: str, config: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("pulumi_config")
 def test_pulumi_s_config_is_read_as_pulumi_hands_it_over() -> None:
     hand_over("prod", stack_file("prod")["config"])
-    assert load_from_pulumi() == Settings.load("prod", sections("prod"))
+    assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
 
 
 @pytest.mark.usefixtures("pulumi_config")
@@ -346,7 +400,7 @@ def test_a_section_under_a_mistyped_prefix_is_refused_with_every_other_mistake(k
 @pytest.mark.usefixtures("pulumi_config")
 def test_keys_of_pulumi_of_its_providers_and_of_others_are_nobody_s_mistake(key: str) -> None:
     hand_over("prod", {**stack_file("prod")["config"], key: "x"})
-    assert load_from_pulumi() == Settings.load("prod", sections("prod"))
+    assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
 
 
 class Nothing(pulumi.runtime.Mocks):
@@ -362,7 +416,7 @@ class Nothing(pulumi.runtime.Mocks):
 def test_the_project_file_knows_every_section() -> None:
     project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
     known = {key.removeprefix("invoicetron:") for key in project["config"] if key.startswith("invoicetron:")}
-    assert known == set(Settings.model_fields) - {"stack"}
+    assert known == set(Settings.model_fields) - set(NO_KEYS)
 
 
 def test_the_defaults_of_the_project_file_are_right() -> None:
@@ -370,20 +424,19 @@ def test_the_defaults_of_the_project_file_are_right() -> None:
     defaults = {
         key.removeprefix("invoicetron:"): entry["default"] for key, entry in project.items() if "default" in entry
     }
-    assert Settings.load("dev", defaults | sections("dev")) == Settings.load("dev", sections("dev"))
+    assert Settings.load(DEV, defaults | sections("dev")) == Settings.load(DEV, sections("dev"))
 
 
 @pytest.mark.parametrize("stack", NAMES)
 def test_editors_find_the_schema_and_no_mistake_in_the_live_stack_files(stack: str) -> None:
     text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
     assert text.startswith("# yaml-language-server: $schema=./stack.schema.json\n")
-    jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings))).validate(stack_file(stack, ROOT))
+    jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate(stack_file(stack, ROOT))
 
 
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("namespace", "default"),
         ("database.size", "10 Gi"),
         ("secrets.postgresPassword", "hunter2"),
         ("app.image", "postgres:latest"),
@@ -395,7 +448,7 @@ def test_editors_find_the_schema_and_no_mistake_in_the_live_stack_files(stack: s
 def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: object) -> None:
     config = {f"invoicetron:{name}": section for name, section in with_value("dev", path, value).items()}
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings))).validate({"config": config})
+        jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate({"config": config})
 
 
 def test_a_public_hostname_further_down_needs_a_certificate_that_somebody_ordered() -> None:
@@ -406,4 +459,4 @@ def test_a_public_hostname_further_down_needs_a_certificate_that_somebody_ordere
     assert "access.public.advancedCertificate" in message
     config = with_value("prod", *deep.popitem())
     config["access"]["public"]["advancedCertificate"] = True
-    assert Settings.load("prod", config).access.public
+    assert Settings.load(PROD, config).access.public

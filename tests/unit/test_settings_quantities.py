@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from settings import Settings
 from settings.quantities import Cpu, Memory, Quantity, Storage
+from tests.stacks import PROD
 from tests.unit.stack_files import refusal_of, with_value
 
 
@@ -150,7 +151,7 @@ def test_a_request_without_sense_is_refused_too() -> None:
 
 def test_requests_and_limits_are_compared_by_amount() -> None:
     both = {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 1, "memory": "1Gi"}}
-    assert Settings.load("prod", with_value("prod", "app.resources", both))
+    assert Settings.load(PROD, with_value("prod", "app.resources", both))
 
 
 def test_ephemeral_storage_is_no_setting() -> None:

@@ -15,6 +15,7 @@ from settings import Settings
 from settings.cron import skipped_run
 from settings.schedules import DailySchedule, WeeklySchedule
 from settings.types import CronSchedule
+from tests.stacks import PROD
 from tests.unit.stack_files import refusal, refusal_of, sections, with_value
 
 SINCE = dt.date(2026, 1, 1)
@@ -193,4 +194,4 @@ def test_what_the_refusal_proposes_is_taken_in_every_zone() -> None:
         "Antarctica/Troll",
         "Pacific/Easter",
     ):
-        assert Settings.load("prod", sections("prod") | {"backup": {"timeZone": zone, **proposed}})
+        assert Settings.load(PROD, sections("prod") | {"backup": {"timeZone": zone, **proposed}})

@@ -21,6 +21,7 @@ from rehearsal.vendors.server import serve
 from settings.delivery import DeliverySettings
 from tests.contract.gitlab.held import HeldGitLab
 from tests.contract.gitlab.requests import OPERATIONS, PAGES
+from tests.stacks import DEV
 
 MIRROR: Final = "ssh://git@github.com/0xWSH/invoicetron.git"
 KEY: Final = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -209,7 +210,7 @@ def test_what_ops_asks(url: str, emulator: GitLab) -> None:
     assert url
     fill(emulator, MANY)
     server = connect("https://gitlab.example.com")
-    found = Live(kubernetes=None, gitlab=server, mirror=MIRROR)  # type: ignore[arg-type] # not asked
+    found = Live(kubernetes=None, names=DEV, gitlab=server, mirror=MIRROR)  # type: ignore[arg-type] # not asked
     project = project_id(emulator)
     last = MANY - 1
     wanted: list[tuple[str, dict[str, Any]]] = [

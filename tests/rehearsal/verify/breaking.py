@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 from unittest import mock
 
-from components import app
 from ops.restore.app_stop import STOPPED_BY
 from rehearsal.vendors.server import Fault, Service
 from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, STACK, Live
+from tests.stacks import PROD
 
 ABSENT: Final = object()
 """No value at all."""
@@ -83,8 +83,8 @@ def stopped_for_a_restore(live: Live) -> Iterator[None]:
     """As `ops restore` leaves the app while it runs, or where it was killed."""
     mark = f"/metadata/annotations/{STOPPED_BY.replace('/', '~1')}"
     with (
-        edited(live, "deployment", app.NAME, mark, "a-run"),
-        edited(live, "deployment", app.NAME, "/spec/replicas", 0),
+        edited(live, "deployment", PROD.app, mark, "a-run"),
+        edited(live, "deployment", PROD.app, "/spec/replicas", 0),
     ):
         yield
 
@@ -92,10 +92,10 @@ def stopped_for_a_restore(live: Live) -> Iterator[None]:
 @contextmanager
 def image(live: Live, reference: str) -> Iterator[None]:
     """`kubectl set image` of the app, as its pipeline does it."""
-    before = live.get("deployment", app.NAME)["spec"]["template"]["spec"]["containers"][0]["image"]
+    before = live.get("deployment", PROD.app)["spec"]["template"]["spec"]["containers"][0]["image"]
 
     def deploy(now: str) -> None:
-        target = ["set", "image", f"deployment/{app.NAME}", f"{app.NAME}={now}", "--field-manager=gitlab-ci"]
+        target = ["set", "image", f"deployment/{PROD.app}", f"{PROD.app}={now}", "--field-manager=gitlab-ci"]
         live.rehearsal.kubectl("-n", NAMESPACE, *target)
 
     deploy(reference)

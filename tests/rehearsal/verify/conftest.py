@@ -10,7 +10,6 @@ from contextlib import ExitStack
 import pytest
 from kubernetes.dynamic import DynamicClient
 
-from components import backup
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
 from rehearsal.toolchain import Tools
@@ -18,6 +17,7 @@ from rehearsal.vendors.edge import Edge, Gateway, transport
 from tests.database.invoices import fill
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
+from tests.stacks import PROD
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         deployed = pipeline.run("deploy:production", whole.project, runner={"PATH": str(tools.kubectl.parent)})
         assert deployed.passed, deployed.output
         fill(control_plane.pods.database(NAMESPACE), count=50)
-        for cron_job in (backup.NAME, backup.DRILL):
+        for cron_job in (PROD.backup, PROD.drill):
             whole.run(cron_job, f"{cron_job}-first")
             whole.ended(f"{cron_job}-first", "complete")
         whole.project.mirrors.push()

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from components import app, backup, database, pull_credentials
-from components.access import NAME as ROUTE
-from components.network import CLOUDFLARED_EGRESS, POD_NAMESPACE
+from components import app, database, pull_credentials
+from components.network import POD_NAMESPACE
 from ops.verify import CHECKS
 from rehearsal.homelab import TEAM, ZONE
 from rehearsal.vendors.cloudflare import SCOPES
@@ -50,6 +49,7 @@ from tests.rehearsal.verify.breaking import (
     without,
 )
 from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, Live
+from tests.stacks import PROD
 
 TOKEN_ITEM: Final = "Invoicetron Prod Deploy Token"
 EGRESS: Final = "/spec/egress/0"
@@ -63,27 +63,27 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"namespace": "enforce is 'privileged', not 'baseline'"},
     ),
     "the database is scaled down": (
-        lambda live: edited(live, "statefulset", database.NAME, "/spec/replicas", 0),
+        lambda live: edited(live, "statefulset", PROD.database, "/spec/replicas", 0),
         {"database": "scaled to 0"},
     ),
     "the database's pod finds no node": (
-        lambda live: edited(live, "statefulset", database.NAME, "/spec/template/spec/nodeSelector", {"disk": "none"}),
+        lambda live: edited(live, "statefulset", PROD.database, "/spec/template/spec/nodeSelector", {"disk": "none"}),
         {"database": "0 of 1 replicas ready"},
     ),
     "the database's volume is lost": (
-        lambda live: lost(live, database.CLAIM),
-        {"database-volume": f"{database.CLAIM} is Lost"},
+        lambda live: lost(live, PROD.database_claim),
+        {"database-volume": f"{PROD.database_claim} is Lost"},
     ),
     "the backups' volume is lost": (
-        lambda live: lost(live, backup.CLAIM),
-        {"backup-volume": f"{backup.CLAIM} is Lost"},
+        lambda live: lost(live, PROD.backups_claim),
+        {"backup-volume": f"{PROD.backups_claim} is Lost"},
     ),
     "the app's new pod finds no node": (
-        lambda live: edited(live, "deployment", app.NAME, "/spec/template/spec/nodeSelector", {"disk": "none"}),
+        lambda live: edited(live, "deployment", PROD.app, "/spec/template/spec/nodeSelector", {"disk": "none"}),
         {"rollout": "1 of an older version still run"},
     ),
     "the app is scaled down": (
-        lambda live: edited(live, "deployment", app.NAME, "/spec/replicas", 0),
+        lambda live: edited(live, "deployment", PROD.app, "/spec/replicas", 0),
         {"rollout": "scaled to 0", "internal-url": "answers 503"},
     ),
     "the app is stopped for a restore": (
@@ -99,20 +99,20 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"image": "still the placeholder", "rollout": "1 of an older version still run"},
     ),
     "the last migration failed": (
-        lambda live: failed_job(live, app.MIGRATION),
+        lambda live: failed_job(live, PROD.migration),
         {"migration": "failed: DeadlineExceeded"},
     ),
     "the last migration has not ended": (
-        lambda live: waiting_job(live, app.MIGRATION),
+        lambda live: waiting_job(live, PROD.migration),
         {"migration": "has not ended since"},
     ),
-    "no migration has run": (lambda live: no_job(live, app.MIGRATION), {"migration": "no migration has run"}),
+    "no migration has run": (lambda live: no_job(live, PROD.migration), {"migration": "no migration has run"}),
     "the database's Secret is edited": (
-        lambda live: edited(live, "secret", database.NAME, f"/data/{database.PASSWORD_KEY}", "b3RoZXI="),
+        lambda live: edited(live, "secret", PROD.database, f"/data/{database.PASSWORD_KEY}", "b3RoZXI="),
         {"secret-database": "postgres-password is not what 1Password holds"},
     ),
     "the app's Secret loses a key": (
-        lambda live: edited(live, "secret", app.SECRET, f"/data/{app.AUTH_SECRET}", ABSENT),
+        lambda live: edited(live, "secret", PROD.app_secret, f"/data/{app.AUTH_SECRET}", ABSENT),
         {"secret-app": "better-auth-secret is missing"},
     ),
     "1Password has another session key": (
@@ -146,15 +146,15 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"secret-registry": "a login for docker.io, not for registry.k8s.rommelporras.com"},
     ),
     "the route names no listener that exists": (
-        lambda live: edited(live, "httproute", ROUTE, "/spec/parentRefs/0/sectionName", "htps"),
+        lambda live: edited(live, "httproute", PROD.app, "/spec/parentRefs/0/sectionName", "htps"),
         {"route": 'Accepted is False: NoMatchingParent, no listener "htps"', "internal-url": "answers 404"},
     ),
     "the route leads to no Service": (
-        lambda live: edited(live, "httproute", ROUTE, "/spec/rules/0/backendRefs/0/name", "elsewhere"),
+        lambda live: edited(live, "httproute", PROD.app, "/spec/rules/0/backendRefs/0/name", "elsewhere"),
         {"route": "ResolvedRefs is False: BackendNotFound", "internal-url": "answers 404"},
     ),
     "the route serves another hostname": (
-        lambda live: edited(live, "httproute", ROUTE, "/spec/hostnames/0", "other.k8s.rommelporras.com"),
+        lambda live: edited(live, "httproute", PROD.app, "/spec/hostnames/0", "other.k8s.rommelporras.com"),
         {"route": "serves other.k8s.rommelporras.com, not invoicetron.k8s", "internal-url": "answers 404"},
     ),
     "the app has lost its database": (
@@ -254,7 +254,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: edited(
             live,
             "ciliumnetworkpolicy",
-            CLOUDFLARED_EGRESS,
+            PROD.cloudflared_egress,
             f"{EGRESS}/toEndpoints/0/matchLabels/{POD_NAMESPACE.replace('/', '~1')}",
             "invoicetron",
             namespace="cloudflare",
@@ -265,7 +265,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: edited(
             live,
             "ciliumnetworkpolicy",
-            CLOUDFLARED_EGRESS,
+            PROD.cloudflared_egress,
             f"{EGRESS}/toPorts/0/ports/0/port",
             "80",
             namespace="cloudflare",
@@ -274,7 +274,12 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     ),
     "cloudflared may not fetch the keys of Access": (
         lambda live: edited(
-            live, "ciliumnetworkpolicy", CLOUDFLARED_EGRESS, "/spec/egress/2/toFQDNs", ABSENT, namespace="cloudflare"
+            live,
+            "ciliumnetworkpolicy",
+            PROD.cloudflared_egress,
+            "/spec/egress/2/toFQDNs",
+            ABSENT,
+            namespace="cloudflare",
         ),
         {"cloudflared-egress": "does not let cloudflared fetch the keys of Access"},
     ),
@@ -282,7 +287,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: edited(
             live,
             "ciliumnetworkpolicy",
-            CLOUDFLARED_EGRESS,
+            PROD.cloudflared_egress,
             "/spec/endpointSelector/matchLabels/app",
             "tunnel",
             namespace="cloudflare",
@@ -290,8 +295,8 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"cloudflared-egress": "it is about pods {'app': 'tunnel'}, not {'app': 'cloudflared'}"},
     ),
     "cloudflared's way out is gone": (
-        lambda live: deleted(live, "ciliumnetworkpolicy", CLOUDFLARED_EGRESS, namespace="cloudflare"),
-        {"cloudflared-egress": f"there is no CiliumNetworkPolicy cloudflare/{CLOUDFLARED_EGRESS}"},
+        lambda live: deleted(live, "ciliumnetworkpolicy", PROD.cloudflared_egress, namespace="cloudflare"),
+        {"cloudflared-egress": f"there is no CiliumNetworkPolicy cloudflare/{PROD.cloudflared_egress}"},
     ),
     "the GitLab environment is stopped": (
         lambda live: changed(environment(live), state="stopped"),
@@ -392,20 +397,20 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {"push-mirror": "no push mirror to ssh://"},
     ),
     "the last good backup is old": (
-        lambda live: last_success(live, backup.NAME, ago(hours=30)),
+        lambda live: last_success(live, PROD.backup, ago(hours=30)),
         {"backup": "30 hours ago (most: 26)"},
     ),
     "no backup was ever good": (
-        lambda live: last_success(live, backup.NAME, None),
+        lambda live: last_success(live, PROD.backup, None),
         {"backup": "has never succeeded"},
     ),
-    "the last backup failed": (lambda live: failed_job(live, backup.NAME), {"backup": "has failed since"}),
+    "the last backup failed": (lambda live: failed_job(live, PROD.backup), {"backup": "has failed since"}),
     "the backups are suspended": (
-        lambda live: edited(live, "cronjob", backup.NAME, "/spec/suspend", True),
+        lambda live: edited(live, "cronjob", PROD.backup, "/spec/suspend", True),
         {"backup": "is suspended"},
     ),
     "the last good drill is old": (
-        lambda live: last_success(live, backup.DRILL, ago(days=9)),
+        lambda live: last_success(live, PROD.drill, ago(days=9)),
         {"drill": "216 hours ago (most: 192)"},
     ),
 }

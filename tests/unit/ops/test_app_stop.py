@@ -22,6 +22,7 @@ from kubernetes.client.exceptions import ApiException
 
 from ops.kube.cluster import Cluster, ClusterError
 from ops.restore.app_stop import READY, REPLICAS, STOPPED_BY, App
+from tests.stacks import DEV
 
 
 def pod(phase: str) -> V1Pod:
@@ -32,7 +33,7 @@ def pod(phase: str) -> V1Pod:
 class FakeCluster:
     """A Deployment behind optimistic locking, and the pods that are there when they are looked at."""
 
-    namespace = "n"
+    names, namespace = DEV, DEV.namespace
 
     def __init__(self, pods: list[V1Pod], annotations: dict[str, str] | None = None, replicas: int = 1) -> None:
         self.held, self.replicas, self.version, self.found = dict(annotations or {}), replicas, 1, pods

@@ -10,6 +10,7 @@ from ops import backup
 from ops.backup import NearlyFullError, back_up
 from ops.kube.job import Job
 from ops.terminal import Terminal
+from tests.stacks import DEV
 
 
 def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
@@ -17,7 +18,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
 
     monkeypatch.setattr(backup, "create", lambda *_: None)
     monkeypatch.setattr(Job, "follow", lambda job, **_: any(map(job.say, log)))
-    back_up(mock.Mock(), Terminal(), stack="dev")
+    back_up(mock.Mock(names=DEV), Terminal())
 
 
 def test_a_good_backup_on_a_nearly_full_volume_is_told_from_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from components import app, database
-from components.access import NAME as ROUTE
 from ops.verify import access, cluster
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from tests.stacks import PROD
 from tests.unit.program import load_settings
 
 IMAGE = "registry.example.com/app:1"
@@ -34,14 +33,14 @@ class Cluster(Systems):
         return self._objects.get(kind, [])
 
 
-def workload(*, name: str = app.NAME, generation: int = 2, created: str = "", **status: Any) -> dict[str, Any]:
+def workload(*, name: str = PROD.app, generation: int = 2, created: str = "", **status: Any) -> dict[str, Any]:
     """A Deployment, StatefulSet or ReplicaSet of one replica at its second generation."""
     container = {"name": name, "image": IMAGE}
     return {
         "metadata": {
             "generation": generation,
             "creationTimestamp": created,
-            "ownerReferences": [{"name": app.NAME}],
+            "ownerReferences": [{"name": PROD.app}],
         },
         "spec": {"replicas": 1, "template": {"spec": {"containers": [container]}}},
         "status": {"observedGeneration": 2, **status},
@@ -55,7 +54,7 @@ def claim(**metadata: str) -> dict[str, Any]:
 def route(*parents: dict[str, Any]) -> dict[str, Any]:
     hostnames = list(load_settings("prod").access.hostnames)
     return {
-        "metadata": {"name": ROUTE, "generation": 2},
+        "metadata": {"name": PROD.app, "generation": 2},
         "spec": {"hostnames": hostnames},
         "status": {"parents": parents},
     }
@@ -74,7 +73,7 @@ READY: dict[str, Any] = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1
 STUCK = {"type": "Progressing", "status": "False", "message": "has timed out progressing"}
 OLD: dict[str, Any] = {"currentRevision": "a", "updateRevision": "b"}
 NEW: dict[str, Any] = {"currentRevision": "b", "updateRevision": "b"}
-VOLUME = partial(cluster.volume, claim=database.CLAIM)
+VOLUME = partial(cluster.volume, which=lambda names: names.database_claim)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from tests.stacks import STACKS
 def test_a_boolean_is_one_however_the_file_spells_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
+    shutil.copy(STACKS / "Pulumi.yaml", tmp_path)
     file = Path(shutil.copy(STACKS / "Pulumi.prod.yaml", tmp_path))
     file.write_text(file.read_text().replace("protect: true", f"protect: {written}"))
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ops.adopt.data_folder import claims, elsewhere
+from tests.stacks import DEV
 
 IMAGE = "postgres:18-alpine"
 VARIABLES = {"POSTGRES_USER": "invoicetron", "POSTGRES_DB": "invoicetron"}
@@ -22,7 +23,7 @@ def pod(*, image: str = IMAGE, mount: dict[str, Any] | None = None, **more: Any)
 
 
 def told(spec: dict[str, Any], **config_maps: Any) -> str:
-    return "; ".join(elsewhere(spec, "data", image=IMAGE, config_maps=config_maps))
+    return "; ".join(elsewhere(spec, "data", names=DEV, image=IMAGE, config_maps=config_maps))
 
 
 @pytest.mark.parametrize(

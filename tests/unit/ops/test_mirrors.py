@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from ops.adopt.existing import Live
 from ops.mirrors import MirrorError, push_mirrors, push_now
 from rehearsal.vendors.gitlab import GitLab
+from tests.stacks import DEV
 
 URL = "ssh://git@github.com/rommelporras/invoicetron.git"
 HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
@@ -91,7 +92,7 @@ def test_a_mirror_made_by_hand_is_imported_where_its_address_is_shown_and_it_has
 ) -> None:
     id_ = server.project.mirrors.create(by_hand)["id"]
     nowhere: Any = None  # no object of the cluster is asked for
-    live = Live(kubernetes=nowhere, gitlab=project.manager.gitlab, mirror=URL)
+    live = Live(kubernetes=nowhere, names=DEV, gitlab=project.manager.gitlab, mirror=URL)
     kind, inputs = "gitlab:index/projectPushMirror:ProjectPushMirror", {"project": str(project.id)}
     assert live.find(kind, inputs) == f"{project.id}:{id_}"
     assert bool(list(live.blockers(kind, inputs))) == stands_in_the_way

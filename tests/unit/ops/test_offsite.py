@@ -24,6 +24,7 @@ from ops.offsite import fetch
 from ops.restore import parse_request
 from ops.restore.source import SourceError, parse_source
 from ops.terminal import Terminal
+from tests.stacks import DEV, PROD
 from tests.unit.program import load_settings
 
 NAME = "invoicetron-000012-20260205T030000Z"
@@ -31,7 +32,7 @@ NAME = "invoicetron-000012-20260205T030000Z"
 
 @pytest.mark.parametrize("name", ["latest", NAME])
 def test_a_source_is_on_the_volume_or_off_site(name: str) -> None:
-    here, away = parse_source(name, limit=1), parse_source(f"s3:{name}", limit=1)
+    here, away = parse_source(name, names=DEV, limit=1), parse_source(f"s3:{name}", names=DEV, limit=1)
     assert (here.backup, here.offsite) == (name, False)
     assert (away.backup, away.offsite) == (name, True)
     assert "off-site" in str(away)
@@ -40,7 +41,7 @@ def test_a_source_is_on_the_volume_or_off_site(name: str) -> None:
 
 def test_what_follows_s3_and_is_no_backup_is_refused_in_words() -> None:
     with pytest.raises(SourceError, match=r"s3: is followed by latest or the name of a backup"):
-        parse_source("s3:dump.sql", limit=1)
+        parse_source("s3:dump.sql", names=DEV, limit=1)
 
 
 def test_a_stack_without_off_site_copies_says_so_before_it_asks_the_cluster() -> None:
@@ -54,7 +55,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> tuple[str, mock.
     monkeypatch.setattr(offsite, "create", made)
     monkeypatch.setattr(offsite, "cron_job", lambda *_, **__: mock.Mock())
     monkeypatch.setattr(Job, "follow", lambda job, **_: [job.say(line) for line in log])
-    return fetch(mock.Mock(), Terminal(), stack="prod", name="latest"), made
+    return fetch(mock.Mock(names=PROD), Terminal(), name="latest"), made
 
 
 def test_the_job_says_which_backup_it_brought(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from ops.recover.deploy_tokens import recorded_ids
 from ops.recover.lock import UnknownHolderError, check_lock
 from ops.recover.state_import import UnrecordedResource
 from settings import Settings
+from tests.stacks import DEV, PROD
 from tests.unit.stack_files import sections
 
 GOOD = json.dumps({"version": 3})
@@ -34,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def mended(tmp_path: Path, backend: str | None = None) -> bool:
-    return mend_checkpoint("dev", backend or tmp_path.as_uri())
+    return mend_checkpoint(DEV, backend or tmp_path.as_uri())
 
 
 def test_a_half_written_checkpoint_is_replaced_by_its_backup(tmp_path: Path, folder: Path) -> None:
@@ -138,9 +139,9 @@ def test_what_was_made_is_recorded_before_it_is_no_longer_pending_and_once_only(
     monkeypatch.setattr(module, "pulumi", fake.run)
     monkeypatch.setattr(module, "import_into_state", fake.imported)
     with pytest.raises(PulumiError):
-        recover("dev", lambda *_: "id")
+        recover(DEV, lambda *_: "id")
     assert [one["urn"] for one in fake.resources].count("urn:x") == 1
-    assert recover("dev", lambda *_: "id").imported == {"urn:x": "id"}
+    assert recover(DEV, lambda *_: "id").imported == {"urn:x": "id"}
     assert [one["urn"] for one in fake.resources].count("urn:x") == 1
 
 
@@ -175,22 +176,22 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
 def test_the_lock_of_a_process_that_lives_is_not_taken_however_certain_somebody_is(holder: Holder) -> None:
     for certain in (False, True):
         with pytest.raises(PulumiError, match=f"is being worked on: process {holder.process.pid} of ci"):
-            check_lock("dev", holder.folder, certain=certain)
-    check_lock("prod", holder.folder, certain=False)
+            check_lock(DEV, holder.folder, certain=certain)
+    check_lock(PROD, holder.folder, certain=False)
 
 
 def test_the_lock_of_a_dead_process_is_free_also_before_anybody_waited_for_it(holder: Holder) -> None:
     holder.kill()
     os.waitid(os.P_PID, holder.process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
-    check_lock("dev", holder.folder, certain=False)
+    check_lock(DEV, holder.folder, certain=False)
     holder.process.wait()
-    check_lock("dev", holder.folder, certain=False)
+    check_lock(DEV, holder.folder, certain=False)
 
 
 def test_a_number_that_another_program_has_by_now_is_no_holder(tmp_path: Path) -> None:
     other = Holder(tmp_path, "editor")
     try:
-        check_lock("dev", tmp_path, certain=False)
+        check_lock(DEV, tmp_path, certain=False)
     finally:
         other.kill()
         other.process.wait()
@@ -199,11 +200,11 @@ def test_a_number_that_another_program_has_by_now_is_no_holder(tmp_path: Path) -
 def test_a_lock_of_another_machine_and_one_that_nobody_can_see_are_for_a_person_to_say(holder: Holder) -> None:
     holder.lock(pid=1, hostname="runner-7")
     with pytest.raises(UnknownHolderError, match="process 1 of ci on runner-7, since 2026-11-01"):
-        check_lock("dev", holder.folder, certain=False)
-    check_lock("dev", holder.folder, certain=True)
+        check_lock(DEV, holder.folder, certain=False)
+    check_lock(DEV, holder.folder, certain=True)
     with pytest.raises(UnknownHolderError, match="does not tell who holds its lock"):
-        check_lock("dev", None, certain=False)
-    check_lock("dev", None, certain=True)
+        check_lock(DEV, None, certain=False)
+    check_lock(DEV, None, certain=True)
 
 
 def state(*names: str, outputs: bool, deleting: str | None = None) -> dict[str, object]:
@@ -238,7 +239,7 @@ def test_a_state_that_is_cut_off_with_its_backup_is_named_with_the_newest_whole_
     for name in ("dev.json", "dev.json.bak"):
         (folder / name).write_text(GOOD[:-3])
     with pytest.raises(PulumiError, match=r"cut off, as by a full disk.*There is no whole one"):
-        recover("dev", lambda *_: None)
+        recover(DEV, lambda *_: None)
     history = tmp_path / ".pulumi" / "history" / "invoicetron" / "dev"
     history.mkdir(parents=True)
     for number, content in enumerate((GOOD, GOOD, "{")):
@@ -246,7 +247,7 @@ def test_a_state_that_is_cut_off_with_its_backup_is_named_with_the_newest_whole_
         file.write_text(content)
         os.utime(file, (number, number))
     with pytest.raises(PulumiError, match=f"cp {history}/dev-1.checkpoint.json {folder}/dev.json"):
-        recover("dev", lambda *_: None)
+        recover(DEV, lambda *_: None)
 
 
 PULL_SECRET = {
@@ -267,7 +268,7 @@ def test_a_token_that_the_pull_secret_names_is_not_revoked_though_no_state_has_i
     monkeypatch.setattr(deploy_tokens, "pulumi", lambda *_: json.dumps({"deployment": {"resources": [recorded]}}))
     kubernetes = Mock()
     kubernetes.resources.get.return_value.get.return_value.to_dict.return_value = PULL_SECRET
-    assert deploy_tokens.revoke_orphans(Settings.load("dev", sections("dev")), Mock(), kubernetes) == ["lost"]
+    assert deploy_tokens.revoke_orphans(Settings.load(DEV, sections("dev")), Mock(), kubernetes) == ["lost"]
     assert [token.username for token in tokens if token.delete.called] == ["lost"]
 
 
@@ -276,12 +277,12 @@ def test_the_lock_and_state_of_another_project_s_stack_of_that_name_are_left_alo
     try:
         locks = tmp_path / ".pulumi" / "locks" / "organization"
         (locks / "invoicetron").rename(locks / "another")
-        check_lock("dev", tmp_path, certain=False)
+        check_lock(DEV, tmp_path, certain=False)
     finally:
         other.kill()
         other.process.wait()
     attributes = tmp_path / ".pulumi" / "stacks" / "another" / "dev.json.attrs"
     attributes.parent.mkdir(parents=True)
     attributes.write_text("")
-    assert mend_checkpoint("dev", f"file://{tmp_path}") is False
+    assert mend_checkpoint(DEV, f"file://{tmp_path}") is False
     assert attributes.exists()

@@ -29,6 +29,7 @@ from ops.kube.pod_log import last_words
 from ops.restore import RestoreRequest
 from ops.restore.app_stop import READY, REPLICAS, previous_state, running
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
+from tests.stacks import DEV
 
 CUSTOM = b"PGDMP" + bytes([1, 16, 0, 4, 8, 1]) + b"..."
 DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."
@@ -36,14 +37,14 @@ DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."
 
 @pytest.mark.parametrize("name", ["invoicetron-000012-20260205T030000Z", "before-restore-000013-20260205T031500Z"])
 def test_the_name_of_a_backup_is_no_file(name: str) -> None:
-    source = parse_source(name, limit=0)
+    source = parse_source(name, names=DEV, limit=0)
     assert (source.backup, source.file) == (name, None)
 
 
 def test_a_dump_in_the_custom_format_is_taken_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "invoicetron-full-20260205.dump"
     file.write_bytes(CUSTOM)
-    assert parse_source(str(file), limit=len(CUSTOM)).file == file
+    assert parse_source(str(file), names=DEV, limit=len(CUSTOM)).file == file
 
 
 @pytest.mark.parametrize(
@@ -65,17 +66,17 @@ def test_what_cannot_be_restored_is_refused_before_anything_is_touched(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(SourceError, match=reason):
-        parse_source(str(file), limit=len(CUSTOM))
+        parse_source(str(file), names=DEV, limit=len(CUSTOM))
 
 
 def test_a_dump_with_its_manifest_beside_it_is_a_backup_of_this_program(tmp_path: Path) -> None:
     file, manifest = tmp_path / "database.dump", tmp_path / "manifest.json"
     file.write_bytes(CUSTOM)
-    source = parse_source(str(file), limit=len(CUSTOM))
+    source = parse_source(str(file), names=DEV, limit=len(CUSTOM))
     assert source.manifest is None
     assert source.scope.startswith("a dump made elsewhere")
     manifest.write_text(json.dumps({"dumpBytes": len(CUSTOM)}))
-    source = parse_source(str(file), limit=len(CUSTOM))
+    source = parse_source(str(file), names=DEV, limit=len(CUSTOM))
     assert source.manifest == manifest
     assert source.scope.startswith("a backup of this program")
 
@@ -93,7 +94,7 @@ def test_the_manifest_of_another_dump_is_refused(tmp_path: Path, text: str, reas
     file.write_bytes(CUSTOM)
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(SourceError, match=reason):
-        parse_source(str(file), limit=len(CUSTOM))
+        parse_source(str(file), names=DEV, limit=len(CUSTOM))
 
 
 def test_the_tables_that_hold_sessions_reach_the_script_as_they_are() -> None:

@@ -17,6 +17,7 @@ from ops.kube.job import Job, JobFailedError
 from ops.restore import Restore, RestoreRequest
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source
+from tests.stacks import DEV
 
 OTHER = "invoicetron-db-restore-another"
 
@@ -60,7 +61,7 @@ class Stage:
         return [call.args[0] for call in self.terminal.say.call_args_list]
 
     def restore(self, *, left: list[str] | None = None) -> None:
-        cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+        cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
         request = RestoreRequest(stack="dev", source=Source(backup="b"), expectation=None, clear_sessions=False)
         template: Any = SimpleNamespace(metadata=SimpleNamespace(name="invoicetron-db-restore"))
         was = PreviousState(replicas=1, ready=True, remembered=False)

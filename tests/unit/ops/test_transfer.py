@@ -15,6 +15,7 @@ from kubernetes.client import ApiClient
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.restore import transfer as module
 from ops.restore.transfer import CHUNK, upload
+from tests.stacks import DEV
 
 
 class Connection:
@@ -46,7 +47,7 @@ def uploaded(monkeypatch: pytest.MonkeyPatch, file: Path, receiving: Connection)
         return receiving if len(commands) == 1 else Connection(0)
 
     monkeypatch.setattr(module, "stream", stream)
-    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
     sent: list[int] = []
     upload(cluster, "pod", file, sent=sent.append)
     return commands[1][-1], sum(sent)
@@ -78,7 +79,7 @@ def test_the_manifest_arrives_before_the_dump_and_the_checksum_last(
         return received[-1]
 
     monkeypatch.setattr(module, "stream", stream)
-    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
     sent: list[int] = []
     upload(cluster, "pod", file, manifest=manifest, sent=sent.append)
     assert [command[4:] for command in commands] == [
@@ -105,7 +106,7 @@ def test_an_api_server_that_does_not_answer_the_exec_is_given_up(
     never = threading.Event()
     monkeypatch.setattr(module, "stream", lambda *_, **__: never.wait())
     monkeypatch.setattr(module, "_LOOK", 0.01)
-    cluster = Cluster(client=ApiClient(), namespace="n", interrupts=Interrupts())
+    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
     monkeypatch.setattr(module, "_STALL", 0.05)
     with pytest.raises(ClusterError, match="did not open a connection"):
         upload(cluster, "pod", file, sent=lambda _: None)

@@ -7,10 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-import pulumi
-
-from settings.errors import PROJECT
-
 PART_OF: Final = "app.kubernetes.io/part-of"
 INSTANCE: Final = "app.kubernetes.io/instance"
 """Labels of every Kubernetes object: the project, and the stack's namespace, which is <project>-<stack>."""
@@ -19,7 +15,7 @@ DNS_COMMENT: Final = "managed by pulumi: invoicetron"
 """Comment of the stack's DNS record, up to the release of November 2026: it tells no stack."""
 
 _MARK: Final = re.compile(r"managed by pulumi: ([\w.-]+)/([\w.-]+)", re.ASCII)
-_TITLE: Final = re.compile(rf"{PROJECT.capitalize()} \(([\w.-]+)\)", re.ASCII)
+_TITLE: Final = re.compile(r"([A-Z][\w-]*) \(([\w.-]+)\)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,9 @@ class Owner:
 
     @classmethod
     def titled(cls, title: str | None) -> Self | None:
-        """The stack of this project that a title names; None where it names none."""
+        """The stack that a title names; None where it names none."""
         found = _TITLE.fullmatch(title or "")
-        return cls(PROJECT, found[1]) if found else None
+        return cls(found[1][0].lower() + found[1][1:], found[2]) if found else None
 
     @classmethod
     def marked(cls, text: str | None) -> Self | None:
@@ -65,12 +61,7 @@ class Owner:
         return cls(project, stack) if project and stack and stack != instance else None
 
     @classmethod
-    def of_namespace(cls, namespace: str) -> Self | None:
-        """The stack of this project whose namespace it is, by its name; None for any other namespace."""
-        stack = namespace.removeprefix(f"{PROJECT}-")
-        return cls(PROJECT, stack) if stack and stack != namespace else None
-
-
-def owner_labels(namespace: pulumi.Input[str]) -> dict[str, pulumi.Input[str]]:
-    """Labels that name the owner of an object: the stack whose namespace this is, wherever the object itself is."""
-    return {PART_OF: PROJECT, INSTANCE: namespace}
+    def of_namespace(cls, namespace: str, *, project: str) -> Self | None:
+        """The stack of `project` whose namespace it is, by its name; None for any other namespace."""
+        stack = namespace.removeprefix(f"{project}-")
+        return cls(project, stack) if stack and stack != namespace else None

@@ -1,0 +1,163 @@
+"""What the things of a stack are called. All of it follows from the Pulumi project's name, which is the app's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from settings.ownership import INSTANCE, PART_OF, Owner
+
+PROGRAM: Final = "invoicetron"
+"""Name of this program, whichever app it deploys: in the types of components, annotations and a field manager.
+
+The types are part of every URN, and the others stand on objects of running stacks. So it stays, whatever the apps are
+called: another word would replace every resource.
+"""
+LONGEST_PROJECT: Final = 35
+"""Characters. A CronJob's name has at most 52, of which the longest suffix below, `-db-offsite-check`, takes 17."""
+LONGEST_NAMESPACE: Final = 63
+
+# A Service's name is an RFC 1035 label. Namespaces that begin with kube- are Kubernetes' own.
+_PROJECT: Final = re.compile(r"(?!kube(-|$))[a-z]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+_STACK: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one stack of one app. Users and pipelines type them, so nothing about them is random."""
+
+    project: str
+    """The Pulumi project, which is called like the app."""
+    stack: str
+
+    @property
+    def owner(self) -> Owner:
+        """Whose everything is that the stack makes."""
+        return Owner(self.project, self.stack)
+
+    @property
+    def namespace(self) -> str:
+        """Of the stack, and of no other: the project is part of it."""
+        return f"{self.project}-{self.stack}"
+
+    @property
+    def app(self) -> str:
+        """Deployment, its container, Service, route, policy and the value of the label `app`."""
+        return self.project
+
+    @property
+    def app_secret(self) -> str:
+        """Secret of the app."""
+        return f"{self.project}-app"
+
+    @property
+    def migration(self) -> str:
+        """CronJob that is the migrations' template; their Jobs, policy and label begin with it."""
+        return f"{self.project}-migrate"
+
+    @property
+    def database(self) -> str:
+        """StatefulSet of the database, its Service, Secret, policy and label."""
+        return f"{self.project}-db"
+
+    @property
+    def database_claim(self) -> str:
+        """As a claim template named `data` would name it, so that such a claim can be adopted."""
+        return f"data-{self.database}-0"
+
+    @property
+    def database_role(self) -> str:
+        """PostgreSQL's role and database; the first part of a backup's name too. SQL needs no quotes around it."""
+        return self.project.replace("-", "_")
+
+    @property
+    def backup(self) -> str:
+        """CronJob that takes the backups; their scripts, policy and label."""
+        return f"{self.database}-backup"
+
+    @property
+    def drill(self) -> str:
+        """CronJob that tries the newest backup out."""
+        return f"{self.database}-drill"
+
+    @property
+    def restore(self) -> str:
+        """CronJob, suspended for ever, that `python -m ops restore` makes its Job from."""
+        return f"{self.database}-restore"
+
+    @property
+    def fetch(self) -> str:
+        """Beginning of the Jobs that bring an off-site copy back."""
+        return f"{self.database}-fetch"
+
+    @property
+    def upload(self) -> str:
+        """CronJob that uploads; what `python -m ops` makes the Jobs from that bring copies back."""
+        return f"{self.database}-upload"
+
+    @property
+    def offsite(self) -> str:
+        """Label, Secret and policy of the pods that copy the backups off-site."""
+        return f"{self.database}-offsite"
+
+    @property
+    def offsite_check(self) -> str:
+        """CronJob that checks the copies."""
+        return f"{self.database}-offsite-check"
+
+    @property
+    def backups_claim(self) -> str:
+        """Claim of the backups' volume."""
+        return f"{self.project}-backups"
+
+    @property
+    def backups_export(self) -> str:
+        """Volume that stands for an NFS export; volumes belong to the cluster, so it names the namespace."""
+        return f"{self.namespace}-backups"
+
+    @property
+    def cloudflared_egress(self) -> str:
+        """Policy, in the tunnel's namespace, that lets its connector reach the app."""
+        return f"{self.project}-cloudflared-egress"
+
+    @property
+    def dashboard(self) -> str:
+        """ConfigMap with the Grafana dashboard."""
+        return f"{self.project}-dashboard"
+
+    @property
+    def deploy_token(self) -> str:
+        """The stack's deploy token in GitLab. Never `gitlab-deploy-token`, which GitLab hands to every CI job."""
+        return f"{self.project}-pull-{self.stack}"
+
+    @property
+    def alerts(self) -> str:
+        """Beginning of the alerts' names: InvoicetronDown."""
+        return "".join(part.capitalize() for part in self.project.split("-"))
+
+    def labels(self, app: str) -> dict[str, str]:
+        """Labels of the pods of `app`, by the first of which they are selected; a change of any rolls them."""
+        return {"app": app, PART_OF: self.project}
+
+    @property
+    def owner_labels(self) -> dict[str, str]:
+        """Labels that name the owner of an object, wherever the object itself is."""
+        return {PART_OF: self.project, INSTANCE: self.namespace}
+
+    def problems(self) -> Iterator[tuple[str, str, str]]:
+        """What is named, the name, and what is allowed, where Kubernetes would refuse what follows from a name."""
+        if not _PROJECT.fullmatch(self.project) or len(self.project) > LONGEST_PROJECT:
+            allowed = (
+                f"at most {LONGEST_PROJECT} lower-case letters, digits and -, the first a letter and the last no -"
+            )
+            yield (
+                "the name in Pulumi.yaml",
+                self.project,
+                f"{allowed}, not kube: all names in the cluster follow from it",
+            )
+        elif not _STACK.fullmatch(self.stack) or len(self.namespace) > LONGEST_NAMESPACE:
+            longest = LONGEST_NAMESPACE - len(self.project) - 1
+            allowed = f"at most {longest} lower-case letters, digits and -, neither the first nor the last a -"
+            yield "the name of the stack", self.stack, f"{allowed}: its namespace is called after it"
