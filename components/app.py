@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +30,6 @@ from settings.access import url_of
 from settings.app import AppSettings
 from settings.names import PROGRAM, Names
 
-PORT: Final = 3000
 DATABASE_URL: Final = "database-url"
 AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
 MIGRATION_KEPT_SECONDS: Final = 7 * 24 * 3600
@@ -42,7 +41,6 @@ MIGRATIONS_KEPT: Final = 200
 too. A second run after a failed migration fails with Prisma's P3009 and would take away the one that says why.
 """
 
-_USER_ID: Final = 1001  # the user that the app's image is built for
 _PATIENCE_SECONDS: Final = 300
 """Seconds without a good answer after which the app is restarted: longer than a database takes to move."""
 _WAITER: Final = "busybox:1.36"
@@ -64,7 +62,7 @@ class AppArgs:
     pull_credentials: PullCredentials
     database: Database
     secret: SecretData
-    """DATABASE_URL and AUTH_SECRET."""
+    """DATABASE_URL, AUTH_SECRET, and under its name each variable of `app.secrets`."""
 
 
 class App(pulumi.ComponentResource):
@@ -130,7 +128,7 @@ class App(pulumi.ComponentResource):
             spec=core.ServiceSpecArgs(
                 type="ClusterIP",
                 selector=selector,
-                ports=[core.ServicePortArgs(name="http", port=PORT, target_port="http", protocol="TCP")],
+                ports=[core.ServicePortArgs(name="http", port=args.settings.port, target_port="http", protocol="TCP")],
             ),
             # The cluster's to choose; an imported Service has it, and losing it would replace the Service.
             opts=ResourceOptions(parent=self, ignore_changes=["spec.clusterIP"]),
@@ -205,7 +203,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
         image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_credentials.secret_name)],
         priority_class_name=args.environment.priority_class,
         tolerations=lost_node_tolerations(),
-        security_context=pod_security(user=_USER_ID, group=_USER_ID),
+        security_context=pod_security(user=args.settings.user, group=args.settings.user),
         init_containers=[
             core.ContainerArgs(
                 name="wait-for-db",
@@ -220,7 +218,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
             core.ContainerArgs(
                 name=names.app,
                 image=args.settings.image,
-                ports=[core.ContainerPortArgs(name="http", container_port=PORT)],
+                ports=[core.ContainerPortArgs(name="http", container_port=args.settings.port)],
                 env=[
                     _database_url(names),
                     secret_variable("BETTER_AUTH_SECRET", secret=names.app_secret, key=AUTH_SECRET),
@@ -229,10 +227,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                         name="ADDITIONAL_TRUSTED_ORIGINS",
                         value=",".join(map(url_of, args.hostnames)),
                     ),
-                    *(
-                        core.EnvVarArgs(name=key, value=value)
-                        for key, value in sorted(args.settings.environment.items())
-                    ),
+                    *_variables(args),
                 ],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
@@ -253,13 +248,15 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
         enable_service_links=False,
         restart_policy="Never",
         image_pull_secrets=[core.LocalObjectReferenceArgs(name=args.pull_credentials.secret_name)],
-        security_context=pod_security(user=_USER_ID, group=_USER_ID),
+        security_context=pod_security(user=args.settings.user, group=args.settings.user),
         containers=[
             core.ContainerArgs(
                 name="migrate",
                 image=args.settings.image,
-                command=["bunx", "prisma", "migrate", "deploy"],
-                env=[_database_url(args.environment.names)],
+                command=args.settings.migration.command,
+                # A migration is the app's own code: with most frameworks it reads the app's whole configuration, and
+                # does not start without a part of it. The key of the sessions is no part of that.
+                env=[_database_url(args.environment.names), *_variables(args)],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
             )
@@ -269,6 +266,14 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
 
 def _database_url(names: Names) -> core.EnvVarArgs:
     return secret_variable("DATABASE_URL", secret=names.app_secret, key=DATABASE_URL)
+
+
+def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:
+    """Those that the stack file adds."""
+    for name, value in sorted(args.settings.environment.items()):
+        yield core.EnvVarArgs(name=name, value=value)
+    for name in sorted(args.settings.secrets):
+        yield secret_variable(name, secret=args.environment.names.app_secret, key=name)
 
 
 def _probe(args: AppArgs, *, period: int, patience: int) -> core.ProbeArgs:

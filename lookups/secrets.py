@@ -62,6 +62,8 @@ class StackSecrets:
     registry_item: ItemPlace | None
     s3: S3Secrets | None
     """None where the stack has no off-site copies."""
+    app: Mapping[str, pulumi.Output[str]]
+    """Those of `app.secrets`, by name of the variable."""
     _plain: Mapping[str, str] = field(repr=False)
 
     @property
@@ -73,12 +75,14 @@ class StackSecrets:
     def of_app(self) -> SecretData:
         """What the app is given."""
         return SecretData(
-            values={DATABASE_URL: self.database_url, AUTH_SECRET: self.better_auth_secret},
-            checksum=self.checksum("database_url", "better_auth_secret"),
+            values={DATABASE_URL: self.database_url, AUTH_SECRET: self.better_auth_secret, **self.app},
+            checksum=self.checksum("database_url", "better_auth_secret", *map(app_secret, self.app)),
         )
 
     def checksum(self, *names: str) -> str:
-        """Hexadecimal checksum of the named secrets (attribute names above) that is safe to publish, say as annotation.
+        """Hexadecimal checksum of the named secrets that is safe to publish, say as annotation.
+
+        A name is that of an attribute above, or of `app_secret`.
 
         It changes when one of them changes. HMAC-SHA256 under a key derived from the stack's better-auth-secret, so
         that nobody can try guesses of a weak password against it. Rotating better-auth-secret therefore changes every
@@ -88,6 +92,11 @@ class StackSecrets:
         key = hmac.digest(self._plain["better_auth_secret"].encode(), _CHECKSUM_KEY, hashlib.sha256)
         message = b"".join(_framed(text) for name in sorted(names) for text in (name, self._plain[name]))
         return hmac.new(key, message, hashlib.sha256).hexdigest()
+
+
+def app_secret(variable: str) -> str:
+    """Name of a secret of `app.secrets` among the others."""
+    return f"app.secrets.{variable}"
 
 
 def _framed(text: str) -> bytes:
@@ -101,7 +110,7 @@ class Values:
     """What 1Password holds for a stack, in plain: for `read_secrets`, and for `ops` to compare with."""
 
     plain: Mapping[str, str] = field(repr=False)
-    """By the attribute names of `StackSecrets`; those with a problem are absent."""
+    """By the names that `StackSecrets.checksum` takes; those with a problem are absent."""
     registry_item: ItemPlace | None
     problems: Sequence[SecretProblemError]
 
@@ -116,6 +125,8 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         "better_auth_secret": reader.read(wanted.better_auth_secret, _auth_secret_complaint),
         "database_url": reader.read_database_url(wanted.database_url, password, names),
     }
+    for variable, reference in settings.app.secrets.items():
+        values[app_secret(variable)] = reader.read(reference)
     if settings.backup is not None and settings.backup.s3 is not None:
         s3 = settings.backup.s3
         values["s3_access_key"] = reader.read(s3.access_key)
@@ -150,6 +161,7 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         )
         if "s3_password" in secret
         else None,
+        app={variable: secret[app_secret(variable)] for variable in settings.app.secrets},
         _plain=values.plain,
     )
 

@@ -2,40 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from settings.errors import refusal
 from settings.images import ImageReference
 from settings.section import Resources, Section
-from settings.types import DnsName, VariableName
+from settings.types import DnsName, SecretReference, UrlPath, VariableName
 
 OWN_VARIABLES: Final = ("DATABASE_URL", "BETTER_AUTH_SECRET", "NODE_ENV", "ADDITIONAL_TRUSTED_ORIGINS")
 """Environment variables that the program sets by itself."""
+_PORTS: Final = 1024, 65535
+_USERS: Final = 1, 2**31 - 1  # runAsUser of the Kubernetes API: not negative, 32 bits
+
+
+def _schema(ends: tuple[int, int]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", "minimum": ends[0], "maximum": ends[1]})
+
+
+def _check_port(port: int) -> int:
+    if not _PORTS[0] <= port <= _PORTS[1]:
+        raise ValueError(
+            f"a port from {_PORTS[0]} to {_PORTS[1]}: only root may listen on one below, and no pod has it"
+        )
+    return port
+
+
+def _check_user(user: int) -> int:
+    if not _USERS[0] <= user <= _USERS[1]:
+        raise ValueError(
+            f"a user id from {_USERS[0]} to {_USERS[1]}: the `restricted` level of pod security has no root"
+        )
+    return user
+
+
+def _check_name(name: str) -> str:
+    if name in OWN_VARIABLES:
+        raise refusal(
+            f"variables other than {', '.join(OWN_VARIABLES)}: the program sets these itself", fix="remove it"
+        )
+    return name
+
+
+def _check_value(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("text without NUL, which no environment variable can hold")
+    if value.startswith("op://"):
+        raise refusal("the value itself: here nothing looks up a reference", fix="move the variable to app.secrets")
+    return value
+
+
+def _check_command(command: tuple[str, ...]) -> tuple[str, ...]:
+    if not command or not command[0].strip() or any("\0" in word for word in command):
+        raise ValueError('a list of words that begins with the program, for example ["bunx", "prisma", "migrate"]')
+    return command
+
+
+_Variable = Annotated[VariableName, AfterValidator(_check_name)]
+
+
+class MigrationSettings(Section):
+    """The Jobs that bring the database to what the next image expects; they run in that image."""
+
+    command: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_command)] = (
+        "bunx",
+        "prisma",
+        "migrate",
+        "deploy",
+    )
+    """Program and arguments. It must do nothing where nothing is left to do: each deployment runs it."""
 
 
 class AppSettings(Section):
     """The application's container."""
 
-    # Answers 200 where the app and its database are well.
-    health_path: ClassVar[str] = "/api/health"
     image: ImageReference
     """Placeholder for the first `up`; from then on the app's pipeline owns the image."""
+    port: Annotated[int, AfterValidator(_check_port), _schema(_PORTS)] = 3000
+    """Port on which the image listens (HTTP)."""
+    health_path: UrlPath = "/api/health"
+    """Path that answers 200 where the app and its database are well, without a login."""
+    user: Annotated[int, AfterValidator(_check_user), _schema(_USERS)] = 1001
+    """User and group id that the image is built for."""
     resources: Resources = Resources.of(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))
     egress: Annotated[tuple[DnsName, ...], Field(strict=False)] = ()
     """Hosts on the internet that the app may call over HTTPS; the network policy denies every other."""
-    environment: dict[VariableName, str] = Field(default={})
+    environment: dict[_Variable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
     """Environment variables of the app, by name. No secret: they show in the cluster and in previews."""
+    secrets: dict[_Variable, SecretReference] = Field(default={})
+    """Environment variables of the app whose values are in 1Password: an op:// reference, by name of the variable."""
+    migration: MigrationSettings = MigrationSettings()
 
-    @field_validator("environment")
+    @field_validator("secrets")
     @classmethod
-    def _sets_none_of_the_programs(cls, environment: dict[str, str]) -> dict[str, str]:
-        if taken := [name for name in environment if name in OWN_VARIABLES]:
+    def _stand_once(cls, secrets: dict[str, SecretReference], info: ValidationInfo) -> dict[str, SecretReference]:
+        if twice := sorted(secrets.keys() & info.data.get("environment", {}).keys()):
             raise refusal(
-                f"variables other than {', '.join(OWN_VARIABLES)}: the program sets these itself",
-                key=taken[0],
-                given="a variable that the program sets",
-                fix="remove it",
+                "variables that app.environment does not have", given=", ".join(twice), fix="remove one of both"
             )
-        return environment
+        return secrets

@@ -88,7 +88,7 @@ def paragraph(key: str, *, given: str, allowed: str, fix: str | None = None) -> 
 
 
 def _spelled(project: str, path: list[int | str]) -> str:
-    first, *rest = path
+    first, *rest = (part for part in path if part != "[key]")  # pydantic's, behind the key of a mapping
     return f"{project}:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
@@ -141,6 +141,10 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
         case "model_type" | "model_attributes_type":
             known = sorted(_keys(_model_at(model, details["loc"])))
             return f"a mapping with the keys {', '.join(known)}", None
+        case "string_type":
+            return "a text, in quotes where it looks like a number or a date", None
+        case "dict_type":
+            return "a mapping", None
         case _:
             return details["msg"].removeprefix("Input should be ").replace("valid tuple", "list"), None
 

@@ -198,6 +198,17 @@ AbsolutePath = Annotated[
 ]
 
 
+UrlPath = Annotated[
+    str,
+    Form(
+        r"/[\w./~%+-]*",
+        "a path that begins with '/', without host, query and fragment",
+        "/api/health",
+        longest=200,
+    ),
+]
+
+
 def _check_name(value: str) -> str:
     if value.strip() != value or not value.isprintable():
         raise ValueError("a name as the other system shows it: no space at its ends, nothing that cannot be seen")

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-from components import app
 from components.network import POD_NAMESPACE
 from components.tunnel import ORIGIN, TARGET, Tunnel
 from lookups.access_policy import admitted, openings
@@ -83,7 +82,7 @@ def _places(application_: object) -> set[str]:
 
 def tunnel_rule(systems: Systems, hostname: str) -> str:
     """The tunnel sends the hostname to the app, and no earlier rule takes it."""
-    service = ORIGIN.format(systems.names.app, systems.names.namespace, app.PORT)
+    service = ORIGIN.format(systems.names.app, systems.names.namespace, systems.settings.app.port)
     document = Tunnel(systems.ids.account, systems.tunnel_id).read().document
     rule = find(document, hostname)
     if rule is None:
@@ -160,16 +159,17 @@ def cloudflared_egress(systems: Systems) -> str:
     selected = found["spec"].get("endpointSelector", {}).get("matchLabels")
     if selected != cloudflared.pod_labels:
         raise CheckError(f"it is about pods {selected}, not {cloudflared.pod_labels}", systems.up)
-    wanted = {"app": names.app, POD_NAMESPACE: names.namespace}, {str(app.PORT)}
+    port = systems.settings.app.port
+    wanted = {"app": names.app, POD_NAMESPACE: names.namespace}, {str(port)}
     rules = found["spec"].get("egress") or []
     allowed = [way for rule in rules for way in _ways(rule)]
     if wanted not in allowed:
         shown = "; ".join(f"{labels} at {', '.join(sorted(ports)) or 'no port'}" for labels, ports in allowed)
-        raise CheckError(f"it lets cloudflared reach {shown or 'nothing'}, not {wanted[0]} at {app.PORT}", systems.up)
+        raise CheckError(f"it lets cloudflared reach {shown or 'nothing'}, not {wanted[0]} at {port}", systems.up)
     outside = [str(name.get("matchName")) for rule in rules for name in rule.get("toFQDNs") or []]
     if not any(name.endswith(_LOGIN) for name in outside):
         raise CheckError(f"it does not let cloudflared fetch the keys of Access, from <team>{_LOGIN}", systems.up)
-    return f"{cloudflared.namespace}/{names.cloudflared_egress} names {names.namespace} and port {app.PORT}"
+    return f"{cloudflared.namespace}/{names.cloudflared_egress} names {names.namespace} and port {port}"
 
 
 def _ways(rule: Object) -> list[tuple[dict[str, str], set[str]]]:

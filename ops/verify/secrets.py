@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 
 from components import app, database, pull_credentials
+from lookups.secrets import app_secret as name_of
 from ops.verify.check import Check
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
@@ -32,9 +33,10 @@ def database_secret(systems: Systems) -> str:
 
 
 def app_secret(systems: Systems) -> str:
-    """What the app connects and signs its sessions with."""
-    name = systems.names.app_secret
-    return _compared(systems, name, {app.DATABASE_URL: "database_url", app.AUTH_SECRET: "better_auth_secret"})
+    """What the app connects and signs its sessions with, and the secrets that the stack file adds."""
+    keys = {app.DATABASE_URL: "database_url", app.AUTH_SECRET: "better_auth_secret"}
+    added = {variable: name_of(variable) for variable in systems.settings.app.secrets}
+    return _compared(systems, systems.names.app_secret, keys | added)
 
 
 def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,17 +105,21 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def read(account: OnePassword, **changes: Any) -> StackSecrets:
-    """Reads the secrets of a stack whose file differs from CONFIG by `changes` of the section `secrets`."""
+def read(account: OnePassword, *, app: Mapping[str, str] | None = None, **changes: Any) -> StackSecrets:
+    """Reads the secrets of a stack whose file differs from CONFIG by `changes` of the section `secrets`.
+
+    `app` is what stands in `app.secrets`.
+    """
     pulumi.runtime.set_mocks(account, project="invoicetron", stack="dev")
-    settings = Settings.load(DEV, {**CONFIG, "secrets": {**CONFIG["secrets"], **changes}})
+    sections = {"secrets": {**CONFIG["secrets"], **changes}, "app": {**CONFIG["app"], "secrets": dict(app or {})}}
+    settings = Settings.load(DEV, {**CONFIG, **sections})
     return read_secrets(settings, onepassword.Provider("onepassword"))
 
 
-def refusal(account: OnePassword, **changes: Any) -> str:
+def refusal(account: OnePassword, *, app: Mapping[str, str] | None = None, **changes: Any) -> str:
     """The message with which reading fails; it carries no value that the account holds."""
     with pytest.raises(SecretsError) as error:
-        read(account, **changes)
+        read(account, app=app, **changes)
     message = str(error.value)
     for value in values_of(account):
         assert value.strip() not in message

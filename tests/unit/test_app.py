@@ -7,6 +7,7 @@ from typing import Any
 from settings.app import OWN_VARIABLES
 from tests.unit.program import Program, run
 
+STRIPE = {"app.secrets": {"STRIPE_KEY": "op://Kubernetes/Invoicetron Dev/stripe-key"}}
 IMAGE_PATH = "spec.template.spec.containers[0].image"
 
 
@@ -20,6 +21,18 @@ def migration(program: Program) -> dict[str, Any]:
     """The template of the migration Jobs."""
     found: dict[str, Any] = program.one("CronJob", "invoicetron-migrate").inputs["spec"]
     return found
+
+
+def container_of(program: Program) -> dict[str, Any]:
+    """The app's container."""
+    (container,) = pod(program)["spec"]["containers"]
+    return dict(container)
+
+
+def migrating(program: Program) -> dict[str, Any]:
+    """The container of the migration Jobs."""
+    (container,) = migration(program)["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    return dict(container)
 
 
 def variables(container: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -121,8 +134,58 @@ def test_the_app_starts_only_once_the_database_that_its_url_names_answers(progra
     assert f"@{host}:5432/" in program.one("Secret", "invoicetron-app").inputs["stringData"]["database-url"]
 
 
-def test_a_variable_of_the_stack_file_reaches_the_app_beside_the_programs_own() -> None:
+def test_a_variable_of_the_stack_file_reaches_app_and_migration_beside_the_programs_own() -> None:
     program = run("dev", {"app.environment": {"LOG_LEVEL": "debug"}})
-    given = variables(pod(program)["spec"]["containers"][0])
-    assert given["LOG_LEVEL"]["value"] == "debug"
-    assert set(OWN_VARIABLES) == set(given) - {"LOG_LEVEL"}
+    for container, own in ((container_of(program), set(OWN_VARIABLES)), (migrating(program), {"DATABASE_URL"})):
+        given = variables(container)
+        assert given["LOG_LEVEL"]["value"] == "debug"
+        assert own == set(given) - {"LOG_LEVEL"}
+
+
+def test_a_secret_of_the_stack_file_reaches_app_and_migration_by_the_apps_secret_and_never_in_plain() -> None:
+    key = "sk_live_4eC39HqLyjWDarjtT1zdp7dc"
+    program = run("dev", STRIPE, values={"stripe-key": key})
+    secret = program.one("Secret", "invoicetron-app")
+    assert secret.inputs["stringData"]["STRIPE_KEY"] == key
+    assert "stringData" in secret.secret_inputs
+    for container in (container_of(program), migrating(program)):
+        assert variables(container)["STRIPE_KEY"] == {
+            "name": "STRIPE_KEY",
+            "valueFrom": {"secretKeyRef": {"name": "invoicetron-app", "key": "STRIPE_KEY"}},
+        }
+    assert not [each.urn for each in program.registrations if each is not secret and key in str(each.inputs)]
+
+
+def test_a_rotated_secret_of_the_stack_file_rolls_the_app_and_not_the_database() -> None:
+    before, after = (run("dev", STRIPE, values={"stripe-key": value}) for value in ("one-key", "another-key"))
+    assert pod(before)["metadata"]["annotations"] != pod(after)["metadata"]["annotations"]
+    database = [each.one("StatefulSet").inputs["spec"]["template"] for each in (before, after)]
+    assert database[0] == database[1]
+
+
+def test_a_stack_file_without_secrets_of_the_app_changes_no_checksum(dev: Program) -> None:
+    assert pod(run("dev", {"app.secrets": {}})) == pod(dev)
+
+
+def test_port_path_and_user_of_the_image_hold_wherever_they_matter() -> None:
+    program = run("prod", {"app.port": 8080, "app.healthPath": "/up", "app.user": 10001})
+    container = container_of(program)
+    assert [each["containerPort"] for each in container["ports"]] == [8080]
+    assert {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")} == {"/up"}
+    for template in (pod(program), migration(program)["jobTemplate"]["spec"]["template"]):
+        assert template["spec"]["securityContext"]["runAsUser"] == 10001
+        assert template["spec"]["securityContext"]["runAsGroup"] == 10001
+    service = program.one("Service", "invoicetron").inputs["spec"]
+    (route,) = program.one("HTTPRoute").inputs["spec"]["rules"]
+    assert {each["port"] for each in (*service["ports"], *route["backendRefs"])} == {8080}
+    (targets,) = (each["spec"]["targets"] for each in [program.one("Probe").inputs])
+    assert targets["staticConfig"]["static"] == ["https://invoicetron.k8s.rommelporras.com/up"]
+    # Everything else that names a port or a path of the app's: network policies, the tunnel's rule, CI variables.
+    everything = str([each.inputs for each in program.registrations])
+    assert "3000" not in everything
+    assert "/api/health" not in everything
+
+
+def test_migrations_run_the_command_of_the_stack_file() -> None:
+    command = ["python", "manage.py", "migrate"]
+    assert migrating(run("dev", {"app.migration": {"command": command}}))["command"] == command

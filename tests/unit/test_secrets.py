@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import cast
 
 import pulumi
 import pulumi_onepassword as onepassword
@@ -297,6 +298,31 @@ def test_a_checksum_changes_with_its_secrets_and_with_nothing_else() -> None:
     assert now.checksum("postgres_password") != rotated.checksum("postgres_password")
     assert now.checksum("better_auth_secret") == rotated.checksum("better_auth_secret")
     assert now.checksum("database_url", "better_auth_secret") == now.checksum("better_auth_secret", "database_url")
+
+
+def test_the_secrets_that_the_stack_file_adds_reach_the_app_and_its_checksum_only() -> None:
+    one, other = (
+        read(changed(stripe_key=value), app={"STRIPE_KEY": "op://Kubernetes/Invoicetron Dev/stripe-key"})
+        for value in ("one-key", "other-key")
+    )
+    assert plain(cast("pulumi.Output[str]", one.of_app.values["STRIPE_KEY"])) == "one-key"
+    assert "one-key" not in repr(one)
+    assert one.of_app.checksum != other.of_app.checksum
+    assert one.of_database.checksum == other.of_database.checksum
+
+
+def test_the_checksum_without_added_secrets_is_that_of_a_stack_file_that_knows_none() -> None:
+    found = read(OnePassword())
+    assert found.of_app.checksum == found.checksum("database_url", "better_auth_secret")
+
+
+def test_the_problems_of_added_secrets_are_told_together_with_the_others() -> None:
+    item = "op://Kubernetes/Invoicetron Dev"
+    account = changed(better_auth_secret="", empty="", lines="the first line\nthe second line", nul="before\0after")
+    message = refusal(account, app={name.upper(): f"{item}/{name}" for name in ("empty", "lines", "nul", "absent")})
+    assert "(5 problems)" in message
+    for name in ("better-auth-secret", "empty", "lines", "nul", "absent"):
+        assert f"{item}/{name}\n" in message
 
 
 def test_a_checksum_is_keyed_so_that_guesses_cannot_be_tried() -> None:

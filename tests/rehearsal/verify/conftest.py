@@ -16,7 +16,7 @@ from rehearsal.toolchain import Tools
 from rehearsal.vendors.edge import Edge, Gateway, transport
 from tests.database.invoices import fill
 from tests.rehearsal.cleanup import rehearsed
-from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
+from tests.rehearsal.verify.live import ADDED_FIELD, ADDED_SECRET, NAMESPACE, STACK, Live
 from tests.stacks import PROD
 
 
@@ -37,6 +37,8 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         patch.chdir(one.program.directory)
         one.program.init(STACK)
         one.configure(STACK, "cluster.apiUrl", one.control_plane.url)
+        one.onepassword.add_field("Invoicetron Prod", ADDED_FIELD, "the-first-api-key")
+        one.configure(STACK, f"app.secrets.{ADDED_SECRET}", f"op://Kubernetes/Invoicetron Prod/{ADDED_FIELD}")
         in_two_months = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=60)
         one.configure(STACK, "delivery.pullCredentials.expires", in_two_months.isoformat())
         one.program.up(STACK, "--skip-preview")

@@ -22,6 +22,9 @@ NAMESPACE: Final = "invoicetron-prod"
 SCOPE: Final = "production"
 HOST: Final = f"invoicetron.{ZONE}"
 REGISTRY: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron"
+ADDED_SECRET: Final = "API_KEY"
+"""A variable of `app.secrets`, and the field of the app's item that holds it."""
+ADDED_FIELD: Final = "api-key"
 
 _PATIENCE: Final = 60.0  # seconds; controllers take their time on a busy machine
 

@@ -48,7 +48,7 @@ from tests.rehearsal.verify.breaking import (
     with_entry,
     without,
 )
-from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, Live
+from tests.rehearsal.verify.live import ADDED_FIELD, ADDED_SECRET, HOST, NAMESPACE, REGISTRY, SCOPE, Live
 from tests.stacks import PROD
 
 TOKEN_ITEM: Final = "Invoicetron Prod Deploy Token"
@@ -122,6 +122,10 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     "1Password has an empty session key": (
         lambda live: item(live, "Invoicetron Prod", "better-auth-secret", ""),
         {"secret-app": "1Password: op://Kubernetes/Invoicetron Prod/better-auth-secret: the field is empty"},
+    ),
+    "1Password has another value of a secret that the stack file adds": (
+        lambda live: item(live, "Invoicetron Prod", ADDED_FIELD, "another-api-key"),
+        {"secret-app": f"{ADDED_SECRET} is not what 1Password holds"},
     ),
     "the database's password is rotated and no `up` was run": (
         rotated,
