@@ -54,6 +54,7 @@ def connect(settings: Settings) -> Live:
         gitlab=gitlab_client(settings),
         cloudflare=cloudflare_client(settings),
         mirror=settings.repository.mirror if settings.repository else None,
+        secret_names=settings.app.secrets.keys(),
         database_image=settings.database.image,
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,6 +48,8 @@ class Live:
     cloudflare: Cloudflare | None = None
     mirror: str | None = None
     """Address of the push mirror, from the settings: inputs and state have it as a secret."""
+    secret_names: Collection[str] = ()
+    """Variables of `app.secrets`: keys of Secrets whose values count as secret, whatever they are called."""
     database_image: str | None = None
     """With it, the data on the database's volume is looked for where that image will look."""
 
@@ -107,7 +109,7 @@ class Live:
             value
             for secret in self._all("Secret", namespace)
             for key, data in (secret.get("data") or {}).items()
-            if SECRET_NAME.search(key)
+            if (key in self.secret_names or SECRET_NAME.search(key))
             and len(value := base64.b64decode(data or "").decode(errors="replace").strip()) >= _LEAST_SECRET
         }
         config_maps = {one["metadata"]["name"]: one.get("data") or {} for one in self._all("ConfigMap", namespace)}

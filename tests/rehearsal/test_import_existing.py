@@ -134,9 +134,15 @@ def from_secret(name: str, secret_name: str, key: str, indent: int = 12) -> str:
 
 def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: Rehearsal) -> None:
     """As people write manifests: in the app, its init container, the database and the backup, by all ways there are."""
+    rehearsal.program.init("prod")
     url, key = secret(rehearsal, "database-url"), secret(rehearsal, "better-auth-secret")
     password = secret(rehearsal, "postgres-password")
+    # Of a secret that the stack file adds: its variable, and a copy under names that say nothing.
+    added = "4f1c0d7e9b2a58367cd0e1f2"
+    rehearsal.onepassword.add_field("Invoicetron Prod", "stripe", added)
+    rehearsal.configure("prod", "app.secrets.STRIPE", "op://Kubernetes/Invoicetron Prod/stripe")
     rehearsal.kubectl("create", "namespace", NAMESPACE)
+    rehearsal.kubectl("-n", NAMESPACE, "create", "secret", "generic", "stripe", f"--from-literal=STRIPE={added}")
     made = ("-n", NAMESPACE, "create", "configmap", "settings", f"--from-literal=BETTER_AUTH_SECRET={key}")
     rehearsal.kubectl(*made)
     by_hand.fill(
@@ -144,6 +150,8 @@ def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(reh
         replacing={
             from_secret("DATABASE_URL", "invoicetron-app", "database-url"): (
                 f"            - {{name: DATABASE_URL, value: '{url}'}}\n"
+                f"            - {{name: STRIPE, value: '{added}'}}\n"
+                f"            - {{name: STRIPE_AS_BEFORE, value: '{added}'}}\n"
             ),
             from_secret("BETTER_AUTH_SECRET", "invoicetron-app", "better-auth-secret"): "",
             "          livenessProbe: {httpGet: {path: /api/health, port: 3000}": (
@@ -157,13 +165,12 @@ def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(reh
             "pg_dump -h invoicetron-db -U invoicetron -d invoicetron": f"pg_dump {url}",
         },
     )
-    rehearsal.program.init("prod")
     told = import_existing(rehearsal)
-    for one in (url, key, password):
+    for one in (url, key, password, added):
         assert one not in told
     follow(rehearsal, told)
     state = json.dumps(rehearsal.program.export("prod"))
-    assert not [one for one in (url, key, password) if one in state], "a secret is in the state, in plain"
+    assert not [one for one in (url, key, password, added) if one in state], "a secret is in the state, in plain"
     rehearsal.program.up("prod")
     assert Lifecycle(rehearsal, "prod").image_running() == IMAGE
     assert not rehearsal.program.up("prod").changes
