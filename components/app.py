@@ -208,7 +208,11 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
             core.ContainerArgs(
                 name="wait-for-db",
                 image=_WAITER,
-                command=["sh", "-c", address.apply("until nc -z {0}; do echo 'waiting for {0}'; sleep 2; done".format)],
+                command=[
+                    "sh",
+                    "-c",
+                    address.apply("until nc -z -w 2 {0}; do echo 'waiting for {0}'; sleep 2; done".format),
+                ],
                 # The same as the app's, which runs after it: the larger of the two counts.
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -193,6 +194,8 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                 core.ContainerArgs(
                     name=CONTAINER,
                     image=args.settings.image,
+                    # The image puts `postgres` before what begins with a hyphen.
+                    args=[f"--{name}={value}" for name, value in args.settings.server_parameters.items()],
                     ports=[core.ContainerPortArgs(name="postgresql", container_port=address.port)],
                     env=[
                         core.EnvVarArgs(name="POSTGRES_USER", value=address.user),
@@ -210,6 +213,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                     volume_mounts=[
                         core.VolumeMountArgs(name="data", mount_path=MOUNT),
                         core.VolumeMountArgs(name="run", mount_path="/var/run/postgresql"),
+                        core.VolumeMountArgs(name="shm", mount_path="/dev/shm"),  # noqa: S108 - the container's own
                         core.VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own
                     ],
                 )
@@ -217,10 +221,21 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
             volumes=[
                 core.VolumeArgs(name="data", persistent_volume_claim=claim),
                 core.VolumeArgs(name="run", empty_dir=core.EmptyDirVolumeSourceArgs()),
+                # The runtime's has 64 MB, of which a parallel query with a large hash table fails.
+                core.VolumeArgs(
+                    name="shm",
+                    empty_dir=core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=_shared_memory(args)),
+                ),
                 core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs()),
             ],
         ),
     )
+
+
+def _shared_memory(args: DatabaseArgs) -> str:
+    """Size of /dev/shm, a part of the container's memory: a quarter of it, in whole MiB."""
+    mebibytes = int(args.settings.resources.limits.memory.amount) // 4 // 2**20
+    return quantity(Decimal(mebibytes * 2**20), binary=True)
 
 
 def _lifecycle() -> core.LifecycleArgs:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ValidationInfo, field_validator
+
+from settings.errors import refusal
 from settings.images import PostgresImage
+from settings.parameters import ServerParameters, amount
 from settings.quantities import Storage
 from settings.section import Resources, Section
 from settings.types import ResourceName, Uuid
@@ -13,10 +17,42 @@ from settings.types import ResourceName, Uuid
 class DatabaseSettings(Section):
     """PostgreSQL and its volume."""
 
-    image: PostgresImage = "postgres:18-alpine"
+    image: PostgresImage = (
+        "postgres:18.6-alpine3.24@sha256:d3e1620b530c944afa6e887d22eb899824da68e19c52024bf98f5220c88a65b2"
+    )
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
     lost_claim: Uuid | Literal["unknown"] | None = None
     """UID of a claim that is gone and given up: an empty database may take its place. `up` says which, and when."""
-    resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
+    # As much as it may take: what a node has promised to others is not there when the database needs it.
+    resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
+    parameters: ServerParameters = ServerParameters()
+    """Settings of the server, under PostgreSQL's names."""
+
+    @property
+    def server_parameters(self) -> dict[str, str]:
+        """Every parameter that the server gets, by name."""
+        return self.parameters.given(self.resources.limits.memory.amount)
+
+    @field_validator("parameters")
+    @classmethod
+    def _fit(cls, parameters: ServerParameters, info: ValidationInfo) -> ServerParameters:
+        resources: Resources | None = info.data.get("resources")
+        size: Storage | None = info.data.get("size")
+        if resources is not None:
+            limit = resources.limits.memory
+            if (most := parameters.at_most(limit.amount)) > limit.amount:
+                raise refusal(
+                    f"at most {limit} (resources.limits.memory) for shared_buffers, max_connections times work_mem "
+                    "and autovacuum_max_workers times maintenance_work_mem together",
+                    given=f"{-(-most // 2**20)} MB in all",
+                    fix="lower one of them, or raise the limit",
+                )
+        for name in ("max_wal_size", "min_wal_size"):
+            kept = getattr(parameters, name)
+            if size is not None and kept is not None and amount(kept) * 2 > size.amount:
+                raise refusal(
+                    f"at most half of {size} (size): a server whose volume is full stops", key=name, given=repr(kept)
+                )
+        return parameters

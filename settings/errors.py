@@ -76,6 +76,8 @@ def _mistake(details: ErrorDetails, project: str, model: type[BaseModel], hidden
     path = [*details["loc"], *filter(None, str(context.get("key") or "").split("."))]
     allowed, fix = _allowed_and_fix(details, model)
     given = context["given"] if context.get("given") else _shown(details)
+    if reason := _why_not(details, model):
+        given, fix = "a parameter that cannot be set here", f"remove it: {reason}"
     if path and path[0] in hidden:
         given = "(not shown: the section is encrypted)"
     return paragraph(_spelled(project, path), given=given, allowed=allowed, fix=fix)
@@ -147,6 +149,14 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
             return "a mapping", None
         case _:
             return details["msg"].removeprefix("Input should be ").replace("valid tuple", "list"), None
+
+
+def _why_not(details: ErrorDetails, model: type[BaseModel]) -> str | None:
+    """The reason that a section has for not knowing a key (`why_not`), where it has one."""
+    if details["type"] != "extra_forbidden":
+        return None
+    why_not = getattr(_model_at(model, details["loc"][:-1]), "why_not", None)
+    return why_not(str(details["loc"][-1])) if why_not else None
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

