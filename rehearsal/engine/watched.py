@@ -4,7 +4,9 @@ The real language host asks for its engine every five minutes, and lives on so l
 """
 
 import os
+import select
 import signal
+import stat
 import sys
 import time
 
@@ -34,8 +36,11 @@ def main(executable: str, *arguments: str) -> None:
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         signal.signal(signal.SIGTERM, lambda *_: os.kill(plugin, signal.SIGTERM))
-        while os.getppid() == engine:
-            time.sleep(PULSE)
+        hang_up = select.poll()
+        if stat.S_ISFIFO(os.fstat(0).st_mode):  # an engine that was killed before we looked has let go of its end
+            hang_up.register(0, 0)
+        while os.getppid() == engine and not hang_up.poll(PULSE * 1000):
+            pass
         os.kill(plugin, signal.SIGINT)
         time.sleep(PATIENCE)
         os.kill(plugin, signal.SIGKILL)

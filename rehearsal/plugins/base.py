@@ -7,7 +7,9 @@ until the engine asks it to stop. A stand-in subclasses `Plugin` and ends with `
 from __future__ import annotations
 
 import os
+import select
 import signal
+import stat
 import sys
 import threading
 import traceback
@@ -322,17 +324,17 @@ def serve(plugin: Plugin) -> None:
 
 def serve_engine(add_servicer: Callable[[grpc.Server], None], *, workers: int) -> None:
     """Prints the port of a gRPC server and serves until the engine ends or interrupts this process."""
+    stopped = threading.Event()
+    # The engine gives each plugin a process group of its own, so that Ctrl-C does not reach it; to end one it sends
+    # SIGINT, and SIGKILL five seconds later. It may do so as soon as it has read the port.
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, lambda *_: stopped.set())
     server = grpc.server(ThreadPoolExecutor(max_workers=workers), options=_GRPC_CHANNEL_OPTIONS)
     add_servicer(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    stopped = threading.Event()
-    # The engine gives each plugin a process group of its own, so that Ctrl-C does not reach it; to end one it sends
-    # SIGINT, and SIGKILL five seconds later.
-    for signal_ in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_, lambda *_: stopped.set())
     _wait_for_engine(stopped)
     server.stop(grace=1)
 
@@ -341,5 +343,17 @@ def _wait_for_engine(stopped: threading.Event) -> None:
     """Returns once `stopped` is set or the engine that started this process is gone, killed for instance."""
     engine = os.getppid()
     while not stopped.wait(0.5):
-        if os.getppid() != engine:
+        if os.getppid() != engine or _has_hung_up():
             return
+
+
+def _has_hung_up() -> bool:
+    """Whether standard input is a pipe whose other end nobody holds; the engine's plugins all have one.
+
+    The parent alone says nothing of an engine that was killed before we looked for the first time.
+    """
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return False
+    poll = select.poll()
+    poll.register(0, 0)
+    return bool(poll.poll(0))

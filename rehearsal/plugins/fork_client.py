@@ -4,14 +4,20 @@
 server, with this process's environment, working directory and standard streams. This one passes signals on to it, ends
 with its status, and takes it along when it is killed. Where there is no fork server it becomes that process itself.
 
+Signals go through the connection, not to a process id: they are in order behind the request, so none is lost that comes
+while the process is made, and none reaches a process that has taken the id of one that has ended.
+
 The standard library's cheapest modules only: the start of this process is what a stand-in costs.
 """
 
 import os
+import select
 import signal
 import socket
+import stat
 import sys
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PULSE = 0.5
 """Seconds between two looks whether the engine is still there."""
 
@@ -20,37 +26,59 @@ _REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 
 def main(address: str, module: str, *arguments: str) -> None:
     """Runs the module to its end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)  # no traceback
     engine = os.getppid()
     connection = socket.socket(socket.AF_UNIX)
+    received: list[int] = []
     try:
-        pid = _ask(connection, address, [module, *arguments])
+        pid = _ask(connection, address, [module, *arguments], received)
     except OSError:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+            if number in received:  # the server took it along
+                os.kill(os.getpid(), number)
         _run_here(module, arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: os.kill(pid, number))
-    connection.settimeout(PULSE)
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    has_pipe = stat.S_ISFIFO(os.fstat(0).st_mode)
+    if has_pipe:
+        poll.register(0, 0)  # hung up once nobody holds its other end
     while True:
-        try:
-            status = connection.recv(1)
-        except TimeoutError:
-            if os.getppid() != engine:  # it was killed
-                os.kill(pid, signal.SIGTERM)
-                engine = os.getppid()
-        else:
-            # What it has started ends with it, such as a program that waits for an engine which has hung up: the engine
-            # kills the process group of a plugin, and this one has a group of its own.
-            try:  # noqa: SIM105 - importing contextlib takes longer
-                os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            # Without a word it was killed itself.
-            os._exit(status[0] if status else 1)
+        events = dict(poll.poll(PULSE * 1000))
+        if connection.fileno() in events:
+            break
+        # Of an engine that was killed before we looked for the first time only the end of our standard input tells.
+        if 0 in events or os.getppid() != engine:
+            engine = os.getppid()
+            if has_pipe:
+                poll.unregister(0)
+                has_pipe = False
+            _send(connection, signal.SIGTERM)
+    try:
+        status = connection.recv(1)
+    except OSError:
+        status = b""
+    # What it has started ends with it, such as a program that waits for an engine which has hung up: the engine kills
+    # the process group of a plugin, and this one has a group of its own.
+    try:  # noqa: SIM105 - importing contextlib takes longer
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    # Without a word it was killed itself.
+    os._exit(status[0] if status else 1)
 
 
-def _ask(connection: socket.socket, address: str, command: list[str]) -> int:
-    """The id of the process that the fork server made. Raises `OSError` where it made none."""
+def _ask(connection: socket.socket, address: str, command: list[str], received: list[int]) -> int:
+    """The id of the process that the fork server made. Raises `OSError` where it made none.
+
+    Signals are passed on from here on, and noted in `received`.
+    """
+
+    def pass_on(number: int, _: object) -> None:
+        received.append(number)
+        _send(connection, number)
+
     here = os.getcwd()  # noqa: PTH109 - as above
     os.chdir(os.path.dirname(address))  # noqa: PTH120 - as above; the address of a socket is at most 107 bytes long
     try:
@@ -59,12 +87,26 @@ def _ask(connection: socket.socket, address: str, command: list[str]) -> int:
         os.chdir(here)
     fields = [here, str(len(command)), *command, *(f"{name}={value}" for name, value in os.environ.items())]
     request = "\0".join(fields).encode("utf-8", "surrogateescape")
-    socket.send_fds(connection, [len(request).to_bytes(8)], [0, 1, 2])
-    connection.sendall(request)
+    # Until now a signal has ended this process; from the last byte of the request on it is the other's.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        socket.send_fds(connection, [len(request).to_bytes(8)], [0, 1, 2])
+        connection.sendall(request)
+        for number in SIGNALS:
+            signal.signal(number, pass_on)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     answer = connection.recv(8, socket.MSG_WAITALL)
     if len(answer) < 8:
         raise ConnectionError("the fork server is gone")
     return int.from_bytes(answer)
+
+
+def _send(connection: socket.socket, number: int) -> None:
+    try:  # noqa: SIM105 - as above
+        connection.send(bytes([number]))
+    except OSError:  # it has ended
+        pass
 
 
 def _run_here(module: str, arguments: tuple[str, ...]) -> None:

@@ -105,7 +105,7 @@ def _become_what_is_asked_for(connection: socket.socket) -> NoReturn:
     os.environ.clear()
     os.environ.update(variable.partition("=")[::2] for variable in variables)
     connection.sendall(os.getpid().to_bytes(8))
-    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    threading.Thread(target=_follow, args=(connection,), daemon=True).start()
     sys.argv = [module, *arguments]
     status = 1
     try:
@@ -127,10 +127,11 @@ def _exit(connection: socket.socket, status: int) -> NoReturn:
     os._exit(status)
 
 
-def _end_with(client_: socket.socket) -> None:
-    """Ends this process once its client was killed: the engine's last resort."""
+def _follow(client_: socket.socket) -> None:
+    """Takes the signals that the client passes on; ends this process once its client was killed, the last resort."""
     with contextlib.suppress(OSError):
-        client_.recv(1)
+        while number := client_.recv(1):
+            os.kill(os.getpid(), number[0])
     os.killpg(0, signal.SIGKILL)
 
 

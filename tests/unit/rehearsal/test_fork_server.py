@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,12 @@ def server(tmp_path: Path) -> Iterator[Child]:
         yield child
 
 
-def started(directory: Path, task: str, greeting: str = "hello", before: str = "exec") -> subprocess.Popen[str]:
+def started(
+    directory: Path, task: str, greeting: str = "hello", before: str = "exec", stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         ["/bin/sh", "-c", f"{before} {client(directory, MODULE)} {task}"],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -91,6 +97,64 @@ def test_what_the_engine_sends_to_the_client_reaches_it(server: Child, tmp_path:
     assert server.process.poll() is None
 
 
+@contextmanager
+def asking(directory: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
+    """A client that has asked this process for one, and has no answer yet."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "plugins.socket"))
+        listener.listen(1)
+        with started(directory, "wait") as process:
+            connection, _ = listener.accept()
+            length, streams, _, _ = socket.recv_fds(connection, 8, 3)
+            for stream in streams:
+                os.close(stream)
+            connection.recv(int.from_bytes(length), socket.MSG_WAITALL)
+            connection.settimeout(5)
+            yield process, connection
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_sent_to_the_client_before_it_knows_its_process_reaches_that(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with asking(tmp_path) as (process, connection), subprocess.Popen(["/bin/sleep", "60"], process_group=0) as made:
+        process.send_signal(number)
+        assert connection.recv(1) == bytes([number])
+        connection.sendall(made.pid.to_bytes(8) + bytes([3]))
+        assert process.wait(5) == 3
+
+
+def test_what_was_sent_to_the_client_is_not_lost_with_its_server(tmp_path: Path) -> None:
+    with asking(tmp_path) as (process, connection):
+        process.send_signal(signal.SIGINT)
+        assert connection.recv(1)
+        connection.close()
+        assert process.wait(5) == -signal.SIGINT
+
+
+def test_a_stand_in_that_is_interrupted_as_soon_as_it_has_named_its_port_ends_in_peace() -> None:
+    interrupts_itself = """
+import os, signal, sys
+from rehearsal.plugins.base import serve_engine
+
+class Output:
+    def write(self, text):
+        sys.__stdout__.write(text)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def flush(self):
+        sys.__stdout__.flush()
+
+sys.stdout = Output()
+serve_engine(lambda server: None, workers=1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupts_itself], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert int(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_it_is_killed_with_its_client(server: Child, tmp_path: Path) -> None:
     with started(tmp_path, "wait") as process:
         pid = waiting(process)
@@ -105,6 +169,20 @@ def test_it_ends_after_the_engine_that_started_its_client(server: Child, tmp_pat
         engine.kill()
         engine.communicate(timeout=5)
     wait_for_end(pid)
+    assert server.process.poll() is None
+
+
+def test_it_ends_after_an_engine_that_was_killed_before_its_client_looked_for_one(
+    server: Child, tmp_path: Path
+) -> None:
+    with started(tmp_path, "wait", stdin=subprocess.PIPE) as process:
+        pid = waiting(process)
+        assert process.stdin is not None
+        process.stdin.close()  # its parent, this process, stays the same
+        try:
+            wait_for_end(pid)
+        finally:
+            process.kill()
     assert server.process.poll() is None
 
 

@@ -22,6 +22,7 @@ def started(script: str, *, before: str = "exec") -> subprocess.Popen[str]:
     """In a process group of its own, as an engine starts its plugins; without `exec`, below a shell for an engine."""
     return subprocess.Popen(
         ["/bin/sh", "-c", f"{before} {WATCHED} {shlex.quote(script)}"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,
@@ -37,6 +38,13 @@ def test_its_output_and_status_are_the_plugin_s() -> None:
     with started("echo 1234; exit 7") as process:
         assert said(process) == "1234"
         assert process.wait(5) == 7
+
+
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 5
+    while lives(pid):
+        assert time.monotonic() < deadline, "the plugin lives on"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("status", [0, 3])
@@ -55,8 +63,18 @@ def test_it_ends_after_an_engine_that_was_killed(tmp_path: Path) -> None:
         assert lives(pid)
         engine.kill()
         engine.wait(5)
-        deadline = time.monotonic() + 5
-        while lives(pid):
-            assert time.monotonic() < deadline, "the plugin lives on"
-            time.sleep(0.05)
+        wait_for_end(pid)
+    assert done.exists()
+
+
+def test_it_ends_after_an_engine_that_was_killed_before_it_looked_for_one(tmp_path: Path) -> None:
+    done = tmp_path / "interrupted"
+    with started(f"trap 'touch {done}; exit' INT; echo $$; while :; do sleep 0.05; done") as process:
+        pid = int(said(process))
+        assert process.stdin is not None
+        process.stdin.close()  # its parent, this process, stays the same
+        try:
+            wait_for_end(pid)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
     assert done.exists()
