@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.rehearsal import REPOSITORY
+from tests.stacks import STACKS
 
 COMMIT = "e79c8321a6e05bbd65cf10a51da1086fe695da46"
 """The last release. Whoever releases writes the new commit here; CHANGELOG.md says what an upgrade from it changes."""
@@ -26,3 +27,12 @@ def extract(directory: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(archived.stdout)) as archive:
         archive.extractall(directory, filter="data")
     (directory / ".venv").symlink_to(sys.prefix)
+    write_stack_files(directory)
+
+
+def write_stack_files(directory: Path) -> None:
+    """Puts the tests' stack files there, with the key that the last release asks for and the present one takes."""
+    for file in STACKS.glob("Pulumi.*.yaml"):
+        stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        namespace = f"config:\n  invoicetron:namespace: invoicetron-{stack}\n"
+        (directory / file.name).write_text(file.read_text().replace("config:\n", namespace, 1))

@@ -290,7 +290,6 @@ def released(rehearsal: Rehearsal, tmp_path: Path) -> Program:
     """The last release's program, with the present stack file, after its `up` of dev."""
     extract(tmp_path / "released")
     program = replace(rehearsal.program, directory=tmp_path / "released")
-    shutil.copy(rehearsal.program.directory / "Pulumi.dev.yaml", program.directory)
     program.init("dev")
     program.up("dev", "--skip-preview")
     shutil.copy(program.directory / "Pulumi.dev.yaml", rehearsal.program.directory)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rehearsal.rehearsal import Rehearsal
-from tests.rehearsal.last_release import extract
-from tests.stacks import STACKS
+from tests.rehearsal.last_release import extract, write_stack_files
 
 KEPT = {"create", "update", "read", "same", "refresh"}
 """What an upgrade may do; a replacement or a deletion has to be named in CHANGELOG.md, and here."""
@@ -25,8 +23,7 @@ def test_an_up_from_the_last_release_replaces_and_deletes_nothing(
     rehearsal: Rehearsal, tmp_path: Path, stack: str
 ) -> None:
     extract(tmp_path / "released")
-    for file in STACKS.glob("Pulumi.*.yaml"):  # an upgrade of the program alone
-        shutil.copy(file, tmp_path / "released")
+    write_stack_files(rehearsal.program.directory)  # an upgrade of the program alone
     released = replace(rehearsal.program, directory=tmp_path / "released")
     released.init(stack)
     released.up(stack, "--skip-preview")
