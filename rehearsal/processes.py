@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -81,14 +82,40 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes], *, grace: float = 5) -> None:
-    """Ends a process and what it has started; what of it still runs once the process has ended is killed."""
+    """Ends a process and what it has started; what of it still runs once the process has ended is killed.
+
+    Does nothing for a process that has been waited for, as `kill_group`.
+    """
+    if process.returncode is not None:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(grace)
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted, where only a zombie is left
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process.pid)
     process.wait(10.0)
+
+
+def kill_group(process: subprocess.Popen[Any]) -> None:
+    """SIGKILL to a process that leads a group, and to all of it.
+
+    Does nothing for a process that has been waited for: its number may be another's by then, such as a plugin's, which
+    also leads a group. The kernel comes round to a number within minutes.
+    """
+    if process.returncode is None:
+        _kill_group(process.pid)
+
+
+def wait_for_group(process: subprocess.Popen[Any]) -> int:
+    """Waits for a process and kills at once what of its group it has left behind. Returns its return code."""
+    code = process.wait()
+    _kill_group(process.pid)
+    return code
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted, where only a zombie is left
+        os.killpg(pid, signal.SIGKILL)
 
 
 def wait_until(ready: Callable[[], bool], *, what: str, children: Sequence[Child], timeout: float) -> None:
@@ -100,6 +127,7 @@ def wait_until(ready: Callable[[], bool], *, what: str, children: Sequence[Child
     while not ready():
         for child in children:
             if child.process.poll() is not None:
+                _kill_group(child.process.pid)  # now: `stop` does not know whose number that is by then
                 raise ProcessError(
                     f"{child.name} ended with status {child.process.returncode} before {what}.\n{_tail(child.log)}"
                 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import threading
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rehearsal.processes import die_with_parent
+from rehearsal.processes import die_with_parent, kill_group, wait_for_group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,8 @@ class Container:
             self.kill()
         pump = threading.Thread(target=self._write_log, daemon=True)
         pump.start()
-        code = self._process.wait()
-        self.kill()  # with the first process of a container all of it ends
+        code = wait_for_group(self._process)  # with the first process of a container all of it ends
+        self._ending.set()
         pump.join()
         return 128 - code if code < 0 else code
 
@@ -89,8 +88,7 @@ class Container:
         """SIGKILL to everything in the container."""
         self._ending.set()
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            kill_group(self._process)
 
     def _write_log(self) -> None:
         """In the format of the container runtime interface, which kubelets read."""

@@ -120,7 +120,7 @@ class PostgresServer:
 
     def kill(self) -> None:
         """SIGKILL to the server and all its backends, as when the node dies; `start` recovers it."""
-        if self._process is None:
+        if self._process is None or not self.running:
             return
         backends = _children(self._process.pid)
         for pid in (self._process.pid, *backends):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from rehearsal.processes import ProcessError, free_port, running, wait_until
+from rehearsal.pods.container import Container
+from rehearsal.processes import ProcessError, free_port, kill_group, running, stop, wait_until
 from tests.pids import lives
 
 _REPOSITORY = Path(__file__).parents[3]
@@ -59,6 +62,55 @@ def test_what_a_process_has_started_ends_with_it(tmp_path: Path) -> None:
         grandchild = next(int(line) for line in log.read_text().splitlines() if line.isdigit())
         assert lives(grandchild)
     assert ends(grandchild)
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The process groups that were sent a signal."""
+    groups: list[int] = []
+    kill = os.killpg
+
+    def noted(group: int, number: int) -> None:
+        groups.append(group)
+        kill(group, number)
+
+    monkeypatch.setattr(os, "killpg", noted)
+    return groups
+
+
+def test_nothing_is_sent_to_a_number_whose_process_has_been_waited_for(tmp_path: Path, signalled: list[int]) -> None:
+    with running(["sleep", "60"], log=tmp_path / "sleep.log") as child:
+        child.process.kill()
+        child.process.wait()
+    stop(child.process)
+    kill_group(child.process)
+    assert signalled == []
+
+
+def test_a_container_that_has_ended_in_its_grace_is_not_killed_after_it(tmp_path: Path, signalled: list[int]) -> None:
+    script, log = "trap 'exit 3' TERM; echo ready; sleep 60 & wait", tmp_path / "log"
+    container = Container(["/bin/sh", "-c", script], environment={}, account={}, log=log)
+    code: list[int] = []
+    waiting = threading.Thread(target=lambda: code.append(container.run()))
+    waiting.start()
+    while not (log.exists() and log.read_text()):
+        time.sleep(0.01)
+    container.end(grace=0.3)
+    waiting.join(_PATIENCE)
+    assert code == [3]
+    del signalled[:]
+    time.sleep(0.5)
+    assert signalled == []
+
+
+def test_what_a_process_that_ended_too_early_has_started_ends_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "etcd.log"
+    with (
+        running(["sh", "-c", "sleep 60 & echo $!; exit 3"], log=log) as etcd,
+        pytest.raises(ProcessError, match="etcd ended with status 3"),
+    ):
+        wait_until(lambda: False, what="it answers", children=[etcd], timeout=_PATIENCE)
+    assert ends(int(log.read_text()))
 
 
 def test_any_process_that_ends_too_early_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
