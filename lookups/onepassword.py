@@ -22,7 +22,7 @@ import pulumi_onepassword as onepassword
 
 from lookups.onepassword_client import client
 from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger
-from settings.types import ItemReference, SecretReference
+from settings.references import ItemReference, SecretReference
 
 # The plugin's words, of its Connect client and of the `op` command (terraform-provider-onepassword 2.2).
 _NONE_FOUND: Final = re.compile(

@@ -24,7 +24,7 @@ from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, Sec
 from lookups.onepassword_item import SECTION, TOKEN
 from settings import Settings
 from settings.names import PROGRAM, Names
-from settings.types import ItemReference, SecretReference
+from settings.references import ItemReference, SecretReference
 
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
 _SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for

@@ -52,7 +52,7 @@ def connect(settings: Settings) -> Live:
         kubernetes=cluster,
         names=settings.names,
         gitlab=gitlab_client(settings),
-        cloudflare=cloudflare_client(settings),
+        cloudflare=Cloudflare() if settings.access.public else None,
         mirror=settings.repository.mirror if settings.repository else None,
         secret_names=settings.app.secrets.keys(),
         database_image=settings.database.image,
@@ -96,8 +96,3 @@ def gitlab_words(error: Exception) -> str:
     else:
         fix = "GITLAB_TOKEN needs the scope api and the role Maintainer"
     return f"GitLab refuses: {status} {error.error_message}. {fix}"
-
-
-def cloudflare_client(settings: Settings) -> Cloudflare | None:
-    """The official client, which reads CLOUDFLARE_API_TOKEN and CLOUDFLARE_BASE_URL itself."""
-    return Cloudflare() if settings.access.public is not None else None

@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, fiel
 
 from settings.errors import refusal
 from settings.images import ImageReference
+from settings.references import SecretReference
 from settings.section import Resources, Section
-from settings.types import DnsName, SecretReference, UrlPath, VariableName
+from settings.types import DnsName, UrlPath, VariableName
 
 OWN_VARIABLES: Final = ("DATABASE_URL", "BETTER_AUTH_SECRET", "NODE_ENV", "ADDITIONAL_TRUSTED_ORIGINS")
 """Environment variables that the program sets by itself."""

@@ -7,15 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from settings.references import SecretReference
 from settings.schedules import DailySchedule, WeeklySchedule
 from settings.section import Resources, Section
-from settings.types import (
-    BucketName,
-    KeyPrefix,
-    RegionName,
-    S3Endpoint,
-    SecretReference,
-)
+from settings.types import BucketName, KeyPrefix, RegionName, S3Endpoint
 
 
 class OffsiteRetention(Section):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from settings.references import ItemReference, SecretReference
 from settings.section import Section
-from settings.types import ItemReference, RegistryHost, SecretReference
+from settings.types import RegistryHost
 
 
 class RegistrySettings(Section):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from settings.references import SecretReference
 from settings.section import Section
-from settings.types import SecretReference
 
 
 class SecretsSettings(Section):

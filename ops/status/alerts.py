@@ -31,10 +31,7 @@ def firing(systems: Systems) -> str:
 
 def _active(systems: Systems) -> list[Any]:
     """Alerts of Prometheus' API, `/api/v1/alerts`."""
-    monitoring = systems.settings.monitoring
-    if monitoring is None:
-        raise ValueError("asked for alerts by a stack without monitoring")
-    host, _, port = monitoring.prometheus.partition(":")
+    host, _, port = systems.monitoring.prometheus.partition(":")
     name, namespace = host.split(".")[:2]
     # Not by the client's method of this purpose, which writes the slashes of the inner path as %2F.
     path = f"/api/v1/namespaces/{namespace}/services/{name}:{port or 80}/proxy/api/v1/alerts"

@@ -10,13 +10,11 @@ from ops.verify.secrets import same, secret_data
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
-from settings.delivery import DeliverySettings
-from settings.repository import RepositorySettings
 
 
 def environment(systems: Systems) -> str:
     """GitLab knows the environment, and where it is."""
-    wanted, url = _delivery(systems).environment, systems.settings.access.people_url
+    wanted, url = systems.delivery.environment, systems.settings.access.people_url
     found = next(iter(systems.project.environments.list(name=wanted.name, iterator=True)), None)
     if found is None:
         raise CheckError(f"the project has no environment {wanted.name}", systems.up)
@@ -31,7 +29,7 @@ def environment(systems: Systems) -> str:
     ]
     if wrong:
         # GitLab's API starts no environment: its next deployment does.
-        start = f"run the app's pipeline of branch {_delivery(systems).branch}, whose deployment starts it again"
+        start = f"run the app's pipeline of branch {systems.delivery.branch}, whose deployment starts it again"
         stopped = found.state != "available"
         fixes = [*([start] if stopped else []), *([systems.up] if len(wrong) > stopped else [])]
         raise CheckError("; ".join(wrong), "; ".join(fixes))
@@ -40,7 +38,7 @@ def environment(systems: Systems) -> str:
 
 def ci_variables(systems: Systems) -> str:
     """The pipeline's CI variables, each in the environment's own scope."""
-    delivery = _delivery(systems)
+    delivery = systems.delivery
     authority = systems.need("v1", "Secret", deployer.TOKEN).get("data", {}).get("ca.crt", "")
     wanted = variables(systems.settings, token="", certificate_authority=authority)
     del wanted[TOKEN]  # a check of its own
@@ -62,7 +60,7 @@ def ci_variables(systems: Systems) -> str:
 
 def deployer_token(systems: Systems) -> str:
     """The pipeline's token is the cluster's, and shows in no job's log."""
-    delivery = _delivery(systems)
+    delivery = systems.delivery
     scope = delivery.environment.name
     listed = systems.project.variables.list(iterator=True)
     found = next((one for one in listed if (one.key, one.environment_scope) == (TOKEN, scope)), None)
@@ -86,7 +84,7 @@ def deployer_token(systems: Systems) -> str:
 
 def mirror(systems: Systems) -> str:
     """GitHub has what GitLab has, by each mirror that pushes there."""
-    url = _repository(systems).mirror
+    url = systems.repository.mirror
     found = push_mirrors(systems.project, url)
     if not found:
         raise CheckError(f"the project has no push mirror to {url}", systems.up)
@@ -95,7 +93,7 @@ def mirror(systems: Systems) -> str:
         raise CheckError("it is disabled", systems.up)
     # GitLab does not tell which of them is the program's.
     several = f"; {len(pushing)} mirrors push there: delete the one made by hand" if len(pushing) > 1 else ""
-    trusted = sorted(fingerprint(key) for key in _repository(systems).host_keys)
+    trusted = sorted(fingerprint(key) for key in systems.repository.host_keys)
     for one in pushing:
         seen = sorted(bare(key["fingerprint_sha256"]) for key in one.host_keys)
         if one.url.startswith("ssh:") and seen != trusted:
@@ -115,18 +113,6 @@ def mirror(systems: Systems) -> str:
                 f"run `python -m ops sync-mirror --stack {systems.settings.stack}`",
             )
     return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
-
-
-def _delivery(systems: Systems) -> DeliverySettings:
-    if systems.settings.delivery is None:
-        raise ValueError("asked for delivery by a stack without it")
-    return systems.settings.delivery
-
-
-def _repository(systems: Systems) -> RepositorySettings:
-    if systems.settings.repository is None:
-        raise ValueError("asked for the repository by a stack without it")
-    return systems.settings.repository
 
 
 def _has_delivery(settings: Settings) -> bool:

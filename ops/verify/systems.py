@@ -18,6 +18,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 from requests import RequestException
 
+from lookups import deploy_tokens
 from lookups.cloudflare import find_place, find_tunnel
 from lookups.cloudflare_api import CloudflareApi
 from lookups.credentials import (
@@ -29,10 +30,13 @@ from lookups.credentials import (
 from lookups.onepassword import Vaults
 from lookups.onepassword_client import client, onepassword_problems
 from lookups.secrets import Values, read_values
-from ops.clients import cloudflare_client, gitlab_client, kubernetes_client
+from ops.clients import kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from settings.access import PublicAccessSettings
+from settings.delivery import DeliverySettings
+from settings.monitoring import MonitoringSettings
+from settings.repository import RepositorySettings
 
 Object = dict[str, Any]
 """An object of the cluster, as its JSON is."""
@@ -87,6 +91,26 @@ class Systems:
         self.up = f"run `pulumi up -s {settings.stack}`"
         """The usual fix."""
 
+    @property
+    def public(self) -> PublicAccessSettings:
+        """The section of a stack that has it, like the others below."""
+        return _given(self.settings.access.public)
+
+    @property
+    def delivery(self) -> DeliverySettings:
+        """What the app's GitLab project is given."""
+        return _given(self.settings.delivery)
+
+    @property
+    def repository(self) -> RepositorySettings:
+        """What the stacks share in GitLab."""
+        return _given(self.settings.repository)
+
+    @property
+    def monitoring(self) -> MonitoringSettings:
+        """Probe and alerts."""
+        return _given(self.settings.monitoring)
+
     @cached_outcome
     def cluster(self) -> DynamicClient:
         """The cluster's context that the settings name."""
@@ -138,9 +162,7 @@ class Systems:
     def gitlab(self) -> Gitlab:
         """GitLab, which has answered once: its client is patient for minutes with one that is away."""
         _require(gitlab_problems(os.environ))
-        client = gitlab_client(self.settings)
-        if client is None:
-            raise ValueError("asked for GitLab by a stack without delivery")
+        client = deploy_tokens.connect(self.delivery.gitlab)
         client.timeout = self.patience
         try:
             client.http_get("/version", max_retries=2)
@@ -157,25 +179,13 @@ class Systems:
     @cached_outcome
     def project(self) -> Project:
         """The app's project in GitLab."""
-        if self.settings.delivery is None:
-            raise ValueError("asked for GitLab's project by a stack without delivery")
-        return self.gitlab.projects.get(self.settings.delivery.project)
+        return self.gitlab.projects.get(self.delivery.project)
 
     @cached_outcome
     def cloudflare(self) -> Cloudflare:
         """The official client."""
         _require(cloudflare_problems(os.environ))
-        client = cloudflare_client(self.settings)
-        if client is None:
-            raise ValueError("asked for Cloudflare by a stack without public access")
-        return client.with_options(timeout=self.patience)
-
-    @property
-    def public(self) -> PublicAccessSettings:
-        """The section that the checks of the public side are about."""
-        if self.settings.access.public is None:
-            raise ValueError("asked for public access by a stack without it")
-        return self.settings.access.public
+        return Cloudflare(timeout=self.patience)
 
     @cached_outcome
     def cloudflare_api(self) -> CloudflareApi:
@@ -197,6 +207,11 @@ class Systems:
     def tunnel_id(self) -> str:
         """Id of the shared tunnel."""
         return find_tunnel(self.public, self.ids.account, self.cloudflare_api)
+
+
+def _given(section: _T | None) -> _T:
+    assert section is not None  # noqa: S101 - `Check.applies` leaves out what the stack has no section for
+    return section
 
 
 def _require(problems: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from lookups.onepassword import SecretProblemError, Vaults
 from lookups.onepassword_client import Client, CommandClient, client
 from lookups.onepassword_item import item_of
 from rehearsal.vendors.onepassword import OnePassword
-from settings.types import SecretReference
+from settings.references import SecretReference
 
 PASSWORD = secrets.token_hex(20)
 TITLE = "Invoicetron Dev"

@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from settings.images import ImageReference, PostgresImage, image_registry, image_repository
+from settings.references import ItemReference, SecretReference
 from settings.types import (
     AbsolutePath,
     BranchName,
@@ -22,14 +23,12 @@ from settings.types import (
     Host,
     HostKey,
     HttpsUrl,
-    ItemReference,
     LabelKey,
     LabelValue,
     Name,
     PageUrl,
     RegistryHost,
     ResourceName,
-    SecretReference,
     ServiceAddress,
     SessionDuration,
     TimeZone,
