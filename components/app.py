@@ -41,6 +41,7 @@ MIGRATIONS_KEPT: Final = 200
 too. A second run after a failed migration fails with Prisma's P3009 and would take away the one that says why.
 """
 
+_FIRST_PORT: Final = 3000
 _PATIENCE_SECONDS: Final = 300
 """Seconds without a good answer after which the app is restarted: longer than a database takes to move."""
 _WAITER: Final = "busybox:1.36"
@@ -122,13 +123,16 @@ class App(pulumi.ComponentResource):
                 parent=self, depends_on=[secret], ignore_changes=["spec.template.spec.containers[0].image"]
             ),
         )
+        port_name = _port_name(args.settings)
         service = core.Service(
             "app-service",
             metadata=environment.metadata(names.app, annotations=_SKIP_AWAIT),
             spec=core.ServiceSpecArgs(
                 type="ClusterIP",
                 selector=selector,
-                ports=[core.ServicePortArgs(name="http", port=args.settings.port, target_port="http", protocol="TCP")],
+                ports=[
+                    core.ServicePortArgs(name=port_name, port=args.settings.port, target_port=port_name, protocol="TCP")
+                ],
             ),
             # The cluster's to choose; an imported Service has it, and losing it would replace the Service.
             opts=ResourceOptions(parent=self, ignore_changes=["spec.clusterIP"]),
@@ -222,7 +226,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
             core.ContainerArgs(
                 name=names.app,
                 image=args.settings.image,
-                ports=[core.ContainerPortArgs(name="http", container_port=args.settings.port)],
+                ports=[core.ContainerPortArgs(name=_port_name(args.settings), container_port=args.settings.port)],
                 env=[
                     _database_url(names),
                     secret_variable("BETTER_AUTH_SECRET", secret=names.app_secret, key=AUTH_SECRET),
@@ -280,9 +284,18 @@ def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:
         yield secret_variable(name, secret=args.environment.names.app_secret, key=name)
 
 
+def _port_name(settings: AppSettings) -> str:
+    """Other ports than the first release's bear their number in their name.
+
+    Server-side apply tells ports apart by their number. Until the provider has changed what it once created, a preview
+    shows the API server the new port beside the old one, and it refuses two of one name (kubernetes/kubernetes#131147).
+    """
+    return "http" if settings.port == _FIRST_PORT else f"http-{settings.port}"
+
+
 def _probe(args: AppArgs, *, period: int, patience: int) -> core.ProbeArgs:
     return core.ProbeArgs(
-        http_get=core.HTTPGetActionArgs(path=args.settings.health_path, port="http"),
+        http_get=core.HTTPGetActionArgs(path=args.settings.health_path, port=_port_name(args.settings)),
         period_seconds=period,
         # The default of 1 s is less than a query takes beside a backup.
         timeout_seconds=5,

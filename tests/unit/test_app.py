@@ -176,6 +176,9 @@ def test_port_path_and_user_of_the_image_hold_wherever_they_matter() -> None:
         assert template["spec"]["securityContext"]["runAsUser"] == 10001
         assert template["spec"]["securityContext"]["runAsGroup"] == 10001
     service = program.one("Service", "invoicetron").inputs["spec"]
+    (named,) = {each["name"] for each in (*container["ports"], *service["ports"])}
+    assert {each["targetPort"] for each in service["ports"]} == {named}
+    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {named}
     (route,) = program.one("HTTPRoute").inputs["spec"]["rules"]
     assert {each["port"] for each in (*service["ports"], *route["backendRefs"])} == {8080}
     (targets,) = (each["spec"]["targets"] for each in [program.one("Probe").inputs])
