@@ -11,18 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_onepassword as onepassword
 
 from lookups.credentials import check_environment
-from sdks import kubernetes
+from sdks import cloudflare, gitlab, kubernetes
 from settings import Settings
-
-if TYPE_CHECKING:
-    import pulumi_cloudflare as cloudflare
-    import pulumi_gitlab as gitlab
 
 
 class Providers:
@@ -67,18 +62,14 @@ class Providers:
 
     @cached_property
     def gitlab(self) -> gitlab.Provider:
-        """GitLab. Imported here because a stack without delivery does without its SDK."""
-        from sdks import gitlab  # noqa: PLC0415  see above
-
+        """GitLab."""
         delivery = self._settings.delivery
         server = None if self._gitlab_url_is_set or delivery is None else f"{delivery.gitlab}/api/v4/"
         return gitlab.Provider("gitlab", base_url=server)
 
     @cached_property
     def cloudflare(self) -> cloudflare.Provider:
-        """Cloudflare. Imported here because its SDK costs 2 s and 116 MiB, and dev needs none of it."""
-        from sdks import cloudflare  # noqa: PLC0415  see above
-
+        """Cloudflare."""
         return cloudflare.Provider("cloudflare")
 
     @cached_property

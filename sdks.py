@@ -1,8 +1,8 @@
 """The generated SDKs, each imported when it is first named and loaded piece by piece: `from sdks import kubernetes`.
 
 The `__init__` of such an SDK imports each of its resources and functions, hundreds of modules of which this program
-uses a dozen: a sixth of dev's start for pulumi_gitlab, a twentieth for pulumi_kubernetes (`make bench WHAT=start`). The
-package that takes the SDK's place loads each from its own module when it is first named. Type checkers read the SDK.
+uses a dozen (docs/measurements.md has what that costs). The package that takes the SDK's place loads each from its own
+module when it is first named. Type checkers read the SDK.
 """
 
 from __future__ import annotations

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
 
 from components.environment import Environment
 from components.network import network_policy, to_dns, to_names, to_pods
+from components.public_hostname import PublicHostname, PublicHostnameArgs
 from components.public_names import COMPONENT, RELEASED_TYPE, of_hostname
+from components.tunnel import ORIGIN, TEAM_DOMAIN
+from lookups.cloudflare import CloudflareIds
 from sdks import kubernetes
 from settings.access import AccessSettings, PublicAccessSettings
 from settings.names import PROGRAM
-
-if TYPE_CHECKING:
-    from lookups.cloudflare import CloudflareIds
 
 _ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True'
 
@@ -72,10 +72,6 @@ class Access(pulumi.ComponentResource):
         self.register_outputs({"url": self.url, "public_url": self.public_url})
 
     def _publish(self, args: AccessArgs, public: PublicAccessSettings, ids: CloudflareIds) -> pulumi.Output[str]:
-        # With Cloudflare's SDK and httpx, which dev does without.
-        from components.public_hostname import PublicHostname, PublicHostnameArgs  # noqa: PLC0415
-        from components.tunnel import ORIGIN, TEAM_DOMAIN  # noqa: PLC0415
-
         names, namespace = args.environment.names, args.environment.namespace
         released = pulumi.create_urn(COMPONENT, RELEASED_TYPE)
         egress = network_policy(

@@ -9,15 +9,15 @@ refuses a PersistentVolumePatch without a name, in the preview too (provider.go,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import pulumi
+from kubernetes.client import CoreV1Api
+from kubernetes.client.exceptions import ApiException
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from lookups.cluster import api_client
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RETAIN: Final = "Retain"
 _INPUTS: Final = ("context", "namespace", "claim")
@@ -59,8 +59,6 @@ class _RetainedVolumeProvider(ResourceProvider):
 
 
 def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
-
     core = _core(props)
     volume = _volume(core, props)
     if not volume:  # a class that waits for the first pod: the next `up` sees it
@@ -76,15 +74,11 @@ def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _core(props: Mapping[str, Any]) -> Any:
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - a fifth of a second
-
     return CoreV1Api(api_client(props["context"]))
 
 
 def _volume(core: Any, props: Mapping[str, Any]) -> str | None:
     """Name of the claim's volume, empty where it has none yet; None where there is no such claim."""
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
-
     try:
         claim = core.read_namespaced_persistent_volume_claim(props["claim"], props["namespace"])
     except ApiException as error:
@@ -95,8 +89,6 @@ def _volume(core: Any, props: Mapping[str, Any]) -> str | None:
 
 
 def _policy(core: Any, volume: str) -> str:
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
-
     if not volume:
         return ""
     try:

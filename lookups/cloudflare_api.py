@@ -1,8 +1,8 @@
 """Cloudflare's API, as far as `up` asks it before and beside the provider's plugin.
 
 The plugin's typed answers drop keys that it does not know, a selector of a policy or a key of the tunnel's document
-among them, and its functions take page 1 for all there is. The official client, which `ops` uses, costs more than a
-second of every start (measured: 1.1 s of CPU for its Zero Trust part, to 0.2 s for httpx and pulumi).
+among them, and its functions take page 1 for all there is. The official client, which `ops` uses, costs a second
+of every start (docs/measurements.md).
 """
 
 from __future__ import annotations

@@ -10,16 +10,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pulumi
 import yaml
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.rest import RESTResponse
+from kubernetes.config import ConfigException, load_kube_config
+from urllib3.exceptions import HTTPError
 
 from lookups.credentials import CredentialsError
-
-if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
-    from kubernetes.client.rest import RESTResponse
 
 Object = Mapping[str, Any]
 """An object of the cluster, as its JSON is."""
@@ -64,8 +64,6 @@ class Cluster:
         return found is not None and any(one["name"] == resource for one in found["resources"])
 
     def _read(self, path: str) -> Object | None:
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - with the client, which most imports do without
-
         try:
             answer = self._request(path)
         # OSError: a proxy, or a certificate file that is gone.
@@ -118,9 +116,6 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
     `retries` are attempts after one that got no connection or answer; None leaves it at the client's own, three.
     Raises `CredentialsError` where that does not lead to a cluster.
     """
-    from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 - a fifth of a second
-    from kubernetes.config import ConfigException, load_kube_config  # noqa: PLC0415 - as above
-
     kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     configuration = Configuration(retries=retries)
     try:

@@ -56,8 +56,7 @@ class _NoRedirect(HTTPRedirectHandler):
 
 def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[str, Any]]:
     """Status and answer; none where there came no usable one."""
-    # Not httpx: it takes as long to load as a twentieth of dev's start, and knows no certificate of the system's own,
-    # by which the plugin knows a GitLab at home.
+    # Not httpx: it knows no certificate of the system's own, by which the plugin knows a GitLab at home.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
     try:
         with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:

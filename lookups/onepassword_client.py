@@ -12,12 +12,11 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+import httpx
 
 from lookups.onepassword_item import Item, is_uuid, item_of
-
-if TYPE_CHECKING:
-    import httpx
 
 Body = dict[str, Any]
 """An item as JSON, in the form that Connect and `op` have in common."""
@@ -103,8 +102,6 @@ class ConnectClient:
     """A Connect server."""
 
     def __init__(self, host: str, token: str, *, pause: Callable[[float], None] = time.sleep) -> None:
-        import httpx  # noqa: PLC0415 - a tenth of a second, for what most runs of the program do without
-
         self._client = httpx.Client(base_url=host, headers={"Authorization": f"Bearer {token}"}, timeout=_PATIENCE)
         self._host = host
         self._pause = pause
@@ -162,8 +159,6 @@ class ConnectClient:
         return self._body(self._call(method, path, **more))
 
     def _call(self, method: str, path: str, *, allowed: int | None = None, **more: Any) -> httpx.Response:
-        import httpx  # noqa: PLC0415 - as above
-
         try:
             answer = self._client.request(method, path, **more)
         except httpx.HTTPError as error:

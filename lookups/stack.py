@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lookups import cloudflare, cloudflare_owner
+from lookups.cloudflare import CloudflareIds
 from lookups.cluster import connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
@@ -15,7 +17,6 @@ from settings import Settings
 from settings.access import PublicAccessSettings
 
 if TYPE_CHECKING:
-    from lookups.cloudflare import CloudflareIds
     from providers import Providers
 
 
@@ -47,8 +48,5 @@ def look_up(settings: Settings, providers: Providers) -> Found:
 
 
 def _look_up_public(settings: Settings, public: PublicAccessSettings) -> tuple[CloudflareIds, list[Claim]]:
-    # They bring httpx, which dev does without.
-    from lookups import cloudflare, cloudflare_owner  # noqa: PLC0415
-
     ids = cloudflare.look_up(public)
     return ids, list(cloudflare_owner.foreign(public, ids, settings.names.owner))

@@ -79,7 +79,7 @@ class Group:
     module: str
     tools: tuple[str, ...]
     usually: str
-    """Cold build on a machine with two cores (measured with nothing in Go's caches)."""
+    """Cold build on two cores (docs/measurements.md)."""
     packages: tuple[str, ...] = ("tool",)
     """What `go build` builds; by default all that go.mod names as tools."""
     tags: str = ""

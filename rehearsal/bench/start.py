@@ -18,15 +18,33 @@ from rehearsal.progress import CONSOLE, step
 from rehearsal.rehearsal import REPOSITORY, STACKS, Rehearsal
 
 _REPEATS = 5
-_IMPORT = (
-    "import time, pulumi; used = time.process_time(); from rehearsal.engine.run_program import peak_kib; import json; "
+_COST = (
+    "; import time; used = time.process_time(); from rehearsal.engine.run_program import peak_kib; import json; "
     "print(json.dumps([used, peak_kib()]))"
 )
 
 
+_IMPORTS = {
+    "import pulumi": "import pulumi",
+    "all of pulumi_cloudflare": "import pulumi, pulumi_cloudflare",
+    "all of pulumi_gitlab": "import pulumi, pulumi_gitlab",
+    "what prod uses of pulumi_cloudflare": "from sdks import cloudflare as one; one.Provider, one.DnsRecord, "
+    "one.ZeroTrustAccessApplication",
+    "GitLab's provider": "from sdks import gitlab; gitlab.Provider",
+    "httpx": "import pulumi, httpx",
+    "Cloudflare's client": "import pulumi, httpx, cloudflare; cloudflare.Cloudflare(api_token='x').zero_trust",
+    "Kubernetes' client": "import pulumi; from kubernetes.client import CoreV1Api; from kubernetes import config",
+}
+
+
 def print_tables(rehearsal: Rehearsal) -> None:
     """In a preview by the real engine. The ratio is of CPU time: most of the wall time waits for engine and plugins."""
-    bare = _median([_bare_import() for _ in range(_REPEATS)])
+    imports = Table("imported", "CPU seconds", "peak MiB", title="What imports cost")
+    for what, statement in _IMPORTS.items():
+        cost = _median([_import(statement) for _ in range(_REPEATS)])
+        imports.add_row(what, f"{cost.cpu:.2f}", f"{cost.peak_kib / 1024:.0f}")
+    CONSOLE.print(imports)
+    bare = _median([_import(_IMPORTS["import pulumi"]) for _ in range(_REPEATS)])
     title = "Python, from process start to the last registered resource"
     table = Table("process", "CPU seconds", "ratio", "wall seconds", "peak MiB", title=title)
     table.add_row("import pulumi", f"{bare.cpu:.2f}", "1.0", f"{bare.wall:.2f}", f"{bare.peak_kib / 1024:.0f}")
@@ -53,9 +71,11 @@ def _median(runs: list[_Used]) -> _Used:
     )
 
 
-def _bare_import() -> _Used:
+def _import(statement: str) -> _Used:
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", _IMPORT], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", statement + _COST], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     wall = time.monotonic() - started
     cpu, peak = json.loads(done.stdout)
     return _Used(cpu=cpu, wall=wall, peak_kib=peak)

@@ -33,7 +33,7 @@ CONTEXT = "homelab"
 STEP = 0.25
 """Seconds between two looks of the stand-in controllers; real ones watch, and answer in less than a second."""
 _HOMELAB = Path(__file__).with_name("homelab.yaml")
-_START = 60.0  # seconds; seen: 5 s on an idle machine with two cores
+_START = 60.0  # seconds; docs/measurements.md
 _GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
 
 

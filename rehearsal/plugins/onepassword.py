@@ -54,7 +54,7 @@ _FROM_ENVIRONMENT: Final = {
     "account": "OP_ACCOUNT",
     "opCliPath": "OP_CLI_PATH",
 }
-"""Inputs of the provider that the plugin fills in, and so records, from variables of its own environment (measured)."""
+"""Inputs of the provider that the plugin fills in, and so records, from its own environment (docs/measurements.md)."""
 
 _INPUTS: Final = ("vault", "category", "title", "url", "tags", "sections", *_BUILT_IN["database"])
 _SENSITIVE: Final = {"password", "noteValue"}
