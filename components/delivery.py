@@ -7,10 +7,11 @@ from functools import partial
 from typing import Final, TypeVar
 
 import pulumi
-from pulumi import ResourceOptions
+from pulumi import ResourceHook, ResourceHookBinding, ResourceOptions
 
 from components.deployer import Deployer
 from components.maskable import check_maskable
+from lookups.ci_variable import CiVariable
 from lookups.gitlab import NAMESPACE, GitLabProject
 from sdks import gitlab
 from settings import Settings
@@ -82,6 +83,7 @@ class Delivery(pulumi.ComponentResource):
         if masked:
             value = pulumi.Output.secret(value).apply(partial(check_maskable, key, raw=True))
         project, scope = args.project, args.delivery.environment.name
+        by_hand = CiVariable(gitlab=args.delivery.gitlab, project=project.id, key=key, scope=scope)
         gitlab.ProjectVariable(
             key,
             project=project.id,
@@ -95,13 +97,20 @@ class Delivery(pulumi.ComponentResource):
             raw=True,  # no value may be read as a reference to another variable
             opts=ResourceOptions(
                 parent=self,
-                import_=project.variable_import(key, scope),
+                # An import would show the value of one that was made by hand.
+                import_=None if masked else project.variable_import(key, scope),
+                hooks=_taking_the_place_of(by_hand) if masked else None,
                 # The SDK takes the value for public.
                 additional_secret_outputs=["value"] if masked else None,
-                # Of one that was made by hand, a preview would print the old value.
+                # Of one that was changed by hand, a preview would print the value.
                 hide_diffs=["value"] if masked else None,
             ),
         )
+
+
+def _taking_the_place_of(variable: CiVariable) -> ResourceHookBinding:
+    hook = ResourceHook(f"delete-{variable.key}-made-by-hand", variable.delete)
+    return ResourceHookBinding(before_create=[hook])
 
 
 def _mark(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from components.delivery import TOKEN
 from ops.adopt.blockers import Blocker
 from ops.command_line import pulumi
 
@@ -21,6 +22,8 @@ PLACEHOLDER = "<PLACEHOLDER>"
 """What `pulumi preview --import-file` writes where it wants an id."""
 
 _PROVIDER: Final = "pulumi:providers:"
+_DYNAMIC: Final = "pulumi-python:dynamic"
+_VARIABLE: Final = "gitlab:index/projectVariable:ProjectVariable"
 
 
 class Live(Protocol):
@@ -81,8 +84,7 @@ def complete(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live
             continue
         if found := tuple(live.blockers(type_, wanted)):
             blockers[name] = found
-        if type_.startswith("pulumi-python:dynamic"):
-            # Pulumi imports no dynamic resource, and the tunnel's rule is taken over by its own create.
+        if _is_taken_over(type_, wanted):
             taken_over += [] if found else [name]
         elif all(blocker.imported for blocker in found):
             imported.append(name)
@@ -96,6 +98,14 @@ def complete(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live
         missing=tuple(missing),
         blockers=blockers,
     )
+
+
+def _is_taken_over(type_: str, inputs: Mapping[str, Any]) -> bool:
+    """Whether the resource's own creation takes over what exists.
+
+    Pulumi imports no dynamic resource. Of a variable with a secret it would record the live value in plain.
+    """
+    return type_.startswith(_DYNAMIC) or (type_ == _VARIABLE and inputs.get("key") == TOKEN)
 
 
 def _name(step: Mapping[str, Any]) -> str:

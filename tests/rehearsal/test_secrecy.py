@@ -44,3 +44,56 @@ def test_no_secret_is_in_state_output_or_logs(rehearsal: Rehearsal, tmp_path: Pa
         if len(secret) >= 8 and any(spelling in text for spelling in spellings(secret))
     ]
     assert shown == []
+
+
+def looks(rehearsal: Rehearsal, tmp_path: Path, stack: str) -> dict[str, str]:
+    """What every way of looking at the next `up` prints, and that `up` itself; by its command."""
+    program, events = rehearsal.program, tmp_path / "events.json"
+    said = {
+        "preview": program.preview(stack).output,
+        "preview --diff": program.preview(stack, "--diff").output,
+        "preview --json": program.run("preview", "--stack", stack, "--json"),
+        "preview --debug": program.preview(stack, "--debug", "--diff", "--event-log", str(events)).output,
+    }
+    said["the preview's event log"] = events.read_text()
+    said["up --debug"] = program.up(stack, "--debug", "--diff", "--event-log", str(events)).output
+    said["the event log"] = events.read_text()
+    said["state"] = json.dumps(program.export(stack))
+    return said
+
+
+def shown_in(said: dict[str, str], *secrets: str) -> list[str]:
+    return [name for name, text in said.items() for one in secrets if any(form in text for form in spellings(one))]
+
+
+def test_a_token_that_somebody_put_into_gitlab_by_hand_is_shown_nowhere(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    by_hand = "eyJhbGciOiJSUzI1NiJ9.a-token-that-a-person-made.c2lnbmF0dXJl"
+    project = rehearsal.gitlab.project
+    project.environments.create({"name": "development"})
+    project.variables.create(
+        {"key": "KUBE_TOKEN", "value": by_hand, "masked": True, "environment_scope": "development"}
+    )
+    rehearsal.program.init("dev")
+    assert shown_in(looks(rehearsal, tmp_path, "dev"), by_hand) == []
+    assert project.variables.get("KUBE_TOKEN", "development")["value"] != by_hand
+    assert not rehearsal.program.up("dev").changes
+
+
+def test_what_somebody_wrote_over_a_secret_is_shown_nowhere(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev", "--skip-preview")
+    by_hand = {
+        name: f"written-by-hand-into-the-{name}" for name in ("variable", "app", "database", "pull-secret", "item")
+    }
+    rehearsal.gitlab.project.variables.update("KUBE_TOKEN", "development", {"value": by_hand["variable"]})
+    login = {"auths": {"registry.k8s.rommelporras.com": {"username": "someone", "password": by_hand["pull-secret"]}}}
+    for secret, key, value in (
+        ("invoicetron-app", "better-auth-secret", by_hand["app"]),
+        ("invoicetron-db", "postgres-password", by_hand["database"]),
+        ("gitlab-registry", ".dockerconfigjson", json.dumps(login)),
+    ):
+        patch = json.dumps({"stringData": {key: value}})
+        rehearsal.kubectl("-n", "invoicetron-dev", "patch", "secret", secret, "-p", patch)
+    rehearsal.onepassword.set_field("Invoicetron Dev Deploy Token", "password", by_hand["item"])
+    assert shown_in(looks(rehearsal, tmp_path, "dev"), *by_hand.values()) == []
+    assert not rehearsal.program.up("dev").changes

@@ -128,13 +128,20 @@ def test_an_environment_that_a_pipeline_has_made_is_adopted() -> None:
 def test_a_variable_made_by_hand_is_adopted_in_the_same_scope_only() -> None:
     found = {
         "variables": [
-            {"key": "KUBE_TOKEN", "environmentScope": "development"},
+            {"key": "KUBE_CA", "environmentScope": "development"},
             {"key": "KUBE_API_URL", "environmentScope": "*"},
         ]
     }
     program = run("dev", gitlab={"getProjectVariables": found})
     imported = {each.name: each.request.importId for each in program.of("ProjectVariable") if each.request.importId}
-    assert imported == {"KUBE_TOKEN": "57:KUBE_TOKEN:development"}
+    assert imported == {"KUBE_CA": "57:KUBE_CA:development"}
+
+
+def test_a_token_that_was_put_there_by_hand_is_not_imported_because_that_would_show_it() -> None:
+    found = {"variables": [{"key": "KUBE_TOKEN", "environmentScope": "development"}]}
+    token = variables(run("dev", gitlab={"getProjectVariables": found}))["KUBE_TOKEN"]
+    assert not token.request.importId
+    assert list(token.request.hooks.before_create)
 
 
 def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(program: Program) -> None:

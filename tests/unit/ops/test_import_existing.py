@@ -79,6 +79,16 @@ def test_what_stands_in_the_way_is_told_and_imported_only_where_that_makes_sense
 
 
 def test_what_the_program_imports_by_itself_is_named_apart() -> None:
-    step = {"op": "import", "urn": "urn::KUBE_TOKEN", "newState": {"type": "t", "inputs": {}}}
+    step = {"op": "import", "urn": "urn::KUBE_CA", "newState": {"type": "t", "inputs": {}}}
     found = complete(DOCUMENT, {"steps": [*PREVIEW["steps"], step]}, Found({}))
-    assert found.taken_over == ("KUBE_TOKEN",)
+    assert found.taken_over == ("KUBE_CA",)
+
+
+@pytest.mark.parametrize(("key", "imported"), [("KUBE_TOKEN", False), ("KUBE_CA", True)])
+def test_a_variable_with_a_secret_is_not_imported_because_its_value_would_be_recorded(key: str, imported: bool) -> None:
+    type_ = "gitlab:index/projectVariable:ProjectVariable"
+    document = {"resources": [{"type": type_, "name": key, "id": PLACEHOLDER}]}
+    state = {"type": type_, "inputs": {"name": key, "key": key}}
+    preview = {"steps": [{"op": "create", "urn": f"urn::{key}", "newState": state}]}
+    found = complete(document, preview, Found({key: f"57:{key}:production"}))
+    assert (found.imported, found.taken_over) == (((key,), ()) if imported else ((), (key,)))
