@@ -17,6 +17,7 @@ from components.deployer import Deployer, DeployerArgs
 from components.deployer_admission import DeployerAdmission, DeployerAdmissionArgs
 from components.environment import Environment, EnvironmentArgs
 from components.monitoring import Monitoring, MonitoringArgs
+from components.namespace_deletion import NamespaceDeletion
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
 from components.offsite import Offsite, OffsiteArgs
 from components.pull_credentials import PullCredentials, PullCredentialsArgs, choose
@@ -92,13 +93,14 @@ offsite = (
     if settings.backup and backup and secrets.s3
     else None
 )
-NetworkPolicies(
+network = NetworkPolicies(
     "network",
     NetworkPoliciesArgs(settings=settings, environment=environment, app=app, database=database, backup=backup),
     options,
 )
+made: list[pulumi.Resource | None] = [environment, database, pull_credentials, app, access, backup, offsite, network]
 if settings.monitoring:
-    Monitoring(
+    monitoring = Monitoring(
         "monitoring",
         MonitoringArgs(
             settings=settings.monitoring,
@@ -111,16 +113,26 @@ if settings.monitoring:
         ),
         options,
     )
+    made.append(monitoring)
 if settings.delivery and project:
     deployer = Deployer("deployer", DeployerArgs(environment=environment, app=app, backup=backup), options)
     if settings.delivery.admission_policy:
         admission = DeployerAdmissionArgs(settings=settings.app, environment=environment, app=app, backup=backup)
         DeployerAdmission("deployer-admission", admission, options)
     for_delivery = DeliveryArgs(settings=settings, delivery=settings.delivery, project=project, deployer=deployer)
-    Delivery("delivery", for_delivery, options)
+    made += [deployer, Delivery("delivery", for_delivery, options)]
     if settings.repository:
         repository = Repository("repository", RepositoryArgs(settings=settings.repository, project=project), options)
         pulumi.export("mirror_key", repository.mirror_key)
+        made.append(repository)
+NamespaceDeletion(
+    "namespace-deletion",
+    context=settings.cluster.context,
+    namespace=environment.namespace,
+    stack=settings.stack,
+    # So it goes before all of them.
+    opts=pulumi.ResourceOptions(provider=providers.dynamic, depends_on=[one for one in made if one]),
+)
 
 if access.public_url:
     pulumi.export("public_url", access.public_url)

@@ -74,20 +74,18 @@ class Providers:
 
     @cached_property
     def dynamic(self) -> pulumi.ProviderResource:
-        """Runs the dynamic resources (the tunnel's rule): disabling default providers disables theirs too."""
+        """Runs the dynamic resources: disabling default providers disables theirs too."""
         return _DynamicProvider("pulumi-python", "dynamic")
 
     @cached_property
     def options(self) -> pulumi.ResourceOptions:
         """Options of a component: its children use, by what each of them is, the providers that the stack needs."""
         settings = self._settings
-        providers: list[pulumi.ProviderResource] = [self.kubernetes]
+        providers: list[pulumi.ProviderResource] = [self.kubernetes, self.dynamic]
         if settings.delivery:
             providers.append(self.gitlab)
         if settings.access.public:
             providers.append(self.cloudflare)
-        if settings.protect or settings.delivery or settings.access.public:
-            providers.append(self.dynamic)
         return pulumi.ResourceOptions(providers=providers)
 
 

@@ -1,0 +1,80 @@
+"""Refuses a `destroy` that could not end, before it deletes anything.
+
+Kubernetes deletes a namespace only once it has listed every kind in it. One aggregated API that does not answer, of a
+metrics server that is long gone, say, holds every namespace that is deleted; pulumi_kubernetes waits for ten minutes
+and then names the namespace's own finalizer.
+
+A Pulumi dynamic resource, because a `destroy` does not run the program: its hooks and look-ups are not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+from lookups.cluster import Cluster, ClusterError, Object, connect
+from lookups.credentials import CredentialsError
+
+_API_SERVICES: Final = ("apiregistration.k8s.io/v1", "apiservices")
+
+
+class NamespaceDeletionError(Exception):
+    """The cluster could not delete the namespace; the message names what holds it, and the remedy."""
+
+
+class _NamespaceDeletionProvider(ResourceProvider):
+    """Holds nothing: what is pickled into the state is this class's name."""
+
+    serialize_as_secret_always = False
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        return DiffResult(changes=any(olds.get(name) != value for name, value in news.items()))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(props["namespace"], props)
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(news)
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        try:
+            held = list(unavailable(connect(props["context"])))
+        except (ClusterError, CredentialsError):
+            return  # away, or it does not show them to this user: the namespace's deletion will say
+        if held:
+            listed = "\n".join(f"  {one}" for one in held)
+            raise NamespaceDeletionError(
+                f"The namespace {props['namespace']} could not be deleted, and nothing was: Kubernetes deletes no "
+                f"namespace while an aggregated API does not answer.\n\n{listed}\n\n"
+                "Get its server to run again or, where it is gone for good, delete the APIService "
+                f"(kubectl delete apiservice <name>). Then: pulumi destroy -s {props['stack']}"
+            )
+
+
+def unavailable(cluster: Cluster) -> Iterator[str]:
+    """The APIServices whose server does not answer, each with its Service and the API server's reason."""
+    for one in cluster.list(*_API_SERVICES):
+        condition = _available(one)
+        if condition.get("status") != "True":
+            service = one["spec"].get("service") or {}
+            of = f" (Service {service.get('namespace')}/{service.get('name')})" if service else ""
+            why = condition.get("message") or condition.get("reason") or "the API server has not asked it yet"
+            yield f"{one['metadata']['name']}{of}: {why}"
+
+
+def _available(api_service: Object) -> Mapping[str, Any]:
+    conditions: list[Object] = (api_service.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] == "Available"), {})
+
+
+class NamespaceDeletion(Resource, module="namespace_deletion", name="NamespaceDeletion"):
+    """Deleted before all that it depends on, and only where the cluster could delete the namespace, too."""
+
+    def __init__(
+        self, name: str, *, context: str, namespace: pulumi.Input[str], stack: str, opts: pulumi.ResourceOptions
+    ) -> None:
+        props = {"context": context, "namespace": namespace, "stack": stack}
+        super().__init__(_NamespaceDeletionProvider(), name, props, opts)
