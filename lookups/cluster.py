@@ -24,6 +24,9 @@ from lookups.credentials import CredentialsError
 Object = Mapping[str, Any]
 """An object of the cluster, as its JSON is."""
 
+_REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_REVIEW: Final = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+
 _TIMEOUT: Final = (5.0, 30.0)
 """Seconds to connect in, and to wait for an answer."""
 
@@ -37,7 +40,7 @@ class ForbiddenError(ClusterError):
 
 
 class Cluster:
-    """One API server, read and never written to. `client` is the official client of the context."""
+    """One API server, asked and never changed. `client` is the official client of the context."""
 
     def __init__(self, context: str, client: ApiClient) -> None:
         self._context, self._client = context, client
@@ -63,9 +66,20 @@ class Cluster:
         found = self._read(f"/{'apis' if '/' in api_version else 'api'}/{api_version}")
         return found is not None and any(one["name"] == resource for one in found["resources"])
 
-    def _read(self, path: str) -> Object | None:
+    def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
+        """Whether the kubeconfig's user may do this, in all namespaces where none is named.
+
+        Raises as `get` does; `ForbiddenError` where the API server does not tell.
+        """
+        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace or ""}
+        asked = self._read(_REVIEWS, {**_REVIEW, "spec": {"resourceAttributes": attributes}})
+        if asked is None:
+            raise ForbiddenError(f"The cluster {self._context} has no {_REVIEWS}")
+        return bool((asked.get("status") or {}).get("allowed"))
+
+    def _read(self, path: str, sent: Object | None = None) -> Object | None:
         try:
-            answer = self._request(path)
+            answer = self._request(path, sent)
         # OSError: a proxy, or a certificate file that is gone.
         except (HTTPError, OSError) as error:
             raise ClusterError(
@@ -79,7 +93,7 @@ class Cluster:
             body: dict[str, Any] | None = json.loads(answer.data or b"")
         except ValueError:
             body = None
-        if answer.status == 200 and body is not None:
+        if answer.status in {200, 201} and body is not None:
             return body
         said = f"{answer.status}: {(body or {}).get('message') or 'the answer is not JSON, so this is no API server'}"
         where = f"The cluster {self._context} at {self._client.configuration.host}"
@@ -91,9 +105,12 @@ class Cluster:
         kind = ForbiddenError if answer.status == 403 else ClusterError
         raise kind(f"{where} does not show {path}. Nothing was created or changed.\n\n  {said}")
 
-    def _request(self, path: str) -> RESTResponse:
-        headers = {"Accept": "application/json"}
-        request = self._client.param_serialize("GET", path, header_params=headers, auth_settings=["BearerToken"])
+    def _request(self, path: str, sent: Object | None) -> RESTResponse:
+        headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if sent else {})}
+        method = "POST" if sent else "GET"
+        request = self._client.param_serialize(
+            method, path, header_params=headers, body=sent, auth_settings=["BearerToken"]
+        )
         answer = self._client.call_api(*request, _request_timeout=_TIMEOUT)
         answer.read()
         return answer

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pulumi
+
 from lookups import cloudflare, cloudflare_owner
 from lookups.cloudflare import CloudflareIds
 from lookups.cluster import connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
 from lookups.ownership import Claim, check_ownership
+from lookups.permissions import check_permissions
 from lookups.secrets import StackSecrets, read_secrets
 from lookups.volumes import check_volumes
 from settings import Settings
@@ -35,6 +38,9 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     """Asks cluster, GitLab, Cloudflare and 1Password; raises the error of the first that lacks something."""
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
+    # A preview writes nothing: a user that may only read is enough for it.
+    if not pulumi.runtime.is_dry_run():
+        check_permissions(settings, cluster)
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
     claims, ids = list(project.foreign) if project else [], None
     if settings.access.public:

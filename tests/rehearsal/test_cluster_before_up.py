@@ -15,13 +15,19 @@ from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
 
 
-def refusal(rehearsal: Rehearsal, directory: Path, *, server: str | None = None, token: str | None = None) -> str:
-    """How a preview of a new stack fails with a kubeconfig that differs in the server or the token."""
+def kubeconfig(rehearsal: Rehearsal, directory: Path, *, server: str | None = None, token: str | None = None) -> Path:
+    """The rehearsal's, with another server or token."""
     config = yaml.safe_load(Path(rehearsal.program.environment["KUBECONFIG"]).read_text())
     config["clusters"][0]["cluster"]["server"] = server or config["clusters"][0]["cluster"]["server"]
     config["users"][0]["user"]["token"] = token or config["users"][0]["user"]["token"]
     file = directory / "another-kubeconfig"
     file.write_text(json.dumps(config))
+    return file
+
+
+def refusal(rehearsal: Rehearsal, directory: Path, *, server: str | None = None, token: str | None = None) -> str:
+    """How a preview of a new stack fails with a kubeconfig that differs in the server or the token."""
+    file = kubeconfig(rehearsal, directory, server=server, token=token)
     rehearsal.program.init("dev")
     with pytest.raises(EngineError) as failed:
         rehearsal.program.with_environment({"KUBECONFIG": str(file)}).preview("dev")
@@ -46,6 +52,32 @@ def test_a_preview_with_credentials_that_may_not_read_the_stack_fails(rehearsal:
     message = refusal(rehearsal, tmp_path, token=token)
     assert "does not show /api/v1/namespaces/invoicetron-dev" in message
     assert token not in message
+
+
+def test_what_the_user_may_not_do_is_told_all_at_once_before_anything_is_made(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    """A user with everything in the stack's namespace and in no other, as administrators give it."""
+    kubectl = rehearsal.kubectl
+    kubectl("create", "namespace", "invoicetron-prod")
+    kubectl("-n", "default", "create", "serviceaccount", "deployer-of-prod")
+    admin = ("--clusterrole=cluster-admin", "--serviceaccount=default:deployer-of-prod")
+    kubectl("-n", "invoicetron-prod", "create", "rolebinding", "deployer-of-prod", *admin)
+    try:
+        token = kubectl("-n", "default", "create", "token", "deployer-of-prod").strip()
+        program = rehearsal.program.with_environment({"KUBECONFIG": str(kubeconfig(rehearsal, tmp_path, token=token))})
+        program.init("prod")
+        with pytest.raises(EngineError) as refused:
+            program.up("prod", "--skip-preview")
+    finally:
+        kubectl("-n", "default", "delete", "serviceaccount", "deployer-of-prod")
+    message = str(refused.value)
+    assert "Nothing was created or changed. What is missing:" in message
+    assert "get, patch persistentvolumes: the database's volume outlives its claim (protect)" in message
+    assert "create, patch ciliumnetworkpolicies.cilium.io in the namespace cloudflare: " in message
+    assert "in the namespace invoicetron-prod" not in message
+    assert kubectl("-n", "invoicetron-prod", "get", "secrets", "-o", "name") == ""
+    assert not rehearsal.gitlab.app.writes
 
 
 def test_an_app_that_was_deleted_by_hand_is_announced_before_it_is_made_with_the_placeholder(

@@ -1,0 +1,100 @@
+"""What the kubeconfig's user may not do is refused before the first resource, all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pytest
+
+from lookups.cluster import Cluster, ClusterError, ForbiddenError
+from lookups.permissions import check_permissions, needed
+from settings import Settings
+from tests.unit.program import Program, load_settings
+from tests.unit.stack_files import sections
+
+OWN = "invoicetron-prod"
+
+
+class Answering(Cluster):
+    """A cluster whose user may do all but `denied`: verb, resource and namespace."""
+
+    def __init__(self, denied: Collection[tuple[str, str, str | None]], *, namespace: bool = True) -> None:
+        self.denied, self.namespace = denied, namespace
+
+    def get(self, _version: str, resource: str, name: str, _namespace: str | None = None) -> Mapping[str, Any] | None:
+        assert resource == "namespaces"
+        return {"metadata": {"name": name}} if self.namespace else None
+
+    def may(self, verb: str, _group: str, resource: str, namespace: str | None = None) -> bool:
+        return not self.denied if verb == "*" else (verb, resource, namespace) not in self.denied
+
+
+def refusal(denied: Collection[tuple[str, str, str | None]], *, namespace: bool = True) -> str:
+    with pytest.raises(ClusterError) as refused:
+        check_permissions(load_settings("prod"), Answering(denied, namespace=namespace))
+    return str(refused.value)
+
+
+def test_whoever_may_do_everything_passes() -> None:
+    check_permissions(load_settings("prod"), Answering([]))
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace", "told"),
+    [
+        ("patch", "persistentvolumes", None, "patch persistentvolumes: the database's volume"),
+        ("create", "ciliumnetworkpolicies", "cloudflare", "create ciliumnetworkpolicies.cilium.io in the namespace cl"),
+        ("patch", "secrets", OWN, f"patch secrets in the namespace {OWN}\n"),
+        ("create", "rolebindings", OWN, f"create rolebindings.rbac.authorization.k8s.io in the namespace {OWN}\n"),
+        ("patch", "namespaces", OWN, f"patch namespaces in the namespace {OWN}: the stack's own\n"),
+    ],
+)
+def test_what_is_missing_is_named_as_kubectl_names_it(
+    verb: str, resource: str, namespace: str | None, told: str
+) -> None:
+    assert f"missing:\n\n  {told}" in refusal([(verb, resource, namespace)])
+
+
+def test_all_of_it_is_told_at_once() -> None:
+    message = refusal(
+        [("get", "persistentvolumes", None), ("patch", "persistentvolumes", None), ("create", "jobs", OWN)]
+    )
+    assert "  get, patch persistentvolumes: " in message
+    assert "jobs" not in message, "the stack makes none"
+
+
+def test_the_namespace_has_to_be_created_only_where_there_is_none() -> None:
+    denied: list[tuple[str, str, str | None]] = [("create", "namespaces", None), ("create", "secrets", OWN)]
+    message = refusal(denied, namespace=False)
+    assert "  create namespaces: " in message
+    assert "secrets" not in message, "whoever makes a namespace may be given everything in it"
+    assert "namespaces" not in refusal(denied, namespace=True)
+
+
+def test_a_cluster_that_does_not_tell_is_no_refusal() -> None:
+    class Silent(Answering):
+        def may(self, *_: Any) -> bool:
+            raise ForbiddenError("cannot create selfsubjectaccessreviews")
+
+    check_permissions(load_settings("prod"), Silent([("get", "secrets", OWN)]))
+
+
+def test_every_kind_that_the_program_creates_is_asked_about(program: Program) -> None:
+    asked = {(one.group, one.resource) for one in needed(load_settings(program.stack), Answering([]))}
+    made = {
+        (version.rpartition("/")[0].removeprefix("core"), f"{kind.lower()}s".replace("ys", "ies"))
+        for one in program.registrations
+        if one.type.startswith("kubernetes:")
+        for version, kind in [one.type.split(":")[1:]]
+    }
+    assert ("apps", "statefulsets") in made
+    assert made <= asked
+
+
+def test_a_volume_for_an_export_is_the_clusters() -> None:
+    nfs = {**sections("dev"), "backup": {"nfs": {"server": "10.10.30.4", "path": "/backups"}}}
+    volumes = {
+        one.verb for one in needed(Settings.load("dev", nfs), Answering([])) if one.resource == "persistentvolumes"
+    }
+    assert volumes == {"get", "create", "patch"}
