@@ -9,6 +9,7 @@ from typing import Final
 
 from components import app
 from components.environment import LABELS
+from components.retained_volume import RETAIN
 from ops.restore.app_stop import STOPPED_BY
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
@@ -61,6 +62,19 @@ def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
             "take a backup, and restore it into a new volume (docs/runbook.md)",
         )
     return f"{claim} is Bound, {found['status']['capacity']['storage']}"
+
+
+def database_volume(systems: Systems) -> str:
+    """The same of the database's, which outlives its claim where the stack is protected."""
+    seen = volume(systems, which=lambda names: names.database_claim)
+    if not systems.settings.protect:
+        return seen
+    claim = systems.need("v1", "PersistentVolumeClaim", systems.settings.names.database_claim)
+    name = claim["spec"]["volumeName"]
+    policy = systems.need("v1", "PersistentVolume", name)["spec"]["persistentVolumeReclaimPolicy"]
+    if policy != RETAIN:
+        raise CheckError(f"{seen}, but its volume {name} has the reclaim policy {policy}: it goes with it", systems.up)
+    return f"{seen}; its volume {name} is retained"
 
 
 def rollout(systems: Systems) -> str:
@@ -159,7 +173,7 @@ def _is_unseen(workload: Object) -> bool:
 CHECKS = (
     Check(name="namespace", look=namespace),
     Check(name="database", look=database_ready),
-    Check(name="database-volume", look=partial(volume, which=lambda names: names.database_claim)),
+    Check(name="database-volume", look=database_volume),
     Check(
         name="backup-volume",
         look=partial(volume, which=lambda names: names.backups_claim),

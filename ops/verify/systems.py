@@ -135,7 +135,9 @@ class Systems:
         """The same, where it has to exist."""
         found = self.get(api_version, kind, name, namespace)
         if found is None:
-            place = name if kind == "Namespace" else f"{namespace or self.settings.namespace}/{name}"
+            place = (
+                name if kind in {"Namespace", "PersistentVolume"} else f"{namespace or self.settings.namespace}/{name}"
+            )
             raise CheckError(f"there is no {kind} {place}", self.up)
         return found
 

@@ -74,6 +74,16 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: lost(live, PROD.database_claim),
         {"database-volume": f"{PROD.database_claim} is Lost"},
     ),
+    "the database's volume would go with its claim": (
+        lambda live: edited(
+            live,
+            "pv",
+            live.get("pvc", database.CLAIM)["spec"]["volumeName"],
+            "/spec/persistentVolumeReclaimPolicy",
+            "Delete",
+        ),
+        {"database-volume": "has the reclaim policy Delete: it goes with it"},
+    ),
     "the backups' volume is lost": (
         lambda live: lost(live, PROD.backups_claim),
         {"backup-volume": f"{PROD.backups_claim} is Lost"},
