@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,6 +13,13 @@ from settings.types import BranchName, Date, EnvironmentName, GitLabProject, Htt
 
 LEAST_DAYS: Final = 14
 """Days that a token must have left: time enough for a weekly look to see it twice."""
+MOST_DAYS: Final = 400
+"""Days after which a token is old: the most that GitLab allows its access tokens; it holds deploy tokens to nothing.
+
+https://docs.gitlab.com/user/profile/personal_access_tokens/#access-token-expiration
+"""
+_FOREVER: Final = dt.date(3000, 1, 1)
+"""What GitLab writes down for a deploy token that never expires (app/models/deploy_token.rb, lib/forever.rb)."""
 
 
 class PullCredentialsSettings(Section):
@@ -36,13 +44,29 @@ class PullCredentialsSettings(Section):
                 given=repr(expires.isoformat()),
                 fix="write a later date; a change issues a new token and revokes the old one once nothing uses it",
             )
+        if expires is not None and expires >= _FOREVER:
+            raise refusal(
+                f"a day before {_FOREVER.year}: GitLab takes later ones for a token that never expires",
+                given=repr(expires.isoformat()),
+                fix=f"write a date within {MOST_DAYS} days; a change issues a new token and revokes the old one",
+            )
         return expires
 
     def warning(self) -> str | None:
-        """What is to be said of a date that is near, or nothing."""
-        if self.expires is None or (days := (self.expires - today()).days) >= LEAST_DAYS:
+        """What is to be said of a date that is near, or far; None in between."""
+        if self.expires is None:
             return None
-        return f"the deploy token ends in {days} days ({self.expires}); write a later date, and `up` issues a new one"
+        days = (self.expires - today()).days
+        if days < LEAST_DAYS:
+            return (
+                f"the deploy token ends in {days} days ({self.expires}); write a later date, and `up` issues a new one"
+            )
+        if days > MOST_DAYS:
+            return (
+                f"the deploy token is valid for {days} days, until {self.expires}, and so is a stolen copy; "
+                f"write a date within {MOST_DAYS} days, and `up` issues a new one"
+            )
+        return None
 
 
 class EnvironmentSettings(Section):

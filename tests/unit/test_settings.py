@@ -326,12 +326,31 @@ def test_a_stack_that_is_up_can_be_looked_at_when_its_last_day_is_over() -> None
     assert Settings.load(PROD, expiring(-1), running=True)
 
 
-@pytest.mark.parametrize(("days", "warned"), [(1, True), (13, True), (14, False), (400, False)])
+@pytest.mark.parametrize("day", ["3000-01-01", "3000-06-30", "9999-12-31"])
+def test_a_last_day_that_gitlab_takes_for_never_is_refused(day: str) -> None:
+    message = refusal_of("delivery.pullCredentials", {"issue": True, "expires": day})
+    assert day in message
+    assert "GitLab takes later ones for a token that never expires" in message
+
+
+@pytest.mark.parametrize(
+    ("days", "warning"),
+    [
+        (1, "ends in 1 days"),
+        (13, "ends in 13 days"),
+        (14, None),
+        (400, None),
+        (401, "is valid for 401 days"),
+        (9000, "is valid for 9000 days"),
+    ],
+)
 @pytest.mark.usefixtures("pulumi_config")
-def test_a_last_day_that_is_near_is_warned_of(days: int, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_last_day_that_is_near_or_far_is_warned_of(
+    days: int, warning: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     hand_over("prod", {f"invoicetron:{name}": value for name, value in expiring(days).items()})
     load_from_pulumi()
-    assert (f"the deploy token ends in {days} days" in caplog.text) == warned
+    assert (f"the deploy token {warning}" in caplog.text) if warning else ("deploy token" not in caplog.text)
 
 
 def test_a_repository_needs_the_project_that_delivery_names() -> None:
