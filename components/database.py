@@ -85,7 +85,7 @@ class Database(pulumi.ComponentResource):
     size: Quantity
     """Of its volume."""
     identity: pulumi.Output[dict[str, str | None]]
-    """`uid` of the claim and `volume` that it is bound to: what says, later, whether the database is still the same."""
+    """`uid` of the claim, `volume` that it is bound to and `image`: what says, later, whether all is still the same."""
 
     @staticmethod
     def footprint(settings: DatabaseSettings) -> Footprint:
@@ -162,7 +162,7 @@ class Database(pulumi.ComponentResource):
         self.secret = secret.metadata.name
         self.image, self.size = settings.image, settings.size
         self.claim = claim.metadata.name
-        self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name)
+        self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name, image=settings.image)
         if environment.protect:
             RetainedVolume(
                 "database-volume-retained",

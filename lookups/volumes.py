@@ -13,13 +13,15 @@ from typing import Final
 
 import pulumi
 
+from components.database import CONTAINER
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
+from settings.images import c_library
 from settings.ownership import PART_OF
 from settings.quantities import Quantity
 
 OUTPUT: Final = "database_claim"
-"""Stack output that says which claim holds the database: `uid`, and `volume` once it is bound."""
+"""Stack output that says which claim holds the database, and for which image: `uid`, `volume` once bound, `image`."""
 UNKNOWN_CLAIM: Final = "unknown"
 """Stands for the claim of a state that was written before `OUTPUT` was."""
 
@@ -39,6 +41,8 @@ class Record:
 
     uid: str
     volume: str | None
+    image: str | None = None
+    """PostgreSQL's; None where an earlier release wrote the state."""
 
 
 def check_volumes(settings: Settings, cluster: Cluster) -> None:
@@ -57,7 +61,7 @@ def recorded() -> Record | None:
     # What a StackReference to the stack itself asks for, without a resource in the state.
     outputs = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value["outputs"]
     if (claim := outputs.get(OUTPUT)) is not None:
-        return Record(uid=claim["uid"], volume=claim.get("volume"))
+        return Record(uid=claim["uid"], volume=claim.get("volume"), image=claim.get("image"))
     return Record(uid=UNKNOWN_CLAIM, volume=None) if outputs.get(_READY_ONCE) is not None else None
 
 
@@ -74,6 +78,8 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
     if claim is not None:
         yield from _fixed(claim, "database", settings.database.storage_class)
         yield from _size(cluster, claim, "database", settings.database.size)
+        if not claim["metadata"].get("deletionTimestamp"):
+            yield from _sort_order(settings, cluster, record)
     backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
@@ -195,6 +201,22 @@ def _grows(cluster: Cluster, claim: Object) -> bool:
     except ForbiddenError:
         return True  # the API server will say
     return found is not None and found.get("allowVolumeExpansion") is True
+
+
+def _sort_order(settings: Settings, cluster: Cluster, record: Record | None) -> Iterator[str]:
+    """Whether the image sorts text as the one does that wrote the database's indexes."""
+    found = cluster.get("apps/v1", "statefulsets", settings.names.database, settings.namespace)
+    containers = found["spec"]["template"]["spec"]["containers"] if found else []
+    # Where somebody has deleted the StatefulSet, the state knows what it was.
+    live = next((one["image"] for one in containers if one["name"] == CONTAINER), record.image if record else None)
+    wanted = settings.database.image
+    if live is not None and c_library(live) != c_library(wanted):
+        yield (
+            f"database.image is {wanted}, which sorts text by {c_library(wanted)}; the database was written by {live}, "
+            f"which sorts by {c_library(live)}. Indexes keep that order: PostgreSQL would start, no longer find rows "
+            "that are there, and let duplicates in. Set it back, or move the data by a dump "
+            "(docs/runbook.md, The database gets an image with another C library)"
+        )
 
 
 def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[str]:

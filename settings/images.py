@@ -33,6 +33,24 @@ PostgresImage = Annotated[
 """An image of the one major version that volume, backups and restores are made for."""
 
 
+_DEBIAN: Final = ("bullseye", "bookworm", "trixie", "forky", "duke")
+_USUAL_DEBIAN: Final = "trixie"
+"""What the official images of PostgreSQL 18 are made from where the tag names no release (docker-library/postgres)."""
+
+
+def c_library(image: str) -> str:
+    """By whose rules PostgreSQL in an official image, or a copy of one, sorts text.
+
+    Indexes keep that order. Under another library's, or another release's, rows that are there are not found and
+    duplicates pass (https://wiki.postgresql.org/wiki/Locale_data_changes). musl knows one order, in every release.
+    """
+    tag = image.partition("@")[0].rpartition(":")[2]
+    if "alpine" in tag:
+        return "musl (alpine)"
+    release = next((one for one in _DEBIAN if one in tag.split("-")), _USUAL_DEBIAN)
+    return f"glibc (Debian {release})"
+
+
 def image_registry(image: str) -> str:
     """The registry host (and port) of an image reference; Docker Hub where it names none, as every runtime reads it."""
     first, slash, _ = image.partition("/")

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from components.database import MOUNT, USER_ID
 from components.database_address import DatabaseAddress
+from settings.images import c_library
 from settings.names import Names
 
 Object = Mapping[str, Any]
@@ -65,9 +66,10 @@ def _image(live: str, wanted: str) -> Iterator[str]:
         yield f"the image {live} names no version"
     elif new is not None and old != new:
         yield f"the data is of PostgreSQL {old}, and {wanted} is {new}"
-    if _name(live) == _OFFICIAL and _is_alpine(live) != _is_alpine(wanted):
-        # Another C library sorts otherwise: indexes on text are wrong (wiki.postgresql.org, Locale data changes).
-        yield f"{live} and {wanted} are of different systems, with other owners of the files and another sort order"
+    if _name(live) == _OFFICIAL and c_library(live) != c_library(wanted):
+        yield (
+            f"{live} sorts text by {c_library(live)} and {wanted} by {c_library(wanted)}, and indexes keep that order"
+        )
 
 
 def _environment(
@@ -111,7 +113,3 @@ def _name(image: str) -> str:
 def _major(image: str) -> int | None:
     found = re.match(r"(\d+)", image.partition("@")[0].rpartition("/")[2].partition(":")[2])
     return int(found[1]) if found else None
-
-
-def _is_alpine(image: str) -> bool:
-    return "alpine" in image.partition("@")[0].rpartition(":")[2]

@@ -20,8 +20,14 @@ class Cluster:
     """Holds claims, volumes and a class that lets volumes grow, or not."""
 
     def __init__(
-        self, *claims: Any, volumes: list[Any] | None = None, grows: bool = True, namespace: Any = None
+        self,
+        *claims: Any,
+        volumes: list[Any] | None = None,
+        grows: bool = True,
+        namespace: Any = None,
+        image: str | None = None,
     ) -> None:
+        self.image = image
         self.claims = {one["metadata"]["name"]: one for one in claims}
         self.volumes, self.grows, self.namespace = volumes, grows, namespace or {"metadata": {"name": NAMESPACE}}
 
@@ -33,6 +39,9 @@ class Cluster:
                 return {"allowVolumeExpansion": self.grows}
             case "persistentvolumeclaims":
                 return self.claims.get(name)
+            case "statefulsets" if self.image:
+                containers = [{"name": "exporter", "image": "x"}, {"name": "postgresql", "image": self.image}]
+                return {"spec": {"template": {"spec": {"containers": containers}}}}
         return None
 
     def list(self, _version: str, _resource: str) -> list[Any]:
@@ -147,3 +156,39 @@ def test_backups_are_not_deleted_by_switching_them_off() -> None:
     foreign["metadata"]["labels"] = {}
     assert not without_backup(Cluster(foreign))
     assert not without_backup(Cluster())
+
+
+ALPINE, DEBIAN, BOOKWORM = "postgres:18-alpine", "postgres:18", "postgres:18.1-bookworm"
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted"),
+    [
+        (ALPINE, DEBIAN),
+        (DEBIAN, ALPINE),
+        ("postgres:18.1-alpine3.22", "registry.example.com/library/postgres:18.1-trixie"),
+        (BOOKWORM, DEBIAN),
+        ("postgres:18-trixie", BOOKWORM),
+    ],
+)
+def test_an_image_that_sorts_text_in_another_order_is_refused_where_there_is_data(live: str, wanted: str) -> None:
+    (problem,) = problems(Cluster(claim(), image=live), image=wanted)
+    assert f"database.image is {wanted}, which sorts text by" in problem
+    assert f"written by {live}" in problem
+    assert "move the data by a dump" in problem
+    (problem,) = problems(Cluster(claim()), Record(uid="here", volume="pv-here", image=live), image=wanted)
+    assert f"written by {live}" in problem, "somebody has deleted the StatefulSet"
+    assert problems(Cluster(volumes=[]), image=wanted) == [], "a database that never was has no order yet"
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted"),
+    [
+        (ALPINE, "postgres:18.4-alpine3.23"),
+        (DEBIAN, "postgres:18.2-trixie"),
+        (BOOKWORM, "mirror.example.com/postgres:18-bookworm@sha256:" + "0" * 64),
+        (ALPINE, "docker.io/library/postgres:18-alpine"),
+    ],
+)
+def test_an_image_of_the_same_c_library_is_an_ordinary_change(live: str, wanted: str) -> None:
+    assert problems(Cluster(claim(), image=live), image=wanted) == []

@@ -53,7 +53,7 @@ def test_data_where_the_program_looks_is_taken_over(spec: dict[str, Any]) -> Non
         (pod(image="postgres:17-alpine"), "of PostgreSQL 17"),
         (pod(image="postgres"), "names no version"),
         (pod(image="postgres:alpine"), "names no version"),
-        (pod(image="postgres:18"), "sort order"),
+        (pod(image="postgres:18"), "sorts text by glibc"),
         (pod(image="bitnami/postgresql:18"), "the image is bitnami/postgresql:18"),
         (pod(args=["-c", "data_directory=/x"]), "names a data directory"),
         (pod(command=["postgres", "-D", "/x"]), "names a data directory"),
