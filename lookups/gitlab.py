@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from lookups.gitlab_access import missing_permissions
+from lookups.gitlab_access import NoAnswerError, check_answers, missing_permissions
 from lookups.ownership import Claim
 from sdks import gitlab
 from settings import Settings
@@ -83,20 +83,31 @@ class GitLabError(pulumi.RunError):
 def read_project(settings: Settings, delivery: DeliverySettings, provider: gitlab.Provider) -> GitLabProject:
     """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
     repository = settings.repository
-    # A preview writes nothing: a token that may only read is enough for it.
-    if not pulumi.runtime.is_dry_run():
-        _refuse_weak_token(delivery, repository)
     try:
-        return _read(settings, delivery, pulumi.InvokeOptions(provider=provider))
-    except GitLabError:
-        raise
-    except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
-        _refuse_weak_token(delivery, repository)
+        # A preview writes nothing: a token that may only read is enough for it.
+        if not pulumi.runtime.is_dry_run():
+            _refuse_weak_token(delivery, repository)
+        try:
+            return _read(settings, delivery, pulumi.InvokeOptions(provider=provider))
+        except GitLabError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
+            check_answers(delivery)
+            _refuse_weak_token(delivery, repository)
+            raise _unreadable(delivery, error) from None
+    except NoAnswerError as error:
         raise GitLabError(
-            f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
-            f"  {error}\n\n"
-            "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
+            f"{error}. Nothing was created or changed.\n\n"
+            "Check that it runs, that this machine reaches it, and that delivery.gitlab, or GITLAB_BASE_URL, is right."
         ) from None
+
+
+def _unreadable(delivery: DeliverySettings, error: Exception) -> GitLabError:
+    return GitLabError(
+        f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
+        f"  {error}\n\n"
+        "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
+    )
 
 
 def _refuse_weak_token(delivery: DeliverySettings, repository: RepositorySettings | None) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -22,6 +22,26 @@ TIMEOUT: Final = 30.0
 """Seconds that an answer of GitLab's may take."""
 
 
+class NoAnswerError(Exception):
+    """GitLab does not answer; the message says where, and why."""
+
+
+def api_url(delivery: DeliverySettings, environment: Mapping[str, str] = os.environ) -> str:
+    """Address of GitLab's API, with a slash at the end."""
+    return environment.get("GITLAB_BASE_URL") or f"{delivery.gitlab}/api/v4/"
+
+
+def check_answers(delivery: DeliverySettings, environment: Mapping[str, str] = os.environ) -> None:
+    """Raises `NoAnswerError` where GitLab is not to be had just now, whatever the token may."""
+    base = api_url(delivery, environment)
+    status, _ = _get(f"{base}version", environment)
+    if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise NoAnswerError(
+            f"GitLab does not answer at {base}: "
+            + (f"{status}" if status else "what comes back is no answer of its API")
+        )
+
+
 def missing_permissions(
     delivery: DeliverySettings,
     repository: RepositorySettings | None = None,
@@ -30,9 +50,9 @@ def missing_permissions(
     """What the token, or GitLab's licence, lacks, in words.
 
     Empty, too, where GitLab does not tell (a token of another kind, an administrator who is no member, an error): what
-    the plugin reads next has words for that.
+    the plugin reads next has words for that. Raises `NoAnswerError` where there is no connection to it.
     """
-    base = environment.get("GITLAB_BASE_URL") or f"{delivery.gitlab}/api/v4/"
+    base = api_url(delivery, environment)
     known, token = _get(f"{base}personal_access_tokens/self", environment)
     if known == HTTPStatus.UNAUTHORIZED:
         return [
@@ -55,7 +75,7 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[str, Any]]:
-    """Status and answer; none where there came no usable one."""
+    """Status and answer; none where there came no usable one. Raises `NoAnswerError` where there is no connection."""
     # Not httpx: it knows no certificate of the system's own, by which the plugin knows a GitLab at home.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
     try:
@@ -63,8 +83,11 @@ def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[
             found = json.load(answer)
     except HTTPError as error:
         return error.code, {}
+    except (URLError, TimeoutError) as error:
+        why = getattr(error, "reason", error)
+        raise NoAnswerError(f"GitLab does not answer at {url}: {why}") from error
     except (OSError, ValueError):
-        return None, {}
+        return None, {}  # broken off, or not JSON
     return HTTPStatus.OK, found if isinstance(found, dict) else {}
 
 

@@ -121,8 +121,12 @@ class Repository:
 
     def environment(self, job: str) -> str:
         """The name of the job's environment, which decides what variables it sees; empty for a job without one."""
-        name: str = self.definitions[job].get("environment", {}).get("name", "")
+        name: str = self._environment(job).get("name", "")
         return name
+
+    def _environment(self, job: str) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.definitions[job].get("environment", {})
+        return found
 
     def run(
         self,
@@ -151,6 +155,8 @@ class Repository:
         file.touch(mode=0o600)
         file.write_text(yaml.safe_dump(_typed({**given, **(variables or {})}, project)))
         done = self._gitlab_ci_local([job, "--force-shell-executor"], {}, runner)
+        if done.returncode == 0 and self._environment(job).get("action", "start") == "start":
+            project.environments.deployed(self.environment(job))
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
 
     def _initialize(self) -> None:

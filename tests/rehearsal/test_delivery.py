@@ -12,6 +12,7 @@ import pytest
 from rehearsal.engine import EngineError
 from rehearsal.homelab import HOSTNAMES, PIPELINE_IMAGE
 from rehearsal.lifecycle import Lifecycle
+from rehearsal.processes import free_port
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.gitlab import DEVELOPER
 from rehearsal.vendors.server import Call, Fault
@@ -59,6 +60,23 @@ def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more
     with pytest.raises(EngineError, match="the scope api: GITLAB_TOKEN has read_api"):
         reader.up("dev")
     assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
+
+
+def test_a_gitlab_that_refuses_connections_is_named_with_its_address(rehearsal: Rehearsal) -> None:
+    rehearsal.program.init("dev")
+    away = f"http://127.0.0.1:{free_port()}/api/v4/"
+    program = rehearsal.program.with_environment({"GITLAB_BASE_URL": away})
+    for run in (program.preview, program.up):
+        with pytest.raises(EngineError) as refused:
+            run("dev")
+        message = str(refused.value)
+        assert f"GitLab does not answer at {away}" in message
+        assert "Nothing was created or changed" in message
+        assert "ConnectionError" not in message
+        assert "role Maintainer" not in message, "nothing that the token could mend"
+    rehearsal.gitlab.app.fail(Fault(status=502, body=b"<html>Bad Gateway</html>"), times=100)
+    with pytest.raises(EngineError, match=r"GitLab does not answer at http://127\.0\.0\.1:\d+/api/v4/: 502"):
+        rehearsal.program.preview("dev")
 
 
 def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_people(rehearsal: Rehearsal) -> None:

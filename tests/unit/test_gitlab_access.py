@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from collections.abc import Mapping
 from email.message import Message
 from typing import Any
-from urllib.error import HTTPError
+from unittest import mock
+from urllib.error import HTTPError, URLError
 from urllib.request import OpenerDirector, Request
 
 import pytest
@@ -66,3 +68,31 @@ def test_what_gitlab_does_not_tell_is_not_guessed(
     monkeypatch: pytest.MonkeyPatch, token: dict[str, Any], project: dict[str, Any]
 ) -> None:
     assert missing_permissions(monkeypatch, token, project) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (URLError(ConnectionRefusedError(111, "Connection refused")), "Connection refused"),
+        (URLError(socket.gaierror(-2, "Name or service not known")), "Name or service not known"),
+        (TimeoutError("timed out"), "timed out"),
+    ],
+)
+def test_a_gitlab_that_cannot_be_reached_is_named_with_its_address(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception, why: str
+) -> None:
+    monkeypatch.setattr(OpenerDirector, "open", mock.Mock(side_effect=fault))
+    environment = {"GITLAB_TOKEN": "glpat-x", "GITLAB_BASE_URL": "http://127.0.0.1:9/api/v4/"}
+    for ask in (gitlab_access.missing_permissions, gitlab_access.check_answers):
+        with pytest.raises(gitlab_access.NoAnswerError) as away:
+            ask(DELIVERY, environment=environment)
+        assert "GitLab does not answer at http://127.0.0.1:9/api/v4/" in str(away.value)
+        assert why in str(away.value)
+        assert "glpat-x" not in str(away.value)
+
+
+def test_a_gateway_that_answers_for_gitlab_is_no_gitlab(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = HTTPError("http://x", 502, "Bad Gateway", Message(), None)
+    monkeypatch.setattr(OpenerDirector, "open", mock.Mock(side_effect=gateway))
+    with pytest.raises(gitlab_access.NoAnswerError, match=r"does not answer at https://\S+/api/v4/: 502"):
+        gitlab_access.check_answers(DELIVERY, environment={})

@@ -89,6 +89,12 @@ class Environments:
             environment["state"] = "stopping"
         return _listed(environment)
 
+    def deployed(self, name: str) -> None:
+        """A job has deployed to it: it is started (GitLab's `Deployments::UpdateEnvironmentService`)."""
+        for environment in self._by_id.values():
+            if environment["name"] == name:
+                environment["state"] = "available"
+
     def delete(self, id_: str) -> None:
         if self._find(id_)["state"] != "stopped":
             raise RefusedError(403, {"message": "403 Forbidden"})

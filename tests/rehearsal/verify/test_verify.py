@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,11 +17,14 @@ import yaml
 
 from components import deployer
 from rehearsal.cluster.controlplane import CONTEXT
+from rehearsal.pipeline import AppRepository
 from rehearsal.processes import free_port
 from rehearsal.rehearsal import REPOSITORY
+from rehearsal.toolchain import Tools
 from rehearsal.vendors.cloudflare import DNS_EDIT
 from rehearsal.vendors.gitlab import DEVELOPER
 from tests.rehearsal.certificates import self_signed
+from tests.rehearsal.verify.breaking import environment
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 IN_ONEPASSWORD: Final = {"secret-database", "secret-app", "secret-registry"}
@@ -168,6 +172,20 @@ def test_a_stack_that_is_not_there_fails_every_check_of_it_in_words(live: Live) 
     assert [one.check for one in results if one.ok] == ["gitlab-token"]
     assert results[0].seen == "there is no Namespace invoicetron-dev"
     assert [one.seen for one in results if "could not be checked" in one.seen and "op://" not in one.seen] == []
+
+
+def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tools: Tools, tmp_path: Path) -> None:
+    environment(live)["state"] = "stopped"
+    (failed,) = [one for one in live.verify() if not one.ok]
+    assert (failed.check, failed.seen) == ("environment", "its state is 'stopped', not 'available'")
+    branch = re.fullmatch(r"run the app's pipeline of branch (\w+), whose deployment starts it again", failed.fix or "")
+    assert branch
+    live.rehearsal.program.up(STACK, "--skip-preview")
+    assert [one.check for one in live.verify() if not one.ok] == ["environment"], "an `up` does not"
+    pipeline = AppRepository(tmp_path / "app", branch=branch[1])
+    deployed = pipeline.run("deploy:production", live.project, runner={"PATH": str(tools.kubectl.parent)})
+    assert deployed.passed, deployed.output
+    assert live.settled({}) == {}
 
 
 def test_looking_changes_nothing_anywhere(live: Live) -> None:
