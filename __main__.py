@@ -118,7 +118,7 @@ if settings.delivery and project:
     deployer = Deployer("deployer", DeployerArgs(environment=environment, app=app, backup=backup), options)
     if settings.delivery.admission_policy:
         admission = DeployerAdmissionArgs(settings=settings.app, environment=environment, app=app, backup=backup)
-        DeployerAdmission("deployer-admission", admission, options)
+        made.append(DeployerAdmission("deployer-admission", admission, options))
     for_delivery = DeliveryArgs(settings=settings, delivery=settings.delivery, project=project, deployer=deployer)
     made += [deployer, Delivery("delivery", for_delivery, options)]
     if settings.repository:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from components.admission_names import API_VERSION, POLICIES
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from settings import Settings
 
@@ -29,13 +30,14 @@ _KINDS: Final = {
 }
 """API group to the resources that every stack has in its namespace."""
 _MONITORING: Final = {"monitoring.coreos.com": ("probes", "prometheusrules")}
+_ADMISSION: Final = API_VERSION.partition("/")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Permission:
-    """One verb on one kind of resource."""
+    """Verbs on one kind of resource."""
 
-    verb: str
+    verbs: tuple[str, ...]
     group: str
     resource: str
     namespace: str | None = None
@@ -43,38 +45,34 @@ class Permission:
     why: str = ""
     """What asks for it, where that is not the stack as such."""
 
-    @property
-    def kind(self) -> str:
-        """Resource and group as kubectl writes them."""
-        return f"{self.resource}.{self.group}" if self.group else self.resource
+    def __str__(self) -> str:
+        # Resource and group as kubectl writes them.
+        kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        place = f" in the namespace {self.namespace}" if self.namespace else ""
+        return f"{', '.join(self.verbs)} {kind}{place}{f': {self.why}' if self.why else ''}"
 
 
 def check_permissions(settings: Settings, cluster: Cluster) -> None:
-    """Raises `ClusterError` with everything that the user may not do; where the API server does not tell, nothing."""
+    """Raises `ClusterError` with everything that the user may not do; passes where the API server does not tell."""
     try:
-        if cluster.may("*", "*", "*"):
-            return
-        missing = [
-            one
-            for one in needed(settings, cluster)
-            if not cluster.may(one.verb, one.group, one.resource, one.namespace)
-        ]
+        missing = [] if cluster.may("*", "*", "*") else list(_missing(settings, cluster))
     except ForbiddenError:
         return
-    if not missing:
-        return
-    told: dict[tuple[str | None, str, str], list[str]] = {}
-    for one in missing:
-        told.setdefault((one.namespace, one.kind, one.why), []).append(one.verb)
-    listed = "\n".join(
-        f"  {', '.join(verbs)} {kind}{f' in the namespace {namespace}' if namespace else ''}{f': {why}' if why else ''}"
-        for (namespace, kind, why), verbs in told.items()
-    )
-    raise ClusterError(
-        f"The kubeconfig's user may not do in the cluster {settings.cluster.context} what stack {settings.stack!r} "
-        f"needs. Nothing was created or changed. What is missing:\n\n{listed}\n\n"
-        "Have it granted by a Role or ClusterRole, or set KUBECONFIG to another user's (README, On the real cluster)."
-    )
+    if missing:
+        listed = "\n".join(f"  {one}" for one in missing)
+        raise ClusterError(
+            f"The kubeconfig's user may not do in the cluster {settings.cluster.context} what stack "
+            f"{settings.stack!r} needs. Nothing was created or changed. What is missing:\n\n{listed}\n\n"
+            "Have it granted by a Role or ClusterRole, or set KUBECONFIG to another user's (README, On the real "
+            "cluster)."
+        )
+
+
+def _missing(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
+    for one in needed(settings, cluster):
+        verbs = tuple(verb for verb in one.verbs if not cluster.may(verb, one.group, one.resource, one.namespace))
+        if verbs:
+            yield replace(one, verbs=verbs)
 
 
 def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
@@ -82,33 +80,33 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
     own = settings.namespace
     exists = cluster.get("v1", "namespaces", own) is not None
     if not exists:
-        yield Permission(verb="create", group="", resource="namespaces", why=f"the stack's own, {own}")
+        yield Permission(verbs=("create",), group="", resource="namespaces", why=f"the stack's own, {own}")
     # The API server takes a namespace for a part of itself: a role in it is enough to change it.
-    yield Permission(verb="patch", group="", resource="namespaces", namespace=own, why="the stack's own")
-    if settings.protect:
-        for verb in ("get", "patch"):
-            yield Permission(
-                verb=verb,
-                group="",
-                resource="persistentvolumes",
-                why="the database's volume outlives its claim (protect)",
-            )
-    if settings.backup and settings.backup.nfs:
-        for verb in ("get", *_WRITE):
-            yield Permission(verb=verb, group="", resource="persistentvolumes", why="backup.nfs")
+    yield Permission(verbs=("patch",), group="", resource="namespaces", namespace=own, why="the stack's own")
+    yield from _of_the_cluster(settings)
     if settings.access.public:
-        elsewhere = settings.access.public.cloudflared.namespace
-        for verb in _WRITE:
-            yield Permission(
-                verb=verb,
-                group="cilium.io",
-                resource="ciliumnetworkpolicies",
-                namespace=elsewhere,
-                why="cloudflared's way to the app (access.public.cloudflared)",
-            )
+        yield Permission(
+            verbs=_WRITE,
+            group="cilium.io",
+            resource="ciliumnetworkpolicies",
+            namespace=settings.access.public.cloudflared.namespace,
+            why="cloudflared's way to the app (access.public.cloudflared)",
+        )
     # Before there is one, whoever may create namespaces may be given everything in those that they create.
     if exists:
         for group, resources in {**_KINDS, **(_MONITORING if settings.monitoring else {})}.items():
             for resource in resources:
-                for verb in _WRITE:
-                    yield Permission(verb=verb, group=group, resource=resource, namespace=own)
+                yield Permission(verbs=_WRITE, group=group, resource=resource, namespace=own)
+
+
+def _of_the_cluster(settings: Settings) -> Iterator[Permission]:
+    volumes = Permission(verbs=("get", "patch"), group="", resource="persistentvolumes")
+    if settings.protect:
+        yield replace(volumes, why="the database's volume outlives its claim (protect)")
+    if settings.backup and settings.backup.nfs:
+        yield replace(volumes, verbs=("get", *_WRITE), why="backup.nfs")
+    if settings.delivery and settings.delivery.admission_policy:
+        for resource in (POLICIES, "validatingadmissionpolicybindings"):
+            yield Permission(
+                verbs=("get", *_WRITE), group=_ADMISSION, resource=resource, why="delivery.admissionPolicy"
+            )

@@ -10,7 +10,9 @@ import pytest
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from lookups.permissions import check_permissions, needed
 from settings import Settings
-from tests.unit.program import Program, load_settings
+from settings.names import Names
+from tests.stacks import DEV
+from tests.unit.program import Program, load_settings, run
 from tests.unit.stack_files import sections
 
 OWN = "invoicetron-prod"
@@ -81,20 +83,22 @@ def test_a_cluster_that_does_not_tell_is_no_refusal() -> None:
 
 
 def test_every_kind_that_the_program_creates_is_asked_about(program: Program) -> None:
-    asked = {(one.group, one.resource) for one in needed(load_settings(program.stack), Answering([]))}
+    everything = sections(program.stack)
+    everything["delivery"] = {**everything["delivery"], "admissionPolicy": True}
+    settings = Settings.load(Names("invoicetron", program.stack), everything)
+    program = run(program.stack, {"delivery.admissionPolicy": True})
+    asked = {(one.group, one.resource) for one in needed(settings, Answering([]))}
     made = {
         (version.rpartition("/")[0].removeprefix("core"), f"{kind.lower()}s".replace("ys", "ies"))
         for one in program.registrations
         if one.type.startswith("kubernetes:")
         for version, kind in [one.type.split(":")[1:]]
     }
-    assert ("apps", "statefulsets") in made
+    assert {("apps", "statefulsets"), ("admissionregistration.k8s.io", "validatingadmissionpolicies")} <= made
     assert made <= asked
 
 
 def test_a_volume_for_an_export_is_the_clusters() -> None:
     nfs = {**sections("dev"), "backup": {"nfs": {"server": "10.10.30.4", "path": "/backups"}}}
-    volumes = {
-        one.verb for one in needed(Settings.load("dev", nfs), Answering([])) if one.resource == "persistentvolumes"
-    }
-    assert volumes == {"get", "create", "patch"}
+    (volumes,) = [one for one in needed(Settings.load(DEV, nfs), Answering([])) if one.resource == "persistentvolumes"]
+    assert volumes.verbs == ("get", "create", "patch")

@@ -78,7 +78,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: edited(
             live,
             "pv",
-            live.get("pvc", database.CLAIM)["spec"]["volumeName"],
+            live.get("pvc", PROD.database_claim)["spec"]["volumeName"],
             "/spec/persistentVolumeReclaimPolicy",
             "Delete",
         ),
