@@ -28,6 +28,19 @@ _ANSWERS: dict[str, tuple[int, Any]] = {
 }
 
 
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_ALLOWED = {"verb": "patch", "group": "apps", "resource": "deployments", "namespace": "own"}
+
+
+async def _review(request: Request) -> Response:
+    """As the API server answers a SelfSubjectAccessReview: 201, whatever the verdict."""
+    body = await request.json()
+    assert (body["apiVersion"], body["kind"]) == ("authorization.k8s.io/v1", "SelfSubjectAccessReview")
+    assert request.headers["content-type"] == "application/json"
+    asked = body["spec"]["resourceAttributes"]
+    return JSONResponse({**body, "status": {"allowed": asked == _ALLOWED}}, 201)
+
+
 def _answer(request: Request) -> Response:
     status, body = _ANSWERS.get(request.url.path, (404, {"kind": "Status", "message": "not found"}))
     return PlainTextResponse(body, status) if isinstance(body, str) else JSONResponse(body, status)
@@ -44,7 +57,11 @@ def _connected(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
 
 @pytest.fixture
 def cluster(served: Callable[[ASGIApp], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    return _connected(served(Starlette(routes=[Route("/{path:path}", _answer)])), tmp_path, monkeypatch)
+    return _connected(
+        served(Starlette(routes=[Route(_REVIEWS, _review, methods=["POST"]), Route("/{path:path}", _answer)])),
+        tmp_path,
+        monkeypatch,
+    )
 
 
 def test_an_object_is_read_by_name_and_one_that_is_not_there_is_none(cluster: Cluster) -> None:
@@ -60,6 +77,12 @@ def test_objects_are_listed_and_an_api_that_is_not_installed_holds_none(cluster:
 def test_what_may_not_be_read_is_not_taken_for_absent(cluster: Cluster) -> None:
     with pytest.raises(ForbiddenError, match="nodes is forbidden: User x cannot list"):
         cluster.list("v1", "nodes")
+
+
+def test_what_the_user_may_do_is_asked_of_the_api_server(cluster: Cluster) -> None:
+    assert cluster.may("patch", "apps", "deployments", "own")
+    assert not cluster.may("patch", "apps", "deployments")
+    assert not cluster.may("*", "*", "*")
 
 
 @pytest.mark.parametrize(
