@@ -45,7 +45,7 @@ class Providers:
             enable_secret_mutable=True,
             # So for the scripts of backup and restore.
             enable_config_map_mutable=True,
-            # Said aloud because PULUMI_K8S_* variables would turn each of them round, and then the pipeline's image is
+            # Set explicitly because PULUMI_K8S_* variables would change each of them, and then the pipeline's image is
             # taken back, or resources of a cluster that happens to be away are forgotten.
             enable_server_side_apply=True,
             enable_patch_force=False,

@@ -82,7 +82,7 @@ def preview(
         bool, typer.Option("--expect-no-changes", help="Fail where the live stack is not what the program says.")
     ] = False,
 ) -> None:
-    """Previews the stack and tells the reviewers; fails where the preview does."""
+    """Previews the stack and reports to the reviewers; fails where the preview does."""
     try:
         live = is_live(os.environ)
     except ExposedError as error:
@@ -130,7 +130,7 @@ def _tell_reviewer(preview: Preview, *, stack: str, rehearsed: bool) -> None:
         put_comment(os.environ, marker=marker(stack), body=body)
     except GitlabError as error:
         raise SystemExit(
-            f"GitLab refused the comment on the merge request: {error}. GITLAB_NOTE_TOKEN is to be an access token of "
+            f"GitLab refused the comment on the merge request: {error}. GITLAB_NOTE_TOKEN has to be an access token of "
             "this project with the scope api and the role Reporter, and not expired."
         ) from None
 

@@ -88,7 +88,7 @@ class Environment(pulumi.ComponentResource):
             ),
             opts=ResourceOptions(parent=self),
         )
-        # Whoever uses the name waits for the bounds: a quota that grows must have grown before the pods do.
+        # What uses the name waits for the bounds: a quota that grows must have grown before the pods do.
         self.namespace = pulumi.Output.all(namespace.metadata.name, quota.metadata.name, limits.metadata.name).apply(
             lambda names: str(names[0])
         )

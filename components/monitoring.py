@@ -147,12 +147,12 @@ class Monitoring(pulumi.ComponentResource):
 
 
 def alerts(watched: Watched) -> list[dict[str, Any]]:
-    """The rules. Each also tells when what it looks at has vanished, where silence could mean that all is well."""
+    """The rules. Each also fires when what it looks at has vanished, where silence could mean that all is well."""
     job = f'job="{probe_job(watched.namespace)}"'
     up = f"probe_success{{{job}}}"
     # The operator labels a probe's result with what was asked for: one of several that vanishes is seen, too.
     several = watched.health_urls if len(watched.health_urls) > 1 else ()
-    lacking = [up, *(f'probe_success{{{job}, instance="{url}"}}' for url in several)]
+    unprobed = [up, *(f'probe_success{{{job}, instance="{url}"}}' for url in several)]
     certificate = f"probe_ssl_earliest_cert_expiry{{{job}}}"
     server = f'namespace="{watched.namespace}", statefulset="{watched.stateful_set}"'
     containers = f'namespace="{watched.namespace}", container=~"{"|".join(watched.containers)}"'
@@ -171,10 +171,10 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         _alert(
             watched,
             "NotProbed",
-            expr=" or ".join(f"absent({each})" for each in lacking),
+            expr=" or ".join(f"absent({each})" for each in unprobed),
             for_="1h",
             severity="warning",
-            summary=f"nobody asks whether {watched.names.app} answers",
+            summary=f"{watched.names.app} is not probed",
         ),
         _alert(
             watched,

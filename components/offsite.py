@@ -41,7 +41,7 @@ _SCRIPTS: Final = Path(__file__).parent / "scripts"
 _KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "RESTIC_PASSWORD")
 # The first upload of 1 GB over a line of 1 Mbit/s takes 2.2 hours.
 _DEADLINE_SECONDS: Final = 6 * 3600
-# restic's index cache and the packs that it is about to send: five of 16 MiB, and what a prune writes anew.
+# restic's index cache and the packs that it is about to send: five of 16 MiB, and what a prune writes again.
 _SCRATCH: Final = "1Gi"
 
 

@@ -194,7 +194,7 @@ def _state(props: dict[str, Any]) -> dict[str, Any]:
 
 
 class TunnelHostname(Resource, module="tunnel", name="TunnelHostname"):
-    """The rule that sends `hostname` to `service`, for whoever comes with a token of the Access application.
+    """The rule that sends `hostname` to `service`, for requests with a token of the Access application.
 
     cloudflared itself looks at the token (its originRequest.access): where the application is deleted, or is another
     hostname's, nobody gets in. CLOUDFLARE_API_TOKEN needs Account > Cloudflare Tunnel: Edit.

@@ -1,4 +1,4 @@
-"""What the cluster already holds, asked before the first resource is registered.
+"""What the cluster already holds, looked up before the first resource is registered.
 
 pulumi_kubernetes has no function that lists objects, and one that reads a single object records it in the state. So
 this asks the API server itself, with the official client.

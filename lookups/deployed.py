@@ -1,4 +1,4 @@
-"""What the cluster holds of the stack before `up`: whether it answers at all, and what `up` would start anew."""
+"""What the cluster holds of the stack before `up`: whether it answers at all, and what `up` would start again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from settings import Settings
 
 
 def check_cluster(settings: Settings, cluster: Cluster) -> None:
-    """Raises `ClusterError` where the cluster gives no usable answer; warns where the app is to be deployed again.
+    """Raises `ClusterError` where the cluster gives no usable answer; warns where the app has to be deployed again.
 
     Without it the plugin previews a new stack as if an unreachable cluster were there and empty, and that passes.
     """

@@ -1,4 +1,4 @@
-"""What the app's GitLab project already holds, asked before the first resource is registered.
+"""What the app's GitLab project already holds, looked up before the first resource is registered.
 
 Pipelines and people make environments, variables, branches and protections by hand; GitLab then refuses a second one of
 that name. Known beforehand, they are imported instead, so a first `up` takes them over, and an `up` whose predecessor

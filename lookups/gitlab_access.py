@@ -68,7 +68,7 @@ def missing_permissions(
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """Whoever an answer leads to is not shown the token."""
+    """The token does not follow a redirection."""
 
     def redirect_request(self, *_args: Any) -> None:
         """None: the redirection is an error."""

@@ -21,7 +21,7 @@ from lookups.onepassword_item import Item, is_uuid, item_of
 Body = dict[str, Any]
 """An item as JSON, in the form that Connect and `op` have in common."""
 
-_PATIENCE: Final = 60.0  # seconds; `op` may wait for a person to unlock the desktop app
+_PATIENCE: Final = 60.0  # seconds; `op` may wait for the user to unlock the desktop app
 _PAUSES: Final = [min(0.05 * 2**attempt, 0.5) for attempt in range(10)]
 """Seconds between looks for what was written: Connect shows it once it has synchronised (connect-sdk-go's client)."""
 _GONE: Final = {"ARCHIVED", "DELETED"}

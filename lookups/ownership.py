@@ -3,7 +3,7 @@ resource.
 
 A stack file that was copied names another stack's environment, hostname or item. Without this check `up` would import
 what it finds there, and `destroy` would delete it. What bears no mark was made by hand, or by a release that set none;
-there, the owner is read from what the object leads to, where that tells it.
+there, the owner is read from what the object leads to, where that says so.
 """
 
 from __future__ import annotations

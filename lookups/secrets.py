@@ -28,7 +28,7 @@ from settings.references import ItemReference, SecretReference
 
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
 _SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for
-_SHORTEST_COPY_PASSWORD: Final = 20  # characters; whoever gets the bucket can try guesses for years
+_SHORTEST_COPY_PASSWORD: Final = 20  # characters; a leaked bucket can be guessed at for years
 _CHECKSUM_KEY: Final = f"{PROGRAM} checksum key 1".encode()
 
 Check: TypeAlias = Callable[[str], Complaint | None]
@@ -167,7 +167,7 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
 
 
 class _Reader:
-    """Reads values and keeps what is wrong with them, so that one run tells everything."""
+    """Reads values and keeps what is wrong with them, so that one run reports all of it."""
 
     def __init__(self, vaults: Vaults) -> None:
         self._vaults = vaults

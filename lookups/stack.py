@@ -1,4 +1,4 @@
-"""Everything that is asked before the first resource exists, in the order in which the answers help most."""
+"""Everything that is looked up before the first resource exists, in the order in which the answers help most."""
 
 from __future__ import annotations
 

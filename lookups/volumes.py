@@ -148,7 +148,7 @@ def _rescue(claim: Object) -> str:
     held = ", ".join(meta.get("finalizers") or []) or "nothing"
     patch = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
     return (
-        f"The database's claim {meta['name']} is being deleted, which cannot be taken back: it goes as soon as nothing "
+        f"The database's claim {meta['name']} is being deleted, which cannot be taken back: it is gone once nothing "
         f"holds it (now: {held}; a pod that uses it counts), and its volume may go with it. Keep the volume, take a "
         f"backup while the database still runs, and take the volume again when the claim is gone ({_PAGE}):\n"
         f"    kubectl patch pv {claim['spec'].get('volumeName', '<volume>')} -p '{patch}'"

@@ -82,7 +82,7 @@ def recover_command(
 @app.command("import-existing")
 def import_existing_command(
     stack: StackOption,
-    output: Annotated[Path, typer.Option(help="Where the import file goes.")] = Path("import.json"),
+    output: Annotated[Path, typer.Option(help="Where to write the import file.")] = Path("import.json"),
 ) -> None:
     """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
     found = import_existing(stack, connect(load_settings(stack)))

@@ -44,7 +44,7 @@ class Terminal:
         self._reason = ""
         self._progress = Progress(
             SpinnerColumn(),
-            # A path may be long, and the bar is to be seen.
+            # A path may be long, and the bar should stay visible.
             TextColumn(
                 "{task.description} {task.fields[reason]}",
                 markup=False,

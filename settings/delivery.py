@@ -53,7 +53,7 @@ class PullCredentialsSettings(Section):
         return expires
 
     def warning(self) -> str | None:
-        """What is to be said of a date that is near, or far; None in between."""
+        """The warning about a date that is near or far; None in between."""
         if self.expires is None:
             return None
         days = (self.expires - today()).days

@@ -1,4 +1,4 @@
-"""How the mistakes of a stack file are told: all at once, each with its key as the file spells it, never a secret."""
+"""How mistakes of a stack file are reported: all at once, each with its key as the file spells it, never a secret."""
 
 from __future__ import annotations
 

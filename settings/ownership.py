@@ -12,7 +12,7 @@ INSTANCE: Final = "app.kubernetes.io/instance"
 """Labels of every Kubernetes object: the project, and the stack's namespace, which is <project>-<stack>."""
 
 DNS_COMMENT: Final = "managed by pulumi: invoicetron"
-"""Comment of the stack's DNS record, up to the release of November 2026: it tells no stack."""
+"""Comment of the stack's DNS record, up to the release of November 2026: it names no stack."""
 
 _MARK: Final = re.compile(r"managed by pulumi: ([\w.-]+)/([\w.-]+)", re.ASCII)
 _TITLE: Final = re.compile(r"([A-Z][\w-]*) \(([\w.-]+)\)", re.ASCII)

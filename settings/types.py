@@ -1,4 +1,4 @@
-"""The vocabulary of the stack files: the things people mistype, each as a type that knows its own rules.
+"""The vocabulary of the stack files: what users mistype, each as a type that knows its own rules.
 
 Every type refuses a bad value with words that complete the sentence "allowed: ..."; `settings/errors.py` adds the key
 and the value that was given. The rules are those of the system that would otherwise refuse the value later, half-way

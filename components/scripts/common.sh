@@ -10,7 +10,7 @@
 backups=${BACKUPS:-/backups}
 scripts=${0%/*}
 reason=
-place= # which data is in place, or what else whoever reads a failure wants to know
+place= # which data is in place, or what else a reader of the failure wants to know
 
 # In every session, whatever somebody has set for the role or the database: nothing is cut short by a timeout, read-only,
 # filtered by row security, done as another role or met by an event trigger of the dump. What carries passwords (user
@@ -32,7 +32,7 @@ fail() {
   exit 1
 }
 
-# explain STATUS: where a command has ended the script that no `fail` follows, its last line says so all the same.
+# explain STATUS: where a command has ended the script that no `fail` follows, its last line still says so.
 explain() {
   case $1:$reason in
   0:* | *:?*) ;;

@@ -17,7 +17,7 @@ WHERE datname = :'name'
 SELECT format('a subscription of %s is dropped with it; its slot on the publisher stays there', :'name');
 \connect postgres
 \endif
-SELECT format('the replication slot %s of %s is dropped with it: what reads from it must begin anew', slot_name, :'name')
+SELECT format('the replication slot %s of %s is dropped with it: what reads from it must start again', slot_name, :'name')
 FROM pg_replication_slots WHERE database = :'name';
 SELECT format('ALTER DATABASE %I IS_TEMPLATE false', datname) FROM pg_database WHERE datname = :'name' AND datistemplate
 \gexec

@@ -27,7 +27,7 @@ if [ -z "${FETCH:-}" ]; then
 fi
 
 if [ "$FETCH" = latest ]; then
-  # By time: where the volume was lost, the numbers began anew.
+  # By time: where the volume was lost, the numbers started again.
   newest=$(sed 's/.*-//' "$copies" | sort | tail -n 1)
   [ -n "$newest" ] || fail "there is no copy in $RESTIC_REPOSITORY"
   name=$(grep -- "-$newest\$" "$copies" | tail -n 1)

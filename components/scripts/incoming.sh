@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034,SC2154
 # What restore.sh and drill.sh share: a database that is filled from a dump beside the one to be replaced, proved, and put in
-# its place. Whoever includes this sets
+# its place. A script that includes this sets
 #
 #     database incoming replaced    names: of the database, of the one that is filled, of the old one after the swap
 #     dump                          the file

@@ -60,7 +60,7 @@ reserve() { on_the_server "mkdir -p ${set_aside%/*} && head -c $((1024 * reserve
 give_back() { on_the_server "rm -f $set_aside"; }
 on_the_server() { printf "COPY (SELECT WHERE false) TO PROGRAM :'command'" | maintenance --set=command="$1"; }
 
-# Silently, for the reason is to be the last line. An attempt that replaces nothing takes no place among the dumps that
+# Silently, since the reason has to be the last line. An attempt that replaces nothing takes no place among the dumps that
 # are kept, and leaves no role.
 tidy_up() {
   [ "$swapping" = yes ] || [ ! -s "$saved_as" ] || remove_backup "$(cat "$saved_as")" 2>/dev/null || true

@@ -38,7 +38,7 @@ class Live(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportFile:
-    """What goes into the file; the rest are names of resources, each in one of the groups."""
+    """What the file holds; the rest are names of resources, each in one of the groups."""
 
     document: Mapping[str, Any]
     imported: tuple[str, ...]

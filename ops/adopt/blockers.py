@@ -13,7 +13,7 @@ from ops.adopt.pod_template import Fault, Operation, Secrets, faults
 Object = Mapping[str, Any]
 
 _FIXED: Final = ("volumeClaimTemplates", "podManagementPolicy", "serviceName", "selector")
-"""Of a StatefulSet's spec: the API refuses a change, so the provider deletes it, pods included, and makes it anew."""
+"""Of a StatefulSet's spec: the API refuses a change, so the provider deletes it, pods included, and makes it again."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _FORCED: Final = "pulumi.com/patchForce"
 _RECORDED: Final = "which `pulumi import` would write into the state"
@@ -50,7 +50,7 @@ def kubernetes_blockers(
     found = _template_faults(live, inputs, secrets, config_maps or {})
     if kind == "StatefulSet" and (found or _cannot_become(live["spec"], inputs["spec"])):
         yield Blocker(
-            why=_told(found)
+            why=_sentence(found)
             or "its claim template or management policy cannot be changed, and replaced it would lose its pods; "
             "orphaned, they run on, keep their volume, and are taken in by the StatefulSet that `up` makes",
             remedy=f"{target.format('delete')} --cascade=orphan",
@@ -58,7 +58,7 @@ def kubernetes_blockers(
         )
         return
     if kind == "CronJob" and found:
-        why = f"{_told(found)}. It holds nothing else than its Jobs' history: `up` makes it anew"
+        why = f"{_sentence(found)}. It holds nothing else than its Jobs' history: `up` makes it again"
         yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if kind == "ConfigMap" and any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
@@ -82,7 +82,7 @@ def kubernetes_blockers(
         why = f"its fields belong to {manager}, and the program forces nothing on this object: hand them over"
     if found:
         # In one command with the handing over, whose index another edit would move.
-        why = "; ".join([_told(found), *([why] if handed else [])])
+        why = "; ".join([_sentence(found), *([why] if handed else [])])
         applied = f"/metadata/annotations/{_LAST_APPLIED.replace('/', '~1')}"
         kept = [{"op": "remove", "path": applied}] if _LAST_APPLIED in annotations else []
         handed += kept + [
@@ -107,7 +107,7 @@ def _template_faults(live: Object, inputs: Object, secrets: Secrets, config_maps
     return faults(own, wanted, secrets, config_maps)
 
 
-def _told(found: Sequence[Fault]) -> str:
+def _sentence(found: Sequence[Fault]) -> str:
     """All of them in one sentence; empty for none."""
     plain = [fault.where for fault in found if fault.secret]
     other = [fault.where for fault in found if not fault.secret]

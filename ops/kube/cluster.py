@@ -203,7 +203,7 @@ class Cluster:
         queue: SimpleQueue[tuple[int, list[Any]] | ClusterError | None],
         stopped: threading.Event,
     ) -> None:
-        """Lists, watches from there, and lists anew when the watch ends or the connection is lost."""
+        """Lists, watches from there, and lists again when the watch ends or the connection is lost."""
         answered = time.monotonic()
         while not stopped.is_set():
             try:

@@ -52,7 +52,7 @@ class Recovery:
     released: tuple[str, ...]
     """URNs that were taken out of the state, for the next `up` to take over what they stand for."""
     next: str
-    """What is to be run now, in words."""
+    """What to run now, in words."""
 
 
 def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
@@ -164,7 +164,7 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
             "run this again; what was made since then is looked up"
             if good
             else "There is no whole one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
-            "the disk, or adopt everything anew (python -m ops import-existing)"
+            "the disk, or adopt everything again (python -m ops import-existing)"
         )
         raise PulumiError(
             f"The state of stack {names.stack} is cut off, as by a full disk, and so is its backup: {checkpoint}. "

@@ -22,7 +22,7 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreRequest:
-    """What is to be restored, and how."""
+    """What to restore, and how."""
 
     stack: str
     source: Source

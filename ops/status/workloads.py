@@ -41,7 +41,7 @@ def _since(systems: Systems, time: str) -> str:
 
 
 def age(time: dt.timedelta) -> str:
-    """Roughly how long: what a person wants to know of it."""
+    """Roughly how long: what a user wants to know of it."""
     minutes = max(0, int(time.total_seconds() // 60))
     if minutes < 2 * 60:
         return f"{minutes} min"

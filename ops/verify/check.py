@@ -23,7 +23,7 @@ class Check:
     """The stack's hostnames, where the check is about one: `look` is then called for each, with its `hostname`."""
 
     def each(self, settings: Settings) -> list[Check]:
-        """What is to be examined: nothing, the check, or one for each hostname, named after it where it has others."""
+        """What to examine: nothing, the check, or one for each hostname, named after it where it has others."""
         if not self.applies(settings):
             return []
         if self.hostnames is None:

@@ -58,7 +58,7 @@ def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
         raise CheckError(f"{claim} is {phase}", fix)
     if "deletionTimestamp" in found["metadata"]:
         raise CheckError(
-            f"{claim} is being deleted, and goes with the last pod that uses it",
+            f"{claim} is being deleted, and is gone with the last pod that uses it",
             "take a backup, and restore it into a new volume (docs/runbook.md)",
         )
     return f"{claim} is Bound, {found['status']['capacity']['storage']}"

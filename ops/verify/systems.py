@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 
 class cached_outcome(Generic[_T]):  # noqa: N801 - used like `cached_property`
-    """A cached property that keeps a failure too: else each check would wait anew for a system that is away."""
+    """A cached property that keeps a failure too: else each check would wait again for a system that is away."""
 
     def __init__(self, make: Callable[[Any], _T]) -> None:
         self._make = make

@@ -1,6 +1,6 @@
 """How long the tokens live on: the one that the cluster pulls with, and those that `up` and this command run with.
 
-Those of 1Password are not here: neither Connect nor `op` tells when they end.
+Those of 1Password are not here: neither Connect nor `op` says when they end.
 """
 
 from __future__ import annotations

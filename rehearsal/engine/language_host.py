@@ -3,7 +3,7 @@
 An engine installed from pulumi.com brings `pulumi-language-python`; a self-built one has none, because it is published
 in no package registry. This is a `LanguageRuntime` that does what the engine asks of it for this program: run it, run
 its policy pack, say what Python it is, with the Python that Pulumi.yaml's `virtualenv` names. Each run is a process of
-its own, as with the real host, so that every run imports the program anew; code generation and dependency installation
+its own, as with the real host, so that every run imports the program again; code generation and dependency installation
 are left out.
 """
 
@@ -29,7 +29,7 @@ from rehearsal.engine.virtual_environment import VirtualEnvironment, VirtualEnvi
 from rehearsal.plugins.base import serve_engine
 
 BAIL = 32
-"""Exit status of a program that failed and has told the user why (`pulumi-language-python-exec` uses the same)."""
+"""Exit status of a program that failed and has reported why (`pulumi-language-python-exec` uses the same)."""
 
 PATIENCE = 5.0
 """Seconds that an interrupted program has to end (`WaitDelay` of the real host)."""
@@ -54,7 +54,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         return language_pb2.GetRequiredPluginsResponse()
 
     def GetRequiredPackages(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - gRPC's name
-        """None: every plugin of a rehearsal is on PATH, and nothing is to be downloaded."""
+        """None: every plugin of a rehearsal is on PATH, and nothing needs downloading."""
         _virtual_environment(request.info, context, VirtualEnvironment.ensure)
         return language_pb2.GetRequiredPackagesResponse()
 

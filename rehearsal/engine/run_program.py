@@ -32,7 +32,7 @@ _BAIL = 32  # rehearsal.engine.language_host.BAIL
 
 
 def main(run: dict[str, Any]) -> int:
-    """Runs the program described by `run`; the exit status is 0, or 32 once the user has been told what is wrong."""
+    """Runs the program described by `run`; the exit status is 0, or 32 once it has reported what is wrong."""
     program = Path(run["program_directory"])
     os.chdir(program)
     sys.path.insert(0, str(program))

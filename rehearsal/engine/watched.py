@@ -37,7 +37,7 @@ def main(executable: str, *arguments: str) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         signal.signal(signal.SIGTERM, lambda *_: os.kill(plugin, signal.SIGTERM))
         hang_up = select.poll()
-        if stat.S_ISFIFO(os.fstat(0).st_mode):  # an engine that was killed before we looked has let go of its end
+        if stat.S_ISFIFO(os.fstat(0).st_mode):  # an engine that was killed before we looked has closed its end
             hang_up.register(0, 0)
         while os.getppid() == engine and not hang_up.poll(PULSE * 1000):
             pass

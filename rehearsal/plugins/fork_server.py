@@ -71,7 +71,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
         is_package = spec is not None and spec.submodule_search_locations is not None
         main = f"{module}.__main__" if is_package else module
         importlib.import_module(main)
-        del sys.modules[main]  # it is run anew, and under another name
+        del sys.modules[main]  # it is run again, and under another name
     # Collected now and never looked at again: a collection would write to, and so copy, every page of every fork.
     gc.collect()
     gc.freeze()

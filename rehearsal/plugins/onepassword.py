@@ -166,14 +166,14 @@ class ItemKind(ResourceKind):
 
     def create(self, inputs: Properties) -> tuple[str, Properties]:
         item = _body(inputs, {})
-        made = _told("1Password Item create error: Error creating 1Password item, got error", item, self._create)
+        made = _in_words("1Password Item create error: Error creating 1Password item, got error", item, self._create)
         return f"vaults/{made['vault']['id']}/items/{made['id']}", _outputs(made, inputs)
 
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State:
         vault, item_id = _parts(id_)
         # Gone is an error, too: this version of the provider does not drop the resource from the state.
         words = f"1Password Item read error: Could not get item '{item_id}' from vault '{vault}', got error"
-        item = _told(words, item_id, lambda one: self._connect().item(vault, one))
+        item = _in_words(words, item_id, lambda one: self._connect().item(vault, one))
         outputs = _outputs(item, olds or inputs)
         found = {name: outputs[name] for name in _INPUTS if outputs.get(name)}
         return State(id=id_, outputs=outputs, inputs=extract_inputs(inputs, outputs) if inputs else found)
@@ -183,12 +183,12 @@ class ItemKind(ResourceKind):
         words = f"1Password Item update error: Could not update item '{item_id}' from vault '{vault}', got error"
         # What was generated is kept: an item without a password of its own is sent the one in the state.
         item = {"id": item_id, **_body({"password": olds.get("password"), **inputs}, olds)}
-        return _outputs(_told(words, item, lambda one: self._connect().update(one)), inputs)
+        return _outputs(_in_words(words, item, lambda one: self._connect().update(one)), inputs)
 
     def delete(self, id_: str, olds: Properties) -> None:  # noqa: ARG002 - the base class's signature
         vault, item_id = _parts(id_)
         words = f"1Password Item delete error: Could not delete item '{item_id}' from vault '{vault}', got error"
-        _told(words, item_id, lambda one: self._connect().delete(vault, one))
+        _in_words(words, item_id, lambda one: self._connect().delete(vault, one))
 
     def _create(self, item: Mapping[str, Any]) -> dict[str, Any]:
         return self._connect().create(item["vault"]["id"], item)
@@ -241,12 +241,12 @@ class OnePasswordPlugin(RestPlugin):
         words = "Client Error: Unable to read vault, got error"
         id_ = args.get("uuid")
         if not id_:
-            found = _told(words, args["name"], self.connect().vaults)
+            found = _in_words(words, args["name"], self.connect().vaults)
             if len(found) != 1:
                 problem = "No vault" if not found else "Multiple vaults"
                 raise PluginError(f"Client Error: {problem} found with name '\"{args['name']}\"'")
             id_ = found[0]["id"]
-        vault = _told(words, id_, self.connect().vault)
+        vault = _in_words(words, id_, self.connect().vault)
         return {
             "id": f"vaults/{vault['id']}",
             "uuid": vault["id"],
@@ -257,7 +257,7 @@ class OnePasswordPlugin(RestPlugin):
     def _get_item(self, args: Properties) -> Properties:
         _exactly_one(args, "title", "uuid")
         words = "Client Error: Unable to read item, got error"
-        item = _told(words, args.get("title") or args["uuid"], lambda one: self.connect().item(args["vault"], one))
+        item = _in_words(words, args.get("title") or args["uuid"], lambda one: self.connect().item(args["vault"], one))
         credential = [field.get("value", "") for field in item["fields"] if field["id"] == "credential"]
         return {
             "id": f"vaults/{item['vault']['id']}/items/{item['id']}",
@@ -279,7 +279,7 @@ def _exactly_one(args: Properties, *names: str) -> None:
         raise PluginError(f"Invalid Attribute Combination: exactly one of {', '.join(names)} must be set")
 
 
-def _told(words: str, argument: Any, call: Callable[[Any], Any]) -> Any:
+def _in_words(words: str, argument: Any, call: Callable[[Any], Any]) -> Any:
     """The call's answer; errors carry the provider's words."""
     try:
         return call(argument)

@@ -34,7 +34,7 @@ _PATIENCE: Final = 60.0
 
 
 class PostgresError(Exception):
-    """The server did not do what it was told; the message ends with its log."""
+    """The server did not do what it was asked to; the message ends with its log."""
 
 
 class PostgresServer:

@@ -41,7 +41,7 @@ _STATEFUL_SET: Final = "invoicetron-db"
 _RESTIC: Final = "docker.io/restic/restic:"
 _NOWHERE: Final = "http://127.0.0.1:1"
 _KWOK: Final = {"group": "kwok.x-k8s.io", "version": "v1alpha1"}
-_WATCH: Final = 30  # seconds; then the pods are listed anew
+_WATCH: Final = 30  # seconds; then the pods are listed again
 _AGAIN: Final = 0.2  # seconds between two looks at what is not there yet
 
 

@@ -72,7 +72,7 @@ class OnePassword:
 
     @classmethod
     def seeded(cls) -> Self:
-        """With what the stack files refer to; every value is made up anew."""
+        """With what the stack files refer to; every value is made up again."""
         server = cls()
         server.add_vault(VAULT)
         for stack in ("Dev", "Prod"):

@@ -119,7 +119,7 @@ class BackedUp:
         return kubectl("logs", f"job/{name}")
 
     def ops(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`python -m ops <arguments>`, as a person runs it in the program's directory."""
+        """`python -m ops <arguments>`, as a user runs it in the program's directory."""
         with self.started(*arguments, **environment) as process:
             output, _ = process.communicate(timeout=240)
         return subprocess.CompletedProcess(arguments, process.returncode, output)

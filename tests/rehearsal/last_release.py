@@ -15,7 +15,7 @@ from rehearsal.rehearsal import REPOSITORY
 from tests.stacks import STACKS
 
 COMMIT = "e79c8321a6e05bbd65cf10a51da1086fe695da46"
-"""The last release. Whoever releases writes the new commit here; CHANGELOG.md says what an upgrade from it changes."""
+"""The last release. A release writes the new commit here; CHANGELOG.md says what an upgrade from it changes."""
 
 
 def extract(directory: Path) -> None:

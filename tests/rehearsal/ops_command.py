@@ -1,4 +1,4 @@
-"""`python -m ops`, as a person runs it in the program's directory."""
+"""`python -m ops`, as a user runs it in the program's directory."""
 
 from __future__ import annotations
 

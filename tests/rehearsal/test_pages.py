@@ -25,7 +25,7 @@ def run(rehearsal: Rehearsal, script: str) -> tuple[int, str]:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607 - the caller's own shell, by PATH
         cwd=rehearsal.program.directory,
-        # Where a person answers "yes".
+        # Where a user answers "yes".
         env={**rehearsal.program.environment, "PULUMI_SKIP_CONFIRMATIONS": "true"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -121,7 +121,7 @@ _CONFIG_MAP: Final = Kind("v1", "ConfigMap")
 def force_new_fields(obj: Object, *, secret_mutable: bool, config_map_mutable: bool) -> list[tuple[str, ...]]:
     """Paths, of keys and of `*` for any list index, whose change replaces this object.
 
-    An object marked `immutable` is replaced for a change of its data whatever the provider is told.
+    An object marked `immutable` is replaced for a change of its data, whatever the provider's settings.
     """
     kind = Kind.of(obj)
     fields = ["metadata.name", "metadata.namespace", *_FIELDS.get(kind, ())]

@@ -22,7 +22,7 @@ from tests.stacks import PROD
 
 @pytest.fixture(scope="module")
 def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """Whoever breaks it mends it. The process is in the program's directory, with its environment, until it is gone."""
+    """A test that breaks it mends it. The process is in the program's directory, with its environment, meanwhile."""
     directory = tmp_path_factory.mktemp("verify")
     with ExitStack() as stack:
         one = stack.enter_context(rehearsed(tools, control_plane, directory / "rehearsal"))

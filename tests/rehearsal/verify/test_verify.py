@@ -200,7 +200,7 @@ def test_looking_changes_nothing_anywhere(live: Live) -> None:
 
 
 def command(*options: str) -> subprocess.CompletedProcess[str]:
-    """`python -m ops verify`, as a person runs it in the program's directory; the app's own addresses lead nowhere."""
+    """`python -m ops verify`, as a user runs it in the program's directory; the app's own addresses lead nowhere."""
     nowhere = {"HTTPS_PROXY": f"http://{dead()}", "NO_PROXY": "127.0.0.1"}
     return subprocess.run(
         [sys.executable, "-m", "ops", "verify", "--stack", STACK, *options],
