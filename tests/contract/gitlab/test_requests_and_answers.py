@@ -10,8 +10,9 @@ import gitlab as python_gitlab
 import pytest
 
 from ci.merge_request import put_comment
+from lookups.ci_variable import CiVariable
 from lookups.deploy_tokens import DeployTokens, active, connect
-from lookups.gitlab_access import missing_permissions
+from lookups.gitlab_access import check_answers, missing_permissions
 from ops import mirrors
 from ops.adopt.existing import Live
 from rehearsal.plugins.base import Call
@@ -204,6 +205,19 @@ def test_what_the_program_asks_about_its_token(url: str, emulator: GitLab) -> No
     environment = {"name": "production", "tier": "production"}
     delivery = {"project": emulator.project.path, "branch": "main", "environment": environment}
     assert missing_permissions(DeliverySettings.model_validate(delivery)) == []
+    check_answers(DeliverySettings.model_validate(delivery))
+
+
+def test_a_variable_that_gives_way_is_deleted_in_its_own_scope_and_one_that_is_gone_is_no_error(
+    url: str, emulator: GitLab
+) -> None:
+    assert url
+    for scope in ("*", "development", "production"):
+        emulator.project.variables.create({"key": "KUBE_TOKEN", "value": "x", "environment_scope": scope})
+    variable = CiVariable(gitlab="https://x", project=project_id(emulator), key="KUBE_TOKEN", scope="development")
+    for _ in range(2):
+        variable._delete()
+        assert {one["environment_scope"] for one in emulator.project.variables.entries({})} == {"*", "production"}
 
 
 def test_what_ops_asks(url: str, emulator: GitLab) -> None:

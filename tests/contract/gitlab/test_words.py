@@ -9,9 +9,10 @@ import pytest
 from gitlab import Gitlab, GitlabError
 from requests import RequestException
 
+from lookups.ci_variable import CiVariable
 from lookups.gitlab_access import missing_permissions
 from ops.clients import check_gitlab, gitlab_words
-from rehearsal.vendors.gitlab import GitLab
+from rehearsal.vendors.gitlab import DEVELOPER, GitLab
 from settings.delivery import DeliverySettings
 
 
@@ -60,3 +61,15 @@ def test_a_gitlab_that_is_away_is_told_soon_with_its_address_and_no_name_of_an_e
     words = gitlab_words(refused.value)
     assert words.startswith("GitLab does not answer at http://127.0.0.1:9.")
     assert "Error" not in words
+
+
+def test_a_variable_that_may_not_be_deleted_is_told_with_the_way_to_do_it_by_hand(
+    url: str, emulator: GitLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert url
+    emulator.project.variables.create({"key": "KUBE_TOKEN", "value": "secret-of-theirs"})
+    monkeypatch.setenv("GITLAB_TOKEN", emulator.issue_token("api", level=DEVELOPER))
+    variable = CiVariable(gitlab="https://x", project=str(emulator.project.id), key="KUBE_TOKEN", scope="*")
+    with pytest.raises(RuntimeError, match=r"GitLab does not delete the CI variable KUBE_TOKEN .*403.*by hand") as told:
+        variable._delete()
+    assert "secret-of-theirs" not in str(told.value)
