@@ -10,6 +10,7 @@ from typing import Final
 from components import app
 from components.environment import LABELS
 from components.retained_volume import RETAIN
+from lookups.volumes import holders
 from ops.restore.app_stop import STOPPED_BY
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
@@ -24,7 +25,8 @@ def namespace(systems: Systems) -> str:
     """Exists, with the labels that decide which pods it takes."""
     found = systems.need("v1", "Namespace", systems.names.namespace)
     if found["status"]["phase"] != "Active":
-        raise CheckError(f"it is {found['status']['phase']}", "wait until it is gone, then " + systems.up)
+        fix = f"where nothing moves, resolve what holds it; once it is gone, {systems.up}"
+        raise CheckError(f"it is {found['status']['phase']}. {holders(found)}", fix)
     labels = found["metadata"].get("labels", {})
     differing = {key: value for key, value in LABELS.items() if labels.get(key) != value}
     wrong = [f"label {key} is {labels.get(key)!r}, not {value!r}" for key, value in differing.items()]

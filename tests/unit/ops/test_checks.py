@@ -73,6 +73,16 @@ READY: dict[str, Any] = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1
 STUCK = {"type": "Progressing", "status": "False", "message": "has timed out progressing"}
 OLD: dict[str, Any] = {"currentRevision": "a", "updateRevision": "b"}
 NEW: dict[str, Any] = {"currentRevision": "b", "updateRevision": "b"}
+HELD = {
+    "phase": "Terminating",
+    "conditions": [
+        {
+            "type": "NamespaceDeletionDiscoveryFailure",
+            "status": "True",
+            "message": "Discovery failed for some groups: metrics.k8s.io/v1beta1: stale GroupVersion discovery",
+        }
+    ],
+}
 VOLUME = partial(cluster.volume, which=lambda names: names.database_claim)
 
 
@@ -80,6 +90,7 @@ VOLUME = partial(cluster.volume, which=lambda names: names.database_claim)
     ("look", "objects", "seen"),
     [
         (cluster.namespace, {"Namespace": {"metadata": {}, "status": {"phase": "Terminating"}}}, "it is Terminating"),
+        (cluster.namespace, {"Namespace": {"metadata": {}, "status": HELD}}, "metrics.k8s.io/v1beta1: stale"),
         (cluster.database_ready, {"StatefulSet": workload(**READY, **OLD)}, "not yet of the latest revision"),
         (cluster.database_ready, {"StatefulSet": workload(**READY, **NEW, generation=3)}, "not yet of the latest"),
         (VOLUME, {"PersistentVolumeClaim": claim(deletionTimestamp="2026-01-01T00:00:00Z")}, "is being deleted"),
