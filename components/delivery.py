@@ -32,6 +32,10 @@ def variables(settings: Settings, *, token: _Text, certificate_authority: _Text)
         "KUBE_API_URL": settings.cluster.api_url,
         "KUBE_CA": certificate_authority,
         NAMESPACE: settings.namespace,
+        # What Deployment, container and CronJobs are called after.
+        "APP_NAME": settings.names.app,
+        # The CronJob that its migrations are made from.
+        "APP_MIGRATION": settings.names.migration,
         # Where people reach the app; baked into the image at build time.
         "APP_URL": settings.access.people_url,
         # What the pipeline pushes to, without a tag.

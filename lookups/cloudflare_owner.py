@@ -9,7 +9,8 @@ from typing import Final
 from components.tunnel import ORIGIN
 from lookups.cloudflare import CloudflareIds
 from lookups.cloudflare_api import CloudflareApi
-from lookups.ownership import Claim
+from lookups.cluster import Cluster
+from lookups.ownership import Claim, owner_of_namespace
 from lookups.tunnel_document import Document, find
 from settings.access import PublicAccessSettings
 from settings.ownership import Owner
@@ -19,13 +20,13 @@ _ORIGIN: Final = re.compile(
 )
 
 
-def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner) -> Iterator[Claim]:
+def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner, cluster: Cluster) -> Iterator[Claim]:
     """What bears another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
     api = CloudflareApi()
     configuration = api.get(f"/accounts/{ids.account_id}/cfd_tunnel/{ids.tunnel_id}/configurations")
     document = configuration.get("config") or {}
     for hostname in public.hostnames:
-        for what, owner, evidence in _seen(hostname, ids, api, document, own):
+        for what, owner, evidence in _seen(hostname, ids, api, document, own=own, cluster=cluster):
             if owner is not None and owner != own:
                 yield Claim(
                     what=f"the {what} of {hostname}", owner=f"{owner}", evidence=evidence, setting=public.hostname_key
@@ -33,7 +34,7 @@ def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner) -> Ite
 
 
 def _seen(
-    hostname: str, ids: CloudflareIds, api: CloudflareApi, document: Document, own: Owner
+    hostname: str, ids: CloudflareIds, api: CloudflareApi, document: Document, *, own: Owner, cluster: Cluster
 ) -> Iterator[tuple[str, Owner | None, str]]:
     for application in api.list_all(f"/accounts/{ids.account_id}/access/apps", domain=hostname, exact="true"):
         if application.get("domain") == hostname:
@@ -42,7 +43,7 @@ def _seen(
         leads_to = _ORIGIN.fullmatch(str(rule.get("service")))
         yield (
             "tunnel's rule",
-            Owner.of_namespace(leads_to[1], project=own.project) if leads_to else None,
+            owner_of_namespace(cluster, leads_to[1], project=own.project) if leads_to else None,
             "where it leads",
         )
     for record in api.list_all(f"/zones/{ids.zone_id}/dns_records", **{"name.exact": hostname}):

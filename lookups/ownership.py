@@ -45,9 +45,11 @@ class OwnershipError(pulumi.RunError):
     """The stack would take over what is another's; the message lists all of it."""
 
 
-def check_ownership(settings: Settings, cluster: Cluster, claims: Iterable[Claim]) -> None:
+def check_ownership(
+    settings: Settings, cluster: Cluster, claims: Iterable[Claim], folders: Iterable[Path] = ()
+) -> None:
     """Raises `OwnershipError` where anything is another's: what the cluster holds, and `claims` of other look-ups."""
-    found = [*in_cluster(settings, cluster, Path(pulumi.get_root_directory() or ".")), *claims]
+    found = [*in_cluster(settings, cluster, folders), *claims]
     listed = [
         f"  {one.what}\n    belongs to {one.owner}, as {one.evidence} shows: change {one.setting}" for one in found
     ]
@@ -61,10 +63,10 @@ def check_ownership(settings: Settings, cluster: Cluster, claims: Iterable[Claim
         )
 
 
-def in_cluster(settings: Settings, cluster: Cluster, directory: Path) -> Iterator[Claim]:
+def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
     """What is another's in the cluster: the namespace, the hostname's route, the policy beside the tunnel.
 
-    And, by the stack files in `directory`, what GitLab lets bear no mark.
+    And, by the stack files of the apps in `folders`, what GitLab lets bear no mark.
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     owner = Owner.of_labels(namespace["metadata"].get("labels")) if namespace is not None else None
@@ -81,7 +83,7 @@ def in_cluster(settings: Settings, cluster: Cluster, directory: Path) -> Iterato
     if settings.delivery is not None and settings.delivery.admission_policy:
         yield from _admission_policies(settings, cluster)
     if namespace is None:
-        yield from _repository(settings, cluster, directory)
+        yield from _repository(settings, cluster, folders)
 
 
 def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
@@ -97,8 +99,8 @@ def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
             continue
         for hostname in _competing(route, settings):
             place = f"{meta['namespace']}/{meta['name']}"
-            owner = Owner.of_labels(meta.get("labels")) or Owner.of_namespace(
-                meta["namespace"], project=settings.project
+            owner = Owner.of_labels(meta.get("labels")) or owner_of_namespace(
+                cluster, meta["namespace"], project=settings.project
             )
             yield Claim(
                 what=f"the hostname {hostname}",
@@ -149,7 +151,7 @@ def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iter
             for rule in policy.get("spec", {}).get("egress") or ()
             for peer in rule.get("toEndpoints") or ()
         ]
-        owner, evidence = _leading_to(leads_to, settings.project), "where it leads"
+        owner, evidence = _leading_to(cluster, leads_to, settings.project), "where it leads"
     if owner not in {None, settings.names.owner}:
         yield Claim(
             what=f"the CiliumNetworkPolicy {namespace}/{settings.names.cloudflared_egress}",
@@ -178,34 +180,54 @@ def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]
             )
 
 
-def _leading_to(namespaces: Iterable[str], project: str) -> Owner | None:
-    found = (Owner.of_namespace(namespace, project=project) for namespace in namespaces)
+def _leading_to(cluster: Cluster, namespaces: Iterable[str], project: str) -> Owner | None:
+    found = (owner_of_namespace(cluster, namespace, project=project) for namespace in namespaces)
     return next((one for one in found if one), None)
 
 
-def _repository(settings: Settings, cluster: Cluster, directory: Path) -> Iterator[Claim]:
+def owner_of_namespace(cluster: Cluster, namespace: str, *, project: str) -> Owner | None:
+    """Whose namespace it is: by its labels, or else by the name, where it is one of `project`."""
+    with suppress(ForbiddenError):
+        found = cluster.get("v1", "namespaces", namespace) if namespace else None
+        if found is not None and (owner := Owner.of_labels(found["metadata"].get("labels"))):
+            return owner
+    return Owner.of_namespace(namespace, project=project)
+
+
+def project_folders(directory: Path) -> list[Path]:
+    """Folders with the Pulumi.yaml of an app that this program deploys, `directory` among them."""
+    program = Path(__file__).parents[1]
+    return sorted({folder.absolute() for folder in (program, *program.glob("apps/*"), directory)})
+
+
+def _repository(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
     """The section `repository` of a stack that lives already, for one that does not yet.
 
     A push mirror, a branch and a protection have no text that could name their owner.
     """
     if settings.repository is None or settings.delivery is None:
         return
-    for file in sorted(directory.glob("Pulumi.*.yaml")):
-        stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+    for names, file, project in _shared_repositories(folders):
+        if (
+            names != settings.names
+            and project == settings.delivery.project
+            and cluster.get("v1", "namespaces", names.namespace) is not None
+        ):
+            yield Claim(
+                what=f"mirror, branches and protections of the GitLab project {project}",
+                owner=f"{names.owner}",
+                evidence=f"the section repository of {file.name}",
+                setting="this by leaving the section repository out",
+            )
+
+
+def _shared_repositories(folders: Iterable[Path]) -> Iterator[tuple[Names, Path, str]]:
+    """Stacks with a section `repository`, their files, and the GitLab projects that they are about."""
+    for file in sorted(file for folder in folders for file in folder.glob("Pulumi.*.yaml")):
         # A file that cannot be read is for its own stack to complain about.
-        with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, ForbiddenError):
-            config = yaml.safe_load(file.read_text(encoding="utf-8")).get("config") or {}
-            project = (config.get(f"{settings.project}:delivery") or {}).get("project")
-            shared = config.get(f"{settings.project}:repository") not in (None, {"enabled": False})
-            if (
-                stack != settings.stack
-                and shared
-                and project == settings.delivery.project
-                and cluster.get("v1", "namespaces", Names(settings.project, stack).namespace) is not None
-            ):
-                yield Claim(
-                    what=f"mirror, branches and protections of the GitLab project {project}",
-                    owner=f"{Owner(settings.project, stack)}",
-                    evidence=f"the section repository of {file.name}",
-                    setting="this by leaving the section repository out",
-                )
+        with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+            app = yaml.safe_load(file.with_name("Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+            if config.get(f"{app}:repository") not in (None, {"enabled": False}):
+                stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+                yield Names(app, stack), file, config[f"{app}:delivery"]["project"]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pulumi
 
 from lookups import cloudflare, cloudflare_owner
 from lookups.cloudflare import CloudflareIds
-from lookups.cluster import connect
+from lookups.cluster import Cluster, connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
-from lookups.ownership import Claim, check_ownership
+from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
+from lookups.project_file import check_project_file
 from lookups.secrets import StackSecrets, read_secrets
 from lookups.volumes import check_volumes
 from settings import Settings
@@ -36,6 +38,8 @@ class Found:
 
 def look_up(settings: Settings, providers: Providers) -> Found:
     """Asks cluster, GitLab, Cloudflare and 1Password; raises the error of the first that lacks something."""
+    directory = Path(pulumi.get_root_directory() or ".")
+    check_project_file(directory)
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
     # A preview writes nothing: a user that may only read is enough for it.
@@ -44,15 +48,17 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
     claims, ids = list(project.foreign) if project else [], None
     if settings.access.public:
-        ids, others = _look_up_public(settings, settings.access.public)
+        ids, others = _look_up_public(settings, settings.access.public, cluster)
         claims += others
-    check_ownership(settings, cluster, claims)
+    check_ownership(settings, cluster, claims, project_folders(directory))
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster)
     return Found(secrets=secrets, project=project, cloudflare=ids)
 
 
-def _look_up_public(settings: Settings, public: PublicAccessSettings) -> tuple[CloudflareIds, list[Claim]]:
+def _look_up_public(
+    settings: Settings, public: PublicAccessSettings, cluster: Cluster
+) -> tuple[CloudflareIds, list[Claim]]:
     ids = cloudflare.look_up(public)
-    return ids, list(cloudflare_owner.foreign(public, ids, settings.names.owner))
+    return ids, list(cloudflare_owner.foreign(public, ids, settings.names.owner, cluster))

@@ -40,6 +40,17 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 StackOption = Annotated[str, typer.Option(help="Which stack.")]
 
 
+@app.callback()
+def in_folder(
+    cwd: Annotated[
+        Path | None, typer.Option("--cwd", "-C", help="Folder of the app's Pulumi.yaml, e.g. apps/<app>.")
+    ] = None,
+) -> None:
+    """What a deployment is not."""
+    if cwd is not None:
+        os.chdir(cwd)
+
+
 @app.command("recover")
 def recover_command(
     stack: StackOption,

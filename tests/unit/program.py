@@ -244,7 +244,16 @@ def run(
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
-    with tempfile.TemporaryDirectory() as directory, _environment(Path(directory)), able, connected, seen, unclaimed:
+    root = mock.patch("pulumi.get_root_directory", return_value=str(REPOSITORY))
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        _environment(Path(directory)),
+        able,
+        connected,
+        seen,
+        unclaimed,
+        root,
+    ):
         asyncio.run(_run(stack, project, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]
     return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)

@@ -167,8 +167,19 @@ def test_the_deployer_of_a_stack_without_backups_makes_jobs_of_the_migration_alo
 
 def test_production_is_backed_up_before_its_migration_by_the_backup_s_own_cronjob(prod: Program) -> None:
     variables = {**PIPELINE[".deploy"]["variables"], **PIPELINE["deploy:production"]["variables"]}
-    backup = prod.one("CronJob", variables["BACKUP"]).inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert variables["BACKUP"]
+    (script,) = PIPELINE[".deploy"]["script"]
+    assert '--from="cronjob/$app-db-backup"' in script
+    cron_job = prod.one("CronJob", f"{values(prod)['APP_NAME']}-db-backup")
+    backup = cron_job.inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert [container["name"] for container in backup["containers"]] == [variables["BACKUP_CONTAINER"]]
+
+
+def test_the_pipeline_knows_the_names_of_what_it_deploys(prod: Program) -> None:
+    given = values(prod)
+    assert prod.one("CronJob", given["APP_MIGRATION"])
+    (container,) = prod.one("Deployment", given["APP_NAME"]).inputs["spec"]["template"]["spec"]["containers"]
+    assert container["name"] == given["APP_NAME"]
 
 
 def test_the_role_is_bound_to_the_account_of_the_token(program: Program) -> None:

@@ -113,7 +113,7 @@ def test_another_s_route_for_any_of_them_is_refused(settings: Settings, hostname
     theirs = route(settings, SERVES)
     theirs["spec"]["hostnames"] = [hostname]
     cluster: Cluster = Held(httproutes=[theirs])
-    (claim,) = in_cluster(settings, cluster, ROOT)
+    (claim,) = in_cluster(settings, cluster, [ROOT])
     assert (claim.what, claim.setting) == (f"the hostname {hostname}", "access.hostnames")
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lookups.cluster import Cluster, ForbiddenError
-from lookups.ownership import Claim, OwnershipError, check_ownership, in_cluster
+from lookups.ownership import Claim, OwnershipError, check_ownership, in_cluster, owner_of_namespace
 from settings import Settings
 from settings.ownership import Owner
 from tests.stacks import DEV, PROD
@@ -83,8 +83,8 @@ def settings() -> Settings:
     return Settings.load(DEV, sections("dev"))
 
 
-def claims(settings: Settings, cluster: Cluster, directory: Path = Path("/nonexistent")) -> list[Claim]:
-    return list(in_cluster(settings, cluster, directory))
+def claims(settings: Settings, cluster: Cluster, *folders: Path) -> list[Claim]:
+    return list(in_cluster(settings, cluster, folders))
 
 
 def test_a_second_route_for_the_hostname_is_another_s(settings: Settings) -> None:
@@ -130,6 +130,7 @@ def test_a_namespace_that_bears_another_project_s_labels_is_another_s(settings: 
 def shared(directory: Path, stack: str, project: str) -> None:
     config = {"invoicetron:delivery": {"project": project}, "invoicetron:repository": {"mirror": "x"}}
     (directory / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}))
+    (directory / "Pulumi.yaml").write_text("name: invoicetron\n")
 
 
 def test_the_repository_of_a_stack_that_lives_is_another_s_for_one_that_does_not(tmp_path: Path) -> None:
@@ -143,6 +144,28 @@ def test_the_repository_of_a_stack_that_lives_is_another_s_for_one_that_does_not
     (claim,) = claims(prod, Held(namespaces=lives), tmp_path)
     assert (claim.owner, claim.evidence) == ("invoicetron/older", "the section repository of Pulumi.older.yaml")
     assert not claims(prod, Held(namespaces=[*lives, {"metadata": {"name": prod.namespace}}]), tmp_path)
+
+
+def test_the_repository_of_another_app_s_stack_that_lives_is_another_s(tmp_path: Path) -> None:
+    prod = Settings.load(PROD, sections("prod"))
+    assert prod.delivery
+    shared(tmp_path, "prod", prod.delivery.project)
+    other = tmp_path / "other"
+    other.mkdir()
+    config = {"ledger:delivery": {"project": prod.delivery.project}, "ledger:repository": {"mirror": "x"}}
+    (other / "Pulumi.prod.yaml").write_text(yaml.safe_dump({"config": config}))
+    (other / "Pulumi.yaml").write_text("name: ledger\n")
+    (claim,) = claims(prod, Held(namespaces=[{"metadata": {"name": "ledger-prod"}}]), tmp_path, other)
+    assert claim.owner == "ledger/prod"
+
+
+def test_a_namespace_s_labels_count_more_than_its_name() -> None:
+    theirs = {"app.kubernetes.io/part-of": "invoicetron-x", "app.kubernetes.io/instance": "invoicetron-x-y"}
+    held = Held(namespaces=[{"metadata": {"name": "invoicetron-x-y", "labels": theirs}}])
+    assert owner_of_namespace(held, "invoicetron-x-y", project="invoicetron") == Owner("invoicetron-x", "y")
+    for cluster in (Held(), Held(namespaces=ForbiddenError("no"))):
+        assert owner_of_namespace(cluster, "invoicetron-x-y", project="invoicetron") == Owner("invoicetron", "x-y")
+        assert owner_of_namespace(cluster, "ledger-dev", project="invoicetron") is None
 
 
 def test_everything_is_told_at_once_with_its_setting(settings: Settings) -> None:
