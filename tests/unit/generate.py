@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from components.dashboard import dashboard_json
 from settings import Settings
 from settings.schema import stack_file_schema
-from tests.stacks import PROJECT
 from tests.unit import network_page
 from tests.unit.dashboard import WATCHED
 from tests.unit.program import REPOSITORY, Program, Registration, run
@@ -54,7 +55,9 @@ _DRAWINGS: Final[Mapping[str, Callable[[Program], str]]] = {"stack": stack_drawi
 
 def generated(programs: Mapping[str, Program]) -> Iterator[tuple[Path, str]]:
     """Each generated file and what it must hold; `programs` are the runs of both stacks by name."""
-    yield REPOSITORY / "stack.schema.json", stack_file_schema(Settings, PROJECT)
+    for file in (REPOSITORY / "Pulumi.yaml", *sorted(REPOSITORY.glob("apps/*/Pulumi.yaml"))):
+        app = yaml.safe_load(file.read_text(encoding="utf-8"))["name"]
+        yield file.with_name("stack.schema.json"), stack_file_schema(Settings, app)
     yield REPOSITORY / "tests" / "unit" / "dashboard.json", dashboard_json(WATCHED)
     yield REPOSITORY / "docs" / "network.md", network_page.page(*programs.values())
     for stack, program in programs.items():

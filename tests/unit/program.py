@@ -294,7 +294,7 @@ def _config(stack: str, project: str) -> dict[str, Any]:
 @cache
 def _defaults() -> dict[str, Any]:
     project = yaml.safe_load((REPOSITORY / "Pulumi.yaml").read_text())["config"]
-    return {key: declared["default"] for key, declared in project.items() if "default" in declared}
+    return {f"{PROJECT}:{key}": declared["default"] for key, declared in project.items() if "default" in declared}
 
 
 def _set(config: dict[str, Any], project: str, path: list[str], value: Any) -> None:

@@ -123,6 +123,12 @@ class GitLab:
         """As the homelab's is: an unlicensed Enterprise Edition with the app's project and that of this repository."""
         return cls(APP_PROJECT, INFRASTRUCTURE_PROJECT)
 
+    def add_project(self, path: str) -> Project:
+        """A further project, as a user makes it."""
+        licensed = self.project.licensed
+        made = Project(57 + len(self.projects), path, enterprise=self.enterprise, licensed=licensed)
+        return self.projects.setdefault(path, made)
+
     def be(self, version: str) -> None:
         """Is of another version from now on, `18.10.0` say, and does what that does."""
         self._version = version
