@@ -40,13 +40,19 @@ secrets, project, options = found.secrets, found.project, providers.options
 
 workloads = [
     Database.footprint(settings.database),
-    App.footprint(settings.app),
+    App.footprint(settings.app, migrates=settings.database is not None),
     Backup.footprint(settings.backup),
     Offsite.footprint(settings.backup),
 ]
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=workloads), options)
-database = Database(
-    "database", DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database), options
+database = (
+    Database(
+        "database",
+        DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database),
+        options,
+    )
+    if settings.database
+    else None
 )
 pull_credentials = PullCredentials(
     "pull-credentials",
@@ -81,7 +87,7 @@ access = Access(
 )
 backup = (
     Backup("backup", BackupArgs(settings=settings.backup, environment=environment, database=database), options)
-    if settings.backup
+    if settings.backup and database
     else None
 )
 offsite = (
@@ -138,7 +144,8 @@ if access.public_url:
     pulumi.export("public_url", access.public_url)
 pulumi.export("url", access.url)
 pulumi.export("namespace", environment.namespace)
-pulumi.export("database_host", database.host)
+if database:
+    pulumi.export("database_host", database.host)
+    pulumi.export(OUTPUT, database.identity)
 pulumi.export("image", app.image)
-pulumi.export(OUTPUT, database.identity)
 pulumi.export("follow_rollout", app.follow_rollout)

@@ -61,9 +61,10 @@ class AppArgs:
     hostnames: Sequence[str]
     """Every hostname under which people reach the app; logins from other origins are refused."""
     pull_credentials: PullCredentials
-    database: Database
+    database: Database | None
+    """None for an app without one, which has no migrations either."""
     secret: SecretData
-    """DATABASE_URL, AUTH_SECRET, and under its name each variable of `app.secrets`."""
+    """DATABASE_URL, AUTH_SECRET, and under its name each variable of `app.secrets`; those that the stack has."""
 
 
 class App(pulumi.ComponentResource):
@@ -76,30 +77,32 @@ class App(pulumi.ComponentResource):
     """Labels of the app's own pods."""
     image: pulumi.Output[str]
     """The image now running, as of the last refresh."""
-    migration: pulumi.Output[str]
-    """Name of the CronJob that is the migrations' template."""
-    migration_template: JobTemplate
+    migration: JobTemplate | None
+    """The migrations' template."""
     migration_pods: Mapping[str, str]
     """Labels of the migrations' pods."""
     follow_rollout: pulumi.Output[str]
     """Command that follows a rollout to its end."""
 
     @staticmethod
-    def footprint(settings: AppSettings) -> Footprint:
-        """Three pods: a rollout runs the old one and the new one side by side, and a migration comes before it."""
-        return Footprint.of(settings.resources, pods=3)
+    def footprint(settings: AppSettings, *, migrates: bool) -> Footprint:
+        """Two pods, as a rollout runs the old one and the new one side by side; a migration comes before it."""
+        return Footprint.of(settings.resources, pods=3 if migrates else 2)
 
     def __init__(self, name: str, args: AppArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:app:App", name, None, opts)
         environment, names = args.environment, args.environment.names
         selector = {"app": names.app}
-        secret = core.Secret(
-            "app-secret",
-            metadata=environment.metadata(names.app_secret, app=names.app),
-            type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
-            string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
-            opts=ResourceOptions(parent=self),
-        )
+        secrets = []
+        if args.secret.values:
+            secret = core.Secret(
+                "app-secret",
+                metadata=environment.metadata(names.app_secret, app=names.app),
+                type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
+                string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
+                opts=ResourceOptions(parent=self),
+            )
+            secrets.append(secret)
         deployment = kubernetes.apps.v1.Deployment(
             "app",
             metadata=environment.metadata(names.app, annotations=_DEPLOYMENT),
@@ -120,7 +123,7 @@ class App(pulumi.ComponentResource):
             # Only together with `refresh: always`, _SKIP_AWAIT and the pipeline's own field manager does this keep the
             # pipeline's image (docs/decisions/01-image.md). The index counts: the app's container stays the first.
             opts=ResourceOptions(
-                parent=self, depends_on=[secret], ignore_changes=["spec.template.spec.containers[0].image"]
+                parent=self, depends_on=secrets, ignore_changes=["spec.template.spec.containers[0].image"]
             ),
         )
         port_name = _port_name(args.settings)
@@ -144,13 +147,12 @@ class App(pulumi.ComponentResource):
             pods=selector,
             opts=ResourceOptions(parent=self),
         )
-        migration = self._migration(args, secret)
+        migration = self._migration(args, secrets) if args.database else None
         self.service = service.metadata.name
         self.port = service.spec.ports[0].port
         self.pods = selector
         self.image = deployment.spec.template.spec.containers[0].image
-        self.migration = migration.metadata.name
-        self.migration_template = JobTemplate(migration)
+        self.migration = JobTemplate(migration) if migration else None
         self.migration_pods = {"app": names.migration}
         self.follow_rollout = pulumi.Output.format(
             "kubectl -n {0} rollout status deployment/{1}", environment.namespace, deployment.metadata.name
@@ -160,12 +162,12 @@ class App(pulumi.ComponentResource):
                 "service": self.service,
                 "port": self.port,
                 "image": self.image,
-                "migration": self.migration,
+                "migration": self.migration.name if self.migration else None,
                 "follow_rollout": self.follow_rollout,
             }
         )
 
-    def _migration(self, args: AppArgs, secret: core.Secret) -> kubernetes.batch.v1.CronJob:
+    def _migration(self, args: AppArgs, secrets: Sequence[core.Secret]) -> kubernetes.batch.v1.CronJob:
         """Never runs by itself: the pipeline makes its Job from it and puts in the image that it is about to deploy."""
         batch = kubernetes.batch.v1
         names = args.environment.names
@@ -194,13 +196,12 @@ class App(pulumi.ComponentResource):
                     ),
                 ),
             ),
-            opts=ResourceOptions(parent=self, depends_on=[secret]),
+            opts=ResourceOptions(parent=self, depends_on=secrets),
         )
 
 
 def _app_pod(args: AppArgs) -> core.PodSpecArgs:
     names = args.environment.names
-    address = pulumi.Output.format("{0} {1}", args.database.host, args.database.port)
     return core.PodSpecArgs(
         automount_service_account_token=False,
         enable_service_links=False,
@@ -208,28 +209,15 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
         priority_class_name=args.environment.priority_class,
         tolerations=lost_node_tolerations(),
         security_context=pod_security(user=args.settings.user, group=args.settings.user),
-        init_containers=[
-            core.ContainerArgs(
-                name="wait-for-db",
-                image=_WAITER,
-                command=[
-                    "sh",
-                    "-c",
-                    address.apply("until nc -z -w 2 {0}; do echo 'waiting for {0}'; sleep 2; done".format),
-                ],
-                # The same as the app's, which runs after it: the larger of the two counts.
-                resources=container_resources(args.settings.resources),
-                security_context=container_security(read_only=True),
-            )
-        ],
+        init_containers=[_wait_for(args.database, args)] if args.database else None,
         containers=[
             core.ContainerArgs(
                 name=names.app,
                 image=args.settings.image,
                 ports=[core.ContainerPortArgs(name=_port_name(args.settings), container_port=args.settings.port)],
                 env=[
-                    _database_url(names),
-                    secret_variable("BETTER_AUTH_SECRET", secret=names.app_secret, key=AUTH_SECRET),
+                    *([_database_url(names)] if DATABASE_URL in args.secret.values else []),
+                    *([_auth_secret(names)] if AUTH_SECRET in args.secret.values else []),
                     core.EnvVarArgs(name="NODE_ENV", value="production"),
                     core.EnvVarArgs(
                         name="ADDITIONAL_TRUSTED_ORIGINS",
@@ -247,6 +235,19 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                 liveness_probe=_probe(args, period=10, patience=_PATIENCE_SECONDS),
             )
         ],
+    )
+
+
+def _wait_for(database: Database, args: AppArgs) -> core.ContainerArgs:
+    address = pulumi.Output.format("{0} {1}", database.host, database.port)
+    waiting = "until nc -z -w 2 {0}; do echo 'waiting for {0}'; sleep 2; done"
+    return core.ContainerArgs(
+        name="wait-for-db",
+        image=_WAITER,
+        command=["sh", "-c", address.apply(waiting.format)],
+        # The same as the app's, which runs after it: the larger of the two counts.
+        resources=container_resources(args.settings.resources),
+        security_context=container_security(read_only=True),
     )
 
 
@@ -274,6 +275,10 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
 
 def _database_url(names: Names) -> core.EnvVarArgs:
     return secret_variable("DATABASE_URL", secret=names.app_secret, key=DATABASE_URL)
+
+
+def _auth_secret(names: Names) -> core.EnvVarArgs:
+    return secret_variable("BETTER_AUTH_SECRET", secret=names.app_secret, key=AUTH_SECRET)
 
 
 def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:

@@ -53,8 +53,8 @@ def dashboard_json(watched: Watched) -> str:
     )
     for title, panels in (
         ("Now", _now(watched)),
-        ("App and database", _pods(watched)),
-        ("Volumes and backups", _volumes(watched)),
+        ("App and database" if watched.database else "App", _pods(watched)),
+        *([("Volumes and backups", _volumes(watched))] if watched.claims else []),
     ):
         made = made.with_row(dashboard.Row(title))
         for panel in panels:
@@ -83,14 +83,13 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
 def _pods(watched: Watched) -> Iterator[Builder[Panel]]:
     namespace, job = f'namespace="{watched.namespace}"', f'job="{probe_job(watched.namespace)}"'
     containers = f'{namespace}, container=~"{"|".join(watched.containers)}"'
+    server = f'kube_statefulset_status_replicas_ready{{{namespace}, statefulset="{watched.stateful_set}"}}'
     yield _graph("Latency of the probe", {"{{instance}}": f"probe_duration_seconds{{{job}}}"}, unit="s")
     yield _graph(
         "Ready",
         {
             "app": f'kube_deployment_status_replicas_available{{{namespace}, deployment="{watched.containers[0]}"}}',
-            "database": (
-                f'kube_statefulset_status_replicas_ready{{{namespace}, statefulset="{watched.stateful_set}"}}'
-            ),
+            **({"database": server} if watched.database else {}),
         },
     )
     yield _graph(

@@ -88,9 +88,9 @@ class Database(pulumi.ComponentResource):
     """`uid` of the claim, `volume` that it is bound to and `image`: what says, later, whether all is still the same."""
 
     @staticmethod
-    def footprint(settings: DatabaseSettings) -> Footprint:
-        """One pod: a StatefulSet stops the old one before it starts the new one."""
-        return Footprint.of(settings.resources)
+    def footprint(settings: DatabaseSettings | None) -> Footprint:
+        """One pod, as a StatefulSet stops the old one before it starts the new one; nothing without a database."""
+        return Footprint.of(settings.resources) if settings else Footprint()
 
     def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:database:Database", name, None, opts)

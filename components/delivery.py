@@ -22,6 +22,9 @@ from settings.names import PROGRAM
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the one variable that is a secret."""
 
+NO_MIGRATION: Final = "none"
+"""Value of APP_MIGRATION for an app without a database: GitLab takes no variable without one."""
+
 _Text = TypeVar("_Text")
 
 
@@ -35,7 +38,7 @@ def variables(settings: Settings, *, token: _Text, certificate_authority: _Text)
         # What Deployment, container and CronJobs are called after.
         "APP_NAME": settings.names.app,
         # The CronJob that its migrations are made from.
-        "APP_MIGRATION": settings.names.migration,
+        "APP_MIGRATION": settings.names.migration if settings.database else NO_MIGRATION,
         # Where people reach the app; baked into the image at build time.
         "APP_URL": settings.access.people_url,
         # What the pipeline pushes to, without a tag.

@@ -31,7 +31,7 @@ class DeployerArgs:
 
     environment: Environment
     app: App
-    """Its migrations' template is what the pipeline makes its Job from."""
+    """Its migrations' template, if any, is what the pipeline makes its Job from."""
     backup: Backup | None
     """What it takes a backup with before that; None where the stack has no backups."""
 
@@ -89,14 +89,18 @@ def _token(data: Mapping[str, str] | None) -> str:
 
 def _rules(args: DeployerArgs) -> list[rbac.PolicyRuleArgs]:
     """What `ci/app.gitlab-ci.yml` calls; tests/rehearsal/test_deployer_access.py makes every call with the token."""
-    templates = [args.app.migration, *([args.backup.backup] if args.backup else [])]  # it may read no others
+    made_from = [args.app.migration, args.backup.template if args.backup else None]
+    templates = [template.name for template in made_from if template]  # it may read no others
     look = ["get", "list", "watch"]
     rule = rbac.PolicyRuleArgs
+    jobs = [
+        rule(api_groups=["batch"], resources=["jobs"], verbs=[*look, "create", "delete"]),
+        rule(api_groups=["batch"], resources=["cronjobs"], resource_names=templates, verbs=["get"]),
+    ]
     return [
         rule(api_groups=["apps"], resources=["deployments"], verbs=[*look, "patch", "update"]),
         rule(api_groups=["apps"], resources=["replicasets"], verbs=look),
         rule(api_groups=[""], resources=["pods"], verbs=look),
         rule(api_groups=[""], resources=["pods/log"], verbs=["get"]),
-        rule(api_groups=["batch"], resources=["jobs"], verbs=[*look, "create", "delete"]),
-        rule(api_groups=["batch"], resources=["cronjobs"], resource_names=templates, verbs=["get"]),
+        *(jobs if templates else []),
     ]

@@ -64,7 +64,7 @@ class DeployerAdmission(pulumi.ComponentResource):
     def __init__(self, name: str, args: DeployerAdmissionArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:deployer_admission:DeployerAdmission", name, None, opts)
         repository = image_repository(args.settings.image)
-        by_part = {MIGRATION: args.app.migration_template}
+        by_part = {MIGRATION: args.app.migration} if args.app.migration else {}
         if args.backup:
             by_part[BACKUP] = args.backup.template
         names = pulumi.Output.all(*(template.name for template in by_part.values()))
@@ -75,13 +75,14 @@ class DeployerAdmission(pulumi.ComponentResource):
             resource="deployments",
             rules=_deployment(args.environment.names.app, repository),
         )
-        self._policy(
-            "jobs",
-            args,
-            group="batch",
-            resource="jobs",
-            rules=names.apply(lambda known: [_from_template(sorted(known))]),
-        )
+        if by_part:  # without, RBAC lets it create none
+            self._policy(
+                "jobs",
+                args,
+                group="batch",
+                resource="jobs",
+                rules=names.apply(lambda known: [_from_template(sorted(known))]),
+            )
         for what, template in by_part.items():
             image = repository if what == MIGRATION else None
             self._policy(

@@ -38,7 +38,7 @@ class MonitoringArgs:
     environment: Environment
     health_urls: Sequence[str]
     """What the probe asks for: through the gateway, as people reach the app under each hostname."""
-    database: Database
+    database: Database | None
     backup: Backup | None
     """None where the stack has no backups."""
     offsite: Offsite | None
@@ -53,6 +53,8 @@ class Watched:
 
     names: Names
     claims: Sequence[str]
+    database: bool = True
+    """Whether the app has one."""
     health_urls: Sequence[str] = ()
     alert_labels: Mapping[str, str] = field(default_factory=dict)
     token_expires: dt.date | None = None
@@ -69,8 +71,8 @@ class Watched:
 
     @property
     def containers(self) -> Sequence[str]:
-        """Of the app and of the database."""
-        return self.names.app, CONTAINER
+        """Of the app and of the database, if any."""
+        return (self.names.app, CONTAINER) if self.database else (self.names.app,)
 
     @property
     def stateful_set(self) -> str:
@@ -91,7 +93,10 @@ class Monitoring(pulumi.ComponentResource):
             "annotations": PATCH_FORCE,
         }
         watched = pulumi.Output.all(
-            claims=[args.database.claim, *(backup.watched_claims if backup else [])],
+            claims=[
+                *([args.database.claim] if args.database else []),
+                *(backup.watched_claims if backup else []),
+            ],
             health_urls=list(args.health_urls),
             runbook=settings.runbook,
             backup=backup.backup if backup else None,
@@ -102,6 +107,7 @@ class Monitoring(pulumi.ComponentResource):
             lambda known: Watched(
                 **known,
                 names=names,
+                database=args.database is not None,
                 alert_labels=settings.alert_labels,
                 token_expires=args.token_expires,
             )
@@ -154,7 +160,6 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
     several = watched.health_urls if len(watched.health_urls) > 1 else ()
     unprobed = [up, *(f'probe_success{{{job}, instance="{url}"}}' for url in several)]
     certificate = f"probe_ssl_earliest_cert_expiry{{{job}}}"
-    server = f'namespace="{watched.namespace}", statefulset="{watched.stateful_set}"'
     containers = f'namespace="{watched.namespace}", container=~"{"|".join(watched.containers)}"'
     restarted = f"increase(kube_pod_container_status_restarts_total{{{containers}}}[1h])"
     killed = f'kube_pod_container_status_last_terminated_reason{{{containers}, reason="OOMKilled"}} == 1'
@@ -184,14 +189,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
             severity="warning",
             summary=f"a certificate that the route shows ends within {CERTIFICATE_DAYS} days",
         ),
-        _alert(
-            watched,
-            "DatabaseNotReady",
-            expr=f"kube_statefulset_status_replicas_ready{{{server}}} < kube_statefulset_replicas{{{server}}}",
-            for_="10m",
-            severity="critical",
-            summary="the database is not ready",
-        ),
+        *([_database_alert(watched)] if watched.database else []),
         _alert(
             watched,
             "Restarts",
@@ -208,14 +206,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
             severity="warning",
             summary="container {{ $labels.container }} was killed for its memory",
         ),
-        _alert(
-            watched,
-            "VolumeNearlyFull",
-            expr=_volume_nearly_full(watched),
-            for_="15m",
-            severity="warning",
-            summary=f"volume {{{{ $labels.persistentvolumeclaim }}}} is over {_FULL:.0%} full",
-        ),
+        *([_volume_alert(watched)] if watched.claims else []),
     ]
     if watched.token_expires is not None:
         rules += [
@@ -231,6 +222,29 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
     if watched.offsite_check is not None:
         rules += _cron_job_alerts(watched, watched.offsite_check, "OffsiteCheck", hours=DRILL_HOURS)
     return rules
+
+
+def _database_alert(watched: Watched) -> dict[str, Any]:
+    server = f'namespace="{watched.namespace}", statefulset="{watched.stateful_set}"'
+    return _alert(
+        watched,
+        "DatabaseNotReady",
+        expr=f"kube_statefulset_status_replicas_ready{{{server}}} < kube_statefulset_replicas{{{server}}}",
+        for_="10m",
+        severity="critical",
+        summary="the database is not ready",
+    )
+
+
+def _volume_alert(watched: Watched) -> dict[str, Any]:
+    return _alert(
+        watched,
+        "VolumeNearlyFull",
+        expr=_volume_nearly_full(watched),
+        for_="15m",
+        severity="warning",
+        summary=f"volume {{{{ $labels.persistentvolumeclaim }}}} is over {_FULL:.0%} full",
+    )
 
 
 def _token_alert(watched: Watched, expires: dt.date, name: str, *, days: int, severity: str) -> dict[str, Any]:

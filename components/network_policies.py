@@ -37,7 +37,7 @@ class NetworkPoliciesArgs:
     settings: Settings
     environment: Environment
     app: App
-    database: Database
+    database: Database | None
     backup: Backup | None
     """None where the stack has no backups."""
 
@@ -50,7 +50,7 @@ class NetworkPolicies(pulumi.ComponentResource):
         child = ResourceOptions(parent=self)
         settings, environment, database = args.settings, args.environment, args.database
         app = args.app
-        to_database = to_pods(database.pods, port=database.port)
+        to_database = [to_pods(database.pods, port=database.port)] if database else []
         ingress: list[pulumi.Input[Rule]] = [from_gateway(port=app.port), from_kubelet(port=app.port)]
         if settings.monitoring:
             ingress.append(from_namespace(settings.monitoring.prober_namespace, port=app.port))
@@ -63,22 +63,23 @@ class NetworkPolicies(pulumi.ComponentResource):
             environment=environment,
             pods=app.pods,
             ingress=ingress,
-            egress=[to_dns(learn_names=bool(outside)), to_database, *outside],
+            egress=[to_dns(learn_names=bool(outside)), *to_database, *outside],
             opts=child,
         )
-        network_policy(
-            environment.names.migration,
-            environment=environment,
-            pods=app.migration_pods,
-            egress=[to_dns(), to_database],
-            opts=child,
-        )
-        clients = [app.pods, app.migration_pods, *([args.backup.pods] if args.backup else [])]
-        network_policy(
-            environment.names.database,
-            environment=environment,
-            pods=database.pods,
-            ingress=[from_pods(pods, port=database.port) for pods in clients],
-            opts=child,
-        )
+        if database:
+            network_policy(
+                environment.names.migration,
+                environment=environment,
+                pods=app.migration_pods,
+                egress=[to_dns(), *to_database],
+                opts=child,
+            )
+            clients = [app.pods, app.migration_pods, *([args.backup.pods] if args.backup else [])]
+            network_policy(
+                environment.names.database,
+                environment=environment,
+                pods=database.pods,
+                ingress=[from_pods(pods, port=database.port) for pods in clients],
+                opts=child,
+            )
         self.register_outputs({})

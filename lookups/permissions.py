@@ -12,23 +12,16 @@ from settings import Settings
 
 _WRITE: Final = ("create", "patch")
 _KINDS: Final = {
-    "": (
-        "configmaps",
-        "limitranges",
-        "persistentvolumeclaims",
-        "resourcequotas",
-        "secrets",
-        "serviceaccounts",
-        "services",
-    ),
-    "apps": ("deployments", "statefulsets"),
-    "batch": ("cronjobs",),
+    "": ("configmaps", "limitranges", "resourcequotas", "secrets", "serviceaccounts", "services"),
+    "apps": ("deployments",),
     "cilium.io": ("ciliumnetworkpolicies",),
     "gateway.networking.k8s.io": ("httproutes",),
     "policy": ("poddisruptionbudgets",),
     "rbac.authorization.k8s.io": ("roles", "rolebindings"),
 }
 """API group to the resources that every stack has in its namespace."""
+_DATABASE: Final = {"": ("persistentvolumeclaims",), "apps": ("statefulsets",), "batch": ("cronjobs",)}
+"""The same of an app with a database."""
 _MONITORING: Final = {"monitoring.coreos.com": ("probes", "prometheusrules")}
 _ADMISSION: Final = API_VERSION.partition("/")[0]
 
@@ -94,14 +87,15 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
         )
     # Before there is one, whoever may create namespaces may be given everything in those that they create.
     if exists:
-        for group, resources in {**_KINDS, **(_MONITORING if settings.monitoring else {})}.items():
-            for resource in resources:
-                yield Permission(verbs=_WRITE, group=group, resource=resource, namespace=own)
+        for kinds in (_KINDS, _DATABASE if settings.database else {}, _MONITORING if settings.monitoring else {}):
+            for group, resources in kinds.items():
+                for resource in resources:
+                    yield Permission(verbs=_WRITE, group=group, resource=resource, namespace=own)
 
 
 def _of_the_cluster(settings: Settings) -> Iterator[Permission]:
     volumes = Permission(verbs=("get", "patch"), group="", resource="persistentvolumes")
-    if settings.protect:
+    if settings.protect and settings.database:
         yield replace(volumes, why="the database's volume outlives its claim (protect)")
     if settings.backup and settings.backup.nfs:
         yield replace(volumes, verbs=("get", *_WRITE), why="backup.nfs")

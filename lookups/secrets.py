@@ -54,9 +54,10 @@ class StackSecrets:
     Either the registry's two are there, or the item is that the program writes newly issued ones to.
     """
 
-    postgres_password: pulumi.Output[str]
-    better_auth_secret: pulumi.Output[str]
-    database_url: pulumi.Output[str]
+    postgres_password: pulumi.Output[str] | None
+    """None for an app without a database, as `database_url` is."""
+    better_auth_secret: pulumi.Output[str] | None
+    database_url: pulumi.Output[str] | None
     registry_username: pulumi.Output[str] | None
     registry_password: pulumi.Output[str] | None
     registry_item: ItemPlace | None
@@ -68,15 +69,20 @@ class StackSecrets:
 
     @property
     def of_database(self) -> SecretData:
-        """What the database is given."""
+        """What the database is given. ValueError where there is none."""
+        if self.postgres_password is None:
+            raise ValueError("an app without a database has no password of one")
         return SecretData(values={PASSWORD_KEY: self.postgres_password}, checksum=self.checksum("postgres_password"))
 
     @property
     def of_app(self) -> SecretData:
-        """What the app is given."""
+        """What the app is given; perhaps nothing."""
+        own = {DATABASE_URL: self.database_url, AUTH_SECRET: self.better_auth_secret}
+        given = {"database_url": self.database_url, "better_auth_secret": self.better_auth_secret}
+        names = [*(name for name, value in given.items() if value is not None), *map(app_secret, self.app)]
         return SecretData(
-            values={DATABASE_URL: self.database_url, AUTH_SECRET: self.better_auth_secret, **self.app},
-            checksum=self.checksum("database_url", "better_auth_secret", *map(app_secret, self.app)),
+            values={key: value for key, value in {**own, **self.app}.items() if value is not None},
+            checksum=self.checksum(*names),
         )
 
     def checksum(self, *names: str) -> str:
@@ -86,11 +92,14 @@ class StackSecrets:
 
         It changes when one of them changes. HMAC-SHA256 under a key derived from the stack's better-auth-secret, so
         that nobody can try guesses of a weak password against it. Rotating better-auth-secret therefore changes every
-        checksum, and restarts the database's pod too. KeyError for a secret that the stack does not read.
+        checksum, and restarts the database's pod too. Where the stack has none, each guess costs an scrypt of 16 MiB.
+        KeyError for a secret that the stack does not read.
         """
-        # One-step derivation (RFC 5869's expand with one block): the input has at least 32 characters of its own.
-        key = hmac.digest(self._plain["better_auth_secret"].encode(), _CHECKSUM_KEY, hashlib.sha256)
         message = b"".join(_framed(text) for name in sorted(names) for text in (name, self._plain[name]))
+        if (auth := self._plain.get("better_auth_secret")) is None:
+            return hashlib.scrypt(message, salt=_CHECKSUM_KEY, n=2**14, r=8, p=1, dklen=32).hex()
+        # One-step derivation (RFC 5869's expand with one block): the input has at least 32 characters of its own.
+        key = hmac.digest(auth.encode(), _CHECKSUM_KEY, hashlib.sha256)
         return hmac.new(key, message, hashlib.sha256).hexdigest()
 
 
@@ -118,13 +127,12 @@ class Values:
 def read_values(settings: Settings, vaults: Vaults) -> Values:
     """Reads and checks every value that the stack needs and does not issue itself."""
     reader, names = _Reader(vaults), settings.names
-    wanted = settings.secrets
-    password = reader.read(wanted.postgres_password, _password_complaint)
-    values = {
-        "postgres_password": password,
-        "better_auth_secret": reader.read(wanted.better_auth_secret, _auth_secret_complaint),
-        "database_url": reader.read_database_url(wanted.database_url, password, names),
-    }
+    wanted, values = settings.secrets, dict[str, str | None]()
+    if wanted and wanted.postgres_password:
+        password = values["postgres_password"] = reader.read(wanted.postgres_password, _password_complaint)
+        values["database_url"] = reader.read_database_url(wanted.database_url, password, names)
+    if wanted and wanted.better_auth_secret:
+        values["better_auth_secret"] = reader.read(wanted.better_auth_secret, _auth_secret_complaint)
     for variable, reference in settings.app.secrets.items():
         values[app_secret(variable)] = reader.read(reference)
     if settings.backup is not None and settings.backup.s3 is not None:
@@ -150,9 +158,9 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         raise SecretsError(_message(settings.stack, values.problems))
     secret = {name: pulumi.Output.secret(value) for name, value in values.plain.items()}
     return StackSecrets(
-        postgres_password=secret["postgres_password"],
-        better_auth_secret=secret["better_auth_secret"],
-        database_url=secret["database_url"],
+        postgres_password=secret.get("postgres_password"),
+        better_auth_secret=secret.get("better_auth_secret"),
+        database_url=secret.get("database_url"),
         registry_username=secret.get("registry_username"),
         registry_password=secret.get("registry_password"),
         registry_item=values.registry_item,

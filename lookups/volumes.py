@@ -16,6 +16,7 @@ import pulumi
 from components.database import CONTAINER
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
+from settings.database import DatabaseSettings
 from settings.images import c_library
 from settings.ownership import PART_OF
 from settings.quantities import Quantity
@@ -74,12 +75,15 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
             yield _rescue(claim)
         return
     claim = _claim(settings, cluster, settings.names.database_claim)
-    yield from _database(settings, cluster, record, claim)
-    if claim is not None:
-        yield from _fixed(claim, "database", settings.database.storage_class)
-        yield from _size(cluster, claim, "database", settings.database.size)
-        if not claim["metadata"].get("deletionTimestamp"):
-            yield from _sort_order(settings, cluster, record)
+    if (database := settings.database) is not None:
+        yield from _database(settings, database, cluster, record, claim)
+        if claim is not None:
+            yield from _fixed(claim, "database", database.storage_class)
+            yield from _size(cluster, claim, "database", database.size)
+            if not claim["metadata"].get("deletionTimestamp"):
+                yield from _sort_order(settings, database, cluster, record)
+    elif claim is not None and (claim["metadata"].get("labels") or {}).get(PART_OF) == settings.project:
+        yield _switched_off(settings, claim)
     backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
@@ -89,8 +93,20 @@ def _claim(settings: Settings, cluster: Cluster, name: str) -> Object | None:
     return cluster.get("v1", "persistentvolumeclaims", name, settings.namespace)
 
 
-def _database(settings: Settings, cluster: Cluster, record: Record | None, claim: Object | None) -> Iterator[str]:
-    accepted = settings.database.lost_claim
+def _switched_off(settings: Settings, claim: Object) -> str:
+    name, namespace = claim["metadata"]["name"], settings.namespace
+    return (
+        f"database is switched off, and the claim {name} with all data would be deleted. Remove `enabled: false`; or, "
+        "where the data is given up, take a last backup, delete both by hand, and run this again:\n"
+        f"    kubectl -n {namespace} delete statefulset {settings.names.database}\n"
+        f"    kubectl -n {namespace} delete pvc {name}"
+    )
+
+
+def _database(
+    settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None, claim: Object | None
+) -> Iterator[str]:
+    accepted = database.lost_claim
     if claim is None:
         volumes = _volumes_of(settings, cluster)
         if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
@@ -203,13 +219,15 @@ def _grows(cluster: Cluster, claim: Object) -> bool:
     return found is not None and found.get("allowVolumeExpansion") is True
 
 
-def _sort_order(settings: Settings, cluster: Cluster, record: Record | None) -> Iterator[str]:
+def _sort_order(
+    settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None
+) -> Iterator[str]:
     """Whether the image sorts text as the one does that wrote the database's indexes."""
     found = cluster.get("apps/v1", "statefulsets", settings.names.database, settings.namespace)
     containers = found["spec"]["template"]["spec"]["containers"] if found else []
     # Where somebody has deleted the StatefulSet, the state knows what it was.
     live = next((one["image"] for one in containers if one["name"] == CONTAINER), record.image if record else None)
-    wanted = settings.database.image
+    wanted = database.image
     if live is not None and c_library(live) != c_library(wanted):
         yield (
             f"database.image is {wanted}, which sorts text by {c_library(wanted)}; the database was written by {live}, "

@@ -55,7 +55,7 @@ def connect(settings: Settings) -> Live:
         cloudflare=Cloudflare() if settings.access.public else None,
         mirror=settings.repository.mirror if settings.repository else None,
         secret_names=settings.app.secrets.keys(),
-        database_image=settings.database.image,
+        database_image=settings.database.image if settings.database else None,
     )
 
 

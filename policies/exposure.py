@@ -11,11 +11,18 @@ _RECORDS = frozenset({"DnsRecord", "Record"})
 _DATA = frozenset({"Namespace", "StatefulSet", "PersistentVolumeClaim", "PersistentVolume"})
 
 
-def _data_is_protected(resource: Resource) -> Iterator[str]:
-    """In prod: namespace, database and volumes cannot be destroyed by a `pulumi destroy` or a replacement."""
-    holds_data = resource.type.startswith("kubernetes:") and resource.kind in _DATA
-    if resource.stack == "prod" and holds_data and not resource.protect:
-        yield f"a {resource.kind} of prod holds data: register it with protect=True"
+def _data_is_protected(resources: Sequence[Resource]) -> Iterator[Violation]:
+    """In prod: namespace, database and volumes cannot be destroyed by a `pulumi destroy` or a replacement.
+
+    A stack without a volume has no data, and its namespace holds none.
+    """
+    holding = [each for each in resources if each.type.startswith("kubernetes:") and each.kind in _DATA]
+    if all(each.kind == "Namespace" for each in holding):
+        return
+    for resource in holding:
+        if resource.stack == "prod" and not resource.protect:
+            message = f"a {resource.kind} of prod holds data: register it with protect=True"
+            yield Violation(message=message, urn=resource.urn)
 
 
 def _applications_have_policies(resource: Resource) -> Iterator[str]:
@@ -52,7 +59,7 @@ def _before(resource: Resource, by_urn: Mapping[str, Resource]) -> set[str]:
 
 
 RULES = (
-    Rule(name="data-is-protected", description="What holds prod's data is protected.", each=_data_is_protected),
+    Rule(name="data-is-protected", description="What holds prod's data is protected.", all=_data_is_protected),
     Rule(
         name="access-applications-have-policies",
         description="Every Access application names its policy.",

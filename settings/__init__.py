@@ -50,11 +50,12 @@ class Settings(Section):
     released_namespace: SkipJsonSchema[str | None] = Field(default=None, alias="namespace")
     """A key of stack files up to the release of November 2026. It may say what follows anyway."""
     cluster: ClusterSettings = ClusterSettings()
+    database: Optional[DatabaseSettings] = DatabaseSettings()
+    """PostgreSQL; `{enabled: false}` for an app without one."""
     protect: Annotated[bool, Field(validate_default=True)] = False
     """Refuse to destroy the namespace, the database, its volume and the backups."""
-    secrets: SecretsSettings
+    secrets: Annotated[SecretsSettings | None, Field(validate_default=True)] = None
     registry: RegistrySettings
-    database: DatabaseSettings = DatabaseSettings()
     app: AppSettings
     access: AccessSettings
     backup: Optional[BackupSettings] = None
@@ -91,9 +92,32 @@ class Settings(Section):
     @field_validator("protect")
     @classmethod
     def _prod_is_protected(cls, protect: bool, info: ValidationInfo) -> bool:
-        if info.data["stack"] == "prod" and not protect:
-            raise refusal("true in the stack prod: its database holds the only copy of the invoices")
+        if info.data["stack"] == "prod" and info.data.get("database") and not protect:
+            raise refusal("true in the stack prod: its database holds the only copy of the data")
         return protect
+
+    @field_validator("secrets")
+    @classmethod
+    def _secrets_are_those_of_the_database(
+        cls, secrets: SecretsSettings | None, info: ValidationInfo
+    ) -> SecretsSettings | None:
+        if "database" not in info.data:  # a mistake of its own
+            return secrets
+        found = secrets or SecretsSettings()
+        of_database = {"postgresPassword": found.postgres_password, "databaseUrl": found.database_url}
+        if info.data["database"] is None:
+            if given := [key for key, reference in of_database.items() if reference]:
+                raise refusal("no password and no URL of a database, which the stack does not have", key=given[0])
+            return secrets
+        needed = {"postgresPassword": found.postgres_password, "betterAuthSecret": found.better_auth_secret}
+        if missing := [key for key, reference in needed.items() if not reference]:
+            raise refusal(
+                f"op:// references of {' and '.join(missing)}, which an app with a database needs",
+                key=missing[0] if secrets else "",
+                given="nothing",
+                fix="add it, or set database to {enabled: false}",
+            )
+        return secrets
 
     @field_validator("app")
     @classmethod
@@ -106,6 +130,17 @@ class Settings(Section):
                 given=repr(app.image),
             )
         return app
+
+    @field_validator("backup")
+    @classmethod
+    def _backup_has_a_database(cls, backup: BackupSettings | None, info: ValidationInfo) -> BackupSettings | None:
+        if backup is not None and info.data.get("database", backup) is None:
+            raise refusal(
+                "no backup beside database: {enabled: false}, because there is nothing to back up",
+                given="a section",
+                fix="remove the section backup",
+            )
+        return backup
 
     @field_validator("repository")
     @classmethod

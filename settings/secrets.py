@@ -7,11 +7,11 @@ from settings.section import Section
 
 
 class SecretsSettings(Section):
-    """Where the stack's secrets are in 1Password."""
+    """Where the stack's secrets are in 1Password. An app with a database needs the first two."""
 
-    postgres_password: SecretReference
+    postgres_password: SecretReference | None = None
     """Password of the database's role: an op:// reference; the value is URL-safe."""
-    better_auth_secret: SecretReference
+    better_auth_secret: SecretReference | None = None
     """Key of the app's sessions: an op:// reference; the value has at least 32 characters."""
     database_url: SecretReference | None = None
     """Checked against the other values where it is given, derived from them where it is not."""

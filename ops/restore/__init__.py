@@ -47,6 +47,8 @@ def parse_request(settings: Settings, *, source: str, expect: str | None, clear_
     """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
     wrong: list[str] = []
     parsed, expectation = None, None
+    if settings.database is None:
+        raise SourceError(f"stack {settings.stack} has no database to restore into")
     if settings.backup is None:
         wrong.append(
             f"stack {settings.stack} has no backups, and restores with them: give Pulumi.{settings.stack}.yaml a "

@@ -27,8 +27,8 @@ from settings import Settings
 SYSTEMS: Final[tuple[tuple[Check, ...], ...]] = (
     (
         Check(name="app", look=workloads.app_runs),
-        Check(name="database", look=workloads.database_runs),
-        Check(name="migration", look=cluster.migration),
+        Check(name="database", look=workloads.database_runs, applies=lambda settings: settings.database is not None),
+        *(check for check in cluster.CHECKS if check.name == "migration"),
         *backups.CHECKS,
         Check(name="alerts", look=alerts.firing, applies=lambda settings: settings.monitoring is not None),
     ),

@@ -15,6 +15,7 @@ from ops.restore.app_stop import STOPPED_BY
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
+from settings import Settings
 from settings.images import image_repository
 from settings.names import Names
 
@@ -172,10 +173,14 @@ def _is_unseen(workload: Object) -> bool:
     return bool(workload["status"].get("observedGeneration", 0) < workload["metadata"]["generation"])
 
 
+def _has_database(settings: Settings) -> bool:
+    return settings.database is not None
+
+
 CHECKS = (
     Check(name="namespace", look=namespace),
-    Check(name="database", look=database_ready),
-    Check(name="database-volume", look=database_volume),
+    Check(name="database", look=database_ready, applies=_has_database),
+    Check(name="database-volume", look=database_volume, applies=_has_database),
     Check(
         name="backup-volume",
         look=partial(volume, which=lambda names: names.backups_claim),
@@ -183,5 +188,5 @@ CHECKS = (
     ),
     Check(name="rollout", look=rollout),
     Check(name="image", look=image),
-    Check(name="migration", look=migration),
+    Check(name="migration", look=migration, applies=_has_database),
 )

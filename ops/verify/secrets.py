@@ -13,6 +13,7 @@ from lookups.secrets import app_secret as name_of
 from ops.verify.check import Check
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from settings import Settings
 
 
 def same(one: str, other: str) -> bool:
@@ -34,9 +35,16 @@ def database_secret(systems: Systems) -> str:
 
 def app_secret(systems: Systems) -> str:
     """What the app connects and signs its sessions with, and the secrets that the stack file adds."""
-    keys = {app.DATABASE_URL: "database_url", app.AUTH_SECRET: "better_auth_secret"}
-    added = {variable: name_of(variable) for variable in systems.settings.app.secrets}
-    return _compared(systems, systems.names.app_secret, keys | added)
+    return _compared(systems, systems.names.app_secret, _of_app(systems.settings))
+
+
+def _of_app(settings: Settings) -> Mapping[str, str]:
+    """Keys of the app's Secret, and what 1Password's values for them are called."""
+    return {
+        **({app.DATABASE_URL: "database_url"} if settings.database else {}),
+        **({app.AUTH_SECRET: "better_auth_secret"} if settings.secrets and settings.secrets.better_auth_secret else {}),
+        **{variable: name_of(variable) for variable in settings.app.secrets},
+    }
 
 
 def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:
@@ -78,7 +86,7 @@ def pull_secret(systems: Systems) -> str:
 
 
 CHECKS = (
-    Check(name="secret-database", look=database_secret),
-    Check(name="secret-app", look=app_secret),
+    Check(name="secret-database", look=database_secret, applies=lambda settings: settings.database is not None),
+    Check(name="secret-app", look=app_secret, applies=lambda settings: bool(_of_app(settings))),
     Check(name="secret-registry", look=pull_secret),
 )

@@ -11,6 +11,7 @@ in_cluster = pulumi.ResourceOptions(provider=kubernetes.Provider("kubernetes"))
 at_cloudflare = pulumi.ResourceOptions(provider=cloudflare.Provider("cloudflare"))
 
 core.Namespace("unprotected", metadata={"name": "unprotected"}, opts=in_cluster)
+core.PersistentVolumeClaim("data", metadata={"name": "data", "namespace": "unprotected"}, opts=in_cluster)
 core.ConfigMap(
     "plaintext",
     metadata={"name": "c", "namespace": "default"},

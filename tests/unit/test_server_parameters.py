@@ -156,4 +156,5 @@ def test_what_postgresql_would_not_read_or_read_as_something_else_is_refused(
 @pytest.mark.parametrize(("name", "value"), [("lock_timeout", 0), ("lock_timeout", "0"), ("temp_file_limit", -1)])
 def test_a_limit_can_be_taken_away(name: str, value: object) -> None:
     settings = Settings.load(DEV, with_value("dev", "database.parameters", {name: value}))
+    assert settings.database
     assert settings.database.server_parameters[name] == str(value)

@@ -12,6 +12,8 @@ from lookups.volumes import UNKNOWN_CLAIM, Record, find_problems
 from tests.unit.program import load_settings
 
 SETTINGS = load_settings("prod")
+assert SETTINGS.database
+DATABASE_SETTINGS = SETTINGS.database
 NAMESPACE, DATABASE, BACKUPS = SETTINGS.namespace, "data-invoicetron-db-0", "invoicetron-backups"
 GONE = Record(uid="gone", volume="pv-gone")
 
@@ -51,7 +53,7 @@ class Cluster:
 
 
 def claim(name: str = DATABASE, *, uid: str = "here", volume: str | None = "pv-here", **more: Any) -> Any:
-    sizes = {DATABASE: SETTINGS.database.size, BACKUPS: SETTINGS.backup.size if SETTINGS.backup else ""}
+    sizes = {DATABASE: DATABASE_SETTINGS.size, BACKUPS: SETTINGS.backup.size if SETTINGS.backup else ""}
     spec = {"storageClassName": "longhorn", "resources": {"requests": {"storage": str(sizes[name])}}}
     bound = {"volumeName": volume} if volume else {}
     labels = {"app.kubernetes.io/part-of": "invoicetron"}
@@ -65,8 +67,12 @@ def volume(name: str, *, uid: str | None, made: str = "2027-01-01T00:00:00Z", of
 
 
 def problems(cluster: Cluster, record: Record | None = None, **database: Any) -> list[str]:
-    settings = SETTINGS.model_copy(update={"database": SETTINGS.database.model_copy(update=database)})
+    settings = SETTINGS.model_copy(update={"database": DATABASE_SETTINGS.model_copy(update=database)})
     return list(find_problems(settings, cluster, record))  # type: ignore[arg-type]
+
+
+def without_database(cluster: Cluster) -> list[str]:
+    return list(find_problems(SETTINGS.model_copy(update={"database": None}), cluster, None))  # type: ignore[arg-type]
 
 
 def without_backup(cluster: Cluster) -> list[str]:
@@ -192,3 +198,13 @@ def test_an_image_that_sorts_text_in_another_order_is_refused_where_there_is_dat
 )
 def test_an_image_of_the_same_c_library_is_an_ordinary_change(live: str, wanted: str) -> None:
     assert problems(Cluster(claim(), image=live), image=wanted) == []
+
+
+def test_a_database_that_is_switched_off_is_refused_while_its_claim_is_there() -> None:
+    (problem,) = without_database(Cluster(claim()))
+    assert "database is switched off" in problem
+    assert f"kubectl -n {NAMESPACE} delete pvc {DATABASE}" in problem
+    assert not without_database(Cluster())
+    foreign = claim()
+    foreign["metadata"]["labels"] = {}
+    assert not without_database(Cluster(foreign))

@@ -228,17 +228,25 @@ def test_pods_that_are_not_bounded_are_refused(policies: list[Resource], open_: 
     assert f"bounds the {open_} of" in message
 
 
-@pytest.mark.parametrize(
-    "kind", ["core/v1:Namespace", "apps/v1:StatefulSet", "core/v1:PersistentVolumeClaim", "core/v1:PersistentVolume"]
-)
+@pytest.mark.parametrize("kind", ["apps/v1:StatefulSet", "core/v1:PersistentVolumeClaim", "core/v1:PersistentVolume"])
 def test_what_holds_prods_data_is_protected(kind: str) -> None:
     rule = "data-is-protected"
     assert violations(rule, resource(f"kubernetes:{kind}", {}, protect=True)) == []
     assert violations(rule, resource(f"kubernetes:{kind}", {}))
 
 
+def test_the_namespace_of_prod_is_protected_where_it_holds_a_volume() -> None:
+    rule, namespace = "data-is-protected", resource("kubernetes:core/v1:Namespace", {})
+    volume = resource("kubernetes:core/v1:PersistentVolumeClaim", {}, protect=True)
+    assert violations(rule, namespace) == []
+    (message,) = violations(rule, namespace, volume)
+    assert "Namespace" in message
+    assert violations(rule, resource("kubernetes:core/v1:Namespace", {}, protect=True), volume) == []
+
+
 def test_dev_may_be_reset() -> None:
-    assert violations("data-is-protected", resource("kubernetes:core/v1:Namespace", {}, stack="dev")) == []
+    volume = resource("kubernetes:core/v1:PersistentVolumeClaim", {}, stack="dev")
+    assert violations("data-is-protected", resource("kubernetes:core/v1:Namespace", {}, stack="dev"), volume) == []
 
 
 ACCESS = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication"

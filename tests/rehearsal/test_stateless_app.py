@@ -1,0 +1,61 @@
+"""An app without a database, as the stack file says it, under the real engine and with its own pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rehearsal.engine import EngineError
+from rehearsal.rehearsal import Rehearsal
+from tests.rehearsal.cleanup import NAMESPACED
+from tests.rehearsal.test_app_pipeline import Deployed
+
+NAMESPACE = "invoicetron-dev"
+STORING = ("statefulset", "cronjob", "job", "persistentvolumeclaim", "invoicetron-db", "invoicetron-migrate")
+
+
+def objects(rehearsal: Rehearsal) -> list[str]:
+    """What stands in the namespace, as kind/name."""
+    return rehearsal.kubectl("-n", NAMESPACE, "get", NAMESPACED, "-o", "name").split()
+
+
+def without_database(rehearsal: Rehearsal) -> None:
+    """dev's stack file as one that says what a stateless app needs, and no more."""
+    for section in ("backup", "secrets"):
+        rehearsal.program.run("config", "rm", "--stack", "dev", "--path", f"invoicetron:{section}")
+    rehearsal.configure("dev", "database.enabled", "false")
+
+
+def test_it_is_deployed_by_its_pipeline_and_has_nothing_that_stores(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    rehearsal.program.init("dev")
+    without_database(rehearsal)
+    rehearsal.configure("dev", "cluster.apiUrl", rehearsal.control_plane.url)
+    rehearsal.program.up("dev")
+    assert not rehearsal.program.up("dev").changes
+    stands = objects(rehearsal)
+    assert stands
+    assert not [one for one in stands if any(word in one for word in STORING)]
+
+    passed, output = Deployed(rehearsal, tmp_path / "app").job("deploy:development", BACKUP="yes")
+    assert passed, output
+    assert "Migrating" not in output
+    deployment = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "deployment", "invoicetron", "-o", "json"))
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert "placeholder" not in image
+    assert not rehearsal.program.up("dev").changes
+
+    rehearsal.program.destroy("dev")
+    assert NAMESPACE not in rehearsal.kubectl("get", "namespaces", "-o", "name")
+
+
+def test_a_database_that_stands_is_not_switched_off(rehearsal: Rehearsal) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev", "--skip-preview")
+    before = objects(rehearsal)
+    without_database(rehearsal)
+    with pytest.raises(EngineError, match="database is switched off, and the claim data-invoicetron-db-0") as refused:
+        rehearsal.program.up("dev", "--skip-preview")
+    assert "backup is switched off" in str(refused.value)
+    assert objects(rehearsal) == before
