@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import re
-from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
-import pulumi
 import pytest
-import yaml
 
-from settings import Settings, SettingsError, load_from_pulumi
-from settings.errors import NO_KEYS
+from settings import Settings, SettingsError
 from settings.names import Names
-from settings.schema import stack_file_schema
 from tests.stacks import DEV, PROD, PROJECT
-from tests.unit.stack_files import ROOT, refusal, refusal_of, sections, stack_file, with_value
+from tests.unit.stack_files import refusal, refusal_of, sections, with_value
 
 NAMES = ["dev", "prod"]
-NO_LABELS = ("backups_export", "deploy_token")
-CRON_JOBS = ("migration", "backup", "drill", "restore", "upload", "offsite_check")
 
 
 @pytest.mark.parametrize("stack", NAMES)
@@ -206,59 +196,6 @@ def test_values_of_a_section_that_pulumi_encrypts_are_not_repeated() -> None:
     assert "'short'" not in str(error.value)
 
 
-@pytest.mark.parametrize("given", ["invoicetron-dev", "default", "Invoicetron", "another"])
-def test_a_namespace_that_does_not_follow_from_project_and_stack_is_refused(given: str) -> None:
-    message = refusal_of("namespace", given)
-    assert "invoicetron-prod, which follows from the project and the stack" in message
-    assert "fix:     remove the key" in message
-
-
-def test_a_stack_file_of_an_earlier_release_may_name_the_namespace_that_follows() -> None:
-    named = Settings.load(PROD, {**sections("prod"), "namespace": "invoicetron-prod"})
-    assert named.namespace == Settings.load(PROD, sections("prod")).namespace == "invoicetron-prod"
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        Names("Invoicetron", "dev"),
-        Names("my_app", "dev"),
-        Names("1password", "dev"),
-        Names("app-", "dev"),
-        Names("", "dev"),
-        Names("kube", "system"),
-        Names("kube-app", "dev"),
-        Names("a" * 36, "dev"),
-        Names("app", "Dev"),
-        Names("app", "my.stack"),
-        Names("app", "-dev"),
-        Names("a" * 35, "b" * 28),
-    ],
-)
-def test_names_of_project_and_stack_that_kubernetes_would_refuse_are_refused_with_all_other_mistakes(
-    names: Names,
-) -> None:
-    with pytest.raises(SettingsError, match="2 mistakes") as error:
-        Settings.load(names, {**sections("dev"), "nonsense": {}})
-    assert "lower-case letters" in str(error.value)
-
-
-@pytest.mark.parametrize("names", [Names("a", "b"), Names("a" * 35, "b" * 27), Names("my-app-2", "2")])
-def test_every_name_that_follows_is_one_that_kubernetes_takes(names: Names) -> None:
-    assert not list(names.problems())
-    every = {name: getattr(names, name) for name, kind in vars(Names).items() if isinstance(kind, property)}
-    texts = {name: value for name, value in every.items() if isinstance(value, str)}
-    assert texts
-    for name, text in texts.items():
-        if name == "database_role":
-            assert re.fullmatch(r"[a-z_][a-z0-9_]*", text)
-        elif name == "alerts":
-            assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text)
-        else:
-            assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", text)
-            assert len(text) <= (52 if name in CRON_JOBS else 253 if name in NO_LABELS else 63), name
-
-
 @pytest.mark.parametrize("protect", [False, None])
 def test_prod_is_protected(protect: bool | None) -> None:
     assert "its database" in refusal_of("protect", protect)
@@ -333,139 +270,8 @@ def test_a_last_day_that_gitlab_takes_for_never_is_refused(day: str) -> None:
     assert "GitLab takes later ones for a token that never expires" in message
 
 
-@pytest.mark.parametrize(
-    ("days", "warning"),
-    [
-        (1, "ends in 1 days"),
-        (13, "ends in 13 days"),
-        (14, None),
-        (400, None),
-        (401, "is valid for 401 days"),
-        (9000, "is valid for 9000 days"),
-    ],
-)
-@pytest.mark.usefixtures("pulumi_config")
-def test_a_last_day_that_is_near_or_far_is_warned_of(
-    days: int, warning: str | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    hand_over("prod", {f"invoicetron:{name}": value for name, value in expiring(days).items()})
-    load_from_pulumi()
-    assert (f"the deploy token {warning}" in caplog.text) if warning else ("deploy token" not in caplog.text)
-
-
 def test_a_repository_needs_the_project_that_delivery_names() -> None:
     assert "invoicetron:repository\n" in refusal_of("delivery", None)
-
-
-@pytest.fixture
-def pulumi_config() -> Iterator[None]:
-    """Pulumi's config as of before the test, whatever the test makes of it."""
-    yield
-    pulumi.runtime.set_all_config({}, [])
-
-
-def hand_over(stack: str, config: dict[str, Any]) -> None:
-    """Gives the program what a stack file holds, as Pulumi does."""
-    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack=stack)
-    handed = {key: text if isinstance(text, str) else json.dumps(text) for key, text in config.items()}
-    pulumi.runtime.set_all_config(handed | {"pulumi:disable-default-providers": '["*"]'}, [])
-
-
-@pytest.mark.usefixtures("pulumi_config")
-def test_pulumi_s_config_is_read_as_pulumi_hands_it_over() -> None:
-    hand_over("prod", stack_file("prod")["config"])
-    assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
-
-
-@pytest.mark.usefixtures("pulumi_config")
-def test_unknown_keys_of_the_project_are_refused_and_encrypted_ones_not_shown() -> None:
-    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack="dev")
-    pulumi.runtime.set_all_config(
-        {"invoicetron:namespace": SECRET, "invoicetron:nonsense": "1"}, ["invoicetron:namespace"]
-    )
-    with pytest.raises(SettingsError, match="invoicetron:nonsense") as error:
-        load_from_pulumi()
-    assert SECRET not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("key", "meant"),
-    [
-        ("invoicetorn:backup", "invoicetron:backup"),
-        ("invoicetron-prod:backup", "invoicetron:backup"),
-        ("Invoicetron:backup", "invoicetron:backup"),
-        ("invoicetron :backup", "invoicetron:backup"),
-        ("invoicetorn:bakcup", "invoicetron:backup"),
-        ("invoice:backup", "invoicetron:backup"),
-        ("homelab:monitoring", "invoicetron:monitoring"),
-        ("invoicetorn:nothing-like-it", None),
-    ],
-)
-@pytest.mark.usefixtures("pulumi_config")
-def test_a_section_under_a_mistyped_prefix_is_refused_with_every_other_mistake(key: str, meant: str | None) -> None:
-    hand_over("prod", {**stack_file("prod")["config"], key: {}, "invoicetron:protect": False})
-    with pytest.raises(SettingsError) as error:
-        load_from_pulumi()
-    message = str(error.value)
-    assert "2 mistakes" in message
-    assert f"\n  {key}\n" in message
-    assert "invoicetron:protect" in message
-    assert (f"did you mean {meant}?" if meant else "fix:     remove it") in message
-
-
-@pytest.mark.parametrize(
-    "key", ["pulumi:tags", "kubernetes:namespace", "gitlab:token", "cloudflare:apiToken", "aws:region"]
-)
-@pytest.mark.usefixtures("pulumi_config")
-def test_keys_of_pulumi_of_its_providers_and_of_others_are_nobody_s_mistake(key: str) -> None:
-    hand_over("prod", {**stack_file("prod")["config"], key: "x"})
-    assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
-
-
-class Nothing(pulumi.runtime.Mocks):
-    """No resource and no function is asked for."""
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        raise NotImplementedError
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        raise NotImplementedError
-
-
-def test_the_project_file_knows_every_section() -> None:
-    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
-    known = {key for key in project["config"] if ":" not in key}
-    assert known == set(Settings.model_fields) - set(NO_KEYS)
-
-
-def test_the_defaults_of_the_project_file_are_right() -> None:
-    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-    defaults = {key: entry["default"] for key, entry in project.items() if "default" in entry}
-    assert Settings.load(DEV, defaults | sections("dev")) == Settings.load(DEV, sections("dev"))
-
-
-@pytest.mark.parametrize("stack", NAMES)
-def test_editors_find_the_schema_and_no_mistake_in_the_live_stack_files(stack: str) -> None:
-    text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
-    assert text.startswith("# yaml-language-server: $schema=./stack.schema.json\n")
-    jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate(stack_file(stack, ROOT))
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("database.size", "10 Gi"),
-        ("secrets.postgresPassword", "hunter2"),
-        ("app.image", "postgres:latest"),
-        ("access.hostnam", "a.example.com"),
-        ("registry.item", None),
-        ("backup.retention.daily", 0),
-    ],
-)
-def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: object) -> None:
-    config = {f"invoicetron:{name}": section for name, section in with_value("dev", path, value).items()}
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate({"config": config})
 
 
 def test_a_public_hostname_further_down_needs_a_certificate_that_somebody_ordered() -> None:

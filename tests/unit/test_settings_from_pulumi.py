@@ -1,0 +1,150 @@
+"""The settings as Pulumi hands them over, and as Pulumi.yaml and the schema for editors declare them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pulumi
+import pytest
+import yaml
+
+from settings import Settings, SettingsError, load_from_pulumi
+from settings.errors import NO_KEYS
+from settings.schema import stack_file_schema
+from tests.stacks import DEV, PROD, PROJECT
+from tests.unit.stack_files import ROOT, sections, stack_file, with_value
+from tests.unit.test_settings import NAMES, SECRET, expiring
+
+
+@pytest.fixture
+def pulumi_config() -> Iterator[None]:
+    """Pulumi's config as of before the test, whatever the test makes of it."""
+    yield
+    pulumi.runtime.set_all_config({}, [])
+
+
+def hand_over(stack: str, config: dict[str, Any]) -> None:
+    """Gives the program what a stack file holds, as Pulumi does."""
+    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack=stack)
+    handed = {key: text if isinstance(text, str) else json.dumps(text) for key, text in config.items()}
+    pulumi.runtime.set_all_config(handed | {"pulumi:disable-default-providers": '["*"]'}, [])
+
+
+@pytest.mark.usefixtures("pulumi_config")
+def test_pulumi_s_config_is_read_as_pulumi_hands_it_over() -> None:
+    hand_over("prod", stack_file("prod")["config"])
+    assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
+
+
+@pytest.mark.usefixtures("pulumi_config")
+def test_unknown_keys_of_the_project_are_refused_and_encrypted_ones_not_shown() -> None:
+    pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack="dev")
+    pulumi.runtime.set_all_config(
+        {"invoicetron:namespace": SECRET, "invoicetron:nonsense": "1"}, ["invoicetron:namespace"]
+    )
+    with pytest.raises(SettingsError, match="invoicetron:nonsense") as error:
+        load_from_pulumi()
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("invoicetorn:backup", "invoicetron:backup"),
+        ("invoicetron-prod:backup", "invoicetron:backup"),
+        ("Invoicetron:backup", "invoicetron:backup"),
+        ("invoicetron :backup", "invoicetron:backup"),
+        ("invoicetorn:bakcup", "invoicetron:backup"),
+        ("invoice:backup", "invoicetron:backup"),
+        ("homelab:monitoring", "invoicetron:monitoring"),
+        ("invoicetorn:nothing-like-it", None),
+    ],
+)
+@pytest.mark.usefixtures("pulumi_config")
+def test_a_section_under_a_mistyped_prefix_is_refused_with_every_other_mistake(key: str, meant: str | None) -> None:
+    hand_over("prod", {**stack_file("prod")["config"], key: {}, "invoicetron:protect": False})
+    with pytest.raises(SettingsError) as error:
+        load_from_pulumi()
+    message = str(error.value)
+    assert "2 mistakes" in message
+    assert f"\n  {key}\n" in message
+    assert "invoicetron:protect" in message
+    assert (f"did you mean {meant}?" if meant else "fix:     remove it") in message
+
+
+@pytest.mark.parametrize(
+    "key", ["pulumi:tags", "kubernetes:namespace", "gitlab:token", "cloudflare:apiToken", "aws:region"]
+)
+@pytest.mark.usefixtures("pulumi_config")
+def test_keys_of_pulumi_of_its_providers_and_of_others_are_nobody_s_mistake(key: str) -> None:
+    hand_over("prod", {**stack_file("prod")["config"], key: "x"})
+    assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
+
+
+class Nothing(pulumi.runtime.Mocks):
+    """No resource and no function is asked for."""
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        raise NotImplementedError
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise NotImplementedError
+
+
+def test_the_project_file_knows_every_section() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    known = {key for key in project["config"] if ":" not in key}
+    assert known == set(Settings.model_fields) - set(NO_KEYS)
+
+
+def test_the_defaults_of_the_project_file_are_right() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+    defaults = {key: entry["default"] for key, entry in project.items() if "default" in entry}
+    assert Settings.load(DEV, defaults | sections("dev")) == Settings.load(DEV, sections("dev"))
+
+
+@pytest.mark.parametrize("stack", NAMES)
+def test_editors_find_the_schema_and_no_mistake_in_the_live_stack_files(stack: str) -> None:
+    text = (ROOT / f"Pulumi.{stack}.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=./stack.schema.json\n")
+    jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate(stack_file(stack, ROOT))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("database.size", "10 Gi"),
+        ("secrets.postgresPassword", "hunter2"),
+        ("app.image", "postgres:latest"),
+        ("access.hostnam", "a.example.com"),
+        ("registry.item", None),
+        ("backup.retention.daily", 0),
+    ],
+)
+def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: object) -> None:
+    config = {f"invoicetron:{name}": section for name, section in with_value("dev", path, value).items()}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate({"config": config})
+
+
+@pytest.mark.parametrize(
+    ("days", "warning"),
+    [
+        (1, "ends in 1 days"),
+        (13, "ends in 13 days"),
+        (14, None),
+        (400, None),
+        (401, "is valid for 401 days"),
+        (9000, "is valid for 9000 days"),
+    ],
+)
+@pytest.mark.usefixtures("pulumi_config")
+def test_a_last_day_that_is_near_or_far_is_warned_of(
+    days: int, warning: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    hand_over("prod", {f"invoicetron:{name}": value for name, value in expiring(days).items()})
+    load_from_pulumi()
+    assert (f"the deploy token {warning}" in caplog.text) if warning else ("deploy token" not in caplog.text)
