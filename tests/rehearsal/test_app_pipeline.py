@@ -1,14 +1,11 @@
-"""The app's pipeline: valid for GitLab, and its jobs deploy into the rehearsal's cluster with what `up` gave GitLab."""
+"""The jobs of the app's pipeline deploy into the rehearsal's cluster with what `up` gave GitLab."""
 
 from __future__ import annotations
 
 import base64
 import http.server
 import json
-import re
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,147 +16,18 @@ from typing import Any
 import pytest
 
 from rehearsal.cluster.controlplane import ControlPlane
-from rehearsal.pipeline import PIPELINE, REPOSITORY, AppRepository, PipelineError, Repository
+from rehearsal.pipeline import REPOSITORY, AppRepository
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from tests.database.invoices import fill
 from tests.pages import blocks
+from tests.rehearsal.app_deployed import Deployed
 from tests.rehearsal.certificates import self_signed
 from tests.rehearsal.cleanup import rehearsed
+from tests.rehearsal.test_app_pipeline_definition import scripts, shellcheck
 
 HOST = "invoicetron.dev.k8s.rommelporras.com"
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
-STAGES = ["validate", "test", "build", "deploy", "verify"]
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> AppRepository:
-    return AppRepository(tmp_path / "app", branch="develop")
-
-
-def test_the_pipeline_is_valid_by_gitlab_s_own_schema(repository: AppRepository) -> None:
-    assert repository.jobs()
-
-
-@pytest.mark.parametrize(
-    ("good", "bad"), [("resource_group: development", "resource_group: [1]"), ("needs: []", "nees: []")]
-)
-def test_a_pipeline_that_gitlab_would_refuse_is_refused(tmp_path: Path, good: str, bad: str) -> None:
-    text = PIPELINE.read_text()
-    assert good in text
-    with pytest.raises(PipelineError, match=r"Invalid \.gitlab-ci\.yml"):
-        AppRepository(tmp_path / "app", branch="develop", pipeline=text.replace(good, bad)).jobs()
-
-
-@pytest.mark.parametrize(("branch", "environment"), [("develop", "development"), ("main", "production")])
-def test_a_push_goes_through_all_stages_into_the_branch_s_environment(
-    tmp_path: Path, branch: str, environment: str
-) -> None:
-    jobs = stages(AppRepository(tmp_path / "app", branch=branch))
-    assert {name for name, stage in jobs.items() if stage in {"build", "deploy", "verify"}} == {
-        f"build:{environment}",
-        f"deploy:{environment}",
-        f"verify:{environment}",
-    }
-    assert set(jobs.values()) == set(STAGES)
-
-
-def test_a_merge_request_is_checked_and_neither_built_nor_deployed(repository: AppRepository) -> None:
-    assert set(stages(repository, source="merge_request_event").values()) == {"validate", "test"}
-
-
-def test_no_job_prints_a_secret_or_talks_to_the_cluster_without_verifying_it(repository: AppRepository) -> None:
-    dangerous = re.compile(r"--insecure|insecure-skip-tls-verify|set -x|xtrace|--token|printenv|--password ")
-    for name, script in scripts(repository).items():
-        assert not dangerous.search(script), name
-
-
-def test_one_deployment_at_a_time_and_none_is_cut_short(tmp_path: Path) -> None:
-    for branch, environment in (("develop", "development"), ("main", "production")):
-        job = AppRepository(tmp_path / branch, branch=branch).definitions[f"deploy:{environment}"]
-        assert job["resource_group"] == environment
-        assert job["interruptible"] is False
-
-
-def test_the_jobs_shell_is_clean(repository: AppRepository, tmp_path: Path) -> None:
-    for script in scripts(repository).values():
-        shellcheck(script, tmp_path)
-
-
-def stages(repository: AppRepository, *, source: str = "push") -> dict[str, str]:
-    return {name: job["stage"] for name, job in repository.jobs(source=source).items()}
-
-
-def scripts(repository: Repository) -> dict[str, str]:
-    """What each job runs."""
-    return {
-        name: "\n".join([*job.get("before_script", []), *job["script"]]) for name, job in repository.definitions.items()
-    }
-
-
-def shellcheck(script: str, directory: Path) -> None:
-    file = directory / "script.sh"
-    file.write_text(f"#!/bin/sh\n{script}\n")
-    executable = Path(sys.executable).with_name("shellcheck")
-    done = subprocess.run([str(executable), str(file)], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stdout
-
-
-# Stands in for a command of a job: notes its arguments and its standard input, then does what it is told to.
-RECORDER = """#!/bin/sh
-printf '%s\\n' "$*" >>"{log}"
-{then}
-"""
-
-
-class Deployed:
-    """The stack, and a clone of the app's repository to deploy from."""
-
-    def __init__(self, rehearsal: Rehearsal, directory: Path) -> None:
-        self.rehearsal = rehearsal
-        self.repository = AppRepository(directory, branch="develop")
-        self._tools = directory / "tools"
-        self._tools.mkdir()
-        self.log = directory / "arguments.log"
-        self.record("kubectl", then=f'exec "{rehearsal.tools.kubectl}" "$@"')
-
-    def record(self, command: str, *, then: str) -> None:
-        """Has the jobs find `command` in a form that keeps its arguments, which everybody on a runner can read."""
-        file = self._tools / command
-        file.write_text(RECORDER.format(log=self.log, then=then))
-        file.chmod(0o755)
-
-    @property
-    def arguments(self) -> str:
-        """The arguments of every recorded command so far."""
-        return self.log.read_text()
-
-    def job(self, name: str, **variables: str) -> tuple[bool, str]:
-        runner = {"PATH": str(self._tools)}
-        run = self.repository.run(name, self.rehearsal.gitlab.project, variables=variables, runner=runner)
-        shown = run.output + (self.arguments if self.log.exists() else "")
-        for secret in self.rehearsal.gitlab.handed_out:
-            assert secret not in shown
-        return run.passed, run.output
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self.rehearsal.kubectl("-n", "invoicetron-dev", "get", *arguments, "--output=json"))
-
-    def give_migrations(self, *, seconds: int) -> None:
-        deadline = json.dumps({"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": seconds}}}})
-        self.rehearsal.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
-
-    def rotate_and_up(self) -> None:
-        """An `up` that changes the Deployment elsewhere than in its image."""
-        before = self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"]
-        self.rehearsal.onepassword.rotate("dev")
-        self.rehearsal.program.up("dev")
-        assert self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"] != before
-
-    @property
-    def image(self) -> str:
-        image: str = self.get("deployment", "invoicetron")["spec"]["template"]["spec"]["containers"][0]["image"]
-        return image
 
 
 @pytest.fixture(scope="module")

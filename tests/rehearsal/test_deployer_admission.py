@@ -14,8 +14,8 @@ from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from tests.database.invoices import fill
+from tests.rehearsal.app_deployed import Deployed
 from tests.rehearsal.cleanup import rehearsed
-from tests.rehearsal.test_app_pipeline import Deployed
 from tests.rehearsal.test_deployer_access import NAMESPACE, as_deployer
 
 REPOSITORY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"

@@ -22,7 +22,7 @@ from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.gitlab import MAINTAINER, REPORTER, GitLab
 from tests.rehearsal.cleanup import rehearsed
-from tests.rehearsal.test_app_pipeline import scripts, shellcheck
+from tests.rehearsal.test_app_pipeline_definition import scripts, shellcheck
 from tests.stacks import STACKS
 
 MERGE_REQUEST = "merge_request_event"

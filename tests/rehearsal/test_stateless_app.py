@@ -9,8 +9,8 @@ import pytest
 
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
+from tests.rehearsal.app_deployed import Deployed
 from tests.rehearsal.cleanup import NAMESPACED
-from tests.rehearsal.test_app_pipeline import Deployed
 
 NAMESPACE = "invoicetron-dev"
 STORING = ("statefulset", "cronjob", "job", "persistentvolumeclaim", "invoicetron-db", "invoicetron-migrate")

@@ -1,0 +1,66 @@
+"""The app's pipeline at work: its jobs run by gitlab-ci-local, against a stack that is up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rehearsal.pipeline import AppRepository
+from rehearsal.rehearsal import Rehearsal
+
+# Stands in for a command of a job: notes its arguments and its standard input, then does what it is told to.
+RECORDER = """#!/bin/sh
+printf '%s\\n' "$*" >>"{log}"
+{then}
+"""
+
+
+class Deployed:
+    """The stack, and a clone of the app's repository to deploy from."""
+
+    def __init__(self, rehearsal: Rehearsal, directory: Path) -> None:
+        self.rehearsal = rehearsal
+        self.repository = AppRepository(directory, branch="develop")
+        self._tools = directory / "tools"
+        self._tools.mkdir()
+        self.log = directory / "arguments.log"
+        self.record("kubectl", then=f'exec "{rehearsal.tools.kubectl}" "$@"')
+
+    def record(self, command: str, *, then: str) -> None:
+        """Has the jobs find `command` in a form that keeps its arguments, which everybody on a runner can read."""
+        file = self._tools / command
+        file.write_text(RECORDER.format(log=self.log, then=then))
+        file.chmod(0o755)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments of every recorded command so far."""
+        return self.log.read_text()
+
+    def job(self, name: str, **variables: str) -> tuple[bool, str]:
+        runner = {"PATH": str(self._tools)}
+        run = self.repository.run(name, self.rehearsal.gitlab.project, variables=variables, runner=runner)
+        shown = run.output + (self.arguments if self.log.exists() else "")
+        for secret in self.rehearsal.gitlab.handed_out:
+            assert secret not in shown
+        return run.passed, run.output
+
+    def get(self, *arguments: str) -> Any:
+        return json.loads(self.rehearsal.kubectl("-n", "invoicetron-dev", "get", *arguments, "--output=json"))
+
+    def give_migrations(self, *, seconds: int) -> None:
+        deadline = json.dumps({"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": seconds}}}})
+        self.rehearsal.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
+
+    def rotate_and_up(self) -> None:
+        """An `up` that changes the Deployment elsewhere than in its image."""
+        before = self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"]
+        self.rehearsal.onepassword.rotate("dev")
+        self.rehearsal.program.up("dev")
+        assert self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"] != before
+
+    @property
+    def image(self) -> str:
+        image: str = self.get("deployment", "invoicetron")["spec"]["template"]["spec"]["containers"][0]["image"]
+        return image
