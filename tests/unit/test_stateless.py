@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from lookups.permissions import needed
 from ops.restore import parse_request
 from ops.restore.source import SourceError
 from ops.status import SYSTEMS
@@ -88,6 +90,13 @@ def test_no_check_is_about_a_database() -> None:
     assert not {*OF_DATABASES, "secret-app"} & bare
     with_a_secret = stateless(app={**sections("prod")["app"], "secrets": KEY})
     assert checks(Settings.load(PROD, with_a_secret)) - bare == {"secret-app"}
+
+
+def test_no_permission_is_needed_for_what_stores() -> None:
+    held = Mock(**{"get.return_value": {"metadata": {}}})
+    resources = {one.resource for one in needed(Settings.load(PROD, stateless()), held)}
+    assert "deployments" in resources
+    assert not {"statefulsets", "cronjobs", "persistentvolumeclaims", "persistentvolumes"} & resources
 
 
 def test_it_need_not_be_protected_in_prod() -> None:
