@@ -81,6 +81,7 @@ def preview(
     expect_no_changes: Annotated[
         bool, typer.Option("--expect-no-changes", help="Fail where the live stack is not what the program says.")
     ] = False,
+    cwd: Annotated[Path, typer.Option("--cwd", "-C", help="Folder of the app's Pulumi.yaml.")] = Path(),
 ) -> None:
     """Previews the stack and reports to the reviewers; fails where the preview does."""
     try:
@@ -89,8 +90,14 @@ def preview(
         raise SystemExit(str(error)) from None
     if expect_no_changes and not live:
         raise SystemExit(f"This job has no credentials of stack {stack}, so it cannot look for drift.")
+    other = cwd.resolve() != Path.cwd()
     if live:
-        command = ["pulumi", "preview", "--stack", stack, "--json", "--policy-pack", "policies", "--non-interactive"]
+        pack = str(Path("policies").absolute())
+        command = ["pulumi", "preview", "--cwd", str(cwd), "--stack", stack, "--json", "--policy-pack", pack]
+        command.append("--non-interactive")
+    elif other:
+        typer.echo(f"This job has no credentials of stack {stack}, and the rehearsal has the app of this folder only.")
+        raise SystemExit(0)
     else:
         typer.echo(f"This job has no credentials of stack {stack}: it shows the rehearsal's preview of a first up.")
         command = [sys.executable, "-m", "rehearsal", "preview", "--stack", stack, "--json"]
@@ -106,7 +113,7 @@ def preview(
     typer.echo(log(parsed))
     report.write_text(widget(parsed))
     # Also after a failed preview, so that the reviewer sees that it failed.
-    _tell_reviewer(parsed, stack=stack, rehearsed=not live)
+    _tell_reviewer(parsed, stack=f"{cwd.name}/{stack}" if other else stack, rehearsed=not live)
     # Not pulumi's option of that name: it counts what a provider records of the job's own credentials.
     if expect_no_changes and parsed.changes:
         raise SystemExit("no changes were expected, but the live stack is not what the program says")

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from settings.names import PROGRAM
+
 NOTE_LIMIT: Final = 1_000_000
 """Characters of a GitLab note (docs.gitlab.com, "Instance limits": comments)."""
 
@@ -139,7 +141,7 @@ def widget(preview: Preview) -> str:
 
 def marker(stack: str) -> str:
     """Hidden in a comment, so that the next pipeline finds its own and edits it."""
-    return f"<!-- invoicetron preview: {stack} -->"
+    return f"<!-- {PROGRAM} preview: {stack} -->"
 
 
 def comment(

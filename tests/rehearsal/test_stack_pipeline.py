@@ -96,6 +96,27 @@ def test_another_repository_can_include_the_jobs(tmp_path: Path) -> None:
     assert set(repository.jobs()) == {"up:dev"}
 
 
+def test_the_jobs_of_another_app_s_stack_work_in_its_folder_under_its_name(tmp_path: Path) -> None:
+    repository = InfrastructureRepository(tmp_path / "clone", branch="main")
+    inputs = "{stack: dev, folder: apps/ledger, prefix: ledger/}"
+    jobs = [
+        f'{job}:ledger/dev: {{stage: deploy, extends: ".{job}:ledger/dev"}}'
+        for job in ("preview", "up", "drift", "reset")
+    ]
+    other = "\n".join([f"  - local: ci/stack.gitlab-ci.yml\n    inputs: {inputs}", ""])
+    file = repository.clone / ".gitlab-ci.yml"
+    file.write_text("\n".join([file.read_text().replace("include:\n", f"include:\n{other}", 1), *jobs, ""]))
+    definitions, written = repository.definitions, scripts(repository)
+    assert definitions["up:ledger/dev"]["resource_group"] == "pulumi-ledger/dev"
+    for job in ("up", "reset"):
+        assert "--stack dev --cwd apps/ledger " in written[f"{job}:ledger/dev"]
+        assert "--stack dev --cwd . " in written[f"{job}:dev"]
+        assert repository.environment(f"{job}:ledger/dev") == "ledger/dev"
+    for job in ("preview", "drift"):
+        assert "ci.preview dev --cwd apps/ledger" in written[f"{job}:ledger/dev"]
+        assert repository.environment(f"{job}:ledger/dev") == "preview/ledger/dev"
+
+
 @pytest.mark.parametrize("job", ["up:dev", "reset:dev", "drift:dev", "up:prod", "drift:prod"])
 def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     repository: InfrastructureRepository, tmp_path: Path, job: str
@@ -126,7 +147,7 @@ def test_what_changes_a_stack_runs_alone_to_its_end_and_takes_nothing_from_a_cac
 def test_every_preview_and_every_up_is_checked_by_the_policy_pack(repository: InfrastructureRepository) -> None:
     for name, script in scripts(repository).items():
         for command in re.findall(r"pulumi (?:up|preview) .*", script):
-            assert "--policy-pack policies" in command, name
+            assert '--policy-pack "$CI_PROJECT_DIR/policies"' in command, name
 
 
 def test_the_jobs_shell_is_clean(repository: InfrastructureRepository, tmp_path: Path) -> None:

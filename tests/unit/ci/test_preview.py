@@ -86,9 +86,23 @@ def test_a_live_preview_is_checked_by_the_policy_pack_and_streamed(job: pytest.M
     assert run().exit_code == 0
     called, streaming = Path("arguments").read_text().splitlines()
     assert called.split(" ", 1)[0] == "preview"
-    assert "--policy-pack policies" in called
+    assert f"--cwd . --stack dev --json --policy-pack {Path('policies').absolute()} " in called
     assert streaming == "true"
     assert json.loads(Path("preview-report.json").read_text()) == {"create": 0, "update": 0, "delete": 0}
+
+
+def test_another_app_s_preview_is_of_its_folder_and_none_without_credentials(job: pytest.MonkeyPatch) -> None:
+    job.delenv("CI_MERGE_REQUEST_IID", raising=False)
+    Path("apps/ledger").mkdir(parents=True)
+    assert run("--cwd", "apps/ledger").exit_code == 0
+    called = Path("arguments").read_text()
+    assert f"--cwd apps/ledger --stack dev --json --policy-pack {Path('policies').absolute()} " in called
+    Path("arguments").unlink()
+    job.delenv("GITLAB_TOKEN")
+    done = run("--cwd", "apps/ledger")
+    assert done.exit_code == 0
+    assert "the rehearsal has the app of this folder only" in done.output
+    assert not Path("arguments").exists()
 
 
 SERVICE = update("app-service", "kubernetes:core/v1:Service", {"spec": "a"}, {"spec": "b"})
