@@ -7,4 +7,6 @@ import sys
 from settings import Settings
 from settings.schema import stack_file_schema
 
+if len(sys.argv) != 2:
+    sys.exit("usage: python -m settings <name in Pulumi.yaml>")
 sys.stdout.write(stack_file_schema(Settings, sys.argv[1]))

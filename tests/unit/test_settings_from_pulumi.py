@@ -113,6 +113,13 @@ def test_editors_find_the_schema_and_no_mistake_in_the_live_stack_files(stack: s
     jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT))).validate(stack_file(stack, ROOT))
 
 
+def test_each_app_s_stack_files_have_a_schema_of_their_own() -> None:
+    validator = jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, "ledger")))
+    validator.validate({"config": {f"ledger:{name}": section for name, section in sections("prod").items()}})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"config": {f"invoicetron:{name}": section for name, section in sections("prod").items()}})
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
