@@ -223,3 +223,11 @@ def test_a_decision_is_one_short_page_with_its_context_its_alternatives_and_its_
     assert text.startswith(f"# {int(page.name[:2])}. ")
     for part in ("Context", "Decision", "Why not", "Checked by"):
         assert f"**{part}" in text
+
+
+def test_the_architecture_has_a_row_for_every_component() -> None:
+    table = prose(REPOSITORY / "docs" / "architecture.md")
+    components = (REPOSITORY / "components").glob("*.py")
+    own = [file.name for file in components if "(pulumi.ComponentResource)" in file.read_text(encoding="utf-8")]
+    assert own
+    assert not [name for name in own if f"`components/{name}`" not in table]
