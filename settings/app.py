@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
+from policies.shapes import SECRET_NAME, SHAPES
 from settings.errors import refusal
 from settings.images import ImageReference
 from settings.references import SecretReference
@@ -14,6 +15,7 @@ from settings.types import DnsName, UrlPath, VariableName
 
 OWN_VARIABLES: Final = ("DATABASE_URL", "BETTER_AUTH_SECRET", "NODE_ENV", "ADDITIONAL_TRUSTED_ORIGINS")
 """Environment variables that the program sets by itself."""
+_MOVE: Final = "put the value into 1Password and name its reference in app.secrets"
 _PORTS: Final = 1024, 65535
 _USERS: Final = 1, 2**31 - 1  # runAsUser of the Kubernetes API: not negative, 32 bits
 
@@ -49,9 +51,17 @@ def _check_name(name: str) -> str:
 def _check_value(value: str) -> str:
     if "\0" in value:
         raise ValueError("text without NUL, which no environment variable can hold")
+    if any(shape.search(value) for shape in SHAPES.values()):
+        raise refusal("no secret, which this looks like", given="(not shown)", fix=_MOVE)
     if value.startswith("op://"):
-        raise refusal("the value itself: here nothing looks up a reference", fix="move the variable to app.secrets")
+        raise refusal("the value itself: here nothing looks up a reference", fix=_MOVE)
     return value
+
+
+def _check_public(name: str) -> str:
+    if SECRET_NAME.search(name):
+        raise refusal("variables whose names do not say that they are secret: these show in the cluster", fix=_MOVE)
+    return name
 
 
 def _check_command(command: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,6 +71,7 @@ def _check_command(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 _Variable = Annotated[VariableName, AfterValidator(_check_name)]
+_PublicVariable = Annotated[_Variable, AfterValidator(_check_public)]
 
 
 class MigrationSettings(Section):
@@ -89,7 +100,7 @@ class AppSettings(Section):
     resources: Resources = Resources.of(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))
     egress: Annotated[tuple[DnsName, ...], Field(strict=False)] = ()
     """Hosts on the internet that the app may call over HTTPS; the network policy denies every other."""
-    environment: dict[_Variable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
+    environment: dict[_PublicVariable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
     """Environment variables of the app, by name. No secret: they show in the cluster and in previews."""
     secrets: dict[_Variable, SecretReference] = Field(default={})
     """Environment variables of the app whose values are in 1Password: an op:// reference, by name of the variable."""

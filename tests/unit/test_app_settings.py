@@ -36,7 +36,22 @@ def test_a_secret_in_the_place_of_its_reference_is_refused_and_never_shown() -> 
 def test_a_reference_among_the_plain_variables_is_refused_since_nothing_looks_it_up() -> None:
     message = refusal_of("app.environment", {"STRIPE_KEY": REFERENCE})
     assert "invoicetron:app.environment.STRIPE_KEY" in message
-    assert "move the variable to app.secrets" in message
+    assert "name its reference in app.secrets" in message
+
+
+@pytest.mark.parametrize("name", ["API_TOKEN", "SMTP_PASSWORD", "STRIPE_API_KEY"])
+def test_a_plain_variable_that_is_called_a_secret_is_refused_before_the_policies_do(name: str) -> None:
+    message = refusal_of("app.environment", {name: VALUE})
+    assert f"invoicetron:app.environment.{name}\n" in message
+    assert "name its reference in app.secrets" in message
+    assert VALUE not in message
+
+
+@pytest.mark.parametrize("value", ["smtp://user:pa55word@mail.example.com", "glpat-0123456789abcdefghij"])
+def test_a_plain_variable_that_holds_a_secret_is_refused_and_never_shown(value: str) -> None:
+    message = refusal_of("app.environment", {"LINK": value})
+    assert "name its reference in app.secrets" in message
+    assert value not in message
 
 
 def test_a_variable_is_plain_or_secret_and_not_both() -> None:
