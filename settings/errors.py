@@ -10,8 +10,18 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-TOKEN_BEGINNING: Final = r"(?:gl(?:pat|dt|ptt|rt|agent)-|gh[po]_|github_pat_|ops_eyJ|eyJ|-----BEGIN)"  # noqa: S105
-"""Pattern of how tokens of GitLab, GitHub and 1Password, JWTs and keys begin."""
+_BEGINNINGS: Final = (
+    # docs.gitlab.com/security/tokens, "Token prefixes"
+    r"gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|wt|soat|ffct)-",
+    r"gh[pousr]_|github_pat_",  # GitHub
+    r"ops_eyJ|eyJ",  # 1Password's service accounts, and JWTs: Connect's and Kubernetes'
+    r"cf(?:k|ut|at)_",  # Cloudflare
+    r"A[KS]IA[A-Z0-9]{16}",  # S3
+    r"xox[abeprs]-|[rs]k_(?:live|test)_|hv[bsr]\.",  # Slack, Stripe, Vault
+    r"-----BEGIN",
+)
+TOKEN_BEGINNING: Final = f"(?:{'|'.join(_BEGINNINGS)})"
+"""Pattern of how tokens, JWTs and keys begin: none of it is the name of anything."""
 # What secrets look like: tokens, a password inside a URL, a long run of mixed letters and digits.
 _SECRET_LOOK: Final = re.compile(
     rf"{TOKEN_BEGINNING}|://[^/\s]*:[^/\s]*@"
