@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rehearsal import bench as benchmarks
-from rehearsal import output
+from rehearsal import optional_tools, output
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.engine.plugin_path import PluginsMissingError
@@ -49,21 +49,34 @@ class Stack(StrEnum):
     PROD = "prod"
 
 
+class Engine(StrEnum):
+    """What may run the database."""
+
+    STATEFULSET = "statefulset"
+    CLOUDNATIVE_PG = "cloudnative-pg"
+
+
 StackOption = Annotated[Stack, typer.Option(help="Which stack.")]
 
 
 @contextmanager
-def rehearsal(need: Need = Need.EVERYTHING) -> Iterator[Rehearsal]:
-    """A rehearsal in a temporary folder, with what is real in it said at the start."""
+def rehearsal(need: Need = Need.EVERYTHING, *, operated: bool = False) -> Iterator[Rehearsal]:
+    """A rehearsal in a temporary folder, with what is real in it said at the start.
+
+    `operated`: CloudNativePG's operator runs beside the controllers.
+    """
     tools, whole = ensure(need), need is Need.EVERYTHING
+    operator = optional_tools.cloudnative_pg() if operated else None
     with tempfile.TemporaryDirectory(prefix="invoicetron-rehearsal-") as directory:
-        plane = ControlPlane(tools, Path(directory) / "control-plane", controllers=whole)
+        plane = ControlPlane(tools, Path(directory) / "control-plane", controllers=whole, operator=operator)
         what = "etcd, API server, controller manager, scheduler and kwok" if whole else "etcd and API server"
         with step(f"starting {what} on loopback", usually="8 s" if whole else "5 s"):
             plane.__enter__()
         try:
             with start_rehearsal(tools, plane, Path(directory) / "rehearsal") as one:
                 say_what_is_real(one, whole=whole)
+                if operated:
+                    CONSOLE.print("real: CloudNativePG's operator and webhooks; stands in: its instances' status")
                 yield one
         finally:
             plane.__exit__()
@@ -127,13 +140,17 @@ def _preview(one: Rehearsal, stack: str, *, diff: bool) -> int:
 
 
 @app.command()
-def rehearse(stack: StackOption = Stack.DEV) -> None:
+def rehearse(
+    stack: StackOption = Stack.DEV,
+    engine: Annotated[Engine, typer.Option(help="What runs the database.")] = Engine.STATEFULSET,
+) -> None:
     """The life of a stack on the local control plane, as a table."""
     began = time.monotonic()
     table = Table("step", "what was seen", "", "seconds", title=f"The life of the stack {stack}")
     failed = False
-    with rehearsal() as one:
-        for row in Lifecycle(one, stack).rows():
+    operated = engine is Engine.CLOUDNATIVE_PG
+    with rehearsal(operated=operated) as one:
+        for row in Lifecycle(one, stack, operated=operated).rows():
             CONSOLE.print(f"{'[green]ok[/]' if row.ok else '[red]failed[/]'} {row.step}", end="")
             seen = row.result if row.ok else f"{output.what_matters(row.result)}\nThe whole output: {_kept(row.result)}"
             CONSOLE.print(f": {seen}", markup=False)

@@ -31,11 +31,19 @@ class Row:
     seconds: float
 
 
+def use_cloudnative_pg(rehearsal: Rehearsal, stack: str) -> None:
+    """Changes the engine in the rehearsal's copy of the stack file of a new stack."""
+    # 1Password's URL names the StatefulSet's host; without it the URL follows from the password.
+    rehearsal.program.run("config", "rm", "--stack", stack, "--path", "invoicetron:secrets.databaseUrl")
+    rehearsal.configure(stack, "database.engine", "cloudnative-pg")
+
+
 class Lifecycle:
     """The steps, in order, for one stack of one rehearsal."""
 
-    def __init__(self, rehearsal: Rehearsal, stack: str) -> None:
-        self.rehearsal, self.stack = rehearsal, stack
+    def __init__(self, rehearsal: Rehearsal, stack: str, *, operated: bool = False) -> None:
+        """`operated`: CloudNativePG runs the database, and its operator is there."""
+        self.rehearsal, self.stack, self.operated = rehearsal, stack, operated
         self.namespace = f"invoicetron-{stack}"
         self.image = PIPELINE_IMAGE.format(stack=stack, tag="1a2b3c4d")
 
@@ -65,10 +73,11 @@ class Lifecycle:
     def up_from_nothing(self) -> str:
         """Everything is created, and the database is ready."""
         self.rehearsal.program.init(self.stack)
+        if self.operated:
+            use_cloudnative_pg(self.rehearsal, self.stack)
         update = self.rehearsal.program.up(self.stack)
-        self._expect(
-            self._get("statefulset", "invoicetron-db")["status"].get("readyReplicas") == 1, "database not ready"
-        )
+        kind, ready = ("cluster", "readyInstances") if self.operated else ("statefulset", "readyReplicas")
+        self._expect(self._get(kind, "invoicetron-db")["status"].get(ready, 0) > 0, "database not ready")
         return f"{update.counts['create']} resources created, the database is ready"
 
     def up_again(self) -> str:
@@ -125,14 +134,18 @@ class Lifecycle:
         return "refused with the editor's name; healed as the runbook says, image kept"
 
     def secret_changed(self) -> str:
-        """A new password in 1Password reaches the Secret, and database and app are rolled."""
-        before = {kind: self._template_annotations(kind) for kind in ("statefulset", "deployment")}
+        """A new password in 1Password reaches the Secret, and database and app are rolled.
+
+        CloudNativePG sets it in the role, and rolls nothing.
+        """
+        rolled = ["deployment"] if self.operated else ["statefulset", "deployment"]
+        before = {kind: self._template_annotations(kind) for kind in rolled}
         self.rehearsal.onepassword.rotate(self.stack)
         self.rehearsal.program.up(self.stack)
-        for kind in ("statefulset", "deployment"):
+        for kind in rolled:
             self._expect(self._template_annotations(kind) != before[kind], f"the {kind}'s pods were not rolled")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
-        return "secrets changed, database and app rolled, image kept"
+        return f"secrets changed, {'app' if self.operated else 'database and app'} rolled, image kept"
 
     def destroy_refused(self) -> str:
         """prod protects its data: `destroy` refuses and touches nothing."""

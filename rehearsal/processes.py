@@ -49,6 +49,12 @@ def free_port() -> int:
     raise ProcessError("127.0.0.1 has no free port between 20000 and 29999; stop what listens there, see `ss -ltn`")
 
 
+def answers(port: int) -> bool:
+    """Whether somebody listens on this port of 127.0.0.1."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def running(
     command: Sequence[str | Path],

@@ -109,10 +109,6 @@ FOR_THE_REST = (
 )
 # For machines that PyPI has no kubectl for.
 _KUBECTL = Group(module="kubernetes", tools=("kubectl",), packages=(f"{_KUBERNETES}/kubectl",), usually="1 min")
-# Without the clients of some thirty clouds, which it needs to find what to scrape.
-_PROMTOOL = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
-_RESTIC = Group(module="restic", tools=("restic",), usually="1.5 min")
-_VERSITYGW = Group(module="versitygw", tools=("versitygw",), usually="2 min")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,23 +163,8 @@ def ensure(need: Need = Need.EVERYTHING) -> Tools:
     )
 
 
-def promtool() -> Path:
-    """Prometheus' own tester of rules: only the tests of the alerts need it."""
-    return _apart(_PROMTOOL)
-
-
-def restic() -> Path:
-    """What makes the off-site copies, at the version of the image that the pods run."""
-    return _apart(_RESTIC)
-
-
-def versitygw() -> Path:
-    """An S3 server on a folder, for restic to speak to."""
-    return _apart(_VERSITYGW)
-
-
-def _apart(group: Group) -> Path:
-    """The one tool of a group that few tests need, built at its first use."""
+def build_apart(group: Group) -> Path:
+    """The one tool of a group that few need (optional_tools.py), built at its first use. Raises `ToolchainError`."""
     cache = _cache()
     pinned = _MODULES / group.module
     folder = cache / f"{group.module}-{_digest(pinned / 'go.mod', pinned / 'go.sum')}"
@@ -195,6 +176,11 @@ def _apart(group: Group) -> Path:
                 with _timed(cache, f"building {tool} from its Go module", usually=group.usually):
                     _build_group(_go(cache), group, folder)
     return folder / tool
+
+
+def module_folder(group: Group, module: str) -> Path:
+    """The folder of a Go module at the version that the group pins. Raises `ToolchainError`."""
+    return _module(_go(_cache()), group.module, module)
 
 
 def cold_timings() -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rehearsal import toolchain
+from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
 from rehearsal.progress import CONSOLE, step
 
@@ -52,7 +52,7 @@ def measure(compression: str, *, days: int = _DAYS) -> tuple[int, int, int]:
         environment["RESTIC_CACHE_DIR"] = str(Path(directory) / "cache")
 
         def restic(*arguments: str) -> None:
-            subprocess.run([toolchain.restic(), "--quiet", *arguments], cwd=folder, env=environment, check=True)
+            subprocess.run([optional_tools.restic(), "--quiet", *arguments], cwd=folder, env=environment, check=True)
 
         restic("init")
         server.sql(_FILL)

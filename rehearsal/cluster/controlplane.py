@@ -24,9 +24,11 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
-from rehearsal.cluster import gateway, volumes
+from rehearsal.cluster import cloudnative_pg, gateway, volumes
+from rehearsal.optional_tools import OperatorTools
+from rehearsal.pods.instance_manager import InstanceManagers
 from rehearsal.pods.runner import PodRunner
-from rehearsal.processes import Child, free_port, running, wait_until
+from rehearsal.processes import Child, answers, free_port, running, wait_until
 from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
@@ -43,9 +45,15 @@ class ControlPlane:
     pods: PodRunner
     """What runs pods for real; there once the context is entered."""
 
-    def __init__(self, tools: Tools, directory: Path, *, controllers: bool = True) -> None:
-        """Without `controllers` there is only the API server, on which nothing comes of what is made: for previews."""
+    def __init__(
+        self, tools: Tools, directory: Path, *, controllers: bool = True, operator: OperatorTools | None = None
+    ) -> None:
+        """Without `controllers` there is only the API server, on which nothing comes of what is made: for previews.
+
+        `operator` is CloudNativePG's, which then runs beside the controllers; its pods have loopback addresses.
+        """
         self._tools = tools
+        self._operator = operator
         self._controllers = controllers
         self._directory = directory
         self._stack = ExitStack()
@@ -84,7 +92,8 @@ class ControlPlane:
         cluster = DynamicClient(self.client(), cache_file=str(self._directory / "discovery.json"))
         # Before the controllers: the garbage collector looks for new kinds every 30 s only, and until it knows a kind,
         # whatever is deleted in the foreground stays.
-        _create_all(cluster, _documents(self._tools.crds))
+        definitions = cloudnative_pg.definitions(self._operator) if self._operator else []
+        _create_all(cluster, [*_documents(self._tools.crds), *definitions])
         self._wait(lambda: _established(cluster), what="the CRDs are established")
         if self._controllers:
             self._start_controllers()
@@ -94,11 +103,22 @@ class ControlPlane:
         self._start_kwok()
         self._wait(lambda: _populated(cluster), what="the nodes are ready and namespaces have their service accounts")
         stopped = threading.Event()
-        pool = self._stack.enter_context(ThreadPoolExecutor(max_workers=2, thread_name_prefix="controller"))
+        pool = self._stack.enter_context(ThreadPoolExecutor(max_workers=3, thread_name_prefix="controller"))
         self._stack.callback(stopped.set)
-        for step in (volumes.Provisioner(cluster).step, gateway.Controller(cluster).step):
+        steps = [volumes.Provisioner(cluster).step, gateway.Controller(cluster).step]
+        if self._operator:
+            steps.append(self._start_operator(self._operator, cluster))
+        for step in steps:
             pool.submit(_repeat, step, stopped)
         self.pods = self._stack.enter_context(PodRunner(self.client()))
+
+    def _start_operator(self, operator: OperatorTools, cluster: DynamicClient) -> Callable[[], None]:
+        """Starts CloudNativePG's operator; what its instances do, as one step of many."""
+        running_ = cloudnative_pg.running_operator(operator, cluster, self.kubeconfig, self._directory)
+        child, port = self._stack.enter_context(running_)
+        self._children.append(child)
+        self._wait(lambda: answers(port), what="CloudNativePG's webhooks answer")
+        return self._stack.enter_context(InstanceManagers(self.client(), operator.manager)).step
 
     def _run(self, name: str, *arguments: str | Path, executable: Path) -> None:
         log = self._directory / f"{name}.log"
@@ -222,6 +242,7 @@ class ControlPlane:
             "--node-ip=127.0.0.1",
             f"--node-port={port}",
             "--enable-crds=Exec,Logs",
+            *([f"--cidr={cloudnative_pg.pod_addresses()}"] if self._operator else []),
             executable=self._tools.kwok,
         )
 

@@ -48,15 +48,17 @@ class PostgresServer:
         self,
         *,
         name: str = DATABASE,
+        user: str | None = None,
         password: str | None = None,
         settings: Mapping[str, str] | None = None,
         parent: Path | None = None,
     ) -> None:
         """`name` is the role's and the database's; `settings` go on the server's command line.
 
-        `parent` is where its directory is made, e.g. a small disk.
+        `user` is the superuser that the server is made with, where that is another role. `parent` is where the
+        server's directory is made, e.g. a small disk.
         """
-        self.name = name
+        self.name, self.user = name, user or name
         self.password = password or secrets.token_urlsafe(24)
         self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
         self.port = free_port()
@@ -143,7 +145,7 @@ class PostgresServer:
     @property
     def url(self) -> str:
         """Connection URL over TCP, with the password that the role had at the start."""
-        return f"postgresql://{self.name}:{self.password}@127.0.0.1:{self.port}/{self.name}"
+        return f"postgresql://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.name}"
 
     def environment(self, *, local: bool = False, **more: str) -> dict[str, str]:
         """Variables with which libpq's programs find the server: over TCP with the password, or by the local socket."""
@@ -153,7 +155,7 @@ class PostgresServer:
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),
             "PGPORT": str(self.port),
-            "PGUSER": self.name,
+            "PGUSER": self.user,
             "PGDATABASE": self.name,
             **way,
             **more,
@@ -177,7 +179,7 @@ class PostgresServer:
         self._give_away(password)
         self.socket_directory.mkdir()
         self._give_away(self.socket_directory)
-        initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={self.name}"]
+        initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={self.user}"]
         locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         try:
             self.run([self.bin / "initdb", "-D", self.data, *initdb, *locale], capture_output=True)

@@ -8,8 +8,9 @@ and logs and exec go through the real API server to kwok, which serves the kubel
 What stands in: there are no images, cgroups or namespaces. The paths of a container's mounts are replaced by folders of
 this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
 enforced. The database's Service leads to the PostgreSQL of this machine, which gets the role's password from the
-StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). The
-endpoint of off-site copies leads to a server of this machine, in plain HTTP, and else nowhere.
+StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). Where
+there is a Cluster of CloudNativePG, it gets the roles that this manages, with their passwords. The endpoint of off-site
+copies leads to a server of this machine, in plain HTTP, and else nowhere.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from kubernetes.client import ApiClient, AppsV1Api, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 
-from rehearsal import toolchain
+from rehearsal import optional_tools
+from rehearsal.pods import cluster_roles
 from rehearsal.pods.container import Container, Mount, placed
+from rehearsal.pods.instance_manager import CLUSTERS
 from rehearsal.pods.postgres import PostgresServer
 from rehearsal.pods.shell import link_applets
 
@@ -90,6 +93,12 @@ class PodRunner:
     def _database(self, namespace: str) -> PostgresServer:
         self._forget()
         uid = self._core.read_namespace(namespace).metadata.uid
+        if (cluster := self._cluster(namespace)) is not None:
+            if uid not in self._databases:
+                made = PostgresServer(name=cluster_roles.database(cluster), user=cluster_roles.SUPERUSER)
+                self._databases[uid] = made.__enter__()
+            cluster_roles.reconcile(self._databases[uid], cluster, lambda name: self._secret(namespace, name))
+            return self._databases[uid]
         (database,) = self._apps.list_namespaced_stateful_set(namespace).items
         (container,) = database.spec.template.spec.containers
         variables = self._variables(container, namespace)
@@ -109,6 +118,20 @@ class PodRunner:
             server.sql(f"ALTER ROLE {server.name} PASSWORD '{password}'")
             server.password = password
         return server
+
+    def _cluster(self, namespace: str) -> dict[str, Any] | None:
+        """The Cluster of CloudNativePG; None where the namespace has none, or the API server knows no such kind."""
+        try:
+            found = self._custom.list_namespaced_custom_object(**CLUSTERS, namespace=namespace)["items"]
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            return None
+        return found[0] if found else None
+
+    def _secret(self, namespace: str, name: str) -> dict[str, str]:
+        data = self._core.read_namespaced_secret(name, namespace).data
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def _forget(self) -> None:
         """Stops the servers of namespaces that are gone."""
@@ -191,7 +214,7 @@ class PodRunner:
         programs = self._folder(f"{uid}/bin", server)
         link_applets(programs)
         if spec.image.startswith(_RESTIC):
-            shutil.copy(toolchain.restic(), programs)
+            shutil.copy(optional_tools.restic(), programs)
             variables["RESTIC_REPOSITORY"] = self._led(variables["RESTIC_REPOSITORY"])
         log = self._folder(f"{uid}/log", server) / "0.log"
         log.touch()
@@ -231,8 +254,7 @@ class PodRunner:
                 variables[one.name] = one.value or ""
             else:
                 reference = one.value_from.secret_key_ref
-                data = self._core.read_namespaced_secret(reference.name, namespace).data
-                variables[one.name] = base64.b64decode(data[reference.key]).decode()
+                variables[one.name] = self._secret(namespace, reference.name)[reference.key]
         return variables
 
     def _serve(self, pod: Any, container: Container) -> None:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from rehearsal import toolchain
+from rehearsal import optional_tools
 from rehearsal.processes import free_port, running, wait_until
 
 
@@ -47,7 +47,7 @@ def s3_server(directory: Path) -> Iterator[S3Server]:
     )
     (server.folder / server.bucket).mkdir(parents=True)
     command: list[str | Path] = [
-        toolchain.versitygw(),
+        optional_tools.versitygw(),
         "--quiet",
         "--port",
         f"127.0.0.1:{server.port}",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal import toolchain
+from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import databases, fill
 from tests.database.pod import Pod, kill_group
@@ -32,7 +32,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture
 def offsite(pod: Pod, s3: S3Server, request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment of an off-site pod whose repository does not exist yet; restic is among its programs."""
-    shutil.copy(toolchain.restic(), pod.directory / "bin" / "restic")
+    shutil.copy(optional_tools.restic(), pod.directory / "bin" / "restic")
     scratch = pod.folder(pod.directory / "tmp")
     prefix = request.node.name.replace("[", "-").replace("]", "").replace(" ", "-")
     return {**s3.environment(prefix), "TMPDIR": str(scratch), "RESTIC_CACHE_DIR": str(scratch / "cache")}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from components.monitoring import Watched, alerts
-from rehearsal import toolchain
+from rehearsal import optional_tools
 from tests.stacks import PROD
 from tests.unit.program import Program, run
 from tests.unit.test_offsite import S3, VALUES
@@ -208,7 +208,7 @@ def question(case: Case) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def promtool() -> Path:
-    return toolchain.promtool()
+    return optional_tools.promtool()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from rehearsal import toolchain
+from rehearsal import optional_tools
 from tests.rehearsal.test_alerts import (
     CERTIFICATE,
     OFFSITE_WELL,
@@ -94,7 +94,7 @@ def evaluated(exported: Mapping[str, Steps], queries: list[str], directory: Path
     file = directory / "test.yaml"
     whole = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
     file.write_text(json.dumps({"rule_files": [], "evaluation_interval": "1m", "tests": [whole]}))
-    promtool = toolchain.promtool()
+    promtool = optional_tools.promtool()
     return subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
 
 

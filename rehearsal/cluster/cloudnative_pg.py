@@ -1,0 +1,124 @@
+"""CloudNativePG's real operator as a process beside the API server, with its real CRDs, roles and webhooks.
+
+What stands in: its Deployment is only reported ready by kwok, and the API server calls its webhooks at a loopback
+address in the place of a Service's. No instance runs: `pods/instance_manager.py` answers the operator for them.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import ipaddress
+import platform
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from kubernetes.dynamic import DynamicClient
+
+from rehearsal.optional_tools import OperatorTools
+from rehearsal.processes import Child, free_port, running
+
+_NAMESPACE: Final = "cnpg-system"
+_CONFIGURATION: Final = "cnpg-controller-manager-config"
+_CRD: Final = "CustomResourceDefinition"
+
+
+def pod_addresses() -> str:
+    """For kwok's `--cidr`: the operator speaks to its pods, and nothing of a rehearsal speaks to another machine.
+
+    Others for each control plane, for every instance wants the same port of its own address.
+    """
+    return f"127.{64 + secrets.randbelow(190)}.{16 * secrets.randbelow(16)}.1/20"
+
+
+def definitions(tools: OperatorTools) -> list[dict[str, Any]]:
+    """The CRDs. They have to be there before the garbage collector starts, which then knows them at once."""
+    return [one for one in _manifest(tools) if one["kind"] == _CRD]
+
+
+@contextmanager
+def running_operator(
+    tools: OperatorTools, cluster: DynamicClient, kubeconfig: Path, directory: Path
+) -> Iterator[tuple[Child, int]]:
+    """Installs the release and runs the operator; gives the process and the port of its webhooks."""
+    port = free_port()
+    certificates, work = directory / "webhook", directory / "operator"
+    certificates.mkdir(parents=True)
+    authority = _write_certificate(certificates)
+    # It hands its own program out to instances, and looks for it by the machine's name.
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    (work / "operator").mkdir(parents=True)
+    (work / "operator" / f"manager_{architecture}").symlink_to(tools.manager)
+    objects = [one for one in _manifest(tools) if one["kind"] != _CRD]
+    (deployment,) = (one for one in objects if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for one in objects:
+        for webhook in one.get("webhooks", []):
+            path = webhook["clientConfig"].pop("service")["path"]
+            webhook["clientConfig"] |= {"url": f"https://127.0.0.1:{port}{path}", "caBundle": authority}
+    for one in objects:
+        api = cluster.resources.get(api_version=one["apiVersion"], kind=one["kind"])
+        api.create(body=one, namespace=one["metadata"].get("namespace"))
+    # Relative to its working directory, which `running` does not set.
+    command: list[str | Path] = ["sh", "-c", 'cd "$0" && exec "$@"', work, tools.manager, "controller"]
+    options = [
+        f"--webhook-port={port}",
+        "--metrics-bind-address=127.0.0.1:0",
+        f"--config-map-name={_CONFIGURATION}",
+        f"--secret-name={_CONFIGURATION}",
+    ]
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(work),
+        "KUBECONFIG": str(kubeconfig),
+        "OPERATOR_NAMESPACE": _NAMESPACE,
+        "OPERATOR_DEPLOYMENT_NAME": deployment["metadata"]["name"],
+        "OPERATOR_IMAGE_NAME": container["image"],
+        "MONITORING_QUERIES_CONFIGMAP": "cnpg-default-monitoring",
+        "WEBHOOK_CERT_DIR": str(certificates),
+    }
+    with ExitStack() as stack:
+        log = directory / "cloudnative-pg.log"
+        yield stack.enter_context(running([*command, *options], log=log, environment=environment)), port
+
+
+def _manifest(tools: OperatorTools) -> list[dict[str, Any]]:
+    # libyaml where it is there: the CRDs are 800 KB.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [one for one in yaml.load_all(tools.manifest.read_text(), Loader=loader) if one]
+
+
+def _write_certificate(directory: Path) -> str:
+    """Key and certificate of 127.0.0.1 under the names that the operator wants; the certificate for a `caBundle`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cloudnative-pg")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    (directory / "apiserver.crt").write_bytes(pem)
+    private = directory / "apiserver.key"
+    private.touch(mode=0o600)
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return base64.b64encode(pem).decode()

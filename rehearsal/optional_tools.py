@@ -1,0 +1,47 @@
+"""Tools that few tests and commands need, each built from its pinned Go module at its first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rehearsal.toolchain import Group, build_apart, module_folder
+
+# Without the clients of some thirty clouds, which it needs to find what to scrape.
+_PROMTOOL: Final = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
+_RESTIC: Final = Group(module="restic", tools=("restic",), usually="1.5 min")
+_VERSITYGW: Final = Group(module="versitygw", tools=("versitygw",), usually="2 min")
+_OPERATOR: Final = Group(module="cloudnative-pg", tools=("manager",), usually="3 min")
+_CLOUDNATIVE_PG: Final = "github.com/cloudnative-pg/cloudnative-pg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorTools:
+    """CloudNativePG's operator, and what a cluster holds for it."""
+
+    manager: Path
+    manifest: Path
+    """The release's own: CRDs, roles, Deployment, webhook configurations."""
+
+
+def promtool() -> Path:
+    """Prometheus' own tester of rules: only the tests of the alerts need it."""
+    return build_apart(_PROMTOOL)
+
+
+def restic() -> Path:
+    """What makes the off-site copies, at the version of the image that the pods run."""
+    return build_apart(_RESTIC)
+
+
+def versitygw() -> Path:
+    """An S3 server on a folder, for restic to speak to."""
+    return build_apart(_VERSITYGW)
+
+
+def cloudnative_pg() -> OperatorTools:
+    """CloudNativePG's operator: only rehearsals of `database.engine: cloudnative-pg` need it."""
+    module = module_folder(_OPERATOR, _CLOUDNATIVE_PG)
+    version = module.name.rpartition("@v")[2]
+    return OperatorTools(manager=build_apart(_OPERATOR), manifest=module / "releases" / f"cnpg-{version}.yaml")

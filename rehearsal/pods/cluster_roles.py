@@ -1,0 +1,36 @@
+"""What an instance manager of CloudNativePG does to the roles of its server: those of `initdb` and `managed`.
+
+Follows CloudNativePG 1.27: pkg/management/postgres/initdb.go and internal/management/controller/roles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rehearsal.pods.postgres import PostgresServer
+
+SUPERUSER: Final = "postgres"
+"""As `initdb` makes the server; nobody has its password."""
+_ATTRIBUTES: Final = ("superuser", "login", "createdb", "createrole", "replication", "bypassrls")
+
+
+def database(cluster: Mapping[str, Any]) -> str:
+    """The application's database."""
+    name: str = cluster["spec"]["bootstrap"]["initdb"]["database"]
+    return name
+
+
+def reconcile(server: PostgresServer, cluster: Mapping[str, Any], secret: Callable[[str], Mapping[str, str]]) -> None:
+    """Makes the roles what the Cluster says. `secret` gives what a Secret of its namespace holds."""
+    statements = []
+    there = set(server.sql("SELECT rolname FROM pg_roles", database="postgres").split())
+    for role in cluster["spec"]["managed"]["roles"]:
+        attributes = " ".join(name if role.get(name) else f"NO{name}" for name in _ATTRIBUTES)
+        password = secret(role["passwordSecret"]["name"])["password"]
+        verb = "ALTER" if role["name"] in there else "CREATE"
+        statements.append(f"{verb} ROLE {role['name']} {attributes} PASSWORD '{password}'")
+    initdb = cluster["spec"]["bootstrap"]["initdb"]
+    if initdb["owner"] not in there:
+        statements.append(f"ALTER DATABASE {initdb['database']} OWNER TO {initdb['owner']}")
+    server.sql(";\n".join(statements), database="postgres")

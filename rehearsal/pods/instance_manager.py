@@ -1,0 +1,166 @@
+"""Emulates the instance managers of CloudNativePG's pods: what the operator asks each of them, and what they do to the
+Cluster.
+
+Follows CloudNativePG 1.27: pkg/management/postgres/probes.go (`/pg/status`), pkg/postgres/status.go (its JSON) and
+internal/management/controller/instance_startup.go and instance_controller.go (who is primary). An instance is primary
+once the Cluster names it as the target; the others follow it without a lag. It serves HTTPS at the pod's own address
+with the certificate that the operator made, and TLS 1.3, as the operator demands.
+
+What is not there: replication itself, configuration reloads, in-place upgrades, probes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import platform
+import ssl
+import tempfile
+import threading
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final, Self
+
+from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
+from kubernetes.client.exceptions import ApiException
+
+CLUSTERS: Final = {"group": "postgresql.cnpg.io", "version": "v1", "plural": "clusters"}
+CLUSTER: Final = "cnpg.io/cluster"
+"""Label of everything that belongs to a Cluster."""
+_INSTANCES: Final = "cnpg.io/podRole=instance"
+_PORT: Final = 8000
+_LSN: Final = "0/5000060"
+_SYSTEM: Final = "7500000000000000001"
+
+
+class InstanceManagers:
+    """One `step` does what is to be done now; a context manager, at whose end nothing of it listens any more."""
+
+    def __init__(self, client: ApiClient, manager: Path) -> None:
+        """`manager` is the operator's program, whose hash an instance reports as its own."""
+        self._core: Any = CoreV1Api(client)
+        self._custom: Any = CustomObjectsApi(client)
+        self._hash = hashlib.sha256(manager.read_bytes()).hexdigest()
+        self._servers: dict[str, ThreadingHTTPServer] = {}
+        self._serving: set[tuple[str, str]] = set()
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        for uid in list(self._servers):
+            self._stop(uid)
+
+    def step(self) -> None:
+        """Serves each running instance, lets go of those that are gone, and makes the target of a Cluster primary."""
+        pods = self._core.list_pod_for_all_namespaces(label_selector=_INSTANCES).items
+        there = {pod.metadata.uid: pod for pod in pods if pod.status.phase == "Running" and pod.status.pod_ip}
+        self._serving = {(pod.metadata.namespace, pod.metadata.name) for pod in there.values()}
+        for uid in self._servers.keys() - there.keys():
+            self._stop(uid)
+        for uid, pod in there.items():
+            if uid not in self._servers and not self._ended:
+                self._serve(uid, pod)
+            if pod.metadata.deletion_timestamp is None:
+                self._promote(pod)
+
+    def _promote(self, pod: Any) -> None:
+        namespace, name = pod.metadata.namespace, pod.metadata.labels[CLUSTER]
+        status = self._cluster(namespace, name).get("status", {})
+        if status.get("targetPrimary") == pod.metadata.name != status.get("currentPrimary"):
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            body = {"status": {"currentPrimary": pod.metadata.name, "currentPrimaryTimestamp": now}}
+            self._custom.patch_namespaced_custom_object_status(**CLUSTERS, namespace=namespace, name=name, body=body)
+
+    def _cluster(self, namespace: str, name: str) -> dict[str, Any]:
+        with suppress(ApiException):
+            found: dict[str, Any] = self._custom.get_namespaced_custom_object(
+                **CLUSTERS, namespace=namespace, name=name
+            )
+            return found
+        return {}
+
+    def status(self, namespace: str, cluster: str, pod: str) -> dict[str, Any]:
+        """What `/pg/status` of one instance says."""
+        seen = self._cluster(namespace, cluster).get("status", {})
+        current = seen.get("currentPrimary")
+        primary = current == pod
+        # A primary that is gone, or that another is to follow, sends nothing: the operator waits for that.
+        receives = seen.get("targetPrimary") == current and (namespace, current) in self._serving
+        said: dict[str, Any] = {
+            "systemID": _SYSTEM,
+            "isPrimary": primary,
+            "replayPaused": False,
+            "pendingRestart": False,
+            "pendingRestartForDecrease": False,
+            "isWalReceiverActive": receives and not primary,
+            "isPgRewindRunning": False,
+            "mightBeUnavailable": False,
+            "isArchivingWAL": False,
+            "node": "",
+            "pod": None,
+            "timeLineID": 1,
+            "executableHash": self._hash,
+            "instanceManagerVersion": "1.27.0",
+            "instanceArch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+            "isInstanceManagerUpgrading": False,
+            "isPodReady": False,
+        }
+        if not primary:
+            return {**said, "receivedLsn": _LSN, "replayLsn": _LSN}
+        standbys = [name for name in seen.get("instanceNames", []) if name != pod]
+        lsn = dict.fromkeys(("receivedLsn", "writeLsn", "flushLsn", "replayLsn"), _LSN)
+        rows = [
+            {"applicationName": name, "state": "streaming", **lsn, "syncState": "async", "syncPriority": "0"}
+            for name in standbys
+        ]
+        return {**said, "currentLsn": _LSN, "currentWAL": "000000010000000000000005", "replicationInfo": rows}
+
+    def _serve(self, uid: str, pod: Any) -> None:
+        namespace, name, cluster = pod.metadata.namespace, pod.metadata.name, pod.metadata.labels[CLUSTER]
+        try:
+            context = self._tls(namespace, cluster)
+        except ApiException:
+            return  # not there yet, or gone already
+        manager = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path != "/pg/status":
+                    self.send_error(404)
+                    return
+                body = json.dumps(manager.status(namespace, cluster, name)).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer((pod.status.pod_ip, _PORT), Handler)
+        server.daemon_threads = True
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, name=f"instance {name}", daemon=True).start()
+        self._servers[uid] = server
+
+    def _tls(self, namespace: str, cluster: str) -> ssl.SSLContext:
+        data = self._core.read_namespaced_secret(f"{cluster}-server", namespace).data
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        with tempfile.NamedTemporaryFile() as both:
+            both.write(base64.b64decode(data["tls.crt"]) + base64.b64decode(data["tls.key"]))
+            both.flush()
+            context.load_cert_chain(both.name)
+        return context
+
+    def _stop(self, uid: str) -> None:
+        server = self._servers.pop(uid)
+        server.shutdown()
+        server.server_close()
