@@ -22,8 +22,8 @@ help: ## this list
 preview: $(STAMP) ## `pulumi preview` of the whole stack, rehearsed; DIFF=1: with every property
 	@$(RUN) preview --stack $(STACK) $(if $(DIFF),--diff)
 
-rehearse: $(STAMP) ## the life of a stack, step by step
-	@$(RUN) rehearse --stack $(STACK)
+rehearse: $(STAMP) ## the life of a stack, step by step; ENGINE=cloudnative-pg: with its database run by that operator
+	@$(RUN) rehearse --stack $(STACK) $(if $(ENGINE),--engine $(ENGINE))
 
 shell: $(STAMP) ## a shell in which `pulumi up -s dev` and kubectl work against the rehearsal
 	@$(RUN) shell

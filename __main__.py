@@ -11,6 +11,7 @@ import pulumi
 from components.access import Access, AccessArgs
 from components.app import App, AppArgs
 from components.backup import Backup, BackupArgs
+from components.cloudnative_pg import DatabaseCluster
 from components.database import Database, DatabaseArgs
 from components.delivery import Delivery, DeliveryArgs
 from components.deployer import Deployer, DeployerArgs
@@ -38,15 +39,16 @@ providers = Providers(settings)
 found = look_up(settings, providers)
 secrets, project, options = found.secrets, found.project, providers.options
 
+engine = DatabaseCluster if settings.operated_database else Database
 workloads = [
-    Database.footprint(settings.database),
+    engine.footprint(settings.database),
     App.footprint(settings.app, migrates=settings.database is not None),
     Backup.footprint(settings.backup),
     Offsite.footprint(settings.backup),
 ]
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=workloads), options)
 database = (
-    Database(
+    engine(
         "database",
         DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database),
         options,

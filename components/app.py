@@ -10,7 +10,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import disruption_budget, lost_node_tolerations, stop_pause
-from components.database import Database
+from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.job_template import JobTemplate
 from components.pods import (
@@ -61,7 +61,7 @@ class AppArgs:
     hostnames: Sequence[str]
     """Every hostname under which people reach the app; logins from other origins are refused."""
     pull_credentials: PullCredentials
-    database: Database | None
+    database: DatabaseWires | None
     """None for an app without one, which has no migrations either."""
     secret: SecretData
     """DATABASE_URL, AUTH_SECRET, and under its name each variable of `app.secrets`; those that the stack has."""
@@ -238,7 +238,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
     )
 
 
-def _wait_for(database: Database, args: AppArgs) -> core.ContainerArgs:
+def _wait_for(database: DatabaseWires, args: AppArgs) -> core.ContainerArgs:
     address = pulumi.Output.format("{0} {1}", database.host, database.port)
     waiting = "until nc -z -w 2 {0}; do echo 'waiting for {0}'; sleep 2; done"
     return core.ContainerArgs(

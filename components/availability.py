@@ -16,14 +16,15 @@ EVICTION_SECONDS: Final = 60
 STOP_PAUSE_SECONDS: Final = 10
 """Seconds that a container of a pod that is to end goes on serving; the Gateway drops its address meanwhile."""
 
-_LOST_NODE: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+LOST_NODE: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+"""Taints that a node gets once it no longer reports."""
 
 
 def lost_node_tolerations() -> list[core.TolerationArgs]:
     """Tolerations of the taints that a node gets once it no longer reports, for `EVICTION_SECONDS`."""
     return [
         core.TolerationArgs(key=taint, operator="Exists", effect="NoExecute", toleration_seconds=EVICTION_SECONDS)
-        for taint in _LOST_NODE
+        for taint in LOST_NODE
     ]
 
 

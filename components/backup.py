@@ -11,8 +11,9 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import same_node
-from components.database import PASSWORD_KEY, USER_ID, Database
+from components.database import USER_ID
 from components.database_address import DatabaseAddress
+from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.job_template import JobTemplate
 from components.network import network_policy, to_dns, to_pods
@@ -54,7 +55,7 @@ class BackupArgs:
 
     settings: BackupSettings
     environment: Environment
-    database: Database
+    database: DatabaseWires
 
 
 class Backup(pulumi.ComponentResource):
@@ -107,6 +108,8 @@ class Backup(pulumi.ComponentResource):
                 opts=ResourceOptions(parent=self, depends_on=[claim]),
             )
         needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
+        owner, administrator = args.database.owner, args.database.administrator
+        owned = [core.EnvVarArgs(name="OWNER", value=owner)] if owner != administrator else []
         retention = settings.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
         kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
@@ -141,7 +144,7 @@ class Backup(pulumi.ComponentResource):
                     args,
                     "restore.sh",
                     app=names.backup,
-                    env=[*_connection(args), *kept, core.EnvVarArgs(name="UPLOAD", value=UPLOAD)],
+                    env=[*_connection(args), *kept, *owned, core.EnvVarArgs(name="UPLOAD", value=UPLOAD)],
                     scratch=UPLOAD,
                 ),
             ),
@@ -225,7 +228,7 @@ def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
     return [
         core.EnvVarArgs(name="PGHOST", value=args.database.host),
         core.EnvVarArgs(name="PGPORT", value=port),
-        secret_variable("PGPASSWORD", secret=args.database.secret, key=PASSWORD_KEY),
+        secret_variable("PGPASSWORD", secret=args.database.secret, key=args.database.password_key),
         # Without it a server that is gone is waited for as long as the kernel likes.
         core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value="30"),
     ]
@@ -277,7 +280,7 @@ def _pod(
         image=args.database.image,
         command=["sh", f"/scripts/{script}"],
         env=[
-            core.EnvVarArgs(name="PGUSER", value=address.user),
+            core.EnvVarArgs(name="PGUSER", value=args.database.administrator),
             core.EnvVarArgs(name="PGDATABASE", value=address.database),
             core.EnvVarArgs(name="BACKUPS", value="/backups"),
             *env,

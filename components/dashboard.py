@@ -83,13 +83,12 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
 def _pods(watched: Watched) -> Iterator[Builder[Panel]]:
     namespace, job = f'namespace="{watched.namespace}"', f'job="{probe_job(watched.namespace)}"'
     containers = f'{namespace}, container=~"{"|".join(watched.containers)}"'
-    server = f'kube_statefulset_status_replicas_ready{{{namespace}, statefulset="{watched.stateful_set}"}}'
     yield _graph("Latency of the probe", {"{{instance}}": f"probe_duration_seconds{{{job}}}"}, unit="s")
     yield _graph(
         "Ready",
         {
             "app": f'kube_deployment_status_replicas_available{{{namespace}, deployment="{watched.containers[0]}"}}',
-            **({"database": server} if watched.database else {}),
+            **({"database": watched.database_ready} if watched.database else {}),
         },
     )
     yield _graph(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,7 @@ from pulumi import ResourceOptions
 
 from components.availability import disruption_budget, lost_node_tolerations
 from components.database_address import DatabaseAddress
+from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.pods import (
     Footprint,
@@ -29,7 +29,6 @@ from components.retained_volume import RetainedVolume
 from sdks import kubernetes
 from settings.database import DatabaseSettings
 from settings.names import PROGRAM
-from settings.quantities import Quantity
 
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""
@@ -68,24 +67,8 @@ class DatabaseArgs:
     """PASSWORD_KEY."""
 
 
-class Database(pulumi.ComponentResource):
+class Database(DatabaseWires):
     """The server, with its volume and its Secret, as its clients see it."""
-
-    host: pulumi.Output[str]
-    """Known once the server is ready."""
-    port: pulumi.Output[int]
-    pods: Mapping[str, str]
-    """Labels of its pods."""
-    secret: pulumi.Output[str]
-    """Name of the Secret that holds PASSWORD_KEY."""
-    image: str
-    """pg_dump and pg_restore must be of its version."""
-    claim: pulumi.Output[str]
-    """Name of its volume's claim."""
-    size: Quantity
-    """Of its volume."""
-    identity: pulumi.Output[dict[str, str | None]]
-    """`uid` of the claim, `volume` that it is bound to and `image`: what says, later, whether all is still the same."""
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:
@@ -158,8 +141,10 @@ class Database(pulumi.ComponentResource):
         # Taken from the StatefulSet, so that users of the host wait until the server is ready.
         self.host = stateful_set.spec.service_name
         self.port = service.spec.ports[0].port
-        self.pods = selector
-        self.secret = secret.metadata.name
+        self.pods, self.ingress, self.egress = selector, (), ()
+        self.administrator = self.owner = address.user
+        self.secret, self.password_key = secret.metadata.name, PASSWORD_KEY
+        self.container, self.watched_pods, self.instances = CONTAINER, None, 1
         self.image, self.size = settings.image, settings.size
         self.claim = claim.metadata.name
         self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name, image=settings.image)

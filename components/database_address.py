@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
+from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
 from settings.names import Names
 
 PORT: Final = 5432
@@ -20,9 +21,10 @@ class DatabaseAddress:
     database: str
 
     @classmethod
-    def of(cls, names: Names) -> Self:
-        """That of a stack's database."""
-        return cls(host=names.database, port=PORT, user=names.database_role, database=names.database_role)
+    def of(cls, names: Names, engine: EngineSettings = STATEFUL_SET) -> Self:
+        """That of a stack's database. CloudNativePG makes a Service of its own for the primary, `<cluster>-rw`."""
+        host = f"{names.database}-rw" if engine.is_cluster else names.database
+        return cls(host=host, port=PORT, user=names.database_role, database=names.database_role)
 
     def url(self, password: str) -> str:
         """The URL that Prisma takes. `password` must be URL-safe; nothing is escaped."""

@@ -14,7 +14,8 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.backup import Backup
-from components.database import CONTAINER, Database
+from components.database import CONTAINER
+from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.offsite import Offsite
 from components.pods import PATCH_FORCE, core, meta
@@ -38,7 +39,7 @@ class MonitoringArgs:
     environment: Environment
     health_urls: Sequence[str]
     """What the probe asks for: through the gateway, as people reach the app under each hostname."""
-    database: Database | None
+    database: DatabaseWires | None
     backup: Backup | None
     """None where the stack has no backups."""
     offsite: Offsite | None
@@ -55,6 +56,10 @@ class Watched:
     claims: Sequence[str]
     database: bool = True
     """Whether the app has one."""
+    database_container: str = CONTAINER
+    database_pods: str | None = None
+    """Regular expression of its pods, where no StatefulSet counts them."""
+    database_instances: int = 1
     health_urls: Sequence[str] = ()
     alert_labels: Mapping[str, str] = field(default_factory=dict)
     token_expires: dt.date | None = None
@@ -72,12 +77,22 @@ class Watched:
     @property
     def containers(self) -> Sequence[str]:
         """Of the app and of the database, if any."""
-        return (self.names.app, CONTAINER) if self.database else (self.names.app,)
+        return (self.names.app, self.database_container) if self.database else (self.names.app,)
 
     @property
     def stateful_set(self) -> str:
         """Of the database."""
         return self.names.database
+
+    @property
+    def database_ready(self) -> str:
+        """PromQL of how many pods of the database are ready."""
+        if self.database_pods is None:
+            server = f'namespace="{self.namespace}", statefulset="{self.stateful_set}"'
+            return f"kube_statefulset_status_replicas_ready{{{server}}}"
+        # kube-state-metrics knows no Cluster; where no pod is ready there is nothing to count.
+        pods = f'namespace="{self.namespace}", pod=~"{self.database_pods}", condition="true"'
+        return f"count(kube_pod_status_ready{{{pods}}} == 1) or vector(0)"
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -108,6 +123,9 @@ class Monitoring(pulumi.ComponentResource):
                 **known,
                 names=names,
                 database=args.database is not None,
+                database_container=args.database.container if args.database else CONTAINER,
+                database_pods=args.database.watched_pods if args.database else None,
+                database_instances=args.database.instances if args.database else 1,
                 alert_labels=settings.alert_labels,
                 token_expires=args.token_expires,
             )
@@ -229,7 +247,9 @@ def _database_alert(watched: Watched) -> dict[str, Any]:
     return _alert(
         watched,
         "DatabaseNotReady",
-        expr=f"kube_statefulset_status_replicas_ready{{{server}}} < kube_statefulset_replicas{{{server}}}",
+        expr=f"({watched.database_ready}) < {watched.database_instances}"
+        if watched.database_pods
+        else f"{watched.database_ready} < kube_statefulset_replicas{{{server}}}",
         for_="10m",
         severity="critical",
         summary="the database is not ready",

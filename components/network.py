@@ -74,6 +74,11 @@ def to_dns(*, learn_names: bool = False) -> Rule:
     }
 
 
+def to_api_server() -> Rule:
+    """Egress to the API server, at whatever address and port the cluster's Service leads to."""
+    return {"toEntities": ["kube-apiserver"]}
+
+
 def to_names(names: Sequence[str], *, port: int = 443) -> Rule:
     """Egress over HTTPS to the hosts of these names, wherever DNS says they are."""
     return {"toFQDNs": [{"matchName": name} for name in names], "toPorts": _ports(port)}

@@ -13,7 +13,7 @@ from pulumi import ResourceOptions
 
 from components.app import App
 from components.backup import Backup
-from components.database import Database
+from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.network import (
     Rule,
@@ -37,7 +37,7 @@ class NetworkPoliciesArgs:
     settings: Settings
     environment: Environment
     app: App
-    database: Database | None
+    database: DatabaseWires | None
     backup: Backup | None
     """None where the stack has no backups."""
 
@@ -79,7 +79,8 @@ class NetworkPolicies(pulumi.ComponentResource):
                 environment.names.database,
                 environment=environment,
                 pods=database.pods,
-                ingress=[from_pods(pods, port=database.port) for pods in clients],
+                ingress=[*(from_pods(pods, port=database.port) for pods in clients), *database.ingress],
+                egress=database.egress,
                 opts=child,
             )
         self.register_outputs({})

@@ -68,10 +68,11 @@ def secret_variable(name: str, *, secret: pulumi.Input[str], key: str) -> core.E
 
 def container_resources(resources: Resources) -> core.ResourceRequirementsArgs:
     """Requests and limits of a container."""
-    return core.ResourceRequirementsArgs(requests=_quantities(resources.requests), limits=_quantities(resources.limits))
+    return core.ResourceRequirementsArgs(requests=quantities(resources.requests), limits=quantities(resources.limits))
 
 
-def _quantities(amounts: Amounts) -> dict[str, str]:
+def quantities(amounts: Amounts) -> dict[str, str]:
+    """CPU and memory, as the API server writes them back."""
     return {"cpu": quantity(amounts.cpu.amount), "memory": quantity(amounts.memory.amount, binary=True)}
 
 

@@ -63,14 +63,20 @@ def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
     volume = _volume(core, props)
     if not volume:  # a class that waits for the first pod: the next `up` sees it
         return {**_inputs(props), "volume": "", "policy": ""}
+    _retain(core, volume, props["claim"])
+    return {**_inputs(props), "volume": volume, "policy": RETAIN}
+
+
+def _retain(core: Any, volume: str, claim: str) -> None:
+    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
+
     try:
         core.patch_persistent_volume(volume, {"spec": {"persistentVolumeReclaimPolicy": RETAIN}})
     except ApiException as error:
         raise VolumeError(
-            f"the volume {volume} cannot be made to outlive its claim {props['claim']}: {error.status} {error.reason}. "
+            f"the volume {volume} cannot be made to outlive its claim {claim}: {error.status} {error.reason}. "
             "The kubeconfig's user needs get and patch on persistentvolumes, which belong to the cluster (README)"
         ) from None
-    return {**_inputs(props), "volume": volume, "policy": RETAIN}
 
 
 def _core(props: Mapping[str, Any]) -> Any:
@@ -120,3 +126,68 @@ class RetainedVolume(Resource, module="volume", name="RetainedVolume"):
     ) -> None:
         props = {"context": context, "namespace": namespace, "claim": claim, "volume": None, "policy": None}
         super().__init__(_RetainedVolumeProvider(), name, props, opts)
+
+
+_SEVERAL: Final = ("context", "namespace", "claims")
+
+
+class _RetainedVolumesProvider(ResourceProvider):
+    """The same for all claims that bear a label: which they are, changes as instances come and go."""
+
+    serialize_as_secret_always = False
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        elsewhere = [name for name in _SEVERAL[1:] if olds.get(name) != news.get(name)]
+        others = any(policy != RETAIN for policy in (olds.get("policies") or {}).values())
+        changes = bool(elsewhere) or others or olds.get("context") != news.get("context")
+        return DiffResult(changes=changes, replaces=elsewhere, delete_before_replace=False)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(f"{props['namespace']}/{props['claims']}", _all_retained(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        core = _core(props)
+        policies = {volume: _policy(core, volume) for volume in _volumes(core, props).values()}
+        return ReadResult(id_, {**{name: props[name] for name in _SEVERAL}, "policies": policies})
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_all_retained(news))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Leaves the volumes as they are: deleting them is left to the user."""
+
+
+def _all_retained(props: Mapping[str, Any]) -> dict[str, Any]:
+    core = _core(props)
+    volumes = _volumes(core, props)
+    for claim, volume in volumes.items():
+        _retain(core, volume, claim)
+    return {**{name: props[name] for name in _SEVERAL}, "policies": dict.fromkeys(volumes.values(), RETAIN)}
+
+
+def _volumes(core: Any, props: Mapping[str, Any]) -> dict[str, str]:
+    """The volumes of the claims, by claim."""
+    claims = core.list_namespaced_persistent_volume_claim(props["namespace"], label_selector=props["claims"]).items
+    return {one.metadata.name: one.spec.volume_name for one in claims if one.spec.volume_name}
+
+
+class RetainedVolumes(Resource, module="volume", name="RetainedVolumes"):
+    """The volumes of all claims that bear the label `claims`, written as a selector, are retained.
+
+    One that comes later is seen by the next `up`.
+    """
+
+    policies: pulumi.Output[dict[str, str]]
+    """Reclaim policy of each volume."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        context: str,
+        namespace: pulumi.Input[str],
+        claims: str,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props = {"context": context, "namespace": namespace, "claims": claims, "policies": None}
+        super().__init__(_RetainedVolumesProvider(), name, props, opts)

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from components.database_address import DatabaseAddress
+from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
 from settings.names import Names
 
 Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
@@ -46,6 +47,13 @@ _SERVED: Final = {
 }
 """Parameters known to work with the program's server, which has no TLS and no standby: the values of each, whole."""
 
+_SERVED_BY_CLUSTER: Final = {
+    **_SERVED,
+    "sslmode": "disable|allow|prefer|require",
+    "channel_binding": "disable|prefer|require",
+}
+"""The same for CloudNativePG's server, which has TLS, with a certificate of an authority of its own."""
+
 _DEMANDS: Final = {
     "sslmode": "TLS, which this database does not have",
     "sslnegotiation": "TLS, which this database does not have",
@@ -55,6 +63,13 @@ _DEMANDS: Final = {
     "connection_limit": "other than 1 to 99 connections, of which this database has 100 for everybody",
 }
 
+_DEMANDS_OF_CLUSTER: Final = {
+    **_DEMANDS,
+    "sslmode": "to know who signed the server's certificate, which is an authority of this database alone",
+    "sslnegotiation": "TLS without a negotiation, which is not known to work with the app",
+    "channel_binding": "something else than disable, prefer or require",
+    "target_session_attrs": "a standby, to which this address does not lead",
+}
 
 _KNOWN: Final = {
     *("options", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslidentity", "sslpassword", "sslsni", "require_auth"),
@@ -64,9 +79,11 @@ _KNOWN: Final = {
 """Parameters of other servers and clients: a refusal may show these names, any other could be half a password."""
 
 
-def url_complaint(url: str, password: str | None, names: Names) -> Complaint | None:
+def url_complaint(
+    url: str, password: str | None, names: Names, engine: EngineSettings = STATEFUL_SET
+) -> Complaint | None:
     """What is wrong with a database URL. None of it is shown: after a misplaced '@' the host is half the password."""
-    address = DatabaseAddress.of(names)
+    address = DatabaseAddress.of(names, engine)
     fix = f"write {address.url('<postgres-password>')}, or delete the field: it is then derived"
     try:
         parts = urlsplit(url)
@@ -90,21 +107,22 @@ def url_complaint(url: str, password: str | None, names: Names) -> Complaint | N
         if differs
     ]
     problems = [f"names another {', another '.join(wrong)}"] if wrong else []
-    problems += _not_served([(name, value) for name, value in parameters if name not in _REPLACING])
+    problems += _not_served([(name, value) for name, value in parameters if name not in _REPLACING], engine)
     if not problems:
         return None
     return f"the URL {'; it '.join(problems)}", fix
 
 
-def _not_served(parameters: list[tuple[str, str]]) -> list[str]:
+def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> list[str]:
     """What is wrong with the parameters. A name is shown where it is known to be one, a value never."""
+    served, demanded = (_SERVED_BY_CLUSTER, _DEMANDS_OF_CLUSTER) if engine.is_cluster else (_SERVED, _DEMANDS)
     times = Counter(name for name, _ in parameters)
-    problems = [f"says {name} twice" for name in times if times[name] > 1 and name in _SERVED]
+    problems = [f"says {name} twice" for name in times if times[name] > 1 and name in served]
     for name, value in parameters:
-        if name in _SERVED and not re.fullmatch(_SERVED[name], value, re.ASCII):
-            demands = f"demands {_DEMANDS[name]}" if name in _DEMANDS else "has a parameter that does not work"
+        if name in served and not re.fullmatch(served[name], value, re.ASCII):
+            demands = f"demands {demanded[name]}" if name in demanded else "has a parameter that does not work"
             problems.append(f"{demands} ({name})")
-    if others := [name for name in times if name not in _SERVED]:
+    if others := [name for name in times if name not in served]:
         shown = ", ".join(name if name in _KNOWN else "one that is not shown" for name in others)
-        problems.append(f"has parameters ({shown}) other than those known to work: {', '.join(sorted(_SERVED))}")
+        problems.append(f"has parameters ({shown}) other than those known to work: {', '.join(sorted(served))}")
     return problems

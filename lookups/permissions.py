@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from components.admission_names import API_VERSION, POLICIES
+from components.cloudnative_pg import API, RESOURCE
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from settings import Settings
 
@@ -23,6 +24,7 @@ _KINDS: Final = {
 _DATABASE: Final = {"": ("persistentvolumeclaims",), "apps": ("statefulsets",), "batch": ("cronjobs",)}
 """The same of an app with a database."""
 _MONITORING: Final = {"monitoring.coreos.com": ("probes", "prometheusrules")}
+_OPERATED: Final = {API.partition("/")[0]: (RESOURCE,)}
 _ADMISSION: Final = API_VERSION.partition("/")[0]
 
 
@@ -87,7 +89,9 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
         )
     # Before there is one, whoever may create namespaces may be given everything in those that they create.
     if exists:
-        for kinds in (_KINDS, _DATABASE if settings.database else {}, _MONITORING if settings.monitoring else {}):
+        of_database = _DATABASE if settings.database else {}
+        operated = _OPERATED if settings.operated_database else {}
+        for kinds in (_KINDS, of_database, _MONITORING if settings.monitoring else {}, operated):
             for group, resources in kinds.items():
                 for resource in resources:
                     yield Permission(verbs=_WRITE, group=group, resource=resource, namespace=own)

@@ -23,6 +23,7 @@ from lookups.database_url import Complaint, url_complaint
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from lookups.onepassword_item import SECTION, TOKEN
 from settings import Settings
+from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
 from settings.names import PROGRAM, Names
 from settings.references import ItemReference, SecretReference
 
@@ -130,7 +131,8 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
     wanted, values = settings.secrets, dict[str, str | None]()
     if wanted and wanted.postgres_password:
         password = values["postgres_password"] = reader.read(wanted.postgres_password, _password_complaint)
-        values["database_url"] = reader.read_database_url(wanted.database_url, password, names)
+        engine = settings.database or STATEFUL_SET
+        values["database_url"] = reader.read_database_url(wanted.database_url, password, names, engine)
     if wanted and wanted.better_auth_secret:
         values["better_auth_secret"] = reader.read(wanted.better_auth_secret, _auth_secret_complaint)
     for variable, reference in settings.app.secrets.items():
@@ -190,7 +192,9 @@ class _Reader:
             return None
         return self._checked(reference, value, check)
 
-    def read_database_url(self, reference: SecretReference | None, password: str | None, names: Names) -> str | None:
+    def read_database_url(
+        self, reference: SecretReference | None, password: str | None, names: Names, engine: EngineSettings
+    ) -> str | None:
         """The URL in 1Password where there is one, else the one that follows from the password and the address."""
         if reference is not None:
             try:
@@ -201,8 +205,8 @@ class _Reader:
                 self._note(problem)
                 return None
             else:
-                return self._checked(reference, value, lambda url: url_complaint(url, password, names))
-        return DatabaseAddress.of(names).url(password) if password else None
+                return self._checked(reference, value, lambda url: url_complaint(url, password, names, engine))
+        return DatabaseAddress.of(names, engine).url(password) if password else None
 
     def locate(self, reference: ItemReference, token: str, owner: str) -> ItemPlace | None:
         """Where the item is, or is to be; None after a problem was noted."""

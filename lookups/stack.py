@@ -13,6 +13,7 @@ from lookups.cloudflare import CloudflareIds
 from lookups.cluster import Cluster, connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
+from lookups.operator import check_operator
 from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
 from lookups.project_file import check_project_file
@@ -42,6 +43,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     check_project_file(directory)
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
+    check_operator(settings, cluster)
     # A preview writes nothing: a user that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)

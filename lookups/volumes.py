@@ -7,28 +7,36 @@ success. What was there before is known from two places that outlive the namespa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import pulumi
 
+from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
 from settings.database import DatabaseSettings
 from settings.images import c_library
+from settings.names import Names
 from settings.ownership import PART_OF
 from settings.quantities import Quantity
 
 OUTPUT: Final = "database_claim"
-"""Stack output that says which claim holds the database, and for which image: `uid`, `volume` once bound, `image`."""
+"""Stack output that says what holds the database, and for which image.
+
+A claim: `uid`, `volume` once bound, `image`. Or an object of another `kind`: its `uid`.
+"""
 UNKNOWN_CLAIM: Final = "unknown"
 """Stands for the claim of a state that was written before `OUTPUT` was."""
 
 _READY_ONCE: Final = "database_host"
 """Stack output of every release; it was known once the database was ready."""
+_RETAIN: Final = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
 _PAGE: Final = "docs/runbook.md, The database's claim is gone"
+_ENGINES: Final = "docs/database-engines.md"
 _MOVING: Final = "docs/runbook.md, The backups move to another volume"
 
 
@@ -38,12 +46,17 @@ class VolumesError(pulumi.RunError):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The database's claim as the last `up` left it."""
+    """What holds the database, as the last `up` left it: a claim, or a Cluster of CloudNativePG."""
 
     uid: str
     volume: str | None
     image: str | None = None
     """PostgreSQL's; None where an earlier release wrote the state."""
+    kind: str = "claim"
+
+    def what(self, names: Names) -> str:
+        """Its kind and name."""
+        return f"{self.kind} {names.database if self.kind == KIND else names.database_claim}"
 
 
 def check_volumes(settings: Settings, cluster: Cluster) -> None:
@@ -62,7 +75,8 @@ def recorded() -> Record | None:
     # What a StackReference to the stack itself asks for, without a resource in the state.
     outputs = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value["outputs"]
     if (claim := outputs.get(OUTPUT)) is not None:
-        return Record(uid=claim["uid"], volume=claim.get("volume"), image=claim.get("image"))
+        kind = claim.get("kind") or "claim"
+        return Record(uid=claim["uid"], volume=claim.get("volume"), image=claim.get("image"), kind=kind)
     return Record(uid=UNKNOWN_CLAIM, volume=None) if outputs.get(_READY_ONCE) is not None else None
 
 
@@ -71,19 +85,25 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is not None and (held := _is_held(namespace)):
         yield held
-        if (claim := _claim(settings, cluster, settings.names.database_claim)) is not None:
-            yield _rescue(claim)
+        yield from map(_rescue, _held_claims(settings, cluster))
         return
     claim = _claim(settings, cluster, settings.names.database_claim)
-    if (database := settings.database) is not None:
+    live = _live_cluster(settings, cluster)
+    database = settings.database
+    if database is None:
+        if any(_is_ours(settings, one) for one in (claim, live)):
+            yield _switched_off(settings, "statefulset" if claim else RESOURCE, claim)
+    elif (claim if database.is_cluster else live) is not None:
+        yield _other_engine(settings, database)
+    elif database.is_cluster:
+        yield from _database_cluster(settings, database, cluster, record, live)
+    else:
         yield from _database(settings, database, cluster, record, claim)
         if claim is not None:
             yield from _fixed(claim, "database", database.storage_class)
             yield from _size(cluster, claim, "database", database.size)
             if not claim["metadata"].get("deletionTimestamp"):
                 yield from _sort_order(settings, database, cluster, record)
-    elif claim is not None and (claim["metadata"].get("labels") or {}).get(PART_OF) == settings.project:
-        yield _switched_off(settings, claim)
     backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
@@ -93,13 +113,17 @@ def _claim(settings: Settings, cluster: Cluster, name: str) -> Object | None:
     return cluster.get("v1", "persistentvolumeclaims", name, settings.namespace)
 
 
-def _switched_off(settings: Settings, claim: Object) -> str:
-    name, namespace = claim["metadata"]["name"], settings.namespace
+def _is_ours(settings: Settings, live: Object | None) -> bool:
+    return live is not None and (live["metadata"].get("labels") or {}).get(PART_OF) == settings.project
+
+
+def _switched_off(settings: Settings, resource: str, claim: Object | None) -> str:
+    name, delete = settings.names.database, f"    kubectl -n {settings.namespace} delete"
+    what = f"claim {claim['metadata']['name']}" if claim else f"Cluster {name}"
+    both = f"{delete} {resource} {name}" + (f"\n{delete} pvc {claim['metadata']['name']}" if claim else "")
     return (
-        f"database is switched off, and the claim {name} with all data would be deleted. Remove `enabled: false`; or, "
-        "where the data is given up, take a last backup, delete both by hand, and run this again:\n"
-        f"    kubectl -n {namespace} delete statefulset {settings.names.database}\n"
-        f"    kubectl -n {namespace} delete pvc {name}"
+        f"database is switched off, and the {what} with all data would be deleted. Remove `enabled: false`; or, "
+        f"where the data is given up, take a last backup, delete it by hand, and run this again:\n{both}"
     )
 
 
@@ -108,7 +132,7 @@ def _database(
 ) -> Iterator[str]:
     accepted = database.lost_claim
     if claim is None:
-        volumes = _volumes_of(settings, cluster)
+        volumes = _volumes_of(settings, cluster, settings.names.database_claim)
         if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
             return  # one is reserved for the claim: it holds what was there, or what somebody put there
         retained = max(volumes, key=lambda volume: str(volume["metadata"]["creationTimestamp"]), default=None)
@@ -130,22 +154,108 @@ def _database(
             )
 
 
-def _volumes_of(settings: Settings, cluster: Cluster) -> list[Object]:
-    """The volumes that were the database's claim's, or are reserved for it."""
+def _live_cluster(settings: Settings, cluster: Cluster) -> Object | None:
+    try:
+        return cluster.get(API, RESOURCE, settings.names.database, settings.namespace)
+    except ForbiddenError:
+        if settings.operated_database:
+            raise
+        return None  # who has never used CloudNativePG has no right to read what it makes
+
+
+def _held_claims(settings: Settings, cluster: Cluster) -> list[Object]:
+    claim = _claim(settings, cluster, settings.names.database_claim)
+    return [*([claim] if claim else []), *_claims_of_cluster(settings, cluster)]
+
+
+def _claims_of_cluster(settings: Settings, cluster: Cluster) -> list[Object]:
+    claims = cluster.list("v1", "persistentvolumeclaims", settings.namespace)
+    return [
+        one for one in claims if (one["metadata"].get("labels") or {}).get(CLUSTER_LABEL) == settings.names.database
+    ]
+
+
+def _other_engine(settings: Settings, database: DatabaseSettings) -> str:
+    engine, other = database.engine, "statefulset" if database.is_cluster else "cloudnative-pg"
+    there = (
+        f"the claim {settings.names.database_claim}"
+        if database.is_cluster
+        else f"the Cluster {settings.names.database}"
+    )
+    return (
+        f"database.engine is {engine}, and the database of {settings.namespace} runs on the other one: {there} is "
+        f"there. A live stack keeps its engine; a move from one to the other is not built ({_ENGINES}). "
+        f"Set database.engine: {other}"
+    )
+
+
+def _database_cluster(
+    settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None, live: Object | None
+) -> Iterator[str]:
+    claims, name = _claims_of_cluster(settings, cluster), settings.names.database
+    accepted = database.lost_claim
+    if live is None:
+        retained = max(
+            _volumes_of(settings, cluster, instances(settings.names)),
+            key=lambda volume: str(volume["metadata"]["creationTimestamp"]),
+            default=None,
+        )
+        lost = record or (
+            Record(uid=retained["spec"]["claimRef"]["uid"], volume=retained["metadata"]["name"], kind=KIND)
+            if retained
+            else None
+        )
+        if lost is not None and lost.uid != accepted:
+            yield _gone(settings, lost)
+        for claim in claims:
+            yield (
+                f"The claim {claim['metadata']['name']} is of a Cluster {name} that is gone, and the operator would "
+                f"not take it again. Copy off what is on it, and delete it by hand"
+            )
+        return
+    meta = live["metadata"]
+    if meta.get("deletionTimestamp"):
+        yield (
+            f"The Cluster {name} is being deleted, which cannot be taken back, and takes its instances and claims "
+            "with it. Keep the volumes, and take a backup while the database still runs:\n"
+            f"    kubectl -n {settings.namespace} get pvc -l {CLUSTER_LABEL}={name}\n"
+            f"    kubectl patch pv <each volume> -p '{_RETAIN}'"
+        )
+    elif record is None and (meta.get("labels") or {}).get(PART_OF) != settings.names.project:
+        yield (
+            f"There is a Cluster {name} in {settings.namespace} which this program has not made, and it takes none "
+            f"over ({_ENGINES}). Take a dump of it, delete it, and restore the dump after `up`"
+        )
+    elif record is not None and record.uid not in {meta["uid"], accepted, UNKNOWN_CLAIM}:
+        yield (
+            f"The Cluster {name} is not the database's. This one is {meta['uid']}; the last `up` left the "
+            f"{record.what(settings.names)}, {record.uid}. Somebody has deleted that and made this. "
+            f"{_ways(settings, record)}"
+        )
+    for claim in claims:
+        yield from _fixed(claim, "database", database.storage_class)
+        yield from _size(cluster, claim, "database", database.size)
+
+
+def _volumes_of(settings: Settings, cluster: Cluster, claims: str) -> list[Object]:
+    """The volumes that were the database's claims', or are reserved for one; `claims` is a regular expression."""
     try:
         volumes = cluster.list("v1", "persistentvolumes")
     except ForbiddenError:
         return []  # the stack's outputs alone decide, then
-    wanted = (settings.namespace, settings.names.database_claim)
     references = [(volume, volume["spec"].get("claimRef") or {}) for volume in volumes]
-    return [volume for volume, claim in references if (claim.get("namespace"), claim.get("name")) == wanted]
+    return [
+        volume
+        for volume, claim in references
+        if claim.get("namespace") == settings.namespace and re.fullmatch(claims, claim.get("name", ""))
+    ]
 
 
 def _gone(settings: Settings, lost: Record) -> str:
     of = "as the last `up` of an earlier release left it" if lost.uid == UNKNOWN_CLAIM else lost.uid
     volume = f", on the volume {lost.volume}" if lost.volume else ""
     return (
-        f"The database's claim {settings.names.database_claim} ({of}{volume}) is gone from {settings.namespace}, and "
+        f"The database's {lost.what(settings.names)} ({of}{volume}) is gone from {settings.namespace}, and "
         f"`up` would make an empty database in its place. {_ways(settings, lost)}"
     )
 
@@ -162,12 +272,11 @@ def _ways(settings: Settings, lost: Record) -> str:
 def _rescue(claim: Object) -> str:
     meta = claim["metadata"]
     held = ", ".join(meta.get("finalizers") or []) or "nothing"
-    patch = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
     return (
         f"The database's claim {meta['name']} is being deleted, which cannot be taken back: it is gone once nothing "
         f"holds it (now: {held}; a pod that uses it counts), and its volume may go with it. Keep the volume, take a "
         f"backup while the database still runs, and take the volume again when the claim is gone ({_PAGE}):\n"
-        f"    kubectl patch pv {claim['spec'].get('volumeName', '<volume>')} -p '{patch}'"
+        f"    kubectl patch pv {claim['spec'].get('volumeName', '<volume>')} -p '{_RETAIN}'"
     )
 
 

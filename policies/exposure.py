@@ -8,7 +8,7 @@ from policies.rule import Resource, Rule, Violation, known
 
 _ACCESS = "ZeroTrustAccessApplication"
 _RECORDS = frozenset({"DnsRecord", "Record"})
-_DATA = frozenset({"Namespace", "StatefulSet", "PersistentVolumeClaim", "PersistentVolume"})
+_DATA = frozenset({"Namespace", "StatefulSet", "Cluster", "PersistentVolumeClaim", "PersistentVolume"})
 
 
 def _data_is_protected(resources: Sequence[Resource]) -> Iterator[Violation]:

@@ -74,6 +74,11 @@ class Settings(Section):
         return self.names.namespace
 
     @property
+    def operated_database(self) -> DatabaseSettings | None:
+        """The section `database` where CloudNativePG runs it; None for the other engine, and without a database."""
+        return self.database if self.database and self.database.is_cluster else None
+
+    @property
     def health_urls(self) -> list[str]:
         """What answers 200 where the app and its database are well: inside the network, where no login is asked for."""
         return [f"{url}{self.app.health_path}" for url in self.access.urls]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from settings.cloudnative_pg import CLOUDNATIVE_PG, EngineSettings
 from settings.errors import refusal
 from settings.images import PostgresImage
 from settings.parameters import ServerParameters, amount
 from settings.quantities import Storage
-from settings.section import Resources, Section
+from settings.section import Resources
 from settings.types import ResourceName, Uuid
 
 
-class DatabaseSettings(Section):
+class DatabaseSettings(EngineSettings):
     """PostgreSQL and its volume."""
 
     image: PostgresImage = (
@@ -27,7 +28,7 @@ class DatabaseSettings(Section):
     """UID of a claim that is gone and given up: an empty database may take its place. `up` says which, and when."""
     # As much as it may take: what a node has promised to others is not there when the database needs it.
     resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
-    parameters: ServerParameters = ServerParameters()
+    parameters: Annotated[ServerParameters, Field(validate_default=True)] = ServerParameters()
     """Settings of the server, under PostgreSQL's names."""
 
     @property
@@ -39,9 +40,19 @@ class DatabaseSettings(Section):
     @classmethod
     def _fit(cls, parameters: ServerParameters, info: ValidationInfo) -> ServerParameters:
         resources: Resources | None = info.data.get("resources")
+        engine = info.data.get("engine")
         size: Storage | None = info.data.get("size")
         if resources is not None:
-            limit = resources.limits.memory
+            limit, request = resources.limits.memory, resources.requests.memory
+            buffers = parameters.given(limit.amount)["shared_buffers"]
+            # The operator refuses what a node that is full could not hold.
+            if engine == CLOUDNATIVE_PG and amount(buffers) > request.amount:
+                raise refusal(
+                    f"at least the server's shared_buffers ({buffers}; by default a quarter of the memory limit) in "
+                    "resources.requests.memory, on CloudNativePG",
+                    given=f"{request}",
+                    fix="raise that, or lower shared_buffers",
+                )
             if (most := parameters.at_most(limit.amount)) > limit.amount:
                 raise refusal(
                     f"at most {limit} (resources.limits.memory) for shared_buffers, max_connections times work_mem "

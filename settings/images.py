@@ -32,6 +32,18 @@ PostgresImage = Annotated[
 ]
 """An image of the one major version that volume, backups and restores are made for."""
 
+OperandImage = Annotated[
+    ImageReference,
+    Form(
+        rf"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/(?:{_PATH_PART}/)*postgresql:18\.\d+(?:-\w[\w.-]*)?"
+        r"(?:@sha256:[0-9a-f]{64})?",
+        "CloudNativePG's image of PostgreSQL 18 or a mirror of it, with registry, path and a tag that says the minor "
+        "version: the operator reads it there, and replaces the instances one by one when it changes",
+        "ghcr.io/cloudnative-pg/postgresql:18.6-minimal-trixie",
+    ),
+]
+"""An image that CloudNativePG's instances can run; the official image of PostgreSQL is none."""
+
 
 _DEBIAN: Final = ("bullseye", "bookworm", "trixie", "forky", "duke")
 _USUAL_DEBIAN: Final = "trixie"

@@ -8,9 +8,11 @@
 #     scratch                       a folder to write in
 #
 # A backup of this program comes back whole: owners, privileges, row security, the database's own properties and the roles
-# that it needs. A dump made elsewhere names roles of elsewhere: everything in it gets to belong to the user.
+# that it needs. A dump made elsewhere names roles of elsewhere: everything in it gets to belong to OWNER, which
+# is the user itself where nothing else is said.
 
 flags=
+owner=${OWNER:-$PGUSER}
 
 maintenance() { PGDATABASE=postgres sql "$@"; }
 
@@ -79,7 +81,7 @@ prepare() {
   if is_own; then
     say "the dump is a backup of this program: it comes back with its owners, privileges and roles"
   else
-    say "the dump was made elsewhere: everything in it gets to belong to $PGUSER, without its privileges"
+    say "the dump was made elsewhere: everything in it gets to belong to $owner, without its privileges"
     flags="--no-owner --no-privileges --no-tablespaces --no-security-labels"
     # It holds this schema where it was told to dump it by name; every database has one.
     sed -i 's/^\([0-9]*; 2615 [0-9]* SCHEMA - public \)/;\1/' "$scratch/contents"
@@ -112,7 +114,12 @@ fill() {
 prove() {
   found=$(PGDATABASE="$incoming" sql --file="$scripts/counted.sql") ||
     fail "the restored rows could not be counted${place:+; $place}"
-  ! is_own || compare "$(sed -n 's/^  "inventory": //p' "$MANIFEST")" "$found"
+  if is_own; then
+    compare "$(sed -n 's/^  "inventory": //p' "$MANIFEST")" "$found"
+  elif [ "$owner" != "$PGUSER" ]; then
+    printf 'REASSIGN OWNED BY CURRENT_USER TO :"owner"' | PGDATABASE="$incoming" sql --set=owner="$owner" ||
+      fail "the restored data cannot be given to $owner${place:+; $place}"
+  fi
 }
 
 # compare EXPECTED FOUND: fails with every table whose rows differ; both are inventories, see compare.sql.

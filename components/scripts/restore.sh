@@ -8,6 +8,7 @@
 # server no longer says which is.
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser
+#     OWNER                                  role that gets what is restored from elsewhere (PGUSER)
 #     BACKUPS                                the backup volume (/backups); gets the dump of the old data
 #     RESTORE_FROM                           name of a backup, `latest`, or `upload`: the file that `ops restore` brings
 #     UPLOAD                                 folder in which it arrives, and where the script may write (/upload)

@@ -7,6 +7,7 @@ import datetime as dt
 from components import database
 from ops.verify import cluster
 from ops.verify.cluster import moment
+from ops.verify.database import instances_ready
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 
@@ -22,7 +23,9 @@ def app_runs(systems: Systems) -> str:
 
 
 def database_runs(systems: Systems) -> str:
-    """The server's image, and since when it runs."""
+    """The server's image, and since when it runs; of a Cluster, how many of its instances are ready."""
+    if systems.settings.operated_database:
+        return instances_ready(systems)
     ready = cluster.database_ready(systems)
     pods = [one for one in systems.list("v1", "Pod") if one["metadata"]["name"] == f"{systems.names.database}-0"]
     statuses = [one for pod in pods for one in pod["status"].get("containerStatuses") or []]

@@ -11,13 +11,14 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from ops.verify import access, backups, cluster, delivery, public, secrets, tokens
+from ops.verify import access, backups, cluster, database, delivery, public, secrets, tokens
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from settings import Settings
 
 CHECKS: Final[tuple[Check, ...]] = (
     *cluster.CHECKS,
+    *database.CHECKS,
     *secrets.CHECKS,
     *access.CHECKS,
     *public.CHECKS,

@@ -67,12 +67,12 @@ def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
     return f"{claim} is Bound, {found['status']['capacity']['storage']}"
 
 
-def database_volume(systems: Systems) -> str:
+def database_volume(systems: Systems, *, which: Callable[[Names], str] = lambda names: names.database_claim) -> str:
     """The same of the database's, which outlives its claim where the stack is protected."""
-    seen = volume(systems, which=lambda names: names.database_claim)
+    seen = volume(systems, which=which)
     if not systems.settings.protect:
         return seen
-    claim = systems.need("v1", "PersistentVolumeClaim", systems.settings.names.database_claim)
+    claim = systems.need("v1", "PersistentVolumeClaim", which(systems.names))
     name = claim["spec"]["volumeName"]
     policy = systems.need("v1", "PersistentVolume", name)["spec"]["persistentVolumeReclaimPolicy"]
     if policy != RETAIN:
@@ -173,14 +173,13 @@ def _is_unseen(workload: Object) -> bool:
     return bool(workload["status"].get("observedGeneration", 0) < workload["metadata"]["generation"])
 
 
-def _has_database(settings: Settings) -> bool:
+def has_database(settings: Settings) -> bool:
+    """Whether the app has one."""
     return settings.database is not None
 
 
 CHECKS = (
     Check(name="namespace", look=namespace),
-    Check(name="database", look=database_ready, applies=_has_database),
-    Check(name="database-volume", look=database_volume, applies=_has_database),
     Check(
         name="backup-volume",
         look=partial(volume, which=lambda names: names.backups_claim),
@@ -188,5 +187,5 @@ CHECKS = (
     ),
     Check(name="rollout", look=rollout),
     Check(name="image", look=image),
-    Check(name="migration", look=migration, applies=_has_database),
+    Check(name="migration", look=migration, applies=has_database),
 )

@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Mapping
 
-from components import app, database, pull_credentials
+from components import app, cloudnative_pg, database, pull_credentials
 from lookups.secrets import app_secret as name_of
 from ops.verify.check import Check
 from ops.verify.systems import Systems
@@ -29,8 +29,9 @@ def secret_data(systems: Systems, name: str) -> Mapping[str, str]:
 
 
 def database_secret(systems: Systems) -> str:
-    """The password that the role is given at each start."""
-    return _compared(systems, systems.names.database, {database.PASSWORD_KEY: "postgres_password"})
+    """The password that the app's role is given."""
+    key = cloudnative_pg.PASSWORD_KEY if systems.settings.operated_database else database.PASSWORD_KEY
+    return _compared(systems, systems.names.database, {key: "postgres_password"})
 
 
 def app_secret(systems: Systems) -> str:

@@ -319,3 +319,50 @@ def test_what_fails_off_site_fires_its_own_alert_and_no_other(
     promtool: Path, offsite: Program, tmp_path: Path, case: Case
 ) -> None:
     assert_fires(promtool, rules_of(offsite, tmp_path), case)
+
+
+def instance(number: int, name: str = "invoicetron-db") -> str:
+    return f'kube_pod_status_ready{{{_OURS}, pod="{name}-{number}", condition="true"}}'
+
+
+def instance_volume(part: str) -> str:
+    return volume(part, "invoicetron-db-4")
+
+
+OPERATED_WELL: Final[Mapping[str, Steps]] = {READY: NEVER, instance(3): [(0, 1)], instance(4): [(0, 1)]}
+OPERATED_CASES: Final = {
+    "both instances are ready": Case(seen=OPERATED_WELL, minute=60),
+    "the standby is replaced by another within minutes": Case(
+        seen={**OPERATED_WELL, instance(4): [(0, 1), (20, None)], instance(5): [(25, 0), (28, 1)]}, minute=60
+    ),
+    "the standby is lost": Case(
+        seen={**OPERATED_WELL, instance(4): [(0, 1), (20, 0)]}, minute=31, fire=fires(NOT_READY)
+    ),
+    "no pod is left": Case(
+        seen={instance(3): [(0, 1), (20, None)], instance(4): [(0, 1), (20, None)], READY: NEVER},
+        minute=40,
+        fire=fires(NOT_READY),
+    ),
+    "another database's pod is ready": Case(
+        seen={READY: NEVER, instance(3): [(0, 1)], instance(4, "another-db"): [(0, 1)]},
+        minute=11,
+        fire=fires(NOT_READY),
+    ),
+    "the volume of an instance is over 80 % full": Case(
+        seen={**OPERATED_WELL, instance_volume("capacity"): [(0, SIZE)], instance_volume("used"): [(0, SIZE * 0.81)]},
+        minute=16,
+        fire=fires(FULL),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def operated() -> Program:
+    return run("prod", {"database.engine": "cloudnative-pg"})
+
+
+@pytest.mark.parametrize("case", OPERATED_CASES.values(), ids=list(OPERATED_CASES))
+def test_on_cloudnative_pg_the_instances_are_watched(
+    promtool: Path, operated: Program, tmp_path: Path, case: Case
+) -> None:
+    assert_fires(promtool, rules_of(operated, tmp_path), case)

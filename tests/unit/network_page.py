@@ -67,6 +67,9 @@ _TAIL: Final = """\
   no network, and neither do `kubectl exec`, `cp` and `port-forward`.
 - The Gateway is Cilium's proxy, whichever node it runs on: its identity is `ingress`, not that of a pod or a node.
 - Images are pulled by the node.
+- On CloudNativePG (`database.engine`) the same clients reach the instances on 5432. Besides, the instances reach each
+  other on 5432 and 8000, the cluster's DNS and the API server; the operator reaches them on 5432 and 8000, and their
+  own node on 8000.
 - Whether the other end lets a connection in or out is its owner's: the cluster's DNS, monitoring, and cloudflared, to
   which the program adds a way out to the app and takes none away (`enableDefaultDeny: {egress: false}`).
 - Hosts that `app.egress` lists are reached on 443 once the app has resolved them through Cilium's DNS proxy.

@@ -49,7 +49,13 @@ IDS: Final = CloudflareIds(
     team_name="homelab",
     identity_provider_ids=(),
 )
-CLAIMS: Final = "persistentvolumeclaims"
+NOT_HELD: Final = ("persistentvolumeclaims", "clusters")
+OPERATOR_DEPLOYMENT: Final[Mapping[str, Any]] = {
+    "metadata": {"name": "cnpg-controller-manager", "labels": {"app.kubernetes.io/name": "cloudnative-pg"}},
+    "spec": {"template": {"spec": {"containers": [{"image": "ghcr.io/cloudnative-pg/cloudnative-pg:1.28.1"}]}}},
+    "status": {"availableReplicas": 1},
+}
+"""CloudNativePG's operator, as the cluster has it."""
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
@@ -237,9 +243,10 @@ def run(
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
-    # Nor for the API server, which holds whatever it is asked for, but no volumes.
-    held = mock.Mock(**{"list.return_value": []})
-    held.get.side_effect = lambda _, resource, *__: {"metadata": {}} if resource != CLAIMS else None
+    # Nor for the API server, which holds whatever it is asked for, but no volumes and no database.
+    held = mock.Mock()
+    held.list.side_effect = lambda _, resource, *__: [OPERATOR_DEPLOYMENT] if resource == "deployments" else []
+    held.get.side_effect = lambda _, resource, *__: {"metadata": {}} if resource not in NOT_HELD else None
     connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)

@@ -102,3 +102,10 @@ def test_a_volume_for_an_export_is_the_clusters() -> None:
     nfs = {**sections("dev"), "backup": {"nfs": {"server": "10.10.30.4", "path": "/backups"}}}
     (volumes,) = [one for one in needed(Settings.load(DEV, nfs), Answering([])) if one.resource == "persistentvolumes"]
     assert volumes.verbs == ("get", "create", "patch")
+
+
+def test_what_cloudnative_pg_runs_is_asked_about_where_it_runs_the_database() -> None:
+    operated = Settings.load(DEV, {**sections("dev"), "database": {"engine": "cloudnative-pg"}})
+    asked = {f"{one}" for one in needed(operated, Answering([]))}
+    wanted = "create, patch clusters.postgresql.cnpg.io in the namespace invoicetron-dev"
+    assert asked - {f"{one}" for one in needed(Settings.load(DEV, sections("dev")), Answering([]))} == {wanted}

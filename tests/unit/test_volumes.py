@@ -19,7 +19,7 @@ GONE = Record(uid="gone", volume="pv-gone")
 
 
 class Cluster:
-    """Holds claims, volumes and a class that lets volumes grow, or not."""
+    """Holds claims, volumes, a class that lets volumes grow, or not, and perhaps a Cluster of CloudNativePG."""
 
     def __init__(
         self,
@@ -28,10 +28,12 @@ class Cluster:
         grows: bool = True,
         namespace: Any = None,
         image: str | None = None,
+        operated: Any = None,
     ) -> None:
         self.image = image
         self.claims = {one["metadata"]["name"]: one for one in claims}
         self.volumes, self.grows, self.namespace = volumes, grows, namespace or {"metadata": {"name": NAMESPACE}}
+        self.operated = operated
 
     def get(self, _version: str, resource: str, name: str, _namespace: str | None = None) -> Mapping[str, Any] | None:
         match resource:
@@ -44,9 +46,16 @@ class Cluster:
             case "statefulsets" if self.image:
                 containers = [{"name": "exporter", "image": "x"}, {"name": "postgresql", "image": self.image}]
                 return {"spec": {"template": {"spec": {"containers": containers}}}}
+            case "clusters":
+                if isinstance(self.operated, ForbiddenError):
+                    raise self.operated
+                found: Mapping[str, Any] | None = self.operated
+                return found
         return None
 
-    def list(self, _version: str, _resource: str) -> list[Any]:
+    def list(self, _version: str, resource: str, _namespace: str | None = None) -> list[Any]:
+        if resource == "persistentvolumeclaims":
+            return list(self.claims.values())
         if self.volumes is None:
             raise ForbiddenError("no")
         return self.volumes

@@ -19,12 +19,14 @@ from ops.clients import load_settings as load_stack_file
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems, cached_outcome
 from settings import SettingsError
+from settings.database import DatabaseSettings
 from tests.stacks import STACKS
 from tests.unit.program import load_settings
 from tests.unit.test_offsite import load as with_copies
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check"}
+OPERATED = {"database-operator"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
 
@@ -38,7 +40,9 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE
+    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED
+    operated = DatabaseSettings(engine="cloudnative-pg")
+    assert names("prod", database=operated) == names("prod") | OPERATED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | {"push-mirror"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE

@@ -1,0 +1,228 @@
+"""DatabaseCluster: PostgreSQL with standbys, run by the operator CloudNativePG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.availability import EVICTION_SECONDS, LOST_NODE
+from components.database import DatabaseArgs
+from components.database_address import DatabaseAddress
+from components.database_wires import DatabaseWires
+from components.environment import Environment
+from components.network import from_kubelet, from_pods, to_api_server, to_dns, to_pods
+from components.pods import PATCH_FORCE, Footprint, core, meta, quantities, quantity
+from components.random_password import RandomPassword
+from components.retained_volume import RetainedVolumes
+from sdks import kubernetes
+from settings.database import DatabaseSettings
+from settings.names import PROGRAM, Names
+
+API: Final = "postgresql.cnpg.io/v1"
+RESOURCE: Final = "clusters"
+KIND: Final = "Cluster"
+PASSWORD_KEY: Final = "password"  # noqa: S105 - the key in the Secrets, not a password
+CONTAINER: Final = "postgres"
+"""Name of the server's container, as the operator calls it."""
+CLUSTER_LABEL: Final = "cnpg.io/cluster"
+"""Label of everything that the operator makes for a Cluster."""
+STATUS_PORT: Final = 8000
+"""Where the instances answer the operator, the kubelet's probes and each other."""
+OPERATOR: Final[Mapping[str, str]] = {"app.kubernetes.io/name": "cloudnative-pg"}
+"""Labels of the operator's pods and Deployment, in the release's manifest and in its Helm chart."""
+
+# The operator gives a pod that is to end the whole of `stopDelay`, half an hour by default; the app keeps its
+# connections, so a smart shutdown would always wait in vain.
+_STOP_SECONDS: Final = 120
+_SMART_STOP_SECONDS: Final = 10
+
+
+def administrator(names: Names) -> str:
+    """Role of backup and restore, a superuser. The app's own is none."""
+    return f"{names.database_role}_admin"
+
+
+def instances(names: Names) -> str:
+    """Regular expression of the names of pods and claims: their numbers grow, and are not used again."""
+    return f"{names.database}-[0-9]+"
+
+
+class DatabaseCluster(DatabaseWires):
+    """The Cluster, with the Secrets of its roles, as its clients see it."""
+
+    @staticmethod
+    def footprint(settings: DatabaseSettings | None) -> Footprint:
+        """Every instance, and one more: the Job that copies a new standby, or a pod that its lost node still holds."""
+        return Footprint.of(settings.resources, pods=settings.instances + 1) if settings else Footprint()
+
+    def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(f"{PROGRAM}:cloudnative_pg:DatabaseCluster", name, None, opts)
+        settings, environment, names = args.settings, args.environment, args.environment.names
+        namespace, address = environment.namespace, DatabaseAddress.of(names, settings)
+        (password,) = args.secret.values.values()
+        owners = self._secret("database-secret", names.database, environment, address.user, password)
+        made_up = RandomPassword("database-administrator-password", ResourceOptions(parent=self))
+        administrators = self._secret(
+            "database-administrator",
+            _administrators_secret(names),
+            environment,
+            administrator(names),
+            made_up.result,
+        )
+        cluster = kubernetes.apiextensions.CustomResource(
+            "database",
+            api_version=API,
+            kind=KIND,
+            metadata={
+                "name": names.database,
+                "namespace": namespace,
+                "labels": {**names.labels(names.database), **names.owner_labels},
+                "annotations": {**PATCH_FORCE, "pulumi.com/waitFor": "condition=Ready"},
+            },
+            spec=_spec(args),
+            opts=ResourceOptions(
+                parent=self,
+                protect=environment.protect,
+                retain_on_delete=environment.protect,
+                depends_on=[owners, administrators],
+            ),
+        )
+        made: pulumi.Output[Any] = pulumi.get(cluster, "metadata")  # the SDK has no type for a custom resource's
+        # Taken from the Cluster, so that users of the host wait until it is ready.
+        self.host = made.apply(lambda _: address.host)
+        self.port = pulumi.Output.from_input(address.port)
+        self.pods = {CLUSTER_LABEL: names.database}
+        self.ingress = (
+            from_pods(self.pods, port=address.port),
+            from_pods(self.pods, port=STATUS_PORT),
+            *(
+                from_pods(OPERATOR, port=port, namespace=settings.operator_namespace)
+                for port in (STATUS_PORT, address.port)
+            ),
+            from_kubelet(port=STATUS_PORT),
+        )
+        self.egress = (
+            to_dns(),
+            to_api_server(),
+            to_pods(self.pods, port=address.port),
+            to_pods(self.pods, port=STATUS_PORT),
+        )
+        self.administrator, self.owner = administrator(names), address.user
+        self.secret, self.password_key = administrators.metadata.name, PASSWORD_KEY
+        self.image, self.size, self.instances = settings.image, settings.size, settings.instances
+        self.container, self.watched_pods = CONTAINER, instances(names)
+        self.claim = made.apply(lambda _: instances(names))
+        self.identity = pulumi.Output.all(uid=made.apply(_uid), kind=KIND)
+        if environment.protect:
+            RetainedVolumes(
+                "database-volumes-retained",
+                context=environment.context,
+                namespace=namespace,
+                claims=f"{CLUSTER_LABEL}={names.database}",
+                opts=ResourceOptions(parent=self, depends_on=[cluster]),
+            )
+        self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
+
+    def _secret(
+        self, resource: str, name: str, environment: Environment, role: str, password: pulumi.Input[str]
+    ) -> core.Secret:
+        names = environment.names
+        return core.Secret(
+            resource,
+            metadata=meta.ObjectMetaArgs(
+                name=name,
+                namespace=environment.namespace,
+                # With the last one a new password is set in the role at once.
+                labels={**names.labels(names.database), **names.owner_labels, "cnpg.io/reload": "true"},
+                annotations=PATCH_FORCE,
+            ),
+            type="kubernetes.io/basic-auth",
+            string_data=pulumi.Output.secret({"username": role, PASSWORD_KEY: password}),
+            opts=ResourceOptions(parent=self),
+        )
+
+
+def _administrators_secret(names: Names) -> str:
+    return f"{names.database}-admin"
+
+
+def _uid(metadata: Any) -> str | None:
+    uid: str | None = metadata.get("uid")  # not known in a preview
+    return uid
+
+
+def _spec(args: DatabaseArgs) -> dict[str, Any]:
+    settings, environment, names = args.settings, args.environment, args.environment.names
+    address = DatabaseAddress.of(names, settings)
+    several = settings.instances > 1
+    spec: dict[str, Any] = {
+        "instances": settings.instances,
+        "imageName": settings.operand_image,
+        # A standby takes over before the old primary is replaced; a single instance can only restart.
+        "primaryUpdateStrategy": "unsupervised",
+        "primaryUpdateMethod": "switchover" if several else "restart",
+        "enableSuperuserAccess": False,
+        # A budget for a single instance would hold up every drain for ever.
+        "enablePDB": several,
+        "bootstrap": {
+            "initdb": {
+                "database": address.database,
+                "owner": address.user,
+                "secret": {"name": names.database},
+                "encoding": "UTF8",
+                # The order of bytes, as the alpine image has it, and independent of the image's C library.
+                "localeProvider": "builtin",
+                "builtinLocale": "C.UTF-8",
+                "dataChecksums": True,
+            }
+        },
+        "postgresql": {"parameters": settings.server_parameters},
+        "managed": {
+            "roles": [
+                # A restore of a StatefulSet's backup makes its owner a superuser again; this takes it back.
+                _role(address.user, secret=names.database, superuser=False),
+                _role(administrator(names), secret=_administrators_secret(names), superuser=True),
+            ]
+        },
+        "storage": {
+            "storageClass": settings.storage_class,
+            "size": quantity(settings.size.amount, binary=True),
+            "resizeInUseVolumes": True,
+        },
+        "resources": {
+            "requests": quantities(settings.resources.requests),
+            "limits": quantities(settings.resources.limits),
+        },
+        "affinity": {
+            "enablePodAntiAffinity": True,
+            "topologyKey": "kubernetes.io/hostname",
+            # Not `required`: with fewer nodes than instances one would wait for ever.
+            "podAntiAffinityType": "preferred",
+            "tolerations": [
+                {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": EVICTION_SECONDS}
+                for taint in LOST_NODE
+            ],
+        },
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "stopDelay": _STOP_SECONDS,
+        "smartShutdownTimeout": _SMART_STOP_SECONDS,
+    }
+    if environment.priority_class is not None:
+        spec["priorityClassName"] = environment.priority_class
+    if settings.synchronous is not None:
+        durability = {"method": "any", "number": 1, "dataDurability": settings.synchronous}
+        spec["postgresql"]["synchronous"] = durability
+    return spec
+
+
+def _role(name: str, *, secret: str, superuser: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "ensure": "present",
+        "login": True,
+        "superuser": superuser,
+        "passwordSecret": {"name": secret},
+    }

@@ -1,0 +1,49 @@
+"""DatabaseWires: what the rest of a stack sees of its database, whichever engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+
+from components.network import Rule
+from settings.quantities import Quantity
+
+
+class DatabaseWires(pulumi.ComponentResource):
+    """Base of the engines' components, each of which sets all of this."""
+
+    host: pulumi.Output[str]
+    """Known once the server is ready."""
+    port: pulumi.Output[int]
+    pods: Mapping[str, str]
+    """Labels of its pods."""
+    ingress: Sequence[pulumi.Input[Rule]]
+    """Who reaches its pods besides its clients."""
+    egress: Sequence[pulumi.Input[Rule]]
+    """Whom its pods reach."""
+    administrator: str
+    """A superuser's role: who takes backups and puts them back."""
+    secret: pulumi.Output[str]
+    """Name of the Secret that holds the administrator's password."""
+    password_key: str
+    """Under which key."""
+    owner: str
+    """The role that the app logs in as, to which what is restored from elsewhere belongs."""
+    image: str
+    """pg_dump and pg_restore must be of its version."""
+    claim: pulumi.Output[str]
+    """Name of its volume's claim, or the regular expression that the names of all of them match."""
+    size: Quantity
+    """Of each volume."""
+    container: str
+    """Name of the server's container."""
+    watched_pods: str | None
+    """Regular expression of the names of its pods, where no StatefulSet counts them."""
+    instances: int
+    """How many pods serve or stand by."""
+    identity: pulumi.Output[dict[str, str | None]]
+    """`uid` of what holds the data: a claim, with its `volume`, or an object of another `kind`.
+
+    It says, later, whether the database is still the same.
+    """

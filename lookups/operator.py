@@ -1,0 +1,79 @@
+"""Whether the cluster has CloudNativePG's operator, new enough for what the program asks of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import pulumi
+
+from components.cloudnative_pg import API, OPERATOR, RESOURCE
+from lookups.cluster import Cluster, ForbiddenError, Object
+from settings import Settings
+from settings.images import image_repository
+
+LEAST: Final = (1, 27)
+"""What the rehearsal runs. Older ones are not tried; they lack the check that stops an isolated primary."""
+
+_INSTALL: Final = "install it (https://cloudnative-pg.io/docs/current/installation_upgrade)"
+
+
+class OperatorError(pulumi.RunError):
+    """The operator that is to run the database is not as this needs it; the message says how it is."""
+
+
+def check_operator(settings: Settings, cluster: Cluster) -> None:
+    """Raises `OperatorError` before anything is made; warns where the kubeconfig's user may not look."""
+    if settings.operated_database is None:
+        return
+    if problems := list(find_problems(settings, cluster)):
+        listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
+        raise OperatorError(
+            f"Stack {settings.stack!r} has database.engine: {settings.operated_database.engine}, for which the cluster "
+            f"{settings.cluster.context} is not ready. Nothing was created or changed.\n\n{listed}"
+        )
+
+
+def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """What is wrong, each with its fix; warns where the kubeconfig's user may not look for the operator itself."""
+    if not cluster.serves(API, RESOURCE):
+        yield f"There is no CloudNativePG, for its API {API} is missing", _INSTALL
+        return
+    if settings.operated_database is None:
+        return
+    namespace = settings.operated_database.operator_namespace
+    try:
+        deployments = [one for one in cluster.list("apps/v1", "deployments", namespace) if _is_operator(one)]
+    except ForbiddenError as error:
+        pulumi.log.warn(
+            f"Whether CloudNativePG's operator runs in {namespace}, and is new enough, is not known. {error}"
+        )
+        return
+    if not deployments:
+        labels = ",".join(f"{key}={value}" for key, value in OPERATOR.items())
+        yield (
+            f"No operator of CloudNativePG runs in {namespace}, which has no Deployment with the label {labels}",
+            f"set database.operatorNamespace to where it runs (kubectl get deployments -A -l {labels}), or {_INSTALL}",
+        )
+        return
+    for deployment in deployments:
+        image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+        if not (deployment.get("status") or {}).get("availableReplicas"):
+            name = deployment["metadata"]["name"]
+            yield "The operator is not available", f"kubectl -n {namespace} describe deployment {name}"
+        found = version_of(image)
+        if found is not None and found < LEAST:
+            yield f"The operator is {image}, and {'.'.join(map(str, LEAST))} or newer is needed", "upgrade it"
+
+
+def version_of(image: str) -> tuple[int, int] | None:
+    """Major and minor version that the tag of the operator's image says; None where it says none."""
+    tag = image.partition("@")[0].removeprefix(image_repository(image))
+    found = re.match(r":v?(\d+)\.(\d+)\b", tag)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _is_operator(deployment: Object) -> bool:
+    labels = deployment["metadata"].get("labels") or {}
+    return OPERATOR.items() <= labels.items()

@@ -1,0 +1,79 @@
+"""The database, whichever engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from components import cloudnative_pg
+from lookups.cluster import connect
+from lookups.operator import LEAST, find_problems
+from ops.verify.check import Check
+from ops.verify.cluster import database_ready, database_volume, has_database
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+from settings.names import Names
+
+HEALTHY = "Cluster in healthy state"
+"""The operator's phase of a Cluster for which there is nothing to do."""
+
+
+def ready(systems: Systems) -> str:
+    """The server runs what it is to run, and is ready."""
+    return instances_ready(systems) if systems.settings.operated_database else database_ready(systems)
+
+
+def volumes(systems: Systems) -> str:
+    """Its claims are bound to volumes that exist."""
+    if systems.settings.operated_database:
+        return _volumes_of_instances(systems)
+    return database_volume(systems)
+
+
+def operator(systems: Systems) -> str:
+    """The operator is there, new enough, and available: what `up` asks, too."""
+    for what, fix in find_problems(systems.settings, connect(systems.settings.cluster.context)):
+        raise CheckError(what, fix)
+    return f"the operator is available, {'.'.join(map(str, LEAST))} or newer"
+
+
+def instances_ready(systems: Systems) -> str:
+    """Every instance is ready and runs what the Cluster says, and no role is left as it was."""
+    found = systems.need(cloudnative_pg.API, cloudnative_pg.KIND, systems.names.database)
+    status, wanted = found.get("status") or {}, found["spec"]["instances"]
+    ready, phase = status.get("readyInstances", 0), status.get("phase", "not seen by the operator yet")
+    seen = f"{ready} of {wanted} instances ready, primary {status.get('currentPrimary') or 'none'}"
+    describe = f"kubectl -n {systems.names.namespace} describe cluster {systems.names.database}"
+    if phase != HEALTHY or ready != wanted:
+        reason = f", {status['phaseReason']}" if status.get("phaseReason") else ""
+        raise CheckError(f"{seen}: {phase}{reason}", f"wait where a change is under way; else {describe}")
+    if status.get("image") != found["spec"]["imageName"]:
+        raise CheckError(f"{seen}, but they run {status.get('image')}", f"wait for the pods to be replaced; {describe}")
+    if failed := (status.get("managedRolesStatus") or {}).get("cannotReconcile"):
+        said = "; ".join(f"{role}: {', '.join(reasons)}" for role, reasons in failed.items())
+        raise CheckError(f"{seen}, but roles cannot be set: {said}", describe)
+    return f"{seen}, {status['image']}"
+
+
+def _volumes_of_instances(systems: Systems) -> str:
+    """Each instance has its claim, bound to a volume that exists."""
+    claims = [
+        one["metadata"]["name"]
+        for one in systems.list("v1", "PersistentVolumeClaim")
+        if (one["metadata"].get("labels") or {}).get(cloudnative_pg.CLUSTER_LABEL) == systems.names.database
+    ]
+    wanted = systems.need(cloudnative_pg.API, cloudnative_pg.KIND, systems.names.database)["spec"]["instances"]
+    if len(claims) != wanted:
+        fix = f"kubectl -n {systems.names.namespace} describe cluster {systems.names.database}"
+        raise CheckError(f"{len(claims)} claims for {wanted} instances", fix)
+    return "; ".join(database_volume(systems, which=_called(claim)) for claim in sorted(claims))
+
+
+def _called(claim: str) -> Callable[[Names], str]:
+    return lambda _names: claim
+
+
+CHECKS = (
+    Check(name="database-operator", look=operator, applies=lambda settings: settings.operated_database is not None),
+    Check(name="database", look=ready, applies=has_database),
+    Check(name="database-volume", look=volumes, applies=has_database),
+)

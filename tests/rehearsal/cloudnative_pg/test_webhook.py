@@ -1,0 +1,118 @@
+"""The operator's real webhook as the second net: what it refuses, our settings have refused before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+from rehearsal.cluster.controlplane import ControlPlane
+from tests.unit.program import run
+from tests.unit.stack_files import refusal, with_value
+
+ENGINE = {"engine": "cloudnative-pg"}
+
+
+@pytest.fixture(scope="module")
+def clusters(operated_plane: ControlPlane) -> Iterator[Any]:
+    with operated_plane.client() as client:
+        yield DynamicClient(client).resources.get(api_version="postgresql.cnpg.io/v1", kind="Cluster")
+
+
+def made(**database: Any) -> dict[str, Any]:
+    """The Cluster that the program makes of these settings."""
+    inputs = (
+        run("dev", {f"database.{key}": value for key, value in {**ENGINE, **database}.items()}).one("Cluster").inputs
+    )
+    return {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "x"}, "spec": inputs["spec"]}
+
+
+def answer(clusters: Any, body: dict[str, Any]) -> str:
+    """What the API server says of it; empty where it would take it."""
+    try:
+        clusters.create(body=body, namespace="default", query_params=[("dryRun", "All")])
+    except ApiException as error:
+        return str(error.body)
+    return ""
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        {},
+        {"instances": 1},
+        {"instances": 2, "synchronous": "preferred"},
+        {"instances": 9, "synchronous": "required", "size": "100Ti", "storageClass": "other"},
+        {"operandImage": f"mirror.example.com:5000/cnpg/postgresql:18.3@sha256:{'0' * 64}"},
+    ],
+)
+def test_what_the_settings_allow_the_webhook_takes(clusters: Any, database: dict[str, Any]) -> None:
+    assert answer(clusters, made(**database)) == ""
+
+
+IMAGE = "ghcr.io/cloudnative-pg/postgresql"
+DIGEST = f"{IMAGE}@sha256:{'0' * 64}"
+ONE = {"instances": 1, "synchronous": "required"}
+
+
+@pytest.mark.parametrize(
+    ("path", "bad", "database", "said"),
+    [
+        ("storage.size", "nonsense", {"size": "nonsense"}, "Size value isn't valid"),
+        ("storage.size", "", {"size": ""}, "Size not configured"),
+        ("imageName", f"{IMAGE}:latest", {"operandImage": f"{IMAGE}:latest"}, "Can't use 'latest'"),
+        (
+            "imageName",
+            f"{IMAGE}@sha256:{'0' * 64}",
+            {"operandImage": f"{IMAGE}@sha256:{'0' * 64}"},
+            "just the image sha",
+        ),
+        ("imageName", f"{IMAGE}:trixie", {"operandImage": f"{IMAGE}:trixie"}, "invalid version tag"),
+        ("instances", 0, {"instances": 0}, "greater than or equal to 1"),
+        (
+            "instances",
+            1,
+            {"instances": 1, "synchronous": "required"},
+            "must be less than the total number of instances",
+        ),
+        (
+            "postgresql.synchronous.dataDurability",
+            "sometimes",
+            {"instances": 3, "synchronous": "sometimes"},
+            "Unsupported value",
+        ),
+        (
+            "resources.requests.memory",
+            "64Gi",
+            {
+                "resources": {
+                    "requests": {"cpu": "1", "memory": "64Gi"},
+                    "limits": {"cpu": "1", "memory": "1Gi"},
+                }
+            },
+            "Memory request is greater than the limit",
+        ),
+        (
+            "resources.requests.cpu",
+            "64",
+            {"resources": {"requests": {"cpu": "64", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}},
+            "CPU request is greater than the limit",
+        ),
+    ],
+)
+def test_what_the_webhook_refuses_the_settings_have_refused_before(
+    clusters: Any, path: str, bad: Any, database: dict[str, Any], said: str
+) -> None:
+    body = made(instances=3, synchronous="required")
+    *above, last = path.split(".")
+    target = body["spec"]
+    for key in above:
+        target = target[key]
+    target[last] = bad
+    assert said in answer(clusters, body)
+    message = refusal("dev", with_value("dev", "database", {**ENGINE, **database}))
+    assert "invoicetron:database." in message
+    assert "1 mistake." in message

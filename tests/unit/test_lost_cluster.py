@@ -1,0 +1,113 @@
+"""What CloudNativePG holds of the database, against the stack file; asked before the first resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lookups.cluster import ForbiddenError
+from lookups.volumes import Record, find_problems
+from settings.database import DatabaseSettings
+from tests.unit.program import load_settings
+from tests.unit.test_volumes import NAMESPACE, Cluster, claim, volume
+
+SETTINGS = load_settings("prod")
+OURS = {"app.kubernetes.io/part-of": "invoicetron"}
+RECORD = Record(uid="here", volume=None, kind="Cluster")
+
+
+def problems(cluster: Cluster, record: Record | None = None, **database: Any) -> list[str]:
+    changed = DatabaseSettings(engine="cloudnative-pg").model_copy(update=database)
+    return list(find_problems(SETTINGS.model_copy(update={"database": changed}), cluster, record))  # type: ignore[arg-type]
+
+
+def operated(*, uid: str = "here", labels: Any = OURS, **metadata: Any) -> Any:
+    return {"metadata": {"name": "invoicetron-db", "uid": uid, "labels": labels, **metadata}}
+
+
+def of_cluster(name: str = "invoicetron-db-1", *, size: str = "10Gi", storage_class: str = "longhorn") -> Any:
+    one = claim()
+    one["metadata"] |= {"name": name, "labels": {"cnpg.io/cluster": "invoicetron-db"}}
+    one["spec"] |= {"storageClassName": storage_class, "resources": {"requests": {"storage": size}}}
+    return one
+
+
+@pytest.mark.parametrize(
+    ("cluster", "record"),
+    [
+        (Cluster(volumes=[]), None),
+        (Cluster(of_cluster(), operated=operated()), None),
+        (Cluster(of_cluster(), of_cluster("invoicetron-db-2"), operated=operated()), RECORD),
+        (Cluster(volumes=[volume("pv", uid="x", of="invoicetron-dbs-1")]), None),
+    ],
+)
+def test_a_cluster_that_is_there_or_never_was_is_no_problem(cluster: Cluster, record: Record | None) -> None:
+    assert not problems(cluster, record)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "record", "lost"),
+    [
+        (Cluster(volumes=[]), RECORD, "here"),
+        (Cluster(operated=operated(uid="new")), RECORD, "here"),
+        (Cluster(volumes=[volume("a", uid="last", of="invoicetron-db-2")]), None, "last"),
+        # A StatefulSet's, whose claim is gone: the empty database of another engine is no better.
+        (Cluster(volumes=[]), Record(uid="gone", volume="pv-gone"), "gone"),
+    ],
+)
+def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
+    cluster: Cluster, record: Record | None, lost: str
+) -> None:
+    (problem,) = problems(cluster, record)
+    assert problem.endswith(f"--path invoicetron:database.lostClaim {lost}")
+    assert problems(cluster, record, lost_claim="another") == [problem]
+    assert not problems(cluster, record, lost_claim=lost)
+
+
+def test_a_live_stack_keeps_its_engine_both_ways() -> None:
+    (there,) = problems(Cluster(claim()), None, lost_claim="here")
+    assert "is not built" in there
+    assert there.endswith("Set database.engine: statefulset")
+    (back,) = find_problems(SETTINGS, Cluster(of_cluster(), operated=operated()), RECORD)  # type: ignore[arg-type]
+    assert back.endswith("Set database.engine: cloudnative-pg")
+
+
+def test_who_may_not_read_clusters_needs_it_for_that_engine_alone() -> None:
+    closed = Cluster(claim(), operated=ForbiddenError("no"))
+    assert not list(find_problems(SETTINGS, closed, None))  # type: ignore[arg-type]
+    with pytest.raises(ForbiddenError):
+        problems(Cluster(operated=ForbiddenError("no")))
+
+
+def test_a_cluster_that_somebody_made_by_hand_is_not_taken_over() -> None:
+    (problem,) = problems(Cluster(operated=operated(labels=None)), None)
+    assert "which this program has not made" in problem
+
+
+def test_a_cluster_that_is_being_deleted_is_told_whatever_was_accepted() -> None:
+    deleted = operated(deletionTimestamp="2027-01-01T00:00:00Z")
+    (problem,) = problems(Cluster(operated=deleted), RECORD, lost_claim="here")
+    assert f"kubectl -n {NAMESPACE} get pvc -l cnpg.io/cluster=invoicetron-db" in problem
+
+
+def test_claims_without_their_cluster_are_told() -> None:
+    (problem,) = problems(Cluster(of_cluster(), volumes=[]), None)
+    assert "invoicetron-db-1 is of a Cluster invoicetron-db that is gone" in problem
+
+
+def test_every_claim_of_the_cluster_is_held_against_size_and_class() -> None:
+    claims = of_cluster(size="20Gi"), of_cluster("invoicetron-db-2", storage_class="other")
+    shrunk, moved = problems(Cluster(*claims, operated=operated()), RECORD)
+    assert "set database.size to 20Gi or more" in shrunk
+    assert "database.storageClass is 'longhorn'; the claim invoicetron-db-2 has 'other'" in moved
+
+
+def test_a_namespace_that_is_being_deleted_is_told_with_every_claim_that_can_still_be_rescued() -> None:
+    namespace = {"metadata": {"name": NAMESPACE, "deletionTimestamp": "2027-01-01T00:00:00Z"}}
+    claims = of_cluster(), of_cluster("invoicetron-db-2")
+    _, *rescues = problems(Cluster(*claims, operated=operated(), namespace=namespace), RECORD)
+    assert [name for rescue in rescues for name in ("invoicetron-db-1", "invoicetron-db-2") if name in rescue] == [
+        "invoicetron-db-1",
+        "invoicetron-db-2",
+    ]
