@@ -23,7 +23,7 @@ from kubernetes.utils.quantity import parse_quantity
 from pulumi import runtime
 from pulumi.runtime import mocks
 from pulumi.runtime import settings as runtime_settings
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import resource_pb2, source_pb2
 
 from lookups.cloudflare import CloudflareIds
 from rehearsal.plugins.values import Secret, decode
@@ -251,6 +251,8 @@ def run(
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
+    # Where in the code a resource is registered: read anew for each, from below all of pytest's frames, for no reader.
+    placeless = mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace)
     root = mock.patch("pulumi.get_root_directory", return_value=str(REPOSITORY))
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -259,6 +261,7 @@ def run(
         connected,
         seen,
         unclaimed,
+        placeless,
         root,
     ):
         asyncio.run(_run(stack, project, answers, monitor, encoded))
