@@ -18,9 +18,6 @@ from components.delivery import TOKEN
 from ops.adopt.blockers import Blocker
 from ops.command_line import pulumi
 
-PLACEHOLDER = "<PLACEHOLDER>"
-"""What `pulumi preview --import-file` writes where it wants an id."""
-
 _PROVIDER: Final = "pulumi:providers:"
 _DYNAMIC: Final = "pulumi-python:dynamic"
 _VARIABLE: Final = "gitlab:index/projectVariable:ProjectVariable"

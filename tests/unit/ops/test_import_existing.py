@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from ops.adopt import PLACEHOLDER, complete
+from ops.adopt import complete
 from ops.adopt.blockers import Blocker
+
+PLACEHOLDER = "<PLACEHOLDER>"
+"""What `pulumi preview --import-file` writes where it wants an id."""
 
 NAMESPACE, SECRET = "kubernetes:core/v1:Namespace", "kubernetes:core/v1:Secret"
 
