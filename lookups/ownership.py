@@ -21,6 +21,7 @@ from components.admission_names import API_VERSION, PARTS, POLICIES, policy_name
 from components.network import POD_NAMESPACE
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
+from settings.backup import NfsExport
 from settings.names import Names
 from settings.ownership import Owner
 
@@ -82,6 +83,8 @@ def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) ->
         yield from _tunnel_policy(settings, settings.access.public.cloudflared.namespace, cluster)
     if settings.delivery is not None and settings.delivery.admission_policy:
         yield from _admission_policies(settings, cluster)
+    if settings.backup is not None and settings.backup.nfs is not None:
+        yield from _export(settings, settings.backup.nfs, cluster)
     if namespace is None:
         yield from _repository(settings, cluster, folders)
 
@@ -180,6 +183,27 @@ def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]
             )
 
 
+def _export(settings: Settings, nfs: NfsExport, cluster: Cluster) -> Iterator[Claim]:
+    """The folder of another stack's backups, for a stack that has no volume there yet: each would prune the other's."""
+    try:
+        volumes = {volume["metadata"]["name"]: volume for volume in cluster.list("v1", "persistentvolumes")}
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Whether {nfs.server}:{nfs.path} holds another stack's backups is not known. {error}")
+        return
+    if settings.names.backups_export in volumes:
+        return
+    for name, volume in volumes.items():
+        export, owner = volume["spec"].get("nfs") or {}, Owner.of_labels(volume["metadata"].get("labels"))
+        same = (export.get("server"), str(export.get("path")).rstrip("/")) == (nfs.server, nfs.path.rstrip("/"))
+        if same and owner not in {None, settings.names.owner}:
+            yield Claim(
+                what=f"the folder {nfs.server}:{nfs.path}",
+                owner=f"{owner}",
+                evidence=f"the PersistentVolume {name}",
+                setting="backup.nfs.path",
+            )
+
+
 def _leading_to(cluster: Cluster, namespaces: Iterable[str], project: str) -> Owner | None:
     found = (owner_of_namespace(cluster, namespace, project=project) for namespace in namespaces)
     return next((one for one in found if one), None)
@@ -197,7 +221,8 @@ def owner_of_namespace(cluster: Cluster, namespace: str, *, project: str) -> Own
 def project_folders(directory: Path) -> list[Path]:
     """Folders with the Pulumi.yaml of an app that this program deploys, `directory` among them."""
     program = Path(__file__).parents[1]
-    return sorted({folder.absolute() for folder in (program, *program.glob("apps/*"), directory)})
+    # Resolved, so that no folder is there twice. Not this file: it may be linked from elsewhere.
+    return sorted({folder.resolve() for folder in (program, *program.glob("apps/*"), directory)})
 
 
 def _repository(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:

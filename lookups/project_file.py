@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,16 +14,26 @@ _PROVIDERS: Final = "pulumi:disable-default-providers"
 
 
 class ProjectFileError(pulumi.RunError):
-    """Pulumi.yaml lacks something; the message lists all of it."""
+    """Something is wrong with Pulumi.yaml; the message lists all of it."""
 
 
-def check_project_file(directory: Path) -> None:
-    """Raises `ProjectFileError` with what the Pulumi.yaml of that folder lacks."""
+def check_project_file(directory: Path, folders: Iterable[Path] = ()) -> None:
+    """Raises `ProjectFileError` with what is wrong with the Pulumi.yaml of that folder, beside those in `folders`."""
     file = directory / "Pulumi.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if problems := list(_problems(content)):
+    others = [other / "Pulumi.yaml" for other in folders if other.resolve() != directory.resolve()]
+    if problems := [*_problems(content), *_namesakes(content.get("name"), others)]:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise ProjectFileError(f"{file} lacks what the program needs. Nothing was created or changed.\n\n{listed}")
+        raise ProjectFileError(f"{file} is not as the program needs it. Nothing was created or changed.\n\n{listed}")
+
+
+def _namesakes(name: object, others: Iterable[Path]) -> Iterator[str]:
+    """Projects of one name are one project to Pulumi: an `up` of the one would change the stack of the other."""
+    for other in others:
+        # One that cannot be read is for its own app to complain about.
+        with suppress(OSError, ValueError, yaml.YAMLError, AttributeError):
+            if yaml.safe_load(other.read_text(encoding="utf-8")).get("name") == name:
+                yield f"name: {name} is also that of {other}, so the stacks of both are the same: choose another"
 
 
 def _problems(content: dict[str, Any]) -> Iterator[str]:

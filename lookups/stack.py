@@ -40,7 +40,8 @@ class Found:
 def look_up(settings: Settings, providers: Providers) -> Found:
     """Asks cluster, GitLab, Cloudflare and 1Password; raises the error of the first that lacks something."""
     directory = Path(pulumi.get_root_directory() or ".")
-    check_project_file(directory)
+    folders = project_folders(directory)
+    check_project_file(directory, folders)
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
     check_operator(settings, cluster)
@@ -52,7 +53,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     if settings.access.public:
         ids, others = _look_up_public(settings, settings.access.public, cluster)
         claims += others
-    check_ownership(settings, cluster, claims, project_folders(directory))
+    check_ownership(settings, cluster, claims, folders)
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster)

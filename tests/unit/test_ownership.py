@@ -12,6 +12,7 @@ import yaml
 from lookups.cluster import Cluster, ForbiddenError
 from lookups.ownership import Claim, OwnershipError, check_ownership, in_cluster, owner_of_namespace
 from settings import Settings
+from settings.backup import BackupSettings
 from settings.ownership import Owner
 from tests.stacks import DEV, PROD
 from tests.unit.stack_files import sections
@@ -166,6 +167,22 @@ def test_a_namespace_s_labels_count_more_than_its_name() -> None:
     for cluster in (Held(), Held(namespaces=ForbiddenError("no"))):
         assert owner_of_namespace(cluster, "invoicetron-x-y", project="invoicetron") == Owner("invoicetron", "x-y")
         assert owner_of_namespace(cluster, "ledger-dev", project="invoicetron") is None
+
+
+def test_the_folder_of_another_stack_s_backups_is_another_s_for_a_stack_without_one(settings: Settings) -> None:
+    export = {"server": "10.0.0.1", "path": "/exports/backups"}
+    backup = BackupSettings.model_validate({"nfs": {**export, "path": "/exports/backups/"}})
+    wanting = settings.model_copy(update={"backup": backup})
+    theirs = {"app.kubernetes.io/part-of": "ledger", "app.kubernetes.io/instance": "ledger-dev"}
+    volume = {"metadata": {"name": "ledger-dev-backups", "labels": theirs}, "spec": {"nfs": export}}
+    own = {"metadata": {"name": "invoicetron-dev-backups"}, "spec": {"nfs": export}}
+    by_hand = {"metadata": {"name": "nas"}, "spec": {"nfs": export}}
+    elsewhere = {**volume, "spec": {"nfs": {**export, "path": "/exports/other"}}}
+    (claim,) = claims(wanting, Held(persistentvolumes=[volume, by_hand]))
+    assert (claim.owner, claim.setting) == ("ledger/dev", "backup.nfs.path")
+    for volumes in ([own, volume], [elsewhere], [by_hand]):
+        assert not claims(wanting, Held(persistentvolumes=volumes))
+    assert not claims(settings, Held(persistentvolumes=[volume]))
 
 
 def test_everything_is_told_at_once_with_its_setting(settings: Settings) -> None:

@@ -44,3 +44,13 @@ def test_with_default_providers_nothing_is_deployed(tmp_path: Path, declared: ob
 def test_all_that_lacks_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ProjectFileError, match=r"(?s)options.*config"):
         check(tmp_path, options=None, config=None)
+
+
+def test_two_apps_of_one_name_are_refused(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("ledger", "copied", "another", "broken", "empty")]
+    for folder, name in zip(folders, ("ledger", "ledger", "another", "[", ""), strict=True):
+        folder.mkdir()
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**WHOLE, "name": name}) if name != "[" else name)
+    with pytest.raises(ProjectFileError, match=f"name: ledger is also that of {folders[0]}/Pulumi.yaml"):
+        check_project_file(folders[1], folders)
+    check_project_file(folders[2], folders)
