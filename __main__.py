@@ -21,6 +21,7 @@ from components.monitoring import Monitoring, MonitoringArgs
 from components.namespace_deletion import NamespaceDeletion
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
 from components.offsite import Offsite, OffsiteArgs
+from components.postgres_exporter import PostgresExporter, PostgresExporterArgs
 from components.pull_credentials import PullCredentials, PullCredentialsArgs, choose
 from components.repository import Repository, RepositoryArgs
 from lookups.stack import look_up
@@ -45,6 +46,7 @@ workloads = [
     App.footprint(settings.app, migrates=settings.database is not None),
     Backup.footprint(settings.backup),
     Offsite.footprint(settings.backup),
+    PostgresExporter.footprint(settings.monitoring),
 ]
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=workloads), options)
 database = (
@@ -101,12 +103,30 @@ offsite = (
     if settings.backup and backup and secrets.s3
     else None
 )
+exporter = (
+    PostgresExporter(
+        "postgres-exporter",
+        PostgresExporterArgs(
+            settings=settings.monitoring.database_metrics,
+            monitoring=settings.monitoring,
+            environment=environment,
+            database=database,
+            secret=secrets.of_exporter,
+        ),
+        options,
+    )
+    if settings.monitoring and settings.monitoring.database_metrics and database
+    else None
+)
 network = NetworkPolicies(
     "network",
-    NetworkPoliciesArgs(settings=settings, environment=environment, app=app, database=database, backup=backup),
+    NetworkPoliciesArgs(
+        settings=settings, environment=environment, app=app, database=database, backup=backup, exporter=exporter
+    ),
     options,
 )
-made: list[pulumi.Resource | None] = [environment, database, pull_credentials, app, access, backup, offsite, network]
+made: list[pulumi.Resource | None] = [environment, database, pull_credentials, app, access, backup, offsite]
+made += [exporter, network]
 if settings.monitoring:
     monitoring = Monitoring(
         "monitoring",
@@ -117,6 +137,7 @@ if settings.monitoring:
             database=database,
             backup=backup,
             offsite=offsite,
+            exporter=exporter,
             token_expires=settings.delivery.pull_credentials.expires if settings.delivery else None,
         ),
         options,

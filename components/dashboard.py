@@ -1,7 +1,7 @@
 """The stack's Grafana dashboard, which the sidecar of Grafana's chart loads from a ConfigMap.
 
-Its queries ask for what the alerts' own sources export: blackbox exporter, kube-state-metrics and kubelet. What no
-metric tells (rows and bytes of a backup) is in the Jobs' logs.
+Its queries ask for what the alerts' own sources export: blackbox exporter, kube-state-metrics, kubelet and, where the
+stack has it, postgres_exporter. What no metric tells (rows and bytes of a backup) is in the Jobs' logs.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def dashboard_json(watched: Watched) -> str:
     for title, panels in (
         ("Now", _now(watched)),
         ("App and database" if watched.database else "App", _pods(watched)),
+        *([("PostgreSQL", _database(watched))] if watched.database_metrics else []),
         *([("Volumes and backups", _volumes(watched))] if watched.claims else []),
     ):
         made = made.with_row(dashboard.Row(title))
@@ -121,6 +122,30 @@ def _pods(watched: Watched) -> Iterator[Builder[Panel]]:
                 f"sum by (container) (increase(kube_pod_container_status_restarts_total{{{containers}}}[1h]))"
             )
         },
+    )
+
+
+def _database(watched: Watched) -> Iterator[Builder[Panel]]:
+    namespace = f'namespace="{watched.namespace}"'
+    yield _graph(
+        "Connections",
+        {
+            "{{state}}": f"sum by (state) (pg_stat_activity_count{{{namespace}}})",
+            "limit": f"max(pg_settings_max_connections{{{namespace}}})",
+        },
+    )
+    yield _graph("Locks", {"{{mode}}": f"sum by (mode) (pg_locks_count{{{namespace}}})"})
+    yield _graph(
+        "Longest transaction",
+        {"{{state}}": f"max by (state) (pg_stat_activity_max_tx_duration{{{namespace}}})"},
+        unit="s",
+    )
+    yield _graph("Size", {"{{datname}}": f"max by (datname) (pg_database_size_bytes{{{namespace}}})"}, unit="bytes")
+    hit, read = (f"sum(rate(pg_stat_database_blks_{part}{{{namespace}}}{_RATE}))" for part in ("hit", "read"))
+    yield _graph("Found in the cache", {"of all blocks": f"{hit} / ({hit} + {read})"}, unit="percentunit")
+    yield _graph(
+        "Transactions a second",
+        {part: f"sum(rate(pg_stat_database_xact_{part}{{{namespace}}}{_RATE}))" for part in ("commit", "rollback")},
     )
 
 

@@ -19,6 +19,7 @@ from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.offsite import Offsite
 from components.pods import PATCH_FORCE, core, meta
+from components.postgres_exporter import PostgresExporter
 from sdks import kubernetes
 from settings.monitoring import MonitoringSettings
 from settings.names import PROGRAM, Names
@@ -44,6 +45,8 @@ class MonitoringArgs:
     """None where the stack has no backups."""
     offsite: Offsite | None
     """None where the stack has no off-site copies."""
+    exporter: PostgresExporter | None
+    """None where nobody reads the database's statistics."""
     token_expires: dt.date | None
     """Last day of the registry's deploy token, where the stack issues one."""
 
@@ -68,6 +71,7 @@ class Watched:
     drill: str | None = None
     upload: str | None = None
     offsite_check: str | None = None
+    database_metrics: bool = False
 
     @property
     def namespace(self) -> str:
@@ -128,6 +132,7 @@ class Monitoring(pulumi.ComponentResource):
                 database_instances=args.database.instances if args.database else 1,
                 alert_labels=settings.alert_labels,
                 token_expires=args.token_expires,
+                database_metrics=args.exporter is not None,
             )
         )
         kubernetes.apiextensions.CustomResource(
@@ -231,6 +236,8 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
             _token_alert(watched, watched.token_expires, "DeployTokenEndsSoon", days=30, severity="warning"),
             _token_alert(watched, watched.token_expires, "DeployTokenEnds", days=7, severity="critical"),
         ]
+    if watched.database_metrics:
+        rules += _metrics_alerts(watched)
     if watched.backup is not None:
         rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=BACKUP_HOURS)
     if watched.drill is not None:
@@ -265,6 +272,31 @@ def _volume_alert(watched: Watched) -> dict[str, Any]:
         severity="warning",
         summary=f"volume {{{{ $labels.persistentvolumeclaim }}}} is over {_FULL:.0%} full",
     )
+
+
+def _metrics_alerts(watched: Watched) -> list[dict[str, Any]]:
+    namespace = f'namespace="{watched.namespace}"'
+    open_, most = (f"{name}{{{namespace}}}" for name in ("pg_stat_activity_count", "pg_settings_max_connections"))
+    seen = f"pg_up{{{namespace}}}"
+    return [
+        _alert(
+            watched,
+            "ConnectionsNearLimit",
+            # One pod takes another's place with other labels: of two that overlap, the one that sees more counts.
+            expr=f"max by (namespace) (sum by (namespace, pod) ({open_})) > {_FULL} * max by (namespace) ({most})",
+            for_="10m",
+            severity="warning",
+            summary=f"over {_FULL:.0%} of the database's connections are open",
+        ),
+        _alert(
+            watched,
+            "DatabaseNotMeasured",
+            expr=f"max by (namespace) ({seen}) == 0 or absent({seen})",
+            for_="30m",
+            severity="warning",
+            summary="nobody reads the database's statistics",
+        ),
+    ]
 
 
 def _token_alert(watched: Watched, expires: dt.date, name: str, *, days: int, severity: str) -> dict[str, Any]:

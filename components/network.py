@@ -39,11 +39,6 @@ def from_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Inpu
     return {"fromEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
 
 
-def from_namespace(namespace: pulumi.Input[str], *, port: pulumi.Input[int]) -> Rule:
-    """Ingress from every pod of another namespace."""
-    return {"fromEndpoints": [{"matchLabels": {POD_NAMESPACE: namespace}}], "toPorts": _ports(port)}
-
-
 def to_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
     """Egress to the pods that bear `labels`, of the policy's own namespace where no other is named."""
     return {"toEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}

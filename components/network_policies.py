@@ -19,13 +19,13 @@ from components.network import (
     Rule,
     from_gateway,
     from_kubelet,
-    from_namespace,
     from_pods,
     network_policy,
     to_dns,
     to_names,
     to_pods,
 )
+from components.postgres_exporter import PostgresExporter
 from settings import Settings
 from settings.names import PROGRAM
 
@@ -40,6 +40,8 @@ class NetworkPoliciesArgs:
     database: DatabaseWires | None
     backup: Backup | None
     """None where the stack has no backups."""
+    exporter: PostgresExporter | None
+    """None where nobody reads the database's statistics."""
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -52,8 +54,6 @@ class NetworkPolicies(pulumi.ComponentResource):
         app = args.app
         to_database = [to_pods(database.pods, port=database.port)] if database else []
         ingress: list[pulumi.Input[Rule]] = [from_gateway(port=app.port), from_kubelet(port=app.port)]
-        if settings.monitoring:
-            ingress.append(from_namespace(settings.monitoring.prober_namespace, port=app.port))
         if settings.access.public:
             tunnel = settings.access.public.cloudflared
             ingress.append(from_pods(tunnel.pod_labels, port=app.port, namespace=tunnel.namespace))
@@ -74,7 +74,7 @@ class NetworkPolicies(pulumi.ComponentResource):
                 egress=[to_dns(), *to_database],
                 opts=child,
             )
-            clients = [app.pods, app.migration_pods, *([args.backup.pods] if args.backup else [])]
+            clients = [app.pods, app.migration_pods, *(each.pods for each in (args.backup, args.exporter) if each)]
             network_policy(
                 environment.names.database,
                 environment=environment,

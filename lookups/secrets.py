@@ -19,6 +19,7 @@ from components.app import AUTH_SECRET, DATABASE_URL
 from components.database import PASSWORD_KEY
 from components.database_address import DatabaseAddress
 from components.pods import SecretData
+from components.postgres_exporter import PASSWORD as MONITOR_PASSWORD
 from lookups.database_url import Complaint, url_complaint
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from lookups.onepassword_item import SECTION, TOKEN
@@ -66,6 +67,8 @@ class StackSecrets:
     """None where the stack has no off-site copies."""
     app: Mapping[str, pulumi.Output[str]]
     """Those of `app.secrets`, by name of the variable."""
+    monitor_password: pulumi.Output[str] | None
+    """None where the stack has no postgres_exporter."""
     _plain: Mapping[str, str] = field(repr=False)
 
     @property
@@ -85,6 +88,13 @@ class StackSecrets:
             values={key: value for key, value in {**own, **self.app}.items() if value is not None},
             checksum=self.checksum(*names),
         )
+
+    @property
+    def of_exporter(self) -> SecretData:
+        """What postgres_exporter is given; ValueError where the stack has none."""
+        if self.monitor_password is None:
+            raise ValueError("monitoring.databaseMetrics is not set")
+        return SecretData(values={MONITOR_PASSWORD: self.monitor_password}, checksum=self.checksum("monitor_password"))
 
     def checksum(self, *names: str) -> str:
         """Hexadecimal checksum of the named secrets that is safe to publish, say as annotation.
@@ -142,6 +152,8 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         values["s3_access_key"] = reader.read(s3.access_key)
         values["s3_secret_key"] = reader.read(s3.secret_key)
         values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
+    if settings.monitoring is not None and settings.monitoring.database_metrics is not None:
+        values["monitor_password"] = reader.read(settings.monitoring.database_metrics.password, _password_complaint)
     registry_item = None
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(settings.registry.item, names.deploy_token, f"{names.owner}")
@@ -172,6 +184,7 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         if "s3_password" in secret
         else None,
         app={variable: secret[app_secret(variable)] for variable in settings.app.secrets},
+        monitor_password=secret.get("monitor_password"),
         _plain=values.plain,
     )
 

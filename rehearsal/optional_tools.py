@@ -11,6 +11,7 @@ from rehearsal.toolchain import Group, build_apart, module_folder
 # Without the clients of some thirty clouds, which it needs to find what to scrape.
 _PROMTOOL: Final = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
 _RESTIC: Final = Group(module="restic", tools=("restic",), usually="1.5 min")
+_POSTGRES_EXPORTER: Final = Group(module="postgres-exporter", tools=("postgres_exporter",), usually="1 min")
 _VERSITYGW: Final = Group(module="versitygw", tools=("versitygw",), usually="2 min")
 _OPERATOR: Final = Group(module="cloudnative-pg", tools=("manager",), usually="3 min")
 _CLOUDNATIVE_PG: Final = "github.com/cloudnative-pg/cloudnative-pg"
@@ -33,6 +34,11 @@ def promtool() -> Path:
 def restic() -> Path:
     """What makes the off-site copies, at the version of the image that the pods run."""
     return build_apart(_RESTIC)
+
+
+def postgres_exporter() -> Path:
+    """What reads PostgreSQL's statistics, at the version of the image that the pod runs."""
+    return build_apart(_POSTGRES_EXPORTER)
 
 
 def versitygw() -> Path:

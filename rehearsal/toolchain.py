@@ -61,7 +61,8 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
     ),
     "github.com/cilium/cilium": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
     "github.com/prometheus-operator/prometheus-operator": tuple(
-        f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml" for kind in ("probes", "prometheusrules")
+        f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
+        for kind in ("podmonitors", "probes", "prometheusrules")
     ),
     # How kwok learns of the logs and the commands of pods that really run (pods/runner.py).
     _KWOK: tuple(f"kustomize/crd/bases/kwok.x-k8s.io_{kind}.yaml" for kind in ("execs", "logs")),

@@ -147,6 +147,18 @@ class Settings(Section):
             )
         return backup
 
+    @field_validator("monitoring")
+    @classmethod
+    def _metrics_have_a_database(
+        cls, monitoring: MonitoringSettings | None, info: ValidationInfo
+    ) -> MonitoringSettings | None:
+        measured = monitoring is not None and monitoring.database_metrics is not None
+        if measured and "database" in info.data and info.data["database"] is None:
+            raise refusal(
+                "no metrics of a database beside database: {enabled: false}", key="databaseMetrics", given="a section"
+            )
+        return monitoring
+
     @field_validator("repository")
     @classmethod
     def _repository_has_a_project(

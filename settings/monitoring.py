@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from settings.section import Section
+from settings.references import SecretReference
+from settings.section import Resources, Section
 from settings.types import Form, LabelKey, LabelValue, PageUrl, ServiceAddress
 
 AlertLabel = Annotated[
@@ -18,6 +19,14 @@ AlertLabel = Annotated[
         "team",
     ),
 ]
+
+
+class DatabaseMetricsSettings(Section):
+    """PostgreSQL's own statistics, by postgres_exporter."""
+
+    password: SecretReference
+    """Password of the exporter's role: an op:// reference; the value is URL-safe."""
+    resources: Resources = Resources.of(cpu=("10m", "200m"), memory=("32Mi", "96Mi"))
 
 
 class MonitoringSettings(Section):
@@ -34,10 +43,12 @@ class MonitoringSettings(Section):
     dashboard: bool = False
     """Make a Grafana dashboard, in a ConfigMap with the label `grafana_dashboard: "1"`, which the sidecar of Grafana's
     chart loads."""
+    database_metrics: DatabaseMetricsSettings | None = None
+    """Run postgres_exporter beside the database. Without it nobody counts its connections."""
     runbook: PageUrl | None = None
     """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they link nowhere."""
 
     @property
-    def prober_namespace(self) -> str:
-        """Namespace of the blackbox exporter."""
-        return self.prober.partition(":")[0].split(".")[1]
+    def prometheus_namespace(self) -> str:
+        """Namespace of Prometheus."""
+        return self.prometheus.partition(":")[0].split(".")[1]

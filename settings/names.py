@@ -73,6 +73,16 @@ class Names:
         return self.project.replace("-", "_")
 
     @property
+    def exporter(self) -> str:
+        """Deployment of postgres_exporter, its Secret, policy, PodMonitor and label."""
+        return f"{self.database}-exporter"
+
+    @property
+    def monitor_role(self) -> str:
+        """PostgreSQL's role that postgres_exporter reads statistics with."""
+        return f"{self.database_role}_monitor"
+
+    @property
     def backup(self) -> str:
         """CronJob that takes the backups; their scripts, policy and label."""
         return f"{self.database}-backup"

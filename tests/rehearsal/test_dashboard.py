@@ -22,8 +22,11 @@ from tests.rehearsal.test_alerts import (
     values,
     volume,
 )
+from tests.rehearsal.test_metrics_alerts import MEASURED_WELL
 from tests.unit.program import Program, run
 from tests.unit.test_offsite import S3, VALUES
+from tests.unit.test_postgres_exporter import METRICS
+from tests.unit.test_postgres_exporter import VALUES as MONITOR
 
 MINUTE: Final = 120
 _OURS: Final = 'namespace="invoicetron-prod"'
@@ -48,10 +51,25 @@ def of_pods() -> dict[str, Steps]:
     return found
 
 
+def of_postgresql() -> dict[str, Steps]:
+    """What postgres_exporter exports, as tests/database/test_monitor_role.py sees."""
+    pod = f'{_OURS}, pod="invoicetron-db-exporter-5d4-x7"'
+    database = f'{pod}, datname="invoicetron"'
+    counters = ("blks_hit", "blks_read", "xact_commit", "xact_rollback")
+    return {
+        f'pg_locks_count{{{database}, mode="accesssharelock"}}': [(0, 1)],
+        f'pg_stat_activity_max_tx_duration{{{database}, state="active"}}': [(0, 1)],
+        f"pg_database_size_bytes{{{database}}}": [(0, 1000)],
+        **{f'pg_stat_database_{each}{{{database}, datid="5"}}': [(0, 10), (60, 20)] for each in counters},
+    }
+
+
 EXPORTED: Final[Mapping[str, Steps]] = {
     **WELL,
     **OFFSITE_WELL,
     **of_pods(),
+    **MEASURED_WELL,
+    **of_postgresql(),
     **failed_job("invoicetron-db-backup-29", at=90),
     PROBE.replace("probe_success", "probe_duration_seconds"): [(0, 1)],
     f'kube_deployment_status_replicas_available{{{_OURS}, deployment="invoicetron"}}': [(0, 1)],
@@ -62,7 +80,8 @@ EXPORTED: Final[Mapping[str, Steps]] = {
 
 @pytest.fixture(scope="module")
 def prod() -> Program:
-    return run("prod", {"monitoring": {"dashboard": True}, "backup.s3": S3}, values=VALUES)
+    monitoring = {**METRICS, "dashboard": True}
+    return run("prod", {"monitoring": monitoring, "backup.s3": S3}, values={**VALUES, **MONITOR})
 
 
 def dashboard(program: Program) -> dict[str, Any]:

@@ -13,5 +13,6 @@ WATCHED: Final = Watched(
     claims=["data", "backups"],
     backup="shop-backup",
     drill="shop-drill",
+    database_metrics=True,
     token_expires=dt.date(2027, 12, 31),
 )

@@ -19,7 +19,8 @@ OUTSIDERS: Final[Sequence[Endpoint]] = (
     Outsider(name="api.example.com", entity="world", host="api.example.com"),
     Pod(name="the cluster's DNS", namespace="kube-system", labels={"k8s-app": "kube-dns"}),
     Pod(name="another pod of kube-system", namespace="kube-system"),
-    Pod(name="a pod of monitoring", namespace="monitoring"),
+    Pod(name="Prometheus", namespace="monitoring", labels={"app.kubernetes.io/name": "prometheus"}),
+    Pod(name="another pod of monitoring", namespace="monitoring"),
     Pod(name="cloudflared", namespace="cloudflare", labels={"app": "cloudflared"}),
     Pod(name="another pod of cloudflare", namespace="cloudflare"),
     Pod(name="a pod of another namespace", namespace="default"),
@@ -39,7 +40,6 @@ _RESOLVES: Final = "resolves the database's name"
 _REASONS: Final = {
     (GATEWAY.name, "invoicetron"): "people inside the network, and the prober, come through the route",
     (KUBELET.name, "invoicetron"): "the kubelet's readiness and liveness probes",
-    ("a pod of monitoring", "invoicetron"): "the namespace of the blackbox exporter",
     ("cloudflared", "invoicetron"): "the public hostname, behind Cloudflare Access",
     ("invoicetron", _DATABASE): _KEEPS,
     ("invoicetron", "the cluster's DNS"): _RESOLVES,

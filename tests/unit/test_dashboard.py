@@ -54,6 +54,7 @@ def test_only_what_the_stack_has_is_shown() -> None:
     bare = dashboard_json(Watched(names=WATCHED.names, claims=["data"]))
     assert "deploy token" not in bare
     assert "cronjob" not in bare
+    assert "pg_" not in bare
     assert "deploy token" in dashboard_json(WATCHED)
 
 

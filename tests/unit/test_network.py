@@ -11,16 +11,14 @@ from tests.unit.reachability import ANY_OTHER_PORT, Outsider, Pod, Policies
 SQL, HTTP = "5432/TCP", "3000/TCP"
 APP_CLIENTS = {
     "dev": {"the Gateway", "the pod's own node"},
-    "prod": {"the Gateway", "the pod's own node", "a pod of monitoring", "cloudflared"},
+    "prod": {"the Gateway", "the pod's own node", "cloudflared"},
 }
 DATABASE_CLIENTS = {"invoicetron", "invoicetron-migrate", "invoicetron-db-backup", "invoicetron-db-restore"}
 CLOUDFLARED = Pod(name="cloudflared", namespace="cloudflare", labels={"app": "cloudflared"})
 INTERNET = Outsider(name="the internet", entity="world")
 
 
-def test_the_app_is_reached_by_the_gateway_the_kubelet_and_where_they_exist_monitoring_and_cloudflared(
-    program: Program,
-) -> None:
+def test_the_app_is_reached_by_the_gateway_the_kubelet_and_where_it_is_public_cloudflared(program: Program) -> None:
     found = {(source, port) for source, destination, port in edges(program) if destination == "invoicetron"}
     assert found == {(source, HTTP) for source in APP_CLIENTS[program.stack]}
 
@@ -53,10 +51,6 @@ def test_dns_goes_through_ciliums_proxy_only_where_names_are_allowed(hosts: list
         names = any("toFQDNs" in rule for rule in rules)
         proxied = any("rules" in ports for rule in rules for ports in rule.get("toPorts", []))
         assert proxied == names, policy.inputs["metadata"]["name"]
-
-
-def test_monitoring_is_let_in_however_short_the_probers_address_is(prod: Program) -> None:
-    assert edges(run("prod", {"monitoring.prober": "blackbox-exporter.monitoring:9115"})) == edges(prod)
 
 
 def test_the_shared_tunnels_other_ways_out_stay_as_they_are(prod: Program) -> None:

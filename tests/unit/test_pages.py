@@ -198,6 +198,7 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
         drill="d",
         upload="u",
         offsite_check="o",
+        database_metrics=True,
         runbook=page,
         token_expires=dt.date(2030, 1, 1),
     )

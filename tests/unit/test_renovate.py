@@ -75,3 +75,9 @@ def test_all_places_of_the_engines_version_agree() -> None:
         r"pulumi/pulumi-python-3\.[0-9]+:([0-9.]+)",
     )
     assert len(set(said.values())) == 1, said
+
+
+def test_the_exporter_that_the_tests_run_is_the_pods_own() -> None:
+    files = ("components/postgres_exporter.py", "rehearsal/toolchain/postgres-exporter/go.mod")
+    said = versions(files, r"postgres-exporter:v([0-9.]+)", r"prometheus-community/postgres_exporter v([0-9.]+)")
+    assert len(set(said.values())) == 1, said

@@ -1,0 +1,177 @@
+"""The role of postgres_exporter, and the real exporter with it, against a real PostgreSQL 18."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import httpx
+import psycopg
+import pytest
+
+from components.dashboard import dashboard_json
+from components.monitoring import Watched, alerts
+from components.postgres_exporter import create_role
+from rehearsal import optional_tools
+from rehearsal.pods.postgres import DATABASE, USER, PostgresServer
+from rehearsal.processes import free_port
+from tests.database.invoices import fill
+from tests.database.test_role_password import TALKATIVE
+from tests.stacks import PROD
+
+ROLE: Final = PROD.monitor_role
+OLD: Final = "the-old-password"
+NEW: Final = "the-new-password"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgresServer]:
+    """A server with invoices that logs every statement."""
+    with PostgresServer(settings=TALKATIVE) as server:
+        fill(server, count=5)
+        yield server
+
+
+def create(server: PostgresServer, password: str = OLD, role: str = ROLE) -> subprocess.CompletedProcess[str]:
+    """What the pod runs before the exporter."""
+    environment = server.environment(MONITOR_USER=role, MONITOR_PASSWORD=password)
+    return subprocess.run(
+        create_role(),
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,  # a container has no terminal, from which psql would rather read
+        **server.account,
+    )
+
+
+def of_role(server: PostgresServer, attributes: str) -> str:
+    """What the server has noted of the role."""
+    return server.sql(f"SELECT {attributes} FROM pg_authid WHERE rolname = '{ROLE}'")  # noqa: S608 - our own names
+
+
+@contextmanager
+def session(server: PostgresServer, password: str = OLD) -> Iterator[psycopg.Connection]:
+    where = {"host": "127.0.0.1", "port": server.port, "dbname": DATABASE}
+    with psycopg.connect(**where, user=ROLE, password=password, autocommit=True) as connection:  # type: ignore[arg-type]
+        yield connection
+
+
+def test_the_role_sees_statistics_of_everybody_and_no_invoice(database: PostgresServer) -> None:
+    done = create(database)
+    assert done.returncode == 0, done.stderr
+    with session(database) as monitor:
+        seen = monitor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'invoicetron' OR state IS NULL")
+        assert seen.fetchone() != (0,)
+        assert monitor.execute("SELECT pg_has_role('pg_monitor', 'MEMBER')").fetchone() == (True,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            monitor.execute("SELECT * FROM invoices")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            monitor.execute("CREATE TABLE mine (id integer)")
+
+
+def test_it_can_be_run_again_and_rotates_the_password(database: PostgresServer) -> None:
+    for password in (OLD, OLD, NEW):
+        done = create(database, password)
+        assert done.returncode == 0, done.stderr
+    with session(database, NEW):
+        pass
+    with pytest.raises(psycopg.OperationalError), session(database, OLD):
+        pass
+
+
+def test_what_somebody_has_given_the_role_is_taken_away_or_refused(database: PostgresServer) -> None:
+    assert create(database).returncode == 0
+    database.sql(f"ALTER ROLE {ROLE} SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS CONNECTION LIMIT -1")
+    assert create(database).returncode == 0
+    attributes = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls, rolconnlimit"
+    assert of_role(database, attributes) == "f|f|f|f|f|5"
+
+    database.sql(f"GRANT pg_read_all_data TO {ROLE}")
+    try:
+        done = create(database)
+        assert done.returncode != 0
+        assert "member of pg_read_all_data" in done.stderr
+    finally:
+        database.sql(f"REVOKE pg_read_all_data FROM {ROLE}")
+
+
+def test_the_owner_s_own_role_is_never_touched(database: PostgresServer) -> None:
+    done = create(database, role=USER)
+    assert done.returncode != 0
+    assert "must not be the owner's" in done.stderr
+    assert database.sql("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+
+
+def test_neither_the_password_nor_its_hash_is_in_the_log_of_a_server_that_logs_everything(
+    database: PostgresServer,
+) -> None:
+    done = create(database, NEW)
+    assert done.returncode == 0, done.stderr
+    log = database.log.read_text()
+    digest = of_role(database, "rolpassword")
+    assert NEW not in log + done.stdout + done.stderr
+    assert digest not in log
+
+
+def asked_for() -> set[str]:
+    """Every metric of PostgreSQL's that an alert or a panel is about."""
+    watched = Watched(names=PROD, claims=["data"], database_metrics=True)
+    return set(re.findall(r"\bpg_\w+", json.dumps(alerts(watched)) + dashboard_json(watched)))
+
+
+@pytest.fixture
+def exporter(database: PostgresServer) -> Iterator[str]:
+    """URL of the metrics of a real exporter, with the role's password."""
+    assert create(database, OLD).returncode == 0
+    port = free_port()
+    process = subprocess.Popen(
+        [optional_tools.postgres_exporter(), f"--web.listen-address=127.0.0.1:{port}"],
+        env={
+            "DATA_SOURCE_URI": f"127.0.0.1:{database.port}/{DATABASE}?sslmode=disable&connect_timeout=10",
+            "DATA_SOURCE_USER": ROLE,
+            "DATA_SOURCE_PASS": OLD,
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def metrics(url: str) -> str:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return httpx.get(f"{url}/metrics", timeout=10).text
+        except httpx.ConnectError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def test_the_exporter_exports_what_alerts_and_panels_are_about(exporter: str) -> None:
+    found = metrics(exporter)
+    assert re.search(r"^pg_up 1$", found, re.MULTILINE)
+    assert f'pg_database_size_bytes{{datname="{DATABASE}"}}' in found
+    wanted = asked_for()
+    assert len(wanted) > 5
+    assert not {name for name in wanted if not re.search(rf"^{name}[{{ ]", found, re.MULTILINE)}
+    assert httpx.get(exporter).status_code == 200, "what the readiness probe asks for"
+
+
+def test_an_exporter_that_may_not_log_in_says_that_it_sees_nothing(database: PostgresServer, exporter: str) -> None:
+    assert re.search(r"^pg_up 1$", metrics(exporter), re.MULTILINE)
+    assert create(database, NEW).returncode == 0
+    database.restart()
+    assert re.search(r"^pg_up 0$", metrics(exporter), re.MULTILINE)

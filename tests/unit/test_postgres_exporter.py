@@ -1,0 +1,101 @@
+"""postgres_exporter: only where it is wanted, with a password of its own and no way further than it needs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from components.postgres_exporter import PASSWORD
+from lookups.secrets import SecretsError
+from settings import Settings, SettingsError
+from tests.stacks import DEV, PROD
+from tests.unit.network_page import edges
+from tests.unit.program import Program, run
+from tests.unit.stack_files import sections
+
+NAME, ROLE = PROD.exporter, PROD.monitor_role
+REFERENCE: Final = "op://Kubernetes/Invoicetron Prod/monitor-password"
+METRICS: Final[dict[str, Any]] = {"databaseMetrics": {"password": REFERENCE}}
+VALUES: Final = {"monitor-password": "unit-test-monitor"}
+
+
+@pytest.fixture(scope="module")
+def measured() -> Program:
+    return run("prod", {"monitoring": METRICS}, values=VALUES)
+
+
+def pod(program: Program) -> dict[str, Any]:
+    template: dict[str, Any] = program.one("Deployment", NAME).inputs["spec"]["template"]
+    return template
+
+
+def secrets_of(container: dict[str, Any]) -> set[tuple[str, str]]:
+    references = (each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each)
+    return {(each["name"], each["key"]) for each in references}
+
+
+def test_a_stack_that_does_not_ask_for_it_has_none(prod: Program) -> None:
+    assert not [each for each in prod.registrations if each.name.startswith("exporter")]
+    assert "pg_" not in json.dumps(prod.one("PrometheusRule").inputs)
+
+
+def test_only_the_secret_holds_the_password_and_the_exporter_has_no_other(measured: Program) -> None:
+    assert measured.one("Secret", NAME).inputs["stringData"] == {PASSWORD: VALUES["monitor-password"]}
+    for each in measured.registrations:
+        if each.kind != "Secret":
+            assert VALUES["monitor-password"] not in json.dumps(each.inputs), each.urn
+    (create,), (exporter,) = pod(measured)["spec"]["initContainers"], pod(measured)["spec"]["containers"]
+    assert secrets_of(exporter) == {(NAME, PASSWORD)}
+    assert secrets_of(create) == {(NAME, PASSWORD), ("invoicetron-db", "postgres-password")}
+    assert {each["value"] for each in exporter["env"] if each["name"] == "DATA_SOURCE_USER"} == {ROLE}
+
+
+def test_another_password_starts_the_pod_anew_and_leaves_the_database_alone(measured: Program) -> None:
+    rotated = run("prod", {"monitoring": METRICS}, values={"monitor-password": "another-one"})
+    assert pod(rotated)["metadata"]["annotations"] != pod(measured)["metadata"]["annotations"]
+    before, after = (each.one("StatefulSet").inputs for each in (measured, rotated))
+    assert before == after == run("prod").one("StatefulSet").inputs
+
+
+def test_prometheus_asks_the_exporter_and_the_exporter_asks_the_database(prod: Program, measured: Program) -> None:
+    assert edges(measured) - edges(prod) == {
+        ("Prometheus", NAME, "9187/TCP"),
+        (NAME, "invoicetron-db", "5432/TCP"),
+        (NAME, "the cluster's DNS", "53/TCP"),
+        (NAME, "the cluster's DNS", "53/UDP"),
+    }
+
+
+def test_prometheus_selects_the_pods_by_its_own_labels(measured: Program) -> None:
+    monitor = measured.one("PodMonitor").inputs
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    selected = monitor["spec"]["selector"]["matchLabels"]
+    assert selected.items() <= pod(measured)["metadata"]["labels"].items()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (container,) = pod(measured)["spec"]["containers"]
+    assert endpoint["port"] in {each["name"] for each in container["ports"]}
+
+
+def test_the_quota_has_room_for_it(prod: Program, measured: Program) -> None:
+    assert prod.one("ResourceQuota").inputs != measured.one("ResourceQuota").inputs
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [({}, "monitor-password"), ({"monitor-password": "not url safe"}, "the password is not URL-safe")],
+)
+def test_a_password_that_is_missing_or_unusable_is_refused_before_anything(
+    values: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(SecretsError, match=problem):
+        run("prod", {"monitoring": METRICS}, values=values)
+
+
+def test_a_stack_without_a_database_has_none_to_measure() -> None:
+    stack = {**sections("dev"), "database": {"enabled": False}, "monitoring": METRICS}
+    for section in ("backup", "secrets"):
+        stack.pop(section)
+    with pytest.raises(SettingsError, match=r"monitoring\.databaseMetrics.*no metrics of a database"):
+        Settings.load(DEV, stack)
