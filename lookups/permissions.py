@@ -25,6 +25,7 @@ _DATABASE: Final = {"": ("persistentvolumeclaims",), "apps": ("statefulsets",), 
 """The same of an app with a database."""
 _MONITORING: Final = {"monitoring.coreos.com": ("probes", "prometheusrules")}
 _OPERATED: Final = {API.partition("/")[0]: (RESOURCE,)}
+_METRICS: Final = {"monitoring.coreos.com": ("podmonitors",)}
 _ADMISSION: Final = API_VERSION.partition("/")[0]
 
 
@@ -91,7 +92,14 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
     if exists:
         of_database = _DATABASE if settings.database else {}
         operated = _OPERATED if settings.operated_database else {}
-        for kinds in (_KINDS, of_database, _MONITORING if settings.monitoring else {}, operated):
+        measured = settings.monitoring is not None and settings.monitoring.database_metrics is not None
+        for kinds in (
+            _KINDS,
+            of_database,
+            _MONITORING if settings.monitoring else {},
+            _METRICS if measured else {},
+            operated,
+        ):
             for group, resources in kinds.items():
                 for resource in resources:
                     yield Permission(verbs=_WRITE, group=group, resource=resource, namespace=own)

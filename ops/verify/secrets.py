@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Mapping
 
-from components import app, cloudnative_pg, database, pull_credentials
+from components import app, cloudnative_pg, database, postgres_exporter, pull_credentials
 from lookups.secrets import app_secret as name_of
 from ops.verify.check import Check
 from ops.verify.systems import Systems
@@ -46,6 +46,15 @@ def _of_app(settings: Settings) -> Mapping[str, str]:
         **({app.AUTH_SECRET: "better_auth_secret"} if settings.secrets and settings.secrets.better_auth_secret else {}),
         **{variable: name_of(variable) for variable in settings.app.secrets},
     }
+
+
+def exporter_secret(systems: Systems) -> str:
+    """The password of the role that reads the database's statistics."""
+    return _compared(systems, systems.names.exporter, {postgres_exporter.PASSWORD: "monitor_password"})
+
+
+def _has_exporter(settings: Settings) -> bool:
+    return settings.monitoring is not None and settings.monitoring.database_metrics is not None
 
 
 def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:
@@ -89,5 +98,6 @@ def pull_secret(systems: Systems) -> str:
 CHECKS = (
     Check(name="secret-database", look=database_secret, applies=lambda settings: settings.database is not None),
     Check(name="secret-app", look=app_secret, applies=lambda settings: bool(_of_app(settings))),
+    Check(name="secret-exporter", look=exporter_secret, applies=_has_exporter),
     Check(name="secret-registry", look=pull_secret),
 )

@@ -59,7 +59,7 @@ def test_every_name_that_follows_is_one_that_kubernetes_takes(names: Names) -> N
     texts = {name: value for name, value in every.items() if isinstance(value, str)}
     assert texts
     for name, text in texts.items():
-        if name == "database_role":
+        if name in {"database_role", "monitor_role"}:
             assert re.fullmatch(r"[a-z_][a-z0-9_]*", text)
         elif name == "alerts":
             assert re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", text)

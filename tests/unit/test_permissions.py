@@ -14,6 +14,7 @@ from settings.names import Names
 from tests.stacks import DEV
 from tests.unit.program import Program, load_settings, run
 from tests.unit.stack_files import sections
+from tests.unit.test_postgres_exporter import METRICS, VALUES
 
 OWN = "invoicetron-prod"
 
@@ -85,8 +86,9 @@ def test_a_cluster_that_does_not_tell_is_no_refusal() -> None:
 def test_every_kind_that_the_program_creates_is_asked_about(program: Program) -> None:
     everything = sections(program.stack)
     everything["delivery"] = {**everything["delivery"], "admissionPolicy": True}
+    everything["monitoring"] = METRICS
     settings = Settings.load(Names("invoicetron", program.stack), everything)
-    program = run(program.stack, {"delivery.admissionPolicy": True})
+    program = run(program.stack, {"delivery.admissionPolicy": True, "monitoring": METRICS}, values=VALUES)
     asked = {(one.group, one.resource) for one in needed(settings, Answering([]))}
     made = {
         (version.rpartition("/")[0].removeprefix("core"), f"{kind.lower()}s".replace("ys", "ies"))
@@ -94,6 +96,7 @@ def test_every_kind_that_the_program_creates_is_asked_about(program: Program) ->
         if one.type.startswith("kubernetes:")
         for version, kind in [one.type.split(":")[1:]]
     }
+    assert ("monitoring.coreos.com", "podmonitors") in made
     assert {("apps", "statefulsets"), ("admissionregistration.k8s.io", "validatingadmissionpolicies")} <= made
     assert made <= asked
 

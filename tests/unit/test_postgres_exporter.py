@@ -97,5 +97,5 @@ def test_a_stack_without_a_database_has_none_to_measure() -> None:
     stack = {**sections("dev"), "database": {"enabled": False}, "monitoring": METRICS}
     for section in ("backup", "secrets"):
         stack.pop(section)
-    with pytest.raises(SettingsError, match=r"monitoring\.databaseMetrics.*no metrics of a database"):
+    with pytest.raises(SettingsError, match=r"(?s)monitoring\.databaseMetrics.*no metrics of a database"):
         Settings.load(DEV, stack)

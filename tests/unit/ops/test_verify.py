@@ -18,15 +18,18 @@ from ops.__main__ import app
 from ops.clients import load_settings as load_stack_file
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems, cached_outcome
-from settings import SettingsError
+from settings import Settings, SettingsError
 from settings.database import DatabaseSettings
-from tests.stacks import STACKS
+from tests.stacks import PROD, STACKS
 from tests.unit.program import load_settings
+from tests.unit.stack_files import with_value
 from tests.unit.test_offsite import load as with_copies
+from tests.unit.test_postgres_exporter import METRICS
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check"}
 OPERATED = {"database-operator"}
+MEASURED = {"secret-exporter"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
 
@@ -40,12 +43,14 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED
+    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED - MEASURED
     operated = DatabaseSettings(engine="cloudnative-pg")
     assert names("prod", database=operated) == names("prod") | OPERATED
-    assert names("dev").isdisjoint(PUBLIC | OFFSITE | {"push-mirror"})
+    assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
+    measured = Settings.load(PROD, with_value("prod", "monitoring", METRICS)).monitoring
+    assert names("prod", monitoring=measured) == names("prod") | MEASURED
     assert names("prod", delivery=None, repository=None) == names("prod") - {
         "environment",
         "ci-variables",
