@@ -179,6 +179,6 @@ def test_an_engine_that_is_killed_at_any_write_loses_nothing_and_exposes_nothing
         assert sorted(method for method, _ in seen) == writes
         if operation == "up":
             assert own(rehearsal.cloudflare) == (1, 1, 1)
-            assert not rehearsal.program.up("prod").changes
+            assert not rehearsal.program.up("prod", "--skip-preview").changes
             rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
     assert others.are_alone()

@@ -87,23 +87,23 @@ def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_
     items = rehearsal.onepassword.titles()
     for stack in ("prod", "dev"):
         rehearsal.program.init(stack)
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     before, with_prod = gitlab(rehearsal), rehearsal.onepassword.titles()
     # One that a pipeline has made becomes the stack's, and goes with it.
     adopted = project.environments.create({"name": "development"})["id"]
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     assert [one["id"] for one in project.environments.entries({"name": "development"})] == [adopted]
-    rehearsal.program.destroy("dev")
+    rehearsal.program.destroy("dev", "--skip-preview")
     assert gitlab(rehearsal) == before
     assert rehearsal.onepassword.titles() == with_prod
     assert set(items) <= set(with_prod)
     assert not Lifecycle(rehearsal, "dev").objects()
-    assert not rehearsal.program.up("prod").changes
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
 def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     (old,) = active_tokens(rehearsal)
     login = pull_login(rehearsal, "dev")
     rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
@@ -116,7 +116,7 @@ def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Rehe
             could_pull.append(login[0] != old["username"] and rehearsal.gitlab.project.deploy_tokens.may_pull(*login))
 
     rehearsal.gitlab.app.before.append(look)
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     assert could_pull == [True], "the cluster holds the new token before the old one is revoked"
     (new,) = active_tokens(rehearsal)
     assert new["id"] != old["id"]
@@ -130,7 +130,7 @@ def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_hold
     rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     (old,) = active_tokens(rehearsal)
     rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
     rehearsal.gitlab.app.fail_each(Fault(reset=True, after_effect=True), method="POST")
@@ -159,13 +159,13 @@ def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehea
     warning = said[said.index("GitLab does not show or revoke the deploy tokens invoicetron-pull-dev") :]
     assert "one that was lost may still be valid: `python -m ops recover` revokes it" in warning
     assert lost["id"] in [one["id"] for one in active_tokens(rehearsal)]
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
-    assert not rehearsal.program.up("dev").changes
+    rehearsal.program.up("dev", "--skip-preview")
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     rehearsal.configure("dev", "delivery.pullCredentials.issue", "false")
     expires = "invoicetron:delivery.pullCredentials.expires"
     rehearsal.program.run("config", "rm", "--stack", "dev", "--path", expires)
@@ -176,7 +176,7 @@ def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(re
 
 def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_up(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     rehearsal.kubectl("-n", "invoicetron-dev", "delete", "secret", "gitlab-registry")
     rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
     with pytest.raises(EngineError, match="the deletion of the deploy token invoicetron-pull-dev: 404"):
@@ -184,7 +184,7 @@ def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_
     (new,) = active_tokens(rehearsal)
     assert pull_login(rehearsal, "dev")[0] == new["username"]
     rehearsal.program.up("dev", "--skip-preview")
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the_message_says_so(
@@ -201,7 +201,7 @@ def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the
     (protection,) = project.protected_environments.entries({})
     assert protection["name"] == "production"
     assert [level["access_level_description"] for level in protection["deploy_access_levels"]] == ["Maintainers"]
-    assert not rehearsal.program.up("prod").changes
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
 def test_in_any_order_of_deployments_settings_and_rotations_the_image_is_the_pipelines_last(
@@ -210,7 +210,7 @@ def test_in_any_order_of_deployments_settings_and_rotations_the_image_is_the_pip
     randomness = random.Random(20261124)  # noqa: S311 - a reproducible order, no secret
     lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     image = hostname = None
     for number in range(10):
         if randomness.random() < 0.6 or image is None:

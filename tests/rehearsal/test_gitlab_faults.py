@@ -102,7 +102,7 @@ def test_what_was_done_and_whose_answer_was_lost_is_found_again_and_a_lost_token
     assert rehearsal.gitlab.project.deploy_tokens.may_pull(*pull_login(rehearsal, "dev"))
     assert token["username"] == pull_login(rehearsal, "dev")[0]
     rehearsal.gitlab.app.forget()
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     for method in ("POST", "DELETE"):
         rehearsal.gitlab.app.fail_each(LOST, method=method)
     assert_clear(until_it_passes(lambda: rehearsal.program.destroy("dev", "--skip-preview")), rehearsal)

@@ -97,7 +97,7 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     taken_over = {f"tunnel-hostname-{HOSTNAME}", "KUBE_TOKEN"}
     assert created(preview) - named(told, "made by `up`") == {"database", *taken_over}
 
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     assert uids(rehearsal) == before
     assert live(rehearsal, "persistentvolumeclaim", CLAIM)["spec"]["volumeName"] == volume
     pod = live(rehearsal, "pod", "invoicetron-db-0")
@@ -116,7 +116,7 @@ def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehea
     environments = rehearsal.gitlab.project.environments.entries({})
     assert [one["id"] for one in environments] == [made.environment]
     assert [one for one in rehearsal.gitlab.project.deploy_tokens.entries({}) if one in tokens] == tokens
-    assert not rehearsal.program.up("prod").changes
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
 
     # An adopted Deployment keeps the pipeline's image like any other.
     Lifecycle(rehearsal, "prod").deployed_then_configured()
@@ -175,9 +175,9 @@ def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(reh
     follow(rehearsal, told)
     state = json.dumps(rehearsal.program.export("prod"))
     assert not [one for one in (url, key, password, added) if one in state], "a secret is in the state, in plain"
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     assert Lifecycle(rehearsal, "prod").image_running() == IMAGE
-    assert not rehearsal.program.up("prod").changes
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
 def test_data_elsewhere_on_the_volume_is_told_before_anything_is_taken_away(rehearsal: Rehearsal) -> None:

@@ -40,14 +40,14 @@ def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_th
         recover(rehearsal, "dev")
     rehearsal.program.up("dev")
 
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     names = [resource["urn"] for resource in rehearsal.program.export("dev")["deployment"]["resources"]]
     assert len(names) == len(set(names))
     project = rehearsal.gitlab.project
     assert len(project.environments.entries({})) == 1
     assert len(project.deploy_tokens.entries({})) <= 1
     objects = lifecycle.objects()
-    rehearsal.program.destroy("dev")
+    rehearsal.program.destroy("dev", "--skip-preview")
     assert objects
     assert not lifecycle.objects()
 
@@ -78,6 +78,6 @@ def test_recover_leaves_an_up_that_is_alive_alone(rehearsal: Rehearsal) -> None:
     (words,) = refused
     assert "Stack dev is being worked on: process" in words
     assert "Traceback" not in words
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     (token,) = rehearsal.gitlab.project.deploy_tokens.entries({})
     assert not token["revoked"]

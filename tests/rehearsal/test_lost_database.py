@@ -63,11 +63,11 @@ def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(re
         assert uid in said
         assert f"{CLAIM} ({uid}" in said
         program.run(*command(said, "pulumi config set"))
-        program.up("dev")
-        assert not program.up("dev").changes
+        program.up("dev", "--skip-preview")
+        assert not program.up("dev", "--skip-preview").changes
     delete_namespaces(rehearsal.client, namespace)
-    program.destroy("dev")
-    program.up("dev")
+    program.destroy("dev", "--skip-preview")
+    program.up("dev", "--skip-preview")
 
 
 def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: Rehearsal) -> None:
@@ -99,13 +99,13 @@ def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier
     program.init("dev")
     program.up("dev", "--skip-preview")
     rehearsal.configure("dev", "database.size", "11Gi")
-    program.up("dev")
+    program.up("dev", "--skip-preview")
     rehearsal.configure("dev", "database.size", "10Gi")
     said = refused(rehearsal, "dev")
     assert "set database.size to 11Gi or more" in said
     rehearsal.configure("dev", "database.size", "11Gi")
     forget_the_record(rehearsal, "dev")
-    program.up("dev")
+    program.up("dev", "--skip-preview")
     forget_the_record(rehearsal, "dev")
     delete_namespaces(rehearsal.client, namespace)
     assert "an earlier release" in refused(rehearsal, "dev")
@@ -127,7 +127,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
     assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
     delete = json.dumps({"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
     rehearsal.kubectl("patch", "pv", volumes[CLAIM], "-p", delete)
-    assert program.up("prod").changes == {"database-volume-retained": "update"}
+    assert program.up("prod", "--skip-preview").changes == {"database-volume-retained": "update"}
     assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
 
     rehearsal.kubectl("delete", "namespace", namespace)
@@ -142,7 +142,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
         timeout=600,
     )
     assert {name: claim(rehearsal, namespace, name)["spec"]["volumeName"] for name in volumes} == volumes
-    assert not program.up("prod").changes
+    assert not program.up("prod", "--skip-preview").changes
 
 
 def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(rehearsal: Rehearsal) -> None:
@@ -151,11 +151,11 @@ def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(r
     program.up("prod", "--skip-preview")
     uid = claim(rehearsal, namespace)["metadata"]["uid"]
     program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
-    program.destroy("prod")
+    program.destroy("prod", "--skip-preview")
     said = refused(rehearsal, "prod")
     assert uid in said
     program.run(*command(said, "pulumi config set"))
-    program.up("prod")
+    program.up("prod", "--skip-preview")
 
 
 def policies(rehearsal: Rehearsal, volumes: Any) -> list[str]:
@@ -190,13 +190,13 @@ def test_backups_are_never_deleted_by_a_change_of_the_stack_file(rehearsal: Rehe
         assert told in str(error.value)
         file.write_text(before)
     assert claim(rehearsal, namespace, BACKUPS)["metadata"]["uid"] == uid
-    assert not program.up(stack).changes
+    assert not program.up(stack, "--skip-preview").changes
     rehearsal.kubectl("-n", namespace, "delete", "pvc", BACKUPS)
     for path, value in EXPORT:
         rehearsal.configure(stack, path, value)
-    program.up(stack)
+    program.up(stack, "--skip-preview")
     assert claim(rehearsal, namespace, BACKUPS)["spec"]["volumeName"] == f"{namespace}-backups"
-    assert not program.up(stack).changes
+    assert not program.up(stack, "--skip-preview").changes
     file.write_text(before)
     with pytest.raises(EngineError, match=r"backup\.nfs: with a move to a volume of the class 'longhorn'"):
         program.up(stack)

@@ -75,7 +75,7 @@ def test_a_backup_that_only_the_bucket_still_has_comes_back_by_its_name(stack: B
     assert stack.app() == (1, 1)
     assert backup in stack.backups(), "the copy is on the volume again"
     assert "every backup has its copy" in stack.run(PROD.upload, "upload-again")
-    assert not stack.rehearsal.program.up("dev").changes
+    assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_the_name_of_no_copy_is_answered_with_those_that_exist_before_the_app_is_stopped(stack: BackedUp) -> None:

@@ -93,7 +93,7 @@ def test_a_copy_of_prod_s_file_is_told_in_one_message_all_that_is_prod_s(live: L
         "the DNS record of invoicetron.rommelporras.com",
     ):
         assert re.search(rf"{re.escape(what)}.*\n +belongs to invoicetron/prod", message), what
-    assert not live.rehearsal.program.up("prod").changes
+    assert not live.rehearsal.program.up("prod", "--skip-preview").changes
 
 
 def test_a_copy_of_dev_s_file_is_told_in_one_message_all_that_is_dev_s(live: Live) -> None:
@@ -101,7 +101,7 @@ def test_a_copy_of_dev_s_file_is_told_in_one_message_all_that_is_dev_s(live: Liv
     assert "the hostname invoicetron.dev.k8s.rommelporras.com\n" in message
     assert "the environment 'development' of the GitLab project 0xwsh/invoicetron" in message
     assert message.count("belongs to invoicetron/dev") >= 2
-    assert not live.rehearsal.program.up("dev").changes
+    assert not live.rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_another_stack_s_hostname_alone_is_refused(live: Live) -> None:
@@ -164,9 +164,9 @@ def test_a_copy_with_names_of_its_own_goes_up_and_down_beside_the_other(live: Li
     live.rehearsal.program.up("dev", "--skip-preview")  # other tests took its marks away
     stack = live.copied("dev", OWN)
     assert live.rehearsal.program.up(stack, "--skip-preview").counts["create"]
-    assert not live.rehearsal.program.up(stack).changes
-    live.rehearsal.program.destroy(stack)
+    assert not live.rehearsal.program.up(stack, "--skip-preview").changes
+    live.rehearsal.program.destroy(stack, "--skip-preview")
     names = {one["name"] for one in live.rehearsal.gitlab.project.environments.entries({})}
     assert names == {"development", "production"}
     for other in ("dev", "prod"):
-        assert not live.rehearsal.program.up(other).changes
+        assert not live.rehearsal.program.up(other, "--skip-preview").changes

@@ -29,7 +29,7 @@ def watched(rehearsal: Rehearsal) -> list[str]:
 
 def destroy(rehearsal: Rehearsal) -> None:
     rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
-    rehearsal.program.destroy("prod")
+    rehearsal.program.destroy("prod", "--skip-preview")
 
 
 def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_touched(rehearsal: Rehearsal) -> None:
@@ -44,7 +44,7 @@ def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_
     )
     with pytest.raises(EngineError):
         rehearsal.program.up("prod")
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     (application,) = rehearsal.cloudflare.applications.values()
     assert application["domain"] == OURS
     assert [policy["id"] for policy in application["policies"]] == [rehearsal.cloudflare.policy_id]
@@ -132,10 +132,10 @@ def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(re
 
 def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("prod")
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     rehearsal.configure("prod", "access.public.hostname", f"rechnungen.{ZONE}")
     exposed = watched(rehearsal)
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     everywhere = [
         json.dumps(list(rehearsal.cloudflare.applications.values())),
         json.dumps(rehearsal.cloudflare.document),
@@ -149,7 +149,7 @@ def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Reh
 
 def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("prod")
-    rehearsal.program.up("prod")
+    rehearsal.program.up("prod", "--skip-preview")
     assert rehearsal.cloudflare.token not in json.dumps(rehearsal.program.export("prod"))
     (application,) = rehearsal.cloudflare.applications
     (record,) = [id_ for id_, one in rehearsal.cloudflare.records.items() if one["name"] == OURS]
@@ -159,7 +159,7 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
     rehearsal.configure("prod", "access.public.adopt.application", application)
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
     rehearsal.cloudflare.applications[application]["session_duration"] = "12h"
-    update = rehearsal.program.up("prod")
+    update = rehearsal.program.up("prod", "--skip-preview")
     assert update.changes == {
         f"access-application-{OURS}": "update",
         f"dns-record-{OURS}": "import",
@@ -168,7 +168,7 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
     assert f"access-application-{OURS} update [diff: ~sessionDuration]" in update.output
     assert rehearsal.cloudflare.applications[application]["session_duration"] == "24h"
     assert set(rehearsal.cloudflare.applications) == {application}
-    assert not rehearsal.program.up("prod").changes, "the ids may stay in the stack file"
+    assert not rehearsal.program.up("prod", "--skip-preview").changes, "the ids may stay in the stack file"
 
 
 def _urns(rehearsal: Rehearsal) -> list[str]:

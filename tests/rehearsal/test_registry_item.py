@@ -203,17 +203,17 @@ def test_an_item_that_is_gone_is_created_again(rehearsal: Rehearsal, lose: Calla
     started(rehearsal)
     lose(rehearsal)
     assert rehearsal.program.preview("dev").changes["item"] == "create"
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     rehearsal.onepassword.purge()
     assert shows_the_token_in_use(rehearsal)
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
 @pytest.mark.parametrize("lose", WAYS)
 def test_a_stack_whose_item_is_gone_can_be_destroyed(rehearsal: Rehearsal, lose: Callable[[Rehearsal], None]) -> None:
     started(rehearsal)
     lose(rehearsal)
-    is_gone = rehearsal.program.destroy("dev")
+    is_gone = rehearsal.program.destroy("dev", "--skip-preview")
     assert is_gone.counts["delete"]
     assert not rehearsal.program.export("dev")["deployment"].get("resources")
     assert not active_tokens(rehearsal)
@@ -227,7 +227,7 @@ def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_dou
     rehearsal.onepassword.app.fail(Fault(reset=True, after_effect=True), method="POST")
     rehearsal.program.up("dev", "--skip-preview")
     assert shows_the_token_in_use(rehearsal)
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehearsal: Rehearsal) -> None:
@@ -235,7 +235,7 @@ def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehears
     kill_at(rehearsal, "POST", "up")
     made = rehearsal.onepassword.item(TITLE)["id"]
     assert f"/items/{made})" in ops(rehearsal, "recover", "dev", timeout=120)
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     assert rehearsal.onepassword.item(TITLE)["id"] == made
     assert shows_the_token_in_use(rehearsal)
 
@@ -268,7 +268,7 @@ def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehea
 def test_an_edit_by_hand_is_healed(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     rehearsal.onepassword.set_field(TITLE, "password", "edited-by-hand")
-    assert rehearsal.program.up("dev").changes == {"item": "update"}
+    assert rehearsal.program.up("dev", "--skip-preview").changes == {"item": "update"}
     assert shows_the_token_in_use(rehearsal)
 
 
@@ -311,7 +311,7 @@ def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: Rehearsal) -> 
     rehearsal.onepassword.app.forget()
     assert rehearsal.program.up("dev", "--skip-preview").changes["item"] == "update"
     assert [call.method for call in rehearsal.onepassword.app.writes] == ["PUT"]
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     is_taken_over(rehearsal, item, token["id"])
 
 
@@ -320,7 +320,7 @@ def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: Re
     item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
     kill_at(rehearsal, "PUT", "up", "--target", "**::item")
     ops(rehearsal, "recover", "dev", timeout=120)
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     is_taken_over(rehearsal, item, token["id"])
 
 

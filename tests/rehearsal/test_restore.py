@@ -91,9 +91,9 @@ def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(
     assert not stack.running_jobs()
     assert "the restored data is in place" in done.stdout
     # Neither a next `up`, nor one that changes this very Deployment, meets anything of ours in it.
-    assert not stack.rehearsal.program.up("dev").changes
+    assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
     stack.rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
-    assert stack.rehearsal.program.up("dev").changes["app"] == "update"
+    assert stack.rehearsal.program.up("dev", "--skip-preview").changes["app"] == "update"
     assert "ops" not in json.dumps(stack.deployment()["metadata"])
 
 
@@ -256,7 +256,7 @@ def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_b
     assert stack.content() == then
     assert stack.app() == (1, 1)
     assert not stack.running_jobs()
-    assert not stack.rehearsal.program.up("dev").changes
+    assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_a_drill_restores_the_newest_backup_in_a_pod_of_its_own(stack: BackedUp, backup: tuple[str, str, str]) -> None:
