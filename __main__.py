@@ -17,6 +17,7 @@ from components.delivery import Delivery, DeliveryArgs
 from components.deployer import Deployer, DeployerArgs
 from components.deployer_admission import DeployerAdmission, DeployerAdmissionArgs
 from components.environment import Environment, EnvironmentArgs
+from components.infrastructure import Infrastructure, InfrastructureArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.namespace_deletion import NamespaceDeletion
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
@@ -134,6 +135,7 @@ if settings.monitoring:
             settings=settings.monitoring,
             environment=environment,
             health_urls=settings.health_urls,
+            runbook=settings.alerts_page,
             database=database,
             backup=backup,
             offsite=offsite,
@@ -154,6 +156,9 @@ if settings.delivery and project:
         repository = Repository("repository", RepositoryArgs(settings=settings.repository, project=project), options)
         pulumi.export("mirror_key", repository.mirror_key)
         made.append(repository)
+        if settings.repository.infrastructure and found.infrastructure:
+            own = InfrastructureArgs(settings=settings.repository.infrastructure, project=found.infrastructure)
+            made.append(Infrastructure("infrastructure", own, options))
 NamespaceDeletion(
     "namespace-deletion",
     context=settings.cluster.context,

@@ -40,6 +40,8 @@ class MonitoringArgs:
     environment: Environment
     health_urls: Sequence[str]
     """What the probe asks for: through the gateway, as people reach the app under each hostname."""
+    runbook: str | None
+    """Where docs/alerts.md is read."""
     database: DatabaseWires | None
     backup: Backup | None
     """None where the stack has no backups."""
@@ -117,7 +119,7 @@ class Monitoring(pulumi.ComponentResource):
                 *(backup.watched_claims if backup else []),
             ],
             health_urls=list(args.health_urls),
-            runbook=settings.runbook,
+            runbook=args.runbook,
             backup=backup.backup if backup else None,
             drill=backup.drill if backup else None,
             upload=args.offsite.upload if args.offsite else None,

@@ -64,7 +64,27 @@ def missing_permissions(
         fix = "correct delivery.project in the stack file, or make that user a Maintainer of it"
         return [f"a project {path} at {base} that the user of GITLAB_TOKEN may see (404): {fix}"]
     licence = _lacking_licence(project) if repository and repository.protected_environments else ()
-    return [*_lacking_scope(token), *_lacking_role(project, delivery.project), *licence]
+    return [
+        *_lacking_scope(token),
+        *_lacking_role(project, delivery.project),
+        *licence,
+        *_lacking_infrastructure(base, repository, environment),
+    ]
+
+
+def _lacking_infrastructure(
+    base: str, repository: RepositorySettings | None, environment: Mapping[str, str]
+) -> Iterator[str]:
+    if repository is None or repository.infrastructure is None:
+        return
+    path = repository.infrastructure.project
+    seen, project = _get(f"{base}projects/{quote(path, safe='')}", environment)
+    if seen == HTTPStatus.NOT_FOUND:
+        yield (
+            f"a project {path} at {base} that the user of GITLAB_TOKEN may see (404): correct "
+            "repository.infrastructure.project in the stack file, or make that user a Maintainer of it"
+        )
+    yield from _lacking_role(project, path)
 
 
 class _NoRedirect(HTTPRedirectHandler):

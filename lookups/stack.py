@@ -13,6 +13,7 @@ from lookups.cloudflare import CloudflareIds
 from lookups.cluster import Cluster, connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
+from lookups.infrastructure import InfrastructureProject, read_infrastructure
 from lookups.operator import check_operator
 from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
@@ -33,6 +34,8 @@ class Found:
     secrets: StackSecrets
     project: GitLabProject | None
     """The app's project in GitLab; None for a stack without `delivery`."""
+    infrastructure: InfrastructureProject | None
+    """This program's own project in GitLab; None for a stack without `repository.infrastructure`."""
     cloudflare: CloudflareIds | None
     """Ids of what the public side refers to; None for a stack without one."""
 
@@ -49,6 +52,8 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
+    own = settings.repository.infrastructure if settings.repository else None
+    infrastructure = read_infrastructure(own, settings.names, providers.gitlab) if own else None
     claims, ids = list(project.foreign) if project else [], None
     if settings.access.public:
         ids, others = _look_up_public(settings, settings.access.public, cluster)
@@ -57,7 +62,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster)
-    return Found(secrets=secrets, project=project, cloudflare=ids)
+    return Found(secrets=secrets, project=project, infrastructure=infrastructure, cloudflare=ids)
 
 
 def _look_up_public(

@@ -94,6 +94,16 @@ class Settings(Section):
             )
         return namespace
 
+    @property
+    def alerts_page(self) -> str | None:
+        """Where docs/alerts.md is read; None where nobody said where, nor where this program itself is."""
+        infrastructure = self.repository.infrastructure if self.repository else None
+        if self.monitoring is not None and self.monitoring.runbook is not None:
+            return self.monitoring.runbook
+        if infrastructure is None or self.delivery is None:
+            return None
+        return f"{self.delivery.gitlab}/{infrastructure.project}/-/blob/{infrastructure.branch}/docs/alerts.md"
+
     @field_validator("protect")
     @classmethod
     def _prod_is_protected(cls, protect: bool, info: ValidationInfo) -> bool:

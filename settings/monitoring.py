@@ -46,7 +46,8 @@ class MonitoringSettings(Section):
     database_metrics: DatabaseMetricsSettings | None = None
     """Run postgres_exporter beside the database. Without it nobody counts its connections."""
     runbook: PageUrl | None = None
-    """Where docs/alerts.md of this program is read; alerts link to its sections. Without it they link nowhere."""
+    """Where docs/alerts.md of this program is read; alerts link to its sections. Without it to that page in
+    `repository.infrastructure.project`, or nowhere."""
 
     @property
     def prometheus_namespace(self) -> str:

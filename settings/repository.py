@@ -6,8 +6,22 @@ from typing import Annotated
 
 from pydantic import Field
 
+from settings.schedules import DailySchedule
 from settings.section import Section
-from settings.types import BranchName, EnvironmentName, GitHubAddress, HostKey
+from settings.types import BranchName, EnvironmentName, GitHubAddress, GitLabProject, HostKey, TimeZone
+
+
+class InfrastructureSettings(Section):
+    """The GitLab project that this program itself is in."""
+
+    project: GitLabProject
+    """Its path. The user of GITLAB_TOKEN is a Maintainer of it, too, and may merge into the branch."""
+    branch: BranchName = "main"
+    """Whose pipeline runs on the schedule."""
+    schedule: Annotated[DailySchedule, Field(validate_default=True)] = "30 6 * * *"
+    """When its pipeline looks at the live stacks (`verify` and drift): every day, or more often."""
+    time_zone: TimeZone = "Etc/UTC"
+    """Zone in which the schedule is read."""
 
 
 class RepositorySettings(Section):
@@ -17,6 +31,8 @@ class RepositorySettings(Section):
     """SSH address of the GitHub repository that is pushed to."""
     develop_branch: BranchName = "develop"
     """Made from the project's default branch where it does not exist."""
+    infrastructure: InfrastructureSettings | None = None
+    """With it the stacks are looked at on a schedule, and only Maintainers create tags `v*` of this program."""
     protected_environments: Annotated[tuple[EnvironmentName, ...], Field(strict=False)] = ()
     """Environments into which only Maintainers may deploy. GitLab Premium has this; other editions refuse it."""
     host_keys: Annotated[tuple[HostKey, ...], Field(min_length=1, strict=False)] = (

@@ -65,8 +65,9 @@ def test_the_default_branch_goes_to_dev_and_waits_for_a_person_before_prod(
     assert jobs["reset:dev"]["needs"] == []
 
 
-def test_a_schedule_looks_for_drift_and_does_nothing_else(repository: InfrastructureRepository) -> None:
-    assert waiting(repository, "schedule") == {"drift:dev": "on_success", "drift:prod": "on_success"}
+def test_a_schedule_verifies_and_looks_for_drift_and_does_nothing_else(repository: InfrastructureRepository) -> None:
+    jobs = ("drift:dev", "drift:prod", "verify:dev", "verify:prod")
+    assert waiting(repository, "schedule") == dict.fromkeys(jobs, "on_success")
 
 
 def test_the_tests_have_longer_than_gitlab_s_hour(repository: InfrastructureRepository) -> None:
@@ -101,7 +102,7 @@ def test_the_jobs_of_another_app_s_stack_work_in_its_folder_under_its_name(tmp_p
     inputs = "{stack: dev, folder: apps/ledger, prefix: ledger/}"
     jobs = [
         f'{job}:ledger/dev: {{stage: deploy, extends: ".{job}:ledger/dev"}}'
-        for job in ("preview", "up", "drift", "reset")
+        for job in ("preview", "up", "drift", "verify", "reset")
     ]
     other = "\n".join([f"  - local: ci/stack.gitlab-ci.yml\n    inputs: {inputs}", ""])
     file = repository.clone / ".gitlab-ci.yml"
@@ -115,9 +116,10 @@ def test_the_jobs_of_another_app_s_stack_work_in_its_folder_under_its_name(tmp_p
     for job in ("preview", "drift"):
         assert "ci.preview dev --cwd apps/ledger" in written[f"{job}:ledger/dev"]
         assert repository.environment(f"{job}:ledger/dev") == "preview/ledger/dev"
+    assert "-m ops -C apps/ledger verify --stack dev" in written["verify:ledger/dev"]
 
 
-@pytest.mark.parametrize("job", ["up:dev", "reset:dev", "drift:dev", "up:prod", "drift:prod"])
+@pytest.mark.parametrize("job", ["up:dev", "reset:dev", "drift:dev", "verify:dev", "up:prod", "drift:prod"])
 def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     repository: InfrastructureRepository, tmp_path: Path, job: str
 ) -> None:
@@ -126,9 +128,11 @@ def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     stack = job.partition(":")[2]
     given = {"STACK": {"dev": "prod", "prod": "dev"}[stack], "PULUMI_BACKEND_URL": "file:///nowhere"}
     project = GitLab.seeded().infrastructure
-    source = "schedule" if job.startswith("drift") else "push"
+    source = "schedule" if job.startswith(("drift", "verify")) else "push"
     run = repository.run(job, project, source=source, variables=given, runner={"PATH": str(tmp_path)})
-    assert set(re.findall(r"(?:pulumi \w+ --stack|-m ci\.preview) (\S+)", run.output)) == {stack}
+    assert set(re.findall(r"(?:pulumi \w+ --stack|-m ops -C \. \w+ --stack|-m ci\.preview) (\S+)", run.output)) == {
+        stack
+    }
     assert repository.environment(job).removeprefix("preview/") == stack
 
 

@@ -172,6 +172,8 @@ def _empty_gitlab() -> dict[str, dict[str, Any]]:
         "getProjectVariables": {"id": "57", "variables": []},
         "getProjectBranches": {"id": "57", "branches": []},
         "getProjectProtectedBranches": {"id": 57, "protectedBranches": []},
+        "getPipelineSchedules": {"id": "57", "pipelineSchedules": []},
+        "getProjectProtectedTags": {"id": "57", "protectedTags": []},
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-from rehearsal.plugins.gitlab import delivery, repository
+from rehearsal.plugins.gitlab import delivery, infrastructure, repository
 from rehearsal.plugins.gitlab.client import Client, refusals
 from rehearsal.plugins.rest import ResourceKind, RestPlugin
 from rehearsal.plugins.values import Properties
@@ -32,6 +32,8 @@ class GitLabPlugin(RestPlugin):
             "gitlab:index/projectPushMirror:ProjectPushMirror": repository.PushMirror(client),
             "gitlab:index/branch:Branch": repository.Branch(client),
             "gitlab:index/branchProtection:BranchProtection": repository.BranchProtection(client),
+            "gitlab:index/pipelineSchedule:PipelineSchedule": infrastructure.PipelineSchedule(client),
+            "gitlab:index/tagProtection:TagProtection": infrastructure.TagProtection(client),
             "gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment": repository.ProtectedEnvironment(
                 client
             ),
@@ -46,6 +48,8 @@ class GitLabPlugin(RestPlugin):
             "gitlab:index/getProjectEnvironments:getProjectEnvironments": self._environments,
             "gitlab:index/getProjectMirrorPublicKey:getProjectMirrorPublicKey": self._mirror_key,
             "gitlab:index/getProjectProtectedBranches:getProjectProtectedBranches": self._protected_branches,
+            "gitlab:index/getPipelineSchedules:getPipelineSchedules": self._schedules,
+            "gitlab:index/getProjectProtectedTags:getProjectProtectedTags": self._protected_tags,
             "gitlab:index/getProjectVariables:getProjectVariables": self._variables,
         }
 
@@ -117,6 +121,32 @@ class GitLabPlugin(RestPlugin):
             found = self._client.project(args["projectId"]).protectedbranches.list(get_all=True)
         shown = [{"id": item.attributes["id"], "name": item.name} for item in found]
         return {"id": 1, "projectId": args["projectId"], "protectedBranches": shown}
+
+    def _schedules(self, args: Properties) -> Properties:
+        with refusals("the pipeline schedules"):
+            found = self._client.project(args["project"]).pipelineschedules.list(get_all=True)
+        shown = [
+            {
+                "id": item.id,
+                "description": item.description,
+                "ref": item.ref,
+                "cron": item.cron,
+                "cronTimezone": item.cron_timezone,
+                "active": item.active,
+                "nextRunAt": item.next_run_at,
+                "createdAt": item.created_at,
+                "updatedAt": item.updated_at,
+                "owner": {"id": item.owner["id"], "username": item.owner["username"], "name": item.owner["name"]},
+            }
+            for item in found
+        ]
+        return {"id": args["project"], "project": args["project"], "pipelineSchedules": shown}
+
+    def _protected_tags(self, args: Properties) -> Properties:
+        with refusals("the protected tags"):
+            found = self._client.project(args["project"]).protectedtags.list(get_all=True)
+        shown = [{"tag": item.name, "createAccessLevels": []} for item in found]
+        return {"id": args["project"], "project": args["project"], "protectedTags": shown}
 
     def _mirror_key(self, args: Properties) -> Properties:
         path = f"/projects/{self._client.project(args['projectId']).encoded_id}/remote_mirrors/{args['mirrorId']}"

@@ -11,16 +11,20 @@ from rehearsal.plugins.gitlab.client import Client, if_present, kept, refusals, 
 from rehearsal.plugins.rest import ResourceKind
 from rehearsal.plugins.values import Properties, Secret
 
-_LEVELS: Final = {"no one": 0, "developer": 30, "maintainer": 40, "admin": 60}
-_LEVEL_NAMES: Final = {number: name for name, number in _LEVELS.items()}
+LEVELS: Final = {"no one": 0, "developer": 30, "maintainer": 40, "admin": 60}
+"""Access levels by the provider's names."""
+LEVEL_NAMES: Final = {number: name for name, number in LEVELS.items()}
+"""The other way round."""
 
 
-class _Kind(ResourceKind):
+class Kind(ResourceKind):
+    """A resource in a project of GitLab."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
 
 
-class PushMirror(_Kind):
+class PushMirror(Kind):
     """`gitlab:index/projectPushMirror:ProjectPushMirror`. GitLab scrubs the URL and never shows the host keys again."""
 
     replace_on = frozenset({"project", "url"})
@@ -74,7 +78,7 @@ class PushMirror(_Kind):
         return {**self._defaults, **inputs, "url": Secret(inputs["url"]), "mirrorId": mirror_id}
 
 
-class Branch(_Kind):
+class Branch(Kind):
     """`gitlab:index/branch:Branch`; `ref` is only known from the creation."""
 
     replace_on = frozenset({"project", "name", "ref"})
@@ -116,7 +120,7 @@ class Branch(_Kind):
         return {**inputs, **live, "commits": [{"id": item.commit["id"], "shortId": item.commit["short_id"]}]}
 
 
-class BranchProtection(_Kind):
+class BranchProtection(Kind):
     """`gitlab:index/branchProtection:BranchProtection`.
 
     Access levels come as `pushAccessLevel` on a Community Edition only, as `allowedToPushes` on an
@@ -145,7 +149,7 @@ class BranchProtection(_Kind):
             return None
         live: Properties = {"project": project, "branch": branch, "allowForcePush": item.allow_force_push}
         for name, action in self._granular.items():
-            levels = [_LEVEL_NAMES[level["access_level"]] for level in item.attributes[f"{action}_access_levels"]]
+            levels = [LEVEL_NAMES[level["access_level"]] for level in item.attributes[f"{action}_access_levels"]]
             if self._enterprise():
                 live[name] = [{"accessLevel": level} for level in levels]
             elif levels:
@@ -163,7 +167,7 @@ class BranchProtection(_Kind):
             change: dict[str, Any] = {"allow_force_push": inputs.get("allowForcePush", False)}
             for name, action in self._granular.items():
                 before = present.attributes[f"{action}_access_levels"]
-                wanted = [_LEVELS[item["accessLevel"]] for item in inputs.get(name, [])]
+                wanted = [LEVELS[item["accessLevel"]] for item in inputs.get(name, [])]
                 gone = [{"id": item["id"], "_destroy": True} for item in before if item["access_level"] not in wanted]
                 known = {item["access_level"] for item in before}
                 change[f"allowed_to_{action}"] = gone + [{"access_level": lv} for lv in wanted if lv not in known]
@@ -187,9 +191,9 @@ class BranchProtection(_Kind):
         wanted: dict[str, Any] = {"allow_force_push": inputs.get("allowForcePush", False)}
         for name, action in self._granular.items():
             if name in inputs:
-                wanted[f"allowed_to_{action}"] = [{"access_level": _LEVELS[i["accessLevel"]]} for i in inputs[name]]
+                wanted[f"allowed_to_{action}"] = [{"access_level": LEVELS[i["accessLevel"]]} for i in inputs[name]]
             if f"{action}AccessLevel" in inputs:
-                wanted[f"{action}_access_level"] = _LEVELS[inputs[f"{action}AccessLevel"]]
+                wanted[f"{action}_access_level"] = LEVELS[inputs[f"{action}AccessLevel"]]
         return wanted
 
     def _enterprise(self) -> bool:
@@ -205,14 +209,14 @@ class BranchProtection(_Kind):
             raise PluginError(f"{', '.join(sorted(wrong))} cannot be used with {edition} of GitLab")
 
 
-class ProtectedEnvironment(_Kind):
+class ProtectedEnvironment(Kind):
     """`gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment`, Premium."""
 
     replace_on = frozenset({"project", "environment", "deployAccessLevelsAttributes"})
 
     @override
     def create(self, inputs: Properties) -> tuple[str, Properties]:
-        levels = [{"access_level": _LEVELS[item["accessLevel"]]} for item in inputs["deployAccessLevelsAttributes"]]
+        levels = [{"access_level": LEVELS[item["accessLevel"]]} for item in inputs["deployAccessLevelsAttributes"]]
         with refusals(f"the protection of the environment {inputs['environment']}"):
             self._client.project(inputs["project"]).protected_environments.create(
                 {"name": inputs["environment"], "deploy_access_levels": levels}
@@ -226,7 +230,7 @@ class ProtectedEnvironment(_Kind):
             item = if_present(lambda: self._client.project(project).protected_environments.get(name))
         if item is None:
             return None
-        levels = [{"accessLevel": _LEVEL_NAMES[level["access_level"]]} for level in item.deploy_access_levels]
+        levels = [{"accessLevel": LEVEL_NAMES[level["access_level"]]} for level in item.deploy_access_levels]
         live = {"project": project, "environment": name, "deployAccessLevelsAttributes": levels}
         return State(id=id_, outputs=live, inputs=kept(inputs, live))
 

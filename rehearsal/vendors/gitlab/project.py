@@ -10,6 +10,7 @@ from rehearsal.vendors.gitlab.answers import Body
 from rehearsal.vendors.gitlab.delivery import DeployTokens, Environments, Variables
 from rehearsal.vendors.gitlab.merge_requests import MergeRequests
 from rehearsal.vendors.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
+from rehearsal.vendors.gitlab.schedules import ProtectedTags, Schedules
 
 
 class Project:
@@ -26,6 +27,8 @@ class Project:
             ids, default=self.default_branch, enterprise=enterprise, url=f"https://{GITLAB}/{path}"
         )
         self.protected_environments = ProtectedEnvironments(ids, enterprise=enterprise)
+        self.schedules = Schedules(ids)
+        self.protected_tags = ProtectedTags(ids)
         self.merge_requests = MergeRequests(ids, project=id_)
 
     def describe(self) -> Body:

@@ -255,6 +255,43 @@ class ProtectedBranch(Shape):
     inherited: StrictBool | None = None
 
 
+class CreateAccessLevel(Part):
+    """Who may create a tag."""
+
+    id: StrictInt
+    access_level: Role
+    access_level_description: StrictStr
+
+
+class ProtectedTag(Part):
+    """The protection of a tag, or of a wildcard."""
+
+    name: StrictStr
+    create_access_levels: list[CreateAccessLevel]
+
+
+class PipelineSchedule(Part):
+    """A schedule in a list, and as it is created."""
+
+    id: StrictInt
+    description: StrictStr
+    ref: Annotated[str, Field(pattern=r"^refs/")]
+    cron: StrictStr
+    cron_timezone: StrictStr
+    next_run_at: Moment | None
+    active: StrictBool
+    created_at: Moment
+    updated_at: Moment
+    owner: dict[str, Any]
+
+
+class OnePipelineSchedule(PipelineSchedule):
+    """One that is asked for."""
+
+    last_pipeline: dict[str, Any] | None
+    variables: list[dict[str, Any]]
+
+
 class DeployAccessLevel(Shape):
     """Who may deploy."""
 

@@ -18,9 +18,12 @@ from tests.contract.gitlab.answers import (
     NewDeployToken,
     Note,
     OneEnvironment,
+    OnePipelineSchedule,
+    PipelineSchedule,
     Project,
     ProtectedBranch,
     ProtectedEnvironment,
+    ProtectedTag,
     PublicKey,
     RemoteMirror,
     Role,
@@ -180,6 +183,32 @@ class NewEnvironmentProtection(Shape):
     deploy_access_levels: Annotated[list[Allowed], Field(min_length=1)]
 
 
+class ChangedSchedule(Shape):
+    """What can be changed of a pipeline schedule."""
+
+    description: StrictStr | None = None
+    ref: StrictStr | None = None
+    cron: StrictStr | None = None
+    cron_timezone: StrictStr | None = None
+    active: StrictBool | None = None
+
+
+class NewSchedule(ChangedSchedule):
+    """A new pipeline schedule."""
+
+    description: StrictStr
+    ref: StrictStr
+    cron: StrictStr
+
+
+class NewTagProtection(Shape):
+    """A new protection of tags."""
+
+    name: StrictStr
+    create_access_level: Role | None = None
+    allowed_to_create: list[Allowed] | None = None
+
+
 class Body(Shape):
     """A note's text."""
 
@@ -203,6 +232,8 @@ PAGES: Final = {
     "branches": "branches",
     "protected_branches": "protected_branches",
     "protected_environments": "protected_environments",
+    "pipeline_schedules": "pipeline_schedules",
+    "protected_tags": "protected_tags",
     "notes": "notes",
 }
 """The page below https://docs.gitlab.com/api/ for each word of a path."""
@@ -252,6 +283,15 @@ OPERATIONS: Final[dict[Operation, tuple[type[BaseModel], int, Any]]] = {
     ("POST", f"{_P}/protected_environments"): (NewEnvironmentProtection, 201, ProtectedEnvironment),
     ("GET", f"{_P}/protected_environments/*"): (Nothing, 200, ProtectedEnvironment),
     ("DELETE", f"{_P}/protected_environments/*"): (Nothing, 204, None),
+    ("GET", f"{_P}/pipeline_schedules"): (Listed, 200, list[PipelineSchedule]),
+    ("POST", f"{_P}/pipeline_schedules"): (NewSchedule, 201, OnePipelineSchedule),
+    ("GET", f"{_P}/pipeline_schedules/*"): (Nothing, 200, OnePipelineSchedule),
+    ("PUT", f"{_P}/pipeline_schedules/*"): (ChangedSchedule, 200, OnePipelineSchedule),
+    ("DELETE", f"{_P}/pipeline_schedules/*"): (Nothing, 204, None),
+    ("GET", f"{_P}/protected_tags"): (Listed, 200, list[ProtectedTag]),
+    ("POST", f"{_P}/protected_tags"): (NewTagProtection, 201, ProtectedTag),
+    ("GET", f"{_P}/protected_tags/*"): (Nothing, 200, ProtectedTag),
+    ("DELETE", f"{_P}/protected_tags/*"): (Nothing, 204, None),
     ("GET", f"{_P}/merge_requests/*/notes"): (ListedNotes, 200, list[Note]),
     ("POST", f"{_P}/merge_requests/*/notes"): (Body, 201, Note),
     ("PUT", f"{_P}/merge_requests/*/notes/*"): (Body, 200, Note),

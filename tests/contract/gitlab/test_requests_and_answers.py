@@ -79,6 +79,19 @@ def resources(emulator: GitLab) -> dict[str, dict[str, Any]]:
             "environment": "production",
             "deployAccessLevelsAttributes": levels,
         },
+        "gitlab:index/pipelineSchedule:PipelineSchedule": {
+            "project": project,
+            "description": "x",
+            "ref": "refs/heads/main",
+            "cron": "30 6 * * *",
+            "cronTimezone": "Etc/UTC",
+            "active": True,
+        },
+        "gitlab:index/tagProtection:TagProtection": {
+            "project": project,
+            "tag": "v*",
+            "createAccessLevel": "maintainer",
+        },
         "gitlab:index/projectDeployToken:ProjectDeployToken": {
             "project": project,
             "name": "invoicetron-pull-dev",
@@ -88,7 +101,7 @@ def resources(emulator: GitLab) -> dict[str, dict[str, Any]]:
     }
 
 
-UNCHANGEABLE: Final = {"ProjectProtectedEnvironment", "ProjectDeployToken"}
+UNCHANGEABLE: Final = {"TagProtection", "ProjectProtectedEnvironment", "ProjectDeployToken"}
 
 
 def live(plugin: GitLabPlugin, emulator: GitLab) -> None:
@@ -126,6 +139,8 @@ FUNCTIONS: Final = {
     "getProjectVariables": ("project", "variables"),
     "getProjectBranches": ("project", "branches"),
     "getProjectProtectedBranches": ("projectId", "protectedBranches"),
+    "getPipelineSchedules": ("project", "pipelineSchedules"),
+    "getProjectProtectedTags": ("project", "protectedTags"),
 }
 
 
@@ -138,6 +153,8 @@ def fill(emulator: GitLab, count: int) -> None:
         project.deploy_tokens.create({"name": "invoicetron-pull-dev", "scopes": ["read_registry"]})
         project.branches.create({"branch": f"branch-{number}", "ref": "main"})
         project.branches.protect({"name": f"branch-{number}"})
+        project.schedules.create({"description": f"{number}", "ref": "main", "cron": "30 6 * * *"})
+        project.protected_tags.create({"name": f"v{number}*"})
         project.protected_environments.create(
             {"name": f"review/{number}", "deploy_access_levels": [{"access_level": 40}]}
         )
@@ -169,6 +186,8 @@ LISTS: Final = {
     "mirrors": lambda project: project.remote_mirrors,
     "branches": lambda project: project.branches,
     "protected branches": lambda project: project.protectedbranches,
+    "pipeline schedules": lambda project: project.pipelineschedules,
+    "protected tags": lambda project: project.protectedtags,
     "protected environments": lambda project: project.protected_environments,
 }
 

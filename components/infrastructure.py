@@ -1,0 +1,51 @@
+"""Infrastructure: a schedule that looks at the stacks, and protected tags, in this program's own GitLab project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+from pulumi import ResourceOptions
+
+from lookups.infrastructure import RELEASES, InfrastructureProject
+from sdks import gitlab
+from settings.names import PROGRAM
+from settings.repository import InfrastructureSettings
+
+_MAINTAINER: Final = "maintainer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfrastructureArgs:
+    """What an Infrastructure needs."""
+
+    settings: InfrastructureSettings
+    project: InfrastructureProject
+
+
+class Infrastructure(pulumi.ComponentResource):
+    """A pipeline schedule for `verify` and drift, and the protection of the tags that others include by."""
+
+    def __init__(self, name: str, args: InfrastructureArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(f"{PROGRAM}:infrastructure:Infrastructure", name, None, opts)
+        settings, project = args.settings, args.project
+        gitlab.PipelineSchedule(
+            "checks",
+            project=project.id,
+            description=project.description,
+            ref=f"refs/heads/{settings.branch}",
+            cron=settings.schedule,
+            cron_timezone=settings.time_zone,
+            active=True,
+            opts=ResourceOptions(parent=self, import_=project.schedule_import),
+        )
+        # Who can move such a tag changes what the pipelines of others run.
+        gitlab.TagProtection(
+            "releases",
+            project=project.id,
+            tag=RELEASES,
+            create_access_level=_MAINTAINER,
+            opts=ResourceOptions(parent=self, import_=project.protection_import),
+        )
+        self.register_outputs({})

@@ -1,0 +1,56 @@
+"""What this program's own GitLab project already holds, asked before the first resource is registered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+
+from lookups.gitlab import GitLabError
+from sdks import gitlab
+from settings.names import Names
+from settings.repository import InfrastructureSettings
+
+RELEASES: Final = "v*"
+"""Tags of releases, by which other projects include its pipelines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfrastructureProject:
+    """The project as it is at the start of the run."""
+
+    id: str
+    """Its number: a path would replace every resource when the project is renamed or moved."""
+    description: str
+    """Of the stack's schedule, by which an earlier run's is known again."""
+    schedule_import: str | None
+    """Import id of that schedule, where there is one."""
+    protection_import: str | None
+    """Import id of the protection of `RELEASES`, where there is one."""
+
+
+def read_infrastructure(
+    settings: InfrastructureSettings, names: Names, provider: gitlab.Provider
+) -> InfrastructureProject:
+    """Asks GitLab, blocking; raises `GitLabError`."""
+    options = pulumi.InvokeOptions(provider=provider)
+    description = f"verify and drift, {names.owner.mark}"
+    try:
+        id_ = str(gitlab.get_project(path_with_namespace=settings.project, opts=options).id)
+        schedules = gitlab.get_pipeline_schedules(project=id_, opts=options).pipeline_schedules
+        protected = gitlab.get_project_protected_tags(project=id_, opts=options).protected_tags
+    except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
+        raise GitLabError(
+            f"GitLab does not tell what its project {settings.project} holds. Nothing was created or changed.\n\n"
+            f"  {error}\n\n"
+            "GITLAB_TOKEN needs the role Maintainer of repository.infrastructure.project, too: correct it, or leave "
+            "the section out."
+        ) from None
+    known = next((each.id for each in schedules if each.description == description), None)
+    return InfrastructureProject(
+        id=id_,
+        description=description,
+        schedule_import=f"{id_}:{known}" if known is not None else None,
+        protection_import=f"{id_}:{RELEASES}" if any(each.tag == RELEASES for each in protected) else None,
+    )

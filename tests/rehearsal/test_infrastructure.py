@@ -1,0 +1,27 @@
+"""This program's own GitLab project: its schedule and its protected tags, through the life of a stack."""
+
+from __future__ import annotations
+
+from rehearsal.homelab import INFRASTRUCTURE_PROJECT
+from rehearsal.rehearsal import Rehearsal
+
+
+def test_the_schedule_and_the_tags_are_made_taken_over_healed_and_deleted(rehearsal: Rehearsal) -> None:
+    program, project = rehearsal.program, rehearsal.gitlab.infrastructure
+    project.protected_tags.create({"name": "v*", "create_access_level": 40})  # as somebody has made it by hand
+    program.init("prod")
+    rehearsal.configure("prod", "repository.infrastructure.project", INFRASTRUCTURE_PROJECT)
+    program.up("prod", "--skip-preview")
+    (schedule,) = project.schedules.entries({})
+    assert schedule["ref"] == "refs/heads/main"
+    assert schedule["description"].startswith("verify and drift")
+    assert not program.up("prod").changes
+
+    project.schedules.update(str(schedule["id"]), {"active": False})
+    program.up("prod", "--skip-preview")
+    assert project.schedules.get(str(schedule["id"]))["active"] is True
+
+    program.run("config", "rm", "--stack", "prod", "--path", "invoicetron:repository.infrastructure")
+    program.up("prod", "--skip-preview")
+    assert project.schedules.entries({}) == []
+    assert project.protected_tags.entries({}) == []
