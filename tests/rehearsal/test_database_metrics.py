@@ -1,0 +1,47 @@
+"""postgres_exporter and the dashboard on a real API server: they come and go, and the database does not notice."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rehearsal.rehearsal import Rehearsal
+from tests.stacks import DEV
+
+ITEM = "Invoicetron Monitor"
+
+
+def test_the_exporter_and_the_dashboard_come_and_go_and_the_database_does_not_notice(rehearsal: Rehearsal) -> None:
+    program = rehearsal.program
+    program.init("dev")
+    program.up("dev", "--skip-preview")
+    before = pod(rehearsal)
+
+    rehearsal.onepassword.put(ITEM, {"password": "a-password-of-the-exporter"})
+    rehearsal.configure("dev", "monitoring.databaseMetrics.password", f"op://Kubernetes/{ITEM}/password")
+    rehearsal.configure("dev", "monitoring.dashboard", "true")
+    added = program.up("dev", "--skip-preview")
+    assert set(added.changes.values()) <= {"create", "update"}  # the quota and the database's policy have room for it
+    found = get(rehearsal, "deployment,podmonitor,configmap")
+    assert {"invoicetron-db-exporter", "invoicetron-dashboard"} <= {each["metadata"]["name"] for each in found}
+    (exporter,) = [each for each in found if each["kind"] == "Deployment" and "exporter" in each["metadata"]["name"]]
+    assert exporter["status"]["readyReplicas"] == 1
+    assert not program.up("dev").changes
+
+    program.run("config", "rm", "--stack", "dev", "invoicetron:monitoring")
+    program.up("dev", "--skip-preview")
+    assert not [each for each in get(rehearsal, "deployment,podmonitor") if "exporter" in each["metadata"]["name"]]
+    assert pod(rehearsal) == before
+
+
+def get(rehearsal: Rehearsal, kinds: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(rehearsal.kubectl("-n", DEV.namespace, "get", kinds, "--output=json"))[
+        "items"
+    ]
+    return found
+
+
+def pod(rehearsal: Rehearsal) -> str:
+    """UID of the database's pod."""
+    name = f"{DEV.database}-0"
+    return str(json.loads(rehearsal.kubectl("-n", DEV.namespace, "get", "pod", name, "-o", "json"))["metadata"]["uid"])
