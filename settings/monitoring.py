@@ -32,8 +32,8 @@ class DatabaseMetricsSettings(Section):
 class MonitoringSettings(Section):
     """Probe and alerts of the Prometheus operator."""
 
-    prober: ServiceAddress = "blackbox-exporter.monitoring.svc.cluster.local:9115"
-    """host:port of the blackbox exporter's Service."""
+    prober: ServiceAddress = "blackbox-exporter-prometheus-blackbox-exporter.monitoring.svc.cluster.local:9115"
+    """host:port of the blackbox exporter's Service; the default is its chart's, of a release `blackbox-exporter`."""
     prometheus: ServiceAddress = "prometheus-operated.monitoring.svc.cluster.local:9090"
     """host:port of Prometheus, as its operator names it; `python -m ops status` asks it which alerts fire."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"release": "prometheus"})

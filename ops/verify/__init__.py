@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from ops.verify import access, backups, cluster, database, delivery, public, secrets, tokens
+from ops.verify import access, backups, cluster, database, delivery, monitoring, public, secrets, tokens
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from settings import Settings
@@ -25,6 +25,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *delivery.CHECKS,
     *tokens.CHECKS,
     *backups.CHECKS,
+    *monitoring.CHECKS,
 )
 
 _PATIENCE: Final = 15.0  # seconds for an answer of the app or of Cloudflare's edge

@@ -33,7 +33,7 @@ IN_GITLAB: Final = {"environment", "ci-variables", "deployer-token", "deploy-tok
 WORKLOADS: Final = {"rollout", "image", "migration"}
 IN_CLUSTER: Final = {
     *("namespace", "database", "database-volume", "backup-volume", *WORKLOADS, *IN_ONEPASSWORD),
-    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "backup", "drill"),
+    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "backup", "drill", "prober"),
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ops.verify import access, cluster
+from ops.verify import access, cluster, monitoring
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from tests.stacks import PROD
@@ -119,6 +119,21 @@ def test_a_state_that_is_not_well_is_told(look: Callable[[Systems], str], object
 )
 def test_the_same_states_in_order_are_well(look: Callable[[Systems], str], objects: dict[str, Any]) -> None:
     assert look(Cluster(**objects))
+
+
+@pytest.mark.parametrize(
+    ("service", "seen"),
+    [
+        (None, "there is no Service monitoring/blackbox"),
+        ({"spec": {"ports": [{"port": 80}]}}, "has the ports 80, not 9115"),
+    ],
+)
+def test_a_prober_that_is_not_where_it_is_looked_for_is_told(service: Any, seen: str) -> None:
+    with pytest.raises(CheckError) as found:
+        monitoring.prober(Cluster(Service=service))
+    assert seen in found.value.seen
+    assert "monitoring.prober" in found.value.fix
+    assert "9115" in monitoring.prober(Cluster(Service={"spec": {"ports": [{"port": 9115}]}}))
 
 
 def without_jobs(*, days: int) -> Cluster:
