@@ -98,10 +98,12 @@ backup = (
 offsite = (
     Offsite(
         "offsite",
-        OffsiteArgs(settings=settings.backup, backup=backup, secrets=secrets.s3, environment=environment),
+        OffsiteArgs(
+            settings=settings.backup, environment=environment, backup=backup, database=database, secrets=secrets.s3
+        ),
         options,
     )
-    if settings.backup and backup and secrets.s3
+    if settings.backup and database and backup and secrets.s3
     else None
 )
 exporter = (

@@ -24,6 +24,7 @@ from components.pods import (
     container_resources,
     container_security,
     core,
+    label_variable,
     meta,
     pod_security,
     quantity,
@@ -41,7 +42,12 @@ OFFSITE_SCRIPTS: Final = ("check-offsite.sh", "fetch.sh", "offsite.sh", "upload.
 CONTAINER: Final = "postgresql-client"
 UPLOAD: Final = "/upload"
 """Folder of the restore's container in which a file from outside arrives."""
+DRILL_HISTORY: Final = 8
+"""Drills whose results are kept, which is two months where they run weekly."""
+RESULT: Final = "/dev/termination-log"
+"""What a container writes there, its pod's status keeps, as long as there is the pod."""
 
+_HOURLY: Final = "0 * * * *"
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 # A dump of 1 GB takes half a minute at full speed; throttled to half a core, on a slow volume, still far less.
 _DEADLINE_SECONDS: Final = 3600
@@ -113,6 +119,10 @@ class Backup(pulumi.ComponentResource):
         retention = settings.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
         kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
+        # In the manifest, where whoever makes the Job does not say more: `ops backup` does.
+        kept.append(label_variable("TAKEN_BY", label="batch.kubernetes.io/job-name"))
+        if settings.schedule is None:
+            kept.append(core.EnvVarArgs(name="HOURLY_IF_SMALL", value="true"))
         if settings.s3 is not None:
             kept.append(core.EnvVarArgs(name="DUMP_COMPRESSION", value="none"))
         backup = batch.CronJob(
@@ -120,7 +130,7 @@ class Backup(pulumi.ComponentResource):
             metadata=environment.metadata(names.backup),
             spec=_cron_job(
                 args,
-                schedule=settings.schedule,
+                schedule=settings.schedule or _HOURLY,
                 retries=2,
                 pod=_pod(args, "backup.sh", app=names.backup, env=[*_connection(args), *kept]),
             ),
@@ -129,7 +139,9 @@ class Backup(pulumi.ComponentResource):
         drill = batch.CronJob(
             "drill",
             metadata=environment.metadata(names.drill),
-            spec=_cron_job(args, schedule=settings.drill_schedule, retries=1, pod=_drill_pod(args)),
+            spec=_cron_job(
+                args, schedule=settings.drill_schedule, retries=1, pod=_drill_pod(args), history=DRILL_HISTORY
+            ),
             opts=needed,
         )
         batch.CronJob(
@@ -203,7 +215,13 @@ def _files() -> list[Path]:
 
 
 def _cron_job(
-    args: BackupArgs, *, schedule: str, retries: int, pod: core.PodTemplateSpecArgs, suspended: bool = False
+    args: BackupArgs,
+    *,
+    schedule: str,
+    retries: int,
+    pod: core.PodTemplateSpecArgs,
+    suspended: bool = False,
+    history: int = 3,
 ) -> batch.CronJobSpecArgs:
     return batch.CronJobSpecArgs(
         schedule=schedule,
@@ -211,7 +229,7 @@ def _cron_job(
         suspend=suspended,
         concurrency_policy="Forbid",
         starting_deadline_seconds=_CATCH_UP_SECONDS,
-        successful_jobs_history_limit=3,
+        successful_jobs_history_limit=history,
         failed_jobs_history_limit=3,
         job_template=batch.JobTemplateSpecArgs(
             spec=batch.JobSpecArgs(
@@ -234,8 +252,14 @@ def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
     ]
 
 
+def drill_variables(origin: str) -> list[core.EnvVarArgs]:
+    """What drill.sh reads besides what every script does; `origin` says where the backup comes from."""
+    values = {"DRILL": "/drill", "DRILLED_FROM": origin, "RESULT": RESULT}
+    return [core.EnvVarArgs(name=variable, value=value) for variable, value in values.items()]
+
+
 def _drill_pod(args: BackupArgs) -> core.PodTemplateSpecArgs:
-    env = [core.EnvVarArgs(name="DRILL", value="/drill")]
+    env = drill_variables("volume")
     return _pod(
         args,
         "drill.sh",

@@ -74,6 +74,7 @@ class Watched:
     upload: str | None = None
     offsite_check: str | None = None
     database_metrics: bool = False
+    offsite_drill: str | None = None
 
     @property
     def namespace(self) -> str:
@@ -124,6 +125,7 @@ class Monitoring(pulumi.ComponentResource):
             drill=backup.drill if backup else None,
             upload=args.offsite.upload if args.offsite else None,
             offsite_check=args.offsite.check if args.offsite else None,
+            offsite_drill=args.offsite.drill if args.offsite else None,
         ).apply(
             lambda known: Watched(
                 **known,
@@ -248,6 +250,8 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         rules += _cron_job_alerts(watched, watched.upload, "Upload", hours=BACKUP_HOURS)
     if watched.offsite_check is not None:
         rules += _cron_job_alerts(watched, watched.offsite_check, "OffsiteCheck", hours=DRILL_HOURS)
+    if watched.offsite_drill is not None:
+        rules += _cron_job_alerts(watched, watched.offsite_drill, "OffsiteDrill", hours=DRILL_HOURS)
     return rules
 
 

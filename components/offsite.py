@@ -1,10 +1,11 @@
-"""Off-site: encrypted copies of the backups in a bucket, by restic; two CronJobs, one that uploads and one that checks.
+"""Off-site: encrypted copies of the backups in a bucket, by restic; CronJobs that upload, check and drill them.
 
 The pods that hold the bucket's keys reach the endpoint and no database; those of the backups, the other way round.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,8 +14,10 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import same_node
-from components.backup import OFFSITE_SCRIPTS, Backup
+from components.backup import CONTAINER as CLIENT
+from components.backup import DRILL_HISTORY, OFFSITE_SCRIPTS, RESULT, Backup, drill_variables
 from components.database import USER_ID
+from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.network import network_policy, to_dns, to_names
 from components.pods import (
@@ -24,13 +27,15 @@ from components.pods import (
     core,
     meta,
     pod_security,
+    quantity,
     secret_variable,
 )
 from lookups.secrets import S3Secrets
 from sdks import kubernetes
 from settings.backup import BackupSettings
-from settings.names import PROGRAM
+from settings.names import PROGRAM, Names
 from settings.offsite import S3Settings
+from settings.section import Resources
 
 batch = kubernetes.batch.v1
 
@@ -53,6 +58,8 @@ class OffsiteArgs:
     environment: Environment
     backup: Backup
     """Whose volume is copied."""
+    database: DatabaseWires
+    """Whose image and size a drill takes."""
     secrets: S3Secrets
 
     @property
@@ -64,15 +71,18 @@ class OffsiteArgs:
 
 
 class Offsite(pulumi.ComponentResource):
-    """The copies. `upload` and `check` are the names of the CronJobs."""
+    """The copies. `upload`, `check` and `drill` are the names of the CronJobs."""
 
     upload: pulumi.Output[str]
     check: pulumi.Output[str]
+    drill: pulumi.Output[str]
 
     @staticmethod
     def footprint(settings: BackupSettings | None) -> Footprint:
-        """An upload, a check and a restore that fetches, at the same time; nothing where there are no copies."""
-        return Footprint.of(settings.s3.resources, pods=3) if settings and settings.s3 else Footprint()
+        """An upload, a check, a fetch and a drill at the same time; nothing where there are no copies."""
+        if settings is None or settings.s3 is None:
+            return Footprint()
+        return Footprint.total([Footprint.of(settings.s3.resources, pods=3), Footprint.of(settings.drill_resources)])
 
     def __init__(self, name: str, args: OffsiteArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:offsite:Offsite", name, None, opts)
@@ -98,83 +108,149 @@ class Offsite(pulumi.ComponentResource):
             opts=child,
         )
         needed = ResourceOptions(parent=self, depends_on=[secret, scripts, args.backup])
-        crons = {
-            script: batch.CronJob(
+        pods = {
+            "upload": (names.upload, args.s3.schedule, _pod(args, "upload.sh")),
+            "offsite-check": (names.offsite_check, args.s3.check_schedule, _pod(args, "check-offsite.sh")),
+            "offsite-drill": (names.offsite_drill, args.s3.drill_schedule, _drill_pod(args)),
+        }
+        self.upload, self.check, self.drill = (
+            batch.CronJob(
                 resource,
                 metadata=environment.metadata(cron_job, app=names.offsite),
-                spec=_cron_job(args, schedule, script),
+                spec=_cron_job(args, schedule, pod, history=DRILL_HISTORY if resource == "offsite-drill" else 3),
                 opts=needed,
-            )
-            for resource, cron_job, schedule, script in (
-                ("upload", names.upload, args.s3.schedule, "upload.sh"),
-                ("offsite-check", names.offsite_check, args.s3.check_schedule, "check-offsite.sh"),
-            )
-        }
-        self.upload = crons["upload.sh"].metadata.name
-        self.check = crons["check-offsite.sh"].metadata.name
-        self.register_outputs({"upload": self.upload, "check": self.check})
+            ).metadata.name
+            for resource, (cron_job, schedule, pod) in pods.items()
+        )
+        self.register_outputs({"upload": self.upload, "check": self.check, "drill": self.drill})
 
 
-def _cron_job(args: OffsiteArgs, schedule: str, script: str) -> batch.CronJobSpecArgs:
+def _cron_job(
+    args: OffsiteArgs, schedule: str, pod: core.PodTemplateSpecArgs, *, history: int
+) -> batch.CronJobSpecArgs:
     return batch.CronJobSpecArgs(
         schedule=schedule,
         time_zone=args.settings.time_zone,
         suspend=False,
         concurrency_policy="Forbid",
         starting_deadline_seconds=12 * 3600,
-        successful_jobs_history_limit=3,
+        successful_jobs_history_limit=history,
         failed_jobs_history_limit=3,
         job_template=batch.JobTemplateSpecArgs(
-            spec=batch.JobSpecArgs(
-                backoff_limit=2, active_deadline_seconds=_DEADLINE_SECONDS, template=_pod(args, script)
-            )
+            spec=batch.JobSpecArgs(backoff_limit=2, active_deadline_seconds=_DEADLINE_SECONDS, template=pod)
         ),
     )
 
 
 def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
+    """A pod that has the backup volume."""
     retention, names = args.s3.retention, args.environment.names
-    repository = args.s3.repository(names.namespace)
     plain = {
-        "RESTIC_REPOSITORY": repository,
-        "STACK": names.namespace,
-        "BACKUPS": "/backups",
-        "PGDATABASE": names.database_role,
-        "TMPDIR": "/tmp",  # noqa: S108 - the container's own
-        "RESTIC_CACHE_DIR": "/tmp/cache",  # noqa: S108 - as above
         "KEEP_DAILY": str(retention.daily),
         "KEEP_WEEKLY": str(retention.weekly),
         "KEEP_MONTHLY": str(retention.monthly),
+        "RESULT": RESULT,
+    }
+    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)
+    return _template(
+        names,
+        containers=[_restic(args, script, backups="/backups", plain=plain, resources=args.s3.resources)],
+        volumes=[core.VolumeArgs(name="backups", persistent_volume_claim=claim), *_of_restic(names)],
+        affinity=None if args.settings.nfs else same_node([names.backup, names.drill, names.offsite]),
+    )
+
+
+def _drill_pod(args: OffsiteArgs) -> core.PodTemplateSpecArgs:
+    """A pod that fetches the newest copy, and then restores it into a server of its own; it has no backup volume."""
+    resources, names = args.settings.drill_resources, args.environment.names
+    limit = quantity(args.database.size.amount, binary=True)
+    scratch = core.EmptyDirVolumeSourceArgs(size_limit=limit)
+    mounts = {"backups": "/backups", "backup-scripts": "/scripts", "scratch": "/drill", "tmp": "/tmp"}  # noqa: S108 - the container's own
+    drill = core.ContainerArgs(
+        name=CLIENT,
+        image=args.database.image,
+        command=["sh", "/scripts/drill.sh"],
+        env=[
+            core.EnvVarArgs(name="PGUSER", value=args.database.administrator),
+            core.EnvVarArgs(name="PGDATABASE", value=names.database_role),
+            core.EnvVarArgs(name="BACKUPS", value="/backups"),
+            *drill_variables("s3"),
+        ],
+        resources=container_resources(resources),
+        security_context=container_security(read_only=True),
+        volume_mounts=[core.VolumeMountArgs(name=volume, mount_path=path) for volume, path in mounts.items()],
+    )
+    return _template(
+        names,
+        # A quota counts what an init container asks for where that is more.
+        init_containers=[_restic(args, "fetch.sh", backups="/backups", plain={"FETCH": "latest"}, resources=resources)],
+        containers=[drill],
+        volumes=[
+            core.VolumeArgs(name="backups", empty_dir=scratch),
+            core.VolumeArgs(name="scratch", empty_dir=scratch),
+            core.VolumeArgs(name="backup-scripts", config_map=core.ConfigMapVolumeSourceArgs(name=names.backup)),
+            *_of_restic(names),
+        ],
+    )
+
+
+def _restic(
+    args: OffsiteArgs, script: str, *, backups: str, plain: Mapping[str, str], resources: Resources
+) -> core.ContainerArgs:
+    """The container that holds the bucket's keys."""
+    names = args.environment.names
+    variables = {
+        "RESTIC_REPOSITORY": args.s3.repository(names.namespace),
+        "STACK": names.namespace,
+        "BACKUPS": backups,
+        "PGDATABASE": names.database_role,
+        "TMPDIR": "/tmp",  # noqa: S108 - the container's own
+        "RESTIC_CACHE_DIR": "/tmp/cache",  # noqa: S108 - as above
+        **plain,
         **({"AWS_DEFAULT_REGION": args.s3.region} if args.s3.region else {}),
     }
-    mounts = {"backups": "/backups", "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - as above
-    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)
-    container = core.ContainerArgs(
+    mounts = {"backups": backups, "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - as above
+    return core.ContainerArgs(
         name=CONTAINER,
         image=IMAGE,
         command=["sh", f"/scripts/{script}"],
         env=[
-            *(core.EnvVarArgs(name=variable, value=value) for variable, value in plain.items()),
+            *(core.EnvVarArgs(name=variable, value=value) for variable, value in variables.items()),
             *(secret_variable(key, secret=names.offsite, key=key) for key in _KEYS),
         ],
-        resources=container_resources(args.s3.resources),
+        resources=container_resources(resources),
         security_context=container_security(read_only=True),
         volume_mounts=[core.VolumeMountArgs(name=volume, mount_path=path) for volume, path in mounts.items()],
     )
+
+
+def _of_restic(names: Names) -> list[core.VolumeArgs]:
+    """The volumes that its container needs besides the backups."""
+    return [
+        core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=names.offsite)),
+        core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=_SCRATCH)),
+    ]
+
+
+def _template(
+    names: Names,
+    *,
+    containers: Sequence[core.ContainerArgs],
+    volumes: Sequence[core.VolumeArgs],
+    init_containers: Sequence[core.ContainerArgs] | None = None,
+    affinity: core.AffinityArgs | None = None,
+) -> core.PodTemplateSpecArgs:
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(labels=names.labels(names.offsite)),
         spec=core.PodSpecArgs(
             automount_service_account_token=False,
             enable_service_links=False,
             restart_policy="Never",
-            affinity=None if args.settings.nfs else same_node([names.backup, names.drill, names.offsite]),
+            affinity=affinity,
             # The account that the backups belong to.
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
-            containers=[container],
-            volumes=[
-                core.VolumeArgs(name="backups", persistent_volume_claim=claim),
-                core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=names.offsite)),
-                core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=_SCRATCH)),
-            ],
+            init_containers=init_containers,
+            containers=containers,
+            volumes=volumes,
         ),
     )

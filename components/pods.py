@@ -66,6 +66,12 @@ def secret_variable(name: str, *, secret: pulumi.Input[str], key: str) -> core.E
     )
 
 
+def label_variable(name: str, *, label: str) -> core.EnvVarArgs:
+    """The environment variable `name`, from a label of the pod."""
+    field = core.ObjectFieldSelectorArgs(field_path=f"metadata.labels['{label}']", api_version="v1")
+    return core.EnvVarArgs(name=name, value_from=core.EnvVarSourceArgs(field_ref=field))
+
+
 def container_resources(resources: Resources) -> core.ResourceRequirementsArgs:
     """Requests and limits of a container."""
     return core.ResourceRequirementsArgs(requests=quantities(resources.requests), limits=quantities(resources.limits))

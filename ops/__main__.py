@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from lookups.credentials import CredentialsError
 from lookups.onepassword_client import AccountError
 from ops.adopt import import_existing
 from ops.backup import NEARLY_FULL, NearlyFullError, back_up
+from ops.backups import Target, list_backups
 from ops.clients import check_gitlab, connect, gitlab_client, gitlab_words, kubernetes_client, load_settings
 from ops.command_line import PulumiError
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, error_message
@@ -31,11 +33,17 @@ from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
 from ops.recover.unrecorded import record_lost
 from ops.restore import Restore, parse_request
+from ops.restore.look import discard, look_into
 from ops.restore.source import SourceError
 from ops.terminal import Terminal
 from settings import SettingsError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+backups_app = typer.Typer(no_args_is_help=True, help="What backups there are.")
+app.add_typer(backups_app, name="backups")
+
+_WIDE = 250  # columns, where nobody's terminal says how many there are
 
 StackOption = Annotated[str, typer.Option(help="Which stack.")]
 
@@ -130,25 +138,58 @@ def backup_command(stack: StackOption) -> None:
             raise typer.Exit(NEARLY_FULL) from error
 
 
+@backups_app.command("list")
+def list_command(
+    stack: StackOption,
+    target: Annotated[Target, typer.Option(help="Where to look: on the volume, or off-site.")] = Target.VOLUME,
+) -> None:
+    """What backups there are: age, size, rows, app image, migration, who took it, and whether a drill restored it."""
+    settings = load_settings(stack)
+    with Interrupts() as interrupts:
+        cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+        listed = list_backups(cluster, Terminal(), settings, target, now=dt.datetime.now(dt.UTC))
+    console = Console()
+    console.print(listed, width=None if console.is_terminal else _WIDE)
+
+
 @app.command("restore")
 def restore_command(
     stack: StackOption,
+    *,
     source: Annotated[
-        str,
+        str | None,
         typer.Option("--from", help="latest or a backup's name, after s3: of the off-site copies; or a dump."),
-    ],
+    ] = None,
     expect: Annotated[
         str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
     ] = None,
     clear_sessions: Annotated[bool, typer.Option("--clear-sessions", help="Nobody stays logged in.")] = False,
+    into: Annotated[
+        str | None, typer.Option(help="Name: replace nothing, and fill a database beside the live one to look into.")
+    ] = None,
+    discarded: Annotated[
+        str | None, typer.Option("--discard", help="Name that was given to --into: takes that database away.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
 ) -> None:
     """Puts a backup, or a dump from this machine, in the place of the database; the app is stopped meanwhile."""
     settings = load_settings(stack)
-    request = parse_request(settings, source=source, expect=expect, clear_sessions=clear_sessions)
+    if (source is None) == (discarded is None):
+        raise SourceError("either --from says what is restored, or --discard what is taken away")
     interrupts = Interrupts()
+    terminal = Terminal()
+    if source is None:
+        with interrupts:
+            cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+            discard(cluster, terminal, name=str(discarded))
+        return
+    request = parse_request(settings, source=source, expect=expect, clear_sessions=clear_sessions, into=into)
     cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
-    restore = Restore.look(cluster, Terminal(), request)
+    if into is not None:
+        with interrupts:
+            look_into(cluster, terminal, request)
+        return
+    restore = Restore.look(cluster, terminal, request)
     typer.echo(restore.announcement)
     if not yes:
         typer.confirm("Replace it?", abort=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
@@ -32,6 +35,18 @@ def cron_job(cluster: Cluster, name: str) -> Any:
         ) from error
 
 
+def labels(cluster: Cluster) -> dict[str, str]:
+    """What backup.sh writes into the manifest for people: who takes the backup, and the app's image at this moment."""
+    app = cluster.names.app
+    found = cluster.deployment(app).listed(cluster)
+    images = [one.image for each in found for one in each.spec.template.spec.containers if one.name == app]
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container whose account has no name
+        user = str(os.getuid())
+    return {"TAKEN_BY": f"{user}@{socket.gethostname()}", **({"IMAGE": images[0]} if images else {})}
+
+
 def back_up(cluster: Cluster, terminal: Terminal) -> None:
     """Takes a backup and returns when it is complete; raises `JobFailedError`, `NearlyFullError`, `ClusterError`."""
     nearly_full = ""
@@ -43,7 +58,7 @@ def back_up(cluster: Cluster, terminal: Terminal) -> None:
 
     template = cron_job(cluster, cluster.names.backup)
     job = Job.of(template, cluster, say)
-    create(job, template)
+    create(job, template, environment=labels(cluster))
     try:
         with terminal.step(f"{job.name} takes a backup of {cluster.names.stack}'s database"):
             job.follow(waiting=terminal.waiting)

@@ -43,8 +43,8 @@ class BackupSettings(Section):
 
     time_zone: TimeZone = "Etc/UTC"
     """Zone in which both schedules are read."""
-    schedule: Annotated[DailySchedule, Field(validate_default=True)] = "0 3 * * *"
-    """When a backup is taken: every day, or more often."""
+    schedule: DailySchedule | None = None
+    """When a backup is taken: every day, or more often; without it every hour, as long as a dump is small."""
     drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 4 * * 0"
     """When the newest backup is tried out: every week, or more often."""
     storage_class: ResourceName = "longhorn"
@@ -61,7 +61,9 @@ class BackupSettings(Section):
 
     @field_validator("schedule", "drill_schedule")
     @classmethod
-    def _is_not_skipped(cls, schedule: str, info: ValidationInfo) -> str:
+    def _is_not_skipped(cls, schedule: str | None, info: ValidationInfo) -> str | None:
+        if schedule is None:
+            return None
         zone = info.data.get("time_zone")
         longest = LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
         missed = skipped_run(schedule, zone, longest=longest, since=today()) if zone else None

@@ -118,6 +118,25 @@ class Names:
         return f"{self.database}-offsite-check"
 
     @property
+    def offsite_drill(self) -> str:
+        """CronJob that fetches the newest copy and tries it out."""
+        return f"{self.database}-offsite-drill"
+
+    @property
+    def listing(self) -> str:
+        """Beginning of the Jobs that list the backups."""
+        return f"{self.database}-list"
+
+    @property
+    def discard(self) -> str:
+        """Beginning of the Jobs that take away a database to look into."""
+        return f"{self.database}-discard"
+
+    def look(self, name: str) -> str:
+        """PostgreSQL's database that `python -m ops restore --into <name>` fills; so restore.sh calls it."""
+        return f"{self.database_role}_look_{name}"
+
+    @property
     def backups_claim(self) -> str:
         """Claim of the backups' volume."""
         return f"{self.project}-backups"

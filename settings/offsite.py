@@ -43,6 +43,8 @@ class S3Settings(Section):
     """When backups that have no copy yet are uploaded: every day, or more often. In `backup.timeZone`."""
     check_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 6 * * 0"
     """When the repository is checked, a tenth of it read back: every week, or more often. In `backup.timeZone`."""
+    drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 5 * * 0"
+    """When the newest copy is fetched and tried out: every week, or more often. In `backup.timeZone`."""
     resources: Resources = Resources.of(cpu=("50m", "1"), memory=("128Mi", "512Mi"))
 
     @property

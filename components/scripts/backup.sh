@@ -8,6 +8,8 @@
 #     NAME_FILE                              file that gets the name, once it is the backup's
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
 #     DUMP_COMPRESSION                       as pg_dump --compress takes it (gzip); `none` where copies are deduplicated
+#     TAKEN_BY IMAGE                         who takes it, and the app's image at this moment, where that is known: for people
+#     HOURLY_IF_SMALL                        true: a run of the schedule takes one a day only, unless dumps are small
 #     PATIENCE                               seconds to wait for the server (600)
 set -eu
 umask 077
@@ -16,6 +18,9 @@ umask 077
 
 kind=${KIND:-$PGDATABASE}
 place="no backup was taken"
+
+# label TEXT: what a line of the manifest and a tag of the copy can hold.
+label() { printf %s "$1" | tr -cd 'A-Za-z0-9 @:/._+-'; }
 
 seconds() { sed 's/\..*//' /proc/uptime; } # unlike the time of day, never set
 
@@ -32,11 +37,42 @@ wait_for_server() {
   trap - TERM
 }
 
+# is_scheduled: the controller ends the names of the Jobs that it makes with the minute that they were due at.
+is_scheduled() {
+  due=${TAKEN_BY##*-}
+  case $due in
+  '' | 0* | *[!0-9]* | ??????????*) return 1 ;;
+  esac
+  late=$(($(date +%s) / 60 - due))
+  [ "$late" -ge 0 ] && [ "$late" -le 1440 ]
+}
+
+# is_due: whether a run of the hourly schedule is to take a backup. All of two days are kept (retention.sh), so a dump is small
+# if as many as those and the daily, weekly and monthly ones fit into half of the volume, and if it takes no more than a minute.
+is_due() {
+  newest=$(list_backups "$PGDATABASE" | head -n 1)
+  [ -n "$newest" ] || return 0
+  bytes=$(manifest_value "$backups/$newest/manifest.json" dumpBytes)
+  took=$(manifest_value "$backups/$newest/manifest.json" seconds)
+  count=$((48 + ${KEEP_DAILY:-7} + ${KEEP_WEEKLY:-0} + ${KEEP_MONTHLY:-0}))
+  small=$(df -Pk "$backups" | awk -v count="$count" 'NR == 2 { printf "%.0f", $2 * 1024 / 2 / count }')
+  say "the last dump had $bytes bytes and took ${took:-0} s; small are $small bytes and 60 s"
+  { [ "$bytes" -le "$small" ] && [ "${took:-0}" -le 60 ]; } ||
+    [ -z "$(find "$backups/$newest/manifest.json" -mmin -1410)" ]
+}
+
 touch "$backups/.lock" || fail "$backups cannot be written to"
 # pg_dump inherits the lock: where it outlives this shell, it still writes into the unfinished directory.
 exec 9>"$backups/.lock"
 lock 9 "another backup is being taken"
 rm -rf "$backups"/.unfinished-* "$backups"/.pruned-*
+
+if [ "${HOURLY_IF_SMALL:-}" = true ] && is_scheduled; then
+  is_due || {
+    say "dumps are not small: one a day is taken, and the last is not a day old"
+    exit 0
+  }
+fi
 
 # A server that restarts or recovers at three must not cost the day's backup. Three tries of the Job with 600 s each leave
 # half of its hour to the dump. A restore has just spoken to the server, and the app is stopped meanwhile.
@@ -79,6 +115,8 @@ cat >"$unfinished/manifest.json" <<MANIFEST || fail "no backup was taken: the ma
   "format": 2,
   "name": "$name",
   "takenAt": "$(date -u +%FT%TZ)",
+  "takenBy": "$(label "${TAKEN_BY:-}")",
+  "image": "$(label "${IMAGE:-}")",
   "seconds": $(($(date +%s) - started)),
   "dumpBytes": $bytes,
   "dumpSha256": "${checksum%% *}",

@@ -12,10 +12,11 @@ umask 077
 . "${0%/*}/offsite.sh"
 
 trap 'exit 143' TERM
+alone
 exists=0
 contact || exists=$?
 [ "$exists" = 0 ] || fail "there is no repository at $RESTIC_REPOSITORY: nothing has been uploaded yet"
-offsite unlock >/dev/null || fail "locks that are left over cannot be removed: $(why)"
+clear_locks
 offsite check --retry-lock 10m --read-data-subset "${READ_SUBSET:-10%}" >"$work/found" || {
   cat "$work/found" "$errors"
   fail "the repository $RESTIC_REPOSITORY is damaged or cannot be read: $(why)"

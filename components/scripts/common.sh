@@ -59,6 +59,15 @@ sql() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON
 # manifest_value MANIFEST KEY: a number or plain text of its outer level.
 manifest_value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$1"; }
 
+# rows_of MANIFEST: of all tables.
+rows_of() {
+  sed -n 's/^  "inventory": .*"rows": {\([^}]*\)}.*/\1/p' "$1" | tr ',' '\n' |
+    awk '{ sub(/.*: /, ""); rows += $0 } END { printf "%d", rows }'
+}
+
+# result JSON: what the pod's status keeps of this run, for `ops verify` and `ops backups list`.
+result() { printf '%s\n' "$*" >"${RESULT:-/dev/null}"; }
+
 # is_named_as_backup DIRECTORY: has a name that backup.sh gives to what is complete.
 is_named_as_backup() {
   case ${1##*/} in

@@ -6,6 +6,8 @@
 #
 #     BACKUPS              the backup volume (/backups), may be read-only
 #     DRILL                an empty folder for the server's data (/drill)
+#     DRILLED_FROM         where the backups are: volume or s3
+#     RESULT               file that says what was restored
 #     PGUSER PGDATABASE    names that the restored copy gets
 set -eu
 umask 077
@@ -54,4 +56,6 @@ different=$(maintenance --set=database="$database" --file="$scripts/differences.
   fail "the restored database cannot be compared with the backup's"
 [ -z "$different" ] || fail "what was restored is not what is expected:
 $different"
-say "$name restores completely: $(manifest_value "$MANIFEST" dumpTables) tables, $(($(date +%s) - started)) s"
+seconds=$(($(date +%s) - started))
+say "$name restores completely: $(manifest_value "$MANIFEST" dumpTables) tables, $seconds s"
+result "{\"drilled\": \"$name\", \"from\": \"${DRILLED_FROM:-volume}\", \"rows\": $(rows_of "$MANIFEST"), \"seconds\": $seconds}"

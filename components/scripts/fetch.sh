@@ -49,8 +49,9 @@ mkdir "$fetched" || fail "no backup was fetched: $backups cannot be written to"
 trap 'explain $?; rm -rf "$fetched"' EXIT
 say "fetching $name"
 started=$(date +%s)
-offsite restore latest --host "$STACK" --tag "name=$name" --target "$fetched" >/dev/null ||
-  fail "$name could not be fetched: $(why)"
+# Nobody waits for a lock to get invoices back. Whoever prunes at this moment may move what is being read: then once more.
+bring() { offsite --no-lock restore latest --host "$STACK" --tag "name=$name" --target "$fetched" >/dev/null; }
+bring || bring || fail "$name could not be fetched: $(why)"
 is_whole "$fetched" "$name" || fail "$name could not be fetched: its copy is not whole"
 has_checksum "$fetched/database.dump" "$(manifest_value "$fetched/manifest.json" dumpSha256)" ||
   fail "$name could not be fetched: the dump is not what was uploaded"

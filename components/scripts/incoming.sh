@@ -6,12 +6,14 @@
 #     dump                          the file
 #     MANIFEST                      the manifest that describes this very dump; empty for a dump made elsewhere
 #     scratch                       a folder to write in
+#     into                          not empty: a database to look into, which replaces nothing
 #
 # A backup of this program comes back whole: owners, privileges, row security, the database's own properties and the roles
 # that it needs. A dump made elsewhere names roles of elsewhere: everything in it gets to belong to OWNER, which
-# is the user itself where nothing else is said.
+# is the user itself where nothing else is said; so in a database to look into, for which no role is made or changed.
 
 flags=
+into=
 owner=${OWNER:-$PGUSER}
 
 maintenance() { PGDATABASE=postgres sql "$@"; }
@@ -21,10 +23,13 @@ drop() { maintenance --set=name="$1" --file="$scripts/drop.sql"; }
 # is_own: the dump is a backup of this program.
 is_own() { [ -n "$MANIFEST" ]; }
 
+# comes_whole: with everything that the manifest describes beside the rows.
+comes_whole() { is_own && [ -z "$into" ]; }
+
 # make_roles: those that the dump needs and the server does not have. They log in only once they have a password.
 make_roles() {
   : >"$scratch/made-roles"
-  if is_own && grep -q '^  "globals": ' "$MANIFEST"; then
+  if comes_whole && grep -q '^  "globals": ' "$MANIFEST"; then
     maintenance --set=database="$database" --file="$scripts/make-roles.sql" >"$scratch/made-roles" ||
       fail "the roles of the backup cannot be made${place:+; $place}"
     [ ! -s "$scratch/made-roles" ] || say "roles made: $(cat "$scratch/made-roles")"
@@ -35,6 +40,7 @@ make_roles() {
 
 # For dumps without a list of roles: from what a trial without rows says is missing.
 make_named_roles() {
+  [ -z "$into" ] || return 0
   is_own || grep -Eq ' (POLICY|USER MAPPING) ' "$scratch/contents" || return 0
   while :; do
     create
@@ -61,7 +67,9 @@ remove_made_roles() {
 
 # create: the empty database.
 create() {
-  lost=$(maintenance --set=name="$incoming" --set=like="$database" --file="$scripts/create.sql") ||
+  described=
+  if comes_whole; then described=$MANIFEST; fi
+  lost=$(MANIFEST=$described maintenance --set=name="$incoming" --set=like="$database" --file="$scripts/create.sql") ||
     fail "the database $incoming cannot be made${place:+; $place}"
 }
 
@@ -76,9 +84,16 @@ read_contents() {
   esac
 }
 
+# What names roles, hides rows, runs by itself or speaks to other servers: not for a database to look into.
+left_out='POLICY|ROW SECURITY|USER MAPPING|EVENT TRIGGER|PUBLICATION|PUBLICATION TABLE|PUBLICATION TABLES IN SCHEMA|SUBSCRIPTION'
+
 # prepare: everything up to the filling.
 prepare() {
-  if is_own; then
+  if [ -n "$into" ]; then
+    say "everything in the dump gets to belong to $owner, without its privileges, roles and policies"
+    flags="--no-owner --no-privileges --no-tablespaces --no-security-labels"
+    sed -i -E "s/^([0-9]+; [0-9]+ [0-9]+ ($left_out|SCHEMA - public) )/;\\1/" "$scratch/contents"
+  elif is_own; then
     say "the dump is a backup of this program: it comes back with its owners, privileges and roles"
   else
     say "the dump was made elsewhere: everything in it gets to belong to $owner, without its privileges"
@@ -88,7 +103,7 @@ prepare() {
   fi
   make_roles
   create
-  if is_own && grep -q '^  "about": .*"publicSchema": false' "$MANIFEST"; then
+  if comes_whole && grep -q '^  "about": .*"publicSchema": false' "$MANIFEST"; then
     printf 'DROP SCHEMA public' | PGDATABASE="$incoming" sql || fail "the schema public cannot be left out${place:+; $place}"
   fi
   if [ -n "$lost" ]; then
@@ -114,9 +129,8 @@ fill() {
 prove() {
   found=$(PGDATABASE="$incoming" sql --file="$scripts/counted.sql") ||
     fail "the restored rows could not be counted${place:+; $place}"
-  if is_own; then
-    compare "$(sed -n 's/^  "inventory": //p' "$MANIFEST")" "$found"
-  elif [ "$owner" != "$PGUSER" ]; then
+  ! is_own || compare "$(sed -n 's/^  "inventory": //p' "$MANIFEST")" "$found"
+  if ! comes_whole && [ "$owner" != "$PGUSER" ]; then
     printf 'REASSIGN OWNED BY CURRENT_USER TO :"owner"' | PGDATABASE="$incoming" sql --set=owner="$owner" ||
       fail "the restored data cannot be given to $owner${place:+; $place}"
   fi

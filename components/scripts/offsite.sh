@@ -10,7 +10,9 @@ work=${TMPDIR:-/tmp}
 errors=$work/restic.errors
 
 # As path: a bucket that becomes part of the host's name would be another host than the network policy lets through.
-offsite() { restic --option s3.bucket-lookup=path --quiet "$@" 2>"$errors"; }
+# What the endpoint refuses, restic tries again for a quarter of an hour; `limit` seconds end it before.
+limit=
+offsite() { ${limit:+timeout "$limit"} restic --option s3.bucket-lookup=path --quiet "$@" 2>"$errors"; }
 
 # why: the reason of the last failure, in the endpoint's or restic's words. What restic tries again (for a quarter of an hour)
 # ends as "context canceled" where the time is up; the reason then stands in the lines before.
@@ -43,4 +45,36 @@ copies=$work/copies
 list_copies() {
   offsite --no-lock snapshots --json --host "$STACK" >"$snapshots" || fail "the copies cannot be listed: $(why)"
   tr ',[]' '\n' <"$snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies"
+}
+
+# alone: from here to its end, this script is the only upload or check that has this volume.
+alone() {
+  touch "$backups/.offsite-lock" || fail "$backups cannot be written to"
+  exec 8>"$backups/.offsite-lock"
+  waiting=
+  tries=${ALONE_SECONDS:-7200}
+  until flock -n 8 2>/dev/null; do
+    [ "$tries" -gt 0 ] || lock 8 "another upload or check is still running"
+    [ -n "$waiting" ] || say "waiting for another upload or check"
+    waiting=yes
+    tries=$((tries - 1))
+    sleep 1
+  done
+}
+
+# clear_locks: removes the locks in the repository that uploads and checks of this volume have left. They were killed, for who
+# runs is alone. By their hosts, which are the pods' names: restic by itself waits until nobody has renewed a lock for half an
+# hour, and so it does here where somebody of elsewhere holds one.
+clear_locks() {
+  hosts=$backups/.offsite-hosts
+  touch "$hosts" || fail "$backups cannot be written to"
+  which=--remove-all
+  for id in $(offsite --no-lock list locks); do
+    holder=$(offsite --no-lock cat lock "$id" | sed -n 's/.*"hostname": *"\([^"]*\)".*/\1/p')
+    grep -qxF -- "${holder:-?}" "$hosts" || which=
+  done
+  # shellcheck disable=SC2086
+  offsite unlock $which >/dev/null || fail "locks that are left over cannot be removed: $(why)"
+  [ -z "$which" ] || : >"$hosts"
+  cat /proc/sys/kernel/hostname >>"$hosts" || fail "$backups cannot be written to"
 }

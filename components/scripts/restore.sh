@@ -12,6 +12,7 @@
 #     BACKUPS                                the backup volume (/backups); gets the dump of the old data
 #     RESTORE_FROM                           name of a backup, `latest`, or `upload`: the file that `ops restore` brings
 #     UPLOAD                                 folder in which it arrives, and where the script may write (/upload)
+#     RESTORE_INTO                           name: nothing is replaced, and a database <live>_look_<name> holds the dump
 #     RESTORE_EXPECT                         rows that must be there, as {"rows": {"invoices": 567}, "partial": true}
 #     RESTORE_CLEAR_SESSIONS                 true: nobody stays logged in
 #     RESTORE_SESSION_TABLES                 tables to empty for that, as ["user_sessions", "auth.logins"]; else those that
@@ -31,6 +32,7 @@ incoming=${database}_incoming
 replaced=${database}_replaced
 reserve_kib=65536
 place="the old data is untouched"
+into=${RESTORE_INTO:+${database}_look_$RESTORE_INTO}
 swapping=no
 
 # The file is complete once its checksum stands beside it: ops writes that last, when the app is stopped.
@@ -41,6 +43,11 @@ wait_for_upload() {
     sleep 1
     waited=$((waited + 1))
   done
+}
+
+# exists DATABASE: sets `found` to t or f.
+exists() {
+  found=$(printf "SELECT EXISTS (SELECT FROM pg_database WHERE datname = :'name')" | maintenance --set=name="$1")
 }
 
 free_kib() { maintenance --file="$scripts/space.sql"; }
@@ -83,6 +90,7 @@ leave() {
 # save INVENTORY: a dump of the old data, where there is any.
 save() {
   case $1 in
+  '') ;;
   '{"rows": {},'*) say "the database is empty: nothing to save" ;;
   *) KIND=before-restore NAME_FILE="$saved_as" sh "$scripts/backup.sh" ;;
   esac
@@ -127,10 +135,18 @@ esac
 read_contents
 
 drop "$incoming" || fail "the database server does not answer"
-drop "$replaced" || fail "what an earlier restore has left as $replaced cannot be dropped; the old data is untouched"
+if [ -n "$into" ]; then
+  exists "$into" || fail "the database server does not say whether there is a database $into"
+  [ "$found" = f ] || fail "there is a database $into already: look into that, or first: --discard $RESTORE_INTO"
+else
+  drop "$replaced" || fail "what an earlier restore has left as $replaced cannot be dropped; the old data is untouched"
+fi
 check_space
 
-old=$(sql --file="$scripts/inventory.sql") || fail "the rows of the old data cannot be counted; it is untouched"
+old=
+# What replaces nothing saves nothing first.
+[ -n "$into" ] || old=$(sql --file="$scripts/inventory.sql") ||
+  fail "the rows of the old data cannot be counted; it is untouched"
 
 say "restoring beside the old data"
 rm -f "$saved_as" || fail "$upload cannot be written to; the old data is untouched"
@@ -163,6 +179,15 @@ fi
 # A backup brings its statistics along.
 is_own || printf 'ANALYZE' | PGDATABASE="$incoming" sql ||
   fail "the restored tables cannot be analyzed; the old data is untouched"
+
+if [ -n "$into" ]; then
+  maintenance --set=incoming="$incoming" --set=into="$into" --set=from="${RESTORE_FROM}" --file="$scripts/look.sql" ||
+    fail "the database cannot be given its name; the old data is untouched"
+  trap 'explain $?' EXIT
+  give_back || say "$set_aside is left behind; the server's next start removes it"
+  say "the database $into holds $RESTORE_FROM; nothing was replaced"
+  exit 0
+fi
 
 swap
 trap 'explain $?' EXIT

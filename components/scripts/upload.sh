@@ -6,6 +6,8 @@
 #     BACKUPS                                the backup volume (/backups)
 #     PGDATABASE                             the database, which is the first part of its backups' names
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    how many copies are kept, beside all of the newest two days
+#     UPLOAD_SECONDS                         seconds that the upload of one backup may take (18000), before the Job's own end
+#     RESULT                                 file that says which backup is the newest that has a copy
 #     and what offsite.sh needs
 set -eu
 umask 077
@@ -18,6 +20,7 @@ place="the backups on the volume are untouched"
 # The first process of a container gets no signal that it has no trap for.
 trap 'exit 143' TERM
 
+alone
 exists=0
 contact || exists=$?
 if [ "$exists" = 10 ]; then
@@ -33,8 +36,7 @@ if [ "$exists" = 10 ]; then
     fail "the repository $RESTIC_REPOSITORY cannot be made: $(why)"
   }
 fi
-# Of an upload that was killed: locks that nobody has renewed for half an hour.
-offsite unlock >/dev/null || fail "locks that are left over cannot be removed: $(why)"
+clear_locks
 
 # Those newer than the newest that has a copy: what was forgotten there does not come back. By number, which only grows.
 list_copies
@@ -45,21 +47,22 @@ for name in $(list_backups "$PGDATABASE"); do
 done
 
 # A tag ends at a comma.
-value() { printf %s "$1" | tr ', ' '__'; }
+tag() { printf '%s=%s' "$1" "$2" | tr ', ' '__'; }
 
 for name in $missing; do
   backup=$backups/$name
   manifest=$backup/manifest.json
   has_checksum "$backup/database.dump" "$(manifest_value "$manifest" dumpSha256)" ||
     fail "$name is damaged on the volume, and is not uploaded: its checksum is not the manifest's"
-  rows=$(sed -n 's/^  "inventory": .*"rows": {\([^}]*\)}.*/\1/p' "$manifest" | tr ',' '\n' |
-    awk '{ sub(/.*: /, ""); rows += $0 } END { printf "%d", rows }')
   migration=$(sed -n 's/^  "inventory": .*"lastMigration": "\([^"]*\)".*/\1/p' "$manifest")
+  database=$(sed -n 's/^  "about": .*"databaseBytes": \([0-9]*\).*/\1/p' "$manifest")
   taken=$(manifest_value "$manifest" takenAt | tr 'TZ' '  ')
   say "uploading $name"
   started=$(date +%s)
-  (cd "$backup" && TZ=UTC offsite backup --host "$STACK" --time "${taken% }" --tag "name=$name" \
-    --tag "rows=$rows" --tag "bytes=$(manifest_value "$manifest" dumpBytes)" --tag "migration=$(value "$migration")" \
+  (cd "$backup" && limit=${UPLOAD_SECONDS:-18000} && TZ=UTC offsite backup --retry-lock "${LOCK_PATIENCE:-2m}" --host "$STACK" --time "${taken% }" --tag "name=$name" \
+    --tag "$(tag rows "$(rows_of "$manifest")")" --tag "$(tag bytes "$(manifest_value "$manifest" dumpBytes)")" \
+    --tag "$(tag database "$database")" --tag "$(tag migration "$migration")" \
+    --tag "$(tag image "$(manifest_value "$manifest" image)")" --tag "$(tag by "$(manifest_value "$manifest" takenBy)")" \
     database.dump manifest.json >/dev/null) || fail "$name was not uploaded: $(why)"
   say "uploaded $name in $(($(date +%s) - started)) s"
 done
@@ -74,3 +77,5 @@ case $forgotten in
 11) say "somebody else uses the repository: old copies are forgotten by the next upload" ;;
 *) fail "the copies are good, but old ones could not be forgotten: $(why)" ;;
 esac
+
+result "{\"newestCopy\": \"$(list_backups "$PGDATABASE" | head -n 1)\"}"

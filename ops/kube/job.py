@@ -108,7 +108,7 @@ class Job:
 
 
 def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None, script: str | None = None) -> None:
-    """Makes the Job from the CronJob's template, with more variables in the environment of its one container.
+    """Makes the Job from the CronJob's template, with these variables in the environment of its one container.
 
     One that runs another `script` is no run of the CronJob: it has no owner, or its success would count as the
     CronJob's, and is deleted an hour after its end.
@@ -117,9 +117,10 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
     template = cron_job.spec.job_template
     job_spec = cluster.client.sanitize_for_serialization(template.spec)
     (container,) = job_spec["template"]["spec"]["containers"]
+    given = environment or {}
     container["env"] = [
-        *container.get("env", []),
-        *({"name": variable, "value": value} for variable, value in (environment or {}).items()),
+        *(each for each in container.get("env", []) if each["name"] not in given),
+        *({"name": variable, "value": value} for variable, value in given.items()),
     ]
     if script is not None:
         container["command"] = ["sh", f"/scripts/{script}"]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from ops.backup import cron_job
+from ops.backup import cron_job, labels
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
 from ops.offsite import fetch
 from ops.restore.app_stop import App, PreviousState
-from ops.restore.source import Source, SourceError, parse_expectation, parse_source
+from ops.restore.source import Source, SourceError, look_complaints, parse_expectation, parse_source
 from ops.restore.transfer import upload
 from ops.terminal import Terminal
 from settings import Settings
@@ -31,6 +32,8 @@ class RestoreRequest:
     clear_sessions: bool
     session_tables: Sequence[str] = ()
     """`backup.sessionTables` of the stack file."""
+    into: str | None = None
+    """Name of a database to look into; nothing is replaced then."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -40,10 +43,13 @@ class RestoreRequest:
             "RESTORE_CLEAR_SESSIONS": str(self.clear_sessions).lower(),
             **({"RESTORE_SESSION_TABLES": json.dumps(list(self.session_tables))} if self.session_tables else {}),
             **({"RESTORE_EXPECT": self.expectation} if self.expectation else {}),
+            **({"RESTORE_INTO": self.into} if self.into else {}),
         }
 
 
-def parse_request(settings: Settings, *, source: str, expect: str | None, clear_sessions: bool) -> RestoreRequest:
+def parse_request(
+    settings: Settings, *, source: str, expect: str | None, clear_sessions: bool, into: str | None = None
+) -> RestoreRequest:
     """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
     wrong: list[str] = []
     parsed, expectation = None, None
@@ -64,6 +70,10 @@ def parse_request(settings: Settings, *, source: str, expect: str | None, clear_
         expectation = parse_expectation(expect) if expect is not None else None
     except SourceError as error:
         wrong.append(str(error))
+    if into is not None:
+        wrong += look_complaints("--into", into)
+        if clear_sessions:
+            wrong.append("--clear-sessions: nobody logs in to a database to look into (--into)")
     if wrong or parsed is None:
         raise SourceError("\n".join(wrong))
     return RestoreRequest(
@@ -72,7 +82,24 @@ def parse_request(settings: Settings, *, source: str, expect: str | None, clear_
         expectation=expectation,
         clear_sessions=clear_sessions,
         session_tables=settings.backup.session_tables if settings.backup else (),
+        into=into,
     )
+
+
+def brought(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> RestoreRequest:
+    """The request, about a backup that is on the volume: an off-site copy is fetched. Raises `JobFailedError`."""
+    source = request.source
+    if not source.offsite or source.backup is None:
+        return request
+    return replace(request, source=Source(backup=fetch(cluster, terminal, name=source.backup)))
+
+
+def send(cluster: Cluster, terminal: Terminal, source: Source, pod: str) -> None:
+    """Sends the file, where the source is one, to the pod that waits for it; raises `ClusterError`."""
+    if source.file is None:
+        return
+    with terminal.step(f"sending {source.file.name} to {pod}", size=source.file.stat().st_size) as sent:
+        upload(cluster, pod, source.file, manifest=source.manifest, sent=sent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +115,8 @@ class Restore:
     was: PreviousState
     left: list[str]
     """Jobs of earlier restores that still run, because the command that waited for them was killed."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What the backup of the old data says of itself."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Restore:
@@ -96,7 +125,14 @@ class Restore:
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
         return cls(
-            cluster=cluster, terminal=terminal, request=request, template=template, app=app, was=app.before(), left=left
+            cluster=cluster,
+            terminal=terminal,
+            request=request,
+            template=template,
+            app=app,
+            was=app.before(),
+            left=left,
+            labels=labels(cluster),
         )
 
     @property
@@ -123,7 +159,8 @@ class Restore:
         unless a message says that the new data is.
         """
         self._refuse_company()
-        environment = self._brought().environment  # the app runs until the data is there
+        # The app runs until the data is there.
+        environment = {**brought(self.cluster, self.terminal, self.request).environment, **self.labels}
         with self._app_stopped():
             for name in self._refuse_company():
                 with self.terminal.step(f"ending {name}"):
@@ -134,7 +171,10 @@ class Restore:
             try:
                 create(job, self.template, environment=environment)
                 with self.terminal.step(f"{job.name} restores {self.request.source}"):
-                    job.follow(started=self._upload, waiting=self.terminal.waiting)
+                    job.follow(
+                        started=partial(send, self.cluster, self.terminal, self.request.source),
+                        waiting=self.terminal.waiting,
+                    )
             except JobFailedError as error:
                 raise JobFailedError(f"The restore has failed: {error}") from error
             except BaseException as error:
@@ -144,14 +184,6 @@ class Restore:
                     self.terminal.say(self._success)
                     raise
             self.terminal.say(self._success)
-
-    def _brought(self) -> RestoreRequest:
-        """The request, about a backup that is on the volume."""
-        source = self.request.source
-        if not source.offsite or source.backup is None:
-            return self.request
-        name = fetch(self.cluster, self.terminal, name=source.backup)
-        return replace(self.request, source=Source(backup=name))
 
     @property
     def _success(self) -> str:
@@ -172,13 +204,6 @@ class Restore:
         if new:
             raise ClusterError(f"another restore has begun meanwhile: wait for the end of {', '.join(new)}")
         return running
-
-    def _upload(self, pod: str) -> None:
-        file = self.request.source.file
-        if file is None:
-            return
-        with self.terminal.step(f"sending {file.name} to {pod}", size=file.stat().st_size) as sent:
-            upload(self.cluster, pod, file, manifest=self.request.source.manifest, sent=sent)
 
     @contextmanager
     def _app_stopped(self) -> Iterator[None]:

@@ -14,6 +14,8 @@ from settings.names import Names
 LATEST: Final = "latest"
 _OFFSITE: Final = "s3:"
 _BACKUP: Final = r"({}|before-restore)-\d{{6}}-\d{{8}}T\d{{6}}Z"
+# With the longest project and `_look_` before it, within PostgreSQL's 63 bytes.
+_LOOK: Final = re.compile(r"[a-z][a-z0-9_]{0,19}")
 # pg_backup_archiver.c, ReadHead: magic, three bytes of version, sizes of int and offset, then the format.
 _MAGIC: Final = b"PGDMP"
 _FORMAT_AT: Final = 10
@@ -116,6 +118,13 @@ def parse_expectation(given: str) -> str:
             rows[table] = int(count)
     _raise(wrong, "--expect", "invoices=567,user=1")
     return json.dumps({"rows": rows, "partial": True})
+
+
+def look_complaints(option: str, name: str) -> list[str]:
+    """What is wrong with the name of a database to look into."""
+    if _LOOK.fullmatch(name):
+        return []
+    return [f"{option} {name}: up to 20 lower-case letters, digits and '_', a letter first; e.g. lost_invoice"]
 
 
 def _raise(wrong: Sequence[str], option: str, example: str) -> None:

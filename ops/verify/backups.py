@@ -1,4 +1,4 @@
-"""The last good backup, the last drill that restored one, and what is off-site."""
+"""The last good backup, what is off-site, and the last drills: what they restored, and from where."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from ops.results import drills, newest_copy
 from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
@@ -39,7 +40,19 @@ def recent(systems: Systems, *, which: Callable[[Names], str], hours: int, by_ha
             name = job["metadata"]["name"]
             fix = f"kubectl -n {namespace} logs job/{name}, then run it again: {now}"
             raise CheckError(f"{seen}, and {name} has failed since: {failure['reason']}", fix)
-    return seen
+    result = _result(systems, cron_job)
+    return f"{seen}: {result}" if result else seen
+
+
+def _result(systems: Systems, cron_job: str) -> str | None:
+    """What the last good run has left, where its pod is still there."""
+    names = systems.names
+    if cron_job == names.upload:
+        newest = newest_copy(systems.list("v1", "Pod"))
+        return f"{newest} has its copy" if newest else None
+    origin = {names.drill: "volume", names.offsite_drill: "s3"}.get(cron_job)
+    restored = [one for one in drills(systems.list("v1", "Pod")) if one.origin == origin] if origin else []
+    return str(restored[0]) if restored else None
 
 
 def _failure(job: Object, cron_job: str) -> Object | None:
@@ -66,5 +79,6 @@ CHECKS = tuple(
         ("drill", lambda names: names.drill, DRILL_HOURS, _RUN, _has_backups),
         ("upload", lambda names: names.upload, BACKUP_HOURS, _RUN, _has_copies),
         ("offsite-check", lambda names: names.offsite_check, DRILL_HOURS, _RUN, _has_copies),
+        ("offsite-drill", lambda names: names.offsite_drill, DRILL_HOURS, _RUN, _has_copies),
     )
 )

@@ -35,13 +35,24 @@ class Container:
     """`run` it in the thread that is to wait for it; `end` it from any other."""
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], account: Mapping[str, Any], log: Path
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        account: Mapping[str, Any],
+        log: Path,
+        termination_message: Path,
     ) -> None:
-        self.log = log
+        self.log, self._termination_message = log, termination_message
         self.environment = dict(environment)
         self._command, self._account = list(command), dict(account)
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
+
+    @property
+    def message(self) -> str:
+        """What it has left as its termination message, of which a kubelet keeps 4096 bytes."""
+        return self._termination_message.read_text()[:4096] if self._termination_message.exists() else ""
 
     def run(self) -> int:
         """Runs the process and returns its exit code as a container has it: 137 after SIGKILL."""

@@ -163,18 +163,23 @@ class PodRunner:
 
     def _run(self, pod: Any) -> None:
         with contextlib.suppress(ApiException):
-            container = self._prepare(pod)
-            self._serve(pod, container)
-            self._containers[pod.metadata.uid] = container
-            if self._is_deleted(pod):
-                self._give_up(pod)
-                return
-            started = _now()
-            self._set_status(pod, "Running", {"running": {"startedAt": started}})
-            code = container.run()
-            ended = {"startedAt": started, "finishedAt": _now(), "exitCode": code}
-            ended["reason"] = "Error" if code else "Completed"
-            self._set_status(pod, "Failed" if code else "Succeeded", {"terminated": ended})
+            containers = self._prepare(pod)
+            self._serve(pod, containers)
+            for container in containers:
+                self._containers[pod.metadata.uid] = container
+                if self._is_deleted(pod):
+                    self._give_up(pod)
+                    return
+                initial = container is not containers[-1]
+                started = _now()
+                running = {"running": {"startedAt": started}}
+                self._set_status(pod, "Pending" if initial else "Running", running, initial=initial)
+                code = container.run()
+                ended = {"startedAt": started, "finishedAt": _now(), "exitCode": code, "message": container.message}
+                ended["reason"] = "Error" if code else "Completed"
+                if code or not initial:
+                    self._set_status(pod, "Failed" if code else "Succeeded", {"terminated": ended}, initial=initial)
+                    break
             if self._is_deleted(pod):
                 self._remove(pod)
 
@@ -189,24 +194,27 @@ class PodRunner:
             self._set_status(pod, "Failed", {"terminated": never_ran})
         self._remove(pod)
 
-    def _prepare(self, pod: Any) -> Container:
-        """The container, with its volumes, and with what its environment refers to; made when all of it is there."""
+    def _prepare(self, pod: Any) -> list[Container]:
+        """Its containers in their order, with volumes and what their environment refers to; made when that is there."""
         while True:
             try:
-                return self._container(pod)
+                return [
+                    self._container(pod, spec) for spec in [*(pod.spec.init_containers or []), *pod.spec.containers]
+                ]
             except ApiException as error:
                 if error.status != 404 or self._stopped.wait(_AGAIN):
                     raise
                 waiting = {"reason": "CreateContainerConfigError", "message": str(error.reason)}
                 self._set_status(pod, "Pending", {"waiting": waiting})
 
-    def _container(self, pod: Any) -> Container:
-        namespace, uid = pod.metadata.namespace, pod.metadata.uid
+    def _container(self, pod: Any, spec: Any) -> Container:
+        namespace, uid = pod.metadata.namespace, f"{pod.metadata.uid}/{spec.name}"
         server = self.database(namespace)
-        (spec,) = pod.spec.containers
         volumes = {volume.name: self._mounted(pod, volume, server) for volume in pod.spec.volumes}
         mounts = [Mount(path=mount.mount_path, folder=volumes[mount.name]) for mount in spec.volume_mounts]
-        variables = self._variables(spec, namespace)
+        message = self._folder(f"{uid}/termination", server) / "message"
+        mounts.append(Mount(path=spec.termination_message_path, folder=message))
+        variables = self._variables(spec, namespace, pod)
         if variables.get("PGHOST") in {
             one.metadata.name for one in self._core.list_namespaced_service(namespace).items
         }:
@@ -228,6 +236,7 @@ class PodRunner:
             },
             account=server.account,
             log=log,
+            termination_message=message,
         )
 
     def _led(self, repository: str) -> str:
@@ -246,27 +255,37 @@ class PodRunner:
                 (folder / name).write_text(text)
         return folder
 
-    def _variables(self, container: Any, namespace: str) -> dict[str, str]:
-        """A container's environment, its references to Secrets resolved."""
+    def _variables(self, container: Any, namespace: str, pod: Any = None) -> dict[str, str]:
+        """A container's environment, its references to Secrets and to the pod's labels resolved."""
         variables = {}
         for one in container.env or []:
             if one.value_from is None:
                 variables[one.name] = one.value or ""
+            elif one.value_from.field_ref is not None:
+                label = one.value_from.field_ref.field_path.removeprefix("metadata.labels['").removesuffix("']")
+                variables[one.name] = (pod.metadata.labels or {}).get(label, "")
             else:
                 reference = one.value_from.secret_key_ref
                 variables[one.name] = self._secret(namespace, reference.name)[reference.key]
         return variables
 
-    def _serve(self, pod: Any, container: Container) -> None:
-        """Tells kwok where the pod's log is and how commands in it run; returns when the API server gives the log."""
-        secret = {one.name for one in pod.spec.containers[0].env if one.value_from is not None}
-        envs = [{"name": name, "value": value} for name, value in container.environment.items() if name not in secret]
+    def _serve(self, pod: Any, containers: Sequence[Container]) -> None:
+        """Tells kwok where the pod's logs are and how commands in it run; returns when the API server gives the log."""
+        specs = [*(pod.spec.init_containers or []), *pod.spec.containers]
+        secret = {one.name for spec in specs for one in spec.env if one.value_from is not None}
+        envs = [
+            {"name": name, "value": value} for name, value in containers[-1].environment.items() if name not in secret
+        ]
         local: dict[str, Any] = {"envs": envs}
         account = self.database(pod.metadata.namespace).account
         if account:
             local["securityContext"] = {"runAsUser": account["user"], "runAsGroup": account["group"]}
         self._tell_kwok(pod, "Exec", {"execs": [{"local": local}]})
-        self._tell_kwok(pod, "Logs", {"logs": [{"logsFile": str(container.log)}]})
+        logs = [
+            {"containers": [spec.name], "logsFile": str(container.log)}
+            for spec, container in zip(specs, containers, strict=True)
+        ]
+        self._tell_kwok(pod, "Logs", {"logs": logs})
         while not self._stopped.is_set():
             with contextlib.suppress(ApiException):
                 self._core.read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace)
@@ -286,8 +305,9 @@ class PodRunner:
             **_KWOK, namespace=pod.metadata.namespace, plural=plural, body=body
         )
 
-    def _set_status(self, pod: Any, phase: str, state: Mapping[str, Any]) -> None:
-        (spec,) = pod.spec.containers
+    def _set_status(self, pod: Any, phase: str, state: Mapping[str, Any], *, initial: bool = False) -> None:
+        """`state` is the container's, or where it is about an init container, the first of these."""
+        spec = (pod.spec.init_containers if initial else pod.spec.containers)[0]
         ready = phase == "Running"
         container = {"name": spec.name, "image": spec.image, "imageID": "", "ready": ready, "restartCount": 0}
         conditions = [
@@ -299,7 +319,9 @@ class PodRunner:
             "hostIP": "127.0.0.1",
             "startTime": pod.metadata.creation_timestamp.isoformat(),
             "conditions": conditions,
-            "containerStatuses": [{**container, "started": ready, "state": state}],
+            "initContainerStatuses" if initial else "containerStatuses": [
+                {**container, "started": ready, "state": state}
+            ],
         }
         self._core.patch_namespaced_pod_status(pod.metadata.name, pod.metadata.namespace, {"status": status})
 

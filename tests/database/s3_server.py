@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import secrets
 import socket
 import threading
@@ -65,21 +66,63 @@ def _answers(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+_ERRORS = {
+    "500": (500, "InternalError", "We encountered an internal error."),
+    "clock": (
+        403,
+        "RequestTimeTooSkewed",
+        "The difference between the request time and the server's time is too large.",
+    ),
+    "full": (507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold."),
+}
+
+
 @contextmanager
-def failing_endpoint(fault: str) -> Iterator[int]:
-    """The port of an endpoint that answers 500, resets every connection, or never answers."""
+def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
+    """The port of an endpoint that refuses with an error of S3, resets (`reset`), or never answers (`slow`).
+
+    With `behind`, the port of a server, only what is to be written fails; the rest is passed on to that server.
+    """
     stopped = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def _fail(self) -> None:
-            if fault == "500":
-                self.send_error(500)
+            if behind is not None and self.command != "PUT":
+                self._pass_on(behind)
+                return
+            if fault in _ERRORS:
+                status, code, message = _ERRORS[fault]
+                body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/xml")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
             elif fault == "slow":
                 stopped.wait(60)
             self.close_connection = True
             self.connection.close()
 
-        do_GET = do_HEAD = do_PUT = do_POST = _fail  # noqa: N815 - the library's names
+        def _pass_on(self, port: int) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            server = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():  # the host's name among them, which is signed
+                server.putheader(name, value)
+            server.endheaders(body)
+            answer = server.getresponse()
+            content = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length or "0")
+            self.end_headers()
+            self.wfile.write(content)
+            server.close()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _fail  # noqa: N815 - the library's names
 
         def log_message(self, *_: Any) -> None:
             pass

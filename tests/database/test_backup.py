@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -381,3 +382,43 @@ def test_the_drill_fails_loudly_where_the_copy_differs(
     status, log = drill(pod)
     assert status != 0
     assert reason in log
+
+
+def test_small_dumps_are_taken_every_hour_and_large_ones_once_a_day(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    scheduled = f"invoicetron-db-backup-{time.time() // 60 - 1:.0f}"
+    hourly = {"HOURLY_IF_SMALL": "true", "TAKEN_BY": scheduled}
+
+    def run(**environment: str) -> str:
+        done = pod.run("backup.sh", **environment)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    for count in (1, 2):
+        run(**hourly)
+        assert len(pod.names()) == count
+    # As many of them as are kept no longer fit into half of the volume.
+    large = {**hourly, "KEEP_DAILY": str(10**9)}
+    assert "one a day is taken, and the last is not a day old" in run(**large)
+    assert len(pod.names()) == 2
+    manifest_ = pod.backups / pod.names()[-1] / "manifest.json"
+    manifest_.write_text(re.sub(r'"seconds": \d+', '"seconds": 61', manifest_.read_text()))
+    assert "the last dump had" in run(**hourly)
+    assert len(pod.names()) == 2, "it took more than a minute"
+    a_day_ago = time.time() - 24 * 3600
+    os.utime(manifest_, (a_day_ago, a_day_ago))
+    run(**large)
+    assert len(pod.names()) == 3
+    # Whoever else asks for a backup gets one, and so does a schedule that somebody has chosen.
+    others = (
+        "rommel@laptop",
+        "invoicetron-db-backup-ci-12345678",
+        "invoicetron-db-backup-1234567890123",
+        "by-hand",
+        "",
+    )
+    for count, by in enumerate(others, start=4):
+        run(**large | {"TAKEN_BY": by})
+        assert len(pod.names()) == count
+    run(TAKEN_BY=scheduled)
+    assert len(pod.names()) == 9

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ops.backups import Listed
 from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import databases, fill
@@ -71,7 +74,10 @@ def test_after_everything_but_the_bucket_is_lost_the_newest_copy_brings_all_of_i
         "name": backup,
         "rows": str(sum(manifest["inventory"]["rows"].values())),
         "bytes": str(manifest["dumpBytes"]),
+        "database": str(manifest["about"]["databaseBytes"]),
         "migration": "20250601000000_items",
+        "image": "",
+        "by": "",
     }
     assert copy["time"] == manifest["takenAt"]
 
@@ -89,6 +95,53 @@ def test_after_everything_but_the_bucket_is_lost_the_newest_copy_brings_all_of_i
         f"{rows['invoices']}|{rows['invoice_items']}"
     )
     assert databases(server) == ["invoicetron", "postgres"]
+
+
+def test_a_copy_bears_the_labels_of_its_backup_and_the_list_shows_the_same_of_both(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    image = "registry.example.com/app/prod:1a2b3c4d@sha256:00ff"
+    awkward = 'x", "rows": 1,\n'
+    assert pod.run("backup.sh", TAKEN_BY="rommel@laptop", IMAGE=image, DUMP_COMPRESSION="none").returncode == 0
+    assert pod.run("backup.sh", TAKEN_BY=awkward, DUMP_COMPRESSION="none").returncode == 0
+    result = pod.directory / "tmp" / "result"
+    assert pod.run("upload.sh", RESULT=str(result), **offsite).returncode == 0
+    assert json.loads(result.read_text()) == {"newestCopy": pod.names()[-1]}
+    damaged = pod.folder(pod.backups / "invoicetron-000003-20260205T030000Z")
+    done = pod.run("list.sh")
+    assert done.returncode == 0, done.stdout
+    broken, *listed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert broken == {"name": damaged.name}
+    here = [Listed.of_manifest(one) for one in listed]
+    there = [Listed.of_snapshot(one) for one in copies(pod, offsite)]
+    by_name = {one.name: one for one in there}
+    assert {one.name for one in here} == by_name.keys()
+    newest, oldest = here
+    assert (oldest.by, oldest.image) == ("rommel@laptop", image)
+    assert newest.by == "x rows: 1"
+    for one in here:
+        copy = by_name[one.name]
+        assert replace(copy, by=None, taken=None) == replace(one, by=None, taken=None)
+        assert copy.taken == one.taken
+        assert copy.by == str(one.by).replace(" ", "_"), "a tag has no blanks"
+
+
+def test_the_newest_copy_is_drilled_without_the_volume(pod: Pod, backup: str, offsite: dict[str, str]) -> None:
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    result = pod.directory / "tmp" / "result"
+    fetched = {"BACKUPS": str(pod.folder(pod.directory / "fetched"))}
+    assert pod.run("fetch.sh", FETCH="latest", **{**offsite, **fetched}).returncode == 0
+    done = pod.run("drill.sh", DRILL=str(pod.drill), DRILLED_FROM="s3", RESULT=str(result), **fetched)
+    assert done.returncode == 0, done.stdout
+    said = json.loads(result.read_text())
+    rows = json.loads((pod.backups / backup / "manifest.json").read_text())["inventory"]["rows"]
+    assert (said["drilled"], said["from"], said["rows"]) == (backup, "s3", sum(rows.values()))
+    dump = pod.directory / "fetched" / backup / "database.dump"
+    dump.write_bytes(dump.read_bytes()[:-1] + b"x")
+    result.unlink()
+    assert pod.run("drill.sh", DRILL=str(pod.drill), RESULT=str(result), **fetched).returncode == 1
+    assert not result.exists(), "a drill that failed has restored nothing"
 
 
 def test_each_backup_is_uploaded_once_and_what_was_forgotten_does_not_come_back(
@@ -114,7 +167,7 @@ def test_each_backup_is_uploaded_once_and_what_was_forgotten_does_not_come_back(
 
 
 def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
-    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
 ) -> None:
     fill(server, count=8000)
     day(pod, 1)
@@ -139,10 +192,6 @@ def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
             assert (elsewhere / name / "database.dump").read_bytes() == dump
             shutil.rmtree(elsewhere / name)
         again = pod.run("upload.sh", **place)
-        if "locked" in again.stdout:  # by the one that was killed, until its lock is half an hour old
-            for lock in (s3.folder / s3.bucket / place["RESTIC_REPOSITORY"].rpartition("/")[2] / "locks").iterdir():
-                lock.unlink()
-            again = pod.run("upload.sh", **place)
         if "has keys and no config" in again.stdout:
             continue  # told, and healed by hand: the test below
         assert again.returncode == 0, again.stdout
@@ -150,6 +199,71 @@ def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
         assert seen.returncode == 0, seen.stdout
         shutil.rmtree(elsewhere / name)
     assert cut_off > KILLS / 4, "hardly any kill met a running upload"
+
+
+@contextmanager
+def dead_lock(pod: Pod, offsite: dict[str, str], locks: Path, *, host: str) -> Iterator[None]:
+    """A lock in the repository, of a restic that was killed on another host."""
+    elsewhere = ["unshare", "--uts", "sh", "-c", f'hostname {host}; exec "$@"', "sh"]
+    process = subprocess.Popen(
+        [*elsewhere, optional_tools.restic(), "backup", "--stdin"],
+        env=pod.environment(**offsite),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (locks.exists() and list(locks.iterdir())):
+            if process.poll() is not None:
+                pytest.skip("needs the right to have a host name of its own")
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_lock_of_an_upload_that_was_killed_holds_up_nobody_and_one_of_elsewhere_is_kept(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server
+) -> None:
+    fill(server)
+    day(pod, 1)
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    locks = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2] / "locks"
+    (pod.backups / ".offsite-hosts").write_text("an-earlier-pod\n")
+    with dead_lock(pod, offsite, locks, host="an-earlier-pod"):
+        day(pod, 2)
+        done = pod.run("upload.sh", **offsite)
+        assert done.returncode == 0, done.stdout
+        assert "somebody else" not in done.stdout
+        assert not locks.exists() or not list(locks.iterdir())
+    with dead_lock(pod, offsite, locks, host="laptop"):
+        (kept,) = locks.iterdir()
+        day(pod, 3)
+        done = pod.run("upload.sh", **offsite)
+        assert done.returncode == 0, done.stdout
+        assert "somebody else uses the repository" in last_line(done)
+        assert kept.exists()
+        # A restore waits for nobody.
+        shutil.rmtree(pod.backups / pod.names()[-1])
+        assert pod.run("fetch.sh", FETCH="latest", **offsite).returncode == 0
+        kept.unlink()
+
+
+def test_a_second_upload_waits_for_the_first(pod: Pod, server: PostgresServer, offsite: dict[str, str]) -> None:
+    fill(server, count=8000)
+    day(pod, 1)
+    first = pod.start("upload.sh", **offsite)
+    second = pod.start("upload.sh", **offsite)
+    logs = [process.communicate(timeout=120)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), logs
+    assert sorted("every backup has its copy" in log for log in logs) == [False, True]
+    assert sum("waiting for another upload or check" in log for log in logs) == 1
+    assert len(copies(pod, offsite)) == 1
 
 
 def test_a_fetch_that_is_killed_leaves_nothing_that_passes_for_a_backup(
@@ -175,7 +289,7 @@ def test_a_fetch_that_is_killed_leaves_nothing_that_passes_for_a_backup(
     assert not list(pod.backups.glob(".fetched-*"))
 
 
-@pytest.mark.parametrize("fault", ["500", "reset", "slow"])
+@pytest.mark.parametrize("fault", ["500", "reset", "slow", "clock"])
 @pytest.mark.parametrize("script", ["upload.sh", "fetch.sh", "check-offsite.sh"])
 def test_a_fault_of_the_endpoint_ends_in_one_clear_line(
     pod: Pod, backup: str, offsite: dict[str, str], script: str, fault: str
@@ -186,6 +300,27 @@ def test_a_fault_of_the_endpoint_ends_in_one_clear_line(
     assert done.returncode == 1
     assert last_line(done).startswith(f"FAILED: the repository {place['RESTIC_REPOSITORY']} cannot be reached: ")
     assert pod.names() == [backup], "the backup on the volume is not what it was"
+
+
+def test_a_bucket_that_is_full_fails_the_upload_in_one_line_and_the_copies_stay_readable(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server
+) -> None:
+    fill(server)
+    day(pod, 1)
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    (first,) = pod.names()
+    day(pod, 2)
+    with failing_endpoint("full", behind=s3.port) as port:
+        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        done = pod.run("upload.sh", UPLOAD_SECONDS="6", **place)
+        assert done.returncode == 1
+        assert last_line(done).startswith("FAILED: ")
+        assert "Storage backend has reached its minimum free drive threshold" in last_line(done)
+        shutil.rmtree(pod.backups / first)
+        done = pod.run("fetch.sh", FETCH=first, **place)
+        assert done.returncode == 0, done.stdout
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    assert len(copies(pod, offsite)) == 2
 
 
 def test_a_wrong_key_a_missing_repository_and_a_wrong_password_are_named(

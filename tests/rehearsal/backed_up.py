@@ -129,7 +129,7 @@ class BackedUp:
         """The same, while it runs; its output in one pipe."""
         command, *options = arguments
         process = subprocess.Popen(
-            [*attentive("ops"), command, "--stack", self.stack, *options],
+            [*attentive("ops"), *command.split(), "--stack", self.stack, *options],
             cwd=self.rehearsal.program.directory,
             env={**self.rehearsal.program.environment, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,

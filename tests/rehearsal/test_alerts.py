@@ -273,6 +273,8 @@ def test_every_alert_fires_in_some_case_and_is_checked_by_promtool(promtool: Pat
 UPLOAD, CHECK = "invoicetron-db-upload", "invoicetron-db-offsite-check"
 UPLOAD_OLD, UPLOAD_FAILED = "InvoicetronUploadTooOld", "InvoicetronUploadFailed"
 CHECK_OLD, CHECK_FAILED = "InvoicetronOffsiteCheckTooOld", "InvoicetronOffsiteCheckFailed"
+OFFSITE_DRILL = "invoicetron-db-offsite-drill"
+OFFSITE_DRILL_OLD, OFFSITE_DRILL_FAILED = "InvoicetronOffsiteDrillTooOld", "InvoicetronOffsiteDrillFailed"
 
 
 def cron_job(part: str, name: str) -> str:
@@ -284,6 +286,8 @@ OFFSITE_WELL: Final[Mapping[str, Steps]] = {
     cron_job("status_last_successful_time", UPLOAD): WELL[BACKUP_GOOD],
     cron_job("created", CHECK): [(0, 0)],
     cron_job("status_last_successful_time", CHECK): WELL[DRILL_GOOD],
+    cron_job("created", OFFSITE_DRILL): [(0, 0)],
+    cron_job("status_last_successful_time", OFFSITE_DRILL): WELL[DRILL_GOOD],
 }
 OFFSITE_CASES: Final = {
     "all is well for nine days": Case(seen=OFFSITE_WELL, minute=9 * DAY),
@@ -305,6 +309,14 @@ OFFSITE_CASES: Final = {
         seen={**OFFSITE_WELL, cron_job("status_last_successful_time", CHECK): ONCE},
         minute=8 * DAY + HOUR + 20,
         fire=fires(CHECK_OLD),
+    ),
+    "a drill of the copies fails": Case(
+        seen={**OFFSITE_WELL, **failed_job(f"{OFFSITE_DRILL}-29", at=90)}, minute=95, fire=fires(OFFSITE_DRILL_FAILED)
+    ),
+    "no drill of the copies succeeds any more": Case(
+        seen={**OFFSITE_WELL, cron_job("status_last_successful_time", OFFSITE_DRILL): ONCE},
+        minute=8 * DAY + HOUR + 20,
+        fire=fires(OFFSITE_DRILL_OLD),
     ),
 }
 

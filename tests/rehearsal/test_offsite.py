@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import getpass
+import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import httpx
 import pytest
 
+from ops.clients import load_settings
+from ops.verify.backups import CHECKS
+from ops.verify.check import examine
+from ops.verify.systems import Systems
 from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.pods.postgres import DATABASE
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
+from tests.database.invoices import databases
 from tests.database.s3_server import S3Server, s3_server
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
@@ -76,6 +86,55 @@ def test_a_backup_that_only_the_bucket_still_has_comes_back_by_its_name(stack: B
     assert backup in stack.backups(), "the copy is on the volume again"
     assert "every backup has its copy" in stack.run(PROD.upload, "upload-again")
     assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
+
+
+def test_the_list_says_what_there_is_and_what_a_drill_has_restored(stack: BackedUp) -> None:
+    (backup,) = (name for name in stack.backups() if name.startswith("invoicetron-"))
+    log = stack.run(PROD.offsite_drill, "offsite-drill-by-hand")
+    assert f"{backup} restores completely" in log
+    assert "fetched" not in log, "each container has a log of its own"
+    here, there = stack.ops("backups list"), stack.ops("backups list", "--target", "s3")
+    for done in (here, there):
+        assert done.returncode == 0, done.stdout
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith(backup))
+        assert all(each in line for each in (" MB", "20250601000000_items", "dev:1a2b3c4d", getpass.getuser()))
+        assert line.rstrip().endswith(" ago") == (done is there), "the volume's own has not been drilled"
+    assert "before-restore-" in here.stdout
+    assert "before-restore-" not in there.stdout
+
+
+def test_verify_says_how_old_the_copies_are_and_what_was_restored(
+    stack: BackedUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stack.rehearsal.program.directory)
+    for name in ("KUBECONFIG",):
+        monkeypatch.setenv(name, stack.rehearsal.program.environment[name])
+    with httpx.Client() as http:
+        systems = Systems(load_settings(stack.stack), http=http)
+        results = {check.name: examine(check, systems) for check in CHECKS}
+    (backup,) = (name for name in stack.backups() if name.startswith("invoicetron-"))
+    assert results["upload"].seen.endswith(f": {backup} has its copy")
+    assert f": {backup} from s3, " in results["offsite-drill"].seen
+    assert results["offsite-drill"].ok
+    assert results["offsite-check"].seen == "invoicetron-db-offsite-check has never succeeded"
+
+
+def test_a_copy_is_looked_into_beside_the_live_database_while_the_app_runs(stack: BackedUp) -> None:
+    now, generation = stack.content(), stack.deployment()["metadata"]["generation"]
+    look = f"{DATABASE}_look_lost_invoice"
+    done = stack.ops("restore", "--from", "s3:latest", "--into", "lost_invoice")
+    assert done.returncode == 0, done.stdout
+    (way,) = (line.partition(" -- ")[2] for line in done.stdout.splitlines() if " psql " in line)
+    program, *options = shlex.split(way)
+    asked = stack.server.run([stack.server.bin / program, *options, "-XqAt", "-c", COUNTS], stdout=subprocess.PIPE)
+    assert asked.stdout.strip() == "500|1000"
+    assert stack.ops("restore", "--from", "latest", "--into", "lost_invoice").returncode == 1
+    discard = done.stdout.splitlines()[-1].partition("--discard ")[2]
+    assert stack.ops("restore", "--discard", discard).returncode == 0
+    assert look not in databases(stack.server)
+    assert stack.content() == now
+    assert stack.deployment()["metadata"]["generation"] == generation
+    assert not stack.running_jobs()
 
 
 def test_the_name_of_no_copy_is_answered_with_those_that_exist_before_the_app_is_stopped(stack: BackedUp) -> None:

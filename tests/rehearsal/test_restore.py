@@ -352,6 +352,9 @@ def test_a_backup_now_is_the_job_that_kubectl_would_make(stack: BackedUp) -> Non
         for generated, holder in (("selector", spec), ("creationTimestamp", template)):
             holder.pop(generated, None)
         unlike = ("job-name", "controller-uid")
+        (container,) = spec["template"]["spec"]["containers"]
+        # Who takes it, and the app's image: kubectl does not know.
+        container["env"] = [one for one in container["env"] if one["name"] not in {"TAKEN_BY", "IMAGE"}]
         template["labels"] = {key: value for key, value in template["labels"].items() if not key.endswith(unlike)}
         return {"spec": spec, "owners": metadata["ownerReferences"], "annotations": metadata["annotations"]}
 

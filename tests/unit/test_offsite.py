@@ -63,6 +63,20 @@ def test_keys_and_password_reach_the_pod_by_a_secret_alone(prod: Program, name: 
     assert set(secret.inputs["stringData"].values()) == set(VALUES.values())
 
 
+def test_a_drill_of_the_copies_has_the_keys_where_it_fetches_and_neither_volume_nor_database(prod: Program) -> None:
+    spec = prod.one("CronJob", PROD.offsite_drill).inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (fetches,), (restores,) = spec["initContainers"], spec["containers"]
+    assert fetches["command"] == ["sh", "/scripts/fetch.sh"]
+    assert restores["command"] == ["sh", "/scripts/drill.sh"]
+    assert [each["name"] for each in restores["env"] if "valueFrom" in each] == []
+    assert not [each for each in spec["volumes"] if "persistentVolumeClaim" in each]
+    reached = {(source, target) for source, target, _ in edges(prod) if PROD.offsite_drill in {source, target}}
+    assert reached == {(PROD.offsite_drill, "the cluster's DNS")}
+    environment = {each["name"]: each.get("value") for each in restores["env"]}
+    assert environment["DRILLED_FROM"] == "s3"
+    assert environment["RESULT"] == "/dev/termination-log", "where the pod's status gets it from"
+
+
 def test_the_image_is_pinned_by_tag_and_digest(prod: Program) -> None:
     image = container(prod, UPLOAD)["image"]
     assert ":0.18.1@sha256:" in image

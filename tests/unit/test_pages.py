@@ -59,6 +59,8 @@ def test_every_command_of_ops_and_its_options_exist(page: Path) -> None:
         for text in re.findall(r"python -m ops ([^|;&#)]+)", each):
             name, *words = shlex.split(re.sub(r"^-C \S+ ", "", text))
             command = group.commands.get(name)
+            if command and hasattr(command, "commands") and words:
+                command = command.commands.get(words[0])
             known = (
                 {"--help"} | {option for parameter in command.params for option in parameter.opts} if command else set()
             )
@@ -199,6 +201,7 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
         upload="u",
         offsite_check="o",
         database_metrics=True,
+        offsite_drill="x",
         runbook=page,
         token_expires=dt.date(2030, 1, 1),
     )

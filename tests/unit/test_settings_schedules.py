@@ -16,7 +16,7 @@ from settings.cron import skipped_run
 from settings.schedules import DailySchedule, WeeklySchedule
 from settings.types import CronSchedule
 from tests.stacks import PROD
-from tests.unit.stack_files import refusal, refusal_of, sections, with_value
+from tests.unit.stack_files import refusal, sections, with_value
 
 SINCE = dt.date(2026, 1, 1)
 
@@ -176,12 +176,6 @@ def test_a_time_that_the_zone_skips_is_refused_with_the_day(key: str, schedule: 
     assert f"invoicetron:backup.{key}\n      given:   {schedule!r}" in message
     assert "a time that Europe/Berlin never skips: on 2" in message
     assert "for example 0 5, or timeZone: Etc/UTC" in message
-
-
-def test_a_default_that_the_zone_skips_is_refused_too() -> None:
-    assert "invoicetron:backup.schedule\n      given:   '0 3 * * *'" in refusal_of(
-        "backup", {"timeZone": "Europe/Athens"}
-    )
 
 
 def test_what_the_refusal_proposes_is_taken_in_every_zone() -> None:

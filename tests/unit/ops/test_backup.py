@@ -16,7 +16,8 @@ from tests.stacks import DEV
 def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     """Runs `back_up` with a Job that succeeds and says this."""
 
-    monkeypatch.setattr(backup, "create", lambda *_: None)
+    monkeypatch.setattr(backup, "create", lambda *_, **__: None)
+    monkeypatch.setattr(backup, "labels", lambda _: {})
     monkeypatch.setattr(Job, "follow", lambda job, **_: any(map(job.say, log)))
     back_up(mock.Mock(names=DEV), Terminal())
 

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import signal
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from kubernetes.client import (
@@ -26,10 +27,13 @@ from kubernetes.client import (
 from ops.kube.cluster import Interrupts, StoppedError
 from ops.kube.job import pending_reason
 from ops.kube.pod_log import last_words
-from ops.restore import RestoreRequest
+from ops.restore import RestoreRequest, parse_request
 from ops.restore.app_stop import READY, REPLICAS, previous_state, running
+from ops.restore.look import discard, ways_in
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
-from tests.stacks import DEV
+from ops.terminal import Terminal
+from tests.stacks import DEV, PROD
+from tests.unit.program import load_settings
 
 CUSTOM = b"PGDMP" + bytes([1, 16, 0, 4, 8, 1]) + b"..."
 DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."
@@ -236,3 +240,21 @@ def test_a_signal_stops_at_the_next_check_and_not_in_what_must_be_finished() -> 
             interrupts.check()
         with pytest.raises(StoppedError, match="SIGTERM"):
             interrupts.check()
+
+
+@pytest.mark.parametrize("name", ["", "Lost", "1st", "lost-invoice", "a" * 21, "x; DROP DATABASE invoicetron"])
+def test_the_name_of_a_database_to_look_into_is_refused_where_it_is_none(name: str) -> None:
+    with pytest.raises(SourceError, match=r"--into .*: up to 20 lower-case letters") as error:
+        parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=True, into=name)
+    assert "--clear-sessions: nobody logs in" in str(error.value)
+    with pytest.raises(SourceError, match="--discard "):
+        discard(mock.Mock(), Terminal(), name=name)
+
+
+def test_what_is_looked_into_is_told_to_the_script_and_how_to_reach_it_to_the_user() -> None:
+    request = parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=False, into="lost")
+    assert request.environment["RESTORE_INTO"] == "lost"
+    told = ways_in(PROD, "lost")
+    assert "kubectl -n invoicetron-prod exec -it invoicetron-db-0 -- psql" in told
+    assert "--dbname=invoicetron_look_lost\n" in told
+    assert told.endswith("python -m ops restore --stack prod --discard lost")

@@ -27,7 +27,7 @@ from tests.unit.test_offsite import load as with_copies
 from tests.unit.test_postgres_exporter import METRICS
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
-OFFSITE = {"upload", "offsite-check"}
+OFFSITE = {"upload", "offsite-check", "offsite-drill"}
 OPERATED = {"database-operator"}
 MEASURED = {"secret-exporter"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}

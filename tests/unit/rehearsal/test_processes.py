@@ -89,7 +89,9 @@ def test_nothing_is_sent_to_a_number_whose_process_has_been_waited_for(tmp_path:
 
 def test_a_container_that_has_ended_in_its_grace_is_not_killed_after_it(tmp_path: Path, signalled: list[int]) -> None:
     script, log = "trap 'exit 3' TERM; echo ready; sleep 60 & wait", tmp_path / "log"
-    container = Container(["/bin/sh", "-c", script], environment={}, account={}, log=log)
+    container = Container(
+        ["/bin/sh", "-c", script], environment={}, account={}, log=log, termination_message=tmp_path / "message"
+    )
     code: list[int] = []
     waiting = threading.Thread(target=lambda: code.append(container.run()))
     waiting.start()

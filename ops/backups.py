@@ -1,0 +1,158 @@
+"""What backups there are, on the volume or off-site: `python -m ops backups list`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from rich.filesize import decimal
+from rich.table import Table
+
+from ops.backup import cron_job
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.kube.job import Job, JobFailedError, create
+from ops.results import drills
+from ops.terminal import Terminal
+from settings import Settings
+
+_UNKNOWN: Final = "-"
+# The Job's name, of one that the schedule made (it ends with the minute that it was due at) and of the pipeline's.
+_BY: Final = (
+    (re.compile(r"[a-z0-9-]+-db-backup-\d{8}"), "schedule"),
+    (re.compile(r"[a-z0-9-]+-db-backup-ci-(\d+)"), r"pipeline, job \1"),
+)
+
+
+class Target(StrEnum):
+    """Where backups are."""
+
+    VOLUME = "volume"
+    """The backup volume, or the NFS export."""
+    S3 = "s3"
+    """Off-site, in the bucket of `backup.s3`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One backup. What it does not say of itself, because an earlier release took it, is None."""
+
+    name: str
+    taken: dt.datetime | None = None
+    """None where it is no whole backup any more."""
+    dump_bytes: int | None = None
+    database_bytes: int | None = None
+    rows: int | None = None
+    image: str | None = None
+    migration: str | None = None
+    by: str | None = None
+
+    @classmethod
+    def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
+        """From a line of list.sh."""
+        inventory, taken = manifest.get("inventory") or {}, manifest.get("takenAt")
+        return cls(
+            name=manifest["name"],
+            taken=dt.datetime.fromisoformat(taken) if taken else None,
+            dump_bytes=manifest.get("dumpBytes"),
+            database_bytes=(manifest.get("about") or {}).get("databaseBytes"),
+            rows=sum(inventory["rows"].values()) if "rows" in inventory else None,
+            image=manifest.get("image") or None,
+            migration=inventory.get("lastMigration"),
+            by=manifest.get("takenBy") or None,
+        )
+
+    @classmethod
+    def of_snapshot(cls, snapshot: Mapping[str, Any]) -> Self:
+        """From a line of fetch.sh: one of restic's snapshots, with the tags of upload.sh."""
+        tags = {key: value for key, _, value in (tag.partition("=") for tag in snapshot["tags"]) if value}
+        return cls(
+            name=tags["name"],
+            taken=dt.datetime.fromisoformat(snapshot["time"]),
+            dump_bytes=_number(tags.get("bytes")),
+            database_bytes=_number(tags.get("database")),
+            rows=_number(tags.get("rows")),
+            image=tags.get("image"),
+            migration=tags.get("migration"),
+            by=tags.get("by"),
+        )
+
+
+def list_backups(
+    cluster: Cluster, terminal: Terminal, settings: Settings, target: Target, *, now: dt.datetime
+) -> Table:
+    """A table of the backups there, newest first; read by a Job in the cluster, which alone reaches them.
+
+    Raises `JobFailedError` where they cannot be read, and `ClusterError`.
+    """
+    if target is Target.S3 and (settings.backup is None or settings.backup.s3 is None):
+        raise ClusterError(f"--target {target}: stack {settings.stack} has no off-site copies (backup.s3)")
+    names = cluster.names
+    found: list[Listed] = []
+    read = Listed.of_snapshot if target is Target.S3 else Listed.of_manifest
+
+    def hear(line: str) -> None:
+        if line.startswith("{"):
+            found.append(read(json.loads(line)))
+
+    pods = cluster.core.list_namespaced_pod(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
+    restored = {
+        one.backup: one.ended
+        for one in reversed(drills(cluster.client.sanitize_for_serialization(pods)["items"]))
+        if one.origin == target
+    }
+    # The pods of the drill reach neither the network nor, to write, the volume.
+    template = cron_job(cluster, names.upload if target is Target.S3 else names.drill)
+    job = Job(cluster=cluster, name=f"{names.listing}-{secrets.token_hex(4)}", say=hear)
+    # Without FETCH, fetch.sh lists.
+    create(job, template, script="fetch.sh" if target is Target.S3 else "list.sh")
+    try:
+        with terminal.step(f"{job.name} reads what is there"):
+            job.follow(waiting=terminal.waiting)
+    except JobFailedError as error:
+        raise JobFailedError(f"The backups could not be listed: {error}") from error
+    earliest = dt.datetime.min.replace(tzinfo=dt.UTC)
+    return table(sorted(found, key=lambda one: (one.taken or earliest, one.name), reverse=True), restored, now=now)
+
+
+def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now: dt.datetime) -> Table:
+    """A row each, in this order; a dash for what is not known. `restored`: which a drill has restored, and when."""
+    heads = ("backup", "age", "dump", "database", "rows", "last migration", "app image", "taken by", "drilled")
+    made = Table(*heads, box=None, pad_edge=False)
+    for one in backups:
+        cells = (
+            _age(now - one.taken) if one.taken else "NOT WHOLE",
+            decimal(one.dump_bytes) if one.dump_bytes is not None else None,
+            decimal(one.database_bytes) if one.database_bytes is not None else None,
+            f"{one.rows:,}" if one.rows is not None else None,
+            one.migration,
+            one.image.rpartition("/")[2] if one.image else None,
+            _by(one.by),
+            f"{_age(now - restored[one.name])} ago" if one.name in restored else None,
+        )
+        made.add_row(one.name, *(cell or _UNKNOWN for cell in cells))
+    return made
+
+
+def _by(name: str | None) -> str | None:
+    for pattern, words in _BY:
+        if found := pattern.fullmatch(name or ""):
+            return found.expand(words)
+    return name
+
+
+def _age(age: dt.timedelta) -> str:
+    """In the largest unit of which it has two, as kubectl does."""
+    minutes = age.total_seconds() / 60
+    if minutes < 2 * 60:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.0f} h" if minutes < 2 * 24 * 60 else f"{minutes / 60 / 24:.0f} d"
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None

@@ -1,0 +1,64 @@
+"""A look into a backup: a database beside the live one, which nothing of it touches, until it is discarded."""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+
+from ops.backup import cron_job
+from ops.kube.cluster import Cluster, ClusterError
+from ops.kube.job import Job, JobFailedError, create, unfinished
+from ops.restore import RestoreRequest, brought, send
+from ops.restore.source import SourceError, look_complaints
+from ops.terminal import Terminal
+from settings.names import Names
+
+
+def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> None:
+    """Fills the database and says how to reach it; there is none where it raises `JobFailedError` or `ClusterError`."""
+    if request.into is None:
+        raise ValueError("asked to look into no database")
+    template = cron_job(cluster, cluster.names.restore)
+    if running := unfinished(cluster, template):
+        raise ClusterError(f"a restore runs: wait for the end of {', '.join(running)}")
+    wanted = brought(cluster, terminal, request)
+    # One that a restore finds running is ended by it, and counts as a restore therefore.
+    job = Job.of(template, cluster, terminal.say)
+    create(job, template, environment=wanted.environment)
+    try:
+        with terminal.step(f"{job.name} fills a database beside the live one from {request.source}"):
+            job.follow(started=partial(send, cluster, terminal, wanted.source), waiting=terminal.waiting)
+    except JobFailedError as error:
+        raise JobFailedError(f"There is no database to look into: {error}") from error
+    except BaseException:
+        with cluster.interrupts.deferred(), terminal.step(f"ending {job.name}"):
+            if not job.is_complete():
+                job.end()
+                raise
+    terminal.say(ways_in(cluster.names, request.into))
+
+
+def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
+    """Takes the database away, where it is still there; raises `SourceError`, `JobFailedError`, `ClusterError`."""
+    if wrong := look_complaints("--discard", name):
+        raise SourceError(wrong[0])
+    template = cron_job(cluster, cluster.names.restore)
+    job = Job(cluster=cluster, name=f"{cluster.names.discard}-{secrets.token_hex(4)}", say=terminal.say)
+    create(job, template, environment={"DISCARD": name}, script="discard.sh")
+    try:
+        with terminal.step(f"{job.name} discards {cluster.names.look(name)}"):
+            job.follow(waiting=terminal.waiting)
+    except JobFailedError as error:
+        raise JobFailedError(f"It may still be there: {error}") from error
+
+
+def ways_in(names: Names, name: str) -> str:
+    """How to reach the database, and how to get rid of it."""
+    pod = f"{names.database}-0"
+    psql = f"kubectl -n {names.namespace} exec -it {pod} -- psql --username={names.database_role}"
+    return (
+        f"To look into it:\n    {psql} --dbname={names.look(name)}\n"
+        "Or, with a client of your own and the password from 1Password, at 127.0.0.1:15432:\n"
+        f"    kubectl -n {names.namespace} port-forward pod/{pod} 15432:5432\n"
+        f"When you are done:\n    python -m ops restore --stack {names.stack} --discard {name}"
+    )

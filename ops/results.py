@@ -1,0 +1,49 @@
+"""What the Jobs of backups leave in the status of their pods: which backup a drill restored, which has its copy."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drill:
+    """A backup that a drill has restored completely."""
+
+    backup: str
+    origin: str
+    """`volume` or `s3`."""
+    rows: int
+    seconds: int
+    ended: dt.datetime
+
+    def __str__(self) -> str:
+        return f"{self.backup} from {self.origin}, {self.rows:,} rows in {self.seconds} s"
+
+
+def drills(pods: Iterable[Mapping[str, Any]]) -> list[Drill]:
+    """The drills of these pods, as the API has them, that succeeded; the last comes first."""
+    found = [
+        Drill(backup=said["drilled"], origin=said["from"], rows=said["rows"], seconds=said["seconds"], ended=ended)
+        for said, ended in _said(pods)
+        if "drilled" in said
+    ]
+    return sorted(found, key=lambda one: one.ended, reverse=True)
+
+
+def newest_copy(pods: Iterable[Mapping[str, Any]]) -> str | None:
+    """The newest backup that had its off-site copy at the end of the last good upload; None where none has said so."""
+    found = [(ended, said["newestCopy"]) for said, ended in _said(pods) if said.get("newestCopy")]
+    return max(found)[1] if found else None
+
+
+def _said(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dt.datetime]]:
+    """What each container that has ended well left as its termination message, and when it ended."""
+    for pod in pods:
+        for status in (pod.get("status") or {}).get("containerStatuses") or []:
+            ended = (status.get("state") or {}).get("terminated") or {}
+            if ended.get("exitCode") == 0 and (ended.get("message") or "").startswith("{"):
+                yield json.loads(ended["message"]), dt.datetime.fromisoformat(ended["finishedAt"])

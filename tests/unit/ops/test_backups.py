@@ -1,0 +1,83 @@
+"""`ops backups list`: what is shown of a backup, and what a drill says of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+from typing import Any
+from unittest import mock
+
+import pytest
+from rich.console import Console
+
+from ops.backups import Listed, Target, list_backups, table
+from ops.kube.cluster import ClusterError
+from ops.results import drills, newest_copy
+from ops.terminal import Terminal
+from tests.unit.program import load_settings
+
+NOW = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
+NAME = "invoicetron-000012-20260205T030000Z"
+
+
+def shown(*backups: Listed, restored: dict[str, dt.datetime] | None = None) -> list[list[str]]:
+    """The rows as people read them, cell by cell."""
+    written = io.StringIO()
+    Console(width=250, file=written).print(table(backups, restored or {}, now=NOW))
+    return [[cell for cell in line.split("  ") if cell.strip()] for line in written.getvalue().splitlines()[1:]]
+
+
+def test_everything_that_is_known_of_a_backup_is_shown() -> None:
+    known = Listed(
+        name=NAME,
+        taken=NOW - dt.timedelta(hours=9),
+        dump_bytes=14_000_000,
+        database_bytes=31_000_000,
+        rows=1_234_567,
+        image="registry.example.com:5000/invoicetron/prod:1a2b3c4d",
+        migration="20250601000000_items",
+        by="rommel@laptop",
+    )
+    (cells,) = shown(known, restored={NAME: NOW - dt.timedelta(days=3)})
+    assert [cell.strip() for cell in cells] == [
+        *(NAME, "9 h", "14.0 MB", "31.0 MB", "1,234,567", "20250601000000_items"),
+        *("prod:1a2b3c4d", "rommel@laptop", "3 d ago"),
+    ]
+
+
+def test_what_is_not_known_is_a_dash_and_what_is_no_backup_is_told() -> None:
+    scheduled = Listed(name=NAME, taken=NOW - dt.timedelta(minutes=70), by="invoicetron-db-backup-29503860")
+    damaged = Listed.of_manifest({"name": "invoicetron-000011-20260204T030000Z"})
+    first, second = ([cell.strip() for cell in row] for row in shown(scheduled, damaged))
+    assert first == [NAME, "70 min", *["-"] * 5, "schedule", "-"]
+    assert second[1] == "NOT WHOLE"
+    piped, by_hand = Listed(name=NAME, by="invoicetron-db-backup-ci-4711"), Listed(name=NAME, by="by-hand")
+    assert [row[-2].strip() for row in shown(piped, by_hand)] == ["pipeline, job 4711", "by-hand"]
+
+
+def test_a_stack_without_copies_says_so_before_it_asks_the_cluster() -> None:
+    cluster = mock.Mock()
+    with pytest.raises(ClusterError, match=r"--target s3: stack prod has no off-site copies \(backup.s3\)"):
+        list_backups(cluster, Terminal(), load_settings("prod"), Target.S3, now=NOW)
+    assert not cluster.mock_calls
+
+
+def pod(message: str, *, hours_ago: int, code: int = 0) -> dict[str, Any]:
+    ended = (NOW - dt.timedelta(hours=hours_ago)).isoformat().replace("+00:00", "Z")
+    terminated = {"exitCode": code, "message": message, "finishedAt": ended}
+    return {"status": {"containerStatuses": [{"state": {"terminated": terminated}}]}}
+
+
+def test_the_last_drill_that_succeeded_comes_first_and_nothing_else_counts_as_one() -> None:
+    def drilled(backup: str) -> str:
+        return json.dumps({"drilled": backup, "from": "s3", "rows": 7, "seconds": 2})
+
+    running: dict[str, Any] = {"status": {"containerStatuses": [{"state": {"running": {}}}]}}
+    others = [running, {}, pod("", hours_ago=1), pod(drilled("failed"), hours_ago=1, code=1), pod("{}", hours_ago=1)]
+    copied = [pod(json.dumps({"newestCopy": name}), hours_ago=hours) for name, hours in (("old", 9), (NAME, 1))]
+    pods = [pod(drilled("older"), hours_ago=48), pod(drilled("newer"), hours_ago=24), *copied, *others]
+    assert [one.backup for one in drills(pods)] == ["newer", "older"]
+    assert str(drills(pods)[0]) == "newer from s3, 7 rows in 2 s"
+    assert newest_copy(pods) == NAME
+    assert newest_copy(others) is None
