@@ -48,6 +48,8 @@ from tests.stacks import PROD
 
 TOKEN_ITEM: Final = "Invoicetron Prod Deploy Token"
 EGRESS: Final = "/spec/egress/0"
+PROBER: Final = "blackbox-exporter-prometheus-blackbox-exporter"
+MONITORING: Final = "monitoring"
 BYPASS: Any = {"name": "by hand", "decision": "bypass", "id": "1", "reusable": True}
 
 BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], dict[str, str]]] = {
@@ -325,6 +327,10 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: last_success(live, PROD.drill, ago(days=9)),
         {"drill": "216 hours ago (most: 192)"},
     ),
+    "the prober's Service has another name": (
+        lambda live: deleted(live, "service", PROBER, namespace=MONITORING),
+        {"prober": f"there is no Service {MONITORING}/{PROBER}"},
+    ),
 }
 
 
@@ -344,4 +350,5 @@ def test_every_check_of_the_stack_is_broken_by_some_test(live: Live) -> None:
     made = {check.name: check.applies(settings) for check in CHECKS}
     assert live.rehearsal
     assert {check for _, expected in BREAKAGES.values() for check in expected} == {name for name in made if made[name]}
-    assert {name for name in made if not made[name]} == {"upload", "offsite-check"}, "prod has no backup.s3"
+    not_in_this_stack = {"upload", "offsite-check", "offsite-drill", "secret-exporter", "database-operator"}
+    assert {name for name in made if not made[name]} == not_in_this_stack
