@@ -37,6 +37,7 @@ from ops.restore.look import discard, look_into
 from ops.restore.source import SourceError
 from ops.terminal import Terminal
 from settings import SettingsError
+from settings.cloudnative_pg import STATEFUL_SET
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -187,7 +188,7 @@ def restore_command(
     cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
     if into is not None:
         with interrupts:
-            look_into(cluster, terminal, request)
+            look_into(cluster, terminal, request, settings.database or STATEFUL_SET)
         return
     restore = Restore.look(cluster, terminal, request)
     typer.echo(restore.announcement)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import secrets
 from functools import partial
 
+from components.database_address import PORT, DatabaseAddress
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create, unfinished
 from ops.restore import RestoreRequest, brought, send
 from ops.restore.source import SourceError, look_complaints
 from ops.terminal import Terminal
+from settings.cloudnative_pg import EngineSettings
 from settings.names import Names
 
 
-def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> None:
+def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest, engine: EngineSettings) -> None:
     """Fills the database and says how to reach it; there is none where it raises `JobFailedError` or `ClusterError`."""
     if request.into is None:
         raise ValueError("asked to look into no database")
@@ -35,7 +37,7 @@ def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> 
             if not job.is_complete():
                 job.end()
                 raise
-    terminal.say(ways_in(cluster.names, request.into))
+    terminal.say(ways_in(cluster.names, request.into, engine))
 
 
 def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
@@ -52,13 +54,15 @@ def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
         raise JobFailedError(f"It may still be there: {error}") from error
 
 
-def ways_in(names: Names, name: str) -> str:
+def ways_in(names: Names, name: str, engine: EngineSettings) -> str:
     """How to reach the database, and how to get rid of it."""
-    pod = f"{names.database}-0"
-    psql = f"kubectl -n {names.namespace} exec -it {pod} -- psql --username={names.database_role}"
+    service = DatabaseAddress.of(names, engine).host
+    # CloudNativePG's socket lets in nobody but the server's own user, whose role psql takes by itself.
+    role = "" if engine.is_cluster else f" --username={names.database_role}"
     return (
-        f"To look into it:\n    {psql} --dbname={names.look(name)}\n"
+        "To look into it:\n"
+        f"    kubectl -n {names.namespace} exec -it service/{service} -- psql{role} --dbname={names.look(name)}\n"
         "Or, with a client of your own and the password from 1Password, at 127.0.0.1:15432:\n"
-        f"    kubectl -n {names.namespace} port-forward pod/{pod} 15432:5432\n"
+        f"    kubectl -n {names.namespace} port-forward service/{service} 15432:{PORT}\n"
         f"When you are done:\n    python -m ops restore --stack {names.stack} --discard {name}"
     )

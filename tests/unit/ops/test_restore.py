@@ -32,6 +32,7 @@ from ops.restore.app_stop import READY, REPLICAS, previous_state, running
 from ops.restore.look import discard, ways_in
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
 from ops.terminal import Terminal
+from settings.cloudnative_pg import EngineSettings
 from tests.stacks import DEV, PROD
 from tests.unit.program import load_settings
 
@@ -254,7 +255,12 @@ def test_the_name_of_a_database_to_look_into_is_refused_where_it_is_none(name: s
 def test_what_is_looked_into_is_told_to_the_script_and_how_to_reach_it_to_the_user() -> None:
     request = parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=False, into="lost")
     assert request.environment["RESTORE_INTO"] == "lost"
-    told = ways_in(PROD, "lost")
-    assert "kubectl -n invoicetron-prod exec -it invoicetron-db-0 -- psql" in told
-    assert "--dbname=invoicetron_look_lost\n" in told
-    assert told.endswith("python -m ops restore --stack prod --discard lost")
+    shown = ways_in(PROD, "lost", EngineSettings())
+    assert "exec -it service/invoicetron-db -- psql --username=invoicetron --dbname=invoicetron_look_lost\n" in shown
+    assert shown.endswith("python -m ops restore --stack prod --discard lost")
+
+
+def test_a_database_of_cloudnative_pg_is_looked_into_on_its_primary_by_the_server_s_own_role() -> None:
+    shown = ways_in(PROD, "lost", EngineSettings(engine="cloudnative-pg"))
+    assert "exec -it service/invoicetron-db-rw -- psql --dbname=invoicetron_look_lost\n" in shown
+    assert "port-forward service/invoicetron-db-rw 15432:5432" in shown
