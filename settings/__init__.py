@@ -167,6 +167,14 @@ class Settings(Section):
             raise refusal(
                 "no metrics of a database beside database: {enabled: false}", key="databaseMetrics", given="a section"
             )
+        if measured and (database := info.data.get("database")) is not None and database.is_cluster:
+            raise refusal(
+                f"no exporter of the program's beside database.engine: {database.engine}, whose instances export"
+                " metrics themselves",
+                key="databaseMetrics",
+                given="a section",
+                fix="remove it, and let Prometheus read port 9187 of the instances",
+            )
         return monitoring
 
     @field_validator("repository")

@@ -31,7 +31,7 @@ _NOT_HERE: Final = {
     "probes, clients and backups find the server and its files where the program puts them": (
         r"listen_addresses|port|unix_socket_.*|data_directory|(config|hba|ident|external_pid)_file|include.*"
     ),
-    "the program runs one server, without a standby or an archive of its log; `backup` is what brings data back": (
+    "the engine decides about standbys and an archive of its log, and `backup` brings data back": (
         r"archive_.*|restore_command|recovery_.*|primary_.*|wal_level|max_wal_senders|hot_standby.*|synchronous_.*"
     ),
     "migrations, backups and restores would do something else than they say": (

@@ -99,3 +99,9 @@ def test_a_stack_without_a_database_has_none_to_measure() -> None:
         stack.pop(section)
     with pytest.raises(SettingsError, match=r"(?s)monitoring\.databaseMetrics.*no metrics of a database"):
         Settings.load(DEV, stack)
+
+
+def test_a_database_of_cloudnative_pg_measures_itself() -> None:
+    stack = {**sections("dev"), "database": {"engine": "cloudnative-pg", "size": "1Gi"}, "monitoring": METRICS}
+    with pytest.raises(SettingsError, match=r"(?s)monitoring\.databaseMetrics.*export.metrics themselves"):
+        Settings.load(DEV, stack)
