@@ -9,24 +9,25 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from rehearsal.vendors.gitlab.answers import Body, RefusedError, invalid, missing, now, required
+from rehearsal.vendors.gitlab.answers import (
+    Body,
+    Collection,
+    RefusedError,
+    access_level,
+    invalid,
+    missing,
+    now,
+    required,
+)
 
 _MOST_HOST_KEYS: Final = 10
-_ACCESS_LEVELS: Final = {0: "No one", 30: "Developers + Maintainers", 40: "Maintainers", 60: "Administrators"}
 
 
-class Mirrors:
+class Mirrors(Collection):
     """`/projects/:id/remote_mirrors`: push mirrors."""
 
     takes_host_keys = True
     """Whether GitLab is 18.11 or newer; older ones drop the parameter in silence, as Grape drops any unknown one."""
-
-    def __init__(self, ids: Iterator[int]) -> None:
-        self._ids = ids
-        self._by_id: dict[int, Body] = {}
-
-    def entries(self, _query: Body) -> list[Body]:
-        return list(self._by_id.values())
 
     def create(self, body: Body) -> Body:
         required(body, "url")
@@ -45,14 +46,7 @@ class Mirrors:
             "host_keys": [],
         }
         self._change(mirror, body)
-        self._by_id[mirror["id"]] = mirror
-        return mirror
-
-    def get(self, id_: str) -> Body:
-        try:
-            return self._by_id[int(id_)]
-        except (KeyError, ValueError):
-            raise missing() from None
+        return self._add(mirror)
 
     def update(self, id_: str, body: Body) -> Body:
         mirror = self.get(id_)
@@ -64,9 +58,6 @@ class Mirrors:
             raise missing()
         return {"public_key": f"ssh-rsa {base64.b64encode(f'key of mirror {id_}'.encode()).decode()} git@gitlab"}
 
-    def delete(self, id_: str) -> None:
-        del self._by_id[self.get(id_)["id"]]
-
     def sync(self, id_: str) -> None:
         """`POST .../sync`: pushes now."""
         mirror = self.get(id_)
@@ -77,7 +68,7 @@ class Mirrors:
 
     def push(self, *, error: str | None = None) -> None:
         """What a push to the repository does: every mirror is brought up to date, or told why not."""
-        for mirror in self._by_id.values():
+        for mirror in self._entries.values():
             self._push(mirror, error)
 
     @staticmethod
@@ -222,59 +213,46 @@ class Branches:
         # A Community Edition does not declare `allowed_to_*`, and GitLab drops undeclared parameters in silence.
         granular = body.get(f"allowed_to_{action}") if self._enterprise else None
         levels = [item["access_level"] for item in granular or [{"access_level": body.get(f"{action}_access_level")}]]
-        made = [_level(next(self._ids), 40 if level is None else level) for level in levels]
+        made = [access_level(next(self._ids), 40 if level is None else level) for level in levels]
         granular_only = {"user_id": None, "group_id": None} if self._enterprise else {}
         return [{**level, "deploy_key_id": None, **granular_only} for level in made]
 
 
-class ProtectedEnvironments:
+class ProtectedEnvironments(Collection):
     """`/projects/:id/protected_environments`; a Community Edition does not have the routes.
 
     An Enterprise Edition asks for the role alone (GitLab's `ee/lib/api/protected_environments.rb` and its services):
     without a licence it lists and takes protections, too, and `protected?` of an environment ignores them.
     """
 
-    def __init__(self, ids: Iterator[int], *, enterprise: bool) -> None:
-        self._ids, self._enterprise = ids, enterprise
-        self._by_name: dict[str, Body] = {}
+    key = "name"
 
-    def entries(self, _query: Body) -> list[Body]:
+    def __init__(self, ids: Iterator[int], *, enterprise: bool) -> None:
+        super().__init__(ids)
+        self._enterprise = enterprise
+
+    def entries(self, query: Body) -> list[Body]:
         self._check_edition()
-        return list(self._by_name.values())
+        return super().entries(query)
 
     def create(self, body: Body) -> Body:
         self._check_edition()
         required(body, "name", "deploy_access_levels")
-        if body["name"] in self._by_name:
+        if body["name"] in self._entries:
             raise RefusedError(409, {"message": f"Environment '{body['name']}' is already protected"})
         whoever = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
-        levels = [{**_level(next(self._ids), one["access_level"]), **whoever} for one in body["deploy_access_levels"]]
-        self._by_name[body["name"]] = {"name": body["name"], "deploy_access_levels": levels, "approval_rules": []}
-        return self._by_name[body["name"]]
+        levels = [
+            {**access_level(next(self._ids), one["access_level"]), **whoever} for one in body["deploy_access_levels"]
+        ]
+        return self._add({"name": body["name"], "deploy_access_levels": levels, "approval_rules": []})
 
-    def get(self, name: str) -> Body:
+    def get(self, key: str) -> Body:
         self._check_edition()
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise missing() from None
-
-    def delete(self, name: str) -> None:
-        del self._by_name[self.get(name)["name"]]
+        return super().get(key)
 
     def _check_edition(self) -> None:
         if not self._enterprise:
             raise missing()
-
-
-def _level(id_: int, level: int) -> Body:
-    if level not in _ACCESS_LEVELS:
-        raise RefusedError(400, {"error": "access_level does not have a valid value"})
-    return {
-        "id": id_,
-        "access_level": level,
-        "access_level_description": _ACCESS_LEVELS[level],
-    }
 
 
 def _commit(sha: str, url: str) -> Body:
