@@ -84,6 +84,33 @@ def test_a_failed_migration_fails_the_job_and_leaves_the_old_version_running(dep
     deployed.give_migrations(seconds=600)
     assert not passed
     assert "The migration is failed" in output
+    assert "prisma migrate resolve" in output
+    assert "the last backup" in output
+    assert deployed.image == before
+
+
+def test_a_rollback_goes_to_the_image_before_or_to_a_tag_and_migrates_nothing(deployed: Deployed) -> None:
+    images = []
+    for _ in range(3):
+        deployed.repository.commit()
+        passed, output = deployed.job("deploy:development")
+        assert passed, output
+        images.append(deployed.image)
+    migrations = deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]
+    deployed.job("rollback:development")
+    assert deployed.image == images[1]
+    deployed.job("rollback:development", ROLLBACK_TAG=images[0].rpartition(":")[2])
+    assert deployed.image == images[0]
+    assert len(deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]) == len(migrations)
+
+
+def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deployed: Deployed) -> None:
+    passed, output = deployed.job("deploy:development")
+    assert passed, output
+    before = deployed.image
+    # The job may fail, so gitlab-ci-local counts it as passed whatever becomes of it.
+    _, output = deployed.job("rollback:development", ROLLBACK_TAG="placeholder", ROLLOUT_TIMEOUT="5s")
+    assert "does not become ready, so" in output
     assert deployed.image == before
 
 

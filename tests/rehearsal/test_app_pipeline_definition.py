@@ -41,6 +41,7 @@ def test_a_push_goes_through_all_stages_into_the_branch_s_environment(
     assert {name for name, stage in jobs.items() if stage in {"build", "deploy", "verify"}} == {
         f"build:{environment}",
         f"deploy:{environment}",
+        f"rollback:{environment}",
         f"verify:{environment}",
     }
     assert set(jobs.values()) == set(STAGES)
@@ -58,9 +59,10 @@ def test_no_job_prints_a_secret_or_talks_to_the_cluster_without_verifying_it(rep
 
 def test_one_deployment_at_a_time_and_none_is_cut_short(tmp_path: Path) -> None:
     for branch, environment in (("develop", "development"), ("main", "production")):
-        job = AppRepository(tmp_path / branch, branch=branch).definitions[f"deploy:{environment}"]
-        assert job["resource_group"] == environment
-        assert job["interruptible"] is False
+        definitions = AppRepository(tmp_path / branch, branch=branch).definitions
+        for job in (definitions[f"deploy:{environment}"], definitions[f"rollback:{environment}"]):
+            assert job["resource_group"] == environment
+            assert job["interruptible"] is False
 
 
 def test_the_jobs_shell_is_clean(repository: AppRepository, tmp_path: Path) -> None:
