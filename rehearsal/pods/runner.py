@@ -99,8 +99,9 @@ class PodRunner:
                 self._databases[uid] = made.__enter__()
             cluster_roles.reconcile(self._databases[uid], cluster, lambda name: self._secret(namespace, name))
             return self._databases[uid]
-        (database,) = self._apps.list_namespaced_stateful_set(namespace).items
-        (container,) = database.spec.template.spec.containers
+        if not (found := self._apps.list_namespaced_stateful_set(namespace).items):
+            raise ApiException(status=404, reason=f"{namespace} has no StatefulSet")  # made later, perhaps
+        (container,) = found[0].spec.template.spec.containers
         variables = self._variables(container, namespace)
         password = variables["POSTGRES_PASSWORD"]
         parameters = dict(
