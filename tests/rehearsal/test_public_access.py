@@ -153,17 +153,20 @@ def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(re
     assert rehearsal.cloudflare.token not in json.dumps(rehearsal.program.export("prod"))
     (application,) = rehearsal.cloudflare.applications
     (record,) = [id_ for id_, one in rehearsal.cloudflare.records.items() if one["name"] == OURS]
-    for name in ("dns-record", "tunnel-hostname", "access-application"):
-        urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}-{OURS}"))
+    # The first depends on all the others, and `state delete` takes nothing that something depends on.
+    public = [f"{name}-{OURS}" for name in ("dns-record", "tunnel-hostname", "access-application")]
+    for name in ["namespace-deletion", *public]:
+        urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}"))
         rehearsal.program.run("state", "delete", "--yes", "--stack", "prod", urn)
     rehearsal.configure("prod", "access.public.adopt.application", application)
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
     rehearsal.cloudflare.applications[application]["session_duration"] = "12h"
-    update = rehearsal.program.up("prod", "--skip-preview")
+    update = rehearsal.program.up("prod")
     assert update.changes == {
         f"access-application-{OURS}": "update",
         f"dns-record-{OURS}": "import",
         f"tunnel-hostname-{OURS}": "create",
+        "namespace-deletion": "create",
     }
     assert f"access-application-{OURS} update [diff: ~sessionDuration]" in update.output
     assert rehearsal.cloudflare.applications[application]["session_duration"] == "24h"
