@@ -150,7 +150,9 @@ def list_command(
         cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
         listed = list_backups(cluster, Terminal(), settings, target, now=dt.datetime.now(dt.UTC))
     console = Console()
-    console.print(listed, width=None if console.is_terminal else _WIDE)
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(listed)
 
 
 @app.command("restore")

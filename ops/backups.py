@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from rich.filesize import decimal
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.backup import cron_job
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
@@ -122,7 +122,18 @@ def list_backups(
 
 def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now: dt.datetime) -> Table:
     """A row each, in this order; a dash for what is not known. `restored`: which a drill has restored, and when."""
-    heads = ("backup", "age", "dump", "database", "rows", "last migration", "app image", "taken by", "drilled")
+    # A name is typed after --from, so it is the last to be cut short in a narrow terminal.
+    heads = (
+        Column("backup", no_wrap=True),
+        "age",
+        "dump",
+        "database",
+        "rows",
+        "last migration",
+        "app image",
+        "taken by",
+        "drilled",
+    )
     made = Table(*heads, box=None, pad_edge=False)
     for one in backups:
         cells = (

@@ -46,6 +46,13 @@ def test_everything_that_is_known_of_a_backup_is_shown() -> None:
     ]
 
 
+def test_a_name_is_whole_in_a_terminal_of_eighty_columns() -> None:
+    written = io.StringIO()
+    listed = Listed(name=NAME, taken=NOW, rows=1_548, migration="20250601000000_items", image="prod:1a2b3c4d")
+    Console(width=80, file=written).print(table([listed], {}, now=NOW))
+    assert NAME in written.getvalue()
+
+
 def test_what_is_not_known_is_a_dash_and_what_is_no_backup_is_told() -> None:
     scheduled = Listed(name=NAME, taken=NOW - dt.timedelta(minutes=70), by="invoicetron-db-backup-29503860")
     damaged = Listed.of_manifest({"name": "invoicetron-000011-20260204T030000Z"})
