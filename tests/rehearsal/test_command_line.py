@@ -22,7 +22,7 @@ from rehearsal.vendors.server import Fault
 @pytest.fixture
 def run(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """The command line, on the test's own rehearsal, its output in a pipe."""
-    monkeypatch.setattr(command_line, "rehearsal", lambda *_: nullcontext(rehearsal))
+    monkeypatch.setattr(command_line, "rehearsal", lambda *_, **__: nullcontext(rehearsal))
     return lambda *arguments: CliRunner().invoke(command_line.app, arguments)
 
 
