@@ -6,7 +6,6 @@ stack has it, postgres_exporter. What no metric tells (rows and bytes of a backu
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -24,7 +23,6 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from components.monitoring import CERTIFICATE_DAYS, Watched, probe_job
-from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
 """Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
@@ -60,7 +58,7 @@ def dashboard_json(watched: Watched) -> str:
         made = made.with_row(dashboard.Row(title))
         for panel in panels:
             made = made.with_panel(panel)
-    return json.dumps(json.loads(json.dumps(made.build(), cls=JSONEncoder)), sort_keys=True, indent=1)
+    return json.dumps(made.build(), cls=JSONEncoder, sort_keys=True, indent=1)
 
 
 def _now(watched: Watched) -> Iterator[Builder[Panel]]:
@@ -75,9 +73,8 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
         width=8,
     )
     days = {"certificate": f"min(probe_ssl_earliest_cert_expiry{{{job}}} - time()) / {_DAY}"}
-    if watched.token_expires is not None:
-        end = int(dt.datetime.combine(watched.token_expires, dt.time(), dt.UTC).timestamp())
-        days["deploy token"] = f"vector(({end} - time()) / {_DAY})"
+    if watched.token_ends is not None:
+        days["deploy token"] = f"vector(({watched.token_ends} - time()) / {_DAY})"
     yield _stat("Days until it ends", days, width=8, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
 
 
@@ -163,16 +160,7 @@ def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
     claims = f'{namespace}, persistentvolumeclaim=~"{"|".join(watched.claims)}"'
     used, size = (f"kubelet_volume_stats_{part}_bytes{{{claims}}}" for part in ("used", "capacity"))
     yield _graph("Volumes, used", {"{{persistentvolumeclaim}}": f"{used} / {size}"}, unit="percentunit")
-    runs = {
-        name: hours
-        for name, hours in (
-            (watched.backup, BACKUP_HOURS),
-            (watched.drill, DRILL_HOURS),
-            (watched.upload, BACKUP_HOURS),
-            (watched.offsite_check, DRILL_HOURS),
-        )
-        if name is not None
-    }
+    runs = {name: hours for _, name, hours in watched.cron_jobs}
     if not runs:
         return
     for name, hours in runs.items():

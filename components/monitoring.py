@@ -6,7 +6,7 @@ Needs the CRDs of the Prometheus operator, kube-state-metrics, the kubelet's vol
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -73,8 +73,28 @@ class Watched:
     drill: str | None = None
     upload: str | None = None
     offsite_check: str | None = None
-    database_metrics: bool = False
     offsite_drill: str | None = None
+    database_metrics: bool = False
+
+    @property
+    def cron_jobs(self) -> Iterator[tuple[str, str, int]]:
+        """Those that run by themselves: the part of their alerts' names, their name, and the hours a good run lasts."""
+        for what, name, hours in (
+            ("Backup", self.backup, BACKUP_HOURS),
+            ("Drill", self.drill, DRILL_HOURS),
+            ("Upload", self.upload, BACKUP_HOURS),
+            ("OffsiteCheck", self.offsite_check, DRILL_HOURS),
+            ("OffsiteDrill", self.offsite_drill, DRILL_HOURS),
+        ):
+            if name is not None:
+                yield what, name, hours
+
+    @property
+    def token_ends(self) -> int | None:
+        """Unix time at which the deploy token ends: as its last day begins, in UTC."""
+        if self.token_expires is None:
+            return None
+        return int(dt.datetime.combine(self.token_expires, dt.time(), dt.UTC).timestamp())
 
     @property
     def namespace(self) -> str:
@@ -235,23 +255,15 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ),
         *([_volume_alert(watched)] if watched.claims else []),
     ]
-    if watched.token_expires is not None:
+    if watched.token_ends is not None:
         rules += [
-            _token_alert(watched, watched.token_expires, "DeployTokenEndsSoon", days=30, severity="warning"),
-            _token_alert(watched, watched.token_expires, "DeployTokenEnds", days=7, severity="critical"),
+            _token_alert(watched, watched.token_ends, "DeployTokenEndsSoon", days=30, severity="warning"),
+            _token_alert(watched, watched.token_ends, "DeployTokenEnds", days=7, severity="critical"),
         ]
     if watched.database_metrics:
         rules += _metrics_alerts(watched)
-    if watched.backup is not None:
-        rules += _cron_job_alerts(watched, watched.backup, "Backup", hours=BACKUP_HOURS)
-    if watched.drill is not None:
-        rules += _cron_job_alerts(watched, watched.drill, "Drill", hours=DRILL_HOURS)
-    if watched.upload is not None:
-        rules += _cron_job_alerts(watched, watched.upload, "Upload", hours=BACKUP_HOURS)
-    if watched.offsite_check is not None:
-        rules += _cron_job_alerts(watched, watched.offsite_check, "OffsiteCheck", hours=DRILL_HOURS)
-    if watched.offsite_drill is not None:
-        rules += _cron_job_alerts(watched, watched.offsite_drill, "OffsiteDrill", hours=DRILL_HOURS)
+    for what, cron_job, hours in watched.cron_jobs:
+        rules += _cron_job_alerts(watched, cron_job, what, hours=hours)
     return rules
 
 
@@ -305,16 +317,14 @@ def _metrics_alerts(watched: Watched) -> list[dict[str, Any]]:
     ]
 
 
-def _token_alert(watched: Watched, expires: dt.date, name: str, *, days: int, severity: str) -> dict[str, Any]:
-    # GitLab ends a token as its last day begins, in UTC.
-    end = int(dt.datetime.combine(expires, dt.time(), dt.UTC).timestamp())
+def _token_alert(watched: Watched, end: int, name: str, *, days: int, severity: str) -> dict[str, Any]:
     return _alert(
         watched,
         name,
         expr=f"vector({end} - time()) < {days * _DAY_SECONDS}",
         for_="0m",
         severity=severity,
-        summary=f"the deploy token that pulls the image ends on {expires}, within {days} days",
+        summary=f"the deploy token that pulls the image ends on {watched.token_expires}, within {days} days",
     )
 
 
