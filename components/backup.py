@@ -128,8 +128,8 @@ class Backup(pulumi.ComponentResource):
         backup = batch.CronJob(
             "backup",
             metadata=environment.metadata(names.backup),
-            spec=_cron_job(
-                args,
+            spec=cron_job_spec(
+                settings,
                 schedule=settings.schedule or _HOURLY,
                 retries=2,
                 pod=_pod(args, "backup.sh", app=names.backup, env=[*_connection(args), *kept]),
@@ -139,16 +139,16 @@ class Backup(pulumi.ComponentResource):
         drill = batch.CronJob(
             "drill",
             metadata=environment.metadata(names.drill),
-            spec=_cron_job(
-                args, schedule=settings.drill_schedule, retries=1, pod=_drill_pod(args), history=DRILL_HISTORY
+            spec=cron_job_spec(
+                settings, schedule=settings.drill_schedule, retries=1, pod=_drill_pod(args), history=DRILL_HISTORY
             ),
             opts=needed,
         )
         batch.CronJob(
             "restore",
             metadata=environment.metadata(names.restore, app=names.backup),
-            spec=_cron_job(
-                args,
+            spec=cron_job_spec(
+                settings,
                 schedule=NEVER,
                 retries=0,
                 suspended=True,
@@ -209,34 +209,32 @@ class Backup(pulumi.ComponentResource):
 
 
 def _files() -> list[Path]:
-    """The scripts of this component; the database's own is in its pod."""
-    others = {"set-role-password.sh", *OFFSITE_SCRIPTS}
+    """The scripts of this component; the database's own and its exporter's are in their pods."""
+    others = {"set-role-password.sh", "create-monitor-role.sh", *OFFSITE_SCRIPTS}
     return sorted(path for path in _SCRIPTS.iterdir() if path.name not in others)
 
 
-def _cron_job(
-    args: BackupArgs,
+def cron_job_spec(
+    settings: BackupSettings,
     *,
     schedule: str,
     retries: int,
     pod: core.PodTemplateSpecArgs,
+    deadline: int = _DEADLINE_SECONDS,
     suspended: bool = False,
     history: int = 3,
 ) -> batch.CronJobSpecArgs:
+    """A CronJob whose Jobs have the backups, or copies of them. `deadline` is in seconds, for all tries together."""
     return batch.CronJobSpecArgs(
         schedule=schedule,
-        time_zone=args.settings.time_zone,
+        time_zone=settings.time_zone,
         suspend=suspended,
         concurrency_policy="Forbid",
         starting_deadline_seconds=_CATCH_UP_SECONDS,
         successful_jobs_history_limit=history,
         failed_jobs_history_limit=3,
         job_template=batch.JobTemplateSpecArgs(
-            spec=batch.JobSpecArgs(
-                backoff_limit=retries,
-                active_deadline_seconds=_DEADLINE_SECONDS,
-                template=pod,
-            )
+            spec=batch.JobSpecArgs(backoff_limit=retries, active_deadline_seconds=deadline, template=pod)
         ),
     )
 

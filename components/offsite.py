@@ -15,7 +15,7 @@ from pulumi import ResourceOptions
 
 from components.availability import same_node
 from components.backup import CONTAINER as CLIENT
-from components.backup import DRILL_HISTORY, OFFSITE_SCRIPTS, RESULT, Backup, drill_variables
+from components.backup import DRILL_HISTORY, OFFSITE_SCRIPTS, RESULT, Backup, cron_job_spec, drill_variables
 from components.database import USER_ID
 from components.database_wires import DatabaseWires
 from components.environment import Environment
@@ -117,29 +117,19 @@ class Offsite(pulumi.ComponentResource):
             batch.CronJob(
                 resource,
                 metadata=environment.metadata(cron_job, app=names.offsite),
-                spec=_cron_job(args, schedule, pod, history=DRILL_HISTORY if resource == "offsite-drill" else 3),
+                spec=cron_job_spec(
+                    args.settings,
+                    schedule=schedule,
+                    retries=2,
+                    pod=pod,
+                    deadline=_DEADLINE_SECONDS,
+                    history=DRILL_HISTORY if resource == "offsite-drill" else 3,
+                ),
                 opts=needed,
             ).metadata.name
             for resource, (cron_job, schedule, pod) in pods.items()
         )
         self.register_outputs({"upload": self.upload, "check": self.check, "drill": self.drill})
-
-
-def _cron_job(
-    args: OffsiteArgs, schedule: str, pod: core.PodTemplateSpecArgs, *, history: int
-) -> batch.CronJobSpecArgs:
-    return batch.CronJobSpecArgs(
-        schedule=schedule,
-        time_zone=args.settings.time_zone,
-        suspend=False,
-        concurrency_policy="Forbid",
-        starting_deadline_seconds=12 * 3600,
-        successful_jobs_history_limit=history,
-        failed_jobs_history_limit=3,
-        job_template=batch.JobTemplateSpecArgs(
-            spec=batch.JobSpecArgs(backoff_limit=2, active_deadline_seconds=_DEADLINE_SECONDS, template=pod)
-        ),
-    )
 
 
 def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
@@ -154,7 +144,7 @@ def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
     claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)
     return _template(
         names,
-        containers=[_restic(args, script, backups="/backups", plain=plain, resources=args.s3.resources)],
+        containers=[_restic(args, script, plain=plain, resources=args.s3.resources)],
         volumes=[core.VolumeArgs(name="backups", persistent_volume_claim=claim), *_of_restic(names)],
         affinity=None if args.settings.nfs else same_node([names.backup, names.drill, names.offsite]),
     )
@@ -183,7 +173,7 @@ def _drill_pod(args: OffsiteArgs) -> core.PodTemplateSpecArgs:
     return _template(
         names,
         # A quota counts what an init container asks for where that is more.
-        init_containers=[_restic(args, "fetch.sh", backups="/backups", plain={"FETCH": "latest"}, resources=resources)],
+        init_containers=[_restic(args, "fetch.sh", plain={"FETCH": "latest"}, resources=resources)],
         containers=[drill],
         volumes=[
             core.VolumeArgs(name="backups", empty_dir=scratch),
@@ -194,22 +184,20 @@ def _drill_pod(args: OffsiteArgs) -> core.PodTemplateSpecArgs:
     )
 
 
-def _restic(
-    args: OffsiteArgs, script: str, *, backups: str, plain: Mapping[str, str], resources: Resources
-) -> core.ContainerArgs:
+def _restic(args: OffsiteArgs, script: str, *, plain: Mapping[str, str], resources: Resources) -> core.ContainerArgs:
     """The container that holds the bucket's keys."""
     names = args.environment.names
     variables = {
         "RESTIC_REPOSITORY": args.s3.repository(names.namespace),
         "STACK": names.namespace,
-        "BACKUPS": backups,
+        "BACKUPS": "/backups",
         "PGDATABASE": names.database_role,
         "TMPDIR": "/tmp",  # noqa: S108 - the container's own
         "RESTIC_CACHE_DIR": "/tmp/cache",  # noqa: S108 - as above
         **plain,
         **({"AWS_DEFAULT_REGION": args.s3.region} if args.s3.region else {}),
     }
-    mounts = {"backups": backups, "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - as above
+    mounts = {"backups": "/backups", "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - as above
     return core.ContainerArgs(
         name=CONTAINER,
         image=IMAGE,
