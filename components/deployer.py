@@ -20,8 +20,7 @@ from settings.names import PROGRAM
 
 rbac = kubernetes.rbac.v1
 
-NAME: Final = ACCOUNT
-TOKEN: Final = f"{NAME}-token"
+TOKEN: Final = f"{ACCOUNT}-token"
 """Name of the Secret that holds the token."""
 
 
@@ -49,14 +48,14 @@ class Deployer(pulumi.ComponentResource):
         child, environment = ResourceOptions(parent=self), args.environment
         account = core.ServiceAccount(
             "account",
-            metadata=environment.metadata(NAME),
+            metadata=environment.metadata(ACCOUNT),
             automount_service_account_token=False,
             opts=child,
         )
-        role = rbac.Role("role", metadata=environment.metadata(NAME), rules=_rules(args), opts=child)
+        role = rbac.Role("role", metadata=environment.metadata(ACCOUNT), rules=_rules(args), opts=child)
         rbac.RoleBinding(
             "role-binding",
-            metadata=environment.metadata(NAME),
+            metadata=environment.metadata(ACCOUNT),
             subjects=[
                 rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=environment.namespace)
             ],
@@ -67,7 +66,7 @@ class Deployer(pulumi.ComponentResource):
             "token",
             metadata=environment.metadata(
                 TOKEN,
-                app=NAME,
+                app=ACCOUNT,
                 annotations={
                     "kubernetes.io/service-account.name": account.metadata.name,
                     # The plugin's own wait for this type ends after 5 s, which a busy token controller can exceed.

@@ -68,8 +68,6 @@ def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _retain(core: Any, volume: str, claim: str) -> None:
-    from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - with the client
-
     try:
         core.patch_persistent_volume(volume, {"spec": {"persistentVolumeReclaimPolicy": RETAIN}})
     except ApiException as error:

@@ -70,8 +70,7 @@ def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) ->
     And, by the stack files of the apps in `folders`, what GitLab lets bear no mark.
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
-    owner = Owner.of_labels(namespace["metadata"].get("labels")) if namespace is not None else None
-    if owner not in {None, settings.names.owner}:
+    if (owner := _another(settings, namespace)) is not None:
         yield Claim(
             what=f"the namespace {settings.namespace}",
             owner=f"{owner}",
@@ -87,6 +86,12 @@ def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) ->
         yield from _export(settings, settings.backup.nfs, cluster)
     if namespace is None:
         yield from _repository(settings, cluster, folders)
+
+
+def _another(settings: Settings, found: Object | None) -> Owner | None:
+    """Whose an object is by its labels; None where it is not there, is this stack's own, or names nobody."""
+    owner = Owner.of_labels(found["metadata"].get("labels")) if found is not None else None
+    return None if owner == settings.names.owner else owner
 
 
 def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
@@ -173,8 +178,7 @@ def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]
         except ForbiddenError as error:
             pulumi.log.warn(f"Whether another stack has the ValidatingAdmissionPolicy {name} is not known. {error}")
             return
-        owner = Owner.of_labels(policy["metadata"].get("labels")) if policy is not None else None
-        if owner not in {None, settings.names.owner}:
+        if (owner := _another(settings, policy)) is not None:
             yield Claim(
                 what=f"the ValidatingAdmissionPolicy {name}",
                 owner=f"{owner}",
@@ -193,9 +197,9 @@ def _export(settings: Settings, nfs: NfsExport, cluster: Cluster) -> Iterator[Cl
     if settings.names.backups_export in volumes:
         return
     for name, volume in volumes.items():
-        export, owner = volume["spec"].get("nfs") or {}, Owner.of_labels(volume["metadata"].get("labels"))
+        export, owner = volume["spec"].get("nfs") or {}, _another(settings, volume)
         same = (export.get("server"), str(export.get("path")).rstrip("/")) == (nfs.server, nfs.path.rstrip("/"))
-        if same and owner not in {None, settings.names.owner}:
+        if same and owner is not None:
             yield Claim(
                 what=f"the folder {nfs.server}:{nfs.path}",
                 owner=f"{owner}",

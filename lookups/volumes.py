@@ -135,11 +135,7 @@ def _database(
         volumes = _volumes_of(settings, cluster, settings.names.database_claim)
         if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
             return  # one is reserved for the claim: it holds what was there, or what somebody put there
-        retained = max(volumes, key=lambda volume: str(volume["metadata"]["creationTimestamp"]), default=None)
-        lost = record or (
-            Record(uid=retained["spec"]["claimRef"]["uid"], volume=retained["metadata"]["name"]) if retained else None
-        )
-        if lost is not None and lost.uid != accepted:
+        if (lost := record or _newest(volumes)) is not None and lost.uid != accepted:
             yield _gone(settings, lost)
     elif claim["metadata"].get("deletionTimestamp"):
         yield _rescue(claim)
@@ -195,16 +191,7 @@ def _database_cluster(
     claims, name = _claims_of_cluster(settings, cluster), settings.names.database
     accepted = database.lost_claim
     if live is None:
-        retained = max(
-            _volumes_of(settings, cluster, instances(settings.names)),
-            key=lambda volume: str(volume["metadata"]["creationTimestamp"]),
-            default=None,
-        )
-        lost = record or (
-            Record(uid=retained["spec"]["claimRef"]["uid"], volume=retained["metadata"]["name"], kind=KIND)
-            if retained
-            else None
-        )
+        lost = record or _newest(_volumes_of(settings, cluster, instances(settings.names)), kind=KIND)
         if lost is not None and lost.uid != accepted:
             yield _gone(settings, lost)
         for claim in claims:
@@ -249,6 +236,14 @@ def _volumes_of(settings: Settings, cluster: Cluster, claims: str) -> list[Objec
         for volume, claim in references
         if claim.get("namespace") == settings.namespace and re.fullmatch(claims, claim.get("name", ""))
     ]
+
+
+def _newest(retained: list[Object], *, kind: str = Record.kind) -> Record | None:
+    """What the newest of these volumes was of; None where there is no volume."""
+    if not retained:
+        return None
+    volume = max(retained, key=lambda one: str(one["metadata"]["creationTimestamp"]))
+    return Record(uid=volume["spec"]["claimRef"]["uid"], volume=volume["metadata"]["name"], kind=kind)
 
 
 def _gone(settings: Settings, lost: Record) -> str:
