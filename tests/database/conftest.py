@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.pod import Pod
+from tests.database.s3_server import S3Server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +42,18 @@ def backup(pod: Pod, server: PostgresServer) -> str:
     assert done.returncode == 0, done.stdout
     server.sql("DELETE FROM invoice_items WHERE id > 100; CREATE TABLE payments (invoice integer REFERENCES invoices)")
     return pod.names()[0]
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def offsite(pod: Pod, s3: S3Server, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of an off-site pod whose repository does not exist yet; restic is among its programs."""
+    shutil.copy(optional_tools.restic(), pod.directory / "bin" / "restic")
+    scratch = pod.folder(pod.directory / "tmp")
+    prefix = request.node.name.replace("[", "-").replace("]", "").replace(" ", "-")
+    return {**s3.environment(prefix), "TMPDIR": str(scratch), "RESTIC_CACHE_DIR": str(scratch / "cache")}
