@@ -119,7 +119,7 @@ class Backup(pulumi.ComponentResource):
         retention = settings.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
         kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
-        # In the manifest, where whoever makes the Job does not say more: `ops backup` does.
+        # In the manifest, unless what makes the Job says more, as `ops backup` does.
         kept.append(label_variable("TAKEN_BY", label="batch.kubernetes.io/job-name"))
         if settings.schedule is None:
             kept.append(core.EnvVarArgs(name="HOURLY_IF_SMALL", value="true"))

@@ -88,7 +88,7 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
             namespace=settings.access.public.cloudflared.namespace,
             why="cloudflared's way to the app (access.public.cloudflared)",
         )
-    # Before there is one, whoever may create namespaces may be given everything in those that they create.
+    # Before there is one: a user who may create namespaces is often given every right in those that they create.
     if exists:
         of_database = _DATABASE if settings.database else {}
         operated = _OPERATED if settings.operated_database else {}

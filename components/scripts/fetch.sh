@@ -49,7 +49,7 @@ mkdir "$fetched" || fail "no backup was fetched: $backups cannot be written to"
 trap 'explain $?; rm -rf "$fetched"' EXIT
 say "fetching $name"
 started=$(date +%s)
-# Nobody waits for a lock to get invoices back. Whoever prunes at this moment may move what is being read: then once more.
+# Nobody waits for a lock to get invoices back. A prune at this moment may move what is being read: then once more.
 bring() { offsite --no-lock restore latest --host "$STACK" --tag "name=$name" --target "$fetched" >/dev/null; }
 bring || bring || fail "$name could not be fetched: $(why)"
 is_whole "$fetched" "$name" || fail "$name could not be fetched: its copy is not whole"

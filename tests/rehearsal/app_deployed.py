@@ -9,7 +9,7 @@ from typing import Any
 from rehearsal.pipeline import AppRepository
 from rehearsal.rehearsal import Rehearsal
 
-# Stands in for a command of a job: notes its arguments and its standard input, then does what it is told to.
+# Stands in for a command of a job: notes its arguments and its standard input, then runs `then`.
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$*" >>"{log}"
 {then}

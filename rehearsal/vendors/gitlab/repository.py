@@ -240,9 +240,9 @@ class ProtectedEnvironments(Collection):
         required(body, "name", "deploy_access_levels")
         if body["name"] in self._entries:
             raise RefusedError(409, {"message": f"Environment '{body['name']}' is already protected"})
-        whoever = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
+        role_only = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
         levels = [
-            {**access_level(next(self._ids), one["access_level"]), **whoever} for one in body["deploy_access_levels"]
+            {**access_level(next(self._ids), one["access_level"]), **role_only} for one in body["deploy_access_levels"]
         ]
         return self._add({"name": body["name"], "deploy_access_levels": levels, "approval_rules": []})
 
