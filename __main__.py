@@ -110,7 +110,7 @@ exporter = (
     PostgresExporter(
         "postgres-exporter",
         PostgresExporterArgs(
-            settings=settings.monitoring.database_metrics,
+            settings=settings.database_metrics,
             monitoring=settings.monitoring,
             environment=environment,
             database=database,
@@ -118,7 +118,7 @@ exporter = (
         ),
         options,
     )
-    if settings.monitoring and settings.monitoring.database_metrics and database
+    if settings.monitoring and settings.database_metrics and database
     else None
 )
 network = NetworkPolicies(

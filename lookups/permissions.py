@@ -88,16 +88,15 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
             namespace=settings.access.public.cloudflared.namespace,
             why="cloudflared's way to the app (access.public.cloudflared)",
         )
-    # Before there is one: a user who may create namespaces is often given every right in those that they create.
+    # Not before there is one: a user who may create namespaces is often given every right in those that they create.
     if exists:
         of_database = _DATABASE if settings.database else {}
         operated = _OPERATED if settings.operated_database else {}
-        measured = settings.monitoring is not None and settings.monitoring.database_metrics is not None
         for kinds in (
             _KINDS,
             of_database,
             _MONITORING if settings.monitoring else {},
-            _METRICS if measured else {},
+            _METRICS if settings.database_metrics else {},
             operated,
         ):
             for group, resources in kinds.items():

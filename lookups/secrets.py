@@ -147,13 +147,12 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         values["better_auth_secret"] = reader.read(wanted.better_auth_secret, _auth_secret_complaint)
     for variable, reference in settings.app.secrets.items():
         values[app_secret(variable)] = reader.read(reference)
-    if settings.backup is not None and settings.backup.s3 is not None:
-        s3 = settings.backup.s3
+    if (s3 := settings.s3) is not None:
         values["s3_access_key"] = reader.read(s3.access_key)
         values["s3_secret_key"] = reader.read(s3.secret_key)
         values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
-    if settings.monitoring is not None and settings.monitoring.database_metrics is not None:
-        values["monitor_password"] = reader.read(settings.monitoring.database_metrics.password, _password_complaint)
+    if (metrics := settings.database_metrics) is not None:
+        values["monitor_password"] = reader.read(metrics.password, _password_complaint)
     registry_item = None
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(settings.registry.item, names.deploy_token, f"{names.owner}")

@@ -90,7 +90,7 @@ def list_backups(
 
     Raises `JobFailedError` where they cannot be read, and `ClusterError`.
     """
-    if target is Target.S3 and (settings.backup is None or settings.backup.s3 is None):
+    if target is Target.S3 and settings.s3 is None:
         raise ClusterError(f"--target {target}: stack {settings.stack} has no off-site copies (backup.s3)")
     names = cluster.names
     found: list[Listed] = []

@@ -18,8 +18,9 @@ from settings.database import DatabaseSettings
 from settings.delivery import DeliverySettings
 from settings.errors import foreign_key, mistakes, paragraph, refusal, report
 from settings.images import image_registry
-from settings.monitoring import MonitoringSettings
+from settings.monitoring import DatabaseMetricsSettings, MonitoringSettings
 from settings.names import Names
+from settings.offsite import S3Settings
 from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
 from settings.secrets import SecretsSettings
@@ -77,6 +78,16 @@ class Settings(Section):
     def operated_database(self) -> DatabaseSettings | None:
         """The section `database` where CloudNativePG runs it; None for the other engine, and without a database."""
         return self.database if self.database and self.database.is_cluster else None
+
+    @property
+    def s3(self) -> S3Settings | None:
+        """The section `backup.s3`; None where the stack has no off-site copies."""
+        return self.backup.s3 if self.backup else None
+
+    @property
+    def database_metrics(self) -> DatabaseMetricsSettings | None:
+        """The section `monitoring.databaseMetrics`; None where nobody reads the database's statistics."""
+        return self.monitoring.database_metrics if self.monitoring else None
 
     @property
     def health_urls(self) -> list[str]:

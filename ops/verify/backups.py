@@ -69,7 +69,7 @@ def _has_backups(settings: Settings) -> bool:
 
 
 def _has_copies(settings: Settings) -> bool:
-    return settings.backup is not None and settings.backup.s3 is not None
+    return settings.s3 is not None
 
 
 CHECKS = tuple(
