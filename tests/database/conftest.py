@@ -9,7 +9,7 @@ import pytest
 
 from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
-from tests.database.invoices import fill
+from tests.database.invoices import databases, fill
 from tests.database.pod import Pod
 from tests.database.s3_server import S3Server, s3_server
 
@@ -24,7 +24,9 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def pod(server: PostgresServer) -> Iterator[Pod]:
     """A pod with an empty backup volume beside an empty database."""
-    server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
+    # What an earlier file's tests have left on the server, which the session shares, is none of this one's.
+    for name in set(databases(server)) - {"postgres"}:
+        server.sql(f'DROP DATABASE "{name}" WITH (FORCE)', database="postgres")
     server.sql("CREATE DATABASE invoicetron", database="postgres")
     # Not pytest's tmp_path: only root can reach that, and the scripts do not run as root.
     directory = server.directory / "pod"
