@@ -33,6 +33,7 @@ from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
 from ops.recover.unrecorded import record_lost
 from ops.restore import Restore, parse_request
+from ops.restore.by_time import named
 from ops.restore.look import discard, look_into
 from ops.restore.source import SourceError
 from ops.terminal import Terminal
@@ -161,7 +162,7 @@ def restore_command(
     *,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="latest or a backup's name, after s3: of the off-site copies; or a dump."),
+        typer.Option("--from", help="latest, a backup's name or a time, after s3: of the off-site copies; or a dump."),
     ] = None,
     expect: Annotated[
         str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
@@ -188,6 +189,8 @@ def restore_command(
         return
     request = parse_request(settings, source=source, expect=expect, clear_sessions=clear_sessions, into=into)
     cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+    with interrupts:
+        request = named(cluster, terminal, request)
     if into is not None:
         with interrupts:
             look_into(cluster, terminal, request, settings.database or STATEFUL_SET)

@@ -92,6 +92,19 @@ def list_backups(
     """
     if target is Target.S3 and settings.s3 is None:
         raise ClusterError(f"--target {target}: stack {settings.stack} has no off-site copies (backup.s3)")
+    pods = cluster.core.list_namespaced_pod(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
+    restored = {
+        one.backup: one.ended
+        for one in reversed(drills(cluster.client.sanitize_for_serialization(pods)["items"]))
+        if one.origin == target
+    }
+    earliest = dt.datetime.min.replace(tzinfo=dt.UTC)
+    backups = read_backups(cluster, terminal, target)
+    return table(sorted(backups, key=lambda one: (one.taken or earliest, one.name), reverse=True), restored, now=now)
+
+
+def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[Listed]:
+    """The backups there, in no order, as a Job in the cluster reads them; raises as above."""
     names = cluster.names
     found: list[Listed] = []
     read = Listed.of_snapshot if target is Target.S3 else Listed.of_manifest
@@ -100,12 +113,6 @@ def list_backups(
         if line.startswith("{"):
             found.append(read(json.loads(line)))
 
-    pods = cluster.core.list_namespaced_pod(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
-    restored = {
-        one.backup: one.ended
-        for one in reversed(drills(cluster.client.sanitize_for_serialization(pods)["items"]))
-        if one.origin == target
-    }
     # The pods of the drill reach neither the network nor, to write, the volume.
     template = cron_job(cluster, names.upload if target is Target.S3 else names.drill)
     job = Job(cluster=cluster, name=f"{names.listing}-{secrets.token_hex(4)}", say=hear)
@@ -116,8 +123,7 @@ def list_backups(
             job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
         raise JobFailedError(f"The backups could not be listed: {error}") from error
-    earliest = dt.datetime.min.replace(tzinfo=dt.UTC)
-    return table(sorted(found, key=lambda one: (one.taken or earliest, one.name), reverse=True), restored, now=now)
+    return found
 
 
 def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now: dt.datetime) -> Table:

@@ -38,6 +38,8 @@ class RestoreRequest:
     @property
     def environment(self) -> dict[str, str]:
         """What restore.sh reads besides what its pod has anyway."""
+        if self.source.at:
+            raise ValueError("a backup by its time has no name yet")
         return {
             "RESTORE_FROM": self.source.backup or "upload",
             "RESTORE_CLEAR_SESSIONS": str(self.clear_sessions).lower(),
@@ -61,7 +63,8 @@ def parse_request(
             f"section `{settings.project}:backup: {{}}` and run `pulumi up`"
         )
     try:
-        parsed = parse_source(source, names=settings.names, limit=int(settings.database.size.amount))
+        zone = settings.backup.time_zone if settings.backup else "Etc/UTC"
+        parsed = parse_source(source, names=settings.names, limit=int(settings.database.size.amount), zone=zone)
     except SourceError as error:
         wrong.append(str(error))
     if parsed is not None and parsed.offsite and settings.backup is not None and settings.backup.s3 is None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from settings.names import Names
 
 LATEST: Final = "latest"
 _OFFSITE: Final = "s3:"
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?) ?(Z|UTC|[+-]\d\d:\d\d)?")
+_EXAMPLE_TIME: Final = "2026-11-20 14:05"
 _BACKUP: Final = r"({}|before-restore)-\d{{6}}-\d{{8}}T\d{{6}}Z"
 # With the longest project and `_look_` before it, within PostgreSQL's 63 bytes.
 _LOOK: Final = re.compile(r"[a-z][a-z0-9_]{0,19}")
@@ -28,10 +32,12 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A backup on the backup volume or off-site, by name, or a dump on this machine, by path."""
+    """A backup on the backup volume or off-site, by name or by time, or a dump on this machine, by path."""
 
     backup: str | None = None
     """Its name, or `latest`."""
+    at: dt.datetime | None = None
+    """The newest backup that was taken then or before: `ops.restore.by_time` finds its name."""
     offsite: bool = False
     """Whether it is first brought from the bucket of `backup.s3`."""
     file: Path | None = None
@@ -40,34 +46,43 @@ class Source:
 
     def __str__(self) -> str:
         if self.file is None:
-            what = "the newest backup" if self.backup == LATEST else f"the backup {self.backup}"
+            what = "the newest backup" if self.backup == LATEST or self.at else f"the backup {self.backup}"
+            if self.at:
+                what += f" of {shown(self.at)} or before"
             return f"{what} from off-site" if self.offsite else what
         return f"the file {self.file} ({self.file.stat().st_size / 1e6:.1f} MB)"
 
     @property
     def scope(self) -> str:
         """What of it comes back."""
-        if self.backup or self.manifest:
+        if self.file is None or self.manifest:
             return "a backup of this program: with its owners, privileges and roles, but without their passwords"
         return "a dump made elsewhere (no manifest.json beside it): without its owners and privileges"
 
 
-def parse_source(given: str, *, names: Names, limit: int) -> Source:
-    """A backup's name, or the path of a dump of at most `limit` bytes in pg_dump's custom format.
+def parse_source(given: str, *, names: Names, limit: int, zone: str = "Etc/UTC") -> Source:
+    """A backup's name, a time in `zone`, or the path of a dump of at most `limit` bytes in pg_dump's custom format.
 
-    Raises `SourceError`. Whether a backup of this name exists only its volume knows.
+    Raises `SourceError`. Whether a backup of this name or time exists only its volume knows.
     """
     name, example = given.removeprefix(_OFFSITE), f"{names.database_role}-000012-20260205T030000Z"
     if name == LATEST or re.fullmatch(_BACKUP.format(names.database_role), name):
         return Source(backup=name, offsite=name != given)
+    if found := _TIME.fullmatch(name):
+        try:
+            return Source(at=_parse_time(*found.groups(), zone=zone), offsite=name != given)
+        except ValueError as error:
+            raise SourceError(f"--from {given}: {error}") from error
     if name != given:
         raise SourceError(
-            f"--from {given}: {_OFFSITE} is followed by {LATEST} or the name of a backup, e.g. {_OFFSITE}{example}"
+            f"--from {given}: {_OFFSITE} is followed by {LATEST} or the name of a backup, e.g. {_OFFSITE}{example}, or "
+            f"by a time, e.g. '{_OFFSITE}{_EXAMPLE_TIME}'"
         )
     file = Path(given)
     if not file.is_file():
         raise SourceError(
-            f"--from {given}: neither a file on this machine nor the name of a backup, which looks like {example}"
+            f"--from {given}: neither a file on this machine nor the name of a backup, which looks like {example}, nor "
+            f"a time, which looks like '{_EXAMPLE_TIME}'"
         )
     try:
         with file.open("rb") as opened:
@@ -82,6 +97,25 @@ def parse_source(given: str, *, names: Names, limit: int) -> Source:
             f"--from {given}: {size} bytes are more than the database's volume holds ({limit}, database.size)"
         )
     return Source(file=file, manifest=_manifest(file, size=size))
+
+
+def shown(time: dt.datetime) -> str:
+    """A time as the names of backups have it, in UTC; where it was given in another zone, in that one, too."""
+    utc, given = f"{time.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC", f"{time:%Y-%m-%d %H:%M:%S %Z}"
+    return utc if not time.utcoffset() else f"{given} ({utc})"
+
+
+def _parse_time(text: str, offset: str | None, *, zone: str) -> dt.datetime:
+    """Raises ValueError where no clock of the zone shows this time, or shows it twice, and where it is yet to come."""
+    if offset:
+        time = dt.datetime.fromisoformat(text + offset.replace("UTC", "Z"))
+    else:
+        time = dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+        if time.utcoffset() != time.replace(fold=1).utcoffset():
+            raise ValueError(f"clocks are changed at that time in {zone} (backup.timeZone): add Z and give it in UTC")
+    if time > dt.datetime.now(dt.UTC):
+        raise ValueError(f"{shown(time)} is yet to come; the newest backup is: {LATEST}")
+    return time
 
 
 def _manifest(dump: Path, *, size: int) -> Path | None:

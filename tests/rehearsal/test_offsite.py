@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import shlex
 import shutil
@@ -122,13 +123,15 @@ def test_verify_says_how_old_the_copies_are_and_what_was_restored(
 def test_a_copy_is_looked_into_beside_the_live_database_while_the_app_runs(stack: BackedUp) -> None:
     now, generation = stack.content(), stack.deployment()["metadata"]["generation"]
     look = f"{DATABASE}_look_lost_invoice"
-    done = stack.ops("restore", "--from", "s3:latest", "--into", "lost_invoice")
+    at = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}"
+    done = stack.ops("restore", "--from", f"s3:{at}", "--into", "lost_invoice")
     assert done.returncode == 0, done.stdout
+    assert f" is the newest backup of {at} UTC or before: " in done.stdout
     (way,) = (line.partition(" -- ")[2] for line in done.stdout.splitlines() if " psql " in line)
     program, *options = shlex.split(way)
     asked = stack.server.run([stack.server.bin / program, *options, "-XqAt", "-c", COUNTS], stdout=subprocess.PIPE)
     assert asked.stdout.strip() == "500|1000"
-    assert stack.ops("restore", "--from", "latest", "--into", "lost_invoice").returncode == 1
+    assert stack.ops("restore", "--from", at, "--into", "lost_invoice").returncode == 1
     discard = done.stdout.splitlines()[-1].partition("--discard ")[2]
     assert stack.ops("restore", "--discard", discard).returncode == 0
     assert look not in databases(stack.server)
@@ -137,13 +140,18 @@ def test_a_copy_is_looked_into_beside_the_live_database_while_the_app_runs(stack
     assert not stack.running_jobs()
 
 
-def test_the_name_of_no_copy_is_answered_with_those_that_exist_before_the_app_is_stopped(stack: BackedUp) -> None:
+def test_the_name_or_time_of_no_copy_is_answered_with_those_that_exist_before_the_app_is_stopped(
+    stack: BackedUp,
+) -> None:
     now = stack.content()
     before = stack.deployment()["metadata"]["generation"]
     done = stack.ops("restore", "--from", "s3:invoicetron-999999-20260101T000000Z", "--yes")
     assert done.returncode == 1
     told = "The copy could not be fetched: invoicetron-999999-20260101T000000Z has no copy off-site; there are:\n"
     assert f"{told}{stack.backups()[-1]}" in done.stdout
+    done = stack.ops("restore", "--from", "s3:2020-01-01 00:00", "--yes")
+    assert done.returncode == 1
+    assert "no backup off-site was taken at 2020-01-01 00:00:00 UTC or before; the nearest of " in done.stdout
     assert stack.content() == now
     assert stack.deployment()["metadata"]["generation"] == before
 
