@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
 
+from components.app import App
 from components.environment import Environment
 from components.network import network_policy, to_dns, to_names, to_pods
 from components.public_hostname import PublicHostname, PublicHostnameArgs
@@ -28,11 +28,7 @@ class AccessArgs:
 
     settings: AccessSettings
     environment: Environment
-    service: pulumi.Input[str]
-    """Name of the app's Service."""
-    port: pulumi.Input[int]
-    pods: pulumi.Input[Mapping[str, str]]
-    """Labels of the app's pods."""
+    app: App
     ids: CloudflareIds | None
     """None where the stack has no public side."""
 
@@ -59,7 +55,7 @@ class Access(pulumi.ComponentResource):
                 "rules": [
                     {
                         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-                        "backendRefs": [{"name": args.service, "port": args.port}],
+                        "backendRefs": [{"name": args.app.service, "port": args.app.port}],
                     }
                 ],
             },
@@ -84,9 +80,7 @@ class Access(pulumi.ComponentResource):
             restricts=False,
             ingress=None,
             egress=[
-                pulumi.Output.from_input(args.pods).apply(
-                    lambda pods: to_pods(pods, port=args.port, namespace=namespace)
-                ),
+                to_pods(args.app.pods, port=args.app.port, namespace=namespace),
                 # It looks at the tokens that Access issues with the keys that are there.
                 to_dns(learn_names=True),
                 to_names([TEAM_DOMAIN.format(ids.team_name)]),
@@ -105,7 +99,7 @@ class Access(pulumi.ComponentResource):
                     hostname=hostname,
                     ids=ids,
                     session_duration=public.session_duration,
-                    service=pulumi.Output.format(ORIGIN, args.service, namespace, args.port),
+                    service=pulumi.Output.format(ORIGIN, args.app.service, namespace, args.app.port),
                     adopt=public.adopted(hostname),
                     after=tuple(after),
                     released=before,

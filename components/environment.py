@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,11 +24,11 @@ LABELS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentArgs:
-    """`workloads` is what each workload takes up at its most; the quota holds all of them at once, and no more."""
+    """The whole stack file, as the namespace is everybody's, and how much the quota holds."""
 
     settings: Settings
-    """The whole stack file: the namespace is everybody's."""
-    workloads: Sequence[Footprint]
+    workloads: Footprint
+    """What all of them take up at the same time, at their most."""
 
 
 class Environment(pulumi.ComponentResource):
@@ -70,7 +70,7 @@ class Environment(pulumi.ComponentResource):
         quota = core.ResourceQuota(
             "quota",
             metadata=bounds,
-            spec=core.ResourceQuotaSpecArgs(hard=Footprint.total(args.workloads).hard()),
+            spec=core.ResourceQuotaSpecArgs(hard=args.workloads.hard()),
             opts=ResourceOptions(parent=self),
         )
         limits = core.LimitRange(

@@ -21,6 +21,7 @@ from components.offsite import Offsite
 from components.pods import PATCH_FORCE, core, meta
 from components.postgres_exporter import PostgresExporter
 from sdks import kubernetes
+from settings import Settings
 from settings.monitoring import MonitoringSettings
 from settings.names import PROGRAM, Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
@@ -34,14 +35,12 @@ _FULL: Final = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """What is watched."""
+    """What is watched, and how: the stack's other sections name the URLs to probe and the day a token ends."""
 
-    settings: MonitoringSettings
+    settings: Settings
+    monitoring: MonitoringSettings
+    """The section of those settings, which not every stack has."""
     environment: Environment
-    health_urls: Sequence[str]
-    """What the probe asks for: through the gateway, as people reach the app under each hostname."""
-    runbook: str | None
-    """Where docs/alerts.md is read."""
     database: DatabaseWires | None
     backup: Backup | None
     """None where the stack has no backups."""
@@ -49,8 +48,6 @@ class MonitoringArgs:
     """None where the stack has no off-site copies."""
     exporter: PostgresExporter | None
     """None where nobody reads the database's statistics."""
-    token_expires: dt.date | None
-    """Last day of the registry's deploy token, where the stack issues one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +124,8 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:monitoring:Monitoring", name, None, opts)
-        settings, names, backup = args.settings, args.environment.names, args.backup
+        settings, names, backup = args.monitoring, args.environment.names, args.backup
+        delivery = args.settings.delivery
         metadata = {
             "name": names.app,
             "namespace": args.environment.namespace,
@@ -139,8 +137,8 @@ class Monitoring(pulumi.ComponentResource):
                 *([args.database.claim] if args.database else []),
                 *(backup.watched_claims if backup else []),
             ],
-            health_urls=list(args.health_urls),
-            runbook=args.runbook,
+            health_urls=args.settings.health_urls,
+            runbook=args.settings.alerts_page,
             backup=backup.backup if backup else None,
             drill=backup.drill if backup else None,
             upload=args.offsite.upload if args.offsite else None,
@@ -155,7 +153,7 @@ class Monitoring(pulumi.ComponentResource):
                 database_pods=args.database.watched_pods if args.database else None,
                 database_instances=args.database.instances if args.database else 1,
                 alert_labels=settings.alert_labels,
-                token_expires=args.token_expires,
+                token_expires=delivery.pull_credentials.expires if delivery else None,
                 database_metrics=args.exporter is not None,
             )
         )
@@ -169,7 +167,7 @@ class Monitoring(pulumi.ComponentResource):
                 "interval": "60s",
                 "module": "http_2xx",
                 "prober": {"url": settings.prober, "path": "/probe"},
-                "targets": {"staticConfig": {"static": list(args.health_urls)}},
+                "targets": {"staticConfig": {"static": args.settings.health_urls}},
             },
             opts=ResourceOptions(parent=self),
         )

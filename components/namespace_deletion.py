@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+from pulumi.runtime import register_stack_transformation
 
 from lookups.cluster import Cluster, ClusterError, Object, connect
 from lookups.credentials import CredentialsError
@@ -50,7 +51,7 @@ class _NamespaceDeletionProvider(ResourceProvider):
                 f"The namespace {props['namespace']} could not be deleted, and nothing was: Kubernetes deletes no "
                 f"namespace while an aggregated API does not answer.\n\n{listed}\n\n"
                 "Get its server to run again or, where it is gone for good, delete the APIService "
-                f"(kubectl delete apiservice <name>). Then: pulumi destroy -s {props['stack']}"
+                "(kubectl delete apiservice <name>). Then run the same command again."
             )
 
 
@@ -68,6 +69,18 @@ def unavailable(cluster: Cluster) -> Iterator[str]:
 def _available(api_service: Object) -> Mapping[str, Any]:
     conditions: list[Object] = (api_service.get("status") or {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == "Available"), {})
+
+
+def registered_components() -> list[pulumi.Resource]:
+    """A list that grows by each component that the program registers from now on, so that none can be forgotten."""
+    registered: list[pulumi.Resource] = []
+
+    def note(args: pulumi.ResourceTransformationArgs) -> None:
+        if isinstance(args.resource, pulumi.ComponentResource):
+            registered.append(args.resource)
+
+    register_stack_transformation(note)
+    return registered
 
 
 class NamespaceDeletion(Resource, module="namespace_deletion", name="NamespaceDeletion"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from components.pull_credentials import Issue, Login, choose
 from lookups import cloudflare, cloudflare_owner
 from lookups.cloudflare import CloudflareIds
 from lookups.cluster import Cluster, connect
@@ -32,6 +33,7 @@ class Found:
     """What the stack's systems say."""
 
     secrets: StackSecrets
+    pull_credentials: Login | Issue
     project: GitLabProject | None
     """The app's project in GitLab; None for a stack without `delivery`."""
     infrastructure: InfrastructureProject | None
@@ -62,7 +64,13 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster)
-    return Found(secrets=secrets, project=project, infrastructure=infrastructure, cloudflare=ids)
+    return Found(
+        secrets=secrets,
+        pull_credentials=choose(settings, secrets, project),
+        project=project,
+        infrastructure=infrastructure,
+        cloudflare=ids,
+    )
 
 
 def _look_up_public(

@@ -96,6 +96,12 @@ def test_every_resource_keeps_the_rules_of_the_policy_pack(program: Program, rul
     assert not broken
 
 
+def test_a_destroy_asks_whether_the_namespace_can_be_deleted_before_it_deletes_anything(program: Program) -> None:
+    (asking,) = program.of("NamespaceDeletion")
+    others = {each.urn for each in program.registrations if each.custom and ":providers:" not in each.type}
+    assert program.waits_for(asking) == others - {asking.urn}
+
+
 def test_dev_loads_nothing_of_cloudflares_sdk_and_of_gitlabs_only_what_it_uses() -> None:
     unused = "pulumi_cloudflare.", "pulumi_gitlab.project.", "pulumi_gitlab.group."
     script = (
