@@ -18,6 +18,7 @@ from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instan
 from components.database import CONTAINER
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
+from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
 from settings.images import c_library
 from settings.names import Names
@@ -256,11 +257,13 @@ def _gone(settings: Settings, lost: Record) -> str:
 
 
 def _ways(settings: Settings, lost: Record) -> str:
+    key = f"{settings.project}:database.lostClaim"
+    given_up = pulumi_command("config set", settings.stack, "--path", key, lost.uid)
     return (
-        f"Where a destroy was stopped half-way, finish it: pulumi destroy -s {settings.stack}. Else restore "
+        f"Where a destroy was stopped half-way, finish it: {pulumi_command('destroy', settings.stack)}. Else restore "
         f"first: where its volume is still there, take it again ({_PAGE}). Where the data is given up, or will "
         "come back from a backup by `ops restore`, say so, and run this again:\n"
-        f"    pulumi config set -s {settings.stack} --path {settings.project}:database.lostClaim {lost.uid}"
+        f"    {given_up}"
     )
 
 

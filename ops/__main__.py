@@ -39,6 +39,7 @@ from ops.restore.source import SourceError
 from ops.terminal import Terminal
 from settings import SettingsError
 from settings.cloudnative_pg import STATEFUL_SET
+from settings.commands import pulumi_command
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -124,7 +125,8 @@ def import_existing_command(
     for name, blockers in found.blockers.items():
         for blocker in blockers:
             typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
-    typer.echo(f"\nThen: pulumi import -s {stack} --file {output} --protect=false --generate-code=false")
+    command = pulumi_command("import", stack, f"--file {output}", "--protect=false --generate-code=false")
+    typer.echo(f"\nThen: {command}")
 
 
 @app.command("backup")

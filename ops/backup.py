@@ -12,6 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
 from ops.terminal import Terminal
+from settings.commands import pulumi_command
 
 NEARLY_FULL: Final = 3
 """Status that `ops backup` leaves with when the backup is good and its volume nearly full."""
@@ -31,7 +32,7 @@ def cron_job(cluster: Cluster, name: str) -> Any:
             raise
         raise ClusterError(
             f"there is no CronJob {name} in {cluster.namespace}: give Pulumi.{cluster.names.stack}.yaml a section "
-            f"`{cluster.names.project}:backup: {{}}` and run `pulumi up`"
+            f"`{cluster.names.project}:backup: {{}}` and run `{pulumi_command('up', cluster.names.stack)}`"
         ) from error
 
 

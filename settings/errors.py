@@ -10,6 +10,8 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from settings.commands import pulumi_command
+
 _BEGINNINGS: Final = (
     # docs.gitlab.com/security/tokens, "Token prefixes"
     r"gl(?:pat|oas|dt|rt|rtr|cbt|ptt|ft|imt|agent|wt|soat|ffct)-",
@@ -71,12 +73,13 @@ def foreign_key(key: str, *, project: str, model: type[BaseModel]) -> str | None
 
 def report(stack: str, paragraphs: Sequence[str]) -> str:
     """The message for the person who wrote the stack file."""
+    command = pulumi_command("config set", stack, "--path '<key>' '<value>'")
     count = f"{len(paragraphs)} mistakes" if len(paragraphs) > 1 else "1 mistake"
     return "\n".join(
         [
             f"The settings of stack {stack!r} have {count}. Nothing was created or changed.",
             *paragraphs,
-            f"\nEdit Pulumi.{stack}.yaml, or run: pulumi config set -s {stack} --path '<key>' '<value>'",
+            f"\nEdit Pulumi.{stack}.yaml, or run: {command}",
         ]
     )
 

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 from ops.command_line import PulumiError, pulumi
 from ops.recover.lock import check_lock
 from ops.recover.state_import import UnrecordedResource, import_into_state
+from settings.commands import ops_command, pulumi_command
 from settings.names import Names
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
@@ -99,10 +100,10 @@ def interrupted(stack: str, checkpoint: Mapping[str, Any]) -> str:
     there = {_name(resource) for resource in resources}
     complete = any(one.get("type") == _STACK and one.get("outputs") for one in resources)
     if any(_name(one) in _ALWAYS and not one.get("delete") for one in deleting) or (complete and not there >= _ALWAYS):
-        return f"pulumi destroy -s {stack}"
+        return pulumi_command("destroy", stack)
     if deleting:
-        return f"what was killed: pulumi destroy -s {stack}, or pulumi up -s {stack}"
-    return f"pulumi up -s {stack}"
+        return f"what was killed: {pulumi_command('destroy', stack)}, or {pulumi_command('up', stack)}"
+    return pulumi_command("up", stack)
 
 
 def _name(resource: Mapping[str, Any]) -> str:
@@ -164,7 +165,7 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
             "run this again; what was made since then is looked up"
             if good
             else "There is no whole one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
-            "the disk, or adopt everything again (python -m ops import-existing)"
+            f"the disk, or adopt everything again ({ops_command('import-existing', names.stack)})"
         )
         raise PulumiError(
             f"The state of stack {names.stack} is cut off, as by a full disk, and so is its backup: {checkpoint}. "

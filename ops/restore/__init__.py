@@ -19,6 +19,7 @@ from ops.restore.source import Source, SourceError, look_complaints, parse_expec
 from ops.restore.transfer import upload
 from ops.terminal import Terminal
 from settings import Settings
+from settings.commands import pulumi_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def parse_request(
     if settings.backup is None:
         wrong.append(
             f"stack {settings.stack} has no backups, and restores with them: give Pulumi.{settings.stack}.yaml a "
-            f"section `{settings.project}:backup: {{}}` and run `pulumi up`"
+            f"section `{settings.project}:backup: {{}}` and run `{pulumi_command('up', settings.stack)}`"
         )
     try:
         zone = settings.backup.time_zone if settings.backup else "Etc/UTC"

@@ -18,6 +18,7 @@ from typing import Any, Final
 from kubernetes.client.exceptions import ApiException
 
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from settings.commands import pulumi_command
 from settings.names import PROGRAM
 
 REPLICAS: Final = f"ops.{PROGRAM}/replicas"
@@ -141,7 +142,8 @@ class App:
             if error.status != 404:
                 raise
             raise ClusterError(
-                f"there is no Deployment {self.cluster.names.app} in {self.cluster.namespace}: run `pulumi up` first"
+                f"there is no Deployment {self.cluster.names.app} in {self.cluster.namespace}: run "
+                f"`{pulumi_command('up', self.cluster.names.stack)}` first"
             ) from error
 
     def _patch(self, body: dict[str, Any], *, manager: str) -> None:

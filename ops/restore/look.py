@@ -13,6 +13,7 @@ from ops.restore import RestoreRequest, brought, send
 from ops.restore.source import SourceError, look_complaints
 from ops.terminal import Terminal
 from settings.cloudnative_pg import EngineSettings
+from settings.commands import ops_command
 from settings.names import Names
 
 
@@ -64,5 +65,5 @@ def ways_in(names: Names, name: str, engine: EngineSettings) -> str:
         f"    kubectl -n {names.namespace} exec -it service/{service} -- psql{role} --dbname={names.look(name)}\n"
         "Or, with a client of your own and the password from 1Password, at 127.0.0.1:15432:\n"
         f"    kubectl -n {names.namespace} port-forward service/{service} 15432:{PORT}\n"
-        f"When you are done:\n    python -m ops restore --stack {names.stack} --discard {name}"
+        f"When you are done:\n    {ops_command('restore', names.stack, '--discard', name)}"
     )

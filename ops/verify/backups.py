@@ -12,19 +12,21 @@ from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.commands import ops_command
 from settings.names import Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
 
-_BACK_UP: Final = "python -m ops backup --stack {stack}"
 _RUN: Final = "kubectl -n {namespace} create job {cron_job}-now --from=cronjob/{cron_job}"
 
 
-def recent(systems: Systems, *, which: Callable[[Names], str], hours: int, by_hand: str) -> str:
+def recent(systems: Systems, *, which: Callable[[Names], str], hours: int) -> str:
     """The CronJob runs by itself, and its last run was good and is not too long ago: the alerts' own limits."""
     cron_job = which(systems.names)
     found = systems.need("batch/v1", "CronJob", cron_job)
     namespace = systems.names.namespace
-    now = by_hand.format(namespace=namespace, cron_job=cron_job, stack=systems.settings.stack)
+    now = _RUN.format(namespace=namespace, cron_job=cron_job)
+    if cron_job == systems.names.backup:
+        now = ops_command("backup", systems.settings.stack)
     if found["spec"].get("suspend"):
         raise CheckError(f"{cron_job} is suspended", systems.up)
     last = (found.get("status") or {}).get("lastSuccessfulTime")
@@ -73,12 +75,12 @@ def _has_copies(settings: Settings) -> bool:
 
 
 CHECKS = tuple(
-    Check(name=name, look=partial(recent, which=which, hours=hours, by_hand=by_hand), applies=applies)
-    for name, which, hours, by_hand, applies in (
-        ("backup", lambda names: names.backup, BACKUP_HOURS, _BACK_UP, _has_backups),
-        ("drill", lambda names: names.drill, DRILL_HOURS, _RUN, _has_backups),
-        ("upload", lambda names: names.upload, BACKUP_HOURS, _RUN, _has_copies),
-        ("offsite-check", lambda names: names.offsite_check, DRILL_HOURS, _RUN, _has_copies),
-        ("offsite-drill", lambda names: names.offsite_drill, DRILL_HOURS, _RUN, _has_copies),
+    Check(name=name, look=partial(recent, which=which, hours=hours), applies=applies)
+    for name, which, hours, applies in (
+        ("backup", lambda names: names.backup, BACKUP_HOURS, _has_backups),
+        ("drill", lambda names: names.drill, DRILL_HOURS, _has_backups),
+        ("upload", lambda names: names.upload, BACKUP_HOURS, _has_copies),
+        ("offsite-check", lambda names: names.offsite_check, DRILL_HOURS, _has_copies),
+        ("offsite-drill", lambda names: names.offsite_drill, DRILL_HOURS, _has_copies),
     )
 )

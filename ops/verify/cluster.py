@@ -16,6 +16,7 @@ from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.commands import ops_command
 from settings.images import image_repository
 from settings.names import Names
 
@@ -90,7 +91,7 @@ def rollout(systems: Systems) -> str:
     if wanted == 0:
         annotations = found["metadata"].get("annotations", {})
         if STOPPED_BY in annotations:
-            restore = f"python -m ops restore --stack {systems.settings.stack}"
+            restore = ops_command("restore", systems.settings.stack)
             raise CheckError("stopped for a restore", f"let it end; if none runs any more, run `{restore}` again")
         raise CheckError("scaled to 0 replicas", systems.up)
     if _is_unseen(found):

@@ -10,6 +10,7 @@ from ops.verify.secrets import same, secret_data
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.commands import ops_command, pulumi_command
 
 
 def environment(systems: Systems) -> str:
@@ -93,6 +94,8 @@ def mirror(systems: Systems) -> str:
         raise CheckError("it is disabled", systems.up)
     # GitLab does not tell which of them is the program's.
     several = f"; {len(pushing)} mirrors push there: delete the one made by hand" if len(pushing) > 1 else ""
+    push = ops_command("sync-mirror", systems.settings.stack)
+    show_key = pulumi_command("stack output", systems.settings.stack, "mirror_key")
     trusted = sorted(fingerprint(key) for key in systems.repository.host_keys)
     for one in pushing:
         seen = sorted(bare(key["fingerprint_sha256"]) for key in one.host_keys)
@@ -104,14 +107,10 @@ def mirror(systems: Systems) -> str:
         if why or one.update_status == "failed":
             raise CheckError(
                 f"the last push failed: {why or 'no reason given'} (last success: {since or 'none'}){several}",
-                "see that GitHub has its key with write access: `pulumi stack output mirror_key` says where it goes; "
-                f"then run `python -m ops sync-mirror --stack {systems.settings.stack}`",
+                f"see that GitHub has its key with write access: `{show_key}` says where it goes; then run `{push}`",
             )
         if since is None:
-            raise CheckError(
-                f"nothing has been pushed yet{several}",
-                f"run `python -m ops sync-mirror --stack {systems.settings.stack}`",
-            )
+            raise CheckError(f"nothing has been pushed yet{several}", f"run `{push}`")
     return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
 
 

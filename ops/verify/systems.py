@@ -34,6 +34,7 @@ from ops.clients import kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from settings.access import PublicAccessSettings
+from settings.commands import pulumi_command
 from settings.delivery import DeliverySettings
 from settings.monitoring import MonitoringSettings
 from settings.repository import RepositorySettings
@@ -88,7 +89,7 @@ class Systems:
         """Seconds for one answer."""
         self.http = http
         self.now = dt.datetime.now(dt.UTC)
-        self.up = f"run `pulumi up -s {settings.stack}`"
+        self.up = f"run `{pulumi_command('up', settings.stack)}`"
         """The usual fix."""
 
     @property

@@ -14,6 +14,7 @@ from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from settings.commands import ops_command
 from settings.delivery import LEAST_DAYS
 
 
@@ -25,7 +26,7 @@ def deploy_token(systems: Systems) -> str:
     if not tokens:
         raise CheckError(f"GitLab has no deploy token {name}", fix)
     if len(tokens) > 1:
-        orphans = f"python -m ops recover --stack {systems.settings.stack}"
+        orphans = ops_command("recover", systems.settings.stack)
         raise CheckError(f"GitLab has {len(tokens)} deploy tokens {name}, of which one is in use", f"run `{orphans}`")
     (token,) = tokens
     if token.expires_at is None:

@@ -138,7 +138,7 @@ def app(live: Rehearsal, before: object) -> Program:
     assert before
     status, output = run(live, recipe("mkdir -p apps/ledger"))
     assert status == 0, output
-    assert "Now run: pulumi up -s dev" in output
+    assert "Now run: pulumi -C apps/ledger up -s dev" in output
     program = ledger(live)
     program.init("prod")
     for stack in STACKS:
