@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Self, TypeVar
 
 import pulumi
-from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from settings.access import AccessSettings
@@ -16,11 +16,12 @@ from settings.backup import BackupSettings
 from settings.cluster import ClusterSettings
 from settings.database import DatabaseSettings
 from settings.delivery import DeliverySettings
-from settings.errors import foreign_key, mistakes, paragraph, refusal, report
+from settings.errors import foreign_key, mistakes, nulls, paragraph, refusal, report
 from settings.images import image_registry
 from settings.monitoring import DatabaseMetricsSettings, MonitoringSettings
 from settings.names import Names
 from settings.offsite import S3Settings
+from settings.references import SecretReference
 from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
 from settings.secrets import SecretsSettings
@@ -197,6 +198,24 @@ class Settings(Section):
             raise refusal("a repository only beside a section delivery, which names its GitLab project")
         return repository
 
+    @model_validator(mode="after")
+    def _each_secret_is_another(self) -> Self:
+        database, s3, metrics = self.secrets or SecretsSettings(), self.s3, self.database_metrics
+        references = {
+            "secrets.postgresPassword": database.postgres_password,
+            "secrets.betterAuthSecret": database.better_auth_secret,
+            "secrets.databaseUrl": database.database_url,
+            "backup.s3.accessKey": s3.access_key if s3 else None,
+            "backup.s3.secretKey": s3.secret_key if s3 else None,
+            "backup.s3.password": s3.password if s3 else None,
+            "monitoring.databaseMetrics.password": metrics.password if metrics else None,
+        }
+        keys: dict[SecretReference, str] = {}
+        for key, reference in references.items():
+            if reference is not None and (first := keys.setdefault(reference, key)) != key:
+                raise refusal(f"another secret than that of {first}", key=key, given=f"{reference}")
+        return self
+
     @classmethod
     def load(
         cls,
@@ -222,6 +241,9 @@ class Settings(Section):
             )
         except ValidationError as error:
             found += mistakes(error, project=project, model=cls, hidden=hidden)
+            found += nulls(config, project=project, told=[details["loc"] for details in error.errors()])
+        else:
+            found += nulls(config, project=project)
         if found:
             raise SettingsError(report(names.stack, found))
         return settings

@@ -11,7 +11,7 @@ from settings.errors import refusal
 from settings.images import ImageReference
 from settings.references import SecretReference
 from settings.section import Resources, Section
-from settings.types import DnsName, UrlPath, VariableName
+from settings.types import EachOnce, InternetName, UrlPath, VariableName
 
 OWN_VARIABLES: Final = ("DATABASE_URL", "BETTER_AUTH_SECRET", "NODE_ENV", "ADDITIONAL_TRUSTED_ORIGINS")
 """Environment variables that the program sets by itself."""
@@ -53,7 +53,7 @@ def _check_value(value: str) -> str:
         raise ValueError("text without NUL, which no environment variable can hold")
     if any(shape.search(value) for shape in SHAPES.values()):
         raise refusal("no secret, which this looks like", given="(not shown)", fix=_MOVE)
-    if value.startswith("op://"):
+    if "op://" in value.lower():
         raise refusal("the value itself: here nothing looks up a reference", fix=_MOVE)
     return value
 
@@ -98,13 +98,26 @@ class AppSettings(Section):
     user: Annotated[int, AfterValidator(_check_user), _schema(_USERS)] = 1001
     """User and group id that the image is built for."""
     resources: Resources = Resources.of(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))
-    egress: Annotated[tuple[DnsName, ...], Field(strict=False)] = ()
+    egress: Annotated[tuple[InternetName, ...], Field(strict=False), EachOnce] = ()
     """Hosts on the internet that the app may call over HTTPS; the network policy denies every other."""
     environment: dict[_PublicVariable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
     """Environment variables of the app, by name. No secret: they show in the cluster and in previews."""
     secrets: dict[_Variable, SecretReference] = Field(default={})
     """Environment variables of the app whose values are in 1Password: an op:// reference, by name of the variable."""
     migration: MigrationSettings = MigrationSettings()
+
+    @field_validator("environment")
+    @classmethod
+    def _listens_where_it_is_asked(cls, environment: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        port = info.data.get("port")
+        if port is not None and environment.get("PORT") not in {None, str(port)}:
+            raise refusal(
+                f"{port}, which is app.port: there probes, Service and tunnel look for the app",
+                key="PORT",
+                given=repr(environment["PORT"]),
+                fix="set app.port, and remove PORT",
+            )
+        return environment
 
     @field_validator("secrets")
     @classmethod

@@ -6,14 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from settings.cron import skipped_run
-from settings.errors import refusal
 from settings.offsite import S3Settings
 from settings.quantities import Storage
-from settings.schedules import LONGEST_PAUSES, DailySchedule, WeeklySchedule
-from settings.section import Resources, Section, today
+from settings.schedules import DailySchedule, WeeklySchedule, check_not_skipped
+from settings.section import Resources, Section
 from settings.types import (
     AbsolutePath,
+    EachOnce,
     Host,
     ResourceName,
     TableName,
@@ -54,7 +53,7 @@ class BackupSettings(Section):
     s3: S3Settings | None = None
     """Beside the volume or the export: encrypted copies off-site. Dumps on the volume are then not compressed."""
     retention: Retention = Retention()
-    session_tables: Annotated[tuple[TableName, ...], Field(strict=False)] = ()
+    session_tables: Annotated[tuple[TableName, ...], Field(strict=False), EachOnce] = ()
     """Tables that `ops restore --clear-sessions` empties, where the app's sessions are in others than session(s)."""
     resources: Resources = Resources.of(cpu=("50m", "500m"), memory=("64Mi", "256Mi"))
     drill_resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
@@ -62,15 +61,17 @@ class BackupSettings(Section):
     @field_validator("schedule", "drill_schedule")
     @classmethod
     def _is_not_skipped(cls, schedule: str | None, info: ValidationInfo) -> str | None:
-        if schedule is None:
-            return None
         zone = info.data.get("time_zone")
-        longest = LONGEST_PAUSES["daily" if info.field_name == "schedule" else "weekly"]
-        missed = skipped_run(schedule, zone, longest=longest, since=today()) if zone else None
-        if missed:
-            raise refusal(
-                f"a time that {zone} never skips: on {missed:%Y-%m-%d} clocks there go forward and none shows "
-                f"{missed:%H:%M}, and Kubernetes leaves that run out",
-                fix="take a later hour, for example 0 5, or timeZone: Etc/UTC",
-            )
+        if schedule is not None and zone is not None:
+            check_not_skipped(schedule, zone, pauses="daily" if info.field_name == "schedule" else "weekly")
         return schedule
+
+    @field_validator("s3")
+    @classmethod
+    def _copies_are_not_skipped(cls, s3: S3Settings | None, info: ValidationInfo) -> S3Settings | None:
+        zone = info.data.get("time_zone")
+        if s3 is not None and zone is not None:
+            check_not_skipped(s3.schedule, zone, pauses="daily", key="schedule")
+            check_not_skipped(s3.check_schedule, zone, pauses="weekly", key="checkSchedule")
+            check_not_skipped(s3.drill_schedule, zone, pauses="weekly", key="drillSchedule")
+        return s3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -51,6 +51,35 @@ def mistakes(
 ) -> list[str]:
     """A paragraph for each mistake in the keys of `project`; no value of the sections in `hidden` is shown."""
     return [_mistake(details, project, model, hidden) for details in error.errors()]
+
+
+def nulls(config: Mapping[str, Any], *, project: str, told: Collection[tuple[int | str, ...]] = ()) -> list[str]:
+    """A paragraph for each key that holds nothing, but those in `told`, which a mistake is about already.
+
+    A key whose lines are all commented out holds null. Read as "no such section" it deletes what the section made.
+    """
+    return [
+        paragraph(
+            _spelled(project, list(path)),
+            given="nothing (null)",
+            allowed="a value, or no such key",
+            fix="write what it holds, or remove the key",
+        )
+        for path in _nulls(config, ())
+        if path not in told
+    ]
+
+
+def _nulls(value: object, path: tuple[int | str, ...]) -> Iterator[tuple[int | str, ...]]:
+    match value:
+        case None:
+            yield path
+        case Mapping():
+            for key, below in value.items():
+                yield from _nulls(below, (*path, key))
+        case list():
+            for place, below in enumerate(value):
+                yield from _nulls(below, (*path, place))
 
 
 def foreign_key(key: str, *, project: str, model: type[BaseModel]) -> str | None:

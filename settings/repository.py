@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from settings.schedules import DailySchedule
+from settings.errors import refusal
+from settings.schedules import DailySchedule, check_not_skipped
 from settings.section import Section
-from settings.types import BranchName, EnvironmentName, GitHubAddress, GitLabProject, HostKey, TimeZone
+from settings.types import BranchName, EachOnce, EnvironmentName, GitHubAddress, GitLabProject, HostKey, TimeZone
 
 
 class InfrastructureSettings(Section):
@@ -18,10 +20,17 @@ class InfrastructureSettings(Section):
     """Its path. The user of GITLAB_TOKEN is a Maintainer of it, too, and may merge into the branch."""
     branch: BranchName = "main"
     """Whose pipeline runs on the schedule."""
-    schedule: Annotated[DailySchedule, Field(validate_default=True)] = "30 6 * * *"
-    """When its pipeline looks at the live stacks (`verify` and drift): every day, or more often."""
     time_zone: TimeZone = "Etc/UTC"
     """Zone in which the schedule is read."""
+    schedule: Annotated[DailySchedule, Field(validate_default=True)] = "30 6 * * *"
+    """When its pipeline looks at the live stacks (`verify` and drift): every day, or more often."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_not_skipped(cls, schedule: str, info: ValidationInfo) -> str:
+        if zone := info.data.get("time_zone"):
+            check_not_skipped(schedule, zone, pauses="daily")
+        return schedule
 
 
 class RepositorySettings(Section):
@@ -33,9 +42,17 @@ class RepositorySettings(Section):
     """Made from the project's default branch where it does not exist."""
     infrastructure: InfrastructureSettings | None = None
     """With it the stacks are looked at on a schedule, and only Maintainers create tags `v*` of this program."""
-    protected_environments: Annotated[tuple[EnvironmentName, ...], Field(strict=False)] = ()
+    protected_environments: Annotated[tuple[EnvironmentName, ...], Field(strict=False), EachOnce] = ()
     """Environments into which only Maintainers may deploy. GitLab Premium has this; other editions refuse it."""
-    host_keys: Annotated[tuple[HostKey, ...], Field(min_length=1, strict=False)] = (
+    host_keys: Annotated[tuple[HostKey, ...], Field(min_length=1, strict=False), EachOnce] = (
         "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     )
     """Host keys the mirror trusts, as known_hosts lines."""
+
+    @field_validator("host_keys")
+    @classmethod
+    def _are_the_mirrors(cls, host_keys: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        host = urlsplit(info.data.get("mirror") or "").hostname
+        if host and (others := [line.split(" ")[0] for line in host_keys if line.split(" ")[0] != host]):
+            raise refusal(f"keys of {host}, where the mirror is", given=", ".join(map(repr, others)))
+        return host_keys

@@ -6,7 +6,9 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from settings.cron import longest_pause
+from settings.cron import longest_pause, skipped_run
+from settings.errors import refusal
+from settings.section import today
 from settings.types import CronSchedule
 
 # Daily and weekly, each with time to run late and to be tried again.
@@ -33,6 +35,21 @@ def _check_weekly(schedule: str) -> str:
             "e.g. 0 4 * * 0"
         )
     return schedule
+
+
+def check_not_skipped(schedule: str, zone: str, *, pauses: str, key: str = "") -> None:
+    """Refuses a schedule whose run falls into the hour that the zone skips, so that its pause gets too long.
+
+    `pauses` is what the schedule must be, `daily` or `weekly`; `key` where it stands below the field that is checked.
+    """
+    if missed := skipped_run(schedule, zone, longest=LONGEST_PAUSES[pauses], since=today()):
+        raise refusal(
+            f"a time that {zone} never skips: on {missed:%Y-%m-%d} clocks there go forward and none shows "
+            f"{missed:%H:%M}, and that run is left out",
+            key=key,
+            given=repr(schedule),
+            fix="take a later hour, for example 0 5, or timeZone: Etc/UTC",
+        )
 
 
 DailySchedule = Annotated[CronSchedule, AfterValidator(_check_daily)]

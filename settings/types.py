@@ -7,6 +7,8 @@ through an update.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import datetime as dt
 import difflib
 import re
@@ -67,8 +69,8 @@ TableName = Annotated[
     str,
     # A name of PostgreSQL may hold anything; 63 bytes, twice, and a dot.
     Form(
-        r"[^\x00-\x1f]+",
-        "a table's name as it is, without quotes; outside public: schema.table",
+        r"""(?!public\.|["\s])(?!.*["\s]$)[^\x00-\x1f]+""",
+        "a table's name as it is, without quotes; in the schema public without it, elsewhere schema.table",
         "user_sessions",
         longest=127,
     ),
@@ -86,7 +88,26 @@ DnsName = Annotated[
         longest=253,
     ),
 ]
-Host = Annotated[str, Form(_HOST, "a host name in lower case or an IPv4 address", "10.10.30.4", longest=253)]
+_INSIDE: Final = r"[^/:]*\.(?:svc|cluster\.local)(?:[:/]|$)"
+"""Names of Services, which no policy by name lets anybody reach: Cilium sees the pods behind them."""
+InternetName = Annotated[
+    str,
+    Form(
+        rf"(?!{_INSIDE}){_DNS_NAME}",
+        "the full name of a host outside the cluster, in lower case: no scheme, port, path, wildcard or final dot",
+        "api.example.com",
+        longest=253,
+    ),
+]
+Host = Annotated[
+    str,
+    Form(
+        rf"(?!localhost$|127\.|0\.0\.0\.0$){_HOST}",
+        "a host name in lower case or an IPv4 address, as the cluster's nodes reach it",
+        "10.10.30.4",
+        longest=253,
+    ),
+]
 RegistryHost = Annotated[
     str,
     Form(
@@ -115,7 +136,8 @@ GitLabProject = Annotated[
 BranchName = Annotated[
     str,
     Form(
-        r"(?!-)(?!.*(?:\.\.|//|@\{|\.lock$|[/.]$))[\w.@{}/+=-]+",  # what git check-ref-format takes, in ASCII
+        # What git check-ref-format takes, in ASCII. HEAD and @ mean another branch.
+        r"(?![-/]|refs/|(?:HEAD|@)$)(?!(?:.*/)?\.)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|[/.]$))[\w.@{}/+=-]+",
         "a git branch name without 'refs/heads/'",
         "develop",
     ),
@@ -137,6 +159,31 @@ GitHubAddress = Annotated[
         "ssh://git@github.com/rommelporras/invoicetron.git",
     ),
 ]
+
+
+def _check_host_key(line: str) -> str:
+    _, kind, key = line.split(" ")
+    if _strings(key)[:1] != [kind.encode()]:
+        raise ValueError(f"a whole key of the type that the line names ({kind}); `ssh-keyscan github.com` prints them")
+    return line
+
+
+def _strings(key: str) -> list[bytes]:
+    """The parts of a public key as SSH writes it (RFC 4253, section 6.6); nothing where it is cut off or no key."""
+    try:
+        rest = base64.b64decode(key, validate=True)
+    except binascii.Error:
+        return []
+    found = []
+    while rest:
+        length = int.from_bytes(rest[:4], "big")
+        part, rest = rest[4 : 4 + length], rest[4 + length :]
+        if len(part) != length or not part:
+            return []
+        found.append(part)
+    return found
+
+
 HostKey = Annotated[
     str,
     Form(
@@ -144,6 +191,7 @@ HostKey = Annotated[
         "a line of known_hosts: host, type of the key, the key; `ssh-keyscan github.com` prints them",
         "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     ),
+    AfterValidator(_check_host_key),
 ]
 # apimachinery validation.IsQualifiedName and IsValidLabelValue.
 LabelKey = Annotated[
@@ -198,11 +246,12 @@ AbsolutePath = Annotated[
 ]
 
 
+_SEGMENT: Final = r"(?!\.{1,2}(?:/|$))(?:[\w.~+-]|%[0-9A-Fa-f]{2})+"
 UrlPath = Annotated[
     str,
     Form(
-        r"/[\w./~%+-]*",
-        "a path that begins with '/', without host, query and fragment",
+        rf"/(?:{_SEGMENT}/)*(?:{_SEGMENT})?",
+        "a path that begins with '/', without '//', '.', '..', host, query and fragment",
         "/api/health",
         longest=200,
     ),
@@ -214,6 +263,15 @@ def _check_name(value: str) -> str:
         raise ValueError("a name as the other system shows it: no space at its ends, nothing that cannot be seen")
     return value
 
+
+def _check_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({value for value in values if values.count(value) > 1}):
+        raise refusal("each entry once", given=", ".join(map(repr, twice)))
+    return values
+
+
+EachOnce: Final = AfterValidator(_check_once)
+"""Annotation of a list: what is made of an entry has its name."""
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 """What something is called in another system, which compares it letter by letter."""
@@ -248,8 +306,9 @@ HttpsUrl = Annotated[
 S3Endpoint = Annotated[
     str,
     Form(
-        rf"https://{_DNS_NAME}(?::{PORT})?/?",
-        "https:// and the endpoint's host name in lower case, perhaps with a port (1 to 65535), without bucket or path",
+        rf"https://(?!{_INSIDE}){_DNS_NAME}(?::{PORT})?/?",
+        "https:// and the host name of an endpoint outside the cluster, in lower case, perhaps with a port (1 to "
+        "65535), without bucket or path",
         "https://s3.eu-central-003.backblazeb2.com",
     ),
     AfterValidator(lambda url: url.rstrip("/")),

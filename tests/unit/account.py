@@ -108,10 +108,11 @@ CONFIG: dict[str, Any] = {
 def read(account: OnePassword, *, app: Mapping[str, str] | None = None, **changes: Any) -> StackSecrets:
     """Reads the secrets of a stack whose file differs from CONFIG by `changes` of the section `secrets`.
 
-    `app` is what stands in `app.secrets`.
+    None takes a key out. `app` is what stands in `app.secrets`.
     """
     pulumi.runtime.set_mocks(account, project="invoicetron", stack="dev")
-    sections = {"secrets": {**CONFIG["secrets"], **changes}, "app": {**CONFIG["app"], "secrets": dict(app or {})}}
+    secrets_ = {key: address for key, address in {**CONFIG["secrets"], **changes}.items() if address is not None}
+    sections = {"secrets": secrets_, "app": {**CONFIG["app"], "secrets": dict(app or {})}}
     settings = Settings.load(DEV, {**CONFIG, **sections})
     return read_secrets(settings, onepassword.Provider("onepassword"))
 
