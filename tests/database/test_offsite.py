@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import time
@@ -20,10 +19,8 @@ from ops.backups import Listed
 from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import databases, fill
-from tests.database.pod import Pod, kill_group
+from tests.database.pod import Pod
 from tests.database.s3_server import S3Server
-
-KILLS = 20
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -151,41 +148,6 @@ def test_each_backup_is_uploaded_once_and_what_was_forgotten_does_not_come_back(
     assert last_line(done) == "the repository is whole: 3 copies"
 
 
-def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
-    pod: Pod, server: PostgresServer, offsite: dict[str, str]
-) -> None:
-    fill(server, count=8000)
-    day(pod, 1)
-    (name,) = pod.names()
-    dump = (pod.backups / name / "database.dump").read_bytes()
-    started = time.monotonic()
-    done = pod.run("upload.sh", **offsite)
-    assert done.returncode == 0, done.stdout
-    usual = time.monotonic() - started
-    chance = random.Random(20260204)  # noqa: S311 - repeatable, not secret
-    elsewhere = pod.folder(pod.directory / "elsewhere")
-    cut_off = 0
-    for attempt in range(KILLS):
-        place = {**offsite, "RESTIC_REPOSITORY": f"{offsite['RESTIC_REPOSITORY']}-{attempt}"}
-        process = pod.start("upload.sh", **place)
-        time.sleep(chance.uniform(0, usual))
-        kill_group(process)
-        process.communicate(timeout=60)
-        cut_off += process.returncode != 0
-        seen = pod.run("fetch.sh", FETCH="latest", **{**place, "BACKUPS": str(elsewhere)})
-        if seen.returncode == 0:
-            assert (elsewhere / name / "database.dump").read_bytes() == dump
-            shutil.rmtree(elsewhere / name)
-        again = pod.run("upload.sh", **place)
-        if "has keys and no config" in again.stdout:
-            continue  # told, and healed by hand: the test below
-        assert again.returncode == 0, again.stdout
-        seen = pod.run("fetch.sh", FETCH=name, **{**place, "BACKUPS": str(elsewhere)})
-        assert seen.returncode == 0, seen.stdout
-        shutil.rmtree(elsewhere / name)
-    assert cut_off > KILLS / 4, "hardly any kill met a running upload"
-
-
 @contextmanager
 def dead_lock(pod: Pod, offsite: dict[str, str], locks: Path, *, host: str) -> Iterator[None]:
     """A lock in the repository, of a restic that was killed on another host."""
@@ -249,29 +211,6 @@ def test_a_second_upload_waits_for_the_first(pod: Pod, server: PostgresServer, o
     assert sorted("every backup has its copy" in log for log in logs) == [False, True]
     assert sum("waiting for another upload or check" in log for log in logs) == 1
     assert len(copies(pod, offsite)) == 1
-
-
-def test_a_fetch_that_is_killed_leaves_nothing_that_passes_for_a_backup(
-    pod: Pod, server: PostgresServer, offsite: dict[str, str]
-) -> None:
-    fill(server, count=8000)
-    day(pod, 1)
-    (name,) = pod.names()
-    assert pod.run("upload.sh", **offsite).returncode == 0
-    dump = (pod.backups / name / "database.dump").read_bytes()
-    chance = random.Random(1)  # noqa: S311 - as above
-    for _ in range(KILLS // 4):
-        shutil.rmtree(pod.backups / name, ignore_errors=True)
-        process = pod.start("fetch.sh", FETCH=name, **offsite)
-        time.sleep(chance.uniform(0, 2))
-        kill_group(process)
-        process.communicate(timeout=60)
-        assert pod.names() in ([], [name])
-        if pod.names():
-            assert (pod.backups / name / "database.dump").read_bytes() == dump
-    assert pod.run("fetch.sh", FETCH=name, **offsite).returncode == 0
-    assert pod.names() == [name]
-    assert not list(pod.backups.glob(".fetched-*"))
 
 
 def test_a_backup_that_is_damaged_on_the_volume_is_not_uploaded(pod: Pod, backup: str, offsite: dict[str, str]) -> None:
