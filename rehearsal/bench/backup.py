@@ -1,4 +1,4 @@
-"""What backup and restore cost beside bare pg_dump and pg_restore of the same database."""
+"""What backup, upload and restore cost beside bare pg_dump, restic and pg_restore of the same database."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.table import Table
 
+from rehearsal import optional_tools
 from rehearsal.pods.postgres import PostgresServer
 from rehearsal.progress import CONSOLE, step
 
@@ -29,13 +31,19 @@ CHECKPOINT;
 """
 
 
+SIZES: Final = ((14, 5), (1024, 2))
+"""Megabytes of a database, and how often each step is measured."""
+
+
 def print_tables() -> None:
-    """Backup and restore of 1 GB."""
-    table = Table("what", "seconds", "bare tool, s", "ratio", title="Backup and restore beside pg_dump and pg_restore")
-    with step("backing up and restoring a generated database of 1 GB", usually="5 min"):
-        measurements = measure()
-    for one in measurements:
-        table.add_row(one.what, f"{one.seconds:.1f}", f"{one.bare_seconds:.1f}", f"{one.ratio:.2f}")
+    """Backup, upload and restore from each target, of a small database and of 1 GB."""
+    table = Table("MB", "what", "seconds", "bare tools, s", "ratio", title="Backups beside the bare tools")
+    for megabytes, rounds in SIZES:
+        with step(f"backing up, uploading and restoring a generated database of {megabytes} MB", usually="1 to 9 min"):
+            measurements = measure(megabytes, rounds=rounds)
+        for one in measurements:
+            seconds = f"{one.seconds:.1f}", f"{one.bare_seconds:.1f}", f"{one.ratio:.2f}"
+            table.add_row(f"{megabytes}", one.what, *seconds)
     CONSOLE.print(table)
 
 
@@ -53,49 +61,137 @@ class Measurement:
         return self.seconds / self.bare_seconds
 
 
-def measure(megabytes: int = 1024, *, rounds: int = 2) -> list[Measurement]:
-    """Backup and restore of a generated database of about `megabytes`.
+def measure(megabytes: int, *, rounds: int) -> list[Measurement]:
+    """Backup, upload and restore of a generated database of about `megabytes`.
 
-    Compared are the same steps: pg_dump, which syncs its file, with backup.sh; and what replaces an empty database by
-    hand (create a new one, pg_restore in one transaction, drop the empty one, rename) with restore.sh, which then has
-    nothing to save first. PostgreSQL writes everything to the disk before it drops a database, so that both end with
-    the new data there. What the scripts do besides (checksums, counts, statistics) is what the ratio shows.
+    Compared are the same steps: pg_dump, which syncs its file, with backup.sh; `restic backup` with upload.sh; and what
+    replaces an empty database by hand (create a new one, pg_restore in one transaction, drop the empty one, rename)
+    with restore.sh, which then has nothing to save first; off-site, `restic restore` comes before, and fetch.sh.
+    PostgreSQL writes everything to the disk before it drops a database, so that both end with the new data there. What
+    the scripts do besides (checksums, counts, statistics; locks, lists, forgetting) is what the ratio shows.
 
     The tools take turns, so that a machine that slows down slows both. The server writes through to the disk, as the
-    real one does, and has the settings of the image.
+    real one does, and has the settings of the image. restic's repository is a folder of this machine, for both.
     """
     with PostgresServer(settings={"fsync": "on"}) as server:
         server.sql(_FILL.format(rows=megabytes * 1024))
+        bench = _Bench(server)
+        backup = _alternate("backup", lambda: bench.script("backup.sh"), bench.dump, rounds)
+        restore = _alternate(
+            "restore from the volume",
+            lambda: bench.script("restore.sh", RESTORE_FROM="latest"),
+            bench.replace,
+            rounds,
+            before=bench.empty,
+        )
+        # As a stack with off-site copies takes them.
+        bench.clear()
+        bench.script("backup.sh", DUMP_COMPRESSION="none")
+        upload = _alternate(
+            "upload", lambda: bench.script("upload.sh"), bench.copy, rounds, before=bench.make_repository
+        )
+
+        def fetch_and_restore() -> None:
+            bench.script("fetch.sh", FETCH="latest")
+            bench.script("restore.sh", RESTORE_FROM="latest")
+
+        def before() -> None:
+            bench.empty()
+            bench.clear()
+
+        offsite = _alternate("restore from off-site", fetch_and_restore, bench.bring_back, rounds, before=before)
+        return [backup, restore, upload, offsite]
+
+
+class _Bench:
+    """Folders of one server's account, the scripts, and the bare tools."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
         place = server.directory / "bench"
-        backups, upload = place / "backups", place / "upload"
-        for folder in (place, backups, upload):
-            folder.mkdir()
-            if server.account:
-                os.chown(folder, server.account["user"], server.account["group"])
-        scripts = shutil.copytree(SCRIPTS, place / "scripts")
-        dump = place / "bare.dump"
+        self._backups, self._upload, self._repository = place / "backups", place / "upload", place / "repository"
+        self._programs, self._scratch, self._fetched = place / "bin", place / "tmp", place / "fetched"
+        self.bare = place / "bare.dump"
+        for folder in (place, self._backups, self._upload, self._programs, self._scratch):
+            self._folder(folder)
+        self._scripts = shutil.copytree(SCRIPTS, place / "scripts")
+        shutil.copy(optional_tools.restic(), self._programs / "restic")
 
-        def script(name: str, source: str = "") -> None:
-            environment = server.environment(BACKUPS=str(backups), UPLOAD=str(upload), RESTORE_FROM=source)
-            server.run(["sh", f"{scripts}/{name}"], env=environment, stdout=subprocess.DEVNULL)
+    def script(self, name: str, **more: str) -> None:
+        """Runs a script as the pods do."""
+        self._server.run(["sh", f"{self._scripts}/{name}"], env=self._environment(**more), stdout=subprocess.DEVNULL)
 
-        def bare(program: str, *arguments: str | Path) -> None:
-            server.run([server.bin / program, *arguments], env=server.environment())
+    def dump(self) -> None:
+        """What backup.sh does, by hand."""
+        self._run("pg_dump", "-Fc", "-f", self.bare)
 
-        def replace() -> None:
-            bare("createdb", "new")
-            bare("pg_restore", "--dbname=new", "--single-transaction", "--no-owner", dump)
-            bare("dropdb", "invoicetron")
-            server.sql("ALTER DATABASE new RENAME TO invoicetron", database="postgres")
+    def replace(self) -> None:
+        """What restore.sh does, by hand."""
+        self._restore(self.bare)
 
-        def empty() -> None:
-            server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
-            server.sql("CREATE DATABASE invoicetron", database="postgres")
+    def copy(self) -> None:
+        """What upload.sh does, by hand."""
+        (backup,) = self._backups.glob("invoicetron-*")
+        self._run(
+            "restic",
+            "--quiet",
+            "backup",
+            "--host",
+            "bench",
+            "--tag",
+            f"name={backup.name}",
+            "database.dump",
+            "manifest.json",
+            cwd=backup,
+        )
 
-        backup = _alternate("backup", lambda: script("backup.sh"), lambda: bare("pg_dump", "-Fc", "-f", dump), rounds)
-        newest = max(path.name for path in backups.glob("invoicetron-*"))
-        restore = _alternate("restore", lambda: script("restore.sh", newest), replace, rounds, before=empty)
-        return [backup, restore]
+    def bring_back(self) -> None:
+        """What fetch.sh and restore.sh do, by hand."""
+        shutil.rmtree(self._fetched, ignore_errors=True)
+        self._run("restic", "--quiet", "restore", "latest", "--target", self._fetched)
+        self._restore(self._fetched / "database.dump")
+
+    def make_repository(self) -> None:
+        """Another one, empty."""
+        shutil.rmtree(self._repository, ignore_errors=True)
+        shutil.rmtree(self._scratch / "cache", ignore_errors=True)
+        self._run("restic", "--quiet", "init")
+
+    def empty(self) -> None:
+        """An empty database in the place of the live one."""
+        self._server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
+        self._server.sql("CREATE DATABASE invoicetron", database="postgres")
+
+    def clear(self) -> None:
+        """A volume without backups."""
+        shutil.rmtree(self._backups)
+        self._folder(self._backups)
+
+    def _restore(self, dump: Path) -> None:
+        self._run("createdb", "new")
+        self._run("pg_restore", "--dbname=new", "--single-transaction", "--no-owner", dump)
+        self._run("dropdb", "invoicetron")
+        self._server.sql("ALTER DATABASE new RENAME TO invoicetron", database="postgres")
+
+    def _run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> None:
+        self._server.run(["env", program, *arguments], env=self._environment(), cwd=cwd, stdout=subprocess.DEVNULL)
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        found = self._server.environment(
+            BACKUPS=str(self._backups),
+            UPLOAD=str(self._upload),
+            TMPDIR=str(self._scratch),
+            STACK="bench",
+            RESTIC_REPOSITORY=str(self._repository),
+            RESTIC_PASSWORD="bench",  # noqa: S106 - of a repository that lives for a minute
+            RESTIC_CACHE_DIR=str(self._scratch / "cache"),
+        )
+        return {**found, **more, "PATH": os.pathsep.join([str(self._programs), found["PATH"]])}
+
+    def _folder(self, path: Path) -> None:
+        path.mkdir()
+        if self._server.account:
+            os.chown(path, self._server.account["user"], self._server.account["group"])
 
 
 def _alternate(
