@@ -42,44 +42,60 @@ def openings(policy: Policy, read_group: ReadGroup, allowed: Collection[str] = (
 
 
 def admitted(policy: Policy, read_group: ReadGroup) -> str:
-    """How much a policy's includes name, as `2 e-mail addresses, 1 e-mail list`; groups are counted through."""
-    counted: Counter[str] = Counter()
-    for selector in _selectors(policy, read_group, ()):
-        counted[NAMES_PEOPLE.get(selector, f"rule by {selector}")] += 1
-    return ", ".join(f"{count} {_plural(what, count)}" for what, count in counted.items()) or "nobody"
+    """How much a policy names, as `2 e-mail addresses, 1 e-mail list; less 1 e-mail address`.
+
+    Groups are counted through, and what stands twice is counted once.
+    """
+    words = [_counted(policy, "include", read_group) or "nobody"]
+    words += [f"who match each of {needed}" for needed in [_counted(policy, "require", read_group)] if needed]
+    words += [f"less {excluded}" for excluded in [_counted(policy, "exclude", read_group)] if excluded]
+    return "; ".join(words)
 
 
-def _openings(policy: Policy, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:
+def _counted(policy: Policy, part: str, read_group: ReadGroup) -> str:
+    named = {repr(rule): rule[0] for rule in _selectors(policy, part, read_group, ())}
+    counted = Counter(NAMES_PEOPLE.get(selector, f"rule by {selector}") for selector in named.values())
+    return ", ".join(f"{count} {_plural(what, count)}" for what, count in counted.items())
+
+
+def _openings(
+    policy: Policy, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...], *, required: bool = False
+) -> Iterator[str]:
     includes, requires = policy.get("include") or [], policy.get("require") or []
     opened = [] if includes else ["its include is empty"]
-    opened += [found for rule in includes for found in _opened(rule, read_group, allowed, above)]
-    if any(not list(_opened(rule, read_group, allowed, above)) for rule in requires):
+    opened += [found for rule in includes for found in _opened(rule, read_group, allowed, above, required=required)]
+    if any(not list(_opened(rule, read_group, allowed, above, required=True)) for rule in requires):
         return
     # What a group of this group says names that one already.
     place = f"group {policy.get('name') or above[-1]}: " if above else ""
     yield from (found if found.startswith("group ") else f"{place}{found}" for found in opened)
 
 
-def _opened(rule: Rule, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...]) -> Iterator[str]:
+def _opened(
+    rule: Rule, read_group: ReadGroup, allowed: frozenset[str], above: tuple[str, ...], *, required: bool
+) -> Iterator[str]:
     if not rule:
         yield "an entry without a selector"
     for selector, matched in rule.items():
         if selector == GROUP:
             id_ = str((matched or {}).get("id"))
-            # A group that holds itself lets in nobody by that.
             if id_ not in above:
-                yield from _openings(read_group(id_), read_group, allowed, (*above, id_))
+                yield from _openings(read_group(id_), read_group, allowed, (*above, id_), required=required)
+            elif required:  # to be in itself narrows nothing
+                yield "itself"
+            # A group that includes itself lets in nobody by that.
         elif selector not in NAMES_PEOPLE and selector not in allowed:
             yield f"{selector}{_shown(matched)}"
 
 
-def _selectors(policy: Policy, read_group: ReadGroup, above: tuple[str, ...]) -> Iterator[str]:
-    for rule in policy.get("include") or []:
+def _selectors(policy: Policy, part: str, read_group: ReadGroup, above: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for rule in policy.get(part) or []:
         for selector, matched in rule.items():
             if selector != GROUP:
-                yield selector
+                yield selector, matched
             elif (id_ := str((matched or {}).get("id"))) not in above:
-                yield from _selectors(read_group(id_), read_group, (*above, id_))
+                # Whoever a group names is what its own include names, wherever the group itself stands.
+                yield from _selectors(read_group(id_), "include", read_group, (*above, id_))
 
 
 def _shown(matched: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -267,19 +267,25 @@ def _check_records(
     adoptable = [str(one["id"]) for one in records if one["type"] == "CNAME"]
     adopted, setting = public.adopted(hostname).dns_record, f"{public.adopt_key(hostname)}.dnsRecord"
     _check_adopted(setting, adopted, adoptable)
-    foreign: list[str] = []
+    foreign = [
+        f"{above} is delegated to {one['content']} (NS record {one['id']}), so that nobody asks Cloudflare for names "
+        "below it: remove that record, or name another hostname"
+        for above in _between(hostname, public.zone)
+        for one in api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": above, "type": "NS"})
+    ]
     for record in records:
-        comment = record.get("comment")
-        # One that is marked as another stack's is refused with all else that is.
-        if comment == DNS_COMMENT or Owner.marked(comment) or record["id"] == adopted or tunnel_id is None:
-            continue
-        remedy = f"set {setting} to {record['id']} to take it over, or remove it"
         if record["type"] != "CNAME":
             foreign.append(
                 f"a record of type {record['type']} leads to {record['content']}, and Cloudflare takes no CNAME beside "
                 f"it: remove it (id {record['id']})"
             )
-        elif record["content"] != TARGET.format(tunnel_id):
+            continue
+        comment = record.get("comment")
+        # One that is marked as another stack's is refused with all else that is.
+        if comment == DNS_COMMENT or Owner.marked(comment) or record["id"] == adopted or tunnel_id is None:
+            continue
+        remedy = f"set {setting} to {record['id']} to take it over, or remove it"
+        if record["content"] != TARGET.format(tunnel_id):
             foreign.append(f"it exists and leads to {record['content']}: {remedy}")
         else:
             # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
@@ -289,6 +295,14 @@ def _check_records(
             )
     if foreign:
         raise UnusableError("; ".join(foreign))
+
+
+def _between(hostname: str, zone: str) -> Iterator[str]:
+    """The names above a hostname that are still below its zone."""
+    above = hostname.partition(".")[2]
+    while above.endswith(f".{zone}"):
+        yield above
+        above = above.partition(".")[2]
 
 
 def _check_application(public: PublicAccessSettings, hostname: str, account: str, api: CloudflareApi) -> None:

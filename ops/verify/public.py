@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -25,7 +26,7 @@ def application(systems: Systems, hostname: str) -> str:
     """Access guards the hostname, with the stack file's policy and no other, and that lets in known people only."""
     public = systems.public
     listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
-    guarding = [(place, one) for one in listed for place in sorted(_places(one)) if place.partition("/")[0] == hostname]
+    guarding = [(place, one) for one in listed for place in sorted(_places(one)) if _concerns(place, hostname)]
     whole = [policy for place, one in guarding if place == hostname for policy in _policies(one)]
     if not any(place == hostname for place, _ in guarding):
         raise CheckError(f"no Access application is for {hostname}", f"{systems.up}, at once: it may be public")
@@ -37,6 +38,18 @@ def application(systems: Systems, hostname: str) -> str:
     ]
     if past:
         raise CheckError(f"a policy lets people past the login: {', '.join(past)}", "remove it in Zero Trust > Access")
+    opened = [
+        f"{policy.name} of {place}: {opening}"
+        for place, one in guarding
+        for policy in _policies(one)
+        if place != hostname and policy.decision == "allow"
+        for opening in openings(policy.to_dict(mode="json"), systems.access_group, public.allow_selectors)
+    ]
+    if opened:
+        raise CheckError(
+            f"an application of a path lets in more than known people: {'; '.join(opened)}",
+            "remove it in Zero Trust > Access, or give it the stack's policy",
+        )
     if public_paths := sorted({path for _, one in guarding for path in _public_paths(one, hostname)}):
         raise CheckError(
             f"the application asks nobody to log in at {', '.join(public_paths)}",
@@ -58,6 +71,15 @@ def application(systems: Systems, hostname: str) -> str:
 def _policies(application_: object) -> list[Any]:
     """The policies of an Access application, with their rules."""
     return list(getattr(application_, "policies", None) or [])
+
+
+def _concerns(place: str, hostname: str) -> bool:
+    """Whether an application for this place guards the hostname, or a path of it: there it comes before all others.
+
+    One for a wildcard without a path guards only what no other does.
+    """
+    host, path = place.partition("/")[::2]
+    return host == hostname or (bool(path) and fnmatchcase(hostname, host))
 
 
 def _public_paths(application_: object, hostname: str) -> Iterator[str]:

@@ -249,6 +249,16 @@ def test_records_that_exclude_each_other_are_refused(
     assert [one.code for one in refused.value.errors] == [code]
 
 
+@pytest.mark.parametrize("type_", ["A", "TXT", "MX", "NS"])
+def test_the_same_record_twice_is_refused(client: cloudflare.Cloudflare, emulator: Cloudflare, type_: str) -> None:
+    emulator._store_record({"name": HOST, "type": type_, "content": "x"})
+    body: Any = {"name": HOST, "type": type_, "content": "x", "ttl": 1}
+    with pytest.raises(cloudflare.BadRequestError) as refused:
+        client.dns.records.create(zone_id=emulator.zone_id, **body)
+    assert [one.code for one in refused.value.errors] == [81058]
+    client.dns.records.create(zone_id=emulator.zone_id, **(body | {"content": "y"}))
+
+
 def test_an_answer_that_lacks_a_required_field_is_refused_by_this_check(
     client: cloudflare.Cloudflare, emulator: Cloudflare
 ) -> None:

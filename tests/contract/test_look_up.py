@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -201,7 +202,13 @@ def test_two_policies_of_one_name_are_told_with_their_ids(cloudflare: Cloudflare
     assert f"give policyId, {cloudflare.policy_id} or {other}" in refusal()
 
 
-@pytest.mark.parametrize("type_", ["TXT", "CAA", "MX", "SRV", "HTTPS", "A_OF_TOMORROW"])
+BESIDE: Final = re.findall(
+    r"\S+", "TXT CAA MX SRV HTTPS SVCB TLSA SSHFP LOC NAPTR URI PTR CERT DNSKEY DS SMIMEA OPENPGPKEY A_OF_TOMORROW"
+)
+"""Types of DNS records that Cloudflare has beside addresses and delegations."""
+
+
+@pytest.mark.parametrize("type_", BESIDE)
 def test_records_of_other_types_are_not_in_the_way_and_cannot_be_adopted(cloudflare: Cloudflare, type_: str) -> None:
     record = {"name": HOST, "type": type_, "content": "v=spf1 -all"}
     id_ = cloudflare._store_record(record)["id"]
@@ -217,6 +224,30 @@ def test_records_that_exclude_a_cname_are_told_with_their_ids_and_no_advice_to_a
     message = refusal()
     assert all(f"remove it (id {id_})" in message for id_ in ids)
     assert "adopt" not in message
+
+
+@pytest.mark.parametrize("type_", ["A", "AAAA", "NS"])
+def test_a_record_that_excludes_a_cname_does_so_whatever_its_comment_says(cloudflare: Cloudflare, type_: str) -> None:
+    for comment in ("managed by pulumi: invoicetron", "managed by pulumi: invoicetron/prod"):
+        cloudflare.records.clear()
+        id_ = cloudflare._store_record({"name": HOST, "type": type_, "content": "x", "comment": comment})["id"]
+        assert f"remove it (id {id_})" in refusal()
+
+
+@pytest.mark.parametrize("name", [f"*.{ZONE}", f"www.{HOST}", ZONE, f"_acme-challenge.{HOST}", f"other.{ZONE}"])
+@pytest.mark.parametrize("type_", ["CNAME", "A", "NS", "TXT"])
+def test_records_of_other_names_are_not_in_the_way(cloudflare: Cloudflare, name: str, type_: str) -> None:
+    cloudflare._store_record({"name": name, "type": type_, "content": "x"})
+    assert look_up(public())
+
+
+@pytest.mark.parametrize("above", [f"b.{ZONE}", f"a.b.{ZONE}"])
+def test_a_name_above_that_is_delegated_is_told(cloudflare: Cloudflare, above: str) -> None:
+    changed = {"hostname": f"invoicetron.a.b.{ZONE}", "hostnames": (f"invoicetron.a.b.{ZONE}",)}
+    cloudflare._store_record({"name": above, "type": "TXT", "content": "x"})
+    assert look_up(public(**changed))
+    cloudflare._store_record({"name": above, "type": "NS", "content": "ns.example.com"})
+    assert f"{above} is delegated to ns.example.com" in refusal(**changed)
 
 
 def away(cloudflare: Cloudflare) -> None:

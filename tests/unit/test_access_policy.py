@@ -99,8 +99,25 @@ def test_a_group_of_itself_ends() -> None:
     assert admitted(policy(group("a")), groups.__getitem__) == "1 rule by email_domain"
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_group_that_requires_itself_is_not_narrowed_by_that(*, deep: bool) -> None:
+    groups = {"a": policy(EVERYONE, require=[group("b" if deep else "a")]), "b": policy(group("a"))}
+    assert openings(policy(group("a")), groups.__getitem__) == ["group a: everyone"]
+    assert openings(policy(EVERYONE, require=[group("a")]), groups.__getitem__) == ["everyone"]
+
+
 def test_how_many_are_let_in_is_counted_through_groups() -> None:
-    groups = {"g": policy(EMAIL, {"okta": {}}, {"saml": {}})}
-    assert admitted(policy(EMAIL, group("g"), {"email_list": {}}), groups.__getitem__) == (
+    other = {"email": {"email": "guest@example.com"}}
+    groups = {"g": policy(EMAIL, {"okta": {"name": "a"}}, {"saml": {}}), "h": policy(group("g"), exclude=[other])}
+    assert admitted(policy(EMAIL, other, group("h"), {"email_list": {"id": "l"}}), groups.__getitem__) == (
         "2 e-mail addresses, 2 groups of an identity provider, 1 e-mail list"
     )
+
+
+def test_what_a_policy_requires_and_excludes_is_counted_too() -> None:
+    groups = {"g": policy(EMAIL, {"email": {"email": "guest@example.com"}})}
+    rules = policy(EVERYONE, require=[group("g"), DOMAIN], exclude=[EMAIL])
+    assert admitted(rules, groups.__getitem__) == (
+        "1 rule by everyone; who match each of 2 e-mail addresses, 1 rule by email_domain; less 1 e-mail address"
+    )
+    assert admitted(policy(), no_group) == "nobody"

@@ -390,7 +390,7 @@ class Cloudflare:
 
     def _check_record(self, body: Object, *, beside: str | None = None) -> None:
         named = [one for one in self.records.values() if one["name"] == body["name"] and one["id"] != beside]
-        check_record(body, {one["type"] for one in named})
+        check_record(body, named)
 
     async def _delete_record(self, request: Request) -> Object:
         one = await self._record(request)

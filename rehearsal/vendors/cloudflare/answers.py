@@ -58,9 +58,10 @@ def page_of(listed: list[Object], request: Request) -> Object:
     return {"result": shown, "result_info": {"page": page, "per_page": size, "count": len(shown), **total}}
 
 
-def check_record(body: Object, types: set[str]) -> None:
-    """Refuses a DNS record that cannot stand beside those `types` of its name. Only these few exclude each other:
+def check_record(body: Object, named: list[Object]) -> None:
+    """Refuses a DNS record that cannot stand beside those of its name. Only these few exclude each other:
     https://developers.cloudflare.com/dns/manage-dns-records/troubleshooting/records-with-same-name/"""
+    types = {one["type"] for one in named}
     if body.get("proxied") and body.get("ttl") != 1:
         raise RefusedError(400, 9021, "TTL must be 1 (automatic) for a proxied record")
     if body["type"] == "CNAME" and types & _ADDRESSES:
@@ -69,3 +70,5 @@ def check_record(body: Object, types: set[str]) -> None:
         raise RefusedError(400, 81054, "A CNAME record with that host already exists.")
     if body["type"] in _ADDRESSES and "NS" in types:
         raise RefusedError(400, 81056, "NS records with that host already exist.")
+    if any((one["type"], one["content"]) == (body["type"], body.get("content")) for one in named):
+        raise RefusedError(400, 81058, "An identical record already exists.")

@@ -157,9 +157,28 @@ def test_an_application_of_another_hostname_may_have_any_policy() -> None:
 
 def test_how_many_people_the_policy_lets_in_is_told() -> None:
     include = [EMAIL, EMAIL, {"group": {"id": "g"}}, {"email_list": {"id": "l"}}]
-    groups = {"g": {"name": "Family", "include": [EMAIL]}}
+    groups = {"g": {"name": "Family", "include": [EMAIL, {"email": {"email": "guest@example.com"}}]}}
     said = public.application(Accounts(applications=[application(OURS, include=include)], groups=groups), HOST)
-    assert said.endswith("'Allow Admin', which lets in 3 e-mail addresses, 1 e-mail list")
+    assert said.endswith("'Allow Admin', which lets in 2 e-mail addresses, 1 e-mail list")
+
+
+@pytest.mark.parametrize(
+    "place", [f"{HOST}/admin", f"{HOST}/admin/*", "*.example.com/admin", "invoice*.example.com/*/x"]
+)
+def test_an_application_of_a_path_lets_in_no_more_than_known_people_either(place: str) -> None:
+    host = HOST.partition(".")[2]
+    place = place.replace("example.com", host) if HOST not in place else place
+    other = application(("Anybody", "allow"), domain=place, include=[{"everyone": {}}])
+    with pytest.raises(CheckError, match=r"lets in more than known people: Anybody of .*: everyone"):
+        public.application(Accounts(applications=[application(OURS), other]), HOST)
+    known = application(("Family", "allow"), domain=place)
+    assert public.application(Accounts(applications=[application(OURS), known]), HOST)
+
+
+@pytest.mark.parametrize("place", ["*", "invoice*"])
+def test_an_application_for_a_wildcard_guards_what_no_other_does(place: str) -> None:
+    other = application(BYPASS, domain=f"{place}.{HOST.partition('.')[2]}")
+    assert public.application(Accounts(applications=[application(OURS), other]), HOST)
 
 
 @pytest.mark.parametrize(
