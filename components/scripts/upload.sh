@@ -7,6 +7,7 @@
 #     PGDATABASE                             the database, which is the first part of its backups' names
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    how many copies are kept, beside all of the newest two days
 #     UPLOAD_SECONDS                         seconds that the upload of one backup may take (18000), before the Job's own end
+#     FORGET_SECONDS                         seconds that forgetting may take, and pruning (7200)
 #     RESULT                                 file that says which backup is the newest that has a copy
 #     and what offsite.sh needs
 set -eu
@@ -68,14 +69,29 @@ for name in $missing; do
 done
 [ -n "$missing" ] || say "every backup has its copy"
 
-# By the time of the backups. Another upload, or somebody who restores, holds the repository: then the next run forgets.
+# forget_old: forgets by the time of the backups, and then prunes. Not by `forget --prune`, which also takes the data of copies
+# that the bucket has not let go, because a lock of its own protects them: those would be listed, and not restore.
+held=
+forget_old() {
+  offsite forget --host "$STACK" --group-by host --keep-within 2d --keep-daily "${KEEP_DAILY:-7}" \
+    --keep-weekly "${KEEP_WEEKLY:-5}" --keep-monthly "${KEEP_MONTHLY:-12}" --retry-lock "${LOCK_PATIENCE:-2m}" --json \
+    >"$work/forgotten" || return
+  note_held
+  grep -q '"remove":\[{' "$work/forgotten" || return 0
+  offsite prune --retry-lock "${LOCK_PATIENCE:-2m}" >/dev/null || return
+  note_held
+}
+note_held() { ! grep -q '^unable to remove ' "$errors" || held=yes; }
+
 forgotten=0
-offsite forget --host "$STACK" --group-by host --keep-within 2d --keep-daily "${KEEP_DAILY:-7}" \
-  --keep-weekly "${KEEP_WEEKLY:-5}" --keep-monthly "${KEEP_MONTHLY:-12}" --retry-lock "${LOCK_PATIENCE:-2m}" --prune >/dev/null || forgotten=$?
+limit=${FORGET_SECONDS:-7200}
+forget_old || forgotten=$?
 case $forgotten in
 0) ;;
 11) say "somebody else uses the repository: old copies are forgotten by the next upload" ;;
+124 | 143) held=yes ;; # restic tries again for a quarter of an hour what it does not take for a refusal
 *) fail "the copies are good, but old ones could not be forgotten: $(why)" ;;
 esac
+[ -z "$held" ] || say "the bucket does not let old copies go yet: a later upload forgets them"
 
 result "{\"newestCopy\": \"$(list_backups "$PGDATABASE" | head -n 1)\"}"

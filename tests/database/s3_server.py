@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import secrets
 import socket
 import threading
@@ -74,6 +75,8 @@ _ERRORS = {
         "The difference between the request time and the server's time is too large.",
     ),
     "full": (507, "XMinioStorageFull", "Storage backend has reached its minimum free drive threshold."),
+    "object lock": (403, "AccessDenied", "Access Denied because object protected by object lock."),
+    "bucket lock": (409, "ObjectLockedByBucketPolicy", "The object is locked by the bucket policy."),
 }
 
 
@@ -81,13 +84,15 @@ _ERRORS = {
 def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
     """The port of an endpoint that refuses with an error of S3, resets (`reset`), or never answers (`slow`).
 
-    With `behind`, the port of a server, only what is to be written fails; the rest is passed on to that server.
+    With `behind`, the port of a server, only what is to be written fails; the rest is passed on to that server. With
+    `object lock` (in S3's words) and `bucket lock` (in Cloudflare R2's), only the deletion of what such a lock protects
+    fails: all but restic's locks and indexes.
     """
     stopped = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def _fail(self) -> None:
-            if behind is not None and self.command != "PUT":
+            if behind is not None and not self._is_refused():
                 self._pass_on(behind)
                 return
             if fault in _ERRORS:
@@ -102,6 +107,11 @@ def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
                 stopped.wait(60)
             self.close_connection = True
             self.connection.close()
+
+        def _is_refused(self) -> bool:
+            if fault in {"object lock", "bucket lock"}:
+                return self.command == "DELETE" and not re.search("/(locks|index)/", self.path)
+            return self.command == "PUT"
 
         def _pass_on(self, port: int) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

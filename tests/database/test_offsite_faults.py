@@ -11,7 +11,7 @@ from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.pod import Pod
 from tests.database.s3_server import S3Server, failing_endpoint
-from tests.database.test_offsite import copies, day, last_line
+from tests.database.test_offsite import copies, day, last_line, tags
 
 
 @pytest.mark.parametrize("fault", ["500", "reset", "slow", "clock"])
@@ -98,3 +98,33 @@ def test_a_repository_that_has_lost_something_fails_the_check(
     assert done.returncode == 1
     assert last_line(done).startswith("FAILED: the repository ")
     assert "is damaged" in last_line(done)
+
+
+@pytest.mark.parametrize("fault", ["object lock", "bucket lock"])
+def test_where_the_bucket_lets_nobody_delete_every_copy_that_is_listed_restores(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server, fault: str
+) -> None:
+    """Which of the two decides whether restic tries again."""
+    fill(server)
+    keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0", "FORGET_SECONDS": "6"}
+    with failing_endpoint(fault, behind=s3.port) as port:
+        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        for number in (1, 5, 9):
+            server.sql("UPDATE invoices SET note = md5(note)")
+            day(pod, number)
+            done = pod.run("upload.sh", **keep, **place)
+            assert done.returncode == 0, done.stdout
+        assert "the bucket does not let old copies go yet" in done.stdout
+        taken = pod.names()
+        shutil.rmtree(pod.backups)
+        pod.folder(pod.backups)
+        assert sorted(tags(copy)["name"] for copy in copies(pod, place)) == taken
+        for name in taken:
+            done = pod.run("fetch.sh", FETCH=name, **place)
+            assert done.returncode == 0, done.stdout
+    # Once the lock has ended, the next upload makes up for it.
+    done = pod.run("upload.sh", **keep, **offsite)
+    assert done.returncode == 0, done.stdout
+    assert [tags(copy)["name"] for copy in copies(pod, offsite)] == taken[-1:]
+    done = pod.run("check-offsite.sh", READ_SUBSET="100%", **offsite)
+    assert last_line(done) == "the repository is whole: 1 copies"
