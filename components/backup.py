@@ -28,7 +28,6 @@ from components.pods import (
     meta,
     pod_security,
     quantity,
-    secret_variable,
 )
 from components.retained_volume import RetainedVolume
 from sdks import kubernetes
@@ -114,6 +113,7 @@ class Backup(pulumi.ComponentResource):
                 opts=ResourceOptions(parent=self, depends_on=[claim]),
             )
         needed = ResourceOptions(parent=self, depends_on=[scripts, claim])
+        connection = args.database.connection(patience=30)
         owner, administrator = args.database.owner, args.database.administrator
         owned = [core.EnvVarArgs(name="OWNER", value=owner)] if owner != administrator else []
         retention = settings.retention
@@ -132,7 +132,7 @@ class Backup(pulumi.ComponentResource):
                 settings,
                 schedule=settings.schedule or _HOURLY,
                 retries=2,
-                pod=_pod(args, "backup.sh", app=names.backup, env=[*_connection(args), *kept]),
+                pod=_pod(args, "backup.sh", app=names.backup, env=[*connection, *kept]),
             ),
             opts=needed,
         )
@@ -156,7 +156,7 @@ class Backup(pulumi.ComponentResource):
                     args,
                     "restore.sh",
                     app=names.backup,
-                    env=[*_connection(args), *kept, *owned, core.EnvVarArgs(name="UPLOAD", value=UPLOAD)],
+                    env=[*connection, *kept, *owned, core.EnvVarArgs(name="UPLOAD", value=UPLOAD)],
                     scratch=UPLOAD,
                 ),
             ),
@@ -237,17 +237,6 @@ def cron_job_spec(
             spec=batch.JobSpecArgs(backoff_limit=retries, active_deadline_seconds=deadline, template=pod)
         ),
     )
-
-
-def _connection(args: BackupArgs) -> list[core.EnvVarArgs]:
-    port = args.database.port.apply(lambda number: str(int(number)))
-    return [
-        core.EnvVarArgs(name="PGHOST", value=args.database.host),
-        core.EnvVarArgs(name="PGPORT", value=port),
-        secret_variable("PGPASSWORD", secret=args.database.secret, key=args.database.password_key),
-        # Without it a server that is gone is waited for as long as the kernel likes.
-        core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value="30"),
-    ]
 
 
 def drill_variables(origin: str) -> list[core.EnvVarArgs]:

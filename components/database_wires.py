@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from components.network import Rule
+from components.pods import core, secret_variable
 from settings.quantities import Quantity
 
 
@@ -47,3 +48,15 @@ class DatabaseWires(pulumi.ComponentResource):
 
     It says, later, whether the database is still the same.
     """
+
+    def connection(self, *, patience: int) -> list[core.EnvVarArgs]:
+        """libpq's variables that lead to the server as its administrator, whose name PGUSER is the caller's to set.
+
+        `patience` is in seconds; without it a server that is gone is waited for as long as the kernel likes.
+        """
+        return [
+            core.EnvVarArgs(name="PGHOST", value=self.host),
+            core.EnvVarArgs(name="PGPORT", value=self.port.apply(lambda port: str(int(port)))),
+            secret_variable("PGPASSWORD", secret=self.secret, key=self.password_key),
+            core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value=str(patience)),
+        ]

@@ -137,11 +137,8 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         env=[
             core.EnvVarArgs(name="MONITOR_USER", value=names.monitor_role),
             password,
-            core.EnvVarArgs(name="PGHOST", value=host),
-            core.EnvVarArgs(name="PGPORT", value=args.database.port.apply(lambda port: str(int(port)))),
             core.EnvVarArgs(name="PGUSER", value=args.database.administrator),
-            secret_variable("PGPASSWORD", secret=args.database.secret, key=args.database.password_key),
-            core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value="10"),
+            *args.database.connection(patience=10),
         ],
         resources=resources,
         security_context=container_security(read_only=True),

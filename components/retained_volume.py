@@ -15,7 +15,7 @@ from typing import Any, Final
 import pulumi
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import ApiException
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from lookups.cluster import api_client
 
@@ -27,13 +27,20 @@ class VolumeError(Exception):
     """The volume's reclaim policy could not be set; the message says why and what to do."""
 
 
-class _RetainedVolumeProvider(ResourceProvider):
-    """Holds nothing: what is pickled into the state is this class's name."""
+class _Retaining(ResourceProvider):
+    """Holds nothing: what is pickled into the state is the class's name."""
 
     serialize_as_secret_always = False
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        return CheckResult(news, [])
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(self.create(news).outs)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Leaves the volumes as they are: deleting them is left to the user."""
+
+
+class _RetainedVolumeProvider(_Retaining):
+    """The volume of one claim."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         elsewhere = [name for name in ("namespace", "claim") if olds.get(name) != news.get(name)]
@@ -50,12 +57,6 @@ class _RetainedVolumeProvider(ResourceProvider):
         if volume is None:
             return ReadResult("", {})
         return ReadResult(id_, {**_inputs(props), "volume": volume, "policy": _policy(core, volume)})
-
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_retained(news))
-
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Leaves the volume as it is: deleting it is left to the user."""
 
 
 def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,10 +130,8 @@ class RetainedVolume(Resource, module="volume", name="RetainedVolume"):
 _SEVERAL: Final = ("context", "namespace", "claims")
 
 
-class _RetainedVolumesProvider(ResourceProvider):
+class _RetainedVolumesProvider(_Retaining):
     """The same for all claims that bear a label: which they are, changes as instances come and go."""
-
-    serialize_as_secret_always = False
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         elsewhere = [name for name in _SEVERAL[1:] if olds.get(name) != news.get(name)]
@@ -147,12 +146,6 @@ class _RetainedVolumesProvider(ResourceProvider):
         core = _core(props)
         policies = {volume: _policy(core, volume) for volume in _volumes(core, props).values()}
         return ReadResult(id_, {**{name: props[name] for name in _SEVERAL}, "policies": policies})
-
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        return UpdateResult(_all_retained(news))
-
-    def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Leaves the volumes as they are: deleting them is left to the user."""
 
 
 def _all_retained(props: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ops.backup import cron_job
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create
 from ops.results import drills
-from ops.terminal import Terminal
+from ops.terminal import Terminal, age
 from settings import Settings
 
 _UNKNOWN: Final = "-"
@@ -143,14 +143,14 @@ def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now
     made = Table(*heads, box=None, pad_edge=False)
     for one in backups:
         cells = (
-            _age(now - one.taken) if one.taken else "NOT WHOLE",
+            age(now - one.taken) if one.taken else "NOT WHOLE",
             decimal(one.dump_bytes) if one.dump_bytes is not None else None,
             decimal(one.database_bytes) if one.database_bytes is not None else None,
             f"{one.rows:,}" if one.rows is not None else None,
             one.migration,
             one.image.rpartition("/")[2] if one.image else None,
             _by(one.by),
-            f"{_age(now - restored[one.name])} ago" if one.name in restored else None,
+            f"{age(now - restored[one.name])} ago" if one.name in restored else None,
         )
         made.add_row(one.name, *(cell or _UNKNOWN for cell in cells))
     return made
@@ -161,14 +161,6 @@ def _by(name: str | None) -> str | None:
         if found := pattern.fullmatch(name or ""):
             return found.expand(words)
     return name
-
-
-def _age(age: dt.timedelta) -> str:
-    """In the largest unit of which it has two, as kubectl does."""
-    minutes = age.total_seconds() / 60
-    if minutes < 2 * 60:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60:.0f} h" if minutes < 2 * 24 * 60 else f"{minutes / 60 / 24:.0f} d"
 
 
 def _number(text: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,14 @@ from typing import IO, cast
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
+
+
+def age(time: dt.timedelta) -> str:
+    """Roughly how long, in the largest unit of which it has two, as kubectl does."""
+    minutes = max(0, int(time.total_seconds() // 60))
+    if minutes < 2 * 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} days"
 
 
 class _Output:

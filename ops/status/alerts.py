@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from ops.status.workloads import age
+from ops.terminal import age
 from ops.verify.cluster import moment
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError

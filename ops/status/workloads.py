@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 from components import database
+from ops.terminal import age
 from ops.verify import cluster
 from ops.verify.cluster import moment
 from ops.verify.database import instances_ready
@@ -41,11 +40,3 @@ def database_runs(systems: Systems) -> str:
 def _since(systems: Systems, time: str) -> str:
     began = moment(time)
     return f"{began:%Y-%m-%d %H:%M} UTC ({age(systems.now - began)})"
-
-
-def age(time: dt.timedelta) -> str:
-    """Roughly how long: what a user wants to know of it."""
-    minutes = max(0, int(time.total_seconds() // 60))
-    if minutes < 2 * 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 2 * 24 * 60 else f"{minutes // (24 * 60)} days"

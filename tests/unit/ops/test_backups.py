@@ -42,7 +42,7 @@ def test_everything_that_is_known_of_a_backup_is_shown() -> None:
     (cells,) = shown(known, restored={NAME: NOW - dt.timedelta(days=3)})
     assert [cell.strip() for cell in cells] == [
         *(NAME, "9 h", "14.0 MB", "31.0 MB", "1,234,567", "20250601000000_items"),
-        *("prod:1a2b3c4d", "rommel@laptop", "3 d ago"),
+        *("prod:1a2b3c4d", "rommel@laptop", "3 days ago"),
     ]
 
 

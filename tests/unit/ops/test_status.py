@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from ops import status
 from ops.__main__ import app
-from ops.status import alerts, workloads
+from ops.status import alerts
+from ops.terminal import age
 from ops.verify.check import Check, Result
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
@@ -126,7 +127,7 @@ def test_a_prometheus_that_cannot_be_asked_is_no_silence(code: int, body: str, s
     ],
 )
 def test_an_age_is_as_rough_as_people_want_it(time: dt.timedelta, text: str) -> None:
-    assert workloads.age(time) == text
+    assert age(time) == text
 
 
 def test_the_systems_are_asked_at_the_same_time_and_shown_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
