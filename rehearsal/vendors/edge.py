@@ -8,10 +8,8 @@ a pod of it is ready, so that every path of it answers 200.
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -30,8 +28,6 @@ from rehearsal.vendors.server import Service, serve
 
 LOGIN: Final = f"{TEAM}.cloudflareaccess.com"
 """Where the account's login pages are."""
-SESSION: Final = "CF_Authorization"
-"""Cookie that holds the token which Access issued to somebody who has logged in."""
 
 
 class _Services:
@@ -56,7 +52,7 @@ class Gateway:
         self._services = _Services(cluster)
         self.app = _served(self._answer)
 
-    def _answer(self, hostname: str, _path: str, _session: str | None) -> Response:
+    def _answer(self, hostname: str, _path: str) -> Response:
         for route in self._routes.get().to_dict()["items"]:
             parents = route.get("status", {}).get("parents", [])
             answers = {one["status"] for parent in parents for one in parent["conditions"]}
@@ -66,25 +62,16 @@ class Gateway:
         return Response(status_code=404)
 
 
-@dataclass(frozen=True)
-class _Token:
-    """What Access issues: signed by its team, for one application."""
-
-    team: str
-    audience: str
-
-
 class Edge:
     """Cloudflare's edge and the tunnel's connector, cloudflared. `app` can be made fail.
 
-    Access asks for a login where an application guards the hostname, and passes on the token of a user with a login;
-    a policy that bypasses it issues none. cloudflared takes the first rule that matches, and looks at the token where
-    the rule demands one (cloudflared, `ingress/middleware/jwtvalidator.go`).
+    Access asks for a login where an application guards the hostname, and nobody here has one; a policy that bypasses it
+    issues no token. cloudflared takes the first rule that matches, and refuses a request without a token where the rule
+    demands one (cloudflared, `ingress/middleware/jwtvalidator.go`).
     """
 
     def __init__(self, cluster: DynamicClient, cloudflare: Cloudflare) -> None:
         self._cloudflare = cloudflare
-        self._issued: dict[str, _Token] = {}
         self._services = _Services(cluster)
         self.app = _served(self._answer)
 
@@ -93,45 +80,22 @@ class Edge:
         records = [one for one in self._cloudflare.records.values() if one["name"] == hostname and one["proxied"]]
         return any(one["content"] == self._cloudflare.target for one in records)
 
-    def log_in(self, hostname: str) -> str:
-        """What somebody whom the hostname's application lets in gets: the value of the cookie `SESSION`."""
-        application = self._guarding(hostname)
-        if application is None or not application["policies"]:
-            raise ValueError(f"no Access application lets anybody in to {hostname}")
-        session = secrets.token_urlsafe()
-        self._issued[session] = _Token(TEAM, application["aud"])
-        return session
-
     def _guarding(self, hostname: str) -> Object | None:
         applications = self._cloudflare.applications.values()
         return next((one for one in applications if hostname in {one["domain"], *one["self_hosted_domains"]}), None)
 
-    def _answer(self, hostname: str, path: str, session: str | None) -> Response:
-        application, token = self._guarding(hostname), None
+    def _answer(self, hostname: str, path: str) -> Response:
+        application = self._guarding(hostname)
         if application and not any(one["decision"] == "bypass" for one in application["policies"]):
-            token = self._issued.get(session or "")
-            if token is None or token.audience != application["aud"]:
-                login = f"https://{LOGIN}/cdn-cgi/access/login/{hostname}?kid={application['aud']}&redirect_url={path}"
-                return RedirectResponse(login, status_code=302)
+            login = f"https://{LOGIN}/cdn-cgi/access/login/{hostname}?kid={application['aud']}&redirect_url={path}"
+            return RedirectResponse(login, status_code=302)
         rule = next(one for one in self._cloudflare.document["ingress"] if _takes(one, hostname, path))
-        if refused := _demanded(rule, token):
-            return Response(status_code=refused)
+        if ((rule.get("originRequest") or {}).get("access") or {}).get("required"):
+            return Response(status_code=403)
         if rule["service"].startswith("http_status:"):
             return Response(status_code=int(rule["service"].partition(":")[2]))
         service, namespace, *_ = str(urlsplit(rule["service"]).hostname).split(".")
         return self._services.answer(service, namespace, unready=502)
-
-
-def _demanded(rule: dict[str, Any], token: _Token | None) -> int | None:
-    """The status with which cloudflared turns a request away; None where it lets it through."""
-    access = (rule.get("originRequest") or {}).get("access") or {}
-    if not access.get("required"):
-        return None
-    if token is None:
-        return 403
-    if token.team != access.get("teamName"):
-        return 502  # signed with keys that are not the team's
-    return None if token.audience in (access.get("audTag") or []) else 403
 
 
 @contextmanager
@@ -166,10 +130,9 @@ class _Loopback(httpx.BaseTransport):
         """Stays open: one transport serves many clients."""
 
 
-def _served(answer: Callable[[str, str, str | None], Response]) -> Service:
+def _served(answer: Callable[[str, str], Response]) -> Service:
     async def handle(request: Request) -> Response:
-        session = request.cookies.get(SESSION)
-        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path, session)
+        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path)
 
     return Service(Starlette(routes=[Route("/{path:path}", handle)]))
 

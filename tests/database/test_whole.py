@@ -17,8 +17,6 @@ from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import CONTENT, content, fill
 from tests.database.pod import Pod
 
-ODD = '''"it's ""odd"", isn't it"'''
-
 OWNED = (Path(__file__).parent / "owned.sql").read_text(encoding="utf-8")
 CLEAN = {"PGOPTIONS": "-c event_triggers=off -c timezone=UTC -c datestyle=ISO"}
 
