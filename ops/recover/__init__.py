@@ -8,11 +8,13 @@ turns a pending create into a pending import, which engine 3.259 then drops.)
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -63,9 +65,10 @@ def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
     `UnknownHolderError` where that cannot be known and nobody is `certain` that it does not. Safe to run twice, and
     where nothing is wrong.
     """
-    backend, stack = os.environ.get("PULUMI_BACKEND_URL", ""), names.stack
+    backend, stack = _backend(), names.stack
+    mended = mend_store(names, _folder(backend))
     check_lock(names, _folder(backend), certain=certain)
-    mended = mend_checkpoint(names, backend)
+    mended |= mend_checkpoint(names, backend)
     _refuse_cut_off(names, _folder(backend))
     pulumi("cancel", "--yes", "--stack", stack)
     checkpoint = json.loads(pulumi("stack", "export", "--stack", stack))
@@ -116,6 +119,26 @@ def _as_made(resource: Mapping[str, Any], id_: str) -> UnrecordedResource:
     return UnrecordedResource(type=resource["type"], name=name, id=id_, parent=resource["parent"], provider=provider)
 
 
+def _backend() -> str:
+    """URL of the state's backend, as the engine finds it: environment, Pulumi.yaml, or the last `pulumi login`."""
+    return os.environ.get("PULUMI_BACKEND_URL") or str(json.loads(pulumi("whoami", "--json"))["url"])
+
+
+def mend_store(names: Names, root: Path | None) -> bool:
+    """Writes again what says how a file backend's folders are laid out, where a kill or a full disk has emptied that.
+
+    Without it the engine calls the whole store corrupt. Stacks that lie in a folder of their project tell the layout.
+    """
+    if root is None or not (root / ".pulumi" / "stacks" / names.project).is_dir():
+        return False
+    layout, attributes = root / ".pulumi" / "meta.yaml", root / ".pulumi" / "meta.yaml.attrs"
+    if not layout.is_file() or "version:" in layout.read_text(errors="replace"):
+        return False
+    attributes.unlink(missing_ok=True)
+    layout.write_text("version: 1\n")
+    return True
+
+
 def mend_checkpoint(names: Names, backend: str) -> bool:
     """Mends what a kill in the middle of a write leaves of a checkpoint; says whether that was needed.
 
@@ -128,13 +151,13 @@ def mend_checkpoint(names: Names, backend: str) -> bool:
         return False
     folder = root / ".pulumi" / "stacks"
     mended = False
-    for attributes in folder.glob(f"{names.project}/{names.stack}.json.attrs"):
-        if not _readable(attributes):
+    for attributes in _checkpoints(folder, names, ".attrs"):
+        if _json(attributes) is None:
             attributes.unlink()
             mended = True
-    for backup in folder.glob(f"{names.project}/{names.stack}.json.bak"):
+    for backup in _checkpoints(folder, names, ".bak"):
         checkpoint = backup.with_suffix("")
-        if _readable(checkpoint) or not _readable(backup):
+        if _is_checkpoint(checkpoint) or not _is_checkpoint(backup):
             continue
         copy = checkpoint.with_name(f"{checkpoint.name}.mended")
         shutil.copyfile(backup, copy)
@@ -154,12 +177,13 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
     """Raises `PulumiError` with the way out where checkpoint and backup are both cut off, as by a full disk."""
     if backend is None:
         return
-    for checkpoint in (backend / ".pulumi" / "stacks").glob(f"{names.project}/{names.stack}.json"):
-        if _readable(checkpoint):
+    for checkpoint in _checkpoints(backend / ".pulumi" / "stacks", names):
+        if _is_checkpoint(checkpoint):
             continue
-        saved = [*(backend / ".pulumi").glob(f"history/{names.project}/**/{names.stack}-*.checkpoint.json")]
-        saved += (backend / ".pulumi").glob(f"backups/{names.project}/**/{names.stack}.*.json")
-        good = sorted((one for one in saved if _readable(one)), key=lambda one: one.stat().st_mtime)
+        packed = checkpoint.suffix if checkpoint.suffix == ".gz" else ""
+        saved = [*(backend / ".pulumi").glob(f"history/{names.project}/**/{names.stack}-*.checkpoint.json{packed}")]
+        saved += (backend / ".pulumi").glob(f"backups/{names.project}/**/{names.stack}.*.json{packed}")
+        good = sorted((one for one in saved if _is_checkpoint(one)), key=lambda one: one.stat().st_mtime)
         way_out = (
             f"The newest whole one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
             "run this again; what was made since then is looked up"
@@ -173,12 +197,25 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
         )
 
 
-def _readable(checkpoint: Path) -> bool:
+def _checkpoints(folder: Path, names: Names, suffix: str = "") -> Iterator[Path]:
+    """The stack's checkpoint, plain and packed (PULUMI_DIY_BACKEND_GZIP), or what lies beside it."""
+    for packed in ("", ".gz"):
+        yield from folder.glob(f"{names.project}/{names.stack}.json{packed}{suffix}")
+
+
+def _is_checkpoint(file: Path) -> bool:
+    """Whether the file is whole: cut off it is no JSON, and an empty object is what some editors leave."""
+    content = _json(file)
+    return isinstance(content, dict) and "version" in content
+
+
+def _json(file: Path) -> Any:
+    """What the file holds, packed or not; None where it is cut off."""
     try:
-        json.loads(checkpoint.read_text())
-    except (OSError, ValueError):
-        return False
-    return True
+        content = file.read_bytes()
+        return json.loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
+    except (OSError, EOFError, ValueError, zlib.error):
+        return None
 
 
 def pending_creates(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -81,12 +81,8 @@ def _locks(names: Names, backend: Path) -> Iterator[Lock]:
 
 def _lives(pid: int) -> bool:
     """Whether the process runs and is a `pulumi`: its number may be another's by now."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    if not _exists(pid):
         return False
-    except PermissionError:
-        pass
     try:
         shown = subprocess.run(
             ["ps", "-o", "stat=,comm=", "-p", str(pid)],  # noqa: S607 - wherever the system has it
@@ -95,6 +91,20 @@ def _lives(pid: int) -> bool:
             check=False,
             timeout=10,
         ).stdout.split(maxsplit=1)
-    except OSError:  # there is no `ps`: better refuse once too often
-        return True
-    return len(shown) == 2 and not shown[0].startswith("Z") and "pulumi" in shown[1]
+    except (OSError, subprocess.TimeoutExpired):  # there is no `ps`
+        shown = []
+    if len(shown) != 2:  # nor does BusyBox's know these options: better refuse once too often
+        return _exists(pid)
+    return not shown[0].startswith("Z") and "pulumi" in shown[1]
+
+
+def _exists(pid: int) -> bool:
+    if pid <= 0:  # to the system that is a whole group
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 
 from ops import recover as module
 from ops.command_line import PulumiError
-from ops.recover import deploy_tokens, interrupted, mend_checkpoint, pending_creates, recover
+from ops.recover import deploy_tokens, interrupted, mend_checkpoint, mend_store, pending_creates, recover
 from ops.recover.deploy_tokens import recorded_ids
 from ops.recover.lock import UnknownHolderError, check_lock
 from ops.recover.state_import import UnrecordedResource
@@ -66,6 +67,49 @@ def test_a_backup_that_is_not_readable_itself_is_left_alone(tmp_path: Path, fold
     (folder / "dev.json").write_text("")
     (folder / "dev.json.bak").write_text("{")
     assert not mended(tmp_path)
+
+
+@pytest.mark.parametrize("cut_off", ["", "\0" * 512, "null", "{}", "[]", '""', '{"version": 3, "checkpoint": {"late'])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_checkpoint_that_is_cut_off_in_any_way_is_replaced_by_its_backup(
+    tmp_path: Path, folder: Path, cut_off: str, *, packed: bool
+) -> None:
+    name, whole = "dev.json.gz" if packed else "dev.json", GOOD.encode()
+    if packed:
+        whole = gzip.compress(whole)
+    (folder / name).write_bytes(whole[:-9] if packed else cut_off.encode())
+    (folder / f"{name}.bak").write_bytes(whole)
+    assert mended(tmp_path)
+    assert (folder / name).read_bytes() == whole
+    assert not mended(tmp_path)
+
+
+def test_an_emptied_layout_of_the_store_is_written_again(tmp_path: Path, folder: Path) -> None:
+    assert not mend_store(DEV, tmp_path)
+    layout = tmp_path / ".pulumi" / "meta.yaml"
+    for content in ("", "\0\0\0"):
+        layout.write_text(content)
+        (tmp_path / ".pulumi" / "meta.yaml.attrs").write_text("")
+        assert mend_store(DEV, tmp_path)
+        assert layout.read_text() == "version: 1\n"
+        assert not (tmp_path / ".pulumi" / "meta.yaml.attrs").exists()
+    assert not mend_store(DEV, tmp_path)
+    layout.write_text("")
+    folder.rename(folder.parent / "another")
+    assert not mend_store(DEV, tmp_path), "an older layout has no folders of projects"
+    assert not mend_store(DEV, None)
+
+
+def test_the_backend_of_a_login_is_found_as_pulumi_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = Holder(tmp_path, "pulumi")
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
+    monkeypatch.setattr(module, "pulumi", lambda *_: json.dumps({"user": "me", "url": tmp_path.as_uri()}))
+    try:
+        with pytest.raises(PulumiError, match="is being worked on"):
+            recover(DEV, lambda *_: None)
+    finally:
+        holder.kill()
+        holder.process.wait()
 
 
 def test_empty_attributes_are_removed_and_good_ones_stay(tmp_path: Path, folder: Path) -> None:
@@ -195,6 +239,29 @@ def test_a_number_that_another_program_has_by_now_is_no_holder(tmp_path: Path) -
     finally:
         other.kill()
         other.process.wait()
+
+
+@pytest.mark.parametrize("ps", ["echo 'ps: unrecognized option: p' >&2; exit 1", "exit 0", None])
+def test_where_ps_cannot_tell_a_process_that_lives_holds_its_lock(
+    holder: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ps: str | None
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if ps is not None:
+        (programs / "ps").write_text(f"#!/bin/sh\n{ps}\n")
+        (programs / "ps").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(PulumiError, match="is being worked on"):
+        check_lock(DEV, holder.folder, certain=True)
+    holder.kill()
+    holder.process.wait()
+    check_lock(DEV, holder.folder, certain=False)
+
+
+@pytest.mark.parametrize("pid", [0, -1, 2**63])
+def test_a_lock_whose_number_is_nobodys_is_free(holder: Holder, pid: int) -> None:
+    holder.lock(pid=pid)
+    check_lock(DEV, holder.folder, certain=False)
 
 
 def test_a_lock_of_another_machine_and_one_that_nobody_can_see_are_for_a_person_to_say(holder: Holder) -> None:
