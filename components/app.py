@@ -38,7 +38,7 @@ MIGRATIONS_KEPT: Final = 200
 """Finished migration Jobs of either outcome that are kept until then: a busy week's, one for each deployment.
 
 `kubectl create job --from` makes the CronJob the Job's owner, whose history limits (3 and 1 by default) hold for it,
-too. A second run after a failed migration fails with Prisma's P3009 and would take away the one that says why.
+too. A second run after a failed migration fails with Prisma's P3009 and would delete the one that says why.
 """
 
 _FIRST_PORT: Final = 3000
@@ -290,7 +290,7 @@ def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:
 
 
 def _port_name(settings: AppSettings) -> str:
-    """Other ports than the first release's bear their number in their name.
+    """Ports other than the first release's have their number in their name.
 
     Server-side apply tells ports apart by their number. Until the provider has changed what it once created, a preview
     shows the API server the new port beside the old one, and it refuses two of one name (kubernetes/kubernetes#131147).

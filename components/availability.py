@@ -14,7 +14,7 @@ from sdks import kubernetes
 EVICTION_SECONDS: Final = 60
 """Seconds after which a pod leaves a node that does not answer. Kubernetes' own default is 300."""
 STOP_PAUSE_SECONDS: Final = 10
-"""Seconds that a container of a pod that is to end goes on serving; the Gateway drops its address meanwhile."""
+"""Seconds for which a container of a terminating pod keeps serving; the Gateway drops its address meanwhile."""
 
 LOST_NODE: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 """Taints that a node gets once it no longer reports."""
@@ -39,7 +39,7 @@ def stop_pause() -> core.LifecycleHandlerArgs:
 def disruption_budget(
     resource: str, *, name: str, environment: Environment, pods: Mapping[str, str], opts: pulumi.ResourceOptions
 ) -> kubernetes.policy.v1.PodDisruptionBudget:
-    """The PodDisruptionBudget of pods that bear `pods`: a drain evicts one at a time, and that one always.
+    """The PodDisruptionBudget of the pods labelled `pods`: a drain evicts one at a time, and that one always.
 
     With `minAvailable: 1` the drain of the node of a single replica would never end.
     """
@@ -49,7 +49,7 @@ def disruption_budget(
         spec=kubernetes.policy.v1.PodDisruptionBudgetSpecArgs(
             max_unavailable=1,
             selector=meta.LabelSelectorArgs(match_labels=pods),
-            # A pod that is not ready protects nobody's requests; with the default it holds up the drain.
+            # A pod that is not ready protects nobody's requests; by default it blocks the drain.
             unhealthy_pod_eviction_policy="AlwaysAllow",
         ),
         opts=opts,
@@ -59,7 +59,7 @@ def disruption_budget(
 def same_node(apps: list[str]) -> core.AffinityArgs:
     """Affinity of pods that share a ReadWriteOnce volume: on another node one waits for the volume, past its deadline.
 
-    `apps` are the values of the label `app`. The first of them goes anywhere, as a pod's term may match itself.
+    `apps` are the values of the label `app`. The first of them is scheduled anywhere, as a pod's term may match itself.
     """
     return core.AffinityArgs(
         pod_affinity=core.PodAffinityArgs(

@@ -165,7 +165,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
         "primaryUpdateStrategy": "unsupervised",
         "primaryUpdateMethod": "switchover" if several else "restart",
         "enableSuperuserAccess": False,
-        # A budget for a single instance would hold up every drain for ever.
+        # A budget for a single instance would block every drain.
         "enablePDB": several,
         "bootstrap": {
             "initdb": {

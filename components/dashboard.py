@@ -1,7 +1,7 @@
 """The stack's Grafana dashboard, which the sidecar of Grafana's chart loads from a ConfigMap.
 
 Its queries ask for what the alerts' own sources export: blackbox exporter, kube-state-metrics, kubelet and, where the
-stack has it, postgres_exporter. What no metric tells (rows and bytes of a backup) is in the Jobs' logs.
+stack has it, postgres_exporter. What no metric shows (rows and bytes of a backup) is in the Jobs' logs.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Environment(pulumi.ComponentResource):
     """The namespace, with its bounds.
 
     A quota that shrinks shrinks at once, while the pods of before still count: the app's resources can be lowered to a
-    half in one `up` (the migration's share lies idle meanwhile), to less in several.
+    half in one `up` (the migration's share is unused meanwhile), to less in several.
     """
 
     names: Names

@@ -50,7 +50,7 @@ class _NamespaceDeletionProvider(ResourceProvider):
             raise NamespaceDeletionError(
                 f"The namespace {props['namespace']} could not be deleted, and nothing was: Kubernetes deletes no "
                 f"namespace while an aggregated API does not answer.\n\n{listed}\n\n"
-                "Get its server to run again or, where it is gone for good, delete the APIService "
+                "Start its server or, if that is gone for good, delete the APIService "
                 "(kubectl delete apiservice <name>). Then run the same command again."
             )
 

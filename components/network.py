@@ -35,17 +35,17 @@ def _ports(*ports: pulumi.Input[int], protocols: Sequence[str] = ("TCP",)) -> li
 
 
 def from_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
-    """Ingress from the pods that bear `labels`, of the policy's own namespace where no other is named."""
+    """Ingress from the pods with these labels, of the policy's own namespace where no other is named."""
     return {"fromEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
 
 
 def to_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
-    """Egress to the pods that bear `labels`, of the policy's own namespace where no other is named."""
+    """Egress to the pods with these labels, of the policy's own namespace where no other is named."""
     return {"toEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
 
 
 def from_gateway(*, port: pulumi.Input[int]) -> Rule:
-    """Ingress from Cilium's Gateway: its proxy bears the reserved identity `ingress`, in no namespace."""
+    """Ingress from Cilium's Gateway: its proxy has the reserved identity `ingress`, in no namespace."""
     return {"fromEntities": ["ingress"], "toPorts": _ports(port)}
 
 
@@ -90,7 +90,7 @@ def network_policy(
     restricts: bool = True,
     opts: pulumi.ResourceOptions,
 ) -> kubernetes.apiextensions.CustomResource:
-    """The CiliumNetworkPolicy `name` of the pods that bear `pods`.
+    """The CiliumNetworkPolicy `name` of the pods labelled `pods`.
 
     A direction without rules allows nothing; None leaves it to the other policies of these pods. One that does not
     restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16). `namespace` is where

@@ -33,7 +33,7 @@ class SecretData:
     values: Mapping[str, pulumi.Input[str]] = field(repr=False)
     """By key."""
     checksum: str
-    """Changes with any of them, and tells nothing about them: on a pod template it restarts the pods."""
+    """Changes with any of them, and reveals nothing about them: on a pod template it restarts the pods."""
 
 
 def pod_security(*, user: int, group: int, volumes: bool = False) -> core.PodSecurityContextArgs:

@@ -28,7 +28,7 @@ class _RandomPasswordProvider(ResourceProvider):
 
 
 class RandomPassword(Resource, module="random", name="RandomPassword"):
-    """Recorded encrypted, and made anew by `pulumi up --replace <its URN>`."""
+    """Recorded encrypted, and generated again by `pulumi up --replace <its URN>`."""
 
     result: pulumi.Output[str]
     """The password, URL-safe; secret."""

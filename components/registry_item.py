@@ -81,7 +81,7 @@ class _RegistryItemProvider(ResourceProvider):
 
 
 class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
-    """A login in 1Password that bears the marks of the stack that issued it.
+    """A login in 1Password, marked with the stack that issued it.
 
     An item of the title that is there already is written to: what was added by hand stays. One with another stack's
     mark is refused. The credentials are the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op` command,
@@ -140,7 +140,7 @@ def _create(account: Client, props: dict[str, Any]) -> str:
 def _write(account: Client, body: Body, props: dict[str, Any]) -> None:
     if another := stranger(item_of(body), token=props["token_name"], owner=props["owner"]):
         raise RegistryItemError(
-            f"{_named(props)} bears the mark of {another}, and this stack is {props['owner']}: "
+            f"{_named(props)} has the mark of {another}, and this stack is {props['owner']}: "
             "name another item in registry.item"
         )
     if body["category"] != "LOGIN":

@@ -1,4 +1,4 @@
-"""Repository: what both stacks share in GitLab. One stack owns it; nothing of it goes by a `destroy`."""
+"""Repository: what both stacks share in GitLab. One stack owns it; `destroy` deletes nothing of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Repository(pulumi.ComponentResource):
     """Push mirror, develop branch, protection of both branches and of environments where the edition has it."""
 
     mirror_key: pulumi.Output[str]
-    """The line that tells which public key goes where, for the mirror to be let in."""
+    """Says where to add which public key, so that the mirror accepts the push."""
 
     def __init__(self, name: str, args: RepositoryArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:repository:Repository", name, None, opts)

@@ -131,7 +131,7 @@ _SEVERAL: Final = ("context", "namespace", "claims")
 
 
 class _RetainedVolumesProvider(_Retaining):
-    """The same for all claims that bear a label: which they are, changes as instances come and go."""
+    """The volumes of all claims with a label; the set changes as instances come and go."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         elsewhere = [name for name in _SEVERAL[1:] if olds.get(name) != news.get(name)]
@@ -163,7 +163,7 @@ def _volumes(core: Any, props: Mapping[str, Any]) -> dict[str, str]:
 
 
 class RetainedVolumes(Resource, module="volume", name="RetainedVolumes"):
-    """The volumes of all claims that bear the label `claims`, written as a selector, are retained.
+    """Retains the volumes of all claims that the label selector `claims` matches.
 
     One that comes later is seen by the next `up`.
     """

@@ -1,6 +1,6 @@
 """Whom an Access policy lets in, read from its rules: known people, or more than those.
 
-Cloudflare ORs the entries of `include`, ANDs those of `require`, and takes away those of `exclude`
+Cloudflare ORs the entries of `include`, ANDs those of `require`, and subtracts those of `exclude`
 (developers.cloudflare.com/cloudflare-one/policies/access, "Rule types"). So a policy lets in known people only where
 each of its includes names known people, or one of its requires does. An exclude narrows nothing: it leaves everybody
 else. Selectors are allowed by a list: what Cloudflare adds later counts as open until it is looked at here.

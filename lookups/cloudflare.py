@@ -62,7 +62,7 @@ def look_up(public: PublicAccessSettings) -> CloudflareIds:
 
     Each product that the stack writes to is read, so that the message names every one that the token lacks.
     A token that may read and not edit passes here, and is refused by Cloudflare at the first write: the
-    API does not tell a token's permissions to the token.
+    API does not show a token its own permissions.
     """
     problems: list[str] = []
     found = _LookUp(public, CloudflareApi(), problems)

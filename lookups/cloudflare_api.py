@@ -78,7 +78,7 @@ class CloudflareApi:
             answer = self.attempts(f"GET {path}", partial(self.call, "GET", path, params=asked))
             found += answer["result"] or []
             paged = answer.get("result_info")
-            # Some lists have no `total_count`, so that only an empty page tells their end; some are not paged at all.
+            # Some lists have no `total_count`, so only an empty page marks their end; some are not paged at all.
             total = (paged or {}).get("total_count")
             if not answer["result"] or not paged or (total is not None and len(found) >= total):
                 return found

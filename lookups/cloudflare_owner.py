@@ -21,7 +21,7 @@ _ORIGIN: Final = re.compile(
 
 
 def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner, cluster: Cluster) -> Iterator[Claim]:
-    """What bears another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
+    """What has another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
     api = CloudflareApi()
     configuration = api.get(f"/accounts/{ids.account_id}/cfd_tunnel/{ids.tunnel_id}/configurations")
     document = configuration.get("config") or {}

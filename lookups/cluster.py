@@ -69,7 +69,7 @@ class Cluster:
     def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
         """Whether the kubeconfig's user may do this, in all namespaces where none is named.
 
-        Raises as `get` does; `ForbiddenError` where the API server does not tell.
+        Raises as `get` does; `ForbiddenError` where the API server does not say.
         """
         attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace or ""}
         asked = self._read(_REVIEWS, {**_REVIEW, "spec": {"resourceAttributes": attributes}})

@@ -104,7 +104,7 @@ def read_project(settings: Settings, delivery: DeliverySettings, provider: gitla
 
 def _unreadable(delivery: DeliverySettings, error: Exception) -> GitLabError:
     return GitLabError(
-        f"GitLab does not tell what its project {delivery.project} holds. Nothing was created or changed.\n\n"
+        f"GitLab does not say what its project {delivery.project} holds. Nothing was created or changed.\n\n"
         f"  {error}\n\n"
         "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
     )

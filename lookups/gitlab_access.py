@@ -1,6 +1,6 @@
 """What GITLAB_TOKEN may do in the app's project, asked of GitLab before anything is made.
 
-The plugin has no function for it and would tell at its first write, when half of the stack is there already.
+The plugin has no function for it and would say so at its first write, when half of the stack is there already.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def missing_permissions(
 ) -> list[str]:
     """What the token, or GitLab's licence, lacks, in words.
 
-    Empty, too, where GitLab does not tell (a token of another kind, an administrator who is no member, an error): what
+    Also empty where GitLab does not say (a token of another kind, an administrator who is no member, an error): what
     the plugin reads next has words for that. Raises `NoAnswerError` where there is no connection to it.
     """
     base = api_url(delivery, environment)

@@ -42,7 +42,7 @@ def read_infrastructure(
         protected = gitlab.get_project_protected_tags(project=id_, opts=options).protected_tags
     except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
         raise GitLabError(
-            f"GitLab does not tell what its project {settings.project} holds. Nothing was created or changed.\n\n"
+            f"GitLab does not say what its project {settings.project} holds. Nothing was created or changed.\n\n"
             f"  {error}\n\n"
             "GITLAB_TOKEN needs the role Maintainer of repository.infrastructure.project, too: correct it, or leave "
             "the section out."

@@ -177,7 +177,7 @@ class Vaults:
         if another := stranger(item, token=token, owner=owner):
             raise SecretProblemError(
                 str(reference),
-                f"the item is another stack's: it bears the mark of {another}, and this stack is {owner}",
+                f"the item is another stack's: it has the mark of {another}, and this stack is {owner}",
                 "name another item in registry.item, or delete this one where that stack is no more",
             )
         if by_title:
@@ -194,7 +194,7 @@ class Vaults:
         near = _nearest(reference.item, titles)
         if near is None:
             return missing
-        exact = "titles are told apart by case, and are written as they are, without %20"
+        exact = "titles differ by case, and are written as they are, without %20"
         return ItemMissingError(
             missing.subject, f"{missing.what}; it has {near!r}", f"write op://{reference.vault}/{near}: {exact}"
         )
@@ -307,7 +307,7 @@ def _missing_fix(reference: SecretReference, item: Item) -> str:
 
 
 def _places(found: list[Field]) -> str:
-    """Where the fields are: by the section's label, and by ids where labels do not tell them apart."""
+    """Where the fields are: by the section's label, and by ids where labels are ambiguous."""
     sections = [label or identity for identity, label in (one.section for one in found)]
     if len(set(map(_folded, sections))) == len(sections):
         return ", ".join(f"in section {section!r}" for section in sections)
@@ -325,7 +325,7 @@ def _choices(reference: SecretReference, item: Item, found: list[Field]) -> str:
 
 
 def _unambiguous(reference: SecretReference, item: Item, one: Field) -> Iterator[SecretReference]:
-    """References that mean this field only, by labels first and by ids where labels do not tell it from others."""
+    """References that mean this field only, by labels first and by ids where labels are ambiguous."""
     for name in filter(None, reversed(one.names)):
         for section in filter(None, reversed(one.section)):
             try:

@@ -25,7 +25,7 @@ _PATIENCE: Final = 60.0  # seconds; `op` may wait for the user to unlock the des
 _PAUSES: Final = [min(0.05 * 2**attempt, 0.5) for attempt in range(10)]
 """Seconds between looks for what was written: Connect shows it once it has synchronised (connect-sdk-go's client)."""
 _GONE: Final = {"ARCHIVED", "DELETED"}
-"""States of items that lie in the archive or the bin (Connect's OpenAPI, Item.state)."""
+"""States of items in the archive or the bin (Connect's OpenAPI, Item.state)."""
 _NO_ITEM: Final = re.compile(r"isn't an item\b|\bitem\b.* not found", re.IGNORECASE)
 
 

@@ -68,7 +68,7 @@ def mark(item: Item, label: str) -> str | None:
 
 
 def stranger(item: Item, *, token: str, owner: str) -> str | None:
-    """Whose item it is, where it bears the mark of another stack than `owner` with its deploy token `token`.
+    """Whose item it is, where it has the mark of another stack than `owner` with its deploy token `token`.
 
     An item without a mark was made by hand. Releases before the mark OWNER wrote TOKEN alone.
     """

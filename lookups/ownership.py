@@ -1,8 +1,8 @@
-"""What bears another stack's mark where this one's would be: all of it refused in one message, before the first
+"""What has another stack's mark where this one's would be: all of it is refused in one message, before the first
 resource.
 
 A stack file that was copied names another stack's environment, hostname or item. Without this check `up` would import
-what it finds there, and `destroy` would delete it. What bears no mark was made by hand, or by a release that set none;
+what it finds there, and `destroy` would delete it. What has no mark was made by hand, or by a release that set none;
 there, the owner is read from what the object leads to, where that says so.
 """
 
@@ -67,7 +67,7 @@ def check_ownership(
 def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
     """What is another's in the cluster: the namespace, the hostname's route, the policy beside the tunnel.
 
-    And, by the stack files of the apps in `folders`, what GitLab lets bear no mark.
+    And, by the stack files of the apps in `folders`, what cannot be marked in GitLab.
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if (owner := _another(settings, namespace)) is not None:

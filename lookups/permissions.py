@@ -49,7 +49,7 @@ class Permission:
 
 
 def check_permissions(settings: Settings, cluster: Cluster) -> None:
-    """Raises `ClusterError` with everything that the user may not do; passes where the API server does not tell."""
+    """Raises `ClusterError` with everything that the user may not do; passes where the API server does not say."""
     try:
         missing = [] if cluster.may("*", "*", "*") else list(_missing(settings, cluster))
     except ForbiddenError:

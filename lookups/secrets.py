@@ -229,7 +229,7 @@ class _Reader:
             return None
 
     def refuse_own(self, reference: ItemReference, token: str) -> None:
-        """Notes an item that a stack wrote this deploy token of its own to: without `issue`, it goes with the token."""
+        """Notes an item with a deploy token that a stack issued: without `issue`, it is deleted with the token."""
         try:
             own = self._vaults.read(SecretReference(reference.vault, reference.item, SECTION, TOKEN)) == token
         except SecretProblemError:  # a user's item; other mistakes are reported when its fields are read

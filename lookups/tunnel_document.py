@@ -55,7 +55,7 @@ def with_rule(document: Document, hostname: str, service: str, demand: AccessDem
     The rule makes this `demand` and no other; None leaves the demand that is there.
 
     A rule that is there keeps its other keys, and its place unless an earlier wildcard swallows it. Otherwise the rule
-    goes before the catch-all, and before the first wildcard that would swallow it. Raises `TunnelDocumentError`.
+    is placed before the catch-all, and before the first wildcard that would swallow it. Raises `TunnelDocumentError`.
     """
     rules = _checked(document)
     # What the API itself adds to a rule without it is written at once, so that nothing differs afterwards.

@@ -178,10 +178,10 @@ def restore_command(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
 ) -> None:
-    """Puts a backup, or a dump from this machine, in the place of the database; the app is stopped meanwhile."""
+    """Replaces the database by a backup or a dump from this machine; the app is stopped meanwhile."""
     settings = load_settings(stack)
     if (source is None) == (discarded is None):
-        raise SourceError("either --from says what is restored, or --discard what is taken away")
+        raise SourceError("either --from says what is restored, or --discard what is dropped")
     interrupts = Interrupts()
     terminal = Terminal()
     if source is None:

@@ -66,7 +66,7 @@ def back_up(cluster: Cluster, terminal: Terminal) -> None:
     except JobFailedError as error:
         raise JobFailedError(f"No backup: {error}") from error
     except StoppedError:
-        terminal.say(f"The backup goes on: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
+        terminal.say(f"The backup continues: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
         raise
     terminal.say("The backup is complete.")
     if nearly_full:

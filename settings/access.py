@@ -97,7 +97,7 @@ class PublicAccessSettings(Section):
     tunnel_id: Uuid | None = None
     """Looked up by name where it is absent."""
     policy_name: Name
-    """Name that the reusable Access policy must bear."""
+    """Name that the reusable Access policy must have."""
     policy_id: Uuid | None = None
     """Looked up by name among the account's reusable policies where it is absent."""
     allow_selectors: Annotated[tuple[AccessSelector, ...], Field(strict=False)] = ()

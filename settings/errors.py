@@ -31,7 +31,7 @@ _SECRET_LOOK: Final = re.compile(
 )
 _LONGEST_SHOWN: Final = 120
 _OTHERS: Final = {"pulumi", "kubernetes", "onepassword", "gitlab", "cloudflare"}
-"""Namespaces of Pulumi itself and of the providers, whose keys may bear the names of sections."""
+"""Namespaces of Pulumi itself and of the providers, whose keys may have the names of sections."""
 
 
 NO_KEYS: Final = ("project", "stack", "released_namespace")

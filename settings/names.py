@@ -129,7 +129,7 @@ class Names:
 
     @property
     def discard(self) -> str:
-        """Beginning of the Jobs that take away a database to look into."""
+        """Beginning of the names of Jobs that drop a database to look into."""
         return f"{self.database}-discard"
 
     def look(self, name: str) -> str:

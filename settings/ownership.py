@@ -1,4 +1,4 @@
-"""Who made an object: the mark that everything a stack makes bears, and how it is read back."""
+"""Who made an object: the mark on everything that a stack creates, and how it is read back."""
 
 from __future__ import annotations
 

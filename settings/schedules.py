@@ -1,4 +1,4 @@
-"""Schedules that alerts watch over: how long may lie between two runs."""
+"""Schedules that alerts watch over: how much time may pass between two runs."""
 
 from __future__ import annotations
 

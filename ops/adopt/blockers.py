@@ -137,7 +137,7 @@ def _cannot_become(live: Object, wanted: Object) -> bool:
 
 
 def _first_owner(managers: list[Object]) -> tuple[int, str] | None:
-    """Index and name of kubectl's first entry; the provider takes the others' over itself once one bears its name."""
+    """Index and name of kubectl's first entry; the provider takes the others' over itself once one has its name."""
     for index, entry in enumerate(managers):
         updates = entry.get("operation") == "Update" and not entry.get("subresource")
         if updates and str(entry.get("manager", "")).startswith("kubectl"):

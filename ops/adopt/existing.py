@@ -81,7 +81,7 @@ class Live:
                 yield tunnel_blocker(inputs["hostname"], rule["service"])
         elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
             mirror = self._push_mirror(self.gitlab, inputs)
-            # Without a key of its own it cannot tell the one that belongs into GitHub, which the next preview asks for.
+            # Without a key of its own it cannot show the one to add to GitHub, which the next preview asks for.
             if mirror is not None and (mirror.url != self.mirror or mirror.auth_method != "ssh_public_key"):
                 yield mirror_blocker(mirror.url, mirror.auth_method)
 

@@ -101,7 +101,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """The APIs for one namespace; the library's models make every field optional, so their types tell nothing here."""
+    """The APIs for one namespace; the library's models make every field optional, so their types say nothing here."""
 
     client: ApiClient
     names: Names
@@ -133,7 +133,7 @@ class Cluster:
         return Selection(listing=self.batch.list_namespaced_job, selector={"field_selector": f"metadata.name={name}"})
 
     def pods(self, labels: Mapping[str, str]) -> Selection:
-        """The pods that bear these labels."""
+        """The pods with these labels."""
         wanted = ",".join(f"{key}={value}" for key, value in labels.items())
         return Selection(listing=self.core.list_namespaced_pod, selector={"label_selector": wanted})
 

@@ -187,7 +187,7 @@ def delete(cluster: Cluster, name: str) -> None:
                 raise
 
     cluster.persistently(request)
-    # The Job goes a moment after its pods, and until then it counts among those that run.
+    # The Job is deleted a moment after its pods, and until then it counts among those that run.
     selections = cluster.job(name), cluster.pods_of(name)
     if not cluster.until(*selections, done=lambda jobs, pods: not jobs and not pods, timeout=_END_PATIENCE):
         raise ClusterError(f"the pod of {name} does not end; see: kubectl -n {cluster.namespace} get pods")

@@ -91,7 +91,7 @@ def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
 
 
 def interrupted(stack: str, checkpoint: Mapping[str, Any]) -> str:
-    """What to run after the dead update, as far as the state tells what it was; it does not record the command.
+    """What to run after the dead update, as far as the state shows what it was; it does not record the command.
 
     A `destroy` deletes what every stack has, and an `up` never does, except for what it has replaced. Once an `up` has
     ended, the stack has outputs; they stay until a `destroy` has ended.

@@ -19,7 +19,7 @@ _TYPE = "gitlab:index/projectDeployToken:ProjectDeployToken"
 
 
 def revoke_orphans(settings: Settings, gitlab: Gitlab, kubernetes: DynamicClient) -> list[str]:
-    """Revokes the tokens that bear the stack's name and are neither in its state nor in use; their user names.
+    """Revokes the tokens with the stack's name that are neither in its state nor in use; their user names.
 
     In use is what the pull secret names, whatever the state says: revoked, no pod could start any more.
     """

@@ -39,7 +39,7 @@ def check_lock(names: Names, backend: Path | None, *, certain: bool) -> None:
     if backend is None:
         if not certain:
             raise UnknownHolderError(
-                "This state's backend does not tell who holds its lock. Make sure that no `pulumi` works on stack "
+                "This state's backend does not say who holds its lock. Make sure that no `pulumi` works on stack "
                 f"{names.stack}, on any machine and in any pipeline"
             )
         return

@@ -63,7 +63,7 @@ def _hostname(inputs: Mapping[str, Any]) -> str | None:
 def _made(
     public: PublicAccessSettings, hostname: str, client: Cloudflare, own: Owner
 ) -> Iterator[tuple[str, str, str]]:
-    """Type, name and import id of what bears this program's marks; what is hand-made for the hostname bears others."""
+    """Type, name and import id of what has this program's marks; what was made by hand for the hostname has others."""
     try:
         place = find_place(public, CloudflareApi())
     except (CloudflareError, UnusableError) as error:

@@ -1,4 +1,4 @@
-"""Puts a backup, or a dump from this machine, in the place of a stack's database, with the app stopped meanwhile."""
+"""Replaces a stack's database by a backup or a dump from this machine; the app is stopped meanwhile."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Restore:
                 with self.terminal.step(f"ending {name}"):
                     delete(self.cluster, name)
             if not self.app.is_ours():
-                raise ClusterError("another restore has stopped the app since, and goes on without this one")
+                raise ClusterError("another restore has stopped the app since, and continues without this one")
             job = Job.of(self.template, self.cluster, self.terminal.say)
             try:
                 create(job, self.template, environment=environment)

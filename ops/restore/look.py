@@ -58,7 +58,7 @@ def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
 def ways_in(names: Names, name: str, engine: EngineSettings) -> str:
     """How to reach the database, and how to get rid of it."""
     service = DatabaseAddress.of(names, engine).host
-    # CloudNativePG's socket lets in nobody but the server's own user, whose role psql takes by itself.
+    # CloudNativePG's socket accepts only the server's own user, whose role psql takes by itself.
     role = "" if engine.is_cluster else f" --username={names.database_role}"
     return (
         "To look into it:\n"

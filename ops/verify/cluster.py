@@ -77,7 +77,8 @@ def database_volume(systems: Systems, *, which: Callable[[Names], str] = lambda 
     name = claim["spec"]["volumeName"]
     policy = systems.need("v1", "PersistentVolume", name)["spec"]["persistentVolumeReclaimPolicy"]
     if policy != RETAIN:
-        raise CheckError(f"{seen}, but its volume {name} has the reclaim policy {policy}: it goes with it", systems.up)
+        reason = f"its volume {name} has the reclaim policy {policy}: it is deleted with the claim"
+        raise CheckError(f"{seen}, but {reason}", systems.up)
     return f"{seen}; its volume {name} is retained"
 
 

@@ -92,7 +92,7 @@ def mirror(systems: Systems) -> str:
     pushing = [one for one in found if one.enabled]
     if not pushing:
         raise CheckError("it is disabled", systems.up)
-    # GitLab does not tell which of them is the program's.
+    # GitLab does not say which of them is the program's.
     several = f"; {len(pushing)} mirrors push there: delete the one made by hand" if len(pushing) > 1 else ""
     push = ops_command("sync-mirror", systems.settings.stack)
     show_key = pulumi_command("stack output", systems.settings.stack, "mirror_key")

@@ -17,7 +17,7 @@ from settings import Settings
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two secrets are equal, as far as their digests tell."""
+    """Whether two secrets are equal, by their digests."""
     digests = (hashlib.sha256(text.encode()).digest() for text in (one, other))
     return hmac.compare_digest(*digests)
 

@@ -249,7 +249,7 @@ def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: Rehe
     rehearsal.program.init("prod")
     rehearsal.configure("prod", "registry.item", f"op://Kubernetes/{TITLE}")
     rehearsal.gitlab.app.forget()
-    with pytest.raises(EngineError, match="it bears the mark of invoicetron/dev, and this stack is invoicetron/prod"):
+    with pytest.raises(EngineError, match="it has the mark of invoicetron/dev, and this stack is invoicetron/prod"):
         rehearsal.program.up("prod", "--skip-preview")
     assert not rehearsal.gitlab.app.writes
     assert json.dumps(rehearsal.onepassword.item(TITLE)) == before

@@ -155,7 +155,7 @@ def test_another_stack_s_item_is_neither_written_nor_deleted(
 ) -> None:
     made = provider.create({**props, **theirs})
     before = copy.deepcopy(onepassword.item(TITLE))
-    with pytest.raises(RegistryItemError, match=f"bears the mark of {theirs['owner']}, and this stack is"):
+    with pytest.raises(RegistryItemError, match=f"has the mark of {theirs['owner']}, and this stack is"):
         provider.create(props)
     provider.delete(made.id, props)
     assert provider.read(made.id, props).id == ""

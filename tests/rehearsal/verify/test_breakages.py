@@ -79,7 +79,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
             "/spec/persistentVolumeReclaimPolicy",
             "Delete",
         ),
-        {"database-volume": "has the reclaim policy Delete: it goes with it"},
+        {"database-volume": "has the reclaim policy Delete: it is deleted with the claim"},
     ),
     "the backups' volume is lost": (
         lambda live: lost(live, PROD.backups_claim),

@@ -269,7 +269,7 @@ def test_a_lock_of_another_machine_and_one_that_nobody_can_see_are_for_a_person_
     with pytest.raises(UnknownHolderError, match="process 1 of ci on runner-7, since 2026-11-01"):
         check_lock(DEV, holder.folder, certain=False)
     check_lock(DEV, holder.folder, certain=True)
-    with pytest.raises(UnknownHolderError, match="does not tell who holds its lock"):
+    with pytest.raises(UnknownHolderError, match="does not say who holds its lock"):
         check_lock(DEV, None, certain=False)
     check_lock(DEV, None, certain=True)
 
