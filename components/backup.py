@@ -16,6 +16,7 @@ from components.database_address import DatabaseAddress
 from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.job_template import JobTemplate
+from components.longhorn import recurring_jobs
 from components.network import network_policy, to_dns, to_pods
 from components.pods import (
     NEVER,
@@ -203,9 +204,9 @@ class Backup(pulumi.ComponentResource):
                 opts=kept,
             )
             spec.volume_name = volume.metadata.name
-        return core.PersistentVolumeClaim(
-            "backup-volume", metadata=environment.metadata(names.backups_claim, app=names.backup), spec=spec, opts=kept
-        )
+        labels = recurring_jobs(settings.recurring_job_groups)
+        metadata = environment.metadata(names.backups_claim, app=names.backup, labels=labels)
+        return core.PersistentVolumeClaim("backup-volume", metadata=metadata, spec=spec, opts=kept)
 
 
 def _files() -> list[Path]:

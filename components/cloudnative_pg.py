@@ -13,6 +13,7 @@ from components.database import DatabaseArgs
 from components.database_address import DatabaseAddress
 from components.database_wires import DatabaseWires
 from components.environment import Environment
+from components.longhorn import recurring_jobs
 from components.network import from_kubelet, from_pods, to_api_server, to_dns, to_pods
 from components.pods import PATCH_FORCE, Footprint, core, meta, quantities, quantity
 from components.random_password import RandomPassword
@@ -212,6 +213,9 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
     }
     if environment.priority_class is not None:
         spec["priorityClassName"] = environment.priority_class
+    if labels := recurring_jobs(settings.recurring_job_groups):
+        # On all that the operator makes, claims among it; Longhorn reads those of claims only.
+        spec["inheritedMetadata"] = {"labels": labels}
     if settings.synchronous is not None:
         durability = {"method": "any", "number": 1, "dataDurability": settings.synchronous}
         spec["postgresql"]["synchronous"] = durability

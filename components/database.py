@@ -14,6 +14,7 @@ from components.availability import disruption_budget, lost_node_tolerations
 from components.database_address import DatabaseAddress
 from components.database_wires import DatabaseWires
 from components.environment import Environment
+from components.longhorn import recurring_jobs
 from components.pods import (
     Footprint,
     SecretData,
@@ -99,7 +100,9 @@ class Database(DatabaseWires):
         # Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size.
         claim = core.PersistentVolumeClaim(
             "database-volume",
-            metadata=environment.metadata(names.database_claim, app=names.database),
+            metadata=environment.metadata(
+                names.database_claim, app=names.database, labels=recurring_jobs(settings.recurring_job_groups)
+            ),
             spec=core.PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
                 storage_class_name=settings.storage_class,

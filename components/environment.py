@@ -103,14 +103,17 @@ class Environment(pulumi.ComponentResource):
         *,
         app: str | None = None,
         annotations: Mapping[str, pulumi.Input[str]] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> meta.ObjectMetaArgs:
         """Metadata of an object in the namespace. `app` is the value of its label, where that is not the name.
+
+        `labels` are further ones.
 
         The name is explicit because pipelines and users type it.
         """
         return meta.ObjectMetaArgs(
             name=name,
             namespace=self.namespace,
-            labels={**self.names.labels(app or name), **self.names.owner_labels},
+            labels={**self.names.labels(app or name), **self.names.owner_labels, **(labels or {})},
             annotations={**PATCH_FORCE, **(annotations or {})},
         )

@@ -60,6 +60,8 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
         for kind in ("gatewayclasses", "gateways", "httproutes", "referencegrants")
     ),
     "github.com/cilium/cilium": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
+    # All of Longhorn's are in one file; only the one named after `#` is taken.
+    "github.com/longhorn/longhorn-manager": ("k8s/crds.yaml#settings.longhorn.io",),
     "github.com/prometheus-operator/prometheus-operator": tuple(
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
         for kind in ("podmonitors", "probes", "prometheusrules")
@@ -307,7 +309,12 @@ def _read_modules(go: Path, target: Path) -> None:
         for module, files in _CRDS.items():
             folder = _module(go, "kwok" if module == _KWOK else "crds", module)
             for file in files:
-                shutil.copyfile(folder / file, read / "crds" / Path(file).name)
+                path, _, name = file.partition("#")
+                text = (folder / path).read_text()
+                if name:
+                    (text,) = (one for one in text.split("\n---\n") if f"\n  name: {name}\n" in one)
+                    text = re.sub(r"{{.*}}", "", text)  # the chart's labels
+                (read / "crds" / f"{name or Path(path).stem}.yaml").write_text(text)
         (read / _KWOK_STAGES).write_text(kwok_stages.read(_module(go, "kwok", _KWOK)))
         read.rename(target)
 

@@ -12,6 +12,7 @@ from settings.schedules import DailySchedule, WeeklySchedule, check_not_skipped
 from settings.section import Resources, Section
 from settings.types import (
     AbsolutePath,
+    DnsLabel,
     EachOnce,
     Host,
     ResourceName,
@@ -48,6 +49,8 @@ class BackupSettings(Section):
     """When the newest backup is tried out: every week, or more often."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("2Gi")
+    recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False)] = ()
+    """Longhorn's groups of recurring jobs (snapshots, backups) that the volume is in; none: those of `default`."""
     nfs: NfsExport | None = None
     """Instead of a volume of the storage class."""
     s3: S3Settings | None = None

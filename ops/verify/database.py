@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
 from components import cloudnative_pg
+from components.longhorn import DRIVER
 from lookups.cluster import connect
 from lookups.operator import LEAST, find_problems
 from ops.verify.check import Check
 from ops.verify.cluster import database_ready, database_volume, has_database
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from settings import Settings
+from settings.database import DatabaseSettings
 from settings.names import Names
 
 HEALTHY = "Cluster in healthy state"
 """The operator's phase of a Cluster for which there is nothing to do."""
+
+_NODE_DOWN: Final = "node-down-pod-deletion-policy"
+_MOVES: Final = ("delete-both-statefulset-and-deployment-pod", "delete-statefulset-pod")
 
 
 def ready(systems: Systems) -> str:
@@ -68,6 +77,35 @@ def _volumes_of_instances(systems: Systems) -> str:
     return "; ".join(database_volume(systems, which=_called(claim)) for claim in sorted(claims))
 
 
+def node_loss(systems: Systems) -> str:
+    """Longhorn lets the database leave a node that is gone; by default it waits for a person.
+
+    Longhorn deletes only pods of StatefulSets and Deployments (its kubernetes_pod_controller.go), so the check is not
+    about instances of CloudNativePG.
+    """
+    name = _database(systems.settings).storage_class
+    provisioner = systems.need("storage.k8s.io/v1", "StorageClass", name)["provisioner"]
+    if provisioner != DRIVER:
+        return f"the storage class {name} is of {provisioner}, not of Longhorn"
+    try:
+        found = systems.get("longhorn.io/v1beta2", "Setting", _NODE_DOWN, "longhorn-system")
+    except ResourceNotFoundError:
+        found = None
+    value = (found or {}).get("value")
+    if value not in _MOVES:
+        raise CheckError(
+            f"Longhorn's {_NODE_DOWN} is {value or 'not there'}: the database stays on a node that is gone",
+            f"kubectl -n longhorn-system patch settings.longhorn.io {_NODE_DOWN} --type=merge "
+            f'-p \'{{"value": "{_MOVES[0]}"}}\'',
+        )
+    return f"Longhorn's {_NODE_DOWN} is {value}"
+
+
+def _database(settings: Settings) -> DatabaseSettings:
+    assert settings.database is not None  # noqa: S101 - `applies` leaves the check out where there is none
+    return settings.database
+
+
 def _called(claim: str) -> Callable[[Names], str]:
     return lambda _names: claim
 
@@ -76,4 +114,9 @@ CHECKS = (
     Check(name="database-operator", look=operator, applies=lambda settings: settings.operated_database is not None),
     Check(name="database", look=ready, applies=has_database),
     Check(name="database-volume", look=volumes, applies=has_database),
+    Check(
+        name="node-loss",
+        look=node_loss,
+        applies=lambda settings: settings.database is not None and not settings.database.is_cluster,
+    ),
 )

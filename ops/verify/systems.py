@@ -42,6 +42,7 @@ from settings.repository import RepositorySettings
 Object = dict[str, Any]
 """An object of the cluster, as its JSON is."""
 
+_OF_THE_CLUSTER: Final = {"Namespace", "PersistentVolume", "StorageClass"}
 _SERVER_ERROR: Final = 500
 _PATIENCE: Final = 15.0  # seconds for one answer; a slow one is news too
 _T = TypeVar("_T")
@@ -136,9 +137,7 @@ class Systems:
         """The same, where it has to exist."""
         found = self.get(api_version, kind, name, namespace)
         if found is None:
-            place = (
-                name if kind in {"Namespace", "PersistentVolume"} else f"{namespace or self.settings.namespace}/{name}"
-            )
+            place = name if kind in _OF_THE_CLUSTER else f"{namespace or self.settings.namespace}/{name}"
             raise CheckError(f"there is no {kind} {place}", self.up)
         return found
 

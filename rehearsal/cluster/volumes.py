@@ -8,9 +8,9 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ConflictError
 from kubernetes.utils.quantity import parse_quantity
 
+from components.longhorn import DRIVER
 from rehearsal.homelab import STORAGE_CLASS
 
-DRIVER = "driver.longhorn.io"
 _ASKED = "volume.kubernetes.io/storage-provisioner"
 
 

@@ -36,6 +36,26 @@ def test_the_volume_is_a_claim_of_its_own_under_the_name_that_a_claim_template_w
     assert program.one("PersistentVolumeClaim", expected)
 
 
+def test_the_volumes_join_longhorn_s_groups_of_recurring_jobs_where_the_settings_name_some(dev: Program) -> None:
+    def longhorn(program: Program) -> dict[str, dict[str, str]]:
+        claims = {
+            each.inputs["metadata"]["name"]: each.inputs["metadata"] for each in program.of("PersistentVolumeClaim")
+        }
+        return {
+            name: {key: value for key, value in each["labels"].items() if "longhorn.io" in key}
+            for name, each in claims.items()
+        }
+
+    assert set(map(len, longhorn(dev).values())) == {0}
+    groups = {"database.recurringJobGroups": ["critical", "daily"], "backup.recurringJobGroups": ["weekly"]}
+    source = {"recurring-job.longhorn.io/source": "enabled"}
+    group = "recurring-job-group.longhorn.io"
+    assert longhorn(run("dev", groups)) == {
+        "data-invoicetron-db-0": {**source, f"{group}/critical": "enabled", f"{group}/daily": "enabled"},
+        "invoicetron-backups": {**source, f"{group}/weekly": "enabled"},
+    }
+
+
 def test_a_larger_volume_changes_the_claim_and_leaves_the_server_alone(dev: Program) -> None:
     larger = run("dev", {"database.size": "20Gi"})
     name = "data-invoicetron-db-0"

@@ -105,6 +105,15 @@ def test_the_servers_parameters_reach_the_instances() -> None:
     assert cluster(program)["postgresql"]["parameters"]["max_connections"] == "60"
 
 
+def test_the_instances_volumes_join_longhorns_groups_of_recurring_jobs(operated: Program) -> None:
+    assert "inheritedMetadata" not in cluster(operated)
+    labelled = run("dev", {**ENGINE, "database.recurringJobGroups": ["critical"]})
+    assert cluster(labelled)["inheritedMetadata"]["labels"] == {
+        "recurring-job.longhorn.io/source": "enabled",
+        "recurring-job-group.longhorn.io/critical": "enabled",
+    }
+
+
 def test_the_priority_class_reaches_the_instances() -> None:
     assert cluster(run("dev", {**ENGINE, "cluster.priorityClass": "homelab"}))["priorityClassName"] == "homelab"
 

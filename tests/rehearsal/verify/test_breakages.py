@@ -81,6 +81,17 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         ),
         {"database-volume": "has the reclaim policy Delete: it is deleted with the claim"},
     ),
+    "Longhorn leaves the database on a node that is gone": (
+        lambda live: edited(
+            live,
+            "settings.longhorn.io",
+            "node-down-pod-deletion-policy",
+            "/value",
+            "do-nothing",
+            namespace="longhorn-system",
+        ),
+        {"node-loss": "node-down-pod-deletion-policy is do-nothing: the database stays"},
+    ),
     "the backups' volume is lost": (
         lambda live: lost(live, PROD.backups_claim),
         {"backup-volume": f"{PROD.backups_claim} is Lost"},

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from ops.verify import access, cluster, monitoring
+from ops.verify import access, cluster, database, monitoring
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from tests.stacks import PROD
@@ -134,6 +136,41 @@ def test_a_prober_that_is_not_where_it_is_looked_for_is_told(service: Any, seen:
     assert seen in found.value.seen
     assert "monitoring.prober" in found.value.fix
     assert "9115" in monitoring.prober(Cluster(Service={"spec": {"ports": [{"port": 9115}]}}))
+
+
+LONGHORN: Any = {"provisioner": "driver.longhorn.io"}
+
+
+@pytest.mark.parametrize(
+    ("value", "well"),
+    [
+        ("do-nothing", False),
+        ("delete-deployment-pod", False),
+        ("delete-statefulset-pod", True),
+        ("delete-both-statefulset-and-deployment-pod", True),
+    ],
+)
+def test_longhorn_has_to_let_a_statefulset_move(value: str, well: bool) -> None:
+    with nullcontext() if well else pytest.raises(CheckError, match=f"is {value}: the database stays"):
+        assert value in database.node_loss(Cluster(StorageClass=LONGHORN, Setting={"value": value}))
+
+
+def test_a_longhorn_without_the_setting_is_not_well() -> None:
+    class Without(Cluster):
+        def get(self, api_version: str, kind: str, *rest: Any) -> Any:
+            if kind == "Setting":
+                raise ResourceNotFoundError("no matches found")
+            return super().get(api_version, kind, *rest)
+
+    for there in (Cluster(StorageClass=LONGHORN), Without(StorageClass=LONGHORN)):
+        with pytest.raises(CheckError, match="not there"):
+            database.node_loss(there)
+
+
+def test_a_class_of_other_storage_is_not_asked_for_longhorns_setting() -> None:
+    assert "nfs.example.com, not of Longhorn" in database.node_loss(
+        Cluster(StorageClass={"provisioner": "nfs.example.com"})
+    )
 
 
 def without_jobs(*, days: int) -> Cluster:
