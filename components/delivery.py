@@ -37,6 +37,8 @@ def variables(settings: Settings, *, token: _Text, certificate_authority: _Text)
         NAMESPACE: settings.namespace,
         # What Deployment, container and CronJobs are called after.
         "APP_NAME": settings.names.app,
+        # What `python -m ops` calls the stack: the pipeline prints commands for people.
+        "APP_STACK": settings.stack,
         # The CronJob that its migrations are made from.
         "APP_MIGRATION": settings.names.migration if settings.database else NO_MIGRATION,
         # Where people reach the app; baked into the image at build time.

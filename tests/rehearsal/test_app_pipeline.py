@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import re
 import ssl
 import threading
 import time
@@ -85,7 +86,7 @@ def test_a_failed_migration_fails_the_job_and_leaves_the_old_version_running(dep
     assert not passed
     assert "The migration is failed" in output
     assert "prisma migrate resolve" in output
-    assert "the last backup" in output
+    assert "the backup from before it" in output
     assert deployed.image == before
 
 
@@ -156,6 +157,37 @@ def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) ->
     backup = jobs_of(deployed, BACKUP)[-1]
     migration = deployed.get("job", f"invoicetron-migrate-{commit}")
     assert backup["status"]["completionTime"] <= migration["metadata"]["creationTimestamp"]
+
+
+def test_the_command_that_restores_the_backup_from_before_the_migration_is_printed(deployed: Deployed) -> None:
+    fill(deployed.rehearsal.control_plane.pods.database(DATABASE_OF), count=5)
+    names = []
+    for _ in range(2):
+        deployed.repository.commit()
+        passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
+        assert passed, output
+        names += re.findall(r"backup (\S+) is complete", output)
+    # One that is taken by hand afterwards is not what was before the migration.
+    deployed.rehearsal.kubectl(
+        "-n", DATABASE_OF, "create", "job", "invoicetron-db-backup-later", f"--from=cronjob/{BACKUP}"
+    )
+    deployed.rehearsal.kubectl(
+        "-n", DATABASE_OF, "wait", "job/invoicetron-db-backup-later", "--for=condition=Complete", "--timeout=120s"
+    )
+    image = deployed.image
+    deployed.record("kubectl", then=f'exec "{deployed.rehearsal.tools.kubectl}" "$@"')
+    _, output = deployed.job("restore-command:development")
+    assert f"python -m ops restore --stack dev --from {names[1]}" in output
+    assert names[0] not in output
+    assert deployed.image == image
+
+
+def test_without_a_backup_of_the_pipelines_it_is_said_where_the_backups_are_listed(deployed: Deployed) -> None:
+    for job in jobs_of(deployed, BACKUP):
+        deployed.rehearsal.kubectl("-n", DATABASE_OF, "delete", "job", job["metadata"]["name"])
+    _, output = deployed.job("restore-command:development")
+    assert "python -m ops backups list --stack dev" in output
+    assert "ops restore" not in output
 
 
 def test_the_first_deployment_finds_nothing_to_back_up(deployed: Deployed) -> None:

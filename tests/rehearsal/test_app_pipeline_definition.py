@@ -42,6 +42,7 @@ def test_a_push_goes_through_all_stages_into_the_branch_s_environment(
         f"build:{environment}",
         f"deploy:{environment}",
         f"rollback:{environment}",
+        f"restore-command:{environment}",
         f"verify:{environment}",
     }
     assert set(jobs.values()) == set(STAGES)

@@ -191,7 +191,7 @@ class Variables:
 
     def update(self, key: str, scope: str | None, body: Body) -> Body:
         variable = self._find(key, scope)
-        if variable["hidden"] and "masked" in body:
+        if variable["hidden"] and body.get("masked", True) is not True:
             raise invalid(base="The visibility setting cannot be changed for masked and hidden variables.")
         self._change(variable, {k: v for k, v in body.items() if k != "key"})
         self._by_key = {(v["key"], v["environment_scope"]): v for v in self._by_key.values()}

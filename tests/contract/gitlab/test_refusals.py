@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from rehearsal.vendors.gitlab import DEVELOPER, GitLab
+from rehearsal.vendors.gitlab.answers import RefusedError
 from tests.contract.gitlab.requests import OPERATIONS
 
 
@@ -63,6 +64,16 @@ def test_a_token_that_only_reads_may_not_write(url: str, emulator: GitLab) -> No
 def test_the_value_of_a_hidden_variable_is_shown_to_nobody(url: str, emulator: GitLab) -> None:
     emulator.project.variables.create({"key": "HIDDEN", "value": "never-shown", "masked_and_hidden": True})
     assert ask(url, emulator.token, f"projects/{emulator.project.id}/variables/HIDDEN")[1]["value"] is None
+
+
+def test_a_hidden_variable_takes_another_value_and_never_shows_again(url: str, emulator: GitLab) -> None:
+    """`validate_masked_and_hidden_on_update` of GitLab's app/models/concerns/ci/hidable_variable.rb: on a change."""
+    variables = emulator.project.variables
+    variables.create({"key": "HIDDEN_TOO", "value": "never-shown", "masked_and_hidden": True})
+    variables.update("HIDDEN_TOO", None, {"value": "another-value", "masked": True})
+    with pytest.raises(RefusedError, match="visibility setting cannot be changed"):
+        variables.update("HIDDEN_TOO", None, {"masked": False})
+    assert ask(url, emulator.token, f"projects/{emulator.project.id}/variables/HIDDEN_TOO")[1]["value"] is None
 
 
 @pytest.mark.parametrize(
