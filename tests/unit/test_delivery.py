@@ -166,7 +166,8 @@ def test_the_deployer_of_a_stack_without_backups_makes_jobs_of_the_migration_alo
 
 
 def test_production_is_backed_up_before_its_migration_by_the_backup_s_own_cronjob(prod: Program) -> None:
-    variables = {**PIPELINE[".deploy"]["variables"], **PIPELINE["deploy:production"]["variables"]}
+    jobs = (".cluster", ".deploy", "deploy:production")
+    variables = {key: value for job in jobs for key, value in PIPELINE[job]["variables"].items()}
     assert variables["BACKUP"]
     (script,) = PIPELINE[".deploy"]["script"]
     assert '--from="cronjob/$app-db-backup"' in script

@@ -45,7 +45,7 @@ def systems() -> Systems:
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED - MEASURED
     operated = DatabaseSettings(engine="cloudnative-pg")
-    assert names("prod", database=operated) == names("prod") | OPERATED
+    assert names("prod", database=operated) == names("prod") - {"node-loss"} | OPERATED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
