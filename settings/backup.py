@@ -49,7 +49,7 @@ class BackupSettings(Section):
     """When the newest backup is tried out: every week, or more often."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("2Gi")
-    recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False)] = ()
+    recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False), EachOnce] = ()
     """Longhorn's groups of recurring jobs (snapshots, backups) that the volume is in; none: those of `default`."""
     nfs: NfsExport | None = None
     """Instead of a volume of the storage class."""

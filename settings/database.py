@@ -12,7 +12,7 @@ from settings.images import PostgresImage
 from settings.parameters import ServerParameters, amount
 from settings.quantities import Storage
 from settings.section import Resources
-from settings.types import DnsLabel, ResourceName, Uuid
+from settings.types import DnsLabel, EachOnce, ResourceName, Uuid
 
 
 class DatabaseSettings(EngineSettings):
@@ -24,7 +24,7 @@ class DatabaseSettings(EngineSettings):
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
-    recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False)] = ()
+    recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False), EachOnce] = ()
     """Longhorn's groups of recurring jobs (snapshots, backups) that the volume is in; none: those of `default`."""
     lost_claim: Uuid | Literal["unknown"] | None = None
     """UID of a claim that is gone and given up: an empty database may take its place. `up` says which, and when."""
