@@ -20,7 +20,7 @@ import kubernetes
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import Program, plugin_path
 from rehearsal.plugins.fork_server import fork_server
-from rehearsal.processes import Child
+from rehearsal.processes import COLLECTING_LESS, Child
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.cloudflare import Cloudflare
 from rehearsal.vendors.gitlab import GitLab
@@ -112,6 +112,7 @@ def start_rehearsal(
         copy_program(program_directory, stack_files)
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         environment = {
+            **COLLECTING_LESS,
             **inherited,
             # `python` is this one, so that `python -m ops` works as it does in the program's own environment.
             "PATH": os.pathsep.join(

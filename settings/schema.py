@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 from settings.errors import NO_KEYS
 
 
+@cache
 def stack_file_schema(model: type[BaseModel], project: str) -> str:
     """The schema of Pulumi.<stack>.yaml: the fields of `model` as keys of `project`, and Pulumi's own beside them."""
     _describe(model)

@@ -23,6 +23,7 @@ class Controller:
         self._gateways = resources.get(api_version=API, kind="Gateway")
         self._routes = resources.get(api_version=API, kind="HTTPRoute")
         self._services = resources.get(api_version="v1", kind="Service")
+        self.watched = (self._gateways, self._routes, self._services)
 
     def step(self) -> None:
         """Looks at every route once."""

@@ -21,6 +21,7 @@ class Provisioner:
         resources = cluster.resources
         self._claims = resources.get(api_version="v1", kind="PersistentVolumeClaim")
         self._volumes = resources.get(api_version="v1", kind="PersistentVolume")
+        self.watched = (self._claims, self._volumes)
 
     def step(self) -> None:
         """Provisions pending claims, grows bound ones, deletes released volumes whose policy says so."""

@@ -18,6 +18,7 @@ import platform
 import ssl
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,7 @@ from typing import Any, Final, Self
 
 from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic.resource import Resource
 
 CLUSTERS: Final = {"group": "postgresql.cnpg.io", "version": "v1", "plural": "clusters"}
 CLUSTER: Final = "cnpg.io/cluster"
@@ -38,6 +40,8 @@ _SYSTEM: Final = "7500000000000000001"
 
 class InstanceManagers:
     """One `step` does what is to be done now; a context manager, at whose end nothing of it listens any more."""
+
+    watched: Sequence[Resource] = ()
 
     def __init__(self, client: ApiClient, manager: Path) -> None:
         """`manager` is the operator's program, whose hash an instance reports as its own."""

@@ -81,12 +81,19 @@ def delete_namespaces(client: ApiClient, *names: str) -> None:
     kinds = sorted(namespaced_kinds(cluster), key=lambda kind: kind.kind not in _FIRST)
     deadline = time.monotonic() + PATIENCE
     for name in names:
-        while left := [kind for kind in kinds if _delete_all(kind, name)]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"namespace {name}: {', '.join(kind.kind for kind in left)} stay")
-            time.sleep(0.1)
+        for _ in range(2):  # the second time for what a controller was just making
+            _empty(name, kinds, deadline)
         with suppress(NotFoundError, NotFoundException):  # the controller was faster
             _finalize(client, namespaces, name)
+
+
+def _empty(namespace: str, kinds: list[Resource], deadline: float) -> None:
+    """Deletes a namespace's objects of these kinds, and looks again only at the kinds that had some."""
+    left = kinds
+    while left := [kind for kind in left if _delete_all(kind, namespace)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"namespace {namespace}: {', '.join(kind.kind for kind in left)} stay")
+        time.sleep(0.1)
 
 
 def namespaced_kinds(cluster: DynamicClient) -> Iterator[Resource]:

@@ -19,7 +19,8 @@ import yaml
 from kubernetes.client import BatchV1Api, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 
-from rehearsal.cluster.controlplane import STEP, ControlPlane
+from rehearsal.cluster.controllers import STEP
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.processes import ProcessError
 from rehearsal.toolchain import Tools
 from tests.pids import lives
