@@ -31,7 +31,9 @@ _SECRET_LOOK: Final = re.compile(
 )
 _LONGEST_SHOWN: Final = 120
 _OTHERS: Final = {"pulumi", "kubernetes", "onepassword", "gitlab", "cloudflare"}
-"""Namespaces of Pulumi itself and of the providers, whose keys may have the names of sections."""
+"""Namespaces of Pulumi itself and of the providers."""
+_OTHERS_KEYS: Final = {"kubernetes:cluster"}
+"""Keys of theirs that are called like a section."""
 
 
 NO_KEYS: Final = ("project", "stack", "released_namespace")
@@ -88,9 +90,13 @@ def foreign_key(key: str, *, project: str, model: type[BaseModel]) -> str | None
     Pulumi takes such a key for somebody else's, and the section counts as absent: `invoicetorn:backup` deletes backups.
     """
     namespace, _, name = key.partition(":")
-    section = next(iter(difflib.get_close_matches(name, _keys(model), n=1)), None)
     near = difflib.get_close_matches(namespace.strip().casefold(), [project], cutoff=0.7)
-    if namespace in _OTHERS or not (near or section == name):
+    # Under a name that is nothing like the project's, a section has to be nearly right.
+    alike = 0.6 if near else 1.0 if namespace in _OTHERS else 0.8
+    sections = {section.casefold(): section for section in _keys(model)}
+    found = difflib.get_close_matches(name.strip().casefold(), sections, n=1, cutoff=alike)
+    section = sections[found[0]] if found else None
+    if key in _OTHERS_KEYS or not (near or section):
         return None
     return paragraph(
         key,

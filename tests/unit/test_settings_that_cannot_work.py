@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from settings import Settings
+from settings import Settings, SettingsError
 from settings.types import BranchName, Host, HostKey, InternetName, S3Endpoint, TableName, UrlPath
 from tests.stacks import PROD
 from tests.unit.stack_files import refusal, refusal_of, sections, with_value
@@ -164,3 +164,31 @@ def test_the_app_listens_where_probes_and_tunnel_look_for_it() -> None:
 @pytest.mark.parametrize("value", ["op://a/b/c", "OP://a/b/c", " op://a/b/c", "{{ op://a/b/c }}"])
 def test_a_reference_among_plain_values_is_refused_however_it_is_written(value: str) -> None:
     assert "here nothing looks up a reference" in refusal_of("app.environment", {"LEVEL": value})
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("app:bakup", "backup"),
+        ("other:Backup", "backup"),
+        ("gitlab:delivery", "delivery"),
+        ("kubernetes:backup", "backup"),
+        ("pulumi:protect", "protect"),
+        ("cloudflare:access", "access"),
+        ("INVOICETRON:acces", "access"),
+    ],
+)
+def test_a_section_under_another_name_is_refused(key: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"did you mean invoicetron:{meant}"):
+        Settings.load(PROD, sections("prod"), foreign=[key])
+
+
+def test_keys_of_pulumi_and_its_providers_are_theirs() -> None:
+    theirs = [
+        "pulumi:tags",
+        "pulumi:disable-default-providers",
+        "kubernetes:cluster",
+        "kubernetes:context",
+        "aws:region",
+    ]
+    assert Settings.load(PROD, sections("prod"), foreign=[*theirs, "gitlab:token", "time:zone"])
