@@ -25,6 +25,9 @@ _ASSIGNED: Final = re.compile(
     r"[\"']?(?![\"'$-])[^\s\"']+"
 )
 """A password among the words of a command; one that is taken from a variable is none."""
+_REFERENCE: Final = re.compile(r"\$\([\w.-]+\)")
+"""What Kubernetes fills in. Any other dollar is one of the value's own."""
+_OF_SHELL: Final = re.compile(r"\$\w+|\$\{[^}]*\}")
 _HANDLERS: Final = frozenset({"exec", "httpGet", "tcpSocket", "grpc", "sleep"})
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS: Final = ("postStart", "preStop")
@@ -38,14 +41,14 @@ class Secrets:
 
     def shows(self, text: str, name: str = "") -> bool:
         """Whether `text`, the value of something called `name`, gives a secret away. `$(VARIABLE)` does not."""
-        if not text or text.startswith("$"):
-            return False
-        shaped = any("$" not in found[0] for shape in SHAPES.values() for found in shape.finditer(text))
-        return bool(SECRET_NAME.search(name)) or shaped or any(value in text for value in self.values)
+        said = _REFERENCE.sub("", text)
+        shaped = any(shape.search(said) for shape in SHAPES.values())
+        return bool(said) and (bool(SECRET_NAME.search(name)) or shaped or any(value in said for value in self.values))
 
     def in_command(self, words: Sequence[str]) -> bool:
-        """Whether a command gives one away."""
-        return self.shows(text := " ".join(words)) or bool(_ASSIGNED.search(text))
+        """Whether a command gives one away. `$VARIABLE` is a shell's."""
+        text = " ".join(words)
+        return self.shows(_OF_SHELL.sub("", text)) or bool(_ASSIGNED.search(text))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ def faults(live: Object, wanted: Object, secrets: Secrets, config_maps: Mapping[
             path = f"/{section}/{index}"
             found += _variables(container, counterpart, path, secrets)
             found += _sources(container, counterpart, path, secrets, config_maps)
-            found += _handlers(container, counterpart, path)
+            found += _handlers(container, counterpart, path, secrets)
             found += _command(container, counterpart, path, secrets)
     return found
 
@@ -125,14 +128,26 @@ def _sources(
         )
 
 
-def _handlers(container: Object, wanted: Object, path: str) -> Iterator[Fault]:
+def _handlers(container: Object, wanted: Object, path: str, secrets: Secrets) -> Iterator[Fault]:
     pairs = [(container.get(probe), wanted.get(probe), probe) for probe in _PROBES]
     hooks, own_hooks = container.get("lifecycle") or {}, wanted.get("lifecycle") or {}
     pairs += [(hooks.get(hook), own_hooks.get(hook), f"lifecycle/{hook}") for hook in _HOOKS]
     for live, own, name in pairs:
-        if live and own and _HANDLERS & live.keys() != _HANDLERS & own.keys():
+        secret = bool(live and _handler_shows(live, secrets))
+        if secret or (live and own and _HANDLERS & live.keys() != _HANDLERS & own.keys()):
             where = f"the {name.rpartition('/')[2]} of container {container['name']}"
-            yield Fault(where=where, secret=False, operations=(_replace(f"{path}/{name}", own),))
+            yield Fault(where=where, secret=secret, operations=(_replace(f"{path}/{name}", own),))
+
+
+def _handler_shows(handler: Object, secrets: Secrets) -> bool:
+    """Whether a probe or a hook gives a secret away: in its command, or in what it asks for."""
+    asked = handler.get("httpGet") or {}
+    headers = asked.get("httpHeaders") or []
+    return (
+        secrets.in_command((handler.get("exec") or {}).get("command") or [])
+        or secrets.shows(str(asked.get("path") or ""))
+        or any(secrets.shows(str(one.get("value") or ""), str(one.get("name"))) for one in headers)
+    )
 
 
 def _command(container: Object, wanted: Object, path: str, secrets: Secrets) -> Iterator[Fault]:

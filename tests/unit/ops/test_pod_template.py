@@ -107,6 +107,58 @@ def test_a_command_that_takes_its_password_from_elsewhere_stays(words: list[str]
     assert relieved({"command": words, "env": [{"name": "URL", "value": "https://shop.example"}]})[1] == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_PASSWORD", f"${PASSWORD}"),
+        ("DATABASE_PASSWORD", "$"),
+        ("PRIMARY", "postgresql://shop:pa$$word@db:5432/shop"),
+        ("PRIMARY", f"$(SCHEME)postgresql://shop:{PASSWORD}@db/shop"),
+        ("KEY_ID", "AKIAABCDEFGHIJKLMNOP"),
+        ("PAYMENTS", f"sk_live_{'a1' * 12}"),
+        ("PASS", PASSWORD),
+        ("DBPASS", PASSWORD),
+        ("COOKIE_KEY", PASSWORD),
+    ],
+)
+def test_a_dollar_and_a_name_hide_no_secret(name: str, value: str) -> None:
+    container, said = relieved({"env": [{"name": "A", "value": "1"}, {"name": name, "value": value}]})
+    assert container["env"] == [{"name": "A", "value": "1"}]
+    assert name in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_PASSWORD", "$(POSTGRES_PASSWORD)"),
+        ("DATABASE_PASSWORD", ""),
+        ("PRIMARY", "postgresql://$(USER):$(PASSWORD)@db/shop"),
+        ("COMPASS", "north"),
+        ("KEYBOARD", "us"),
+    ],
+)
+def test_a_reference_to_another_variable_is_no_secret(name: str, value: str) -> None:
+    assert relieved({"env": [{"name": name, "value": value}]})[1] == ""
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        {"exec": {"command": ["psql", URL, "-c", "select 1"]}},
+        {"exec": {"command": ["sh", "-c", f"PGPASSWORD={PASSWORD} pg_isready"]}},
+        {"httpGet": {"path": "/", "httpHeaders": [{"name": "Authorization", "value": f"Bearer {PASSWORD}"}]}},
+        {"httpGet": {"path": "/", "httpHeaders": [{"name": "X-Api-Key", "value": PASSWORD}]}},
+    ],
+)
+@pytest.mark.parametrize("place", ["livenessProbe", "startupProbe", "postStart"])
+def test_a_probe_or_hook_with_a_secret_gives_way(place: str, handler: dict[str, Any]) -> None:
+    live = {"lifecycle": {place: handler}} if place == "postStart" else {place: handler}
+    container, said = relieved(live)
+    own = WANTED["containers"][0].get(place)
+    assert (container.get("lifecycle") or container).get(place) == own
+    assert f"the {place} of container shop" in said
+
+
 def test_a_config_map_with_a_secret_gives_way_to_the_program_s_variables() -> None:
     source = [{"configMapRef": {"name": "settings"}}, {"configMapRef": {"name": "harmless"}}]
     config_maps = {"settings": {"DATABASE_URL": URL, "MODE": "x"}, "harmless": {"MODE": "x"}}
