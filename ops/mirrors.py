@@ -13,6 +13,7 @@ from gitlab.v4.objects import Project, ProjectRemoteMirror
 PATIENCE: Final = 300.0
 """Seconds for a push, which GitLab makes in the background."""
 _AGAIN: Final = 2.0  # seconds between two looks
+_PORTS: Final = {"ssh": ":22", "https": ":443", "http": ":80"}
 _BAD_REQUEST: Final = 400
 
 
@@ -29,8 +30,10 @@ def push_mirrors(project: Project, url: str) -> list[ProjectRemoteMirror]:
     return sorted(found, key=lambda one: bool(one.url != url))
 
 
-def _place(url: str) -> str:
-    return url.rpartition("://")[2].rpartition("@")[2]
+def _place(url: str) -> tuple[str, str]:
+    """Host and repository, which GitHub finds in any case, with and without `.git`."""
+    host, _, path = url.rpartition("://")[2].rpartition("@")[2].casefold().partition("/")
+    return host.removesuffix(_PORTS.get(url.partition("://")[0], "")), path.rstrip("/").removesuffix(".git")
 
 
 def fingerprint(host_key: str) -> str:

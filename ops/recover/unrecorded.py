@@ -76,5 +76,6 @@ def _made(
         if found.get("domain") == hostname and ours:
             yield _APPLICATION_TYPE, APPLICATION, f"accounts/{account}/{found['id']}"
     for record in client.dns.records.list(zone_id=zone, name={"exact": hostname}):
-        if record.comment in {own.mark, DNS_COMMENT}:
+        # A record of another type may stand beside it with a copied comment.
+        if record.type == "CNAME" and record.comment in {own.mark, DNS_COMMENT}:
             yield _RECORD_TYPE, RECORD, f"{zone}/{record.id}"

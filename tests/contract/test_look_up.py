@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
+from cloudflare import Cloudflare as Client
 
 from lookups.cloudflare import PublicAccessError, look_up
 from lookups.cloudflare_api import CloudflareApi
+from ops.recover.unrecorded import _made
 from rehearsal.homelab import TEAM, TUNNEL, ZONE
 from rehearsal.vendors.cloudflare import (
     ACCESS_EDIT,
@@ -22,6 +25,7 @@ from rehearsal.vendors.cloudflare import (
 )
 from rehearsal.vendors.server import Fault, serve
 from settings.access import AdoptSettings, PublicAccessSettings
+from tests.stacks import PROD
 
 HOST: Final = f"invoicetron.{ZONE}"
 EMAIL: Final[dict[str, Any]] = {"email": {"email": "owner@example.com"}}
@@ -232,6 +236,14 @@ def test_a_record_that_excludes_a_cname_does_so_whatever_its_comment_says(cloudf
         cloudflare.records.clear()
         id_ = cloudflare._store_record({"name": HOST, "type": type_, "content": "x", "comment": comment})["id"]
         assert f"remove it (id {id_})" in refusal()
+
+
+def test_a_record_of_another_type_with_a_copied_comment_is_not_recorded_as_the_stack_s(cloudflare: Cloudflare) -> None:
+    record = {"name": HOST, "content": cloudflare.target, "comment": PROD.owner.mark}
+    cloudflare._store_record({**record, "type": "TXT"})
+    own = cloudflare._store_record({**record, "type": "CNAME"})["id"]
+    client = Client(api_token=cloudflare.token, base_url=os.environ["CLOUDFLARE_BASE_URL"])
+    assert [id_ for *_, id_ in _made(public(), HOST, client, PROD.owner)] == [f"{cloudflare.zone_id}/{own}"]
 
 
 @pytest.mark.parametrize("name", [f"*.{ZONE}", f"www.{HOST}", ZONE, f"_acme-challenge.{HOST}", f"other.{ZONE}"])

@@ -45,6 +45,24 @@ def test_the_mirror_whose_address_gitlab_shows_whole_comes_first(server: GitLab,
     assert [one.id for one in push_mirrors(project, URL)] == [whole, hidden]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bot:glpat@github.com/rommelporras/invoicetron",
+        "https://bot:glpat@github.com:443/rommelporras/invoicetron.git/",
+        "ssh://git@github.com:22/RommelPorras/Invoicetron.git",
+        "ssh://git@GitHub.com/rommelporras/invoicetron",
+    ],
+)
+def test_a_mirror_to_the_same_repository_is_found_however_its_address_is_written(
+    server: GitLab, project: Project, url: str
+) -> None:
+    by_hand = made(server, url, keys=())
+    made(server, "ssh://git@github.com/rommelporras/invoicetron.git.old")
+    made(server, "ssh://git@github.com:2222/rommelporras/invoicetron.git")
+    assert [one.id for one in push_mirrors(project, URL)] == [by_hand]
+
+
 def test_gitlab_pushes_now_and_the_end_is_waited_for(server: GitLab, project: Project) -> None:
     id_ = made(server)
     assert push_now(project, URL) == server.project.mirrors.get(str(id_))["last_successful_update_at"]
