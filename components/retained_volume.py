@@ -9,15 +9,14 @@ refuses a PersistentVolumePatch without a name, in the preview too (provider.go,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pulumi
-from kubernetes.client import CoreV1Api
-from kubernetes.client.exceptions import ApiException
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
-from lookups.cluster import api_client
+from lookups.cluster import Cluster, ClusterError, ForbiddenError, api_client
 
 RETAIN: Final = "Retain"
 _INPUTS: Final = ("context", "namespace", "claim")
@@ -52,56 +51,52 @@ class _RetainedVolumeProvider(_Retaining):
         return CreateResult(f"{props['namespace']}/{props['claim']}", _retained(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        core = _core(props)
-        volume = _volume(core, props)
-        if volume is None:
-            return ReadResult("", {})
-        return ReadResult(id_, {**_inputs(props), "volume": volume, "policy": _policy(core, volume)})
+        with _asked(props, props["claim"]) as cluster:
+            volume = _volume(cluster, props)
+            if volume is None:
+                return ReadResult("", {})
+            return ReadResult(id_, {**_inputs(props), "volume": volume, "policy": _policy(cluster, volume)})
 
 
-def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
-    core = _core(props)
-    volume = _volume(core, props)
-    if not volume:  # a class that waits for the first pod: the next `up` sees it
-        return {**_inputs(props), "volume": "", "policy": ""}
-    _retain(core, volume, props["claim"])
-    return {**_inputs(props), "volume": volume, "policy": RETAIN}
-
-
-def _retain(core: Any, volume: str, claim: str) -> None:
+@contextmanager
+def _asked(props: Mapping[str, Any], claim: str) -> Iterator[Cluster]:
+    """The cluster of the context; what it refuses is a `VolumeError` about the claim or claims."""
     try:
-        core.patch_persistent_volume(volume, {"spec": {"persistentVolumeReclaimPolicy": RETAIN}})
-    except ApiException as error:
+        yield Cluster(props["context"], api_client(props["context"]))
+    except ClusterError as error:
         raise VolumeError(
-            f"the volume {volume} cannot be made to outlive its claim {claim}: {error.status} {error.reason}. "
+            f"the volume of the claim {claim} cannot be made to outlive it: {error.reason}. "
             "The kubeconfig's user needs get and patch on persistentvolumes, which belong to the cluster (README)"
         ) from None
 
 
-def _core(props: Mapping[str, Any]) -> Any:
-    return CoreV1Api(api_client(props["context"]))
+def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
+    with _asked(props, props["claim"]) as cluster:
+        volume = _volume(cluster, props)
+        if not volume:  # a class that waits for the first pod: the next `up` sees it
+            return {**_inputs(props), "volume": "", "policy": ""}
+        _retain(cluster, volume)
+    return {**_inputs(props), "volume": volume, "policy": RETAIN}
 
 
-def _volume(core: Any, props: Mapping[str, Any]) -> str | None:
+def _retain(cluster: Cluster, volume: str) -> None:
+    cluster.patch("v1", "persistentvolumes", volume, {"spec": {"persistentVolumeReclaimPolicy": RETAIN}})
+
+
+def _volume(cluster: Cluster, props: Mapping[str, Any]) -> str | None:
     """Name of the claim's volume, empty where it has none yet; None where there is no such claim."""
-    try:
-        claim = core.read_namespaced_persistent_volume_claim(props["claim"], props["namespace"])
-    except ApiException as error:
-        if error.status == 404:
-            return None
-        raise
-    return claim.spec.volume_name or ""
+    claim = cluster.get("v1", "persistentvolumeclaims", props["claim"], props["namespace"])
+    return None if claim is None else claim["spec"].get("volumeName", "")
 
 
-def _policy(core: Any, volume: str) -> str:
+def _policy(cluster: Cluster, volume: str) -> str:
     if not volume:
         return ""
     try:
-        return str(core.read_persistent_volume(volume).spec.persistent_volume_reclaim_policy)
-    except ApiException as error:
-        if error.status in {403, 404}:
-            return ""  # the next `up` tries, and says what is missing
-        raise
+        found = cluster.get("v1", "persistentvolumes", volume)
+    except ForbiddenError:
+        return ""  # the next `up` tries, and says what is missing
+    return str(found["spec"]["persistentVolumeReclaimPolicy"]) if found else ""
 
 
 def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,23 +138,23 @@ class _RetainedVolumesProvider(_Retaining):
         return CreateResult(f"{props['namespace']}/{props['claims']}", _all_retained(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        core = _core(props)
-        policies = {volume: _policy(core, volume) for volume in _volumes(core, props).values()}
+        with _asked(props, props["claims"]) as cluster:
+            policies = {volume: _policy(cluster, volume) for volume in _volumes(cluster, props)}
         return ReadResult(id_, {**{name: props[name] for name in _SEVERAL}, "policies": policies})
 
 
 def _all_retained(props: Mapping[str, Any]) -> dict[str, Any]:
-    core = _core(props)
-    volumes = _volumes(core, props)
-    for claim, volume in volumes.items():
-        _retain(core, volume, claim)
-    return {**{name: props[name] for name in _SEVERAL}, "policies": dict.fromkeys(volumes.values(), RETAIN)}
+    with _asked(props, props["claims"]) as cluster:
+        volumes = _volumes(cluster, props)
+        for volume in volumes:
+            _retain(cluster, volume)
+    return {**{name: props[name] for name in _SEVERAL}, "policies": dict.fromkeys(volumes, RETAIN)}
 
 
-def _volumes(core: Any, props: Mapping[str, Any]) -> dict[str, str]:
-    """The volumes of the claims, by claim."""
-    claims = core.list_namespaced_persistent_volume_claim(props["namespace"], label_selector=props["claims"]).items
-    return {one.metadata.name: one.spec.volume_name for one in claims if one.spec.volume_name}
+def _volumes(cluster: Cluster, props: Mapping[str, Any]) -> list[str]:
+    """The volumes of the claims that have one."""
+    claims = cluster.list("v1", "persistentvolumeclaims", props["namespace"], selector=props["claims"])
+    return [one["spec"]["volumeName"] for one in claims if one["spec"].get("volumeName")]
 
 
 class RetainedVolumes(Resource, module="volume", name="RetainedVolumes"):

@@ -1,7 +1,8 @@
 """What the cluster already holds, looked up before the first resource is registered.
 
 pulumi_kubernetes has no function that lists objects, and one that reads a single object records it in the state. So
-this asks the API server itself, with the official client.
+this asks the API server itself, with the official client: its connection and credentials, not its models, which would
+be a quarter of the program's start (docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ _TIMEOUT: Final = (5.0, 30.0)
 
 
 class ClusterError(pulumi.RunError):
-    """The API server gives no usable answer; the message says which one, why, and what to do."""
+    """The API server gives no usable answer; the message says which one, why, and what to do.
+
+    `reason` is the API server's answer alone, for a caller that has changed something before it asked.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or message
 
 
 class ForbiddenError(ClusterError):
@@ -40,7 +48,7 @@ class ForbiddenError(ClusterError):
 
 
 class Cluster:
-    """One API server, asked and never changed. `client` is the official client of the context."""
+    """One API server; only `patch` changes something. `client` is the official client of the context."""
 
     def __init__(self, context: str, client: ApiClient) -> None:
         self._context, self._client = context, client
@@ -51,19 +59,32 @@ class Cluster:
         `resource` is the plural that paths have, e.g. `persistentvolumeclaims`. Raises `ForbiddenError` and
         `ClusterError`.
         """
-        return self._read(f"{_path(api_version, resource, namespace)}/{name}")
+        return self._ask("GET", f"{_path(api_version, resource, namespace)}/{name}")
 
-    def list(self, api_version: str, resource: str, namespace: str | None = None) -> list[Object]:
+    def list(
+        self, api_version: str, resource: str, namespace: str | None = None, *, selector: str | None = None
+    ) -> list[Object]:
         """Every object of the kind, in all namespaces where none is named; none where there is no such API.
 
-        Raises as `get` does.
+        `selector` restricts them by label, as `kubectl get --selector` does. Raises as `get` does.
         """
-        found = self._read(_path(api_version, resource, namespace))
+        query = {"labelSelector": selector} if selector else {}
+        found = self._ask("GET", _path(api_version, resource, namespace), query=query)
         return list(found["items"]) if found is not None else []
+
+    def patch(self, api_version: str, resource: str, name: str, change: Object) -> None:
+        """Merges `change` (RFC 7386) into an object that is in no namespace.
+
+        Raises as `get` does, and `ClusterError` where there is no such object.
+        """
+        path = f"{_path(api_version, resource, None)}/{name}"
+        if self._ask("PATCH", path, change, kind="application/merge-patch+json") is None:
+            reason = f"404: there is no {path}"
+            raise ClusterError(f"The cluster {self._context}: {reason}", reason=reason)
 
     def serves(self, api_version: str, resource: str) -> bool:
         """Whether the API server knows the kind whose plural is `resource`. Raises as `get` does."""
-        found = self._read(f"/{'apis' if '/' in api_version else 'api'}/{api_version}")
+        found = self._ask("GET", f"/{'apis' if '/' in api_version else 'api'}/{api_version}")
         return found is not None and any(one["name"] == resource for one in found["resources"])
 
     def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
@@ -72,20 +93,31 @@ class Cluster:
         Raises as `get` does; `ForbiddenError` where the API server does not say.
         """
         attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace or ""}
-        asked = self._read(_REVIEWS, {**_REVIEW, "spec": {"resourceAttributes": attributes}})
+        asked = self._ask("POST", _REVIEWS, {**_REVIEW, "spec": {"resourceAttributes": attributes}})
         if asked is None:
             raise ForbiddenError(f"The cluster {self._context} has no {_REVIEWS}")
         return bool((asked.get("status") or {}).get("allowed"))
 
-    def _read(self, path: str, sent: Object | None = None) -> Object | None:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        sent: Object | None = None,
+        *,
+        kind: str = "application/json",
+        query: Mapping[str, str] | None = None,
+    ) -> Object | None:
+        """The answer, None for 404. `kind` is the media type of what is `sent`."""
+        headers = {"Accept": "application/json", **({"Content-Type": kind} if sent else {})}
         try:
-            answer = self._request(path, sent)
+            answer = self._request(method, path, headers, sent, query)
         # OSError: a proxy, or a certificate file that is gone.
         except (HTTPError, OSError) as error:
             raise ClusterError(
                 f"The cluster {self._context} does not answer at {self._client.configuration.host}. Nothing was "
                 f"created or changed.\n\n  {error}\n\nCheck that it runs, that this machine reaches it, and that the "
-                "kubeconfig's address and certificates are right."
+                "kubeconfig's address and certificates are right.",
+                reason=str(error),
             ) from None
         if answer.status == 404:
             return None
@@ -100,16 +132,22 @@ class Cluster:
         if answer.status == 401:
             raise ClusterError(
                 f"{where} does not know the kubeconfig's user. Nothing was created or changed.\n\n  {said}\n\n"
-                "Renew the credentials in the kubeconfig, and try them with kubectl auth whoami."
+                "Renew the credentials in the kubeconfig, and try them with kubectl auth whoami.",
+                reason=said,
             )
-        kind = ForbiddenError if answer.status == 403 else ClusterError
-        raise kind(f"{where} does not show {path}. Nothing was created or changed.\n\n  {said}")
+        refused = ForbiddenError if answer.status == 403 else ClusterError
+        raise refused(f"{where} does not show {path}. Nothing was created or changed.\n\n  {said}", reason=said)
 
-    def _request(self, path: str, sent: Object | None) -> RESTResponse:
-        headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if sent else {})}
-        method = "POST" if sent else "GET"
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], sent: Object | None, query: Mapping[str, str] | None
+    ) -> RESTResponse:
         request = self._client.param_serialize(
-            method, path, header_params=headers, body=sent, auth_settings=["BearerToken"]
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=dict(headers),
+            body=sent,
+            auth_settings=["BearerToken"],
         )
         answer = self._client.call_api(*request, _request_timeout=_TIMEOUT)
         answer.read()

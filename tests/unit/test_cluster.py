@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
+from tests.unit.kubeconfig import write_kubeconfig
 
 _CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
 _ANSWERS: dict[str, tuple[int, Any]] = {
@@ -47,11 +47,7 @@ def _answer(request: Request) -> Response:
 
 
 def _connected(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    kubeconfig = directory / "kubeconfig"
-    named = {"cluster": {"server": url}}, {"user": {"token": "t"}}, {"context": {"cluster": "a", "user": "a"}}
-    clusters, users, contexts = ([{"name": "a", **one}] for one in named)
-    kubeconfig.write_text(json.dumps({"clusters": clusters, "users": users, "contexts": contexts}))
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    write_kubeconfig(url, directory, monkeypatch)
     return connect("a")
 
 

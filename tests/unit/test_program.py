@@ -102,8 +102,11 @@ def test_a_destroy_asks_whether_the_namespace_can_be_deleted_before_it_deletes_a
     assert program.waits_for(asking) == others - {asking.urn}
 
 
-def test_dev_loads_nothing_of_cloudflares_sdk_and_of_gitlabs_only_what_it_uses() -> None:
-    unused = "pulumi_cloudflare.", "pulumi_gitlab.project.", "pulumi_gitlab.group."
+def test_dev_loads_nothing_of_cloudflares_sdk_and_of_others_only_what_it_uses() -> None:
+    unused = (
+        *("pulumi_cloudflare.", "pulumi_gitlab.project.", "pulumi_gitlab.group.", "gitlab.v4."),
+        *("kubernetes.client.api.", "kubernetes.client.models.v1"),
+    )
     script = (
         "import sys; from tests.unit.program import run; run('dev');"
         f"print([name for name in sys.modules if f'{{name}}.'.startswith({unused}) and '.' in name])"
