@@ -130,7 +130,7 @@ def _preview(one: Rehearsal, stack: str, *, diff: bool) -> int:
         print(output.report(str(error)))
         return 1
     if diff:
-        print("\n".join(output.readable(seen.output.splitlines())))
+        print(seen.output)
         return 0
     # A pipe has no width; narrower than this, types would be cut off.
     width = None if sys.stdout.isatty() else 200

@@ -1,18 +1,15 @@
-"""What people read of the engine's output: without what concerns only the rehearsal, and the lines that matter."""
+"""What people read of the engine's output: what would change, and the lines that matter."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from rich.text import Text
 from rich.tree import Tree
 
 _SECTIONS: Final = ("Policies:", "Policy Violations:", "Diagnostics:", "Outputs:", "Resources:")
-_FROM_PATH: Final = re.compile(r"using \S+ from \$PATH at ")
-"""The engine's warning that a plugin comes from PATH, where a rehearsal puts all of them."""
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _NEXT: Final = r"^(?: {0,3}\S| {4}(?:error|warning|debug): )"
 _ERROR: Final = re.compile(rf"^(?: {{4}})?error: (.*?)(?={_NEXT}|\Z)", re.MULTILINE | re.DOTALL)
 _WITHOUT_REASON: Final = frozenset({"update failed", "preview failed"})
@@ -69,37 +66,16 @@ def _label(step: Mapping[str, Any]) -> Text:
     return Text.assemble((f"{sign} {step['op']}".strip(), colour), f" {name} ", (step["type"], "dim"))
 
 
-def readable(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without the warnings that a plugin comes from PATH, and without a heading that headed only those."""
-    headings: list[str] = []
-    dropped = False
-    for line in lines:
-        plain = _COLOUR.sub("", line)
-        if _FROM_PATH.search(plain):
-            dropped = True
-        elif plain.rstrip() == "Diagnostics:" or (headings and re.match(r" {2}\S", plain)):
-            headings = [*headings[:1], line]
-            dropped = False
-        elif headings and dropped and not plain.strip():
-            continue
-        else:
-            if not (headings and dropped and not plain.startswith("    ")):
-                yield from headings
-            headings, dropped = [], False
-            yield line
-
-
 def report(output: str) -> str:
     """What follows the progress of a command: policies, diagnostics, outputs, counts; all where there is none of it."""
-    lines = list(readable(output.splitlines()))
+    lines = output.splitlines()
     start = next((number for number, line in enumerate(lines) if line in _SECTIONS), 0)
     return "\n".join(lines[start:]).strip()
 
 
 def what_matters(output: str, *, most: int = 12) -> str:
     """The errors in a command's output, at most so many lines; where it names none, its first lines."""
-    text = "\n".join(readable(output.splitlines()))
-    errors = [error.strip() for error in _ERROR.findall(text)]
+    errors = [error.strip() for error in _ERROR.findall(output)]
     named = [error for error in dict.fromkeys(errors) if error not in _WITHOUT_REASON]
-    lines = [line.rstrip() for line in ("\n".join(named) or text).splitlines() if line.strip()]
+    lines = [line.rstrip() for line in ("\n".join(named) or output).splitlines() if line.strip()]
     return "\n".join(lines[:most])

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import kubernetes
+import yaml
 
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import Program, plugin_path
@@ -110,6 +111,8 @@ def start_rehearsal(
         state.mkdir()
         program_directory = directory / "program"
         copy_program(program_directory, stack_files)
+        with (program_directory / "Pulumi.yaml").open("a") as project:
+            yaml.safe_dump({"plugins": plugin_path.section(directory / "bin")}, project)
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
         environment = {
             **COLLECTING_LESS,

@@ -1,4 +1,4 @@
-"""Which plugins the engine finds on its PATH: the real ones where they are installed, else stand-ins."""
+"""Which plugins the engine finds: the real ones where they are installed, else stand-ins."""
 
 from __future__ import annotations
 
@@ -94,6 +94,18 @@ def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> d
         _wrap(directory / _HOST, shlex.join([sys.executable, "-I", "-S", str(_WATCHED), host]))
         kinds[HOST] = f"the real one ({host})"
     return kinds
+
+
+def section(directory: Path) -> dict[str, list[dict[str, str]]]:
+    """The section `plugins` of a Pulumi.yaml that names what `populate` made.
+
+    The engine finds all of it on PATH too, and warns of each plugin that comes from there, in every command.
+    """
+    names = {
+        kind: sorted(file.name.removeprefix(prefix) for file in directory.glob(f"{prefix}*"))
+        for kind, prefix in (("providers", "pulumi-resource-"), ("languages", "pulumi-language-"))
+    }
+    return {kind: [{"name": name, "path": str(directory)} for name in found] for kind, found in names.items()}
 
 
 def stand_ins(kinds: Mapping[str, str]) -> list[str]:

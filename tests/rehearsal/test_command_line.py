@@ -74,6 +74,11 @@ def test_a_step_that_fails_shows_what_matters_and_where_the_rest_is(
     assert re.search(r"all of it, with start and end .* failed .* \d+\.\d", done.stderr)
 
 
+def test_the_engine_does_not_warn_of_the_rehearsals_plugins(rehearsal: Rehearsal) -> None:
+    rehearsal.program.init("dev")
+    assert "$PATH" not in rehearsal.program.preview("dev").output
+
+
 def test_a_preview_says_the_same_without_controllers_and_nodes(
     rehearsal: Rehearsal, tools: Tools, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.engine.plugin_path import DIRECTORY, HOST, PROVIDERS, PluginsMissingError, populate, stand_ins
+from rehearsal.engine.plugin_path import DIRECTORY, HOST, PROVIDERS, PluginsMissingError, populate, section, stand_ins
 
 PULUMI = Path("/nowhere/pulumi")
 
@@ -43,6 +43,16 @@ def test_the_stand_ins_of_a_rehearsal_around_this_one_do_not_pass_for_real(tmp_p
     assert "stand-in" in kinds["python language host"]
     with pytest.raises(PluginsMissingError, match="pulumi plugin install resource kubernetes"):
         populate(tmp_path / "all-real", {**inside, "REHEARSAL_PLUGINS": "real"}, PULUMI)
+
+
+def test_a_project_file_names_what_is_there(tmp_path: Path) -> None:
+    here = tmp_path / "bin"
+    populate(here, environment(tmp_path, tmp_path / "path"), PULUMI)
+    named = section(here)
+    assert [one["name"] for one in named["providers"]] == sorted([*PROVIDERS, "pulumi-python"])
+    assert named["languages"] == [{"name": "python", "path": str(here)}]
+    for one in named["providers"]:
+        assert (Path(one["path"]) / f"pulumi-resource-{one['name']}").is_file()
 
 
 @pytest.mark.parametrize("where", ["path", "beside the engine"])
