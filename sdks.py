@@ -14,12 +14,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import pulumi
+
 if TYPE_CHECKING:
     import pulumi_cloudflare as cloudflare
     import pulumi_gitlab as gitlab
     import pulumi_kubernetes as kubernetes
 
-__all__ = ["cloudflare", "gitlab", "kubernetes"]
+__all__ = ["cloudflare", "gitlab", "kubernetes", "plugin_options"]
 
 _GROUPS: Final = ("admissionregistration", "apps", "batch", "core", "meta", "policy", "rbac")
 _LAZY: Final = {
@@ -39,6 +41,14 @@ def __getattr__(name: str) -> Any:
     module = importlib.import_module(f"pulumi_{name}")
     globals()[name] = module
     return module
+
+
+def plugin_options(name: str) -> pulumi.ResourceOptions:
+    """What the SDK's classes add to the options of every resource: the plugin's version, and where it comes from."""
+    for package in _LAZY[name]:
+        load_lazily(package)
+    options: pulumi.ResourceOptions = importlib.import_module(f"pulumi_{name}._utilities").get_resource_opts_defaults()
+    return options
 
 
 def load_lazily(package: str) -> None:

@@ -1,6 +1,6 @@
 """PublicHostname: a name of the app on the internet, behind a login: Access application, tunnel rule, DNS record.
 
-A part of `Access`. In a module of its own, as it brings Cloudflare's SDK, which a stack without a public side lacks.
+A part of `Access`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi import ResourceOptions
 
+from components.cloudflare_resources import AccessApplication, DnsRecord
 from components.public_names import APPLICATION, COMPONENT_TYPE, RECORD, RULE, of_hostname
 from components.tunnel import TARGET, TunnelHostname
 from lookups.cloudflare import CloudflareIds
-from sdks import cloudflare
 from settings.access import AdoptedIds, url_of
 from settings.ownership import Owner
 
@@ -58,18 +58,14 @@ class PublicHostname(pulumi.ComponentResource):
         def released(name_: str) -> list[pulumi.Alias]:
             return [pulumi.Alias(name=name_, parent=args.released)] if args.released else []
 
-        application = cloudflare.ZeroTrustAccessApplication(
+        application = AccessApplication(
             of_hostname(APPLICATION, hostname),
             account_id=ids.account_id,
             name=args.owner.title,
-            type="self_hosted",
             domain=hostname,
             session_duration=args.session_duration,
-            policies=[cloudflare.ZeroTrustAccessApplicationPolicyArgs(id=ids.policy_id, precedence=1)],
-            allowed_idps=list(ids.identity_provider_ids) or None,
-            app_launcher_visible=False,
-            http_only_cookie_attribute=True,
-            same_site_cookie_attribute="lax",
+            policy_id=ids.policy_id,
+            identity_provider_ids=ids.identity_provider_ids,
             opts=ResourceOptions(
                 parent=self,
                 aliases=released(APPLICATION),
@@ -89,14 +85,11 @@ class PublicHostname(pulumi.ComponentResource):
             adopt=args.adopt.tunnel_rule,
             opts=ResourceOptions(parent=self, aliases=released(RULE), depends_on=[application, *args.after]),
         )
-        record = cloudflare.DnsRecord(
+        record = DnsRecord(
             of_hostname(RECORD, hostname),
             zone_id=ids.zone_id,
             name=hostname,
-            type="CNAME",
             content=TARGET.format(ids.tunnel_id),
-            proxied=True,
-            ttl=1,
             comment=args.owner.mark,
             opts=ResourceOptions(
                 parent=self,

@@ -9,7 +9,7 @@ import os
 import runpy
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -137,7 +137,7 @@ class _Monitor(mocks.MockMonitor):
 
     def __init__(self, answers: runtime.Mocks, stack: str, project: str) -> None:
         super().__init__(answers)
-        self._stack, self._project = stack, project
+        self.stack, self.project = stack, project
         self.requests: list[tuple[str, resource_pb2.RegisterResourceRequest]] = []
         self.outputs: dict[str, Any] = {}
 
@@ -145,7 +145,7 @@ class _Monitor(mocks.MockMonitor):
         """As the engine makes it; the SDK's own counts the stack as a type, and forgets grandparents."""
         types = parent.split("::")[2] if parent else _STACK_TYPE
         qualified = type_ if types == _STACK_TYPE else f"{types}${type_}"
-        return f"urn:pulumi:{self._stack}::{self._project}::{qualified}::{name}"
+        return f"urn:pulumi:{self.stack}::{self.project}::{qualified}::{name}"
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 - gRPC's name
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call] # the SDK has no annotation here
@@ -266,19 +266,30 @@ def run(
         placeless,
         root,
     ):
-        asyncio.run(_run(stack, project, answers, monitor, encoded))
+        asyncio.run(_run(_main, answers, monitor, encoded))
     registrations = [_registration(urn, request) for urn, request in monitor.requests]
     return Program(stack=stack, registrations=registrations, outputs=monitor.outputs)
 
 
-async def _run(stack: str, project: str, answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
-    def main() -> None:
-        handler = signal.getsignal(signal.SIGINT)
-        try:
-            runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
-        finally:
-            signal.signal(signal.SIGINT, handler)  # Ctrl-C is pytest's
+def requests(main: Callable[[], None]) -> list[resource_pb2.RegisterResourceRequest]:
+    """What a program registers, the stack left out, as it reaches the engine."""
+    answers = _Answers()
+    monitor = _Monitor(answers, "dev", PROJECT)
+    with mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace):
+        asyncio.run(_run(main, answers, monitor, {}))
+    return [request for _, request in monitor.requests if request.type != _STACK_TYPE]
 
+
+def _main() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Ctrl-C is pytest's
+
+
+async def _run(main: Callable[[], None], answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
+    stack, project = monitor.stack, monitor.project
     # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
     runtime_settings.ROOT.set(cast(pulumi.Resource, object()))
     runtime.set_mocks(answers, project=project, stack=stack, preview=False, monitor=monitor)

@@ -102,13 +102,15 @@ def test_a_destroy_asks_whether_the_namespace_can_be_deleted_before_it_deletes_a
     assert program.waits_for(asking) == others - {asking.urn}
 
 
-def test_dev_loads_nothing_of_cloudflares_sdk_and_of_others_only_what_it_uses() -> None:
+@pytest.mark.parametrize(("stack", "of_cloudflare"), [("dev", ("",)), ("prod", ("_inputs", "outputs"))])
+def test_of_the_sdks_only_what_is_used_is_loaded(stack: str, of_cloudflare: tuple[str, ...]) -> None:
     unused = (
-        *("pulumi_cloudflare.", "pulumi_gitlab.project.", "pulumi_gitlab.group.", "gitlab.v4."),
+        *(f"pulumi_cloudflare.{module}" for module in of_cloudflare),
+        *("pulumi_gitlab.project.", "pulumi_gitlab.group.", "gitlab.v4."),
         *("kubernetes.client.api.", "kubernetes.client.models.v1"),
     )
     script = (
-        "import sys; from tests.unit.program import run; run('dev');"
+        f"import sys; from tests.unit.program import run; run({stack!r});"
         f"print([name for name in sys.modules if f'{{name}}.'.startswith({unused}) and '.' in name])"
     )
     done = subprocess.run(
