@@ -44,19 +44,21 @@ def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
         yield from gitlab_problems(environment)
     if settings.access.public:
         yield from cloudflare_problems(environment)
-    if settings.delivery and settings.delivery.pull_credentials.issue:
+    if settings.delivery:
         yield from _logged_secrets(environment)
+    if environment.get("PULUMI_DEBUG_GRPC"):
+        yield "PULUMI_DEBUG_GRPC would have the engine write every secret of the stack to a file: unset it"
 
 
 def _logged_secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Terraform's log levels at which plugins print what passes through them, an issued token included.
+    """Terraform's log levels at which plugins print what passes through them: the deploy token, and KUBE_TOKEN.
 
     1Password's logs a whole item at INFO, GitLab's its requests at DEBUG. Their SDK takes what is no level for TRACE.
     """
     for name, value in sorted(environment.items()):
         level = name == "TF_LOG" or name.startswith(("TF_LOG_PROVIDER", "TF_LOG_SDK"))
         if level and value.upper() not in {"", "WARN", "ERROR", "OFF"}:
-            yield f"{name} would have the plugins log the deploy token that the stack issues: unset it, or set WARN"
+            yield f"{name} would have the plugins log the tokens that the stack gives to GitLab: unset it, or set WARN"
 
 
 def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[str]:

@@ -230,9 +230,18 @@ ISSUING: dict[str, Any] = {
 
 @pytest.mark.parametrize("level", ["INFO", "debug", "TRACE", "JSON", "no level at all"])
 @pytest.mark.parametrize("name", ["TF_LOG", "TF_LOG_PROVIDER", "TF_LOG_PROVIDER_ONEPASSWORD"])
-def test_a_log_level_that_prints_an_issued_token_is_refused(environment: dict[str, str], name: str, level: str) -> None:
-    told = problems({**environment, name: level}, delivery=ISSUING)
-    assert f"{name} would have the plugins log the deploy token" in told
+@pytest.mark.parametrize("delivery", [ISSUING, {**ISSUING, "pullCredentials": {"issue": False}}])
+def test_a_log_level_that_prints_a_token_is_refused(
+    environment: dict[str, str], name: str, level: str, delivery: dict[str, Any]
+) -> None:
+    told = problems({**environment, name: level}, delivery=delivery)
+    assert f"{name} would have the plugins log the tokens that the stack gives to GitLab" in told
+
+
+def test_the_engine_s_own_record_of_every_call_is_refused(environment: dict[str, str]) -> None:
+    assert "PULUMI_DEBUG_GRPC would have the engine write every secret" in problems(
+        {**environment, "PULUMI_DEBUG_GRPC": "calls.json"}
+    )
 
 
 @pytest.mark.parametrize("level", ["", "WARN", "error", "off"])
@@ -240,6 +249,5 @@ def test_a_log_level_that_prints_none_is_taken(environment: dict[str, str], leve
     Providers(settings(delivery=ISSUING), {**environment, "TF_LOG": level, "TF_LOG_PATH": "INFO"})
 
 
-def test_a_stack_that_issues_none_may_log_what_it_likes(environment: dict[str, str]) -> None:
-    keeping = {**ISSUING, "pullCredentials": {"issue": False}}
-    Providers(settings(delivery=keeping), {**environment, "TF_LOG": "TRACE"})
+def test_a_stack_that_gives_gitlab_no_token_may_log_what_it_likes(environment: dict[str, str]) -> None:
+    Providers(settings(), {**environment, "TF_LOG": "TRACE"})
