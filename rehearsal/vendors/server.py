@@ -13,6 +13,7 @@ An emulator is an ASGI application. `Service(app)` wraps it:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 import socket
@@ -29,6 +30,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _START: Final = 10.0  # seconds
+_GRACE: Final = 1.0
+"""Seconds that a call which has not been answered at the server's end is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +200,46 @@ def _reset(send: Send) -> None:
     cycle.transport.abort()
 
 
+class _Server(uvicorn.Server):
+    """Ends as soon as it is asked to: uvicorn itself looks ten times a second, and then waits a tenth for its clients.
+
+    A test has up to three servers, and there are some thousand.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        """From any thread, started or not."""
+        self.should_exit = True  # in case that it is just starting
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._ending.set)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        while not self._ending.is_set():
+            await self.on_tick(0)  # for the header Date
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), timeout=1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - our caller closes it
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        deadline = time.monotonic() + _GRACE
+        while (self.server_state.connections or self.server_state.tasks) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.005)
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
 @contextmanager
 def serve(app: ASGIApp) -> Iterator[str]:
     """Serves `app` on a free port of 127.0.0.1 for the time of the context; gives its base URL, without a slash."""
@@ -207,11 +250,10 @@ def serve(app: ASGIApp) -> Iterator[str]:
         app,
         log_level="error",
         lifespan="off",
-        timeout_graceful_shutdown=1,
         # A client that picks a kept connection up just as it expires sees a reset that no test asked for.
         timeout_keep_alive=3600,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="emulator")
     thread.start()
     try:
@@ -222,6 +264,6 @@ def serve(app: ASGIApp) -> Iterator[str]:
             time.sleep(0.005)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(timeout=_START)
         listener.close()
