@@ -45,7 +45,7 @@ components = registered_components()
 database = backup = offsite = exporter = None  # as far as the stack has them
 
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=footprint(settings)), options)
-if settings.database:
+if settings.database and secrets.of_database:
     database_args = DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database)
     database = engine(settings)("database", database_args, options)
 pull_args = PullCredentialsArgs(settings=settings.registry, environment=environment, credentials=found.pull_credentials)
@@ -64,12 +64,17 @@ access = Access("access", access_args, options)
 if settings.backup and database:
     backup_args = BackupArgs(settings=settings.backup, environment=environment, database=database)
     backup = Backup("backup", backup_args, options)
-    if secrets.s3:
+    if settings.s3 and secrets.s3:
         offsite_args = OffsiteArgs(
-            settings=settings.backup, environment=environment, backup=backup, database=database, secrets=secrets.s3
+            settings=settings.backup,
+            s3=settings.s3,
+            environment=environment,
+            backup=backup,
+            database=database,
+            secrets=secrets.s3,
         )
         offsite = Offsite("offsite", offsite_args, options)
-if settings.monitoring and settings.database_metrics and database:
+if settings.monitoring and settings.database_metrics and secrets.of_exporter and database:
     exporter_args = PostgresExporterArgs(
         settings=settings.database_metrics,
         monitoring=settings.monitoring,

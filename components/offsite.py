@@ -52,22 +52,16 @@ _SCRATCH: Final = "1Gi"
 
 @dataclass(frozen=True, kw_only=True)
 class OffsiteArgs:
-    """The section of the stack file, and what is copied."""
+    """The section of the stack file, its part about the bucket, and what is copied."""
 
     settings: BackupSettings
+    s3: S3Settings
     environment: Environment
     backup: Backup
     """Whose volume is copied."""
     database: DatabaseWires
     """Whose image and size a drill takes."""
     secrets: S3Secrets
-
-    @property
-    def s3(self) -> S3Settings:
-        """The part about the bucket; ValueError where there is none."""
-        if self.settings.s3 is None:
-            raise ValueError("backup.s3 is not set")
-        return self.settings.s3
 
 
 class Offsite(pulumi.ComponentResource):

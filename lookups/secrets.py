@@ -72,10 +72,10 @@ class StackSecrets:
     _plain: Mapping[str, str] = field(repr=False)
 
     @property
-    def of_database(self) -> SecretData:
-        """What the database is given. ValueError where there is none."""
+    def of_database(self) -> SecretData | None:
+        """What the database is given; None where there is none."""
         if self.postgres_password is None:
-            raise ValueError("an app without a database has no password of one")
+            return None
         return SecretData(values={PASSWORD_KEY: self.postgres_password}, checksum=self.checksum("postgres_password"))
 
     @property
@@ -90,10 +90,10 @@ class StackSecrets:
         )
 
     @property
-    def of_exporter(self) -> SecretData:
-        """What postgres_exporter is given; ValueError where the stack has none."""
+    def of_exporter(self) -> SecretData | None:
+        """What postgres_exporter is given; None where the stack has none."""
         if self.monitor_password is None:
-            raise ValueError("monitoring.databaseMetrics is not set")
+            return None
         return SecretData(values={MONITOR_PASSWORD: self.monitor_password}, checksum=self.checksum("monitor_password"))
 
     def checksum(self, *names: str) -> str:

@@ -308,7 +308,7 @@ def test_the_secrets_that_the_stack_file_adds_reach_the_app_and_its_checksum_onl
     assert plain(cast("pulumi.Output[str]", one.of_app.values["STRIPE_KEY"])) == "one-key"
     assert "one-key" not in repr(one)
     assert one.of_app.checksum != other.of_app.checksum
-    assert one.of_database.checksum == other.of_database.checksum
+    assert one.checksum("postgres_password") == other.checksum("postgres_password")
 
 
 def test_the_checksum_without_added_secrets_is_that_of_a_stack_file_that_knows_none() -> None:
