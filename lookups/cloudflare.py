@@ -132,7 +132,7 @@ class _LookUp:
         if not seen or account_id in {one["id"] for one in seen}:
             return None
         return (
-            f"account {account_id}: CLOUDFLARE_API_TOKEN is of another account, {_accounts(seen)}. Export a token of "
+            f"account {account_id}: CLOUDFLARE_API_TOKEN belongs to another account, {_accounts(seen)}. Export one of "
             f"the account that has the zone {self._public.zone!r}, or correct access.public"
         )
 
@@ -161,12 +161,12 @@ def find_place(public: PublicAccessSettings, api: CloudflareApi) -> Place:
         raise UnusableError(f"access.public.zoneId is that of {zone['name']}: correct it, or remove it")
     if zone["status"] != "active":
         raise UnusableError(
-            f"its status is {zone['status']!r}, not 'active': Cloudflare serves nothing of it. Set its name servers at "
+            f"its status is {zone['status']!r}, not 'active': Cloudflare does not serve it. Set its name servers at "
             f"the registrar to {' and '.join(zone.get('name_servers') or ['those that the dashboard names'])}"
         )
     if zone.get("paused"):
         raise UnusableError(
-            "it is paused, so that Cloudflare proxies nothing of it and asks nobody to log in: resume it in the "
+            "it is paused, so Cloudflare neither proxies it nor asks for a login: resume it in the "
             "dashboard (Overview > Enable Cloudflare on Site)"
         )
     return place
@@ -193,7 +193,7 @@ def _elsewhere(api: CloudflareApi) -> str:
         seen = api.list_all("/accounts")
     except CloudflareError:
         return ""
-    return f"; it is of account {_accounts(seen)}" if seen else ""
+    return f"; it belongs to account {_accounts(seen)}" if seen else ""
 
 
 def _accounts(seen: Sequence[dict[str, Any]]) -> str:
@@ -231,8 +231,8 @@ def _check_tunnel(public: PublicAccessSettings, account_id: str, api: Cloudflare
     tunnel_id = find_tunnel(public, account_id, api)
     if api.get(f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations").get("source") == "local":
         raise UnusableError(
-            "it is configured by a file beside cloudflared (source: local), and what is written to the API has no "
-            "effect. Migrate it to remote management in the dashboard, or name another tunnel"
+            "cloudflared reads its configuration from a local file (source: local), so changes through the API have "
+            "no effect. Migrate it to remote management in the dashboard, or name another tunnel"
         )
     return tunnel_id
 
@@ -268,16 +268,16 @@ def _check_records(
     adopted, setting = public.adopted(hostname).dns_record, f"{public.adopt_key(hostname)}.dnsRecord"
     _check_adopted(setting, adopted, adoptable)
     foreign = [
-        f"{above} is delegated to {one['content']} (NS record {one['id']}), so that nobody asks Cloudflare for names "
-        "below it: remove that record, or name another hostname"
+        f"{above} is delegated to {one['content']} (NS record {one['id']}), so names below it are never resolved by "
+        "Cloudflare: remove that record, or name another hostname"
         for above in _between(hostname, public.zone)
         for one in api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": above, "type": "NS"})
     ]
     for record in records:
         if record["type"] != "CNAME":
             foreign.append(
-                f"a record of type {record['type']} leads to {record['content']}, and Cloudflare takes no CNAME beside "
-                f"it: remove it (id {record['id']})"
+                f"a record of type {record['type']} leads to {record['content']}, and Cloudflare allows no CNAME "
+                f"beside it: remove it (id {record['id']})"
             )
             continue
         comment = record.get("comment")
@@ -353,7 +353,7 @@ def _group(id_: str, account: str, api: CloudflareApi) -> Policy:
         return api.get(f"{account}/access/groups/{id_}")
     except CloudflareError as error:
         needs = f". The token needs {_ORGANIZATION_READ}" if error.forbidden else ""
-        raise UnusableError(f"whom its group {id_} lets in cannot be seen: {error}{needs}") from None
+        raise UnusableError(f"its group {id_} cannot be read: {error}{needs}") from None
 
 
 def _policy_named(name: str, account: str, api: CloudflareApi) -> str:

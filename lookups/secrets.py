@@ -238,8 +238,8 @@ class _Reader:
             self._note(
                 SecretProblemError(
                     str(reference),
-                    "the item is this program's own: the stack issued what is in it, and both go once it does not",
-                    "name another one in registry.item, or leave delivery.pullCredentials.issue as it was",
+                    "the stack issued the token in this item, and deletes both once it no longer issues one",
+                    "name another item in registry.item, or leave delivery.pullCredentials.issue as it was",
                 )
             )
 
@@ -263,8 +263,8 @@ def _text_complaint(value: str) -> Complaint | None:
         return "the value begins or ends with a space or a line break", "paste it again without"
     if not value.isprintable():
         return (
-            "the value holds a character that cannot be seen, such as a line break, NUL or a no-break space",
-            "type it again, or paste it from where it was made",
+            "the value contains an invisible character, such as a line break, NUL or a no-break space",
+            "type it again, or paste it from its source",
         )
     return None
 
@@ -273,8 +273,8 @@ def _username_complaint(value: str) -> Complaint | None:
     if ":" not in value:
         return None
     return (
-        "the user name holds a colon, at which registries end it",
-        "write the user name alone; the password has a field",
+        "the user name contains a colon, where registries cut it off",
+        "write only the user name; the password has its own field",
     )
 
 

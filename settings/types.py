@@ -260,7 +260,7 @@ UrlPath = Annotated[
 
 def _check_name(value: str) -> str:
     if value.strip() != value or not value.isprintable():
-        raise ValueError("a name as the other system shows it: no space at its ends, nothing that cannot be seen")
+        raise ValueError("a name as the other system shows it, without spaces at its ends or invisible characters")
     return value
 
 

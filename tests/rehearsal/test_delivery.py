@@ -169,7 +169,7 @@ def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(re
     rehearsal.configure("dev", "delivery.pullCredentials.issue", "false")
     expires = "invoicetron:delivery.pullCredentials.expires"
     rehearsal.program.run("config", "rm", "--stack", "dev", "--path", expires)
-    with pytest.raises(EngineError, match="the item is this program's own"):
+    with pytest.raises(EngineError, match="the stack issued the token in this item"):
         rehearsal.program.up("dev", "--skip-preview")
     assert rehearsal.gitlab.project.deploy_tokens.may_pull(*pull_login(rehearsal, "dev"))
 

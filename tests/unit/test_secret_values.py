@@ -39,7 +39,7 @@ def test_white_space_at_the_ends_is_refused(name: str, value: str) -> None:
 def test_characters_that_cannot_be_seen_are_refused_inside_a_value(character: str) -> None:
     message = refusal(changed(better_auth_secret=f"{AUTH[:32]}{character}{AUTH[32:]}"))
     assert "op://Kubernetes/Invoicetron Dev/better-auth-secret\n" in message
-    assert "cannot be seen" in message
+    assert "an invisible character" in message
 
 
 def test_a_space_inside_a_value_is_taken() -> None:

@@ -284,8 +284,8 @@ def test_an_item_that_the_stack_itself_writes_its_token_to_is_not_read_when_it_n
     item["sections"] = [section("a", "issued by pulumi", **{"deploy token": "invoicetron-pull-dev"})]
     message = refusal(account)
     assert "op://Kubernetes/Invoicetron Deploy Token\n" in message
-    assert "the item is this program's own" in message
-    assert "name another one in registry.item" in message
+    assert "the stack issued the token in this item" in message
+    assert "name another item in registry.item" in message
     item["sections"] = [section("a", "issued by pulumi", **{"deploy token": "invoicetron-pull-prod"})]
     assert plain(read(account).registry_password) == TOKEN
 
