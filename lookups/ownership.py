@@ -24,6 +24,7 @@ from settings import Settings
 from settings.backup import NfsExport
 from settings.names import Names
 from settings.ownership import Owner
+from settings.stack_file import read_yaml
 
 _ROUTES: Final = "gateway.networking.k8s.io/v1"
 
@@ -255,8 +256,8 @@ def _shared_repositories(folders: Iterable[Path]) -> Iterator[tuple[Names, Path,
     for file in sorted(file for folder in folders for file in folder.glob("Pulumi.*.yaml")):
         # A file that cannot be read is for its own stack to complain about.
         with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-            app = yaml.safe_load(file.with_name("Pulumi.yaml").read_text(encoding="utf-8"))["name"]
-            config = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+            app = read_yaml(file.with_name("Pulumi.yaml"))["name"]
+            config = read_yaml(file)["config"]
             if config.get(f"{app}:repository") not in (None, {"enabled": False}):
                 stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
                 yield Names(app, stack), file, config[f"{app}:delivery"]["project"]

@@ -18,6 +18,7 @@ from lookups.credentials import check_environment
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError, split
 from settings.names import Names
+from settings.stack_file import read_yaml
 
 _PATIENCE: Final = 15.0  # seconds for one answer
 _UNAUTHORIZED: Final = 401
@@ -34,7 +35,7 @@ def load_settings(stack: str) -> Settings:
 
 def _read(file: str, key: str) -> Any:
     try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))[key]
+        return read_yaml(Path(file))[key]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
         raise SettingsError(
             f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for a stack of its"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
@@ -16,6 +17,7 @@ from settings.types import EachOnce, InternetName, UrlPath, VariableName
 OWN_VARIABLES: Final = ("DATABASE_URL", "BETTER_AUTH_SECRET", "NODE_ENV", "ADDITIONAL_TRUSTED_ORIGINS")
 """Environment variables that the program sets by itself."""
 _MOVE: Final = "put the value into 1Password and name its reference in app.secrets"
+_GO_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} \w+")
 _PORTS: Final = 1024, 65535
 _USERS: Final = 1, 2**31 - 1  # runAsUser of the Kubernetes API: not negative, 32 bits
 
@@ -53,6 +55,8 @@ def _check_value(value: str) -> str:
         raise ValueError("text without NUL, which no environment variable can hold")
     if any(shape.search(value) for shape in SHAPES.values()):
         raise refusal("no secret, which this looks like", given="(not shown)", fix=_MOVE)
+    if _GO_TIME.fullmatch(value):
+        raise refusal("a text, in quotes where it looks like a date: Pulumi hands an unquoted one over as a time")
     if "op://" in value.lower():
         raise refusal("the value itself: here nothing looks up a reference", fix=_MOVE)
     return value

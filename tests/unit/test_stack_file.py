@@ -1,0 +1,87 @@
+"""Stack files are read as Pulumi reads them, and what its reading would change is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.clients import load_settings
+from settings import SettingsError
+from settings.stack_file import read_yaml
+from tests.stacks import STACKS
+from tests.unit.stack_files import refusal_of
+
+# As `pulumi config --json` of 3.259 has them.
+MEASURED: dict[str, Any] = {
+    "on": "on",
+    "yes": "yes",
+    "n": "n",
+    "TRUE": True,
+    "12:30:45": "12:30:45",
+    "1:30": "1:30",
+    "3_000": 3000,
+    "010": 8,
+    "0o17": 15,
+    "0x1F": 31,
+    "0b11": 3,
+    "1.10": 1.1,
+    "1e3": 1000,
+    ".5": 0.5,
+    "+5": 5,
+    "-0": 0,
+    "09": 9,
+    "1.2.3": "1.2.3",
+    "~": None,
+    "Null": None,
+    '"on"': "on",
+    "2027-12-31": "2027-12-31 00:00:00 +0000 UTC",
+    '"2027-12-31"': "2027-12-31",
+}
+
+
+@pytest.mark.parametrize("written", MEASURED)
+def test_a_value_is_what_pulumi_takes_it_for(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text(f"config:\n  a: {written}\n")
+    found, right = read_yaml(file)["config"]["a"], MEASURED[written]
+    assert (found, isinstance(found, bool), isinstance(found, str)) == (
+        right,
+        isinstance(right, bool),
+        isinstance(right, str),
+    )
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "config:\n  a: {b: 1, b: 2}\n"])
+def test_a_key_that_stands_twice_is_a_mistake(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text(text)
+    with pytest.raises(yaml.YAMLError, match="stands twice"):
+        read_yaml(file)
+
+
+def stack_in(directory: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
+        text = (STACKS / name).read_text()
+        (directory / name).write_text(text.replace(old, new) if name == "Pulumi.dev.yaml" else text)
+    monkeypatch.chdir(directory)
+
+
+def test_ops_takes_an_unquoted_date_as_up_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack_in(tmp_path, monkeypatch, 'expires: "2099-12-31"', "expires: 2099-12-31")
+    settings = load_settings("dev")
+    assert settings.delivery is not None
+    assert str(settings.delivery.pull_credentials.expires) == "2099-12-31"
+
+
+@pytest.mark.parametrize("new", ["issue: yes", "issue: true\n      issue: false"])
+def test_ops_refuses_what_up_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: str) -> None:
+    stack_in(tmp_path, monkeypatch, "issue: true", new)
+    with pytest.raises(SettingsError):
+        load_settings("dev")
+
+
+def test_a_variable_that_pulumi_has_made_a_time_of_is_refused() -> None:
+    assert "in quotes" in refusal_of("app.environment", {"SINCE": "2027-12-31 00:00:00 +0000 UTC"})
