@@ -59,7 +59,13 @@ app_args = AppArgs(
     secret=secrets.of_app,
 )
 app = App("app", app_args, options)
-access_args = AccessArgs(settings=settings.access, environment=environment, app=app, ids=found.cloudflare)
+access_args = AccessArgs(
+    settings=settings.access,
+    environment=environment,
+    app=app,
+    ids=found.cloudflare,
+    service_token_item=secrets.service_token_item,
+)
 access = Access("access", access_args, options)
 if settings.backup and database:
     backup_args = BackupArgs(settings=settings.backup, environment=environment, database=database)
@@ -99,11 +105,18 @@ if settings.monitoring:
     )
     Monitoring("monitoring", monitoring_args, options)
 if settings.delivery and project:
-    deployer = Deployer("deployer", DeployerArgs(environment=environment, app=app, backup=backup), options)
+    deployer_args = DeployerArgs(settings=settings.delivery, environment=environment, app=app, backup=backup)
+    deployer = Deployer("deployer", deployer_args, options)
     if settings.delivery.admission_policy:
         admission_args = DeployerAdmissionArgs(settings=settings.app, environment=environment, app=app, backup=backup)
         DeployerAdmission("deployer-admission", admission_args, options)
-    delivery_args = DeliveryArgs(settings=settings, delivery=settings.delivery, project=project, deployer=deployer)
+    delivery_args = DeliveryArgs(
+        settings=settings,
+        delivery=settings.delivery,
+        project=project,
+        deployer=deployer,
+        service_token=access.service_token,
+    )
     Delivery("delivery", delivery_args, options)
     if settings.repository:
         repository = Repository("repository", RepositoryArgs(settings=settings.repository, project=project), options)

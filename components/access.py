@@ -13,8 +13,10 @@ from components.environment import Environment
 from components.network import network_policy, to_dns, to_names, to_pods
 from components.public_hostname import PublicHostname, PublicHostnameArgs
 from components.public_names import COMPONENT, RELEASED_TYPE, of_hostname
+from components.service_token import ServiceToken, ServiceTokenArgs
 from components.tunnel import ORIGIN, TEAM_DOMAIN
 from lookups.cloudflare import CloudflareIds
+from lookups.onepassword import ItemPlace
 from sdks import kubernetes
 from settings.access import AccessSettings, PublicAccessSettings
 from settings.names import PROGRAM
@@ -31,6 +33,8 @@ class AccessArgs:
     app: App
     ids: CloudflareIds | None
     """None where the stack has no public side."""
+    service_token_item: ItemPlace | None
+    """Where the service token is written; None where the stack has none."""
 
 
 class Access(pulumi.ComponentResource):
@@ -39,6 +43,8 @@ class Access(pulumi.ComponentResource):
     url: pulumi.Output[str]
     public_url: pulumi.Output[str] | None
     """The first public one, known once everything is in place for all; None where the stack has no public side."""
+    service_token: ServiceToken | None
+    """What lets machines in from outside; None where the stack has none."""
 
     def __init__(self, name: str, args: AccessArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:access:Access", name, None, opts)
@@ -64,6 +70,18 @@ class Access(pulumi.ComponentResource):
         )
         self.url = pulumi.Output.from_input(args.settings.url)
         public = args.settings.public
+        self.service_token = None
+        if public and public.service_token and args.ids and args.service_token_item:
+            self.service_token = ServiceToken(
+                "service-token",
+                ServiceTokenArgs(
+                    names=names,
+                    account_id=args.ids.account_id,
+                    expires=public.service_token.expires,
+                    item=args.service_token_item,
+                ),
+                ResourceOptions(parent=self),
+            )
         self.public_url = self._publish(args, public, args.ids) if public and args.ids else None
         self.register_outputs({"url": self.url, "public_url": self.public_url})
 
@@ -98,6 +116,7 @@ class Access(pulumi.ComponentResource):
                     owner=names.owner,
                     hostname=hostname,
                     ids=ids,
+                    policy_ids=(ids.policy_id, *([self.service_token.policy_id] if self.service_token else [])),
                     session_duration=public.session_duration,
                     service=pulumi.Output.format(ORIGIN, args.app.service, namespace, args.app.port),
                     adopt=public.adopted(hostname),

@@ -28,7 +28,7 @@ class AccessApplication(pulumi.CustomResource):
         name: str,
         domain: str,
         session_duration: str,
-        policy_id: str,
+        policy_ids: Sequence[pulumi.Input[str]],
         identity_provider_ids: Sequence[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -39,7 +39,7 @@ class AccessApplication(pulumi.CustomResource):
             "type": "self_hosted",
             "domain": domain,
             "sessionDuration": session_duration,
-            "policies": [{"id": policy_id, "precedence": 1}],
+            "policies": [{"id": id_, "precedence": place} for place, id_ in enumerate(policy_ids, start=1)],
             "allowedIdps": list(identity_provider_ids) or None,
             "appLauncherVisible": False,
             "httpOnlyCookieAttribute": True,

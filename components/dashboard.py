@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ThresholdsMode,
 )
 
-from components.monitoring import CERTIFICATE_DAYS, Watched, probe_job
+from components.alerts import CERTIFICATE_DAYS, Watched, probe_job, unix_time
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
 """Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
@@ -73,8 +73,8 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
         width=8,
     )
     days = {"certificate": f"min(probe_ssl_earliest_cert_expiry{{{job}}} - time()) / {_DAY}"}
-    if watched.token_ends is not None:
-        days["deploy token"] = f"vector(({watched.token_ends} - time()) / {_DAY})"
+    for _, name, day in watched.tokens:
+        days[name.partition(" that ")[0].partition(" with ")[0]] = f"vector(({unix_time(day)} - time()) / {_DAY})"
     yield _stat("Days until it ends", days, width=8, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
 
 

@@ -11,6 +11,7 @@ from pulumi import ResourceHook, ResourceHookBinding, ResourceOptions
 
 from components.deployer import Deployer
 from components.maskable import check_maskable
+from components.service_token import ServiceToken
 from lookups.ci_variable import CiVariable
 from lookups.gitlab import NAMESPACE, GitLabProject
 from sdks import gitlab
@@ -20,7 +21,10 @@ from settings.images import image_repository
 from settings.names import PROGRAM
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
-"""Key of the one variable that is a secret."""
+"""Key of the variable with the token that deploys."""
+CLIENT_ID: Final = "CF_ACCESS_CLIENT_ID"
+CLIENT_SECRET: Final = "CF_ACCESS_CLIENT_SECRET"  # noqa: S105 - the variable's name
+"""Keys of the variables with the Access service token, where the stack has one."""
 
 NO_MIGRATION: Final = "none"
 """Value of APP_MIGRATION for an app without a database: GitLab takes no variable without one."""
@@ -47,6 +51,8 @@ def variables(settings: Settings, *, token: _Text, certificate_authority: _Text)
         "APP_IMAGE": image_repository(settings.app.image),
         # What it asks whether the app is well: inside the network, where no login stands before it.
         "HEALTH_URL": settings.health_urls[0],
+        # The same from the internet, for which it needs the service token.
+        **({"PUBLIC_HEALTH_URL": urls[0]} if (urls := settings.public_health_urls) else {}),
     }
 
 
@@ -59,6 +65,8 @@ class DeliveryArgs:
     """The section of those settings, which not every stack has."""
     project: GitLabProject
     deployer: Deployer
+    service_token: ServiceToken | None
+    """With which the pipeline asks for the public side; None where the stack has none."""
 
 
 class Delivery(pulumi.ComponentResource):
@@ -84,8 +92,10 @@ class Delivery(pulumi.ComponentResource):
         self.environment = environment.name
         deployer = args.deployer
         listed = variables(settings, token=deployer.token, certificate_authority=deployer.certificate_authority)
+        if args.service_token:
+            listed |= {CLIENT_ID: args.service_token.client_id, CLIENT_SECRET: args.service_token.client_secret}
         for key, value in listed.items():
-            self._variable(args, key, value, masked=key == TOKEN)
+            self._variable(args, key, value, masked=key in {TOKEN, CLIENT_SECRET})
         self.register_outputs({"environment": self.environment})
 
     def _variable(self, args: DeliveryArgs, key: str, value: pulumi.Input[str], *, masked: bool) -> None:

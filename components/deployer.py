@@ -16,18 +16,24 @@ from components.backup import Backup
 from components.environment import Environment
 from components.pods import core
 from sdks import kubernetes
+from settings.delivery import DeliverySettings
 from settings.names import PROGRAM
 
 rbac = kubernetes.rbac.v1
 
-TOKEN: Final = f"{ACCOUNT}-token"
-"""Name of the Secret that holds the token."""
+_TOKEN: Final = f"{ACCOUNT}-token"
+
+
+def token_secret(settings: DeliverySettings) -> str:
+    """Name of the Secret that holds the token. It says when the token is to be changed, and by that changes with it."""
+    return _TOKEN if settings.renew_token_by is None else f"{_TOKEN}-{settings.renew_token_by.isoformat()}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeployerArgs:
     """What a Deployer needs."""
 
+    settings: DeliverySettings
     environment: Environment
     app: App
     """Its migrations' template, if any, is what the pipeline makes its Job from."""
@@ -36,7 +42,11 @@ class DeployerArgs:
 
 
 class Deployer(pulumi.ComponentResource):
-    """ServiceAccount, Role, RoleBinding and a token that does not expire, for a pipeline outside the cluster."""
+    """ServiceAccount, Role, RoleBinding and a token, for a pipeline outside the cluster.
+
+    The token does not expire by itself. Another name of its Secret makes a new one, which the pipeline has before the
+    old Secret, and with it the old token, goes.
+    """
 
     token: pulumi.Output[str]
     """Bearer token; secret."""
@@ -65,7 +75,7 @@ class Deployer(pulumi.ComponentResource):
         secret = core.Secret(
             "token",
             metadata=environment.metadata(
-                TOKEN,
+                token_secret(args.settings),
                 app=ACCOUNT,
                 annotations={
                     "kubernetes.io/service-account.name": account.metadata.name,

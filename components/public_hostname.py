@@ -27,6 +27,8 @@ class PublicHostnameArgs:
     """Whose they are; the application's name and the record's comment say so."""
     hostname: str
     ids: CloudflareIds
+    policy_ids: Sequence[pulumi.Input[str]]
+    """Of the Access policies, in the order in which Access asks them."""
     session_duration: str
     service: pulumi.Input[str]
     """URL of the app's Service."""
@@ -64,7 +66,7 @@ class PublicHostname(pulumi.ComponentResource):
             name=args.owner.title,
             domain=hostname,
             session_duration=args.session_duration,
-            policy_id=ids.policy_id,
+            policy_ids=args.policy_ids,
             identity_provider_ids=ids.identity_provider_ids,
             opts=ResourceOptions(
                 parent=self,

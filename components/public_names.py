@@ -12,6 +12,9 @@ APPLICATION: Final = "access-application"
 RULE: Final = "tunnel-hostname"
 RECORD: Final = "dns-record"
 
+NON_IDENTITY: Final = "non_identity"
+"""Decision of a policy, "Service Auth" in the dashboard, that asks nobody to log in."""
+
 RELEASED_TYPE: Final = f"{PROGRAM}:public_access:PublicAccess"
 """Type of the component up to the release of November 2026. A stack had one public hostname then, whose resources bore
 the names above and no hostname."""

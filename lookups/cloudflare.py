@@ -22,6 +22,7 @@ https://developers.cloudflare.com/dns/manage-dns-records/troubleshooting/records
 
 _TUNNEL_EDIT: Final = "Account > Cloudflare Tunnel: Edit"
 _ACCESS_EDIT: Final = "Account > Access: Apps and Policies: Edit"
+_TOKENS_EDIT: Final = "Account > Access: Service Tokens: Edit"
 _DNS_EDIT: Final = "Zone > DNS: Edit"
 _ZONE_READ: Final = "Zone > Zone: Read"
 _ORGANIZATION_READ: Final = "Account > Access: Organizations, Identity Providers, and Groups: Read"
@@ -93,6 +94,8 @@ class _LookUp:
         policy = f"Access policy {public.policy_name!r}"
         policy_id = self._attempt(policy, _ACCESS_EDIT, lambda: _policy_id(public, account, api))
         team = self._attempt("the account's team", _ORGANIZATION_READ, lambda: find_team(public, place.account_id, api))
+        if public.service_token is not None:
+            self._attempt("service tokens", _TOKENS_EDIT, lambda: api.list_all(f"{account}/access/service_tokens"))
         providers: tuple[str, ...] | None = ()
         if public.one_time_pin:
             providers = self._attempt("one-time PIN", _ORGANIZATION_READ, lambda: _one_time_pin(account, api))

@@ -67,6 +67,8 @@ class StackSecrets:
     """None where the stack has no off-site copies."""
     app: Mapping[str, pulumi.Output[str]]
     """Those of `app.secrets`, by name of the variable."""
+    service_token_item: ItemPlace | None
+    """Where the Access service token is written; None where the stack has none."""
     monitor_password: pulumi.Output[str] | None
     """None where the stack has no postgres_exporter."""
     _plain: Mapping[str, str] = field(repr=False)
@@ -132,6 +134,7 @@ class Values:
     plain: Mapping[str, str] = field(repr=False)
     """By the names that `StackSecrets.checksum` takes; those with a problem are absent."""
     registry_item: ItemPlace | None
+    service_token_item: ItemPlace | None
     problems: Sequence[SecretProblemError]
 
 
@@ -160,8 +163,16 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         reader.refuse_own(settings.registry.item, names.deploy_token)
         values["registry_username"] = reader.read(settings.registry.username, _username_complaint)
         values["registry_password"] = reader.read(settings.registry.password)
+    service_token_item = None
+    if (token := settings.service_token) is not None:
+        service_token_item = reader.locate(token.item, names.service_token, f"{names.owner}")
     plain = {name: value for name, value in values.items() if value is not None}
-    return Values(plain=plain, registry_item=registry_item, problems=reader.problems)
+    return Values(
+        plain=plain,
+        registry_item=registry_item,
+        service_token_item=service_token_item,
+        problems=reader.problems,
+    )
 
 
 def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSecrets:
@@ -182,6 +193,7 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         )
         if "s3_password" in secret
         else None,
+        service_token_item=values.service_token_item,
         app={variable: secret[app_secret(variable)] for variable in settings.app.secrets},
         monitor_password=secret.get("monitor_password"),
         _plain=values.plain,

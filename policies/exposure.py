@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from policies.rule import Resource, Rule, Violation, known
 
 _ACCESS = "ZeroTrustAccessApplication"
+_ACCESS_POLICY = "ZeroTrustAccessPolicy"
 _RECORDS = frozenset({"DnsRecord", "Record"})
 _DATA = frozenset({"Namespace", "StatefulSet", "Cluster", "PersistentVolumeClaim", "PersistentVolume"})
 
@@ -28,6 +29,17 @@ def _data_is_protected(resources: Sequence[Resource]) -> Iterator[Violation]:
 def _applications_have_policies(resource: Resource) -> Iterator[str]:
     if resource.kind == _ACCESS and not resource.inputs.get("policies"):
         yield "an Access application without a policy: Cloudflare detaches every policy that is not named here"
+
+
+def _policies_let_in_a_token(resource: Resource) -> Iterator[str]:
+    """Who of the people is let in, a person decides in Cloudflare: the program makes policies for tokens only."""
+    if resource.kind != _ACCESS_POLICY:
+        return
+    includes = resource.inputs.get("includes") or []
+    if not known(includes):
+        return
+    if resource.inputs.get("decision") != "non_identity" or [sorted(each) for each in includes] != [["serviceToken"]]:
+        yield "an Access policy that lets in more than one service token (decision non_identity, one include)"
 
 
 def _dns_comes_after_access(resources: Sequence[Resource]) -> Iterator[Violation]:
@@ -64,6 +76,11 @@ RULES = (
         name="access-applications-have-policies",
         description="Every Access application names its policy.",
         each=_applications_have_policies,
+    ),
+    Rule(
+        name="access-policies-let-in-a-token",
+        description="An Access policy of the program lets in one service token, and nobody else.",
+        each=_policies_let_in_a_token,
     ),
     Rule(
         name="dns-comes-after-access",

@@ -10,7 +10,7 @@ import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from settings.access import AccessSettings
+from settings.access import AccessSettings, ServiceTokenSettings, url_of
 from settings.app import AppSettings
 from settings.backup import BackupSettings
 from settings.cluster import ClusterSettings
@@ -89,6 +89,18 @@ class Settings(Section):
     def database_metrics(self) -> DatabaseMetricsSettings | None:
         """The section `monitoring.databaseMetrics`; None where nobody reads the database's statistics."""
         return self.monitoring.database_metrics if self.monitoring else None
+
+    @property
+    def service_token(self) -> ServiceTokenSettings | None:
+        """The section `access.public.serviceToken`; None where nothing asks for the public side from outside."""
+        return self.access.public.service_token if self.access.public else None
+
+    @property
+    def public_health_urls(self) -> list[str]:
+        """The same as people on the internet reach it, with the service token; empty without one."""
+        if self.access.public is None or self.service_token is None:
+            return []
+        return [f"{url_of(hostname)}{self.app.health_path}" for hostname in self.access.public.hostnames]
 
     @property
     def health_urls(self) -> list[str]:
@@ -186,6 +198,35 @@ class Settings(Section):
                 key="databaseMetrics",
                 given="a section",
                 fix="remove it, and let Prometheus read port 9187 of the instances",
+            )
+        return monitoring
+
+    @field_validator("access")
+    @classmethod
+    def _each_token_has_its_item(cls, access: AccessSettings, info: ValidationInfo) -> AccessSettings:
+        registry: RegistrySettings | None = info.data.get("registry")
+        token = access.public.service_token if access.public else None
+        if registry is not None and token is not None and token.item == registry.item:
+            raise refusal(
+                "another item than registry.item, which holds the login of the registry",
+                key="public.serviceToken.item",
+                given=repr(str(token.item)),
+            )
+        return access
+
+    @field_validator("monitoring")
+    @classmethod
+    def _probe_has_a_token(
+        cls, monitoring: MonitoringSettings | None, info: ValidationInfo
+    ) -> MonitoringSettings | None:
+        access: AccessSettings | None = info.data.get("access")
+        if monitoring is None or monitoring.public_module is None or access is None:
+            return monitoring
+        if access.public is None or access.public.service_token is None:
+            raise refusal(
+                "a module for the public hostnames only beside access.public.serviceToken, whose headers it sends",
+                key="publicModule",
+                given=repr(monitoring.public_module),
             )
         return monitoring
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import datetime as dt
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from settings.errors import refusal
-from settings.section import Section
+from settings.references import ItemReference
+from settings.section import RUNNING, Section, today
 from settings.types import (
     AccessSelector,
     CloudflareId,
+    Date,
     DnsLabel,
     DnsName,
     LabelKey,
@@ -79,6 +82,30 @@ class AdoptSettings(AdoptedIds):
     """Ids by hostname, for the others of a list."""
 
 
+_LONGEST: Final = dt.timedelta(days=365)
+"""How long Cloudflare honours a service token (components/service_token.py)."""
+
+
+class ServiceTokenSettings(Section):
+    """An Access service token, with which the probe and the pipeline ask for the public hostnames from outside."""
+
+    item: ItemReference
+    """The 1Password item to which `up` writes it: user name (client id) and password (client secret)."""
+    expires: Date
+    """Day on which it is to be changed, within a year; another date issues a new token and revokes the old one."""
+
+    @field_validator("expires")
+    @classmethod
+    def _is_within_a_year(cls, expires: dt.date, info: ValidationInfo) -> dt.date:
+        running = info.context and info.context.get(RUNNING)
+        if not today() < expires <= today() + _LONGEST and not (running and expires <= today()):
+            raise refusal(
+                f"a day after today and within {_LONGEST.days} days, which is how long Cloudflare honours a token",
+                given=repr(expires.isoformat()),
+            )
+        return expires
+
+
 class PublicAccessSettings(Section):
     """The public side: Access application, rule of the shared tunnel, DNS record."""
 
@@ -110,6 +137,8 @@ class PublicAccessSettings(Section):
     """Allow the one-time PIN only, instead of every identity provider of the account."""
     advanced_certificate: bool = False
     """Whether the zone has a certificate of Advanced Certificate Manager that covers a hostname further down."""
+    service_token: ServiceTokenSettings | None = None
+    """Let the probe and the app's pipeline past the login, with a token of the stack's own. Off by default."""
     cloudflared: CloudflaredSettings = CloudflaredSettings()
     adopt: AdoptSettings = AdoptSettings()
 

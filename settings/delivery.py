@@ -90,4 +90,19 @@ class DeliverySettings(Section):
     admission_policy: bool = False
     """Let the API server compare what the pipeline's token writes with the stack's templates. The kubeconfig has to be
     allowed to manage validatingadmissionpolicies and their bindings, which are the cluster's."""
+    renew_token_by: Date | None = None
+    """Day by which the pipeline's token for the cluster is to be changed. Another day makes a new one, and revokes the
+    old one; alerts fire before. Without a day the token is valid until somebody deletes its Secret."""
     pull_credentials: PullCredentialsSettings = PullCredentialsSettings()
+
+    @field_validator("renew_token_by")
+    @classmethod
+    def _is_to_come(cls, day: Date | None, info: ValidationInfo) -> Date | None:
+        running = info.context and info.context.get(RUNNING)
+        if day is not None and not running and not today() < day <= today() + dt.timedelta(days=MOST_DAYS):
+            raise refusal(
+                f"a day after today and within {MOST_DAYS} days",
+                given=repr(day.isoformat()),
+                fix="write a later date; `up` makes a new token, gives it to the pipeline, and revokes the old one",
+            )
+        return day

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from settings.references import SecretReference
 from settings.section import Resources, Section
-from settings.types import Form, LabelKey, LabelValue, PageUrl, ServiceAddress
+from settings.types import Form, LabelKey, LabelValue, Name, PageUrl, ServiceAddress
 
 AlertLabel = Annotated[
     str,
@@ -34,6 +34,9 @@ class MonitoringSettings(Section):
 
     prober: ServiceAddress = "blackbox-exporter-prometheus-blackbox-exporter.monitoring.svc.cluster.local:9115"
     """host:port of the blackbox exporter's Service; the default is its chart's, of a release `blackbox-exporter`."""
+    public_module: Name | None = None
+    """Module of the blackbox exporter that sends the headers of `access.public.serviceToken`; the public hostnames are
+    then probed from outside (docs/public-access.md)."""
     prometheus: ServiceAddress = "prometheus-operated.monitoring.svc.cluster.local:9090"
     """host:port of Prometheus, as its operator names it; `python -m ops status` asks it which alerts fire."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"release": "prometheus"})

@@ -162,6 +162,11 @@ class Names:
         return f"{self.project}-pull-{self.stack}"
 
     @property
+    def service_token(self) -> str:
+        """The stack's Access service token, and the policy that lets it in."""
+        return f"{self.project}-probe-{self.stack}"
+
+    @property
     def alerts(self) -> str:
         """Beginning of the alerts' names: InvoicetronDown."""
         return "".join(part.capitalize() for part in self.project.split("-"))

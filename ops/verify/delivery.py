@@ -40,7 +40,7 @@ def environment(systems: Systems) -> str:
 def ci_variables(systems: Systems) -> str:
     """The pipeline's CI variables, each in the environment's own scope."""
     delivery = systems.delivery
-    authority = systems.need("v1", "Secret", deployer.TOKEN).get("data", {}).get("ca.crt", "")
+    authority = systems.need("v1", "Secret", deployer.token_secret(delivery)).get("data", {}).get("ca.crt", "")
     wanted = variables(systems.settings, token="", certificate_authority=authority)
     del wanted[TOKEN]  # a check of its own
     scope = delivery.environment.name
@@ -62,7 +62,7 @@ def ci_variables(systems: Systems) -> str:
 def deployer_token(systems: Systems) -> str:
     """The pipeline's token is the cluster's, and shows in no job's log."""
     delivery = systems.delivery
-    scope = delivery.environment.name
+    scope, secret = delivery.environment.name, deployer.token_secret(delivery)
     listed = systems.project.variables.list(iterator=True)
     found = next((one for one in listed if (one.key, one.environment_scope) == (TOKEN, scope)), None)
     if found is None:
@@ -75,10 +75,10 @@ def deployer_token(systems: Systems) -> str:
         wrong.append(f"it is not protected, so every branch sees it, though {delivery.branch} is protected")
     if found.protected and not protected:
         wrong.append(f"it is protected, and branch {delivery.branch} is not, so its pipeline does not see it")
-    if not same(found.value or "", secret_data(systems, deployer.TOKEN).get("token", "")):
+    if not same(found.value or "", secret_data(systems, secret).get("token", "")):
         wrong.append("it is not the cluster's")
     if wrong:
-        fix = f"if others may have seen it, delete Secret {deployer.TOKEN}, which makes a new one; then {systems.up}"
+        fix = f"if others may have seen it, delete Secret {secret}, which makes a new one; then {systems.up}"
         raise CheckError("; ".join(wrong), fix)
     return f"{TOKEN} in scope {scope} is the cluster's, masked{', protected' if found.protected else ''}"
 

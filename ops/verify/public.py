@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from components.network import POD_NAMESPACE
+from components.public_names import NON_IDENTITY
 from components.tunnel import ORIGIN, TARGET, Tunnel
 from lookups.access_policy import admitted, openings
 from lookups.cloudflare import IN_THE_WAY, find_team
@@ -30,11 +31,12 @@ def application(systems: Systems, hostname: str) -> str:
     whole = [policy for place, one in guarding if place == hostname for policy in _policies(one)]
     if not any(place == hostname for place, _ in guarding):
         raise CheckError(f"no Access application is for {hostname}", f"{systems.up}, at once: it may be public")
+    tokens = _service_tokens(systems)
     past = [
         f"{policy.name} ({policy.decision}) of {place}"
         for place, one in guarding
         for policy in _policies(one)
-        if policy.decision not in {"allow", "deny"}
+        if policy.decision not in {"allow", "deny"} and not (place == hostname and _lets_in(policy, systems, tokens))
     ]
     if past:
         raise CheckError(f"a policy lets people past the login: {', '.join(past)}", "remove it in Zero Trust > Access")
@@ -56,9 +58,10 @@ def application(systems: Systems, hostname: str) -> str:
             "remove these paths of it in Zero Trust > Access",
         )
     names = [policy.name for policy in whole]
-    if names != [public.policy_name]:
-        raise CheckError(f"its policies are {names or 'none'}, not [{public.policy_name!r}]", systems.up)
-    (policy,) = whole
+    wanted = [public.policy_name, *([systems.names.service_token] if public.service_token else [])]
+    if names != wanted:
+        raise CheckError(f"its policies are {names or 'none'}, not {wanted}", systems.up)
+    policy = whole[0]
     rules = policy.to_dict(mode="json")
     if opened := openings(rules, systems.access_group, public.allow_selectors):
         raise CheckError(
@@ -66,6 +69,42 @@ def application(systems: Systems, hostname: str) -> str:
             "name people in the policy, in Zero Trust > Access; or name the selector in access.public.allowSelectors",
         )
     return f"{hostname} is guarded by {public.policy_name!r}, which lets in {admitted(rules, systems.access_group)}"
+
+
+def _service_tokens(systems: Systems) -> set[str]:
+    """Ids of the stack's own service tokens: one, or two while a new one takes its place."""
+    if systems.public.service_token is None:
+        return set()
+    listed = systems.cloudflare.zero_trust.access.service_tokens.list(account_id=systems.ids.account)
+    return {str(one.id) for one in listed if (one.name or "").startswith(f"{systems.names.service_token} until ")}
+
+
+def _lets_in(policy: Any, systems: Systems, tokens: set[str]) -> bool:
+    """Whether the policy is the one that lets in the stack's own service token, and nothing else."""
+    rules = policy.to_dict(mode="json")
+    included = [(one.get("service_token") or {}).get("token_id") for one in rules.get("include") or []]
+    ours = (policy.name, str(policy.decision)) == (systems.names.service_token, NON_IDENTITY)
+    return ours and len(included) == 1 and included[0] in tokens
+
+
+def public_path(systems: Systems, hostname: str) -> str:
+    """With the service token the app answers from outside: DNS, edge, Access, tunnel and app, end to end."""
+    token = systems.public.service_token
+    assert token is not None  # noqa: S101 - `applies` leaves the check out where there is none
+    url = f"{url_of(hostname)}{systems.settings.app.health_path}"
+    headers = {
+        "CF-Access-Client-Id": systems.vaults.read(token.item.field("username")),
+        "CF-Access-Client-Secret": systems.vaults.read(token.item.field("password")),
+    }
+    status = systems.http.get(url, headers=headers).status_code
+    if status == 302:
+        raise CheckError(f"Access sends the service token of {token.item} to the login: it is not let in", systems.up)
+    if status != 200:
+        raise CheckError(
+            f"{url} answers {status}, not 200, to the service token",
+            "403 and 502 are cloudflared's, or Access's: see the checks of the tunnel; 503 is the app's",
+        )
+    return f"{url} answers 200 to the service token"
 
 
 def _policies(application_: object) -> list[Any]:
@@ -216,4 +255,10 @@ CHECKS = (
     Check(name="dns-record", look=dns_record, applies=_is_public, hostnames=_hostnames),
     Check(name="cloudflared-egress", look=cloudflared_egress, applies=_is_public),
     Check(name="public-url", look=public_url, applies=_is_public, hostnames=_hostnames),
+    Check(
+        name="public-path",
+        look=public_path,
+        applies=lambda settings: settings.service_token is not None,
+        hostnames=_hostnames,
+    ),
 )

@@ -34,6 +34,23 @@ def deploy_token(systems: Systems) -> str:
     return _lives(systems, str(token.username), moment(token.expires_at), fix)
 
 
+def service_token(systems: Systems) -> str:
+    """The token with which the public side is asked from outside lives on for a while, and there is one."""
+    wanted = systems.public.service_token
+    assert wanted is not None  # noqa: S101 - `applies` leaves the check out where there is none
+    fix = f"set a later access.public.serviceToken.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
+    name = f"{systems.names.service_token} until {wanted.expires.isoformat()}"
+    listed = systems.cloudflare.zero_trust.access.service_tokens.list(account_id=systems.ids.account)
+    found = [one for one in listed if one.name == name]
+    if len(found) != 1:
+        several = f"in Zero Trust, delete all but the one whose client id stands in {wanted.item}"
+        raise CheckError(
+            f"Cloudflare has {len(found)} service tokens {name!r}, not one", several if found else systems.up
+        )
+    end = dt.datetime.combine(wanted.expires, dt.time(), dt.UTC)
+    return _lives(systems, name, min(end, found[0].expires_at or end), fix)
+
+
 def gitlab_token(systems: Systems) -> str:
     """GITLAB_TOKEN: without it there is no `up`."""
     token = systems.gitlab.personal_access_tokens.get("self")
@@ -78,6 +95,7 @@ CHECKS = (
         look=deploy_token,
         applies=lambda settings: settings.delivery is not None and settings.delivery.pull_credentials.issue,
     ),
+    Check(name="service-token", look=service_token, applies=lambda settings: settings.service_token is not None),
     Check(name="gitlab-token", look=gitlab_token, applies=lambda settings: settings.delivery is not None),
     Check(
         name="cloudflare-token",

@@ -16,7 +16,7 @@ import httpx
 
 from rehearsal.plugins.base import CheckFailedError, PluginError, State, serve
 from rehearsal.plugins.rest import ResourceKind, RestPlugin, extract_inputs
-from rehearsal.plugins.values import Properties, plain
+from rehearsal.plugins.values import Properties, Secret, plain
 
 _API: Final = "https://api.cloudflare.com/client/v4"
 _RETRIES: Final = 10  # the client's own, for connection errors, 408, 409, 429 and 5xx
@@ -178,6 +178,52 @@ class AccessApplication(_Kind):
         return {**live, "policies": policies, **({} if live.get("allowed_idps") else {"allowed_idps": None})}
 
 
+class AccessPolicy(_Kind):
+    """`cloudflare.ZeroTrustAccessPolicy`: a reusable policy of the account."""
+
+    owner = "accountId"
+    required = ("accountId", "name", "decision")
+    replace_on = frozenset({"accountId"})
+    inputs = frozenset({"accountId", "name", "decision", "includes"})
+
+    def path(self, owner: str) -> str:
+        return f"/accounts/{owner}/access/policies"
+
+    def _body(self, inputs: Properties) -> Properties:
+        body = super()._body(inputs)
+        includes = body.pop("includes", [])
+        return {**body, "include": includes}
+
+    def _normalised(self, live: Properties) -> Properties:
+        return {**live, "includes": live.get("include", [])}
+
+
+class AccessServiceToken(_Kind):
+    """`cloudflare.ZeroTrustAccessServiceToken`; its secret is known from its creation only, and kept from then on."""
+
+    owner = "accountId"
+    required = ("accountId", "name")
+    replace_on = frozenset({"accountId"})
+    computed = frozenset({"clientId", "clientSecret", "expiresAt"})
+    inputs = frozenset({"accountId", "name", "duration"})
+
+    def path(self, owner: str) -> str:
+        return f"/accounts/{owner}/access/service_tokens"
+
+    def create(self, inputs: Properties) -> tuple[str, Properties]:
+        id_, outputs = super().create(inputs)
+        return id_, {**outputs, "clientSecret": Secret(outputs["clientSecret"])}
+
+    def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
+        state = super().read(id_, inputs, olds)
+        if state is not None and olds.get("clientSecret"):
+            state.outputs["clientSecret"] = Secret(olds["clientSecret"])
+        return state
+
+    def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
+        return {**super().update(id_, inputs, olds), "clientSecret": Secret(olds.get("clientSecret"))}
+
+
 class CloudflarePlugin(RestPlugin):
     """The provider."""
 
@@ -188,6 +234,8 @@ class CloudflarePlugin(RestPlugin):
         self.kinds = {
             "cloudflare:index/dnsRecord:DnsRecord": DnsRecord(self),
             "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication": AccessApplication(self),
+            "cloudflare:index/zeroTrustAccessPolicy:ZeroTrustAccessPolicy": AccessPolicy(self),
+            "cloudflare:index/zeroTrustAccessServiceToken:ZeroTrustAccessServiceToken": AccessServiceToken(self),
         }
         prefix = "cloudflare:index/"
         self.functions = {

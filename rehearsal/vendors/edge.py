@@ -17,6 +17,7 @@ import httpx
 from kubernetes.dynamic import DynamicClient
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -52,7 +53,7 @@ class Gateway:
         self._services = _Services(cluster)
         self.app = _served(self._answer)
 
-    def _answer(self, hostname: str, _path: str) -> Response:
+    def _answer(self, hostname: str, _path: str, _headers: Headers) -> Response:
         for route in self._routes.get().to_dict()["items"]:
             parents = route.get("status", {}).get("parents", [])
             answers = {one["status"] for parent in parents for one in parent["conditions"]}
@@ -65,9 +66,10 @@ class Gateway:
 class Edge:
     """Cloudflare's edge and the tunnel's connector, cloudflared. `app` can be made fail.
 
-    Access asks for a login where an application guards the hostname, and nobody here has one; a policy that bypasses it
-    issues no token. cloudflared takes the first rule that matches, and refuses a request without a token where the rule
-    demands one (cloudflared, `ingress/middleware/jwtvalidator.go`).
+    Access asks for a login where an application guards the hostname, and nobody here has one. It issues a token to who
+    shows a service token that a policy lets in; a policy that bypasses it issues none. cloudflared takes the first rule
+    that matches, and where the rule demands a token looks whose it is (cloudflared,
+    `ingress/middleware/jwtvalidator.go`).
     """
 
     def __init__(self, cluster: DynamicClient, cloudflare: Cloudflare) -> None:
@@ -84,13 +86,19 @@ class Edge:
         applications = self._cloudflare.applications.values()
         return next((one for one in applications if hostname in {one["domain"], *one["self_hosted_domains"]}), None)
 
-    def _answer(self, hostname: str, path: str) -> Response:
-        application = self._guarding(hostname)
+    def _answer(self, hostname: str, path: str, headers: Headers) -> Response:
+        application, audience = self._guarding(hostname), None
         if application and not any(one["decision"] == "bypass" for one in application["policies"]):
-            login = f"https://{LOGIN}/cdn-cgi/access/login/{hostname}?kid={application['aud']}&redirect_url={path}"
-            return RedirectResponse(login, status_code=302)
+            client = [headers.get(f"CF-Access-Client-{part}", "") for part in ("Id", "Secret")]
+            if not self._cloudflare.access.admitted(application, *client):
+                login = f"https://{LOGIN}/cdn-cgi/access/login/{hostname}?kid={application['aud']}&redirect_url={path}"
+                return RedirectResponse(login, status_code=302)
+            audience = application["aud"]
         rule = next(one for one in self._cloudflare.document["ingress"] if _takes(one, hostname, path))
-        if ((rule.get("originRequest") or {}).get("access") or {}).get("required"):
+        demand = (rule.get("originRequest") or {}).get("access") or {}
+        if demand.get("required") and audience is not None and demand.get("teamName") != TEAM:
+            return Response(status_code=502)  # signed with keys that are not the team's
+        if demand.get("required") and audience not in (demand.get("audTag") or []):
             return Response(status_code=403)
         if rule["service"].startswith("http_status:"):
             return Response(status_code=int(rule["service"].partition(":")[2]))
@@ -130,9 +138,9 @@ class _Loopback(httpx.BaseTransport):
         """Stays open: one transport serves many clients."""
 
 
-def _served(answer: Callable[[str, str], Response]) -> Service:
+def _served(answer: Callable[[str, str, Headers], Response]) -> Service:
     async def handle(request: Request) -> Response:
-        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path)
+        return await run_in_threadpool(answer, str(request.url.hostname), request.url.path, request.headers)
 
     return Service(Starlette(routes=[Route("/{path:path}", handle)]))
 

@@ -25,6 +25,7 @@ from rehearsal.vendors.cloudflare import (
     ZONE_READ,
     Cloudflare,
 )
+from rehearsal.vendors.cloudflare.objects import new_service_token
 from tests.contract.recorder import Recorder
 
 HOST: Final = f"invoicetron.{ZONE}"
@@ -44,6 +45,10 @@ def access(client: cloudflare.Cloudflare) -> Any:
     return client.zero_trust.access
 
 
+def new_token(client: cloudflare.Cloudflare, emulator: Cloudflare) -> str:
+    return str(access(client).service_tokens.create(account_id=emulator.account_id, name="Probe").id)
+
+
 Ask = Callable[[cloudflare.Cloudflare, Cloudflare], Any]
 READS: Final[Mapping[str, Ask]] = {
     "accounts": lambda client, _: list(client.accounts.list()),
@@ -61,6 +66,13 @@ READS: Final[Mapping[str, Ask]] = {
         own_application(it),
         list(access(client).applications.list(account_id=it.account_id)),
     ),
+    "service tokens": lambda client, it: (
+        new_token(client, it),
+        list(access(client).service_tokens.list(account_id=it.account_id)),
+    ),
+    "service token": lambda client, it: access(client).service_tokens.get(
+        new_token(client, it), account_id=it.account_id
+    ),
     "records": lambda client, it: list(client.dns.records.list(zone_id=it.zone_id)),
     "record": lambda client, it: client.dns.records.get(it.add_record(HOST), zone_id=it.zone_id),
 }
@@ -70,6 +82,25 @@ WRITES: Final[Mapping[str, Ask]] = {
     ),
     "update application": lambda client, it: access(client).applications.update(
         own_application(it), account_id=it.account_id, domain=HOST, type="self_hosted", policies=[{"id": it.policy_id}]
+    ),
+    "create policy": lambda client, it: access(client).policies.create(
+        account_id=it.account_id,
+        name="Probe",
+        decision="non_identity",
+        include=[{"service_token": {"token_id": new_token(client, it)}}],
+    ),
+    "update policy": lambda client, it: access(client).policies.update(
+        it.policy_id, account_id=it.account_id, name="Allow Admin", decision="allow", include=[]
+    ),
+    "delete policy": lambda client, it: access(client).policies.delete(it.policy_id, account_id=it.account_id),
+    "create service token": lambda client, it: access(client).service_tokens.create(
+        account_id=it.account_id, name="Probe", duration="8760h"
+    ),
+    "update service token": lambda client, it: access(client).service_tokens.update(
+        new_token(client, it), account_id=it.account_id, name="Another"
+    ),
+    "delete service token": lambda client, it: access(client).service_tokens.delete(
+        new_token(client, it), account_id=it.account_id
     ),
     "delete application": lambda client, it: access(client).applications.delete(
         own_application(it), account_id=it.account_id
@@ -144,6 +175,8 @@ def many(emulator: Cloudflare) -> None:
         emulator.add_application(f"host-{number}.{ZONE}", name=f"host-{number}")
         emulator.identity_providers.append({**emulator.identity_providers[0], "id": f"provider-{number}"})
         emulator.zones.append({**emulator.zone, "id": f"{number:032x}"})
+        token = new_service_token(f"token-{number}", f"token-{number}", "8760h")
+        emulator.access.service_tokens[token["id"]] = token
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -12,7 +12,16 @@ import pytest
 from cloudflare.types.accounts import account_list_params
 from cloudflare.types.dns import record_create_params, record_list_params
 from cloudflare.types.zero_trust import identity_provider_list_params
-from cloudflare.types.zero_trust.access import application_create_params, application_list_params, policy_list_params
+from cloudflare.types.zero_trust.access import (
+    application_create_params,
+    application_list_params,
+    policy_create_params,
+    policy_list_params,
+    policy_update_params,
+    service_token_create_params,
+    service_token_list_params,
+    service_token_update_params,
+)
 from cloudflare.types.zero_trust.tunnels import cloudflared_list_params
 from cloudflare.types.zero_trust.tunnels.cloudflared import configuration_update_params
 from cloudflare.types.zones import zone_list_params
@@ -29,6 +38,7 @@ from tests.contract.recorder import Recorded, Recorder
 from tests.contract.request_types import check
 
 HOST: Final = f"invoicetron.{ZONE}"
+TOKEN_RULES: Final = [{"email": {"email": "a@example.com"}}]
 PUBLIC: Final = PublicAccessSettings(
     zone=ZONE, hostname=HOST, tunnel="homelab", policy_name="Allow Admin", one_time_pin=True, adopt=AdoptSettings()
 )
@@ -71,6 +81,14 @@ def write_with_the_stand_in(emulator: Cloudflare) -> None:
             },
         ),
         (
+            "cloudflare:index/zeroTrustAccessServiceToken:ZeroTrustAccessServiceToken",
+            {"accountId": emulator.account_id, "name": "Probe", "duration": "8760h"},
+        ),
+        (
+            "cloudflare:index/zeroTrustAccessPolicy:ZeroTrustAccessPolicy",
+            {"accountId": emulator.account_id, "name": "Probe", "decision": "non_identity", "includes": TOKEN_RULES},
+        ),
+        (
             "cloudflare:index/dnsRecord:DnsRecord",
             {
                 "zoneId": emulator.zone_id,
@@ -101,6 +119,11 @@ TYPES: Final[list[tuple[str, str, Any]]] = [
     ("PUT", "/accounts/*/cfd_tunnel/*/configurations", configuration_update_params.ConfigurationUpdateParams),
     ("POST", "/accounts/*/access/apps", application_create_params.SelfHostedApplication),
     ("PUT", "/accounts/*/access/apps/*", application_create_params.SelfHostedApplication),
+    ("POST", "/accounts/*/access/policies", policy_create_params.PolicyCreateParams),
+    ("PUT", "/accounts/*/access/policies/*", policy_update_params.PolicyUpdateParams),
+    ("GET", "/accounts/*/access/service_tokens", service_token_list_params.ServiceTokenListParams),
+    ("POST", "/accounts/*/access/service_tokens", service_token_create_params.ServiceTokenCreateParams),
+    ("PUT", "/accounts/*/access/service_tokens/*", service_token_update_params.ServiceTokenUpdateParams),
     ("POST", "/zones/*/dns_records", record_create_params.CNAMERecord),
     ("PUT", "/zones/*/dns_records/*", record_create_params.CNAMERecord),
 ]
@@ -109,7 +132,7 @@ TYPES: Final[list[tuple[str, str, Any]]] = [
 def shape(path: str) -> str:
     """The path with each id as a star."""
     known = {"accounts", "zones", "cfd_tunnel", "access", "configurations", "dns_records", "organizations"}
-    known |= {"policies", "apps", "groups", "identity_providers", ""}
+    known |= {"service_tokens", "policies", "apps", "groups", "identity_providers", ""}
     return "/".join(part if part in known else "*" for part in path.split("/"))
 
 

@@ -14,8 +14,8 @@ import httpx
 import psycopg
 import pytest
 
+from components.alerts import Watched, alerts
 from components.dashboard import dashboard_json
-from components.monitoring import Watched, alerts
 from components.postgres_exporter import create_role
 from rehearsal import optional_tools
 from rehearsal.pods.postgres import DATABASE, USER, PostgresServer

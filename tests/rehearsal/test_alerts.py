@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from components.monitoring import Watched, alerts
+from components.alerts import Watched, alerts
 from rehearsal import optional_tools
 from tests.stacks import PROD
 from tests.unit.program import Program, run

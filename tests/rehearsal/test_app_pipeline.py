@@ -6,13 +6,14 @@ import base64
 import http.server
 import json
 import re
+import shutil
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -381,7 +382,8 @@ def app(repository: AppRepository, directory: Path, *statuses: int) -> Iterator[
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            given = [self.headers.get(f"CF-Access-Client-{part}") for part in ("Id", "Secret")]
+            asked.append(f"{self.path} as {given[0]} with {given[1]}" if given[0] else self.path)
             status = answers.pop(0) if len(answers) > 1 else answers[0]
             self.send_response(status)
             self.send_header("Location", "https://login.example.com/")
@@ -414,6 +416,29 @@ def test_the_verify_job_waits_until_the_app_is_healthy(deployed: Deployed, tmp_p
         passed, output = deployed.job("verify:development")
     assert passed, output
     assert asked == ["/api/health"] * 2
+
+
+PAST_ACCESS: Final = {
+    "PUBLIC_HEALTH_URL": f"https://{HOST}/from-outside",
+    "CF_ACCESS_CLIENT_ID": "id.access",
+    "CF_ACCESS_CLIENT_SECRET": "a-client-secret",
+}
+
+
+def test_with_a_service_token_the_verify_job_asks_from_outside_as_well(deployed: Deployed, tmp_path: Path) -> None:
+    deployed.record("curl", then=f'exec "{shutil.which("curl")}" "$@"')
+    with app(deployed.repository, tmp_path, 200) as asked:
+        passed, output = deployed.job("verify:development", **PAST_ACCESS)
+    assert passed, output
+    assert asked == ["/api/health", "/from-outside as id.access with a-client-secret"]
+    assert PAST_ACCESS["CF_ACCESS_CLIENT_SECRET"] not in deployed.arguments + output
+
+
+def test_a_service_token_that_access_does_not_let_in_fails_the_verify_job(deployed: Deployed, tmp_path: Path) -> None:
+    with app(deployed.repository, tmp_path, 200, 302):
+        passed, output = deployed.job("verify:development", **PAST_ACCESS)
+    assert not passed
+    assert "/from-outside answers 302, expected is 200" in output
 
 
 def test_a_redirect_to_a_login_is_no_health(deployed: Deployed, tmp_path: Path) -> None:

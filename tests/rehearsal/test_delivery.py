@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import random
 from typing import Any
@@ -16,6 +17,7 @@ from rehearsal.processes import free_port
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.gitlab import DEVELOPER
 from rehearsal.vendors.server import Call, Fault
+from settings.section import today
 
 
 def gitlab(rehearsal: Rehearsal) -> dict[str, Any]:
@@ -124,6 +126,42 @@ def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Rehe
     assert calls == ["POST", "DELETE"]
     assert pull_login(rehearsal, "dev") != login
     assert pull_login(rehearsal, "dev")[0] == new["username"]
+
+
+def pipeline_token(rehearsal: Rehearsal) -> str:
+    """KUBE_TOKEN of dev, as its jobs get it."""
+    listed = rehearsal.gitlab.project.variables.stored()
+    (value,) = [one["value"] for one in listed if one["key"] == "KUBE_TOKEN"]
+    return str(value)
+
+
+def is_known(rehearsal: Rehearsal, token: str) -> bool:
+    """Whether the API server takes the token."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    said = json.loads(rehearsal.kubectl("create", "--filename=-", "--output=json", stdin=json.dumps(review)))
+    return bool(said["status"].get("authenticated"))
+
+
+def test_another_day_gives_the_pipeline_a_new_token_before_the_old_one_goes(rehearsal: Rehearsal) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev", "--skip-preview")
+    old = pipeline_token(rehearsal)
+    known: list[bool] = []
+
+    def look(_call: Call) -> None:
+        known.append(is_known(rehearsal, pipeline_token(rehearsal)))
+
+    rehearsal.gitlab.app.after.append(look)
+    day = (today() + dt.timedelta(days=100)).isoformat()
+    rehearsal.configure("dev", "delivery.renewTokenBy", day)
+    rehearsal.program.up("dev", "--skip-preview")
+    rehearsal.gitlab.app.after.remove(look)
+    assert known
+    assert all(known), "what GitLab holds is what the cluster takes, at every moment"
+    assert pipeline_token(rehearsal) != old
+    assert is_known(rehearsal, pipeline_token(rehearsal))
+    assert not is_known(rehearsal, old)
+    assert rehearsal.program.preview("dev").changes == {}
 
 
 def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_holds_its_successor(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from components.monitoring import Watched
+from components.alerts import Watched
 from settings.names import Names
 
 WATCHED: Final = Watched(

@@ -37,6 +37,7 @@ PASSWORD: Final = "unit-test-password"
 AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
 TOKEN: Final = "unit-test-registry-token"
 DEPLOYER: Final = "unit-test.deployer.token"
+CLIENT_SECRET: Final = "unit-test-access-client-secret"
 SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
 
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
@@ -196,6 +197,8 @@ class _Answers(runtime.Mocks):
             outputs["mirrorId"] = 1
         elif args.typ.endswith("ZeroTrustAccessApplication"):
             outputs["aud"] = AUDIENCE
+        elif args.typ.endswith("ZeroTrustAccessServiceToken"):
+            outputs |= {"clientId": "unit-test.access", "clientSecret": CLIENT_SECRET}
         return f"{args.name}-id", outputs
 
     def call(self, args: runtime.MockCallArgs) -> Any:

@@ -39,7 +39,7 @@ def test_an_access_application_is_the_sdks(logins: Sequence[str]) -> None:
             name="Shop (dev)",
             domain="shop.example.com",
             session_duration="24h",
-            policy_id="policy",
+            policy_ids=["policy", "another"],
             identity_provider_ids=logins,
             opts=options(),
         )
@@ -52,7 +52,10 @@ def test_an_access_application_is_the_sdks(logins: Sequence[str]) -> None:
             type="self_hosted",
             domain="shop.example.com",
             session_duration="24h",
-            policies=[cloudflare.ZeroTrustAccessApplicationPolicyArgs(id="policy", precedence=1)],
+            policies=[
+                cloudflare.ZeroTrustAccessApplicationPolicyArgs(id="policy", precedence=1),
+                cloudflare.ZeroTrustAccessApplicationPolicyArgs(id="another", precedence=2),
+            ],
             allowed_idps=list(logins) or None,
             app_launcher_visible=False,
             http_only_cookie_attribute=True,
@@ -95,7 +98,7 @@ def test_what_others_read_of_them_is_an_output() -> None:
             name="Shop",
             domain="shop.example.com",
             session_duration="24h",
-            policy_id="policy",
+            policy_ids=["policy"],
             identity_provider_ids=(),
         )
         record = DnsRecord("record", zone_id="z", name="shop.example.com", content="t", comment="")

@@ -11,8 +11,8 @@ import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from components.alerts import Watched
 from components.dashboard import dashboard_json
-from components.monitoring import Watched
 from tests.unit.dashboard import WATCHED
 from tests.unit.program import Program, run
 

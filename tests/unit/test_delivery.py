@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,9 @@ import yaml
 from components.admission_names import PARTS
 from components.maskable import MaskingError, check_maskable
 from lookups.gitlab import GitLabError
+from settings.section import today
 from tests.unit.program import DEPLOYER, REGISTRY, TOKEN, Program, Registration, run
+from tests.unit.stack_files import refusal_of
 
 PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "ci/app.gitlab-ci.yml").read_text())
 
@@ -299,3 +302,22 @@ def test_admission_policies_are_the_clusters_and_only_there_where_the_stack_file
     assert names == {f"invoicetron-{program.stack}-gitlab-deploy-{part}" for part in PARTS}
     bound = {each.inputs["spec"]["policyName"] for each in wanting.of("ValidatingAdmissionPolicyBinding")}
     assert bound == names
+
+
+def test_the_pipelines_token_is_changed_with_the_day_that_the_stack_file_names(prod: Program) -> None:
+    def secret(program: Program) -> str:
+        (found,) = [
+            one for one in program.of("Secret") if one.inputs.get("type") == "kubernetes.io/service-account-token"
+        ]
+        name: str = found.inputs["metadata"]["name"]
+        return name
+
+    assert secret(prod) == "gitlab-deploy-token"
+    days = [(today() + dt.timedelta(days=left)).isoformat() for left in (100, 200)]
+    names = [secret(run("prod", {"delivery.renewTokenBy": day})) for day in days]
+    assert names == [f"gitlab-deploy-token-{day}" for day in days]
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "2999-01-01"])
+def test_a_day_that_is_over_or_far_away_changes_no_token(day: str) -> None:
+    assert "a day after today and within 400 days" in refusal_of("delivery.renewTokenBy", day)

@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from components.monitoring import Watched, alerts
+from components.alerts import Watched, alerts
 from lookups.cluster import Cluster
 from lookups.ownership import in_cluster
 from ops import verify

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from components.monitoring import Watched, alerts
+from components.alerts import Watched, alerts
 from ops.__main__ import app
 from ops.verify import CHECKS
 from tests.pages import DOCS, README, REPOSITORY, Block, blocks, code, commands, prose
@@ -204,6 +204,9 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
         offsite_drill="x",
         runbook=page,
         token_expires=dt.date(2030, 1, 1),
+        pipeline_token_renewed=dt.date(2030, 1, 1),
+        service_token_expires=dt.date(2030, 1, 1),
+        public_urls=["https://invoicetron.example.org"],
     )
     linked = {rule["annotations"]["runbook_url"] for rule in alerts(watched)}
     sections = set(headings(REPOSITORY / "docs" / "alerts.md")[1:]) - {"Other rules in the cluster"}

@@ -6,6 +6,7 @@ from rehearsal.vendors.cloudflare.answers import (
     DNS_EDIT,
     ORGANIZATION_READ,
     SCOPES,
+    SERVICE_TOKENS_EDIT,
     TUNNEL_EDIT,
     ZONE_READ,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "ORGANIZATION_READ",
     "POLICY",
     "SCOPES",
+    "SERVICE_TOKENS_EDIT",
     "TUNNEL_EDIT",
     "ZONE_READ",
     "Cloudflare",

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from rehearsal.homelab import TUNNEL, ZONE
+from rehearsal.vendors.cloudflare.access import Access
 from rehearsal.vendors.cloudflare.answers import (
     ACCESS_EDIT,
     DNS_EDIT,
@@ -69,8 +70,8 @@ class Cloudflare:
         self.document = shared_document()
         self.applications: dict[str, Object] = {}
         self.records: dict[str, Object] = {}
-        self.policies: dict[str, Object] = {}
-        self.groups: dict[str, Object] = {}
+        self.access = Access(self.applications)
+        self.policies, self.groups = self.access.policies, self.access.groups
         self.add_policy(POLICY, id_=self.policy_id)
         self.identity_providers = [new_identity_provider()]
         for hostname in ("portfolio", "blog", "status"):
@@ -88,9 +89,6 @@ class Cloudflare:
             ("GET", f"{tunnels}/{{tunnel}}/configurations", TUNNEL_EDIT, self._configuration),
             ("PUT", f"{tunnels}/{{tunnel}}/configurations", TUNNEL_EDIT, self._configure),
             ("GET", f"{access}/organizations", ORGANIZATION_READ, self._organization),
-            ("GET", f"{access}/groups/{{id}}", ORGANIZATION_READ, self._group),
-            ("GET", f"{access}/policies", ACCESS_EDIT, self._list_policies),
-            ("GET", f"{access}/policies/{{id}}", ACCESS_EDIT, self._policy),
             ("GET", f"{access}/identity_providers", ORGANIZATION_READ, self._list_identity_providers),
             ("GET", f"{access}/apps", ACCESS_EDIT, self._list_applications),
             ("POST", f"{access}/apps", ACCESS_EDIT, self._put_application),
@@ -103,6 +101,7 @@ class Cloudflare:
             ("PUT", f"{zone}/{{zone}}/dns_records/{{id}}", DNS_EDIT, self._update_record),
             ("DELETE", f"{zone}/{{zone}}/dns_records/{{id}}", DNS_EDIT, self._delete_record),
         ]
+        routes += self.access.routes(access)
         served = [Route(path, self._answered(scope, handle), methods=[verb]) for verb, path, scope, handle in routes]
         self.app = Service(Starlette(routes=served))
 
@@ -308,15 +307,6 @@ class Cloudflare:
 
     async def _organization(self, _request: Request) -> Object:
         return self.organization
-
-    async def _group(self, request: Request) -> Object:
-        return found(self.groups, request, 12130, "access.api.error.group_not_found")
-
-    async def _list_policies(self, _request: Request) -> list[Object]:
-        return [one for one in self.policies.values() if one.get("reusable")]
-
-    async def _policy(self, request: Request) -> Object:
-        return found(self.policies, request, 12130, "access.api.error.policy_not_found")
 
     async def _list_identity_providers(self, _request: Request) -> list[Object]:
         return list(self.identity_providers)

@@ -11,11 +11,12 @@ from rehearsal.vendors.cloudflare.objects import Object
 
 TUNNEL_EDIT: Final = "Cloudflare Tunnel: Edit"
 ACCESS_EDIT: Final = "Access: Apps and Policies: Edit"
+SERVICE_TOKENS_EDIT: Final = "Access: Service Tokens: Edit"
 DNS_EDIT: Final = "DNS: Edit"
 ZONE_READ: Final = "Zone: Read"
 ORGANIZATION_READ: Final = "Access: Organizations, Identity Providers, and Groups: Read"
-SCOPES: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT, ZONE_READ, ORGANIZATION_READ})
-OF_ACCOUNTS: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, ORGANIZATION_READ})
+SCOPES: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, SERVICE_TOKENS_EDIT, DNS_EDIT, ZONE_READ, ORGANIZATION_READ})
+OF_ACCOUNTS: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, SERVICE_TOKENS_EDIT, ORGANIZATION_READ})
 """Permissions by which a token sees the account itself."""
 
 _PER_PAGE: Final = 20

@@ -114,6 +114,20 @@ def new_group(id_: str, name: str, rules: Object) -> Object:
     return {"id": id_, "name": name, **rules, "created_at": now(), "updated_at": now()}
 
 
+def new_service_token(id_: str, name: str, duration: str) -> Object:
+    """An Access service token, without its secret; `duration` is in hours."""
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(hours=int(duration.removesuffix("h")))
+    return {
+        "id": id_,
+        "name": name,
+        "client_id": f"{secrets.token_hex(16)}.access",
+        "duration": duration,
+        "expires_at": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": now(),
+        "updated_at": now(),
+    }
+
+
 def new_identity_provider() -> Object:
     """The one-time PIN, which each account has at first."""
     return {

@@ -362,4 +362,5 @@ def test_every_check_of_the_stack_is_broken_by_some_test(live: Live) -> None:
     assert live.rehearsal
     assert {check for _, expected in BREAKAGES.values() for check in expected} == {name for name in made if made[name]}
     not_in_this_stack = {"upload", "offsite-check", "offsite-drill", "secret-exporter", "database-operator"}
+    not_in_this_stack |= {"public-path", "service-token"}  # broken in tests/rehearsal/test_service_token.py
     assert {name for name in made if not made[name]} == not_in_this_stack

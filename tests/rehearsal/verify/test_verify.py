@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from components import deployer
+from ops.clients import load_settings
 from rehearsal.cluster.controlplane import CONTEXT
 from rehearsal.pipeline import AppRepository
 from rehearsal.processes import free_port
@@ -58,7 +59,9 @@ def kubeconfig(directory: Path, live: Live, *, server: str = "", authority: str 
 
 
 def deployer_token(live: Live) -> str:
-    return base64.b64decode(live.get("secret", deployer.TOKEN)["data"]["token"]).decode()
+    delivery = load_settings(STACK).delivery
+    assert delivery
+    return base64.b64decode(live.get("secret", deployer.token_secret(delivery))["data"]["token"]).decode()
 
 
 Change = dict[str, str | None]

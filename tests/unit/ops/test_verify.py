@@ -25,11 +25,13 @@ from tests.unit.program import load_settings
 from tests.unit.stack_files import with_value
 from tests.unit.test_offsite import load as with_copies
 from tests.unit.test_postgres_exporter import METRICS
+from tests.unit.test_service_token import SERVICE_TOKEN
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
 OPERATED = {"database-operator"}
 MEASURED = {"secret-exporter"}
+ASKED_FROM_OUTSIDE = {"public-path", "service-token"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
 
@@ -43,7 +45,7 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED - MEASURED
+    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED - MEASURED - ASKED_FROM_OUTSIDE
     operated = DatabaseSettings(engine="cloudnative-pg")
     assert names("prod", database=operated) == names("prod") - {"node-loss"} | OPERATED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})
@@ -51,6 +53,8 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
     measured = Settings.load(PROD, with_value("prod", "monitoring", METRICS)).monitoring
     assert names("prod", monitoring=measured) == names("prod") | MEASURED
+    asked = Settings.load(PROD, with_value("prod", "access.public.serviceToken", SERVICE_TOKEN)).access
+    assert names("prod", access=asked) == names("prod") | ASKED_FROM_OUTSIDE
     assert names("prod", delivery=None, repository=None) == names("prod") - {
         "environment",
         "ci-variables",

@@ -260,6 +260,29 @@ def test_an_access_application_names_its_policy() -> None:
     assert violations(rule, resource(ACCESS, {}))
 
 
+TOKEN_RULE: Any = {"serviceToken": {"tokenId": "t"}}
+
+
+@pytest.mark.parametrize(
+    ("decision", "includes", "refused"),
+    [
+        ("non_identity", [TOKEN_RULE], False),
+        ("bypass", [TOKEN_RULE], True),
+        ("allow", [TOKEN_RULE], True),
+        ("non_identity", [], True),
+        ("non_identity", [TOKEN_RULE, TOKEN_RULE], True),
+        ("non_identity", [{"everyone": {}}], True),
+        ("non_identity", [{"anyValidServiceToken": {}}], True),
+        ("non_identity", [{**TOKEN_RULE, "everyone": {}}], True),
+    ],
+)
+def test_a_policy_of_the_program_lets_in_one_service_token_only(decision: str, includes: Any, *, refused: bool) -> None:
+    policy = resource(
+        "cloudflare:index/zeroTrustAccessPolicy:ZeroTrustAccessPolicy", {"decision": decision, "includes": includes}
+    )
+    assert bool(violations("access-policies-let-in-a-token", policy)) == refused
+
+
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 DYNAMIC = "pulumi-python:dynamic:Resource"
 APPLICATION = resource(ACCESS, {"policies": [{"id": "p"}], "domain": "shop.example.com"})

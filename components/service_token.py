@@ -1,0 +1,90 @@
+"""ServiceToken: the Access service token by which machines, and no person, get past the login of the public hostnames.
+
+For the probe from outside and the pipeline's verify job. The policy lets in this token and nothing else. In a module of
+its own, as it brings Cloudflare's SDK, which a stack without a public side lacks.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.public_names import NON_IDENTITY
+from components.registry_item import RegistryItem
+from lookups.onepassword import ItemPlace
+from sdks import cloudflare
+from settings.names import PROGRAM, Names
+
+LONGEST_DAYS: Final = 365
+"""How long Cloudflare honours the token after it was issued: its own default, 8760h."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceTokenArgs:
+    """Whose the token is, and where people find it."""
+
+    names: Names
+    account_id: str
+    expires: dt.date
+    """A change issues a new token before the old one is revoked."""
+    item: ItemPlace
+    """The 1Password item that the program writes the token to."""
+
+
+class ServiceToken(pulumi.ComponentResource):
+    """The token, the policy that allows it, and the 1Password item."""
+
+    policy_id: pulumi.Output[str]
+    """For the Access applications."""
+    client_id: pulumi.Output[str]
+    """Value of the header CF-Access-Client-Id."""
+    client_secret: pulumi.Output[str]
+    """Value of the header CF-Access-Client-Secret; secret."""
+
+    def __init__(self, name: str, args: ServiceTokenArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(f"{PROGRAM}:service_token:ServiceToken", name, None, opts)
+        names = args.names
+        token = cloudflare.ZeroTrustAccessServiceToken(
+            "access-token",
+            account_id=args.account_id,
+            name=token_name(names, args.expires),
+            # Not until `expires` exactly: counted from today, it would be another duration with each `up`.
+            duration=f"{LONGEST_DAYS * 24}h",
+            opts=ResourceOptions(parent=self, replace_on_changes=["name"], additional_secret_outputs=["client_secret"]),
+        )
+        policy = cloudflare.ZeroTrustAccessPolicy(
+            "access-policy",
+            account_id=args.account_id,
+            name=names.service_token,
+            decision=NON_IDENTITY,
+            includes=[
+                cloudflare.ZeroTrustAccessPolicyIncludeArgs(
+                    service_token=cloudflare.ZeroTrustAccessPolicyIncludeServiceTokenArgs(token_id=token.id)
+                )
+            ],
+            opts=ResourceOptions(parent=self),
+        )
+        self.client_id = token.client_id
+        self.client_secret = pulumi.Output.secret(token.client_secret)
+        RegistryItem(
+            "access-token-item",
+            vault=args.item.vault,
+            title=args.item.title,
+            item=args.item.item,
+            username=self.client_id,
+            password=self.client_secret,
+            token_name=names.service_token,
+            owner=f"{names.owner}",
+            opts=ResourceOptions(parent=self),
+        )
+        self.policy_id = policy.id
+        self.register_outputs({"policy_id": self.policy_id})
+
+
+def token_name(names: Names, expires: dt.date) -> str:
+    """Name of the token in Cloudflare; it says when the token is to be changed, and by that changes with it."""
+    return f"{names.service_token} until {expires.isoformat()}"

@@ -1,0 +1,98 @@
+"""The Access service token: off by default, allowed by a policy of its own, and nowhere in plain."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any, Final
+
+import pytest
+
+from lookups.access_policy import openings
+from settings.section import today
+from tests.unit.program import CLIENT_SECRET, Program, run
+from tests.unit.stack_files import refusal_of
+
+SOON: Final = (today() + dt.timedelta(days=200)).isoformat()
+SERVICE_TOKEN: Final = {"item": "op://Kubernetes/Invoicetron Prod Service Token", "expires": SOON}
+ASKED: Final = {"access.public.serviceToken": SERVICE_TOKEN, "monitoring.publicModule": "invoicetron_public"}
+
+
+@pytest.fixture(scope="module")
+def asked() -> Program:
+    return run("prod", ASKED)
+
+
+def test_without_the_setting_nothing_lets_machines_past_the_login(prod: Program) -> None:
+    assert not prod.of("ZeroTrustAccessServiceToken")
+    assert not prod.of("ZeroTrustAccessPolicy")
+    (application,) = prod.of("ZeroTrustAccessApplication")
+    assert [one["precedence"] for one in application.inputs["policies"]] == [1]
+    assert len(prod.of("Probe")) == 1
+
+
+def test_the_policy_lets_in_the_one_token_and_asks_after_that_of_the_people(asked: Program) -> None:
+    (policy,) = asked.of("ZeroTrustAccessPolicy")
+    (token,) = asked.of("ZeroTrustAccessServiceToken")
+    assert policy.inputs["decision"] == "non_identity"
+    (rule,) = policy.inputs["includes"]
+    assert list(rule) == ["serviceToken"]
+    assert token.urn in asked.waits_for(policy)
+    assert not openings({"include": [{"service_token": {"token_id": "x"}}]}, lambda _: {})
+    (application,) = asked.of("ZeroTrustAccessApplication")
+    assert [one["precedence"] for one in application.inputs["policies"]] == [1, 2]
+    assert policy.urn in asked.waits_for(application)
+
+
+def test_another_day_issues_another_token(asked: Program) -> None:
+    (token,) = asked.of("ZeroTrustAccessServiceToken")
+    assert "name" in token.request.replaceOnChanges
+    later = (today() + dt.timedelta(days=300)).isoformat()
+    (other,) = run("prod", {"access.public.serviceToken": {**SERVICE_TOKEN, "expires": later}}).of(
+        "ZeroTrustAccessServiceToken"
+    )
+    assert other.inputs["name"] != token.inputs["name"]
+    assert other.inputs["duration"] == token.inputs["duration"] == "8760h"
+
+
+def test_the_token_is_written_to_its_item_and_to_gitlab_and_the_secret_is_one_everywhere(asked: Program) -> None:
+    (item,) = [one for one in asked.of("RegistryItem") if "service-token" in one.urn or "access-token" in one.urn]
+    assert item.inputs["title"] == "Invoicetron Prod Service Token"
+    assert "password" in item.secret_inputs
+    variables = {one.inputs["key"]: one for one in asked.of("ProjectVariable")}
+    assert variables["PUBLIC_HEALTH_URL"].inputs["value"] == "https://invoicetron.rommelporras.com/api/health"
+    assert "CF_ACCESS_CLIENT_ID" in variables
+    secret = variables["CF_ACCESS_CLIENT_SECRET"]
+    assert secret.inputs["masked"]
+    assert secret.inputs["protected"]
+    assert "value" in secret.secret_inputs
+
+
+def test_the_secret_is_in_no_input_in_plain(asked: Program) -> None:
+    for each in asked.registrations:
+        plain = {key: value for key, value in each.inputs.items() if key not in each.secret_inputs}
+        assert CLIENT_SECRET not in json.dumps(plain, default=str), each.urn
+
+
+def test_the_probe_from_outside_asks_for_each_public_hostname_by_its_own_module(asked: Program) -> None:
+    inside, outside = (asked.one("Probe", name).inputs["spec"] for name in ("invoicetron", "invoicetron-public"))
+    assert (inside["module"], outside["module"]) == ("http_2xx", "invoicetron_public")
+    assert outside["targets"]["staticConfig"]["static"] == ["https://invoicetron.rommelporras.com/api/health"]
+    assert inside["jobName"] != outside["jobName"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("access.public.serviceToken", {**SERVICE_TOKEN, "expires": "2020-01-01"}, "a day after today"),
+        ("access.public.serviceToken", {**SERVICE_TOKEN, "expires": "2999-01-01"}, "within 365 days"),
+        (
+            "access.public.serviceToken",
+            {**SERVICE_TOKEN, "item": "op://Kubernetes/Invoicetron Prod Deploy Token"},
+            "another item than registry.item",
+        ),
+        ("monitoring.publicModule", "invoicetron_public", "only beside access.public.serviceToken"),
+    ],
+)
+def test_what_could_not_work_is_refused_in_words(path: str, value: Any, words: str) -> None:
+    assert words in refusal_of(path, value)
