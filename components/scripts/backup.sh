@@ -147,4 +147,7 @@ kept=$(du -sk "$backups"/*/ 2>/dev/null | awk '{ kib += $1 } END { print kib }')
 used=$(df -Pk "$backups" | awk -v kept="$kept" 'NR == 2 && $4 < kept { print int(100 * $3 / ($3 + $4)) }')
 if [ "${used:-0}" -ge 80 ]; then
   say "NEARLY FULL: the backup is good, but its volume is $used % full: enlarge it or keep fewer"
+  # The kubelet measures a volume while a pod uses it, and once a minute only (volumeStatsAggPeriod); Prometheus reads that
+  # once a minute at the latest. A backup of seconds would leave the alert on volumes blind.
+  sleep "${SEEN_SECONDS:-150}"
 fi
