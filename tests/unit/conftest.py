@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from functools import cache
 
-import httpx
 import pytest
-from httpx import create_ssl_context
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rehearsal.vendors.server import serve
@@ -62,14 +59,6 @@ def served(_server: tuple[_Switch, str]) -> Callable[[ASGIApp], str]:
         return url
 
     return serve_app
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_ssl_context() -> Iterator[None]:
-    """httpx reads the certificates of all authorities for each client: 25 ms, for servers that speak plain HTTP."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx._transports.default, "create_ssl_context", cache(create_ssl_context))
-        yield
 
 
 @pytest.fixture(autouse=True)
