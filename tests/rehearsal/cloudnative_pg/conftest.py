@@ -14,8 +14,9 @@ from rehearsal.toolchain import Tools
 from tests.rehearsal.cleanup import rehearsed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operated_plane(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """One for each file: for the rest of the session it would only take a twentieth of a core, and memory."""
     directory = tmp_path_factory.mktemp("control-plane-with-operator")
     with ControlPlane(tools, directory, operator=optional_tools.cloudnative_pg()) as plane:
         yield plane
