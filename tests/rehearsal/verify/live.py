@@ -58,7 +58,7 @@ class Live:
             as_expected = seen.keys() == expected.keys() and all(expected[check] in seen[check] for check in seen)
             if as_expected or time.monotonic() > deadline:
                 return seen
-            time.sleep(0.1)
+            time.sleep(0.5)  # each look is every check, and the controllers need the processor
 
     def assert_no_secret(self, text: str) -> None:
         for secret in self.rehearsal.onepassword.handed_out | self.rehearsal.gitlab.handed_out:
