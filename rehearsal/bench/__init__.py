@@ -1,58 +1,59 @@
 """Every figure of docs/figures.md: `make bench`, or one group with `WHAT=`. Ratios, because machines differ.
 
-What is compared is measured side by side in one run.
+What is compared is measured side by side in one run. Each group is printed, and written into the page once it is done.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from pathlib import Path
 
-from rich.table import Table
-
-from rehearsal import toolchain
-from rehearsal.bench import backup, deduplication, scale, start, updates
+from rehearsal.bench import backup, deduplication, scale, set_up, start, updates
+from rehearsal.bench.figures import Figures, write
 from rehearsal.progress import CONSOLE
-from rehearsal.rehearsal import STACKS, Rehearsal
+from rehearsal.rehearsal import REPOSITORY, STACKS, Rehearsal
+
+PAGE = REPOSITORY / "docs" / "figures.md"
 
 
 class What(StrEnum):
-    """The groups of figures."""
+    """The groups of figures, in the order of the page."""
 
-    SET_UP = "set-up"
     START = "start"
     UP = "up"
     SCALE = "scale"
     BACKUP = "backup"
+    SET_UP = "set-up"
 
 
-def run(start_rehearsal: Callable[[], AbstractContextManager[Rehearsal]], what: What | None = None) -> None:
-    """Prints the tables of one group, or of all."""
+def run(
+    start_rehearsal: Callable[[], AbstractContextManager[Rehearsal]], what: What | None = None, *, page: Path = PAGE
+) -> None:
+    """Measures one group, or all."""
     chosen = set(What) if what is None else {what}
+
+    def done(group: What, figures: Sequence[Figures]) -> None:
+        for one in figures:
+            CONSOLE.print(one)
+        write(page, group, figures)
+
     if chosen - {What.BACKUP}:
         began = time.monotonic()
         with start_rehearsal() as rehearsal:
             warm = time.monotonic() - began
+            if What.SET_UP in chosen:
+                done(What.SET_UP, set_up.measure(warm))
             for stack in STACKS:
                 rehearsal.program.init(stack)
-            if What.SET_UP in chosen:
-                _print_set_up(warm)
-            if What.START in chosen:
-                start.print_tables(rehearsal)
-            if What.UP in chosen:
-                updates.print_tables(rehearsal)
-            if What.SCALE in chosen:
-                scale.print_tables(rehearsal)
+            for group, measure in (
+                (What.START, start.measure),
+                (What.UP, updates.measure),
+                (What.SCALE, scale.measure),
+            ):
+                if group in chosen:
+                    done(group, measure(rehearsal))
     if What.BACKUP in chosen:
-        backup.print_tables()
-        deduplication.print_tables()
-
-
-def _print_set_up(warm: float) -> None:
-    table = Table("set-up", "seconds", title="Set-up of the rehearsal")
-    for what, seconds in toolchain.cold_timings().items():
-        table.add_row(f"cold, when this cache was filled: {what}", f"{seconds:.0f}")
-    table.add_row("warm start, to a ready control plane", f"{warm:.1f}")
-    CONSOLE.print(table)
+        done(What.BACKUP, [*backup.figures(), *deduplication.figures()])

@@ -6,16 +6,15 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rich.table import Table
-
 from rehearsal import optional_tools
+from rehearsal.bench.figures import Figures
 from rehearsal.pods.postgres import PostgresServer
-from rehearsal.progress import CONSOLE, step
+from rehearsal.progress import step
 
 SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
 
@@ -35,16 +34,17 @@ SIZES: Final = ((14, 5), (1024, 2))
 """Megabytes of a database, and how often each step is measured."""
 
 
-def print_tables() -> None:
+def figures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figures]:
     """Backup, upload and restore from each target, of a small database and of 1 GB."""
-    table = Table("MB", "what", "seconds", "bare tools, s", "ratio", title="Backups beside the bare tools")
-    for megabytes, rounds in SIZES:
+    columns = ("MB", "what", "seconds", "bare tools, s", "ratio")
+    table = Figures(title="Backups beside the bare tools", columns=columns)
+    for megabytes, rounds in sizes:
         with step(f"backing up, uploading and restoring a generated database of {megabytes} MB", usually="1 to 9 min"):
             measurements = measure(megabytes, rounds=rounds)
         for one in measurements:
             seconds = f"{one.seconds:.1f}", f"{one.bare_seconds:.1f}", f"{one.ratio:.2f}"
-            table.add_row(f"{megabytes}", one.what, *seconds)
-    CONSOLE.print(table)
+            table.add(f"{megabytes}", one.what, *seconds)
+    return [table]
 
 
 @dataclass(frozen=True, kw_only=True)

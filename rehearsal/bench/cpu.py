@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 CONTROL_PLANE, REST = "control plane", "engine, program and plugins"
 _TICKS = os.sysconf("SC_CLK_TCK")
+_MEASURED = Path(__file__).with_name("measured_process.py")
 _ITS_PROCESSES = ("etcd", "server", "kube-", "kwok")
 
 
@@ -26,6 +28,11 @@ def used() -> dict[str, float]:
         group = CONTROL_PLANE if name.startswith(_ITS_PROCESSES) else REST
         seconds[group] += ticks / _TICKS
     return seconds
+
+
+def measured_process(file: Path) -> list[str]:
+    """The command before a command whose use of CPU and memory goes into `file` (measured_process.py)."""
+    return [sys.executable, "-I", "-S", str(_MEASURED), str(file)]
 
 
 def _descendants(root: int) -> list[int]:

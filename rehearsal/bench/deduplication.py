@@ -8,11 +8,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from rich.table import Table
-
 from rehearsal import optional_tools
+from rehearsal.bench.figures import Figures
 from rehearsal.pods.postgres import PostgresServer
-from rehearsal.progress import CONSOLE, step
+from rehearsal.progress import step
 
 _DAYS = 30
 # A day's work on 14 MB of invoices: fifty new ones at the end, ten that change anywhere.
@@ -29,14 +28,18 @@ FROM generate_series(1, 13000) AS row;
 """
 
 
-def print_tables() -> None:
+def figures() -> list[Figures]:
     """Thirty daily copies of a database of 14 MB that grows by fifty rows a day."""
-    table = Table("dumps", "one dump, MB", "30 dumps, MB", "repository, MB", title="Thirty daily copies in restic")
+    table = Figures(
+        title="Thirty daily copies in restic",
+        columns=("dumps", "one dump, MB", "30 dumps, MB", "repository, MB", "repository, of the dumps"),
+    )
     with step("dumping and copying a database of 14 MB on thirty days, twice", usually="2 min"):
         for compression in ("gzip", "none"):
             last, total, repository = measure(compression)
-            table.add_row(compression, *(f"{size / 1e6:.1f}" for size in (last, total, repository)))
-    CONSOLE.print(table)
+            sizes = (f"{size / 1e6:.1f}" for size in (last, total, repository))
+            table.add(compression, *sizes, f"{repository / total:.2f}")
+    return [table]
 
 
 def measure(compression: str, *, days: int = _DAYS) -> tuple[int, int, int]:

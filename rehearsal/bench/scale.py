@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import subprocess
-import time
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
-from rich.table import Table
-
-from rehearsal.progress import CONSOLE, step
+from rehearsal.bench import cpu
+from rehearsal.bench.cpu import measured_process
+from rehearsal.bench.figures import Figures
+from rehearsal.bench.updates import Cost, measured
+from rehearsal.progress import step
 from rehearsal.rehearsal import Rehearsal
 
 _STACKS = (1, 5, 20)
+_REPEATS = 3
 
 
-def print_tables(rehearsal: Rehearsal) -> None:
-    """Brings up stacks like dev, each with names of its own, and times the first one after each round."""
-    title = "One `up` without a change, by how many stacks the control plane holds"
-    table = Table(
-        "stacks", "resources of each", "seconds", "CPU seconds", "ms of CPU a resource", "peak MiB", title=title
+def measure(rehearsal: Rehearsal, *, stacks: Sequence[int] = _STACKS, repeats: int = _REPEATS) -> list[Figures]:
+    """Brings up stacks like dev, each with names of its own, and times the first one after each round.
+
+    The ratio is that of the CPU time of a resource to the same where there is one stack.
+    """
+    table = Figures(
+        title="One `up` without a change, by how many stacks the control plane holds",
+        columns=(
+            "stacks",
+            "resources of each",
+            "seconds",
+            "CPU, s",
+            "ms of CPU a resource",
+            "ratio",
+            "engine's peak MiB",
+        ),
     )
-    made = 0
-    for count in _STACKS:
+    made, first = 0, 0.0
+    for count in stacks:
         with step(f"bringing up {count - made} more stacks", usually=f"{(count - made) * 8} s"):
             for number in range(made, count):
                 _add(rehearsal, f"s{number}")
         made = count
-        cost = min((_up(rehearsal, "s0") for _ in range(3)), key=lambda one: one.cpu)
-        row = (f"{cost.wall:.1f}", f"{cost.cpu:.1f}", f"{1000 * cost.cpu / cost.resources:.0f}", f"{cost.peak_mib:.0f}")
-        table.add_row(f"{count}", f"{cost.resources}", *row)
-    CONSOLE.print(table)
+        resources = len(rehearsal.program.export("s0")["deployment"]["resources"])
+        with step(f"up without a change, beside {count - 1} other stacks", usually="20 s"):
+            cost, peak = min((_up(rehearsal, "s0") for _ in range(repeats)), key=lambda one: _cpu(one[0]))
+        each = 1000 * _cpu(cost) / resources
+        first = first or each
+        row = (f"{cost.wall:.1f}", f"{_cpu(cost):.1f}", f"{each:.0f}", f"{each / first:.2f}", f"{peak:.0f}")
+        table.add(f"{count}", f"{resources}", *row)
+    return [table]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Cost:
-    wall: float
-    cpu: float
-    """Of the command and of what it started and waited for."""
-    peak_mib: float
-    """Of the largest of these processes."""
-    resources: int
+def _cpu(cost: Cost) -> float:
+    """Of the command and all that serves it: stand-ins, emulators, control plane."""
+    return sum(cost.cpu[group] for group in (cpu.REST, cpu.CONTROL_PLANE))
 
 
 def _add(rehearsal: Rehearsal, stack: str) -> None:
@@ -60,24 +74,24 @@ def _add(rehearsal: Rehearsal, stack: str) -> None:
     rehearsal.program.up(stack, "--skip-preview")
 
 
-def _up(rehearsal: Rehearsal, stack: str) -> _Cost:
-    resources = len(rehearsal.program.export(stack)["deployment"]["resources"])
-    command = [str(rehearsal.program.pulumi), "up", "--yes", "--skip-preview", "--stack", stack, "--non-interactive"]
-    started = time.monotonic()
-    process = subprocess.Popen(
-        command,
-        cwd=rehearsal.program.directory,
-        env=dict(rehearsal.program.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return _Cost(
-        wall=time.monotonic() - started,
-        cpu=usage.ru_utime + usage.ru_stime,
-        peak_mib=usage.ru_maxrss / 1024,
-        resources=resources,
-    )
+def _up(rehearsal: Rehearsal, stack: str) -> tuple[Cost, float]:
+    """What the command costs, and the peak memory of the engine in MiB."""
+    program = rehearsal.program
+    options = ["--yes", "--skip-preview", "--stack", stack, "--non-interactive"]
+    with tempfile.TemporaryDirectory(prefix="scale-") as directory:
+        file = Path(directory) / "used"
+        command = [*measured_process(file), str(program.pulumi), "up", *options]
+
+        def run() -> None:
+            subprocess.run(
+                command,
+                cwd=program.directory,
+                env=dict(program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+
+        cost = measured(run)
+        _, _, peak = json.loads(file.read_text())
+    return cost, peak

@@ -1,28 +1,25 @@
-"""What the program itself costs, from process start to the last registered resource, beside `import pulumi`."""
+"""What the program itself costs, from process start to its end, beside `import pulumi`."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from rich.table import Table
-
-from rehearsal.engine.run_program import TIMINGS
-from rehearsal.progress import CONSOLE, step
+from rehearsal.bench.cpu import measured_process
+from rehearsal.bench.figures import Figures
+from rehearsal.engine import Program
+from rehearsal.progress import step
 from rehearsal.rehearsal import REPOSITORY, STACKS, Rehearsal
 
 _REPEATS = 5
-_COST = (
-    "; import time; used = time.process_time(); from rehearsal.engine.run_program import peak_kib; import json; "
-    "print(json.dumps([used, peak_kib()]))"
-)
-
 
 _IMPORTS = {
     "import pulumi": "import pulumi",
@@ -30,60 +27,115 @@ _IMPORTS = {
     "all of pulumi_gitlab": "import pulumi, pulumi_gitlab",
     "what prod uses of pulumi_cloudflare": "from sdks import cloudflare as one; one.Provider, one.DnsRecord, "
     "one.ZeroTrustAccessApplication",
+    "what dev uses of pulumi_kubernetes": "from sdks import kubernetes as one; one.Provider, one.core.v1.Namespace, "
+    "one.apps.v1.Deployment, one.batch.v1.CronJob, one.policy.v1.PodDisruptionBudget, one.rbac.v1.Role",
     "GitLab's provider": "from sdks import gitlab; gitlab.Provider",
     "httpx": "import pulumi, httpx",
     "Cloudflare's client": "import pulumi, httpx, cloudflare; cloudflare.Cloudflare(api_token='x').zero_trust",
-    "Kubernetes' client": "import pulumi; from kubernetes.client import CoreV1Api; from kubernetes import config",
+    "connection and credentials of Kubernetes' client": "import pulumi; from kubernetes.client import ApiClient; "
+    "from kubernetes.config import load_kube_config",
+    "Kubernetes' client with one group of its API": "import pulumi; from kubernetes.client import CoreV1Api; "
+    "from kubernetes.config import load_kube_config",
+    "the settings": "import pulumi, settings",
 }
 
-
-def print_tables(rehearsal: Rehearsal) -> None:
-    """In a preview by the real engine. The ratio is of CPU time: most of the wall time waits for engine and plugins."""
-    imports = Table("imported", "CPU seconds", "peak MiB", title="What imports cost")
-    for what, statement in _IMPORTS.items():
-        cost = _median([_import(statement) for _ in range(_REPEATS)])
-        imports.add_row(what, f"{cost.cpu:.2f}", f"{cost.peak_kib / 1024:.0f}")
-    CONSOLE.print(imports)
-    bare = _median([_import(_IMPORTS["import pulumi"]) for _ in range(_REPEATS)])
-    title = "Python, from process start to the last registered resource"
-    table = Table("process", "CPU seconds", "ratio", "wall seconds", "peak MiB", title=title)
-    table.add_row("import pulumi", f"{bare.cpu:.2f}", "1.0", f"{bare.wall:.2f}", f"{bare.peak_kib / 1024:.0f}")
-    for stack in STACKS:
-        with step(f"previewing {stack} {_REPEATS} times", usually="15 s"):
-            used = _median([_program_start(rehearsal, stack) for _ in range(_REPEATS)])
-        ratio, peak = f"{used.cpu / bare.cpu:.1f}", f"{used.peak_kib / 1024:.0f}"
-        table.add_row(f"the program, {stack}", f"{used.cpu:.2f}", ratio, f"{used.wall:.2f}", peak)
-    CONSOLE.print(table)
+_EMPTY = """
+import pulumi
+for number in range({resources}):
+    pulumi.ComponentResource("empty:index:Empty", f"empty-{{number}}")
+"""
+"""What Pulumi's SDK costs by itself: no input, no provider, nothing that is looked up."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Used:
+class Used:
+    """What a process has used from its start to its end."""
+
     cpu: float
     wall: float
-    peak_kib: float
+    peak_mib: float
+
+    @classmethod
+    def median(cls, file: Path) -> Used:
+        """Of what `measured_process.py` has written."""
+        cpu, wall, peak = zip(*map(json.loads, file.read_text().splitlines()), strict=True)
+        return cls(cpu=median(cpu), wall=median(wall), peak_mib=median(peak))
 
 
-def _median(runs: list[_Used]) -> _Used:
-    return _Used(
-        cpu=median(one.cpu for one in runs),
-        wall=median(one.wall for one in runs),
-        peak_kib=median(one.peak_kib for one in runs),
+def measure(rehearsal: Rehearsal, *, repeats: int = _REPEATS, stacks: Sequence[str] = STACKS) -> list[Figures]:
+    """In a preview by the real engine. The ratio is of CPU time: most of the wall time waits for engine and plugins."""
+    with step("importing what the program imports", usually=f"{repeats * 8} s"):
+        used = {what: _import(statement, repeats) for what, statement in _IMPORTS.items()}
+    bare = used["import pulumi"]
+    imports = Figures(title="What imports cost", columns=("imported", "CPU seconds", "ratio", "peak MiB"))
+    for what, one in used.items():
+        imports.add(what, f"{one.cpu:.2f}", f"{one.cpu / bare.cpu:.1f}", f"{one.peak_mib:.0f}")
+    title = "Python, from process start to its end"
+    starts = Figures(title=title, columns=("process", "CPU seconds", "ratio", "wall seconds", "peak MiB"))
+
+    def add(what: str, one: Used) -> None:
+        starts.add(what, f"{one.cpu:.2f}", f"{one.cpu / bare.cpu:.1f}", f"{one.wall:.2f}", f"{one.peak_mib:.0f}")
+
+    add("import pulumi", bare)
+    for stack in stacks:
+        with step(f"previewing {stack} {repeats} times", usually=f"{repeats * 4} s"):
+            one, resources = preview(rehearsal.program, stack, repeats)
+        add(f"the program, {stack}: {resources} resources", one)
+        with step("previewing as many empty resources", usually=f"{repeats * 2} s"):
+            one, _ = preview(_empty(rehearsal.program, resources), stack, repeats)
+        add(f"a program with {resources} empty resources", one)
+    return [starts, imports]
+
+
+def preview(program: Program, stack: str, repeats: int = 1) -> tuple[Used, int]:
+    """What the program's process uses in a preview, whatever language host starts it; and how many resources it has."""
+    with tempfile.TemporaryDirectory(prefix="start-") as directory:
+        file = Path(directory) / "used"
+        with _measured_python(program.directory, file):
+            for _ in range(repeats):
+                resources = sum(program.preview(stack).counts.values())
+        return Used.median(file), resources
+
+
+@contextmanager
+def _measured_python(directory: Path, file: Path) -> Iterator[None]:
+    """The program's virtual environment, with an interpreter that measures itself where it runs the program."""
+    virtual = directory / ".venv"
+    real = virtual.readlink()
+    virtual.unlink()
+    (virtual / "bin").mkdir(parents=True)
+    python = virtual / "bin" / "python"
+    run = shlex.join([*measured_process(file), str(real / "bin" / "python")])
+    # The dynamic provider and the policy pack have the same interpreter.
+    programs = "*/pulumi-language-python-exec*|*/run_program.py*"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in\n{programs}) exec {run} "$@";;\nesac\nexec {shlex.quote(str(real))}/bin/python "$@"\n'
     )
+    python.chmod(0o755)
+    try:
+        yield
+    finally:
+        python.unlink()
+        python.parent.rmdir()
+        virtual.rmdir()
+        virtual.symlink_to(real)
 
 
-def _import(statement: str) -> _Used:
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", statement + _COST], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    wall = time.monotonic() - started
-    cpu, peak = json.loads(done.stdout)
-    return _Used(cpu=cpu, wall=wall, peak_kib=peak)
+def _empty(program: Program, resources: int) -> Program:
+    """A program beside this one, in a project and stacks of the same names, that only registers resources."""
+    directory = program.directory.with_name(f"empty-{resources}")
+    directory.mkdir()
+    for file in ("Pulumi.yaml", *(f"Pulumi.{stack}.yaml" for stack in STACKS)):
+        (directory / file).symlink_to(program.directory / file)
+    (directory / ".venv").symlink_to(sys.prefix)
+    (directory / "__main__.py").write_text(_EMPTY.format(resources=resources - 1))  # and the stack
+    return Program(pulumi=program.pulumi, directory=directory, environment=program.environment)
 
 
-def _program_start(rehearsal: Rehearsal, stack: str) -> _Used:
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "timings.json"
-        rehearsal.program.with_environment({TIMINGS: str(file)}).preview(stack)
-        timing = json.loads(file.read_text())
-    return _Used(cpu=timing["cpu_seconds"], wall=timing["seconds"], peak_kib=timing["peak_kib"])
+def _import(statement: str, repeats: int) -> Used:
+    with tempfile.TemporaryDirectory(prefix="start-") as directory:
+        file = Path(directory) / "used"
+        for _ in range(repeats):
+            command = [*measured_process(file), sys.executable, "-c", statement]
+            subprocess.run(command, cwd=REPOSITORY, check=True)
+        return Used.median(file)

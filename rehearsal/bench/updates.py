@@ -10,45 +10,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from rehearsal.bench import cpu
-from rehearsal.progress import CONSOLE, step
+from rehearsal.bench.figures import Figures
+from rehearsal.progress import step
 from rehearsal.rehearsal import STACKS, Rehearsal
 
 _SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences")
 
 
-def print_tables(rehearsal: Rehearsal) -> None:
+def measure(rehearsal: Rehearsal) -> list[Figures]:
     """For each stack, which does not exist yet and is gone afterwards."""
-    for stack in STACKS:
-        _print_for(rehearsal, stack)
+    return [_measure(rehearsal, stack) for stack in STACKS]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Cost:
+class Cost:
+    """Seconds, and CPU seconds by group of `bench.cpu`."""
+
     wall: float
     cpu: dict[str, float]
 
 
-def measured(run: Callable[[], object]) -> _Cost:
+def measured(run: Callable[[], object]) -> Cost:
     """What a command costs until it returns."""
     before, started = cpu.used(), time.monotonic()
     run()
     wall = time.monotonic() - started
     after = cpu.used()
-    return _Cost(wall=wall, cpu={group: after[group] - before[group] for group in after})
+    return Cost(wall=wall, cpu={group: after[group] - before[group] for group in after})
 
 
-def _print_for(rehearsal: Rehearsal, stack: str) -> None:
-    ours: dict[str, _Cost] = {}
-    with step(f"{stack}: up, up again, destroy", usually="30 s"):
+def _measure(rehearsal: Rehearsal, stack: str) -> Figures:
+    ours: dict[str, Cost] = {}
+    with step(f"{stack}: up, up again, destroy, all of it again", usually="1 min"):
         ours["from nothing"] = measured(lambda: rehearsal.program.up(stack, "--skip-preview"))
         objects = _objects(rehearsal, stack)
         ours["no change"] = measured(lambda: rehearsal.program.up(stack, "--skip-preview"))
         ours["no change, with its preview"] = measured(lambda: rehearsal.program.up(stack))
-        rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", stack)
+        _unprotect(rehearsal, stack)
         ours["removal"] = measured(lambda: rehearsal.program.destroy(stack, "--skip-preview"))
+        rehearsal.program.up(stack, "--skip-preview")
+        _unprotect(rehearsal, stack)
+        ours["removal, with its preview"] = measured(lambda: rehearsal.program.destroy(stack))
     theirs: dict[str, float] = {}
     namespace = f"invoicetron-{stack}"
     with tempfile.TemporaryDirectory() as directory, step(f"{stack}: kubectl apply, diff, delete", usually="20 s"):
@@ -66,13 +69,17 @@ def _print_for(rehearsal: Rehearsal, stack: str) -> None:
         ).wall
     start = measured(lambda: rehearsal.program.run("stack", "ls")).wall
     columns = ("what", "pulumi, s", "CPU, s", "control plane's CPU, s", "kubectl, s", "ratio")
-    table = Table(*columns, title=f"{stack}: {len(objects)} Kubernetes objects")
+    table = Figures(title=f"{stack}: {len(objects)} Kubernetes objects", columns=columns)
     for what, cost in ours.items():
         bare = theirs.get(what)
         row = (f"{cost.wall:.1f}", f"{cost.cpu[cpu.REST]:.1f}", f"{cost.cpu[cpu.CONTROL_PLANE]:.1f}")
-        table.add_row(what, *row, *((f"{bare:.1f}", f"{cost.wall / bare:.1f}") if bare else ("", "")))
-    table.add_row("engine start-up alone, part of each", f"{start:.1f}", "", "", "", "")
-    CONSOLE.print(table)
+        table.add(what, *row, *((f"{bare:.1f}", f"{cost.wall / bare:.1f}") if bare else ("", "")))
+    table.add("engine start-up alone, part of each", f"{start:.1f}", "", "", "", "")
+    return table
+
+
+def _unprotect(rehearsal: Rehearsal, stack: str) -> None:
+    rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", stack)
 
 
 def _objects(rehearsal: Rehearsal, stack: str) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,7 +85,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             "monitor_address": request.monitor_address,
             "parallel": request.parallel,
             "preview": request.dryRun,
-            "started": time.time(),
         }
         program = subprocess.Popen(
             [virtual.python, "-u", "-P", str(_RUN_PROGRAM), json.dumps(run)],

