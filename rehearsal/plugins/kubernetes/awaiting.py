@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from rehearsal.plugins.kubernetes import readiness
@@ -47,6 +47,9 @@ _FIXED_LIMITS: Final = {CLAIM: 300.0, VOLUME: 300.0, QUOTA: 60.0, SECRET: 5.0}
 _CHECKED_ON_READ: Final = frozenset({DEPLOYMENT, STATEFUL_SET, JOB, POD, SERVICE})
 """Kinds that a refresh reports as unhealthy; of all others it only reads the state."""
 
+_SHORTEST: Final = 0.02
+"""Seconds between the first two looks."""
+
 _NOT_AWAITED_WHEN_DELETED: Final = frozenset({NAMESPACE, POD, DEPLOYMENT, STATEFUL_SET, JOB})
 """Kinds whose `pulumi.com/skipAwait` also holds for their deletion."""
 
@@ -61,7 +64,10 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Awaiter:
-    """Waits on one cluster until `cancelled` is set, looking every `interval` seconds.
+    """Waits on one cluster until `cancelled` is set.
+
+    The real plugin watches, and so sees at once what happens. This looks again after a quarter of the time that has
+    passed, and after `interval` seconds at most.
 
     `settling`: seconds that a Service's endpoints must have been at rest; the real plugin's ten make any Service with a
     selector take that long.
@@ -71,6 +77,7 @@ class Awaiter:
     cancelled: threading.Event
     interval: float = 0.2
     settling: float = 10.0
+    started: float = field(default_factory=time.monotonic)
 
     def ready(self, live: Object, inputs: Object, *, timeout: float) -> Object:
         """Returns the live object once it is ready; `timeout` is the resource's own, 0 for none.
@@ -150,7 +157,7 @@ class Awaiter:
     def _pause(self, live: Object, deadline: float, reasons: list[str], message: str) -> None:
         if time.monotonic() >= deadline:
             raise NotReadyError(message, reasons)
-        if self.cancelled.wait(self.interval):
+        if self.cancelled.wait(min(max((time.monotonic() - self.started) / 4, _SHORTEST), self.interval)):
             name = metadata(live, "name")
             raise NotReadyError(f'Resource operation was cancelled for "{name}"', reasons)
 
