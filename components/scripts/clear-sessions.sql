@@ -20,10 +20,8 @@ BEGIN
     SELECT pg_class.oid::regclass AS relation, pg_class.oid, shown, named ? shown AS is_named,
         spelt IN ('session', 'sessions') AS is_session,
         spelt IN ('ratelimit', 'ratelimits') AS is_rate_limit,
-        -- Whose name says session; or what logs somebody in: a token with an end, of a user.
-        spelt LIKE '%session%'
-            OR columns && ARRAY['token', 'sessiontoken', 'tokenhash'] AND columns && ARRAY['userid', 'user']
-            AND columns && ARRAY['expiresat', 'expires', 'expiry', 'expiration'] AS looks_like_one
+        -- Whose name says session; or what logs somebody in: tokens or logins of users, or a token of a user with an end.
+        spelt LIKE '%session%' OR of_user AND (spelt ~ '(token|login)s?$' OR has_token AND has_end) AS looks_like_one
     FROM pg_class
     JOIN pg_namespace ON pg_namespace.oid = relnamespace,
         LATERAL (
@@ -31,9 +29,13 @@ BEGIN
                 CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END
         ) AS names (spelt, shown),
         LATERAL (
-            SELECT array_agg(lower(replace(attname, '_', ''))) FROM pg_attribute
+            SELECT bool_or(name ~ '^(user|account|member|customer|owner|person|principal|subject)(id|uuid)?$' OR name = 'uid'),
+                bool_or(name ~ '^(session|auth|login|remember)?(token|tokenhash|tokendigest|hashedtoken)$'
+                    OR name IN ('jti', 'sid', 'sessionid', 'sessionkey')),
+                bool_or(name ~ '^(expir|validuntil|validto|ttl|exp$)')
+            FROM pg_attribute, lower(replace(attname, '_', '')) AS name
             WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
-        ) AS attributes (columns)
+        ) AS attributes (of_user, has_token, has_end)
     WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition AND nspname <> 'information_schema' AND nspname !~ '^pg_';
 
     SELECT string_agg(name, ', ') INTO unknown FROM jsonb_array_elements_text(named) AS name

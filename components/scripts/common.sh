@@ -13,16 +13,19 @@ reason=
 place= # which data is in place, or what else a reader of the failure wants to know
 
 # In every session, whatever somebody has set for the role or the database: nothing is cut short by a timeout, read-only,
-# filtered by row security, done as another role or met by an event trigger of the dump. What carries passwords (user
-# mappings, subscriptions) stays out of the server's log, and messages are in the language that is searched for here.
+# filtered by row security, done as another role or met by an event trigger of the dump; and a NULL in an array is none of the
+# text "NULL". What carries passwords (user mappings, subscriptions) stays out of the server's log, and messages are in the
+# language that is searched for here.
 sessions() {
   printf -- '-c %s_timeout=0 ' statement lock transaction idle_in_transaction_session idle_session
   printf -- '-c %s ' role=none row_security=off session_replication_role=origin default_transaction_read_only=off \
     'default_transaction_isolation=read\ committed' standard_conforming_strings=on lc_messages=C client_min_messages=warning \
-    log_statement=none log_min_duration_statement=-1 log_min_error_statement=panic "event_triggers=$1"
+    log_statement=none log_min_duration_statement=-1 log_min_error_statement=panic "event_triggers=$1" \
+    array_nulls=on temp_file_limit=-1 restrict_nonsystem_relation_kind= plpgsql.extra_errors=none
 }
 PGOPTIONS=$(sessions off)
-export PGOPTIONS
+PGCLIENTENCODING=UTF8
+export PGOPTIONS PGCLIENTENCODING
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }
 

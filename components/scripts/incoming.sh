@@ -118,11 +118,21 @@ fill() {
   generator=$(sed '/^\\gexec$/d' "$scripts/inventory.sql")
   PGDATABASE="$incoming" sql --set=generator="$generator" --file="$scripts/counting.sql" || return
   filled=0
-  # shellcheck disable=SC2086
-  PGOPTIONS=$(sessions on) pg_restore --dbname="$incoming" --single-transaction --no-password --use-list="$scratch/contents" \
-    $flags "$dump" 2>"$scratch/errors" || filled=$?
+  pour || filled=$?
+  if [ "$filled" != 0 ] && grep -q 'ERROR: .* does not exist' "$scratch/errors"; then
+    say "once more, with the database's own search path: a function of the dump names something without its schema"
+    filled=0
+    pour '-c restore.search_path=own' || filled=$?
+  fi
   sed -n '/^pg_restore:/p; /^HINT:/p' "$scratch/errors" >&2
   return "$filled"
+}
+
+# pour [OPTIONS]: what fails leaves nothing behind.
+pour() {
+  # shellcheck disable=SC2086
+  PGOPTIONS="$(sessions on) ${1:-}" pg_restore --dbname="$incoming" --single-transaction --no-password \
+    --use-list="$scratch/contents" $flags "$dump" 2>"$scratch/errors"
 }
 
 # prove: sets `found` to the inventory; fails where that is not the manifest's.

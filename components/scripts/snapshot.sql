@@ -3,15 +3,16 @@
 -- pg_dump for them and this session for pg_dump: pg_dump then gives up, and backup.sh lets them pass and begins again.
 SET lock_timeout = '10s';
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-SELECT pg_export_snapshot() AS snapshot \gset
+SELECT pg_export_snapshot() AS snapshot, getdatabaseencoding() AS encoding \gset
 \setenv SNAPSHOT :snapshot
+\setenv ENCODING :encoding
 SELECT 'LOCK TABLE ' || string_agg(format('ONLY %I.%I', nspname, relname), ', ') || ' IN ACCESS SHARE MODE'
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
 HAVING count(*) > 0
 \gexec
-\! exec pg_dump --format=custom --compress="${DUMP_COMPRESSION:-gzip}" --statistics --no-password --lock-wait-timeout=1s --snapshot="$SNAPSHOT" --file="$DUMP"
+\! exec pg_dump --format=custom --compress="${DUMP_COMPRESSION:-gzip}" --statistics --no-password --lock-wait-timeout=1s --encoding="$ENCODING" --snapshot="$SNAPSHOT" --file="$DUMP"
 \if :SHELL_ERROR
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))) AS in_the_way \gset
 \if :in_the_way

@@ -20,6 +20,11 @@ SETTINGS = (
     "session_replication_role = 'replica'",
     "standard_conforming_strings = off",
     "client_min_messages = 'debug5'",
+    "client_encoding = 'LATIN1'",
+    "array_nulls = off",
+    "temp_file_limit = '64kB'",
+    "restrict_nonsystem_relation_kind = 'view, foreign-table'",
+    "plpgsql.extra_errors = 'all'",
 )
 
 
@@ -28,6 +33,8 @@ def test_what_is_set_for_role_or_database_reaches_no_session_of_the_scripts(
     pod: Pod, server: PostgresServer, whose: str
 ) -> None:
     fill(server, count=200000)  # takes longer than the shortest timeout
+    server.sql("""CREATE TABLE lists (list text[]); INSERT INTO lists VALUES (ARRAY[NULL, 'NULL', 'twelve €']);
+        CREATE VIEW seen AS SELECT * FROM lists; CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM seen""")
     before = content(server)
     server.sql("GRANT pg_monitor TO invoicetron" + "".join(f"; ALTER {whose} SET {setting}" for setting in SETTINGS))
     try:
@@ -41,6 +48,21 @@ def test_what_is_set_for_role_or_database_reaches_no_session_of_the_scripts(
         env = server.environment(local=True, PGOPTIONS=options)
         for statement in (f"ALTER {whose} RESET ALL", "REVOKE pg_monitor FROM invoicetron"):
             server.run([server.bin / "psql", "-Xq", "-d", "postgres", "-c", statement], env=env)
+    assert content(server) == before
+
+
+def test_a_function_that_names_another_without_its_schema_finds_it(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    function = "CREATE FUNCTION {}(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN {}; END';"
+    server.sql(function.format("reports.half", "i / 2") + function.format("quarter", "half(half(i))"))
+    server.sql("ALTER DATABASE invoicetron SET search_path = public, reports")
+    server.sql("CREATE TABLE computed (a int, b int GENERATED ALWAYS AS (quarter(a)) STORED)")
+    server.sql("INSERT INTO computed VALUES (8)")
+    before = content(server)
+    for script in ("backup.sh", "drill.sh", "restore.sh"):
+        done = pod.run(script, DRILL=str(pod.drill), RESTORE_FROM="".join(pod.names()[:1]))
+        assert done.returncode == 0, done.stdout
+    assert "once more, with the database's own search path" in done.stdout
     assert content(server) == before
 
 

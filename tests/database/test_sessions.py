@@ -36,7 +36,13 @@ def test_what_is_cleared_is_named(pod: Pod, server: PostgresServer) -> None:
         ("user_sessions (id text)", "user_sessions"),
         ('"AuthSession" (id text)', "AuthSession"),
         ("auth.device_sessions (id text)", "auth.device_sessions"),
-        (f"logins {BETTER_AUTH}", "logins"),
+        (f"visits {BETTER_AUTH}", "visits"),
+        ("remember_tokens (selector text, validator text, user_id int)", "remember_tokens"),
+        ('"RefreshToken" (id text, "userId" text, hash text, "validUntil" timestamptz)', "RefreshToken"),
+        ("auth.authtoken_token (key text, user_id int)", "auth.authtoken_token"),
+        ("logins (id int, account_id int, at timestamptz)", "logins"),
+        ("tickets (jti uuid, uid int, exp bigint)", "tickets"),
+        ("devices (token_digest bytea, member_id int, valid_until date)", "devices"),
         ('"sessionLog" (id text) PARTITION BY LIST (id)', "sessionLog"),
     ],
 )
@@ -60,6 +66,21 @@ def test_a_table_that_may_hold_sessions_stops_the_restore_until_somebody_says_wh
     status, log = restored(pod, '"session"')
     assert status == 0, log
     assert server.sql("SELECT count(*) FROM session") == "0"
+
+
+def test_tables_that_log_nobody_in_stop_no_restore(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    server.sql("""
+        CREATE TABLE account ("userId" text, "refreshToken" text, "accessTokenExpiresAt" timestamptz);
+        CREATE TABLE "Account" ("userId" text, refresh_token text, access_token text, expires_at int);
+        CREATE TABLE verification (identifier text, value text, "expiresAt" timestamptz);
+        CREATE TABLE "VerificationToken" (identifier text, token text, expires timestamptz);
+        CREATE TABLE invoice_links (token text, invoice_id int, expires_at timestamptz);
+        CREATE TABLE subscriptions (user_id int, expires_at timestamptz, plan text)
+    """)
+    status, log = restored(pod)
+    assert status == 0, log
+    assert "sessions cleared: rateLimit (1 rows), session (2 rows)" in log
 
 
 def test_a_renamed_session_table_is_cleared_once_it_is_named(pod: Pod, server: PostgresServer) -> None:

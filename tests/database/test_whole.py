@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.database.invoices import CONTENT, content, fill
 from tests.database.pod import Pod
 
 OWNED = (Path(__file__).parent / "owned.sql").read_text(encoding="utf-8")
+FURTHER = (Path(__file__).parent / "further.sql").read_text(encoding="utf-8")
 CLEAN = {"PGOPTIONS": "-c event_triggers=off -c timezone=UTC -c datestyle=ISO"}
 
 
@@ -45,9 +47,14 @@ def written(server: PostgresServer) -> str:
 @pytest.fixture
 def owned(pod: Pod) -> Iterator[None]:
     """A database with everything that belongs to roles; the roles go again."""
-    server = pod.server
+    with made_of(OWNED, pod.server):
+        yield
+
+
+@contextmanager
+def made_of(statements: str, server: PostgresServer) -> Iterator[None]:
     fill(server)
-    server.sql(OWNED)
+    server.sql(statements)
     yield
     maintenance = "postgres"
     sql(server, "DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", maintenance)
@@ -59,6 +66,7 @@ def owned(pod: Pod) -> Iterator[None]:
             maintenance,
         )
     sql(server, "ALTER ROLE ALL RESET ALL; ALTER ROLE invoicetron RESET ALL", maintenance)
+    sql(server, "REVOKE ALL ON PARAMETER log_min_messages FROM PUBLIC", maintenance)
 
 
 @pytest.fixture
@@ -109,6 +117,21 @@ def test_everything_comes_back_on_a_new_server(pod: Pod, server: PostgresServer,
     assert "far-away" not in done.stdout
     assert "far-away" not in elsewhere.server.log.read_text()
     assert written(elsewhere.server) == before
+
+
+def test_every_kind_of_object_comes_back_wherever_it_is_restored(
+    pod: Pod, server: PostgresServer, elsewhere: Pod
+) -> None:
+    with made_of(FURTHER, server):
+        before = written(server)
+        assert pod.run("backup.sh").returncode == 0
+        (name,) = pod.names()
+        carry(pod, name, elsewhere)
+        for one, script in ((pod, "drill.sh"), (pod, "restore.sh"), (elsewhere, "restore.sh")):
+            done = one.run(script, RESTORE_FROM=name, DRILL=str(pod.drill))
+            assert done.returncode == 0, done.stdout
+            assert "far" not in done.stdout
+            assert written(one.server) == before
 
 
 @pytest.mark.usefixtures("owned")
