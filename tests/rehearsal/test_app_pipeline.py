@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import re
 import shutil
-import ssl
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +15,16 @@ from typing import Any, Final
 import pytest
 
 from rehearsal.cluster.controlplane import ControlPlane
-from rehearsal.pipeline import REPOSITORY, AppRepository
+from rehearsal.pipeline import REPOSITORY
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from tests.database.invoices import fill
 from tests.pages import blocks
-from tests.rehearsal.app_deployed import Deployed
-from tests.rehearsal.certificates import self_signed
+from tests.rehearsal.app_deployed import Deployed, migrations_succeed
+from tests.rehearsal.app_served import HOST, app
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.test_app_pipeline_definition import scripts, shellcheck
 
-HOST = "invoicetron.dev.k8s.rommelporras.com"
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
 
 
@@ -114,28 +110,6 @@ def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deplo
     _, output = deployed.job("rollback:development", ROLLBACK_TAG="placeholder", ROLLOUT_TIMEOUT="5s")
     assert "does not become ready, so" in output
     assert deployed.image == before
-
-
-@contextmanager
-def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
-    """Every pod of a migration ends well, whatever its image is."""
-    ended = threading.Event()
-
-    def succeed() -> None:
-        pods = ["-n", "invoicetron-dev", "get", "pods", "--selector=app=invoicetron-migrate", "--output=name"]
-        while not ended.wait(0.2):
-            for pod in rehearsal.kubectl(*pods).split():
-                done = json.dumps({"status": {"phase": "Succeeded"}})
-                patch = ["patch", pod, "--subresource=status", "--patch", done]
-                rehearsal.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
-
-    thread = threading.Thread(target=succeed, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 BACKUP = "invoicetron-db-backup"
@@ -372,43 +346,6 @@ def test_a_protected_token_is_not_seen_by_an_unprotected_branch(deployed: Deploy
     finally:
         project.branches.unprotect("develop")
         project.variables.update("KUBE_TOKEN", "development", {"protected": False})
-
-
-@contextmanager
-def app(repository: AppRepository, directory: Path, *statuses: int) -> Iterator[list[str]]:
-    """The app behind its host name, answering with these statuses in turn, the last of them for ever."""
-    answers = list(statuses)
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            given = [self.headers.get(f"CF-Access-Client-{part}") for part in ("Id", "Secret")]
-            asked.append(f"{self.path} as {given[0]} with {given[1]}" if given[0] else self.path)
-            status = answers.pop(0) if len(answers) > 1 else answers[0]
-            self.send_response(status)
-            self.send_header("Location", "https://login.example.com/")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Keeps the test's output clean."""
-
-    certificate = directory / "app.pem"
-    certificate.write_text("".join(self_signed(HOST)))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    repository.curlrc.write_text(
-        f'connect-to = "{HOST}:443:127.0.0.1:{server.server_port}"\ncacert = "{certificate}"\nretry-delay = 1\n'
-    )
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield asked
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_the_verify_job_waits_until_the_app_is_healthy(deployed: Deployed, tmp_path: Path) -> None:
