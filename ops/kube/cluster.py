@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Final, Self
 
-from kubernetes.client import ApiClient, AppsV1Api, BatchV1Api, CoreV1Api
+from kubernetes import client as api  # loads an API as it is used; all of them were half of the start of ops
+from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
@@ -116,17 +117,17 @@ class Cluster:
     @property
     def core(self) -> Any:
         """Pods, claims, and what else has no group."""
-        return CoreV1Api(self.client)
+        return api.CoreV1Api(self.client)
 
     @property
     def apps(self) -> Any:
         """Deployments."""
-        return AppsV1Api(self.client)
+        return api.AppsV1Api(self.client)
 
     @property
     def batch(self) -> Any:
         """Jobs and CronJobs."""
-        return BatchV1Api(self.client)
+        return api.BatchV1Api(self.client)
 
     def job(self, name: str) -> Selection:
         """One Job."""

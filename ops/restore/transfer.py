@@ -11,7 +11,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes import client as api
+from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 from websocket import WebSocketException
@@ -95,7 +96,7 @@ def _run(cluster: Cluster, pod: str, script: str, *arguments: str, stdin: bool) 
 
 def _open(cluster: Cluster, pod: str, command: list[str], *, stdin: bool) -> Any:
     # A client of its own: `stream` exchanges the way in which its client calls, while other threads use ours.
-    core: Any = CoreV1Api(ApiClient(cluster.client.configuration))
+    core: Any = api.CoreV1Api(ApiClient(cluster.client.configuration))
     connection: Any = stream(
         core.connect_get_namespaced_pod_exec,
         pod,
