@@ -28,6 +28,7 @@ from components.postgres_exporter import PostgresExporter, PostgresExporterArgs
 from components.pull_credentials import PullCredentials, PullCredentialsArgs
 from components.repository import Repository, RepositoryArgs
 from components.workloads import engine, footprint
+from lookups.r2 import BUCKET
 from lookups.stack import look_up
 from lookups.volumes import OUTPUT
 from providers import Providers
@@ -78,6 +79,7 @@ if settings.backup and database:
             backup=backup,
             database=database,
             secrets=secrets.s3,
+            r2=found.r2,
         )
         offsite = Offsite("offsite", offsite_args, options)
 if settings.monitoring and settings.database_metrics and secrets.of_exporter and database:
@@ -139,6 +141,8 @@ pulumi.export("public_url", access.public_url)
 pulumi.export("url", access.url)
 pulumi.export("namespace", environment.namespace)
 pulumi.export("database_host", database.host if database else None)
+if settings.s3 and settings.s3.r2:
+    pulumi.export(BUCKET, settings.s3.r2.bucket)
 pulumi.export(OUTPUT, database.identity if database else None)
 pulumi.export("image", app.image)
 pulumi.export("follow_rollout", app.follow_rollout)

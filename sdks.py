@@ -70,7 +70,7 @@ def _load(package: str, path: Path, name: str) -> Any:
 
     All `...Args` are in `_inputs`; `outputs` is a module.
     """
-    snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().removesuffix("_output")
+    snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().removesuffix("_output")
     own = name if (path / f"{name}.py").exists() else snake_case
     try:
         module = importlib.import_module(f"{package}.{'_inputs' if name.endswith('Args') else own}")

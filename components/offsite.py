@@ -20,6 +20,7 @@ from components.database import USER_ID
 from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.network import network_policy, to_dns, to_names
+from components.offsite_bucket import MARGIN, OffsiteBucket, OffsiteBucketArgs
 from components.pods import (
     Footprint,
     container_resources,
@@ -30,6 +31,7 @@ from components.pods import (
     quantity,
     secret_variable,
 )
+from lookups.r2 import R2Ids
 from lookups.secrets import S3Secrets
 from sdks import kubernetes
 from settings.backup import BackupSettings
@@ -62,6 +64,8 @@ class OffsiteArgs:
     database: DatabaseWires
     """Whose image and size a drill takes."""
     secrets: S3Secrets
+    r2: R2Ids | None = None
+    """Where the program makes the bucket."""
 
 
 class Offsite(pulumi.ComponentResource):
@@ -88,7 +92,7 @@ class Offsite(pulumi.ComponentResource):
             egress=[to_dns(), to_names([args.s3.host], port=args.s3.port)],
             opts=child,
         )
-        values = (args.secrets.access_key, args.secrets.secret_key, args.secrets.password)
+        values = (*self._keys(args), args.secrets.password)
         secret = core.Secret(
             "offsite-keys",
             metadata=environment.metadata(names.offsite),
@@ -125,6 +129,23 @@ class Offsite(pulumi.ComponentResource):
         )
         self.register_outputs({"upload": self.upload, "check": self.check, "drill": self.drill})
 
+    def _keys(self, args: OffsiteArgs) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+        """The bucket's two keys, which either are in 1Password or come with the bucket."""
+        secrets, r2 = args.secrets, args.s3.r2
+        if r2 and args.r2 and secrets.item:
+            made = OffsiteBucketArgs(
+                settings=r2,
+                environment=args.environment,
+                folder=args.s3.folder(args.environment.names.namespace),
+                ids=args.r2,
+                item=secrets.item,
+            )
+            bucket = OffsiteBucket("offsite-bucket", made, ResourceOptions(parent=self))
+            return bucket.access_key, bucket.secret_key
+        if secrets.access_key is None or secrets.secret_key is None:
+            raise ValueError("read_secrets gave no keys, and look_up no bucket to make")
+        return secrets.access_key, secrets.secret_key
+
 
 def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
     """A pod that has the backup volume."""
@@ -134,6 +155,7 @@ def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
         "KEEP_WEEKLY": str(retention.weekly),
         "KEEP_MONTHLY": str(retention.monthly),
         "RESULT": RESULT,
+        **({"KEEP_WITHIN": f"{args.s3.r2.lock_days + MARGIN}d"} if args.s3.r2 else {}),
     }
     claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)
     return _template(
@@ -189,7 +211,7 @@ def _restic(args: OffsiteArgs, script: str, *, plain: Mapping[str, str], resourc
         "TMPDIR": "/tmp",  # noqa: S108 - the container's own
         "RESTIC_CACHE_DIR": "/tmp/cache",  # noqa: S108 - as above
         **plain,
-        **({"AWS_DEFAULT_REGION": args.s3.region} if args.s3.region else {}),
+        **({"AWS_DEFAULT_REGION": region} if (region := args.s3.signing_region) else {}),
     }
     mounts = {"backups": "/backups", "scripts": "/scripts", "tmp": "/tmp"}  # noqa: S108 - as above
     return core.ContainerArgs(

@@ -1,4 +1,4 @@
-"""RegistryItem: the 1Password item that shows people the deploy token in use.
+"""RegistryItem: the 1Password item that shows people a token in use: for the registry, or for R2.
 
 Not the provider's own Item: its plugin records the credentials that it found in its environment and reads, refreshes
 and deletes with those for ever, rotated or not, and an item that was deleted by hand is an error to it that nobody gets
@@ -99,11 +99,14 @@ class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
         password: pulumi.Input[str],
         token_name: str,
         owner: str,
+        setting: str | None = None,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props = {
             "vault": vault,
             "title": title,
+            # Of the stack file, where it is not registry.item.
+            **({"setting": setting} if setting else {}),
             # UUID of the item, where the stack file names it by that.
             **({"item": item} if item else {}),
             "username": username,
@@ -141,10 +144,12 @@ def _write(account: Client, body: Body, props: dict[str, Any]) -> None:
     if another := stranger(item_of(body), token=props["token_name"], owner=props["owner"]):
         raise RegistryItemError(
             f"{_named(props)} has the mark of {another}, and this stack is {props['owner']}: "
-            "name another item in registry.item"
+            f"name another item in {_setting(props)}"
         )
     if body["category"] != "LOGIN":
-        raise RegistryItemError(f"{_named(props)} is a {body['category']}, not a login: name another in registry.item")
+        raise RegistryItemError(
+            f"{_named(props)} is a {body['category']}, not a login: name another in {_setting(props)}"
+        )
     wanted = written(body, props)
     if wanted != body:
         account.replace(props["vault"], wanted)
@@ -200,8 +205,12 @@ def _asking(props: dict[str, Any], run: Callable[[Client], _T]) -> _T:
         ) from error
 
 
+def _setting(props: Mapping[str, Any]) -> str:
+    return str(props.get("setting") or "registry.item")
+
+
 def _named(props: Mapping[str, Any]) -> str:
-    return f"the registry item {props['title']!r}"
+    return f"the {'item' if props.get('setting') else 'registry item'} {props['title']!r}"
 
 
 def _uuid(id_: str) -> str:

@@ -42,9 +42,10 @@ def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
     yield from onepassword_problems(environment)
     if settings.delivery:
         yield from gitlab_problems(environment)
-    if settings.access.public:
+    r2 = settings.s3 is not None and settings.s3.r2 is not None
+    if settings.access.public or r2:
         yield from cloudflare_problems(environment)
-    if settings.delivery:
+    if settings.delivery or r2:
         yield from _logged_secrets(environment)
     if environment.get("PULUMI_DEBUG_GRPC"):
         yield "PULUMI_DEBUG_GRPC would have the engine write every secret of the stack to a file: unset it"
@@ -58,7 +59,7 @@ def _logged_secrets(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in sorted(environment.items()):
         level = name == "TF_LOG" or name.startswith(("TF_LOG_PROVIDER", "TF_LOG_SDK"))
         if level and value.upper() not in {"", "WARN", "ERROR", "OFF"}:
-            yield f"{name} would have the plugins log the tokens that the stack gives to GitLab: unset it, or set WARN"
+            yield f"{name} would have the plugins log the tokens that the stack creates: unset it, or set WARN"
 
 
 def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[str]:

@@ -161,8 +161,8 @@ class Vaults:
             )
         return found[0].value
 
-    def locate(self, reference: ItemReference, *, token: str, owner: str) -> ItemPlace:
-        """Where the item is, or is to be, to which the stack `owner` writes its deploy token of the name `token`.
+    def locate(self, reference: ItemReference, *, token: str, owner: str, setting: str = "registry.item") -> ItemPlace:
+        """Where the item is, or is to be, to which the stack `owner` writes its token of the name `token`.
 
         SecretProblemError where the vault does not exist, two items match, or the item is another stack's.
         """
@@ -178,7 +178,7 @@ class Vaults:
             raise SecretProblemError(
                 str(reference),
                 f"the item is another stack's: it has the mark of {another}, and this stack is {owner}",
-                "name another item in registry.item, or delete this one where that stack is no more",
+                f"name another item in {setting}, or delete this one where that stack is no more",
             )
         if by_title:
             return ItemPlace(vault=vault, title=reference.item, item=None)

@@ -42,11 +42,13 @@ class SecretsError(pulumi.RunError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class S3Secrets:
-    """What the off-site copies need, each marked secret."""
+    """What the off-site copies need, each marked secret; the keys are None where the program makes them."""
 
-    access_key: pulumi.Output[str]
-    secret_key: pulumi.Output[str]
+    access_key: pulumi.Output[str] | None
+    secret_key: pulumi.Output[str] | None
     password: pulumi.Output[str]
+    item: ItemPlace | None = None
+    """Where keys that the program makes are written to."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -135,6 +137,7 @@ class Values:
     """By the names that `StackSecrets.checksum` takes; those with a problem are absent."""
     registry_item: ItemPlace | None
     service_token_item: ItemPlace | None
+    r2_item: ItemPlace | None
     problems: Sequence[SecretProblemError]
 
 
@@ -151,12 +154,15 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
     for variable, reference in settings.app.secrets.items():
         values[app_secret(variable)] = reader.read(reference)
     if (s3 := settings.s3) is not None:
-        values["s3_access_key"] = reader.read(s3.access_key)
-        values["s3_secret_key"] = reader.read(s3.secret_key)
+        if s3.access_key and s3.secret_key:
+            values["s3_access_key"] = reader.read(s3.access_key)
+            values["s3_secret_key"] = reader.read(s3.secret_key)
         values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
     if (metrics := settings.database_metrics) is not None:
         values["monitor_password"] = reader.read(metrics.password, _password_complaint)
-    registry_item = None
+    registry_item = r2_item = None
+    if s3 is not None and s3.r2 is not None:
+        r2_item = reader.locate(s3.r2.item, names.offsite_token, f"{names.owner}", "backup.s3.r2.item")
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(settings.registry.item, names.deploy_token, f"{names.owner}")
     else:
@@ -171,6 +177,7 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         plain=plain,
         registry_item=registry_item,
         service_token_item=service_token_item,
+        r2_item=r2_item,
         problems=reader.problems,
     )
 
@@ -189,7 +196,10 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         registry_password=secret.get("registry_password"),
         registry_item=values.registry_item,
         s3=S3Secrets(
-            access_key=secret["s3_access_key"], secret_key=secret["s3_secret_key"], password=secret["s3_password"]
+            access_key=secret.get("s3_access_key"),
+            secret_key=secret.get("s3_secret_key"),
+            password=secret["s3_password"],
+            item=values.r2_item,
         )
         if "s3_password" in secret
         else None,
@@ -232,10 +242,12 @@ class _Reader:
                 return self._checked(reference, value, lambda url: url_complaint(url, password, names, engine))
         return DatabaseAddress.of(names, engine).url(password) if password else None
 
-    def locate(self, reference: ItemReference, token: str, owner: str) -> ItemPlace | None:
-        """Where the item is, or is to be; None after a problem was noted."""
+    def locate(
+        self, reference: ItemReference, token: str, owner: str, setting: str = "registry.item"
+    ) -> ItemPlace | None:
+        """Where the item is, or is to be, that `setting` names; None after a problem was noted."""
         try:
-            return self._vaults.locate(reference, token=token, owner=owner)
+            return self._vaults.locate(reference, token=token, owner=owner, setting=setting)
         except SecretProblemError as problem:
             self._note(problem)
             return None

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.pull_credentials import Issue, Login, choose
-from lookups import cloudflare, cloudflare_owner
+from lookups import cloudflare, cloudflare_owner, r2
 from lookups.cloudflare import CloudflareIds
 from lookups.cluster import Cluster, connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
 from lookups.infrastructure import InfrastructureProject, read_infrastructure
 from lookups.operator import check_operator
+from lookups.own_outputs import own_outputs
 from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
 from lookups.project_file import check_project_file
+from lookups.r2 import BUCKET, R2Ids
 from lookups.secrets import StackSecrets, read_secrets
 from lookups.volumes import check_volumes
 from settings import Settings
@@ -40,6 +42,8 @@ class Found:
     """This program's own project in GitLab; None for a stack without `repository.infrastructure`."""
     cloudflare: CloudflareIds | None
     """Ids of what the public side refers to; None for a stack without one."""
+    r2: R2Ids | None
+    """None for a stack that makes no bucket."""
 
 
 def look_up(settings: Settings, providers: Providers) -> Found:
@@ -60,6 +64,8 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     if settings.access.public:
         ids, others = _look_up_public(settings, settings.access.public, cluster)
         claims += others
+    bucket = settings.s3.r2 if settings.s3 else None
+    r2_ids = r2.look_up(bucket, settings.names.owner, recorded=own_outputs().get(BUCKET)) if bucket else None
     check_ownership(settings, cluster, claims, folders)
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)
@@ -70,6 +76,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
         project=project,
         infrastructure=infrastructure,
         cloudflare=ids,
+        r2=r2_ids,
     )
 
 

@@ -17,6 +17,7 @@ import pulumi
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
 from lookups.cluster import Cluster, ForbiddenError, Object
+from lookups.own_outputs import own_outputs
 from settings import Settings
 from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
@@ -72,9 +73,7 @@ def check_volumes(settings: Settings, cluster: Cluster) -> None:
 
 def recorded() -> Record | None:
     """What the stack's outputs say, as the last `up` left them; None where none has got to its end."""
-    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    # What a StackReference to the stack itself asks for, without a resource in the state.
-    outputs = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value["outputs"]
+    outputs = own_outputs()
     if (claim := outputs.get(OUTPUT)) is not None:
         kind = claim.get("kind") or "claim"
         return Record(uid=claim["uid"], volume=claim.get("volume"), image=claim.get("image"), kind=kind)

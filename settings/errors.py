@@ -121,7 +121,7 @@ def report(stack: str, paragraphs: Sequence[str]) -> str:
 
 def _mistake(details: ErrorDetails, project: str, model: type[BaseModel], hidden: Collection[str]) -> str:
     context = details.get("ctx", {})
-    path = [*details["loc"], *filter(None, str(context.get("key") or "").split("."))]
+    path = [*_in_file(model, details), *filter(None, str(context.get("key") or "").split("."))]
     allowed, fix = _allowed_and_fix(details, model)
     given = context["given"] if context.get("given") else _shown(details)
     if reason := _why_not(details, model):
@@ -214,6 +214,14 @@ def _keys(model: type[BaseModel]) -> list[str]:
 def _described(model: type[BaseModel], key: str) -> str:
     field = next((field for name, field in model.model_fields.items() if key in (name, field.alias)), None)
     return (field.description if field and field.description else "a value; the key is required").rstrip(".")
+
+
+def _in_file(model: type[BaseModel], details: ErrorDetails) -> list[int | str]:
+    """The path as the stack file spells it: pydantic names a default that is refused by its name in Python."""
+    *above, last = details["loc"] or ("",)
+    field = _model_at(model, tuple(above)).model_fields.get(str(last))
+    known = field is not None and details["type"] != "extra_forbidden"
+    return [*above, field.alias] if known and field and field.alias else [*details["loc"]]
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:

@@ -123,6 +123,11 @@ class Names:
         return f"{self.database}-offsite-drill"
 
     @property
+    def offsite_token(self) -> str:
+        """The stack's API token in Cloudflare that may use the bucket of its off-site copies."""
+        return f"{self.namespace}-offsite"
+
+    @property
     def listing(self) -> str:
         """Beginning of the Jobs that list the backups."""
         return f"{self.database}-list"

@@ -6,6 +6,7 @@
 #     BACKUPS                                the backup volume (/backups)
 #     PGDATABASE                             the database, which is the first part of its backups' names
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    how many copies are kept, beside all of the newest two days
+#     KEEP_WITHIN                            how long every copy is kept (2d)
 #     UPLOAD_SECONDS                         seconds that the upload of one backup may take (18000), before the Job's own end
 #     FORGET_SECONDS                         seconds that forgetting may take, and pruning (7200)
 #     RESULT                                 file that says which backup is the newest that has a copy
@@ -73,7 +74,7 @@ done
 # that the bucket has not let go, because a lock of its own protects them: those would be listed, and not restore.
 held=
 forget_old() {
-  offsite forget --host "$STACK" --group-by host --keep-within 2d --keep-daily "${KEEP_DAILY:-7}" \
+  offsite forget --host "$STACK" --group-by host --keep-within "${KEEP_WITHIN:-2d}" --keep-daily "${KEEP_DAILY:-7}" \
     --keep-weekly "${KEEP_WEEKLY:-5}" --keep-monthly "${KEEP_MONTHLY:-12}" --retry-lock "${LOCK_PATIENCE:-2m}" --json \
     >"$work/forgotten" || return
   note_held

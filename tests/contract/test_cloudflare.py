@@ -20,7 +20,9 @@ from rehearsal.vendors.cloudflare import (
     ACCESS_EDIT,
     DNS_EDIT,
     ORGANIZATION_READ,
+    R2_EDIT,
     SCOPES,
+    TOKENS_EDIT,
     TUNNEL_EDIT,
     ZONE_READ,
     Cloudflare,
@@ -49,6 +51,27 @@ def new_token(client: cloudflare.Cloudflare, emulator: Cloudflare) -> str:
     return str(access(client).service_tokens.create(account_id=emulator.account_id, name="Probe").id)
 
 
+BUCKET: Final = "homelab-backups"
+RULES: Final[list[dict[str, Any]]] = [
+    {"id": "a", "enabled": True, "prefix": "x/", "condition": {"type": "Age", "maxAgeSeconds": 60}},
+    {"id": "b", "enabled": True, "prefix": "y", "condition": {"type": "Indefinite"}},
+]
+POLICIES: Final[Any] = [
+    {
+        "effect": "allow",
+        "permission_groups": [{"id": "2efd5506f9c8494dacb1fa10a3e7d5b6"}],
+        "resources": {f"com.cloudflare.edge.r2.bucket.0123_default_{BUCKET}": "*"},
+    }
+]
+
+
+def new_api_token(client: cloudflare.Cloudflare, emulator: Cloudflare) -> str:
+    made = client.accounts.tokens.create(account_id=emulator.account_id, name="a token", policies=POLICIES)
+    assert made
+    assert made.value
+    return str(made.id)
+
+
 Ask = Callable[[cloudflare.Cloudflare, Cloudflare], Any]
 READS: Final[Mapping[str, Ask]] = {
     "accounts": lambda client, _: list(client.accounts.list()),
@@ -75,8 +98,16 @@ READS: Final[Mapping[str, Ask]] = {
     ),
     "records": lambda client, it: list(client.dns.records.list(zone_id=it.zone_id)),
     "record": lambda client, it: client.dns.records.get(it.add_record(HOST), zone_id=it.zone_id),
+    "bucket": lambda client, it: client.r2.buckets.get(it.r2.add_bucket(BUCKET), account_id=it.account_id),
+    "bucket lock": lambda client, it: client.r2.buckets.locks.get(
+        it.r2.add_bucket(BUCKET, RULES), account_id=it.account_id
+    ),
+    "permission groups": lambda client, it: list(
+        client.accounts.tokens.permission_groups.list(account_id=it.account_id)
+    ),
+    "token": lambda client, it: client.accounts.tokens.get(new_api_token(client, it), account_id=it.account_id),
 }
-WRITES: Final[Mapping[str, Ask]] = {
+WRITES: dict[str, Ask] = {
     "create application": lambda client, it: access(client).applications.create(
         account_id=it.account_id, domain=HOST, type="self_hosted", policies=[{"id": it.policy_id}]
     ),
@@ -115,6 +146,16 @@ WRITES: Final[Mapping[str, Ask]] = {
         it.add_record(HOST), zone_id=it.zone_id, name=HOST, type="CNAME", content=it.target, proxied=True, ttl=1
     ),
     "delete record": lambda client, it: client.dns.records.delete(it.add_record(HOST), zone_id=it.zone_id),
+}
+WRITES |= {
+    "create bucket": lambda client, it: client.r2.buckets.create(account_id=it.account_id, name=BUCKET),
+    "create token": new_api_token,
+    "update token": lambda client, it: client.accounts.tokens.update(
+        new_api_token(client, it), account_id=it.account_id, name="another", policies=POLICIES
+    ),
+    "delete token": lambda client, it: client.accounts.tokens.delete(
+        new_api_token(client, it), account_id=it.account_id
+    ),
 }
 ANSWERS: Final = {**READS, **WRITES}
 
@@ -163,7 +204,9 @@ def test_a_deleted_tunnel_is_still_there_to_be_read(client: cloudflare.Cloudflar
     assert deleted in {str(one.id) for one in tunnels.list(account_id=account)}
 
 
-LISTS: Final = {name: READS[name] for name in READS if name.endswith("s") and name != "accounts"}
+LISTS: Final = {
+    name: READS[name] for name in READS if name.endswith("s") and name not in {"accounts", "permission groups"}
+}
 
 
 def many(emulator: Cloudflare) -> None:
@@ -209,6 +252,9 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "record": DNS_EDIT,
     **{name: ACCESS_EDIT for name in WRITES if "application" in name},
     **{name: DNS_EDIT for name in WRITES if "record" in name},
+    **{name: R2_EDIT for name in ANSWERS if "bucket" in name},
+    **{name: TOKENS_EDIT for name in ANSWERS if "token" in name and "service" not in name},
+    "permission groups": TOKENS_EDIT,
 }
 
 
@@ -238,7 +284,9 @@ def test_a_list_of_zones_is_refused_with_code_0_or_empty_for_who_may_not_see_any
     assert list(other.zones.list(name=ZONE)) == []
 
 
-@pytest.mark.parametrize("name", ["tunnel", "policy", "group", "application", "record"])
+@pytest.mark.parametrize(
+    "name", ["tunnel", "policy", "group", "application", "record", "bucket", "bucket lock", "token"]
+)
 def test_what_does_not_exist_is_404(client: cloudflare.Cloudflare, emulator: Cloudflare, name: str) -> None:
     none, account = "0" * 32, emulator.account_id
     asks: dict[str, Callable[[], Any]] = {
@@ -247,6 +295,9 @@ def test_what_does_not_exist_is_404(client: cloudflare.Cloudflare, emulator: Clo
         "group": lambda: access(client).groups.get(none, account_id=account),
         "application": lambda: access(client).applications.get(none, account_id=account),
         "record": lambda: client.dns.records.get(none, zone_id=emulator.zone_id),
+        "bucket": lambda: client.r2.buckets.get(none, account_id=account),
+        "bucket lock": lambda: client.r2.buckets.locks.get(none, account_id=account),
+        "token": lambda: client.accounts.tokens.get(none, account_id=account),
     }
     with pytest.raises(cloudflare.NotFoundError):
         asks[name]()

@@ -5,12 +5,15 @@ What `ops` asks goes through the official client, and mypy compares it with the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from cloudflare.types.accounts import account_list_params
+from cloudflare.types.accounts import account_list_params, token_create_params, token_update_params
 from cloudflare.types.dns import record_create_params, record_list_params
+from cloudflare.types.r2 import bucket_create_params
+from cloudflare.types.r2.buckets import lock_update_params
 from cloudflare.types.zero_trust import identity_provider_list_params
 from cloudflare.types.zero_trust.access import (
     application_create_params,
@@ -29,11 +32,15 @@ from pydantic import ValidationError
 
 from components.tunnel import Tunnel
 from lookups import cloudflare as lookups
+from lookups.r2 import look_up as look_up_r2
 from lookups.tunnel_document import AccessDemand, with_rule
 from rehearsal.homelab import ZONE
 from rehearsal.plugins.cloudflare import CloudflarePlugin
 from rehearsal.vendors.cloudflare import Cloudflare
 from settings.access import AdoptSettings, PublicAccessSettings
+from settings.offsite import R2Settings
+from settings.ownership import Owner
+from settings.references import ItemReference
 from tests.contract.recorder import Recorded, Recorder
 from tests.contract.request_types import check
 
@@ -108,8 +115,41 @@ def write_with_the_stand_in(emulator: Cloudflare) -> None:
         made.delete(id_, outputs)
 
 
+def keep_copies(emulator: Cloudflare) -> None:
+    r2 = R2Settings(account_id=emulator.account_id, bucket="homelab-backups", item=ItemReference("v", "i"))
+    ids = look_up_r2(r2, Owner("invoicetron", "prod"), recorded=None)
+    plugin = CloudflarePlugin()
+    plugin.configure({})
+    account = {"accountId": emulator.account_id}
+    condition = {"type": "Age", "maxAgeSeconds": 60}
+    rule = {"id": Owner("invoicetron", "prod").mark, "enabled": True, "prefix": "x/", "condition": condition}
+    policy = {
+        "effect": "allow",
+        "permissionGroups": [{"id": ids.write_group}],
+        "resources": json.dumps({f"com.cloudflare.edge.r2.bucket.{emulator.account_id}_default_x": "*"}),
+    }
+    for kind, inputs in (
+        ("cloudflare:index/r2Bucket:R2Bucket", {**account, "name": r2.bucket}),
+        ("cloudflare:index/r2BucketLock:R2BucketLock", {**account, "bucketName": r2.bucket, "rules": [rule]}),
+        ("cloudflare:index/accountToken:AccountToken", {**account, "name": "x", "policies": [policy]}),
+    ):
+        made = plugin.kinds[kind]
+        id_, outputs = made.create(inputs)
+        state = made.read(id_, inputs, outputs)
+        assert state is not None
+        assert state.inputs == inputs, "a refresh would find a change"
+        if not kind.endswith("R2Bucket"):
+            made.update(id_, inputs, outputs)
+            made.delete(id_, outputs)
+    look_up_r2(r2, Owner("invoicetron", "prod"), recorded=r2.bucket)
+
+
 TYPES: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/accounts", account_list_params.AccountListParams),
+    ("POST", "/accounts/*/tokens", token_create_params.TokenCreateParams),
+    ("PUT", "/accounts/*/tokens/*", token_update_params.TokenUpdateParams),
+    ("POST", "/accounts/*/r2/buckets", bucket_create_params.BucketCreateParams),
+    ("PUT", "/accounts/*/r2/buckets/*/lock", lock_update_params.LockUpdateParams),
     ("GET", "/zones", zone_list_params.ZoneListParams),
     ("GET", "/accounts/*/cfd_tunnel", cloudflared_list_params.CloudflaredListParams),
     ("GET", "/accounts/*/access/policies", policy_list_params.PolicyListParams),
@@ -133,6 +173,7 @@ def shape(path: str) -> str:
     """The path with each id as a star."""
     known = {"accounts", "zones", "cfd_tunnel", "access", "configurations", "dns_records", "organizations"}
     known |= {"service_tokens", "policies", "apps", "groups", "identity_providers", ""}
+    known |= {"r2", "buckets", "lock", "tokens", "permission_groups"}
     return "/".join(part if part in known else "*" for part in path.split("/"))
 
 
@@ -148,7 +189,7 @@ def parameters(recorded: Recorded) -> dict[str, Any]:
     return {**given, **(body or {})}
 
 
-@pytest.mark.parametrize("ask", [look_up, write_a_rule, write_with_the_stand_in])
+@pytest.mark.parametrize("ask", [look_up, write_a_rule, write_with_the_stand_in, keep_copies])
 def test_every_request_is_one_that_the_published_schema_knows(
     recorder: Recorder, emulator: Cloudflare, ask: Callable[[Cloudflare], None]
 ) -> None:

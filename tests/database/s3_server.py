@@ -42,15 +42,22 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(directory: Path) -> Iterator[S3Server]:
-    """Runs `versitygw` on an empty bucket below the directory, with keys of its own."""
+def s3_server(
+    directory: Path, *, access_key: str = "tester", secret_key: str | None = None, region: str = "us-east-1"
+) -> Iterator[S3Server]:
+    """Runs `versitygw` on an empty bucket below the directory, with these keys; requests are signed for the region."""
     server = S3Server(
-        port=free_port(), access_key="tester", secret_key=secrets.token_hex(16), folder=directory / "buckets"
+        port=free_port(),
+        access_key=access_key,
+        secret_key=secret_key or secrets.token_hex(16),
+        folder=directory / "buckets",
     )
     (server.folder / server.bucket).mkdir(parents=True)
     command: list[str | Path] = [
         optional_tools.versitygw(),
         "--quiet",
+        "--region",
+        region,
         "--port",
         f"127.0.0.1:{server.port}",
         "posix",

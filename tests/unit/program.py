@@ -26,6 +26,7 @@ from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.proto import resource_pb2, source_pb2
 
 from lookups.cloudflare import CloudflareIds
+from lookups.r2 import R2Ids
 from rehearsal.plugins.values import Secret, decode
 from settings import Settings
 from settings.names import Names
@@ -38,6 +39,7 @@ AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
 TOKEN: Final = "unit-test-registry-token"
 DEPLOYER: Final = "unit-test.deployer.token"
 CLIENT_SECRET: Final = "unit-test-access-client-secret"
+R2_TOKEN: Final = "unit-test-r2-token"
 SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
 
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
@@ -199,6 +201,8 @@ class _Answers(runtime.Mocks):
             outputs["aud"] = AUDIENCE
         elif args.typ.endswith("ZeroTrustAccessServiceToken"):
             outputs |= {"clientId": "unit-test.access", "clientSecret": CLIENT_SECRET}
+        elif args.typ.endswith("AccountToken"):
+            outputs["value"] = R2_TOKEN
         return f"{args.name}-id", outputs
 
     def call(self, args: runtime.MockCallArgs) -> Any:
@@ -255,6 +259,7 @@ def run(
     connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
+    account = mock.patch("lookups.r2.look_up", return_value=R2Ids(write_group="group"))
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
     # Where in the code a resource is registered: read anew for each, from below all of pytest's frames, for no reader.
     placeless = mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace)
@@ -265,6 +270,7 @@ def run(
         able,
         connected,
         seen,
+        account,
         unclaimed,
         placeless,
         root,

@@ -235,7 +235,7 @@ def test_a_log_level_that_prints_a_token_is_refused(
     environment: dict[str, str], name: str, level: str, delivery: dict[str, Any]
 ) -> None:
     told = problems({**environment, name: level}, delivery=delivery)
-    assert f"{name} would have the plugins log the tokens that the stack gives to GitLab" in told
+    assert f"{name} would have the plugins log the tokens that the stack creates" in told
 
 
 def test_the_engine_s_own_record_of_every_call_is_refused(environment: dict[str, str]) -> None:

@@ -44,6 +44,7 @@ from rehearsal.vendors.cloudflare.objects import (
     stored_application,
     stored_record,
 )
+from rehearsal.vendors.cloudflare.r2 import R2
 from rehearsal.vendors.server import Service
 
 POLICY: Final = "Allow Admin"
@@ -74,6 +75,7 @@ class Cloudflare:
         self.policies, self.groups = self.access.policies, self.access.groups
         self.add_policy(POLICY, id_=self.policy_id)
         self.identity_providers = [new_identity_provider()]
+        self.r2 = R2()
         for hostname in ("portfolio", "blog", "status"):
             self.add_record(f"{hostname}.{ZONE}")
         account, zone = "/client/v4/accounts/{account}", "/client/v4/zones"
@@ -100,6 +102,7 @@ class Cloudflare:
             ("GET", f"{zone}/{{zone}}/dns_records/{{id}}", DNS_EDIT, self._record),
             ("PUT", f"{zone}/{{zone}}/dns_records/{{id}}", DNS_EDIT, self._update_record),
             ("DELETE", f"{zone}/{{zone}}/dns_records/{{id}}", DNS_EDIT, self._delete_record),
+            *self.r2.routes(account),
         ]
         routes += self.access.routes(access)
         served = [Route(path, self._answered(scope, handle), methods=[verb]) for verb, path, scope, handle in routes]
@@ -383,6 +386,5 @@ class Cloudflare:
         check_record(body, named)
 
     async def _delete_record(self, request: Request) -> Object:
-        one = await self._record(request)
-        del self.records[one["id"]]
-        return {"id": one["id"]}
+        del self.records[(await self._record(request))["id"]]
+        return {"id": request.path_params["id"]}

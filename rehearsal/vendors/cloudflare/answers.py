@@ -15,9 +15,11 @@ SERVICE_TOKENS_EDIT: Final = "Access: Service Tokens: Edit"
 DNS_EDIT: Final = "DNS: Edit"
 ZONE_READ: Final = "Zone: Read"
 ORGANIZATION_READ: Final = "Access: Organizations, Identity Providers, and Groups: Read"
-SCOPES: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, SERVICE_TOKENS_EDIT, DNS_EDIT, ZONE_READ, ORGANIZATION_READ})
-OF_ACCOUNTS: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, SERVICE_TOKENS_EDIT, ORGANIZATION_READ})
+R2_EDIT: Final = "Workers R2 Storage: Edit"
+TOKENS_EDIT: Final = "Account API Tokens: Edit"
+OF_ACCOUNTS: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, SERVICE_TOKENS_EDIT, ORGANIZATION_READ, R2_EDIT, TOKENS_EDIT})
 """Permissions by which a token sees the account itself."""
+SCOPES: Final = OF_ACCOUNTS | {DNS_EDIT, ZONE_READ}
 
 _PER_PAGE: Final = 20
 _ADDRESSES: Final = frozenset({"A", "AAAA", "CNAME"})

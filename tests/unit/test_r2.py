@@ -1,0 +1,150 @@
+"""`backup.s3.r2`: the bucket that the program makes, its lock, its key, and what is refused before anything is made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from unittest import mock
+
+import pulumi
+import pytest
+
+from components.offsite_bucket import rules
+from lookups.r2 import R2Error, look_up
+from rehearsal.vendors.cloudflare import DNS_EDIT, R2_EDIT, SCOPES, TOKENS_EDIT, Cloudflare
+from rehearsal.vendors.server import serve
+from settings import Settings, SettingsError
+from settings.offsite import R2Settings
+from settings.ownership import Owner
+from settings.references import ItemReference
+from tests.stacks import PROD
+from tests.unit.program import R2_TOKEN, Program, run
+from tests.unit.stack_files import sections
+from tests.unit.test_offsite import S3, container
+
+ACCOUNT: Final = "0123456789abcdef0123456789abcdef"
+R2: Final = {"accountId": ACCOUNT, "bucket": "homelab-backups", "item": "op://Kubernetes/Invoicetron R2"}
+MADE: Final = {"r2": R2, "password": S3["password"]}
+OWN: Final = Owner("invoicetron", "prod")
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloudflare]:
+    cloudflare = Cloudflare()
+    with serve(cloudflare.app) as url:
+        monkeypatch.setenv("CLOUDFLARE_BASE_URL", f"{url}/client/v4")
+        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.token)
+        yield cloudflare
+
+
+def settings(emulator: Cloudflare, *, adopt: bool = False) -> R2Settings:
+    item = ItemReference("Kubernetes", "Invoicetron R2")
+    return R2Settings(account_id=emulator.account_id, bucket="homelab-backups", item=item, adopt=adopt)
+
+
+def load(s3: Mapping[str, Any]) -> Settings:
+    found = sections("prod")
+    return Settings.load(PROD, {**found, "backup": {**found["backup"], "s3": s3}})
+
+
+def refused(emulator: Cloudflare, *, adopt: bool = False) -> str:
+    with pytest.raises(R2Error) as told:
+        look_up(settings(emulator, adopt=adopt), OWN, recorded=None)
+    return str(told.value)
+
+
+def test_everything_that_the_token_lacks_is_told_at_once(emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look_up(settings(emulator), OWN, recorded=None).write_group
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.issue_token(*(SCOPES - {R2_EDIT, TOKENS_EDIT})))
+    told = refused(emulator)
+    assert "Nothing was created or changed." in told
+    assert "Account > Workers R2 Storage: Edit" in told
+    assert "Account > Account API Tokens: Edit" in told
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.issue_token(DNS_EDIT, R2_EDIT))
+    assert "Workers R2 Storage" not in refused(emulator)
+
+
+def test_a_bucket_that_exists_is_taken_over_only_where_that_is_asked_for(emulator: Cloudflare) -> None:
+    assert "it does not exist: remove backup.s3.r2.adopt" in refused(emulator, adopt=True)
+    emulator.r2.add_bucket("homelab-backups")
+    assert "set backup.s3.r2.adopt to true to take it over" in refused(emulator)
+    assert look_up(settings(emulator, adopt=True), OWN, recorded=None)
+
+
+def test_a_bucket_whose_lock_bears_the_stack_s_mark_is_its_own_and_one_with_other_rules_is_not(
+    emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned = mock.Mock()
+    monkeypatch.setattr(pulumi.log, "warn", warned)
+    emulator.r2.add_bucket("homelab-backups", [{"id": f"{OWN.mark}: data/"}])
+    assert look_up(settings(emulator), OWN, recorded="homelab-backups")
+    assert look_up(settings(emulator, adopt=True), OWN, recorded=None)
+    assert not warned.called
+    assert look_up(settings(emulator), OWN, recorded=None)
+    assert "Unless it is in the state, `up` ends with" in warned.call_args.args[0]
+    for other in ("by hand", f"{Owner('invoicetron', 'dev').mark}: data/"):
+        emulator.r2.rules["homelab-backups"].append({"id": other})
+        for adopt in (False, True):
+            assert f"it has rules that are not this stack's and would be lost, {other!r}" in refused(
+                emulator, adopt=adopt
+            )
+        emulator.r2.rules["homelab-backups"].pop()
+
+
+def test_the_lock_covers_what_a_thief_of_the_key_could_ruin_and_nothing_that_restic_deletes_in_every_run() -> None:
+    made = {rule.prefix: rule.condition for rule in rules(settings(Cloudflare()), "invoicetron-prod", OWN.mark)}
+    ages: dict[Any, Any] = {prefix: (one.type, one.max_age_seconds) for prefix, one in made.items()}  # type: ignore[union-attr]
+    month = ("Age", 30 * 24 * 3600)
+    assert ages == {
+        "invoicetron-prod/config": ("Indefinite", None),
+        "invoicetron-prod/keys/": ("Indefinite", None),
+        "invoicetron-prod/snapshots/": month,
+        "invoicetron-prod/data/": month,
+    }
+
+
+@pytest.mark.parametrize("key", ["endpoint", "bucket", "accessKey", "secretKey"])
+def test_a_bucket_is_given_or_made(key: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        load({each: value for each, value in S3.items() if each != key})
+    assert f"backup.s3.{key}" in str(told.value)
+    assert "unless the program makes the bucket (r2)" in str(told.value)
+    assert load(MADE).s3
+    with pytest.raises(SettingsError) as told:
+        load({**MADE, key: S3[key]})
+    assert f"backup.s3.{key}" in str(told.value)
+    assert "nothing beside r2" in str(told.value)
+
+
+@pytest.fixture(scope="module")
+def prod() -> Program:
+    return run("prod", {"backup.s3": MADE}, values={"copies-password": "unit-test-copies-pass"})
+
+
+def test_the_key_is_the_token_s_and_is_written_where_people_find_it(prod: Program) -> None:
+    secret = hashlib.sha256(R2_TOKEN.encode()).hexdigest()
+    (token,) = prod.of("AccountToken")
+    (policy,) = token.inputs["policies"]
+    assert json.loads(policy["resources"]) == {f"com.cloudflare.edge.r2.bucket.{ACCOUNT}_default_homelab-backups": "*"}
+    held = prod.one("Secret", "invoicetron-db-offsite")
+    assert held.secret_inputs
+    assert held.inputs["stringData"]["AWS_ACCESS_KEY_ID"] == f"{token.name}-id"
+    assert held.inputs["stringData"]["AWS_SECRET_ACCESS_KEY"] == secret
+    (item,) = (each for each in prod.of("RegistryItem") if each.name == "offsite-item")
+    assert (item.inputs["username"], item.inputs["password"]) == (f"{token.name}-id", secret)
+    assert "password" in item.secret_inputs
+    (bucket,), (lock,) = prod.of("R2Bucket"), prod.of("R2BucketLock")
+    assert lock.urn in prod.waits_for(token), "nothing is uploaded before the lock is there"
+    assert bucket.request.protect
+    assert bucket.request.retainOnDelete
+    assert lock.request.retainOnDelete
+
+
+def test_copies_are_kept_for_longer_than_the_lock_lasts(prod: Program) -> None:
+    env = {each["name"]: each.get("value") for each in container(prod, "invoicetron-db-upload")["env"]}
+    assert env["KEEP_WITHIN"] == "32d"
+    assert env["AWS_DEFAULT_REGION"] == "auto"
+    endpoint = f"https://{ACCOUNT}.r2.cloudflarestorage.com"
+    assert env["RESTIC_REPOSITORY"] == f"s3:{endpoint}/homelab-backups/invoicetron-prod"
