@@ -18,7 +18,7 @@ import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from lookups.cloudflare_api import CloudflareApi, CloudflareError, TransientError
-from lookups.tunnel_document import AccessDemand, Document, demand_of, find, with_rule, without_rule
+from lookups.tunnel_document import AccessDemand, Document, demand_of, find, first_taker, with_rule, without_rule
 
 ORIGIN: Final = "http://{0}.{1}.svc.cluster.local:{2}"
 """What a rule leads to: name of the Service, namespace, port."""
@@ -153,14 +153,16 @@ class _TunnelRuleProvider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         try:
-            rule = find(_tunnel(props).read().document, props["hostname"])
+            document = _tunnel(props).read().document
         except NoDocumentError:
-            rule = None
+            document = {}
+        rule = find(document, props["hostname"])
         if rule is None:
             return ReadResult("", {})
         demand = demand_of(rule)
         seen = {
-            "service": rule.get("service"),
+            # Where requests go: an earlier wildcard may take them, and an update then moves the rule before it.
+            "service": (first_taker(document, props["hostname"]) or rule).get("service"),
             "team_name": demand.team if demand else None,
             "audience": ", ".join(demand.audiences) if demand else None,
         }

@@ -49,6 +49,18 @@ def find(document: Document, hostname: str) -> Rule | None:
     return next((rule for rule in _rules(document) if _is_for(rule, hostname)), None)
 
 
+def first_taker(document: Document, hostname: str) -> Rule | None:
+    """The first rule that takes requests for `hostname`: its own, where no other comes before that."""
+    return next((rule for rule in _rules(document) if _takes(rule, hostname)), None)
+
+
+def paths_of(document: Document, hostname: str) -> list[Rule]:
+    """Rules for paths of `hostname` alone, which cloudflared takes before the one for all of it."""
+    rules = _rules(document)
+    before = rules[: next((index for index, rule in enumerate(rules) if _is_for(rule, hostname)), 0)]
+    return [rule for rule in before if rule.get("hostname") == hostname and rule.get("path")]
+
+
 def with_rule(document: Document, hostname: str, service: str, demand: AccessDemand | None = None) -> Document:
     """The document with a rule that sends `hostname` to `service`; itself where it has that rule already.
 
@@ -104,8 +116,11 @@ def _is_for(rule: Rule, hostname: str) -> bool:
 
 
 def _takes(rule: Rule, hostname: str) -> bool:
-    """Whether a rule takes all of `hostname`: its own, one without a hostname, or a wildcard that covers it."""
+    """Whether a rule takes requests for `hostname`: its own, one without a hostname, or a wildcard that covers it.
+
+    These may be for a path: of all hostnames, and so not meant for this one. A path of the hostname's own is.
+    """
     pattern = rule.get("hostname")
-    if rule.get("path"):
-        return False
-    return not pattern or pattern in {"*", hostname} or (pattern.startswith("*.") and hostname.endswith(pattern[1:]))
+    if not pattern or pattern == "*":
+        return True
+    return _is_for(rule, hostname) or bool(pattern.startswith("*.") and hostname.endswith(pattern[1:]))

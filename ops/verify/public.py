@@ -12,7 +12,7 @@ from components.public_names import NON_IDENTITY
 from components.tunnel import ORIGIN, TARGET, Tunnel
 from lookups.access_policy import admitted, openings
 from lookups.cloudflare import IN_THE_WAY, find_team
-from lookups.tunnel_document import AccessDemand, demand_of, find, with_rule
+from lookups.tunnel_document import AccessDemand, demand_of, find, paths_of, with_rule
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
@@ -152,6 +152,13 @@ def tunnel_rule(systems: Systems, hostname: str) -> str:
         raise CheckError(f"{hostname} leads to {rule.get('service')}, not to {service}", systems.up)
     if with_rule(document, hostname, service) != document:
         raise CheckError(f"an earlier rule of tunnel {systems.public.tunnel} takes {hostname}", systems.up)
+    paths = [one for one in paths_of(document, hostname) if demand_of(one) != demand_of(rule)]
+    if paths:
+        leading = ", ".join(f"{one['path']} of {hostname} leads to {one.get('service')}" for one in paths)
+        raise CheckError(
+            f"{leading}, without the token of Access that the rest demands",
+            "remove these rules from the tunnel in the dashboard",
+        )
     _check_demand(systems, hostname, demand_of(rule))
     return f"{hostname} leads to {service}, for requests with a token of Access"
 

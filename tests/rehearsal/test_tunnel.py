@@ -221,6 +221,28 @@ def test_a_rule_of_an_earlier_release_is_given_its_demand_in_place_and_keeps_wha
 
 
 @pytest.mark.parametrize(
+    "other",
+    [
+        {"hostname": f"*.{ZONE}", "service": "http_status:403"},
+        {"hostname": f"*.{ZONE}", "path": "^/api", "service": "http://elsewhere"},
+        {"path": "/", "service": "http://elsewhere"},
+        {"hostname": "*", "service": "http://elsewhere"},
+    ],
+)
+def test_a_rule_that_was_put_before_ours_is_seen_by_a_refresh_and_passed_again(
+    cloudflare: Cloudflare, other: dict[str, Any]
+) -> None:
+    provider, id_ = _TunnelRuleProvider(), create(cloudflare)
+    cloudflare.write({**cloudflare.document, "ingress": [other, *cloudflare.document["ingress"]]})
+    seen = provider.read(id_, props(cloudflare)).outs or {}
+    diff = provider.diff(id_, seen, props(cloudflare))
+    assert (diff.changes, diff.replaces) == (True, [])
+    provider.update(id_, seen, props(cloudflare))
+    assert [rule.get("hostname") for rule in cloudflare.document["ingress"]][:2] == [OURS, other.get("hostname")]
+    assert not provider.diff(id_, provider.read(id_, props(cloudflare)).outs or {}, props(cloudflare)).changes
+
+
+@pytest.mark.parametrize(
     "demand",
     [
         {},

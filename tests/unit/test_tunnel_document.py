@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookups.tunnel_document import TunnelDocumentError, find, with_rule, without_rule
+from lookups.tunnel_document import TunnelDocumentError, find, first_taker, paths_of, with_rule, without_rule
 
 OURS = "invoicetron.example.com"
 SERVICE = "http://invoicetron.invoicetron-prod.svc.cluster.local:3000"
@@ -70,6 +70,22 @@ def test_removing_our_rule_leaves_exactly_theirs_and_removing_it_twice_is_once(d
     assert find(removed, OURS) is None
     assert others(removed) == others(document)
     assert without_rule(removed, OURS) == removed
+
+
+@pytest.mark.parametrize("hostname", [None, "*", "*.example.com"])
+def test_our_rule_comes_before_a_path_of_all_hostnames_and_after_one_of_its_own(hostname: str | None) -> None:
+    of_all = {**({"hostname": hostname} if hostname else {}), "path": "^/api", "service": "http://all"}
+    of_ours = {"hostname": OURS, "path": "^/files", "service": "http://files"}
+    document = {"ingress": [of_ours, of_all, CATCH_ALL]}
+    services = [rule["service"] for rule in with_rule(document, OURS, SERVICE)["ingress"]]
+    assert services == ["http://files", SERVICE, "http://all", "http_status:404"]
+    assert paths_of(with_rule(document, OURS, SERVICE), OURS) == [of_ours]
+    assert first_taker(document, OURS) == of_all
+    assert first_taker(with_rule(document, OURS, SERVICE), OURS) == {
+        "hostname": OURS,
+        "service": SERVICE,
+        "originRequest": {},
+    }
 
 
 def test_a_changed_service_keeps_the_rules_place_and_other_keys() -> None:

@@ -238,6 +238,12 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: rule(live, lambda rules: [{"hostname": f"*.{ZONE}", "service": "http_status:403"}, *rules]),
         {"tunnel-rule": "an earlier rule"},
     ),
+    "a path of the hostname leads elsewhere": (
+        lambda live: rule(
+            live, lambda rules: [{"hostname": HOST, "path": "^/api", "service": "http://elsewhere"}, *rules]
+        ),
+        {"tunnel-rule": f"^/api of {HOST} leads to http://elsewhere, without the token"},
+    ),
     "the tunnel is configured by a file": (
         lambda live: source(live, "local"),
         {"tunnel-rule": "could not be checked: tunnel"},
