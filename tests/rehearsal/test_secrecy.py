@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -21,22 +22,45 @@ def spellings(secret: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_no_secret_is_in_state_output_or_logs(rehearsal: Rehearsal, tmp_path: Path, stack: str) -> None:
+def use_every_secret(rehearsal: Rehearsal, stack: str) -> None:
+    """Gives the stack whatever else a stack may have that needs a secret."""
+    fields = ("access-key", "secret-key", "copies", "monitor", "mail-key", "no url password")
+    rehearsal.onepassword.put("Further", {field: f"{field} {secrets.token_hex(20)}" for field in fields[:3]})
+    rehearsal.onepassword.put("More", {field: secrets.token_hex(20) for field in fields[3:]})
+    for path, value in {
+        "backup.s3.endpoint": "https://s3.example.com",
+        "backup.s3.bucket": "homelab-backups",
+        "backup.s3.accessKey": "op://Kubernetes/Further/access-key",
+        "backup.s3.secretKey": "op://Kubernetes/Further/secret-key",
+        "backup.s3.password": "op://Kubernetes/Further/copies",
+        "monitoring.databaseMetrics.password": "op://Kubernetes/More/monitor",
+        "app.secrets.MAIL_KEY": "op://Kubernetes/More/mail-key",
+        "app.secrets.OTHER_PASSWORD": "op://Kubernetes/More/no url password",
+    }.items():
+        rehearsal.configure(stack, path, value)
+
+
+@pytest.mark.parametrize(("stack", "everything"), [("dev", False), ("prod", False), ("prod", True)])
+def test_no_secret_is_in_state_output_or_logs(
+    rehearsal: Rehearsal, tmp_path: Path, stack: str, *, everything: bool
+) -> None:
     rehearsal.program.init(stack)
+    if everything:
+        use_every_secret(rehearsal, stack)
     events = tmp_path / "rehearsal" / "events.json"
     texts = {"first up": rehearsal.program.up(stack, "--debug", "--event-log", str(events)).output}
     assert events.stat().st_size
     Lifecycle(rehearsal, stack).rehearsal.onepassword.rotate(stack)
     texts["rotation"] = rehearsal.program.up(stack, "--diff").output
     texts["state"] = json.dumps(rehearsal.program.export(stack))
+    texts["preview"] = rehearsal.program.run("preview", "--stack", stack, "--json")
     texts["outputs"] = json.dumps(rehearsal.program.outputs(stack))
     for file in (tmp_path / "rehearsal").rglob("*"):
         if file.is_file() and not file.is_symlink():
             texts[str(file)] = file.read_text(errors="replace")
 
     handed_out = rehearsal.onepassword.handed_out | rehearsal.gitlab.handed_out
-    assert len(handed_out) >= 4
+    assert len(handed_out) >= (10 if everything else 4)
     shown = [
         name
         for name, text in texts.items()
