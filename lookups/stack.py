@@ -17,6 +17,7 @@ from lookups.gitlab import GitLabProject, read_project
 from lookups.infrastructure import InfrastructureProject, read_infrastructure
 from lookups.operator import check_operator
 from lookups.own_outputs import own_outputs
+from lookups.own_state import check_own_state
 from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
 from lookups.project_file import check_project_file
@@ -53,6 +54,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     check_project_file(directory, folders)
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
+    check_own_state(settings, cluster)
     check_operator(settings, cluster)
     # A preview writes nothing: a user that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():

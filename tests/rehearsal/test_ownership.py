@@ -6,7 +6,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +171,17 @@ def test_a_copy_with_names_of_its_own_goes_up_and_down_beside_the_other(live: Li
     assert names == {"development", "production"}
     for other in ("dev", "prod"):
         assert not live.rehearsal.program.up(other, "--skip-preview").changes
+
+
+def test_a_second_state_of_the_same_name_takes_nothing_over(live: Live, tmp_path: Path) -> None:
+    program = live.rehearsal.program
+    elsewhere = replace(program, environment={**program.environment, "PULUMI_BACKEND_URL": tmp_path.as_uri()})
+    elsewhere.init("dev")
+    emulators = [live.rehearsal.gitlab.app, live.rehearsal.cloudflare.app, live.rehearsal.onepassword.app]
+    for app in emulators:
+        app.forget()
+    assert "has none of it. `up` will refuse" in elsewhere.preview("dev").output
+    with pytest.raises(EngineError, match=r"has none of it\. Nothing was created or changed"):
+        elsewhere.up("dev", "--skip-preview")
+    assert not [call for app in emulators for call in app.writes]
+    assert not program.up("dev", "--skip-preview").changes

@@ -1,0 +1,51 @@
+"""Whether the stack's own state knows what stands in the cluster under the stack's name.
+
+A second state of that name (in another backend, of another organization, or in the place of a lost one) knows nothing
+of it. Its `up` would take over what the first one made, and its `destroy` would delete that.
+"""
+
+from __future__ import annotations
+
+import pulumi
+
+from lookups.cluster import Cluster
+from settings import Settings
+from settings.commands import ops_command
+from settings.ownership import Owner
+
+_NAMESPACE = "kubernetes:core/v1:Namespace"
+
+
+class StateError(pulumi.RunError):
+    """What the stack made is there, and this state has none of it."""
+
+
+def check_own_state(settings: Settings, cluster: Cluster) -> None:
+    """Raises `StateError` in an `up`, and warns in a preview: `ops import-existing` needs one."""
+    namespace = cluster.get("v1", "namespaces", settings.namespace)
+    if namespace is None or Owner.of_labels(namespace["metadata"].get("labels")) != settings.names.owner:
+        return  # a new stack; or made by hand, and its owner is looked at elsewhere
+    if namespace["metadata"].get("deletionTimestamp"):
+        return  # by a `destroy`, or by hand: what becomes of the volumes is looked at elsewhere
+    if _knows_a_namespace():
+        return
+    told = (
+        f"The namespace {settings.namespace} was made by stack {settings.stack} of {settings.project}, and the state "
+        f"of {pulumi.get_organization()}/{settings.project}/{settings.stack} in this backend has none of it"
+    )
+    if pulumi.runtime.is_dry_run():
+        pulumi.log.warn(f"{told}. `up` will refuse.")
+        return
+    raise StateError(
+        f"{told}. Nothing was created or changed.\n\n"
+        "Log in to the backend and the organization with the stack's state (pulumi whoami --verbose). After an `up` "
+        f"that was killed: {ops_command('recover', settings.stack)}. If the state is lost, adopt everything: "
+        f"{ops_command('import-existing', settings.stack)}."
+    )
+
+
+def _knows_a_namespace() -> bool:
+    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+    # Of the state as it was when this run began; the refresh that came first is in it.
+    known = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": name}).value["outputs"]
+    return any(f"{_NAMESPACE}::" in urn for urn in known)
