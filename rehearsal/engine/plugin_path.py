@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from rehearsal.engine import dynamic_provider
 from rehearsal.plugins import fork_server
 
 HOST = "python language host"
@@ -22,7 +23,7 @@ _STAND_IN = "a stand-in (rehearsal/plugins)"
 _STAND_IN_HOST = "rehearsal.engine.language_host"
 _HOST = "pulumi-language-python"
 _WATCHED = Path(__file__).with_name("watched.py")
-_DYNAMIC_PROVIDER = Path(__file__).with_name("dynamic_provider.sh")
+_DYNAMIC = "rehearsal.engine.dynamic_provider"
 
 
 class PluginChoice(StrEnum):
@@ -87,7 +88,8 @@ def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> d
         _wrap(directory / _HOST, fork_server.client(directory, _STAND_IN_HOST))
         _wrap(
             directory / "pulumi-resource-pulumi-python",
-            shlex.join([sys.executable, "-I", "-S", str(_WATCHED), "/bin/sh", str(_DYNAMIC_PROVIDER)]),
+            shlex.join(dynamic_provider.COMMAND),
+            fork=fork_server.client(directory, _DYNAMIC),
         )
         kinds[HOST] = "a stand-in (rehearsal/engine/language_host.py)"
     else:
@@ -111,7 +113,7 @@ def section(directory: Path) -> dict[str, list[dict[str, str]]]:
 def stand_ins(kinds: Mapping[str, str]) -> list[str]:
     """The modules of the stand-ins among what `populate` returned."""
     providers = [f"rehearsal.plugins.{name}" for name in PROVIDERS if kinds[name] == _STAND_IN]
-    return [*providers, *([_STAND_IN_HOST] if "stand-in" in kinds[HOST] else [])]
+    return [*providers, *([_STAND_IN_HOST, _DYNAMIC] if "stand-in" in kinds[HOST] else [])]
 
 
 def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Path | None:
@@ -124,6 +126,13 @@ def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Pa
     return found[-1] if found else None
 
 
-def _wrap(executable: Path, command: str) -> None:
-    executable.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+def _wrap(executable: Path, command: str, *, fork: str = "") -> None:
+    """`fork` is run in place of the command where the program has this interpreter's environment."""
+    prefix = shlex.quote(str(Path(sys.prefix).resolve()))
+    ours = (
+        'environment=$(cd "${PULUMI_RUNTIME_VIRTUALENV:-.}" 2>/dev/null && pwd)\n'
+        f'[ "$(cd "$environment" && pwd -P)" = {prefix} ] && unset PYTHONHOME &&\n'
+        f'\tPATH=$environment/bin:$PATH exec {fork} "$@"\n'
+    )
+    executable.write_text(f'#!/bin/sh\n{ours if fork else ""}exec {command} "$@"\n')
     executable.chmod(0o755)
