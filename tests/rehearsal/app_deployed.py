@@ -60,7 +60,7 @@ class Deployed:
         """An `up` that changes the Deployment elsewhere than in its image."""
         before = self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"]
         self.rehearsal.onepassword.rotate("dev")
-        self.rehearsal.program.up("dev")
+        self.rehearsal.program.up("dev", "--skip-preview")
         assert self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"] != before
 
     @property

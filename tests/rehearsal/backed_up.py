@@ -48,7 +48,7 @@ class BackedUp:
         self.rehearsal.program.init(self.stack)
         for path, value in (settings or {}).items():
             self.rehearsal.configure(self.stack, path, value)
-        self.rehearsal.program.up(self.stack)
+        self.rehearsal.program.up(self.stack, "--skip-preview")
 
     def empty(self) -> None:
         """A database as PostgreSQL makes a new one."""

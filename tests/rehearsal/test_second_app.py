@@ -149,7 +149,7 @@ def app(live: Rehearsal, before: object) -> Program:
             "config", "set", "--stack", stack, "--plaintext", "--path", "ledger:app.secrets.BANK_KEY", reference
         )
     program.up("prod", "--skip-preview")  # first: it protects the branch that dev's token is protected for
-    program.up("dev")
+    program.up("dev", "--skip-preview")
     return program
 
 
