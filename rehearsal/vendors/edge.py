@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from rehearsal.cluster.gateway import API
 from rehearsal.homelab import INTERNAL, TEAM
+from rehearsal.vendors.backends import Backends
 from rehearsal.vendors.cloudflare import Cloudflare, Object
 from rehearsal.vendors.server import Service, serve
 
@@ -31,26 +32,12 @@ LOGIN: Final = f"{TEAM}.cloudflareaccess.com"
 """Where the account's login pages are."""
 
 
-class _Services:
-    """What is behind the cluster's Services."""
-
-    def __init__(self, cluster: DynamicClient) -> None:
-        self._slices = cluster.resources.get(api_version="discovery.k8s.io/v1", kind="EndpointSlice")
-
-    def answer(self, name: str, namespace: str, *, unready: int) -> Response:
-        """200 where a pod of the Service is ready, else `unready`."""
-        listed = self._slices.get(namespace=namespace, label_selector=f"kubernetes.io/service-name={name}")
-        endpoints = [one for each in listed.to_dict()["items"] for one in each.get("endpoints") or []]
-        ready = any(one["conditions"].get("ready") for one in endpoints)
-        return Response(status_code=200 if ready else unready)
-
-
 class Gateway:
-    """Envoy behind the cluster's Gateway; `app` can be made fail."""
+    """Envoy behind the cluster's Gateway; `app` can be made fail. It knows the cluster's endpoints, or those given."""
 
-    def __init__(self, cluster: DynamicClient) -> None:
+    def __init__(self, cluster: DynamicClient, backends: Backends | None = None) -> None:
         self._routes = cluster.resources.get(api_version=API, kind="HTTPRoute")
-        self._services = _Services(cluster)
+        self._services = backends or Backends(cluster)
         self.app = _served(self._answer)
 
     def _answer(self, hostname: str, _path: str, _headers: Headers) -> Response:
@@ -74,7 +61,7 @@ class Edge:
 
     def __init__(self, cluster: DynamicClient, cloudflare: Cloudflare) -> None:
         self._cloudflare = cloudflare
-        self._services = _Services(cluster)
+        self._services = Backends(cluster)
         self.app = _served(self._answer)
 
     def serves(self, hostname: str) -> bool:
