@@ -35,8 +35,13 @@ _MODULE = Path(__file__).with_name("toolchain") / "gitlab-ci-local"
 _NODE = Path(ROOT_DIR) / "bin" / "node"
 _NPM = Path(ROOT_DIR) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
-# gitlab-ci-local copies the repository for jobs that run in containers. Those here run in the clone itself.
-_RSYNC = '#!/bin/sh\nfor target; do :; done\nexec mkdir -p "$target"\n'
+# gitlab-ci-local copies the repository for jobs that run in containers. Those here run in the clone itself; only what a
+# job hands over to another (`reports: dotenv`) is copied.
+_RSYNC = """#!/bin/sh
+for target; do :; done
+mkdir -p "$target"
+[ "$1" != -Ra ] || cp --parents "$2" "$target"
+"""
 
 _OURS = (
     "CI_COMMIT_BRANCH",

@@ -143,14 +143,10 @@ def test_the_command_that_restores_the_backup_from_before_the_migration_is_print
         assert passed, output
         names += re.findall(r"backup (\S+) is complete", output)
     # One that is taken by hand afterwards is not what was before the migration.
-    deployed.rehearsal.kubectl(
-        "-n", DATABASE_OF, "create", "job", "invoicetron-db-backup-later", f"--from=cronjob/{BACKUP}"
-    )
-    deployed.rehearsal.kubectl(
-        "-n", DATABASE_OF, "wait", "job/invoicetron-db-backup-later", "--for=condition=Complete", "--timeout=120s"
-    )
+    kubectl, later = deployed.rehearsal.kubectl, "invoicetron-db-backup-later"
+    kubectl("-n", DATABASE_OF, "create", "job", later, f"--from=cronjob/{BACKUP}")
+    kubectl("-n", DATABASE_OF, "wait", f"job/{later}", "--for=condition=Complete", "--timeout=120s")
     image = deployed.image
-    deployed.record("kubectl", then=f'exec "{deployed.rehearsal.tools.kubectl}" "$@"')
     _, output = deployed.job("restore-command:development")
     assert f"python -m ops restore --stack dev --from {names[1]}" in output
     assert names[0] not in output
@@ -260,6 +256,7 @@ REGISTRY_LOGIN = {
     "CI_REGISTRY_USER": "gitlab-ci-token",
     "CI_REGISTRY_PASSWORD": "job-password",
 }
+DIGEST = f"sha256:{'ab' * 32}"
 DAEMON = '[ "$1" != login ] || cat >/dev/null'
 """A daemon that answers. A login that ended before it had read the password would end the job with SIGPIPE."""
 
@@ -267,25 +264,37 @@ SLOW_DAEMON = """
 case $1 in
   info) [ "$(wc -l <"{log}")" -ge {calls} ] || {{ echo 'Cannot connect to the Docker daemon'; exit 1; }} ;;
   login) [ "$(cat)" = job-password ] ;;
+  image) printf 'another.example.com/x@sha256:00\\n{repository}@{digest}\\n' ;;
 esac
 """
 
 
 def test_the_image_is_built_for_its_environment_and_pushed_with_the_job_s_own_login(deployed: Deployed) -> None:
-    deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=3))
+    deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=3, repository=REGISTRY, digest=DIGEST))
     commit = deployed.repository.commit()
     passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
     assert passed, output
-    *waiting, login, build, push = deployed.arguments.splitlines()
+    *waiting, login, build, push, inspect = deployed.arguments.splitlines()
     assert waiting == ["info"] * 3, "the daemon is waited for"
     assert login == "login --username gitlab-ci-token --password-stdin registry.example.com"
     assert f"--build-arg NEXT_PUBLIC_APP_URL=https://{HOST} " in build
     assert f"--tag {REGISTRY}:{commit} ." in build
     assert push == f"push {REGISTRY}:{commit}"
+    assert inspect.startswith("image inspect")
+    passed, output = deployed.job("deploy:development")
+    assert passed, output
+    assert deployed.image == f"{REGISTRY}:{commit}@{DIGEST}", "what was built, whatever the tag says by now"
+
+
+def test_an_image_whose_digest_nobody_knows_is_not_handed_over(deployed: Deployed) -> None:
+    deployed.record("docker", then=DAEMON)
+    passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
+    assert not passed
+    assert f"does not say which digest {REGISTRY}:" in output
 
 
 def test_a_docker_daemon_that_does_not_come_is_not_waited_for_until_the_job_s_timeout(deployed: Deployed) -> None:
-    deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=1000))
+    deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=1000, repository=REGISTRY, digest=DIGEST))
     passed, output = deployed.job("build:development", DOCKER_PATIENCE="2", **REGISTRY_LOGIN)
     assert not passed
     assert "Cannot connect to the Docker daemon" in output
@@ -316,7 +325,12 @@ def test_without_privileges_the_image_is_built_as_the_page_says(deployed: Deploy
     with (deployed.repository.clone / ".gitlab-ci.yml").open("a") as file:
         file.write(block.text)
     shellcheck(scripts(deployed.repository)["build:development"], deployed.repository.clone)
-    deployed.record("buildctl-daemonless.sh", then=f'cp ~/.docker/config.json "{deployed.log}.json"')
+    written = deployed.log.with_name("metadata.json")
+    written.write_text(json.dumps({"containerimage.config.digest": "0", "containerimage.digest": DIGEST}, indent=2))
+    deployed.record(
+        "buildctl-daemonless.sh",
+        then=f'cp ~/.docker/config.json "{deployed.log}.json"; cp "{written}" image.json',
+    )
     commit = deployed.repository.commit()
     passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
     assert passed, output
@@ -324,6 +338,7 @@ def test_without_privileges_the_image_is_built_as_the_page_says(deployed: Deploy
     assert f"--output type=image,name={REGISTRY}:{commit},push=true" in deployed.arguments
     (login,) = json.loads(deployed.log.with_suffix(".log.json").read_text())["auths"].values()
     assert base64.b64decode(login["auth"]) == b"gitlab-ci-token:job-password"
+    assert (deployed.repository.clone / "image.env").read_text() == f"IMAGE_DIGEST={DIGEST}\n"
 
 
 def test_without_the_token_the_job_says_what_to_do(deployed: Deployed) -> None:
