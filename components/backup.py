@@ -46,6 +46,8 @@ DRILL_HISTORY: Final = 8
 """Drills whose results are kept, which is two months where they run weekly."""
 RESULT: Final = "/dev/termination-log"
 """What a container writes there, its pod's status keeps, as long as there is the pod."""
+RESTORE_LENT: Final = "RESTORE_LENT"
+"""Variable that tells restore.sh that its role is a superuser only until the restore's end."""
 
 _HOURLY: Final = "0 * * * *"
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
@@ -126,6 +128,7 @@ class Backup(pulumi.ComponentResource):
             kept.append(core.EnvVarArgs(name="HOURLY_IF_SMALL", value="true"))
         if settings.s3 is not None:
             kept.append(core.EnvVarArgs(name="DUMP_COMPRESSION", value="none"))
+        said = core.EnvVarArgs(name="RESULT", value=RESULT)
         backup = batch.CronJob(
             "backup",
             metadata=environment.metadata(names.backup),
@@ -133,7 +136,7 @@ class Backup(pulumi.ComponentResource):
                 settings,
                 schedule=settings.schedule or _HOURLY,
                 retries=2,
-                pod=_pod(args, "backup.sh", app=names.backup, env=[*connection, *kept]),
+                pod=_pod(args, "backup.sh", app=names.backup, env=[*connection, *kept, said]),
             ),
             opts=needed,
         )
@@ -211,7 +214,7 @@ class Backup(pulumi.ComponentResource):
 
 def _files() -> list[Path]:
     """The scripts of this component; the database's own and its exporter's are in their pods."""
-    others = {"set-role-password.sh", "create-monitor-role.sh", *OFFSITE_SCRIPTS}
+    others = {"set-role-password.sh", "hand-over.sql", "create-monitor-role.sh", *OFFSITE_SCRIPTS}
     return sorted(path for path in _SCRIPTS.iterdir() if path.name not in others)
 
 

@@ -41,7 +41,7 @@ CONTAINER: Final = "postgresql"
 MOUNT: Final = "/var/lib/postgresql"
 """Of the volume: the parent of the data directory, which the image names after the version since 18."""
 
-_SCRIPT: Final = Path(__file__).parent / "scripts" / "set-role-password.sh"
+_SCRIPTS: Final = Path(__file__).parent / "scripts"
 _GRACE_SECONDS: Final = 60
 SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRACE_SECONDS - 10}"]
 """Ends every session and writes at most the 128 MB of shared buffers."""
@@ -50,12 +50,17 @@ SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRAC
 def set_role_password() -> list[str]:
     """Command that runs beside the server at each start.
 
-    It holds the script, without its comments. In a ConfigMap a changed script would need something more to restart the
-    pod; a changed comment restarts nothing either way.
+    It holds the script, and the statements that make a new database's role an owner without SUPERUSER. In a ConfigMap a
+    changed script would need something more to restart the pod.
     """
-    lines = _SCRIPT.read_text(encoding="utf-8").splitlines(keepends=True)
-    script = "".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
-    return ["sh", "-c", script, "set-role-password", "/proc/1/fd/2"]
+    script, hand_over = without_comments("set-role-password.sh", "#"), without_comments("hand-over.sql", "--")
+    return ["sh", "-c", script, "set-role-password", "/proc/1/fd/2", hand_over]
+
+
+def without_comments(script: str, mark: str) -> str:
+    """The text of one of the scripts, without its lines of comment: a changed one restarts nothing."""
+    lines = (_SCRIPTS / script).read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if line.strip() and not line.lstrip().startswith(mark))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from ops.restore import Restore, parse_request
 from ops.restore.by_time import named
 from ops.restore.look import discard, look_into
 from ops.restore.source import SourceError
+from ops.superuser import Revocation
 from ops.terminal import Terminal
 from settings import SettingsError
 from settings.cloudnative_pg import STATEFUL_SET
@@ -203,6 +204,23 @@ def restore_command(
         typer.confirm("Replace it?", abort=True)
     with interrupts:
         restore.run()
+
+
+@app.command("revoke-superuser")
+def revoke_superuser_command(
+    stack: StackOption,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Makes the app's role, a superuser until now, the owner of its database and no more. Its password stays."""
+    settings = load_settings(stack)
+    with Interrupts() as interrupts:
+        cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+        revocation = Revocation.look(cluster, settings)
+        typer.echo(revocation.announcement)
+        if not yes:
+            typer.confirm("Go on?", abort=True)
+        typer.echo(revocation.run())
 
 
 @app.command("sync-mirror")

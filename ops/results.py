@@ -1,4 +1,5 @@
-"""What the Jobs of backups leave in the status of their pods: which backup a drill restored, which has its copy."""
+"""What the Jobs of backups leave in the status of their pods: which backup a drill restored, which has its copy, and
+with what rights a backup was taken."""
 
 from __future__ import annotations
 
@@ -37,6 +38,12 @@ def drills(pods: Iterable[Mapping[str, Any]]) -> list[Drill]:
 def newest_copy(pods: Iterable[Mapping[str, Any]]) -> str | None:
     """The newest backup that had its off-site copy at the end of the last good upload; None where none has said so."""
     found = [(ended, said["newestCopy"]) for said, ended in _said(pods) if said.get("newestCopy")]
+    return max(found)[1] if found else None
+
+
+def taken_by_superuser(pods: Iterable[Mapping[str, Any]]) -> bool | None:
+    """Whether the role that took the last backup was a superuser; None where no backup has said so."""
+    found = [(ended, said["superuser"]) for said, ended in _said(pods) if "superuser" in said]
     return max(found)[1] if found else None
 
 

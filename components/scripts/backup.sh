@@ -10,6 +10,7 @@
 #     DUMP_COMPRESSION                       as pg_dump --compress takes it (gzip); `none` where copies are deduplicated
 #     TAKEN_BY IMAGE                         who takes it, and the app's image at this moment, where that is known: for people
 #     HOURLY_IF_SMALL                        true: a run of the schedule takes one a day only, unless dumps are small
+#     RESULT                                 file that says whether PGUSER is a superuser
 #     PATIENCE                               seconds to wait for the server (600)
 set -eu
 umask 077
@@ -126,6 +127,7 @@ cat >"$unfinished/manifest.json" <<MANIFEST || fail "no backup was taken: the ma
   "inventory": $inventory
 }
 MANIFEST
+superuser=$(sed -n 's/.*"superuser": \([a-z]*\).*/\1/p' "$unfinished/about")
 rm "$unfinished/inventory" "$unfinished/globals" "$unfinished/about"
 
 # pg_dump has synced the dump itself.
@@ -134,6 +136,7 @@ mv -T "$unfinished" "$backups/$name" || fail "no backup was taken: it could not 
 trap 'explain $?' EXIT
 place="the backup $name is good"
 sync "$backups"
+result "{\"backup\": \"$name\", \"superuser\": $superuser}"
 say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - started)) s"
 
 [ -z "${NAME_FILE:-}" ] || printf '%s\n' "$name" >"$NAME_FILE"

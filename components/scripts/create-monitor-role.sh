@@ -1,6 +1,7 @@
 #!/bin/sh
 # Creates the role that postgres_exporter reads statistics with, and gives it the password that the pod was started with.
-# Runs as the database's owner before each start of the exporter; neither the database nor the app ever waits for it.
+# Runs as the app's role before each start of the exporter, a superuser or one with CREATEROLE that may grant pg_monitor;
+# neither the database nor the app ever waits for it.
 #
 #     MONITOR_USER MONITOR_PASSWORD          the role: lower-case letters, digits and _
 #     PGHOST PGPORT PGUSER PGPASSWORD        libpq's, of the owner
@@ -25,7 +26,19 @@ on_server() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --
 # A hung exporter must neither use up the connections of the app nor keep old rows from being removed.
 on_server --single-transaction --file=- <<SQL || fail "the role could not be created"
 DO \$\$ BEGIN CREATE ROLE $MONITOR_USER; EXCEPTION WHEN duplicate_object THEN NULL; END \$\$;
-ALTER ROLE $MONITOR_USER LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS CONNECTION LIMIT 5;
+DO \$\$
+BEGIN
+  IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+    ALTER ROLE $MONITOR_USER NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+  ELSIF (
+    SELECT rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls FROM pg_roles
+    WHERE rolname = '$MONITOR_USER'
+  ) THEN
+    RAISE 'role $MONITOR_USER has attributes that only a superuser can take away, as postgres over the socket of its pod: ALTER ROLE $MONITOR_USER NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS';
+  END IF;
+END
+\$\$;
+ALTER ROLE $MONITOR_USER LOGIN CONNECTION LIMIT 5;
 ALTER ROLE $MONITOR_USER RESET ALL;
 ALTER ROLE $MONITOR_USER SET default_transaction_read_only = on;
 ALTER ROLE $MONITOR_USER SET statement_timeout = '10s';

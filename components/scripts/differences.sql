@@ -21,10 +21,15 @@ parts (side, subject, what, value) AS (
     SELECT side, membership ->> 'member', 'membership of ' || (membership ->> 'role'), membership
     FROM sides, jsonb_array_elements(document -> 'memberships') AS membership
     UNION ALL
-    SELECT side, privilege ->> 'grantee', privilege ->> 'privilege', privilege
+    -- Privileges on parameters are the first role's to grant, whatever it is called.
+    SELECT side, privilege ->> 'grantee', privilege ->> 'privilege',
+        CASE WHEN privilege ? 'parameter' THEN privilege - 'grantor' ELSE privilege END
     FROM sides, jsonb_array_elements(document -> 'privileges') AS privilege
 ), differing AS (
-    SELECT subject, what, value FROM parts GROUP BY subject, what, value HAVING count(DISTINCT side) = 1
+    SELECT subject, what, value FROM parts GROUP BY subject, what, value
+    -- What we were granted since is ours to keep: see roles.sql.
+    HAVING count(DISTINCT side) = 1
+        AND NOT (max(side) = 'found' AND subject = current_user AND (what LIKE 'membership of %' OR value ? 'parameter'))
 )
 SELECT coalesce('role ' || subject, 'database') || ': ' || string_agg(DISTINCT what, ', ' ORDER BY what)
 FROM differing

@@ -38,13 +38,15 @@ has_checksum "$dump" "$(manifest_value "$MANIFEST" dumpSha256)" ||
   fail "$dump is damaged: its checksum is not the manifest's"
 
 trap 'explain $?; pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop || true; rm -rf "$drill/data"' EXIT
-initdb --pgdata="$drill/data" --username="$PGUSER" --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
+# The first role has a name of its own, as where the app's is no superuser: here it is one beside that.
+initdb --pgdata="$drill/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$drill/log")"
 # Nobody needs this copy after a crash, so nothing waits for the disk.
 pg_ctl --pgdata="$drill/data" --log="$drill/log" --silent --timeout=120 start \
   --options="-c listen_addresses= -c unix_socket_directories='$drill' -c fsync=off -c full_page_writes=off" ||
   fail "the server did not start: $(tail -n 5 "$drill/log")"
 
+createuser --username=postgres --superuser "$PGUSER" || fail "the role $PGUSER cannot be made"
 createdb --maintenance-db=postgres "$database" || fail "the database to be replaced cannot be made"
 read_contents
 prepare

@@ -7,7 +7,9 @@
 # Leaves by a status other than 0, with the reason as the last line, where the old data is still in place, or where the
 # server no longer says which is.
 #
-#     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser
+#     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them; the user is a superuser, or is made one by
+#                                            `ops restore` for as long as this runs
+#     RESTORE_LENT                           true: that has been done, and is undone at the end
 #     OWNER                                  role that gets what is restored from elsewhere (PGUSER)
 #     BACKUPS                                the backup volume (/backups); gets the dump of the old data
 #     RESTORE_FROM                           name of a backup, `latest`, or `upload`: the file that `ops restore` brings
@@ -82,9 +84,16 @@ clear_away() {
   [ "$swapping" = yes ] || remove_made_roles || true
 }
 
+# Whoever waits for the end does it as well: this is for where nobody does any more. Silently, as above.
+end() {
+  [ "${RESTORE_LENT:-}" != true ] || printf 'ALTER ROLE CURRENT_USER NOSUPERUSER' | maintenance 2>/dev/null || true
+  explain "$1"
+}
+trap 'end $?' EXIT
+
 leave() {
   tidy_up
-  explain "$1"
+  end "$1"
 }
 
 # save INVENTORY: a dump of the old data, where there is any.
@@ -183,14 +192,14 @@ is_own || printf 'ANALYZE' | PGDATABASE="$incoming" sql ||
 if [ -n "$into" ]; then
   maintenance --set=incoming="$incoming" --set=into="$into" --set=from="${RESTORE_FROM}" --file="$scripts/look.sql" ||
     fail "the database cannot be given its name; the old data is untouched"
-  trap 'explain $?' EXIT
+  trap 'end $?' EXIT
   give_back || say "$set_aside is left behind; the server's next start removes it"
   say "the database $into holds $RESTORE_FROM; nothing was replaced"
   exit 0
 fi
 
 swap
-trap 'explain $?' EXIT
+trap 'end $?' EXIT
 place="the restored data is in place"
 say "the restored data is in place"
 [ -z "$changed" ] || say "put back as the backup has it: $changed"

@@ -1,6 +1,7 @@
 -- Makes the server's roles what they were when a backup was taken, as far as the backup names them: attributes, comments,
 -- settings, memberships, and privileges on parameters. Roles that it does not name stay as they are. No passwords, which it
--- does not hold; nor the attributes of the role that we are. Runs in its caller's transaction.
+-- does not hold; nor the attributes of the role that we are, which keeps what it was granted since, too: its backups need
+-- that. Runs in its caller's transaction.
 --
 --     database    name of the backup's database
 --     only        missing: makes the roles that are not there, and touches no other; all
@@ -58,7 +59,7 @@ SELECT format(
 )
 FROM jsonb_array_elements(:'globals'::jsonb -> 'memberships') AS found
 WHERE :'named'::jsonb ? (found ->> 'member') AND (:'named'::jsonb ? (found ->> 'role') OR found ->> 'role' ~ '^pg_')
-    AND found NOT IN (SELECT jsonb_array_elements(:'wanted'::jsonb -> 'memberships'))
+    AND found NOT IN (SELECT jsonb_array_elements(:'wanted'::jsonb -> 'memberships')) AND found ->> 'member' <> current_user
 \gexec
 WITH RECURSIVE wanted AS (
     SELECT * FROM jsonb_to_recordset(:'wanted'::jsonb -> 'memberships')
@@ -92,7 +93,7 @@ SELECT format(
 FROM jsonb_array_elements(:'globals'::jsonb -> 'privileges') AS found
 WHERE found ? 'parameter' AND :'only' = 'all'
     AND found NOT IN (SELECT jsonb_array_elements(:'wanted'::jsonb -> 'privileges'))
-    AND (:'named'::jsonb ? (found ->> 'grantee') OR NOT found ? 'grantee')
+    AND (:'named'::jsonb ? (found ->> 'grantee') AND found ->> 'grantee' <> current_user OR NOT found ? 'grantee')
 \gexec
 SELECT jsonb_path_query_array(:'wanted', '$.privileges[*] ? (exists (@.parameter))') AS privileges \gset
 SELECT CASE :'only' WHEN 'all' THEN :'privileges' ELSE '[]' END AS privileges \gset

@@ -1,16 +1,18 @@
 #!/bin/sh
-# Gives the database's role the password that the pod was started with. Runs beside the server at each start (postStart),
-# because the image reads POSTGRES_PASSWORD only while the data directory is empty.
+# Gives the app's role the password that the pod was started with, and takes SUPERUSER from it where the database is new.
+# Runs beside the server at each start (postStart), because the image reads POSTGRES_PASSWORD only while the data directory
+# is empty, and makes the server's first role of POSTGRES_USER.
 #
-#     set-role-password.sh [LOG]    reports to LOG, where it can be written to, instead of its standard error
+#     set-role-password.sh LOG HAND_OVER    reports to LOG, where it can be written to, instead of its standard error;
+#                                           HAND_OVER is the text of hand-over.sql
 #
-#     POSTGRES_USER POSTGRES_PASSWORD    as the image reads them
-#     PGHOST PGPORT                      libpq's, for another socket than the image's
-#     PATIENCE                           seconds to wait for the server (300)
+#     POSTGRES_USER POSTGRES_PASSWORD POSTGRES_DB    as the image reads them
+#     PGHOST PGPORT                                  libpq's, for another socket than the image's
+#     PATIENCE                                       seconds to wait for the server (300)
 set -eu
 
 # The kubelet drops what a hook says; in the server's log people find it.
-if [ -w "${1:-}" ]; then exec 2>>"$1"; fi
+if [ -w "$1" ]; then exec 2>>"$1"; fi
 
 fail() {
   printf 'set-role-password: %s; the password was NOT set\n' "$1" >&2
@@ -27,14 +29,43 @@ until pg_isready --quiet --host=localhost --timeout=1; do
   waited=$((waited + 1))
 done
 
+# What somebody has set for the role must not reach these sessions: one that may only read would keep the server from
+# starting.
+usual='-c default_transaction_read_only=off -c role=none -c statement_timeout=0 -c lock_timeout=0 -c transaction_timeout=0
+  -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0'
+# Only a superuser may set these: they keep a hash out of the server's log.
+silent='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c event_triggers=off'
+
+# sql ROLE OPTIONS ARGUMENT...
+sql() {
+  role=$1 options=$2
+  shift 2
+  PGOPTIONS=$options psql --no-psqlrc --no-password --quiet --no-align --tuples-only --username="$role" "$@"
+}
+
+# In the database that is always there: where somebody has moved the app's away, the server must start all the same, or
+# nobody could put it back.
+find_first() {
+  first=$(sql "$POSTGRES_USER" "$usual" --dbname=postgres --command='SELECT rolname FROM pg_roles WHERE oid = 10') ||
+    fail "the role $POSTGRES_USER cannot log in over the pod's socket"
+}
+
+# A database with something in it is handed over by `ops revoke-superuser`, when somebody has decided so.
+is_new() {
+  [ "$first" = "$POSTGRES_USER" ] || return 1
+  relations=$(sql "$first" "$usual" --dbname="$POSTGRES_DB" --command='SELECT count(*) FROM pg_class WHERE oid >= 16384') || return 1
+  [ "$relations" = 0 ]
+}
+
+find_first
+if is_new; then
+  printf '%s\n' "$2" | sql "$first" "$usual $silent" --dbname="$POSTGRES_DB" --set=role="$POSTGRES_USER" --set=monitor= ||
+    printf 'set-role-password: %s stays a superuser\n' "$POSTGRES_USER" >&2
+  find_first
+fi
+
 # \password hashes on this side: neither the command line nor the server ever sees the password itself. It asks twice.
-# The options keep the hash, too, out of the server's log, and what somebody has set for the role out of this session: one
-# that may only read would keep the server from starting. In the database that is always there: where somebody has moved the
-# app's away, the server must start all the same, or nobody could put it back.
 reason=$(
   printf '%s\n%s\n' "$POSTGRES_PASSWORD" "$POSTGRES_PASSWORD" |
-    PGOPTIONS='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic
-      -c default_transaction_read_only=off -c role=none -c statement_timeout=0 -c lock_timeout=0
-      -c transaction_timeout=0 -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0' \
-      psql --no-psqlrc --no-password --quiet --username="$POSTGRES_USER" --dbname=postgres --command='\password' 2>&1
+    sql "$first" "$usual $silent" --dbname=postgres --command="\\password $POSTGRES_USER" 2>&1
 ) || fail "$reason"

@@ -3,6 +3,16 @@
 -- pg_dump for them and this session for pg_dump: pg_dump then gives up, and backup.sh lets them pass and begins again.
 SET lock_timeout = '10s';
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+DO $$
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND (
+        EXISTS (SELECT FROM pg_subscription JOIN pg_database ON pg_database.oid = subdbid WHERE datname = current_database())
+        OR EXISTS (SELECT FROM pg_user_mappings WHERE umoptions IS NULL)
+    ) THEN
+        RAISE EXCEPTION 'a role without SUPERUSER cannot back up subscriptions, nor the options of other roles'' user mappings';
+    END IF;
+END
+$$;
 SELECT pg_export_snapshot() AS snapshot, getdatabaseencoding() AS encoding \gset
 \setenv SNAPSHOT :snapshot
 \setenv ENCODING :encoding
@@ -29,7 +39,8 @@ SELECT :'globals';
 \o :about
 SELECT jsonb_build_object(
     'database', current_database(), 'serverVersion', current_setting('server_version'),
-    'databaseBytes', pg_database_size(current_database()), 'publicSchema', to_regnamespace('public') IS NOT NULL
+    'databaseBytes', pg_database_size(current_database()), 'publicSchema', to_regnamespace('public') IS NOT NULL,
+    'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 );
 \o
 COMMIT;

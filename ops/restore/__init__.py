@@ -17,6 +17,7 @@ from ops.offsite import fetch
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source, SourceError, look_complaints, parse_expectation, parse_source
 from ops.restore.transfer import upload
+from ops.superuser import lent
 from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import pulumi_command
@@ -171,22 +172,23 @@ class Restore:
                     delete(self.cluster, name)
             if not self.app.is_ours():
                 raise ClusterError("another restore has stopped the app since, and continues without this one")
-            job = Job.of(self.template, self.cluster, self.terminal.say)
-            try:
-                create(job, self.template, environment=environment)
-                with self.terminal.step(f"{job.name} restores {self.request.source}"):
-                    job.follow(
-                        started=partial(send, self.cluster, self.terminal, self.request.source),
-                        waiting=self.terminal.waiting,
-                    )
-            except JobFailedError as error:
-                raise JobFailedError(f"The restore has failed: {error}") from error
-            except BaseException as error:
-                if not self._ended_with_success(job):
-                    raise
-                if isinstance(error, StoppedError):
-                    self.terminal.say(self._success)
-                    raise
+            with lent(self.cluster, self.terminal, self.template) as superuser:
+                job = Job.of(self.template, self.cluster, self.terminal.say)
+                try:
+                    create(job, self.template, environment={**environment, **superuser})
+                    with self.terminal.step(f"{job.name} restores {self.request.source}"):
+                        job.follow(
+                            started=partial(send, self.cluster, self.terminal, self.request.source),
+                            waiting=self.terminal.waiting,
+                        )
+                except JobFailedError as error:
+                    raise JobFailedError(f"The restore has failed: {error}") from error
+                except BaseException as error:
+                    if not self._ended_with_success(job):
+                        raise
+                    if isinstance(error, StoppedError):
+                        self.terminal.say(self._success)
+                        raise
             self.terminal.say(self._success)
 
     @property

@@ -11,6 +11,7 @@ from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create, unfinished
 from ops.restore import RestoreRequest, brought, send
 from ops.restore.source import SourceError, look_complaints
+from ops.superuser import lent
 from ops.terminal import Terminal
 from settings.cloudnative_pg import EngineSettings
 from settings.commands import ops_command
@@ -27,17 +28,18 @@ def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest, eng
     wanted = brought(cluster, terminal, request)
     # One that a restore finds running is ended by it, and counts as a restore therefore.
     job = Job.of(template, cluster, terminal.say)
-    create(job, template, environment=wanted.environment)
-    try:
-        with terminal.step(f"{job.name} fills a database beside the live one from {request.source}"):
-            job.follow(started=partial(send, cluster, terminal, wanted.source), waiting=terminal.waiting)
-    except JobFailedError as error:
-        raise JobFailedError(f"There is no database to look into: {error}") from error
-    except BaseException:
-        with cluster.interrupts.deferred(), terminal.step(f"ending {job.name}"):
-            if not job.is_complete():
-                job.end()
-                raise
+    with lent(cluster, terminal, template) as superuser:
+        create(job, template, environment={**wanted.environment, **superuser})
+        try:
+            with terminal.step(f"{job.name} fills a database beside the live one from {request.source}"):
+                job.follow(started=partial(send, cluster, terminal, wanted.source), waiting=terminal.waiting)
+        except JobFailedError as error:
+            raise JobFailedError(f"There is no database to look into: {error}") from error
+        except BaseException:
+            with cluster.interrupts.deferred(), terminal.step(f"ending {job.name}"):
+                if not job.is_complete():
+                    job.end()
+                    raise
     terminal.say(ways_in(cluster.names, request.into, engine))
 
 

@@ -11,11 +11,13 @@ from components import cloudnative_pg
 from components.longhorn import DRIVER
 from lookups.cluster import connect
 from lookups.operator import LEAST, find_problems
+from ops.results import taken_by_superuser
 from ops.verify.check import Check
 from ops.verify.cluster import database_ready, database_volume, has_database
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.commands import ops_command
 from settings.database import DatabaseSettings
 from settings.names import Names
 
@@ -61,6 +63,22 @@ def instances_ready(systems: Systems) -> str:
         said = "; ".join(f"{role}: {', '.join(reasons)}" for role, reasons in failed.items())
         raise CheckError(f"{seen}, but roles cannot be set: {said}", describe)
     return f"{seen}, {status['image']}"
+
+
+def role(systems: Systems) -> str:
+    """The app's role is no superuser, as far as the last backup has said: nothing here runs a command in a pod."""
+    name, stack = systems.names.database_role, systems.settings.stack
+    superuser = taken_by_superuser(systems.list("v1", "Pod"))
+    if superuser is None:  # then the check `backup` has failed, or will
+        return f"no backup has said yet whether the role {name} is a superuser"
+    if superuser:
+        fix = f"{ops_command('revoke-superuser', stack)}, then {ops_command('backup', stack)}"
+        raise CheckError(f"the role {name} was a superuser at the last backup", fix)
+    return f"the role {name} was no superuser at the last backup"
+
+
+def _has_role(settings: Settings) -> bool:
+    return settings.database is not None and settings.operated_database is None and settings.backup is not None
 
 
 def _volumes_of_instances(systems: Systems) -> str:
@@ -119,4 +137,5 @@ CHECKS = (
         look=node_loss,
         applies=lambda settings: settings.database is not None and not settings.database.is_cluster,
     ),
+    Check(name="database-role", look=role, applies=_has_role),
 )

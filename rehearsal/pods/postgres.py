@@ -59,6 +59,8 @@ class PostgresServer:
         server's directory is made, e.g. a small disk.
         """
         self.name, self.user = name, user or name
+        self.superuser = self.user
+        """The server's first role, which the start hook renames where the database is new: see `find_superuser`."""
         self.password = password or secrets.token_urlsafe(24)
         self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
         self.port = free_port()
@@ -168,10 +170,16 @@ class PostgresServer:
         env = self.environment(local=True) if env is None else env
         return subprocess.run(list(map(str, command)), check=True, text=True, env=env, **self.account, **options)
 
-    def sql(self, statement: str, *, database: str | None = None) -> str:
-        """Output of a statement, or of several, as the superuser: unaligned, one row a line."""
+    def sql(self, statement: str, *, database: str | None = None, user: str | None = None) -> str:
+        """Output of a statement, or of several, as the superuser or another user: unaligned, one row a line."""
         command = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database or self.name]
-        return self.run(command, input=statement, stdout=subprocess.PIPE).stdout.strip()
+        env = self.environment(local=True, PGUSER=user or self.superuser)
+        return self.run(command, env=env, input=statement, stdout=subprocess.PIPE).stdout.strip()
+
+    def find_superuser(self) -> None:
+        """Asks the server, which has to run, what its first role is called by now."""
+        asked = "SELECT rolname FROM pg_roles WHERE oid = 10"
+        self.superuser = self.sql(asked, database="postgres", user=self.user)
 
     def _initialise(self) -> None:
         password = self.directory / "password"

@@ -112,13 +112,35 @@ class PodRunner:
             server = self._databases[uid] = PostgresServer(
                 name=variables["POSTGRES_DB"], password=password, settings=parameters
             ).__enter__()
+            self._start_hook(container, server, variables)
+            self._let_in(found[0], container, server)
         elif not parameters.items() <= server.settings.items():
             server.settings |= parameters
             server.restart()
         if server.password != password:
-            server.sql(f"ALTER ROLE {server.name} PASSWORD '{password}'")
+            self._start_hook(container, server, variables)
             server.password = password
         return server
+
+    def _start_hook(self, container: Any, server: PostgresServer, variables: Mapping[str, str]) -> None:
+        """What the kubelet does as the database's container has started: it sets the password, say."""
+        if container.lifecycle is None or container.lifecycle.post_start is None:
+            return
+        command = container.lifecycle.post_start._exec.command  # noqa: SLF001 - the client calls `exec` so
+        env = server.environment(local=True, **variables)
+        server.run(command, env=env, capture_output=True, start_new_session=True)
+        server.find_superuser()
+
+    def _let_in(self, stateful_set: Any, container: Any, server: PostgresServer) -> None:
+        """Has commands in the database's pod run where its server does."""
+        secret = {one.name for one in container.env if one.value_from is not None}
+        variables = server.environment(
+            local=True, **{one.name: one.value for one in container.env if one.name not in secret}
+        )
+        del variables["PGUSER"], variables["PGDATABASE"]
+        name, namespace = f"{stateful_set.metadata.name}-0", stateful_set.metadata.namespace
+        # For as long as the namespace, as the server is there, whatever becomes of StatefulSet and pod.
+        self._tell_kwok(namespace, name, [], "Exec", {"execs": [{"local": _as_account(variables, server)}]})
 
     def _cluster(self, namespace: str) -> dict[str, Any] | None:
         """The Cluster of CloudNativePG; None where the namespace has none, or the API server knows no such kind."""
@@ -274,37 +296,33 @@ class PodRunner:
         """Tells kwok where the pod's logs are and how commands in it run; returns when the API server gives the log."""
         specs = [*(pod.spec.init_containers or []), *pod.spec.containers]
         secret = {one.name for spec in specs for one in spec.env if one.value_from is not None}
-        envs = [
-            {"name": name, "value": value} for name, value in containers[-1].environment.items() if name not in secret
-        ]
-        local: dict[str, Any] = {"envs": envs}
-        account = self.database(pod.metadata.namespace).account
-        if account:
-            local["securityContext"] = {"runAsUser": account["user"], "runAsGroup": account["group"]}
-        self._tell_kwok(pod, "Exec", {"execs": [{"local": local}]})
+        envs = {name: value for name, value in containers[-1].environment.items() if name not in secret}
+        local = _as_account(envs, self.database(pod.metadata.namespace))
+        namespace, name = pod.metadata.namespace, pod.metadata.name
+        owners = [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod.metadata.uid}]
+        self._tell_kwok(namespace, name, owners, "Exec", {"execs": [{"local": local}]})
         logs = [
             {"containers": [spec.name], "logsFile": str(container.log)}
             for spec, container in zip(specs, containers, strict=True)
         ]
-        self._tell_kwok(pod, "Logs", {"logs": logs})
+        self._tell_kwok(namespace, name, owners, "Logs", {"logs": logs})
         while not self._stopped.is_set():
             with contextlib.suppress(ApiException):
                 self._core.read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace)
                 return
             self._stopped.wait(_AGAIN)
 
-    def _tell_kwok(self, pod: Any, kind: str, spec: Mapping[str, Any]) -> None:
-        owner = {"apiVersion": "v1", "kind": "Pod", "name": pod.metadata.name, "uid": pod.metadata.uid}
+    def _tell_kwok(
+        self, namespace: str, pod: str, owners: Sequence[Mapping[str, str]], kind: str, spec: Mapping[str, Any]
+    ) -> None:
         body = {
             "apiVersion": "{group}/{version}".format_map(_KWOK),
             "kind": kind,
-            "metadata": {"name": pod.metadata.name, "ownerReferences": [owner]},
+            "metadata": {"name": pod, "ownerReferences": owners},
             "spec": spec,
         }
         plural = {"Exec": "execs", "Logs": "logs"}[kind]
-        self._custom.create_namespaced_custom_object(
-            **_KWOK, namespace=pod.metadata.namespace, plural=plural, body=body
-        )
+        self._custom.create_namespaced_custom_object(**_KWOK, namespace=namespace, plural=plural, body=body)
 
     def _set_status(self, pod: Any, phase: str, state: Mapping[str, Any], *, initial: bool = False) -> None:
         """`state` is the container's, or where it is about an init container, the first of these."""
@@ -343,6 +361,14 @@ class PodRunner:
             if server.account:
                 os.chown(folder, server.account["user"], server.account["group"])
         return folder
+
+
+def _as_account(variables: Mapping[str, str], server: PostgresServer) -> dict[str, Any]:
+    """How kwok runs a command in a pod: with these variables, as the account that the server runs as."""
+    local: dict[str, Any] = {"envs": [{"name": name, "value": value} for name, value in variables.items()]}
+    if server.account:
+        local["securityContext"] = {"runAsUser": server.account["user"], "runAsGroup": server.account["group"]}
+    return local
 
 
 def _is_ours(pod: Any) -> bool:

@@ -42,8 +42,8 @@ INSERT INTO reports.totals VALUES ('2025-01-01', 12.5);
 
 
 def fill(server: PostgresServer, *, count: int = 500, width: int = 4) -> None:
-    """Makes the tables; an invoice's note is 32 x `width` bytes."""
-    server.sql(SCHEMA + ROWS.format(count=count, width=width))
+    """Makes the tables, as the app does; an invoice's note is 32 x `width` bytes."""
+    server.sql(SCHEMA + ROWS.format(count=count, width=width), user=server.name)
 
 
 def content(server: PostgresServer, database: str = "invoicetron") -> str:

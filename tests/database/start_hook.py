@@ -17,13 +17,14 @@ def start_hook(
     server: PostgresServer, password: str, *, user: str = USER, path: Path | None = None, patience: int = 30
 ) -> subprocess.CompletedProcess[str]:
     """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
-    shell, *rest = set_role_password()
+    shell, flag, script, name, _, hand_over = set_role_password()
     program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
-    environment = server.environment(local=True, POSTGRES_USER=user, POSTGRES_PASSWORD=password, PATIENCE=str(patience))
+    image = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password, "POSTGRES_DB": DATABASE}
+    environment = server.environment(local=True, **image, PATIENCE=str(patience))
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
-    return subprocess.run(
-        [*program, *rest[:-1], ""],
+    done = subprocess.run(
+        [*program, flag, script, name, "", hand_over],
         env=environment,
         check=False,
         capture_output=True,
@@ -32,6 +33,9 @@ def start_hook(
         start_new_session=True,  # a hook has no terminal, from which psql would rather read
         **server.account,
     )
+    with suppress(subprocess.CalledProcessError):  # a server that a test has killed
+        server.find_superuser()
+    return done
 
 
 def connect(server: PostgresServer, password: str) -> psycopg.Connection:

@@ -68,7 +68,9 @@ def test_what_is_set_for_the_role_does_not_keep_the_password_from_being_set(
         assert lets_in(database, NEW)
     finally:
         env = database.environment(
-            local=True, PGOPTIONS="-c default_transaction_read_only=off -c role=none -c statement_timeout=0"
+            local=True,
+            PGUSER=database.superuser,
+            PGOPTIONS="-c default_transaction_read_only=off -c role=none -c statement_timeout=0",
         )
         for statement in ("ALTER ROLE invoicetron RESET ALL", "REVOKE pg_monitor FROM invoicetron"):
             database.run([database.bin / "psql", "-Xq", "-d", "postgres", "-c", statement], env=env)

@@ -30,19 +30,17 @@ def test_a_pods_script_and_all_that_it_starts_are_busyboxs(pod: Pod) -> None:
 
 
 @needs_busybox
-def test_the_databases_start_hook_is_busyboxs(server: PostgresServer) -> None:
-    spy = server.directory / "shell-spy"
-    spy.mkdir()
-    spy.chmod(0o777)
-    psql = spy / "psql"
-    psql.write_text(f'#!/bin/sh\nreadlink /proc/$PPID/exe >{spy}/seen\nexec {server.bin}/psql "$@"\n')
-    psql.chmod(0o755)
-    try:
+def test_the_databases_start_hook_is_busyboxs() -> None:
+    with PostgresServer() as server:
+        spy = server.directory / "shell-spy"
+        spy.mkdir()
+        spy.chmod(0o777)
+        psql = spy / "psql"
+        psql.write_text(f'#!/bin/sh\nreadlink /proc/$PPID/exe >{spy}/seen\nexec {server.bin}/psql "$@"\n')
+        psql.chmod(0o755)
         done = start_hook(server, server.password, path=spy)
         assert done.returncode == 0, done.stderr
         assert Path((spy / "seen").read_text().strip()).resolve() == Path(str(BUSYBOX)).resolve()
-    finally:
-        shutil.rmtree(spy)
 
 
 def test_without_busybox_the_machines_own_programs_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ class BackedUp:
     def empty(self) -> None:
         """A database as PostgreSQL makes a new one."""
         self.server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
-        self.server.sql("CREATE DATABASE invoicetron", database="postgres")
+        self.server.sql("CREATE DATABASE invoicetron OWNER invoicetron", database="postgres")
 
     def fill(self, *, count: int = 500) -> str:
         """A database with fresh tables; its content's digest."""

@@ -164,7 +164,7 @@ def test_without_a_backup_of_the_pipelines_it_is_said_where_the_backups_are_list
 def test_the_first_deployment_finds_nothing_to_back_up(deployed: Deployed) -> None:
     server = deployed.rehearsal.control_plane.pods.database(DATABASE_OF)
     server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
-    server.sql("CREATE DATABASE invoicetron", database="postgres")
+    server.sql("CREATE DATABASE invoicetron OWNER invoicetron", database="postgres")
     with backups(deployed, spec={"backoffLimit": 0}):
         passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
     assert passed, output

@@ -21,7 +21,16 @@ from tests.unit.stack_files import refusal, sections
 OFF: dict[str, Any] = {"enabled": False}
 STATELESS: dict[str, Any] = {"database": OFF, "backup": OFF, "secrets": {}}
 KEY = {"SHOP_KEY": "op://Kubernetes/Invoicetron Prod/better-auth-secret"}
-OF_DATABASES = ("database", "database-volume", "backup-volume", "migration", "secret-database", "backup", "drill")
+OF_DATABASES = (
+    "database",
+    "database-volume",
+    "database-role",
+    "backup-volume",
+    "migration",
+    "secret-database",
+    "backup",
+    "drill",
+)
 
 
 def stateless(stack: str = "prod", **changes: Any) -> dict[str, Any]:

@@ -167,6 +167,23 @@ def last_success(live: Live, cron_job: str, when: str | None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def superuser(live: Live) -> Iterator[None]:
+    """The app's role is a superuser, and the last backup has seen it."""
+    server = live.rehearsal.control_plane.pods.database(NAMESPACE)
+
+    def back_up() -> None:
+        name = f"{PROD.backup}-{secrets.token_hex(4)}"
+        live.run(PROD.backup, name)
+        live.ended(name, "complete")
+
+    server.sql(f"ALTER ROLE {PROD.database_role} SUPERUSER")
+    back_up()
+    yield
+    server.sql(f"ALTER ROLE {PROD.database_role} NOSUPERUSER")
+    back_up()
+
+
 def ago(**time: float) -> str:
     return (dt.datetime.now(dt.UTC) - dt.timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -38,6 +38,7 @@ from tests.rehearsal.verify.breaking import (
     rule,
     source,
     stopped_for_a_restore,
+    superuser,
     waiting_job,
     with_entry,
     without,
@@ -331,6 +332,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: last_success(live, PROD.backup, ago(hours=30)),
         {"backup": "30 hours ago (most: 26)"},
     ),
+    "the app's role is a superuser": (superuser, {"database-role": "was a superuser at the last backup"}),
     "no backup was ever good": (
         lambda live: last_success(live, PROD.backup, None),
         {"backup": "has never succeeded"},

@@ -33,7 +33,8 @@ IN_CLOUDFLARE: Final = {"access-application", "tunnel-rule", "dns-record", "clou
 IN_GITLAB: Final = {"environment", "ci-variables", "deployer-token", "deploy-token", "push-mirror", "gitlab-token"}
 WORKLOADS: Final = {"rollout", "image", "migration"}
 IN_CLUSTER: Final = {
-    *("namespace", "database", "database-volume", "backup-volume", "node-loss", *WORKLOADS, *IN_ONEPASSWORD),
+    *("namespace", "database", "database-volume", "database-role", "backup-volume"),
+    *("node-loss", *WORKLOADS, *IN_ONEPASSWORD),
     *("route", "cloudflared-egress", "ci-variables", "deployer-token", "backup", "drill", "prober"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -36,6 +37,7 @@ class Stage:
         monkeypatch.setattr(module, "unfinished", lambda *_: list(self.running))
         monkeypatch.setattr(module, "create", self._does("create"))
         monkeypatch.setattr(module, "delete", lambda _, name: self._ended(name))
+        monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
         monkeypatch.setattr(App, "stop", self._does("stop"))
         monkeypatch.setattr(App, "start", self._does("start"))
         monkeypatch.setattr(App, "is_ours", lambda _: self.ours)

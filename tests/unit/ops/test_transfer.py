@@ -12,8 +12,8 @@ from unittest import mock
 import pytest
 from kubernetes.client import ApiClient
 
+from ops.kube import exec as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
-from ops.restore import transfer as module
 from ops.restore.transfer import CHUNK, upload
 from tests.stacks import DEV
 
@@ -105,12 +105,12 @@ def test_an_api_server_that_does_not_answer_the_exec_is_given_up(
     file.write_bytes(b"x")
     never = threading.Event()
     monkeypatch.setattr(module, "stream", lambda *_, **__: never.wait())
-    monkeypatch.setattr(module, "_LOOK", 0.01)
+    monkeypatch.setattr(module, "LOOK", 0.01)
     cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
-    monkeypatch.setattr(module, "_STALL", 0.05)
+    monkeypatch.setattr(module, "STALL", 0.05)
     with pytest.raises(ClusterError, match="did not open a connection"):
         upload(cluster, "pod", file, sent=lambda _: None)
-    monkeypatch.setattr(module, "_STALL", 60.0)
+    monkeypatch.setattr(module, "STALL", 60.0)
     cluster.interrupts.received = signal.SIGINT
     with pytest.raises(StoppedError):
         upload(cluster, "pod", file, sent=lambda _: None)

@@ -47,9 +47,9 @@ def systems() -> Systems:
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED - MEASURED - ASKED_FROM_OUTSIDE
     operated = DatabaseSettings(engine="cloudnative-pg")
-    assert names("prod", database=operated) == names("prod") - {"node-loss"} | OPERATED
+    assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})
-    assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume"}
+    assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume", "database-role"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
     measured = Settings.load(PROD, with_value("prod", "monitoring", METRICS)).monitoring
     assert names("prod", monitoring=measured) == names("prod") | MEASURED

@@ -1,0 +1,140 @@
+"""Whether the app's role is PostgreSQL's superuser, and what is done about it over the socket of the database's pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from components.backup import RESTORE_LENT
+from components.database import CONTAINER, without_comments
+from ops.backup import cron_job
+from ops.kube.cluster import Cluster, ClusterError
+from ops.kube.exec import run_in
+from ops.kube.job import unfinished
+from ops.terminal import Terminal
+from settings import Settings
+from settings.commands import ops_command
+
+PSQL: Final = """
+usual='-c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c transaction_timeout=0'
+silent='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c event_triggers=off'
+ask() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"; }
+first=$(PGOPTIONS=$usual ask --username="$POSTGRES_USER" --dbname=postgres \\
+  --command='SELECT rolname FROM pg_roles WHERE oid = 10') || exit
+PGOPTIONS="$usual $silent" ask --username="$first" --dbname="${2:-$POSTGRES_DB}" --set=role="$POSTGRES_USER" \\
+  --set=monitor="$1"
+"""
+"""Runs the statements that it is given as the server's first role, whatever it is called; what was set for
+the roles does not reach it."""
+_STATE: Final = "SELECT rolsuper, oid = 10 FROM pg_roles WHERE rolname = :'role';\n"
+_LEND: Final = 'ALTER ROLE :"role" SUPERUSER;\n'
+_TAKE_BACK: Final = 'ALTER ROLE :"role" NOSUPERUSER;\n'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """What the server says of the app's role."""
+
+    superuser: bool
+    first: bool
+    """Whether it is the role that the data directory was made with, which is a superuser for ever."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabasePod:
+    """The pod of a stack's database, for a stack whose database is a StatefulSet."""
+
+    cluster: Cluster
+    name: str
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> DatabasePod:
+        """Raises `ClusterError` where it does not run."""
+        for pod in cluster.pods({"app": cluster.names.database}).listed(cluster):
+            if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None:
+                return cls(cluster=cluster, name=pod.metadata.name)
+        raise ClusterError(f"the pod of {cluster.names.database} does not run: kubectl -n {cluster.namespace} get pods")
+
+    def sql(self, statements: str, database: str = "postgres") -> str:
+        """What psql prints, as the server's first role in a database; raises `ClusterError`."""
+        monitor = self.cluster.names.monitor_role
+        return run_in(self.cluster, self.name, CONTAINER, PSQL, monitor, database, given=statements).strip()
+
+    def role(self) -> Role:
+        """The app's role as it is."""
+        superuser, _, first = self.sql(_STATE).partition("|")
+        return Role(superuser=superuser == "t", first=first == "t")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revocation:
+    """The passing over of a stack whose app's role is a superuser; `look` before asking, `run` after."""
+
+    pod: DatabasePod
+    before: Role
+
+    @classmethod
+    def look(cls, cluster: Cluster, settings: Settings) -> Revocation:
+        """What there is; changes nothing. Raises `ClusterError` where it is not to be done."""
+        if settings.database is None or settings.operated_database is not None:
+            raise ClusterError(f"stack {settings.stack} has no StatefulSet of PostgreSQL: there is no such role")
+        if settings.backup is not None:
+            running = unfinished(cluster, cron_job(cluster, cluster.names.restore))
+            if running:
+                raise ClusterError(f"a restore runs, and needs a superuser: wait for the end of {', '.join(running)}")
+        pod = DatabasePod.of(cluster)
+        return cls(pod=pod, before=pod.role())
+
+    @property
+    def announcement(self) -> str:
+        """What will happen."""
+        role = self.pod.cluster.names.database_role
+        if not self.before.superuser:
+            return f"The role {role} is no superuser. Sessions from before that, if any, are ended."
+        if not self.before.first:
+            return f"The role {role} is a superuser since a restore that did not end: that is taken back."
+        return (
+            f"The role {role} is PostgreSQL's superuser. It becomes the owner of its database and of all that is in\n"
+            "it, with the same password. The superuser is postgres then, whom only the pod's socket lets in.\n"
+            "Tables are locked for a moment, and the app's sessions end once: it connects again by itself."
+        )
+
+    def run(self) -> str:
+        """Does it, and says what the server says afterwards; raises `ClusterError`, with everything as it was."""
+        cluster = self.pod.cluster
+        with cluster.interrupts.deferred():  # a transaction that commits or does not, and then a look
+            self.pod.sql(without_comments("hand-over.sql", "--"), cluster.names.database_role)
+        after = self.pod.role()
+        if after.superuser:
+            raise ClusterError(f"the role {cluster.names.database_role} is still a superuser")
+        return f"The role {cluster.names.database_role} is no superuser, and owns its database."
+
+
+@contextmanager
+def lent(cluster: Cluster, terminal: Terminal, template: Any) -> Iterator[dict[str, str]]:
+    """A superuser for the Job of a restore, which logs in as the app's role: roles, event triggers and untrusted
+    extensions need one. Gives what its environment is to say.
+
+    Nothing where the role of `template`, the CronJob, is one anyway. Taken back at the end, by the Job itself too.
+    """
+    (container,) = template.spec.job_template.spec.template.spec.containers
+    operated = any(one.name == "OWNER" for one in container.env)  # with an administrator's role of its own
+    if operated or (role := (pod := DatabasePod.of(cluster)).role()).first:
+        yield {}
+        return
+    if not role.superuser:
+        with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
+            pod.sql(_LEND)
+    try:
+        yield {RESTORE_LENT: "true"}
+    finally:
+        with cluster.interrupts.deferred():
+            try:
+                DatabasePod.of(cluster).sql(_TAKE_BACK)
+            except ClusterError as error:
+                terminal.say(
+                    f"{error}\nThe role {cluster.names.database_role} may still be a superuser: "
+                    f"{ops_command('revoke-superuser', cluster.names.stack)}"
+                )
