@@ -149,7 +149,8 @@ class App(pulumi.ComponentResource):
         )
         migration = self._migration(args, secrets) if args.database else None
         self.service = service.metadata.name
-        self.port = service.spec.ports[0].port
+        # Not the Service's own word: in a preview it has the port of before as well, and that one first.
+        self.port = service.metadata.name.apply(lambda _: args.settings.port)
         self.pods = selector
         self.image = deployment.spec.template.spec.containers[0].image
         self.migration = JobTemplate(migration) if migration else None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from pulumi.runtime import MockResourceArgs
+
 from settings.app import OWN_VARIABLES
-from tests.unit.program import Program, run
+from tests.unit.program import Program, _Answers, run
 
 STRIPE = {"app.secrets": {"STRIPE_KEY": "op://Kubernetes/Invoicetron Dev/stripe-key"}}
 IMAGE_PATH = "spec.template.spec.containers[0].image"
@@ -161,6 +164,24 @@ def test_a_rotated_secret_of_the_stack_file_rolls_the_app_and_not_the_database()
     assert pod(before)["metadata"]["annotations"] != pod(after)["metadata"]["annotations"]
     database = [each.one("StatefulSet").inputs["spec"]["template"] for each in (before, after)]
     assert database[0] == database[1]
+
+
+def test_a_preview_that_still_finds_the_old_port_at_the_service_shows_the_new_one_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Server-side apply, in a dry run, lists a port that the provider once created before the one that replaces it."""
+    answer = _Answers.new_resource
+
+    def with_the_old_port(self: _Answers, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        id_, outputs = answer(self, args)
+        if args.name == "app-service":
+            ports = outputs["spec"]["ports"]
+            outputs["spec"] = {**outputs["spec"], "ports": [{**ports[0], "port": 3000}, *ports]}
+        return id_, outputs
+
+    monkeypatch.setattr(_Answers, "new_resource", with_the_old_port)
+    program = run("prod", {"app.port": 8080})
+    assert "3000" not in str([each.inputs for each in program.registrations])
 
 
 def test_a_stack_file_without_secrets_of_the_app_changes_no_checksum(dev: Program) -> None:
