@@ -68,13 +68,15 @@ alone() {
 clear_locks() {
   hosts=$backups/.offsite-hosts
   touch "$hosts" || fail "$backups cannot be written to"
+  ids=$(offsite --no-lock list locks) || fail "locks that are left over cannot be listed: $(why)"
   which=--remove-all
-  for id in $(offsite --no-lock list locks); do
+  for id in $ids; do
     holder=$(offsite --no-lock cat lock "$id" | sed -n 's/.*"hostname": *"\([^"]*\)".*/\1/p')
     grep -qxF -- "${holder:-?}" "$hosts" || which=
   done
+  # Each run of restic computes its key for half a second, so that none runs for nothing.
   # shellcheck disable=SC2086
-  offsite unlock $which >/dev/null || fail "locks that are left over cannot be removed: $(why)"
+  [ -z "$ids" ] || offsite unlock $which >/dev/null || fail "locks that are left over cannot be removed: $(why)"
   [ -z "$which" ] || : >"$hosts"
   cat /proc/sys/kernel/hostname >>"$hosts" || fail "$backups cannot be written to"
 }
