@@ -49,6 +49,8 @@ def _measure(rehearsal: Rehearsal, stack: str) -> Figures:
         ours["no change, with its preview"] = measured(lambda: rehearsal.program.up(stack))
         _unprotect(rehearsal, stack)
         ours["removal"] = measured(lambda: rehearsal.program.destroy(stack, "--skip-preview"))
+        # A protected database's volume outlives it, and would keep the next `up` from making an empty one.
+        rehearsal.kubectl("delete", "persistentvolumes", "--all")
         rehearsal.program.up(stack, "--skip-preview")
         _unprotect(rehearsal, stack)
         ours["removal, with its preview"] = measured(lambda: rehearsal.program.destroy(stack))
