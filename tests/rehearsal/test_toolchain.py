@@ -63,8 +63,10 @@ class Go:
         stages = directory / "modules" / "sigs.k8s.io" / "kwok" / "kustomize" / "stage" / "pod" / "fast"
         files = [directory / "modules" / module / file for module, all_ in toolchain._CRDS.items() for file in all_]
         for file in [*files, stages / "pod-ready.yaml"]:
+            path, _, named = str(file).partition("#")  # one of several in a file
+            text = "kind: Stage\nmetadata:\n  name: {name}\nspec: {{selector: {{matchExpressions: []}}}}\n"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text("kind: Stage\nmetadata: {name: pod-ready}\nspec: {selector: {matchExpressions: []}}\n")
+            Path(path).write_text(text.format(name=named or "pod-ready"))
 
     def version(self, version: str) -> None:
         """What `go env GOVERSION` says."""
