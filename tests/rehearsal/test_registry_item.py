@@ -76,7 +76,7 @@ def nothing_but_the_provider_changes(rehearsal: Rehearsal, program: Program) -> 
     assert program.preview("dev").changes in ({}, PROVIDER_ONLY)
     assert program.refresh("dev").changes == {}
     assert program.up("dev").changes in ({}, PROVIDER_ONLY)
-    assert program.up("dev", "--skip-preview").changes == {}
+    assert program.up("dev").changes == {}
     assert shows_the_token_in_use(rehearsal)
 
 
