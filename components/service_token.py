@@ -79,6 +79,7 @@ class ServiceToken(pulumi.ComponentResource):
             password=self.client_secret,
             token_name=names.service_token,
             owner=f"{names.owner}",
+            setting="access.public.serviceToken.item",
             opts=ResourceOptions(parent=self),
         )
         self.policy_id = policy.id

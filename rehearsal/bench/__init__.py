@@ -5,6 +5,7 @@ What is compared is measured side by side in one run. Each group is printed, and
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -33,6 +34,7 @@ def run(
     start_rehearsal: Callable[[], AbstractContextManager[Rehearsal]], what: What | None = None, *, page: Path = PAGE
 ) -> None:
     """Measures one group, or all."""
+    os.environ.setdefault("GOGC", "100")  # Go collects as it does for a user, not as in the rehearsal
     chosen = set(What) if what is None else {what}
 
     def done(group: What, figures: Sequence[Figures]) -> None:
