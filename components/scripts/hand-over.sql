@@ -56,7 +56,7 @@ FROM (
     UNION ALL
     SELECT 'pg_foreign_server'::regclass, oid, srvowner FROM pg_foreign_server
 ) AS everything, pg_identify_object(classid, objid, 0) AS identified
-WHERE (objid >= 16384 OR identified.type = 'schema' AND identified.name = 'public')
+WHERE (objid >= 16384 OR identified.type = 'large object' OR identified.type = 'schema' AND identified.name = 'public')
     AND coalesce(identified.schema, identified.name, '') !~ '^pg_(temp|toast)'
     AND NOT EXISTS (
         SELECT FROM pg_depend AS part WHERE part.classid = everything.classid AND part.objid = everything.objid AND deptype = 'e'
