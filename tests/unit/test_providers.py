@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from lookups.credentials import CredentialsError
 from providers import Providers
 from settings import Settings
+from settings.section import today
 from tests.stacks import DEV
 
 ROOT = Path(__file__).parents[2]
@@ -236,6 +238,12 @@ def test_a_log_level_that_prints_a_token_is_refused(
 ) -> None:
     told = problems({**environment, name: level}, delivery=delivery)
     assert f"{name} would have the plugins log the tokens that the stack creates" in told
+
+
+def test_a_log_level_that_prints_a_service_token_is_refused(environment: dict[str, str]) -> None:
+    token = {"item": "op://v/service-token", "expires": (today() + dt.timedelta(days=90)).isoformat()}
+    public = {**CONFIG["access"], "public": {**PUBLIC, "serviceToken": token}}
+    assert "TF_LOG would have the plugins log" in problems({**environment, "TF_LOG": "DEBUG"}, access=public)
 
 
 def test_the_engine_s_own_record_of_every_call_is_refused(environment: dict[str, str]) -> None:
