@@ -12,6 +12,7 @@
 #     HOURLY_IF_SMALL                        true: a run of the schedule takes one a day only, unless dumps are small
 #     RESULT                                 file that says whether PGUSER is a superuser
 #     PATIENCE                               seconds to wait for the server (600)
+#     SEEN_SECONDS                           seconds to stay where the volume is nearly full (150)
 set -eu
 umask 077
 # shellcheck source=components/scripts/common.sh
@@ -151,6 +152,8 @@ used=$(df -Pk "$backups" | awk -v kept="$kept" 'NR == 2 && $4 < kept { print int
 if [ "${used:-0}" -ge 80 ]; then
   say "NEARLY FULL: the backup is good, but its volume is $used % full: enlarge it or keep fewer"
   # The kubelet measures a volume while a pod uses it, and once a minute only (volumeStatsAggPeriod); Prometheus reads that
-  # once a minute at the latest. A backup of seconds would leave the alert on volumes blind.
+  # once a minute at the latest. A backup of seconds would leave the alert on volumes blind. Without the lock, or a migration's
+  # backup, or a restore's of the old data, would fail meanwhile.
+  exec 9>&-
   sleep "${SEEN_SECONDS:-150}"
 fi

@@ -160,6 +160,23 @@ def test_a_good_backup_on_a_nearly_full_volume_succeeds_and_says_so(
         assert_restores(pod, server, name)
 
 
+def test_a_backup_that_stays_to_be_measured_is_in_nobody_s_way(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    with pod.limited("small tmpfs", 32 << 20):
+        kept = pod.folder(pod.backups / "kept")  # stands for the backups before
+        (kept / "rows").write_bytes(b"x" * (26 << 20))
+        staying = pod.start("backup.sh", SEEN_SECONDS="30")
+        try:
+            assert staying.stdout is not None
+            while "NEARLY FULL" not in (line := staying.stdout.readline()):
+                assert line, "it ended"
+            done = pod.run("backup.sh", SEEN_SECONDS="0")
+            assert done.returncode == 0, done.stdout
+            assert staying.poll() is None, "the first one had ended"
+        finally:
+            kill_group(staying)
+
+
 def test_a_volume_that_others_have_filled_is_not_nearly_full_while_it_has_room_for_as_many_backups(
     pod: Pod, server: PostgresServer
 ) -> None:
