@@ -84,12 +84,11 @@ clear_away() {
   [ "$swapping" = yes ] || remove_made_roles || true
 }
 
-# Whoever waits for the end does it as well: this is for where nobody does any more. Silently, as above.
+# `ops restore` takes SUPERUSER back, too, unless it was killed. Silently, as above.
 end() {
   [ "${RESTORE_LENT:-}" != true ] || printf 'ALTER ROLE CURRENT_USER NOSUPERUSER' | maintenance 2>/dev/null || true
   explain "$1"
 }
-trap 'end $?' EXIT
 
 leave() {
   tidy_up
@@ -111,6 +110,8 @@ trap 'exit 143' TERM
 touch "$backups/.restore-lock" || fail "$backups cannot be written to"
 exec 8>"$backups/.restore-lock"
 lock 8 "another restore is running"
+# Not before: the other one still needs SUPERUSER.
+trap 'end $?' EXIT
 
 MANIFEST=
 export MANIFEST

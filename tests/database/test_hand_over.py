@@ -3,6 +3,7 @@ handed over; and backup, restore, drill, rotation and the exporter go on, on a r
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import threading
 import time
@@ -282,6 +283,11 @@ def test_backup_drill_and_restore_go_on_without_a_superuser(new: Pod) -> None:
     assert done.returncode == 0, done.stdout
 
     lend(server)
+    with (new.backups / ".restore-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = new.run("restore.sh", RESTORE_FROM="latest", RESTORE_LENT="true")
+    assert "another restore is running" in done.stdout
+    assert attributes(server) != NO_SUPERUSER, "the other one still needs it"
     done = new.run("restore.sh", RESTORE_FROM="no-such", RESTORE_LENT="true")
     assert done.returncode != 0
     assert attributes(server) == NO_SUPERUSER, "one that fails gives it back, too"
