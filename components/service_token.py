@@ -1,7 +1,6 @@
 """ServiceToken: the Access service token by which machines, and no person, get past the login of the public hostnames.
 
-For the probe from outside and the pipeline's verify job. The policy lets in this token and nothing else. In a module of
-its own, as it brings Cloudflare's SDK, which a stack without a public side lacks.
+For the probe from outside and the pipeline's verify job. The policy lets in this token and nothing else.
 """
 
 from __future__ import annotations

@@ -171,7 +171,9 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         values["registry_password"] = reader.read(settings.registry.password)
     service_token_item = None
     if (token := settings.service_token) is not None:
-        service_token_item = reader.locate(token.item, names.service_token, f"{names.owner}")
+        service_token_item = reader.locate(
+            token.item, names.service_token, f"{names.owner}", "access.public.serviceToken.item"
+        )
     plain = {name: value for name, value in values.items() if value is not None}
     return Values(
         plain=plain,

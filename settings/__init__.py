@@ -21,7 +21,7 @@ from settings.images import image_registry
 from settings.monitoring import DatabaseMetricsSettings, MonitoringSettings
 from settings.names import Names
 from settings.offsite import S3Settings
-from settings.references import SecretReference
+from settings.references import ItemReference, SecretReference
 from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
 from settings.secrets import SecretsSettings
@@ -201,19 +201,6 @@ class Settings(Section):
             )
         return monitoring
 
-    @field_validator("access")
-    @classmethod
-    def _each_token_has_its_item(cls, access: AccessSettings, info: ValidationInfo) -> AccessSettings:
-        registry: RegistrySettings | None = info.data.get("registry")
-        token = access.public.service_token if access.public else None
-        if registry is not None and token is not None and token.item == registry.item:
-            raise refusal(
-                "another item than registry.item, which holds the login of the registry",
-                key="public.serviceToken.item",
-                given=repr(str(token.item)),
-            )
-        return access
-
     @field_validator("monitoring")
     @classmethod
     def _probe_has_a_token(
@@ -255,6 +242,21 @@ class Settings(Section):
         for key, reference in references.items():
             if reference is not None and (first := keys.setdefault(reference, key)) != key:
                 raise refusal(f"another secret than that of {first}", key=key, given=f"{reference}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_login_has_its_item(self) -> Self:
+        """`up` writes user name and password of an item: the second login in it would overwrite the first."""
+        token, r2 = self.service_token, self.s3.r2 if self.s3 else None
+        items = {
+            "registry.item": self.registry.item,
+            "access.public.serviceToken.item": token.item if token else None,
+            "backup.s3.r2.item": r2.item if r2 else None,
+        }
+        keys: dict[ItemReference, str] = {}
+        for key, item in items.items():
+            if item is not None and (first := keys.setdefault(item, key)) != key:
+                raise refusal(f"another item than {first}, which holds another login", key=key, given=repr(str(item)))
         return self
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from settings import Settings, SettingsError
 from settings.offsite import R2Settings
 from settings.ownership import Owner
 from settings.references import ItemReference
+from settings.section import today
 from tests.stacks import PROD
 from tests.unit.program import R2_TOKEN, Program, run
 from tests.unit.stack_files import sections
@@ -116,6 +118,15 @@ def test_a_bucket_is_given_or_made(key: str) -> None:
         load({**MADE, key: S3[key]})
     assert f"backup.s3.{key}" in str(told.value)
     assert "nothing beside r2" in str(told.value)
+
+
+def test_the_key_has_an_item_of_its_own() -> None:
+    found = sections("prod")
+    with pytest.raises(SettingsError, match=r"backup\.s3\.r2\.item(?s:.*)another item than registry\.item"):
+        load({**MADE, "r2": {**R2, "item": found["registry"]["item"]}})
+    found["access"]["public"]["serviceToken"] = {"item": R2["item"], "expires": f"{today() + dt.timedelta(days=90)}"}
+    with pytest.raises(SettingsError, match=r"another item than access\.public\.serviceToken\.item"):
+        Settings.load(PROD, {**found, "backup": {**found["backup"], "s3": MADE}})
 
 
 @pytest.fixture(scope="module")

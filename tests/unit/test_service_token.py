@@ -6,12 +6,18 @@ import datetime as dt
 import json
 from typing import Any, Final
 
+import pulumi
+import pulumi_onepassword as onepassword
 import pytest
 
 from lookups.access_policy import openings
+from lookups.secrets import SecretsError, read_secrets
+from settings import Settings
 from settings.section import today
+from tests.stacks import PROD
+from tests.unit.account import OnePassword, section
 from tests.unit.program import CLIENT_SECRET, Program, run
-from tests.unit.stack_files import refusal_of
+from tests.unit.stack_files import refusal_of, with_value
 
 SOON: Final = (today() + dt.timedelta(days=200)).isoformat()
 SERVICE_TOKEN: Final = {"item": "op://Kubernetes/Invoicetron Prod Service Token", "expires": SOON}
@@ -79,6 +85,16 @@ def test_the_probe_from_outside_asks_for_each_public_hostname_by_its_own_module(
     assert (inside["module"], outside["module"]) == ("http_2xx", "invoicetron_public")
     assert outside["targets"]["staticConfig"]["static"] == ["https://invoicetron.rommelporras.com/api/health"]
     assert inside["jobName"] != outside["jobName"]
+
+
+def test_an_item_of_another_stack_is_refused_by_the_key_that_names_it() -> None:
+    marked = {"sections": [section("a", "issued by pulumi", stack="another/prod")]}
+    pulumi.runtime.set_mocks(OnePassword(items={"Invoicetron Prod Service Token": marked}))
+    settings = Settings.load(PROD, with_value("prod", "access.public.serviceToken", SERVICE_TOKEN))
+    with pytest.raises(
+        SecretsError, match=r"mark of another/prod(?s:.*)another item in access\.public\.serviceToken\.item"
+    ):
+        read_secrets(settings, onepassword.Provider("onepassword"))
 
 
 @pytest.mark.parametrize(
