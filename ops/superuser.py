@@ -73,6 +73,7 @@ class Revocation:
     """The passing over of a stack whose app's role is a superuser; `look` before asking, `run` after."""
 
     pod: DatabasePod
+    settings: Settings
     before: Role
 
     @classmethod
@@ -80,12 +81,9 @@ class Revocation:
         """What there is; changes nothing. Raises `ClusterError` where it is not to be done."""
         if settings.database is None or settings.operated_database is not None:
             raise ClusterError(f"stack {settings.stack} has no StatefulSet of PostgreSQL: there is no such role")
-        if settings.backup is not None:
-            running = unfinished(cluster, cron_job(cluster, cluster.names.restore))
-            if running:
-                raise ClusterError(f"a restore runs, and needs a superuser: wait for the end of {', '.join(running)}")
+        _refuse_restore(cluster, settings)
         pod = DatabasePod.of(cluster)
-        return cls(pod=pod, before=pod.role())
+        return cls(pod=pod, settings=settings, before=pod.role())
 
     @property
     def announcement(self) -> str:
@@ -102,14 +100,35 @@ class Revocation:
         )
 
     def run(self) -> str:
-        """Does it, and says what the server says afterwards; raises `ClusterError`, with everything as it was."""
+        """Does it, and says what the server says afterwards.
+
+        Raises `ClusterError`. The old state is then in place or the new one, and running it again ends what was begun.
+        """
         cluster = self.pod.cluster
+        _refuse_restore(cluster, self.settings)  # one may have begun since somebody was asked
         with cluster.interrupts.deferred():  # a transaction that commits or does not, and then a look
             self.pod.sql(without_comments("hand-over.sql", "--"), cluster.names.database_role)
         after = self.pod.role()
         if after.superuser:
             raise ClusterError(f"the role {cluster.names.database_role} is still a superuser")
         return f"The role {cluster.names.database_role} is no superuser, and owns its database."
+
+
+def _refuse_restore(cluster: Cluster, settings: Settings) -> None:
+    if settings.backup is None:
+        return
+    if running := unfinished(cluster, cron_job(cluster, cluster.names.restore)):
+        raise ClusterError(f"a restore runs, and needs a superuser: wait for the end of {', '.join(running)}")
+
+
+def needs_loan(cluster: Cluster, template: Any) -> bool:
+    """Whether the role of `template`, the CronJob of restores, is not a superuser for ever.
+
+    Raises `ClusterError` where the database's pod does not run, or no command can be run in it.
+    """
+    (container,) = template.spec.job_template.spec.template.spec.containers
+    operated = any(one.name == "OWNER" for one in container.env)  # with an administrator's role of its own
+    return not operated and not DatabasePod.of(cluster).role().first
 
 
 @contextmanager
@@ -119,14 +138,11 @@ def lent(cluster: Cluster, terminal: Terminal, template: Any) -> Iterator[dict[s
 
     Nothing where the role of `template`, the CronJob, is one anyway. Taken back at the end, by the Job itself too.
     """
-    (container,) = template.spec.job_template.spec.template.spec.containers
-    operated = any(one.name == "OWNER" for one in container.env)  # with an administrator's role of its own
-    if operated or (role := (pod := DatabasePod.of(cluster)).role()).first:
+    if not needs_loan(cluster, template):
         yield {}
         return
-    if not role.superuser:
-        with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
-            pod.sql(_LEND)
+    with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
+        DatabasePod.of(cluster).sql(_LEND)
     try:
         yield {RESTORE_LENT: "true"}
     finally:

@@ -17,7 +17,7 @@ from ops.offsite import fetch
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source, SourceError, look_complaints, parse_expectation, parse_source
 from ops.restore.transfer import upload
-from ops.superuser import lent
+from ops.superuser import lent, needs_loan
 from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import pulumi_command
@@ -129,6 +129,7 @@ class Restore:
         template = cron_job(cluster, cluster.names.restore)
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
+        needs_loan(cluster, template)  # fails here, and not once the app is stopped
         return cls(
             cluster=cluster,
             terminal=terminal,

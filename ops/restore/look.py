@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
+from typing import Any
 
 from components.database_address import PORT, DatabaseAddress
 from ops.backup import cron_job
@@ -23,9 +24,9 @@ def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest, eng
     if request.into is None:
         raise ValueError("asked to look into no database")
     template = cron_job(cluster, cluster.names.restore)
-    if running := unfinished(cluster, template):
-        raise ClusterError(f"a restore runs: wait for the end of {', '.join(running)}")
+    _refuse_restore(cluster, template)
     wanted = brought(cluster, terminal, request)
+    _refuse_restore(cluster, template)  # bringing it may take hours
     # One that a restore finds running is ended by it, and counts as a restore therefore.
     job = Job.of(template, cluster, terminal.say)
     with lent(cluster, terminal, template) as superuser:
@@ -41,6 +42,11 @@ def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest, eng
                     job.end()
                     raise
     terminal.say(ways_in(cluster.names, request.into, engine))
+
+
+def _refuse_restore(cluster: Cluster, template: Any) -> None:
+    if running := unfinished(cluster, template):
+        raise ClusterError(f"a restore runs: wait for the end of {', '.join(running)}")
 
 
 def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:

@@ -15,9 +15,10 @@ from kubernetes.client import ApiClient
 from ops import restore as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import Job, JobFailedError
-from ops.restore import Restore, RestoreRequest
+from ops.restore import Restore, RestoreRequest, look
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source
+from settings.cloudnative_pg import STATEFUL_SET
 from tests.stacks import DEV
 
 OTHER = "invoicetron-db-restore-another"
@@ -153,3 +154,34 @@ def test_a_signal_before_that_ends_the_job_first(stage: Stage) -> None:
         stage.restore()
     assert stage.happened == ["stop", "create", "end", "start"]
     assert "The database of dev now holds the backup b." not in stage.said
+
+
+def test_what_cannot_lend_a_superuser_is_found_before_the_app_is_stopped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "cron_job", mock.Mock())
+    monkeypatch.setattr(module, "labels", lambda _: {})
+    monkeypatch.setattr(App, "before", lambda _: PreviousState(replicas=1, ready=True, remembered=False))
+    monkeypatch.setattr(module, "needs_loan", mock.Mock(side_effect=ClusterError("no command can be run in the pod")))
+    request = RestoreRequest(stack="dev", source=Source(backup="b"), expectation=None, clear_sessions=False)
+    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
+    with pytest.raises(ClusterError, match="no command can be run in the pod"):
+        Restore.look(cluster, stage.terminal, request)
+
+
+def test_a_look_into_a_backup_is_begun_beside_no_restore(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(_cluster: Cluster, _terminal: object, request: RestoreRequest) -> RestoreRequest:
+        stage.running.append(OTHER)
+        return request
+
+    lending = mock.Mock()
+    monkeypatch.setattr(look, "cron_job", mock.Mock())
+    monkeypatch.setattr(look, "unfinished", lambda *_: list(stage.running))
+    monkeypatch.setattr(look, "brought", fetched)
+    monkeypatch.setattr(look, "lent", lending)
+    source = Source(backup="b", offsite=True)
+    request = RestoreRequest(stack="dev", source=source, expectation=None, clear_sessions=False, into="lost")
+    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
+    with pytest.raises(ClusterError, match=f"wait for the end of {OTHER}"):
+        look.look_into(cluster, stage.terminal, request, STATEFUL_SET)
+    lending.assert_not_called()

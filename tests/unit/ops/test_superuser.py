@@ -107,3 +107,14 @@ def test_it_waits_for_a_restore_which_needs_a_superuser(monkeypatch: pytest.Monk
     with pytest.raises(ClusterError, match="wait for the end of invoicetron-db-restore-1"):
         Revocation.look(CLUSTER, load_settings("dev"))
     assert server.asked == []
+
+
+def test_a_restore_that_has_begun_since_somebody_was_asked_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, running = Server(monkeypatch, superuser=True), list[str]()
+    monkeypatch.setattr(module, "cron_job", mock.Mock())
+    monkeypatch.setattr(module, "unfinished", lambda *_: running)
+    revocation = Revocation.look(CLUSTER, load_settings("dev"))
+    running.append("invoicetron-db-restore-1")
+    with pytest.raises(ClusterError, match="wait for the end of invoicetron-db-restore-1"):
+        revocation.run()
+    assert server.superuser
