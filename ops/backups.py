@@ -148,7 +148,7 @@ def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now
             decimal(one.database_bytes) if one.database_bytes is not None else None,
             f"{one.rows:,}" if one.rows is not None else None,
             one.migration,
-            one.image.rpartition("/")[2] if one.image else None,
+            _image(one.image),
             _by(one.by),
             f"{age(now - restored[one.name])} ago" if one.name in restored else None,
         )
@@ -161,6 +161,12 @@ def _by(name: str | None) -> str | None:
         if found := pattern.fullmatch(name or ""):
             return found.expand(words)
     return name
+
+
+def _image(image: str | None) -> str:
+    """Its name and tag; of one without a tag, the beginning of the digest."""
+    tagged, _, digest = (image or "").rpartition("/")[2].partition("@sha256:")
+    return f"{tagged}@{digest[:12]}" if digest and ":" not in tagged else tagged
 
 
 def _number(text: str | None) -> int | None:

@@ -46,6 +46,18 @@ def test_everything_that_is_known_of_a_backup_is_shown() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("image", "cell"),
+    [
+        (f"registry.example.com:5000/invoicetron/prod:1a2b3c4d@sha256:{'ab' * 32}", "prod:1a2b3c4d"),
+        (f"registry.example.com:5000/invoicetron/prod@sha256:{'ab' * 32}", "prod@abababababab"),
+    ],
+)
+def test_an_image_is_shown_without_the_whole_of_its_digest(image: str, cell: str) -> None:
+    (cells,) = shown(Listed(name=NAME, image=image))
+    assert cell in [each.strip() for each in cells]
+
+
 def test_a_name_is_whole_in_a_terminal_of_eighty_columns() -> None:
     written = io.StringIO()
     listed = Listed(name=NAME, taken=NOW, rows=1_548, migration="20250601000000_items", image="prod:1a2b3c4d")
