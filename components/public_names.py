@@ -1,4 +1,4 @@
-"""Names in the state of what a public hostname is made of. Needs no SDK, so that lookups and ops can use it."""
+"""Names of what a public hostname is made of, in the state and in Cloudflare. Needs no SDK: lookups and ops use it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ RECORD: Final = "dns-record"
 
 NON_IDENTITY: Final = "non_identity"
 """Decision of a policy, "Service Auth" in the dashboard, that asks nobody to log in."""
+
+NAME_UNTIL: Final = "{0} until {1}"
+"""The service token's name in Cloudflare: its policy's, and the day by which it is to be changed."""
 
 RELEASED_TYPE: Final = f"{PROGRAM}:public_access:PublicAccess"
 """Type of the component up to the release of November 2026. A stack had one public hostname then, whose resources bore

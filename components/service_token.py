@@ -12,7 +12,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
-from components.public_names import NON_IDENTITY
+from components.public_names import NAME_UNTIL, NON_IDENTITY
 from components.registry_item import RegistryItem
 from lookups.onepassword import ItemPlace
 from sdks import cloudflare
@@ -50,7 +50,7 @@ class ServiceToken(pulumi.ComponentResource):
         token = cloudflare.ZeroTrustAccessServiceToken(
             "access-token",
             account_id=args.account_id,
-            name=token_name(names, args.expires),
+            name=NAME_UNTIL.format(names.service_token, args.expires.isoformat()),
             # Not until `expires` exactly: counted from today, it would be another duration with each `up`.
             duration=f"{LONGEST_DAYS * 24}h",
             opts=ResourceOptions(parent=self, replace_on_changes=["name"], additional_secret_outputs=["client_secret"]),
@@ -83,8 +83,3 @@ class ServiceToken(pulumi.ComponentResource):
         )
         self.policy_id = policy.id
         self.register_outputs({"policy_id": self.policy_id})
-
-
-def token_name(names: Names, expires: dt.date) -> str:
-    """Name of the token in Cloudflare; it says when the token is to be changed, and by that changes with it."""
-    return f"{names.service_token} until {expires.isoformat()}"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from components.network import POD_NAMESPACE
-from components.public_names import NON_IDENTITY
+from components.public_names import NAME_UNTIL, NON_IDENTITY
 from components.tunnel import ORIGIN, TARGET, Tunnel
 from lookups.access_policy import admitted, openings
 from lookups.cloudflare import IN_THE_WAY, find_team
@@ -76,7 +76,8 @@ def _service_tokens(systems: Systems) -> set[str]:
     if systems.public.service_token is None:
         return set()
     listed = systems.cloudflare.zero_trust.access.service_tokens.list(account_id=systems.ids.account)
-    return {str(one.id) for one in listed if (one.name or "").startswith(f"{systems.names.service_token} until ")}
+    beginning = NAME_UNTIL.format(systems.names.service_token, "")
+    return {str(one.id) for one in listed if (one.name or "").startswith(beginning)}
 
 
 def _lets_in(policy: Any, systems: Systems, tokens: set[str]) -> bool:

@@ -9,6 +9,7 @@ import datetime as dt
 
 from cloudflare import AuthenticationError, PermissionDeniedError
 
+from components.public_names import NAME_UNTIL
 from lookups.deploy_tokens import active
 from ops.verify.check import Check
 from ops.verify.cluster import moment
@@ -39,7 +40,7 @@ def service_token(systems: Systems) -> str:
     wanted = systems.public.service_token
     assert wanted is not None  # noqa: S101 - `applies` leaves the check out where there is none
     fix = f"set a later access.public.serviceToken.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
-    name = f"{systems.names.service_token} until {wanted.expires.isoformat()}"
+    name = NAME_UNTIL.format(systems.names.service_token, wanted.expires.isoformat())
     listed = systems.cloudflare.zero_trust.access.service_tokens.list(account_id=systems.ids.account)
     found = [one for one in listed if one.name == name]
     if len(found) != 1:
