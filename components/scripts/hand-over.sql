@@ -62,11 +62,13 @@ WHERE (objid >= 16384 OR identified.type = 'large object' OR identified.type = '
         SELECT FROM pg_depend AS part WHERE part.classid = everything.classid AND part.objid = everything.objid AND deptype = 'e'
     );
 
--- Gives the role what the first one owns.
+-- Gives the role what the first one owns, and what its backups set (`sessions` of common.sh). Both each time, so that a parameter
+-- that a later release adds there is granted where this ran before.
 CREATE FUNCTION pg_temp.give() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     new_owner regrole := quote_ident(current_setting('hand_over.role'))::regrole;
     found record;
+    parameter text;
 BEGIN
     FOR found IN
         SELECT format(
@@ -86,6 +88,12 @@ BEGIN
     IF EXISTS (SELECT FROM owners WHERE owner = 10) THEN
         RAISE EXCEPTION 'still the first role''s: %', (SELECT string_agg(identity, ', ') FROM owners WHERE owner = 10);
     END IF;
+    FOREACH parameter IN ARRAY ARRAY[
+        'log_statement', 'log_min_duration_statement', 'log_min_error_statement', 'lc_messages', 'event_triggers',
+        'session_replication_role', 'temp_file_limit'
+    ] LOOP
+        EXECUTE format('GRANT SET ON PARAMETER %I TO %s', parameter, new_owner);
+    END LOOP;
 END
 $$;
 
@@ -150,7 +158,6 @@ DO $$
 DECLARE
     app name := current_setting('hand_over.role');
     new_owner oid;
-    parameter text;
     found record;
 BEGIN
     EXECUTE format('ALTER ROLE %I RENAME TO postgres', app);
@@ -176,18 +183,12 @@ BEGIN
     LOOP
         EXECUTE found.statements;
     END LOOP;
-    -- What its backups (`sessions` of common.sh), and the exporter's pod before it starts, do beside what an owner may.
+    -- What its backups, and the exporter's pod before it starts, do beside what an owner may.
     EXECUTE format('GRANT pg_read_all_data TO %I', app);
     EXECUTE format('GRANT pg_monitor TO %I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', app);
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = current_setting('hand_over.monitor') AND NOT rolsuper) THEN
         EXECUTE format('GRANT %I TO %I WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', current_setting('hand_over.monitor'), app);
     END IF;
-    FOREACH parameter IN ARRAY ARRAY[
-        'log_statement', 'log_min_duration_statement', 'log_min_error_statement', 'lc_messages', 'event_triggers',
-        'session_replication_role', 'temp_file_limit'
-    ] LOOP
-        EXECUTE format('GRANT SET ON PARAMETER %I TO %I', parameter, app);
-    END LOOP;
     PERFORM pg_temp.give();
 END
 $$;

@@ -297,6 +297,15 @@ def test_backup_drill_and_restore_go_on_without_a_superuser(new: Pod) -> None:
     assert lets_in(server, NEW)
 
 
+def test_what_backups_set_is_granted_again_by_the_next_run(new: Pod) -> None:
+    fill(new.server)
+    new.server.sql("REVOKE SET ON PARAMETER temp_file_limit FROM invoicetron")  # as if a later release had added it
+    assert "permission denied" in new.run("backup.sh").stdout
+    assert hand_over(new.server).returncode == 0
+    done = new.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_backup_of_a_superusers_time_does_not_make_the_role_one_again(live: PostgresServer) -> None:
     directory = live.directory / "pod"
     directory.mkdir()
