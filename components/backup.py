@@ -46,8 +46,6 @@ DRILL_HISTORY: Final = 8
 """Drills whose results are kept, which is two months where they run weekly."""
 RESULT: Final = "/dev/termination-log"
 """What a container writes there, its pod's status keeps, as long as there is the pod."""
-RESTORE_LENT: Final = "RESTORE_LENT"
-"""Variable that tells restore.sh that its role is a superuser only until the restore's end."""
 
 _HOURLY: Final = "0 * * * *"
 _SCRIPTS: Final = Path(__file__).parent / "scripts"

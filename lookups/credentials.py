@@ -52,7 +52,7 @@ def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
 
 
 def _logged_secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Terraform's log levels at which plugins print what passes through them: the deploy token, and KUBE_TOKEN.
+    """Terraform's log levels at which plugins print what passes through them: KUBE_TOKEN, and what the stack issues.
 
     1Password's logs a whole item at INFO, GitLab's its requests at DEBUG. Their SDK takes what is no level for TRACE.
     """

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from components.backup import RESTORE_LENT
 from components.database import CONTAINER, without_comments
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError
@@ -144,7 +143,7 @@ def lent(cluster: Cluster, terminal: Terminal, template: Any) -> Iterator[dict[s
     with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
         DatabasePod.of(cluster).sql(_LEND)
     try:
-        yield {RESTORE_LENT: "true"}
+        yield {"RESTORE_LENT": "true"}  # restore.sh takes it back at its end
     finally:
         with cluster.interrupts.deferred():
             try:
