@@ -140,9 +140,9 @@ def lent(cluster: Cluster, terminal: Terminal, template: Any) -> Iterator[dict[s
     if not needs_loan(cluster, template):
         yield {}
         return
-    with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
-        DatabasePod.of(cluster).sql(_LEND)
     try:
+        with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
+            DatabasePod.of(cluster).sql(_LEND)
         yield {"RESTORE_LENT": "true"}  # restore.sh takes it back at its end
     finally:
         with cluster.interrupts.deferred():

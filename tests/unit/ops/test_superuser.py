@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -10,7 +11,7 @@ import pytest
 from kubernetes.client import ApiClient
 
 from ops import superuser as module
-from ops.kube.cluster import Cluster, ClusterError, Interrupts
+from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.superuser import DatabasePod, Revocation, Role, lent
 from tests.stacks import DEV
 from tests.unit.program import load_settings
@@ -80,6 +81,21 @@ def test_one_that_cannot_be_taken_back_is_said_with_the_command_that_does(monkey
     (said,) = (call.args[0] for call in terminal.say.call_args_list)
     assert "the pod is gone" in said
     assert "python -m ops revoke-superuser --stack dev" in said
+
+
+def test_one_that_was_stopped_as_it_was_lent_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch)
+
+    def stopped(*names: object, given: str) -> str:
+        answer = server.run(*names, given=given)
+        if server.superuser:
+            raise StoppedError(signal.SIGINT)
+        return answer
+
+    monkeypatch.setattr(module, "run_in", stopped)
+    with pytest.raises(StoppedError), lent(CLUSTER, mock.MagicMock(), template("PGUSER")):
+        pytest.fail("nothing was lent for sure")
+    assert not server.superuser
 
 
 @pytest.mark.parametrize(
