@@ -22,6 +22,7 @@ from rehearsal.vendors.cloudflare import (
     ORGANIZATION_READ,
     R2_EDIT,
     SCOPES,
+    SERVICE_TOKENS_EDIT,
     TOKENS_EDIT,
     TUNNEL_EDIT,
     ZONE_READ,
@@ -254,6 +255,8 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     **{name: DNS_EDIT for name in WRITES if "record" in name},
     **{name: R2_EDIT for name in ANSWERS if "bucket" in name},
     **{name: TOKENS_EDIT for name in ANSWERS if "token" in name and "service" not in name},
+    **{name: SERVICE_TOKENS_EDIT for name in ANSWERS if "service token" in name},
+    **{name: ACCESS_EDIT for name in WRITES if "policy" in name},
     "permission groups": TOKENS_EDIT,
 }
 
@@ -285,7 +288,7 @@ def test_a_list_of_zones_is_refused_with_code_0_or_empty_for_who_may_not_see_any
 
 
 @pytest.mark.parametrize(
-    "name", ["tunnel", "policy", "group", "application", "record", "bucket", "bucket lock", "token"]
+    "name", ["tunnel", "policy", "group", "application", "service token", "record", "bucket", "bucket lock", "token"]
 )
 def test_what_does_not_exist_is_404(client: cloudflare.Cloudflare, emulator: Cloudflare, name: str) -> None:
     none, account = "0" * 32, emulator.account_id
@@ -294,6 +297,7 @@ def test_what_does_not_exist_is_404(client: cloudflare.Cloudflare, emulator: Clo
         "policy": lambda: access(client).policies.get(none, account_id=account),
         "group": lambda: access(client).groups.get(none, account_id=account),
         "application": lambda: access(client).applications.get(none, account_id=account),
+        "service token": lambda: access(client).service_tokens.get(none, account_id=account),
         "record": lambda: client.dns.records.get(none, zone_id=emulator.zone_id),
         "bucket": lambda: client.r2.buckets.get(none, account_id=account),
         "bucket lock": lambda: client.r2.buckets.locks.get(none, account_id=account),
@@ -301,6 +305,25 @@ def test_what_does_not_exist_is_404(client: cloudflare.Cloudflare, emulator: Clo
     }
     with pytest.raises(cloudflare.NotFoundError):
         asks[name]()
+
+
+def test_a_service_token_opens_what_its_policy_guards_until_it_expires(
+    client: cloudflare.Cloudflare, emulator: Cloudflare
+) -> None:
+    made: Any = access(client).service_tokens.create(account_id=emulator.account_id, name="Probe")
+    policy: Any = access(client).policies.create(
+        account_id=emulator.account_id,
+        name="Probe",
+        decision="non_identity",
+        include=[{"service_token": {"token_id": made.id}}],
+    )
+    application = emulator.applications[own_application(emulator)]
+    assert not emulator.access.admitted(application, made.client_id, made.client_secret)
+    application["policies"].append(emulator.policies[policy.id])
+    assert emulator.access.admitted(application, made.client_id, made.client_secret)
+    assert not emulator.access.admitted(application, made.client_id, "0" * 64)
+    emulator.access.service_tokens[made.id]["expires_at"] = "2020-01-01T00:00:00Z"
+    assert not emulator.access.admitted(application, made.client_id, made.client_secret)
 
 
 @pytest.mark.parametrize("type_", ["TXT", "CAA", "MX", "SRV", "HTTPS"])

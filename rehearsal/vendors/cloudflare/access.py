@@ -17,7 +17,7 @@ from rehearsal.vendors.cloudflare.answers import (
     RefusedError,
     found,
 )
-from rehearsal.vendors.cloudflare.objects import Object, new_policy, new_rules, new_service_token
+from rehearsal.vendors.cloudflare.objects import Object, new_policy, new_rules, new_service_token, now
 
 _NO_TOKEN: Final = "access.api.error.service_token_not_found"  # noqa: S105 - Cloudflare's words
 
@@ -53,7 +53,8 @@ class Access:
 
     def admitted(self, application: Object, client_id: str, client_secret: str) -> bool:
         """Whether a policy of the application lets in a request with these two headers."""
-        own = [one["id"] for one in self.service_tokens.values() if one["client_id"] == client_id]
+        tokens = self.service_tokens.values()
+        own = [one["id"] for one in tokens if one["client_id"] == client_id and one["expires_at"] > now()]
         if not own or not secrets.compare_digest(self._secrets[own[0]], client_secret):
             return False
         policies = [one for one in application["policies"] if one["decision"] == "non_identity"]
