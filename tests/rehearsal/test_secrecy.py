@@ -23,7 +23,7 @@ def spellings(secret: str) -> set[str]:
 
 
 def use_every_secret(rehearsal: Rehearsal, stack: str) -> None:
-    """Gives the stack whatever else a stack may have that needs a secret."""
+    """Gives the stack everything else that takes a secret from 1Password."""
     fields = ("access-key", "secret-key", "copies", "monitor", "mail-key", "no url password")
     rehearsal.onepassword.put("Further", {field: f"{field} {secrets.token_hex(20)}" for field in fields[:3]})
     rehearsal.onepassword.put("More", {field: secrets.token_hex(20) for field in fields[3:]})
