@@ -10,7 +10,7 @@ import json
 from rehearsal.plugins.base import PluginError, State, serve
 from rehearsal.plugins.cloudflare_kind import Client, Kind, NotFoundError, camel
 from rehearsal.plugins.rest import RestPlugin, extract_inputs
-from rehearsal.plugins.values import Properties, Secret, plain
+from rehearsal.plugins.values import Properties, plain
 
 
 class DnsRecord(Kind):
@@ -85,29 +85,17 @@ class AccessPolicy(Kind):
 
 
 class AccessServiceToken(Kind):
-    """`cloudflare.ZeroTrustAccessServiceToken`; its secret is known from its creation only, and kept from then on."""
+    """`cloudflare.ZeroTrustAccessServiceToken`."""
 
     owner = "accountId"
     required = ("accountId", "name")
     replace_on = frozenset({"accountId"})
     computed = frozenset({"clientId", "clientSecret", "expiresAt"})
     inputs = frozenset({"accountId", "name", "duration"})
+    shown_once = "clientSecret"
 
     def path(self, owner: str) -> str:
         return f"/accounts/{owner}/access/service_tokens"
-
-    def create(self, inputs: Properties) -> tuple[str, Properties]:
-        id_, outputs = super().create(inputs)
-        return id_, {**outputs, "clientSecret": Secret(outputs["clientSecret"])}
-
-    def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
-        state = super().read(id_, inputs, olds)
-        if state is not None and olds.get("clientSecret"):
-            state.outputs["clientSecret"] = Secret(olds["clientSecret"])
-        return state
-
-    def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        return {**super().update(id_, inputs, olds), "clientSecret": Secret(olds.get("clientSecret"))}
 
 
 class R2Bucket(Kind):
@@ -161,28 +149,16 @@ class R2BucketLock(Kind):
 
 
 class AccountToken(Kind):
-    """`cloudflare.AccountToken`, whose value the API shows once."""
+    """`cloudflare.AccountToken`."""
 
     owner = "accountId"
     required = ("accountId", "name", "policies")
     replace_on = frozenset({"accountId"})
     computed = frozenset({"issuedOn", "status", "value"})
+    shown_once = "value"
 
     def path(self, owner: str) -> str:
         return f"/accounts/{owner}/tokens"
-
-    def create(self, inputs: Properties) -> tuple[str, Properties]:
-        id_, outputs = super().create(inputs)
-        return id_, {**outputs, "value": Secret(outputs["value"])}
-
-    def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
-        state = super().read(id_, inputs, olds)
-        if state is not None and "value" in olds:
-            state.outputs["value"] = olds["value"]
-        return state
-
-    def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        return {**super().update(id_, inputs, olds), "value": olds["value"]}
 
     def _body(self, inputs: Properties) -> Properties:
         policies = [

@@ -12,7 +12,7 @@ import httpx
 
 from rehearsal.plugins.base import CheckFailedError, PluginError, State
 from rehearsal.plugins.rest import ResourceKind, extract_inputs
-from rehearsal.plugins.values import Properties
+from rehearsal.plugins.values import Properties, Secret
 
 _API: Final = "https://api.cloudflare.com/client/v4"
 _RETRIES: Final = 10  # the client's own, for connection errors, 408, 409, 429 and 5xx
@@ -81,6 +81,8 @@ class Kind(ResourceKind):
 
     owner = ""
     required: tuple[str, ...] = ()
+    shown_once = ""
+    """The secret output that the API shows as it creates the object; from then on the state's is kept."""
 
     def __init__(self, plugin: ClientOwner) -> None:
         self._plugin = plugin
@@ -97,7 +99,7 @@ class Kind(ResourceKind):
 
     def create(self, inputs: Properties) -> tuple[str, Properties]:
         made = self._plugin.client.call("POST", self.path(inputs[self.owner]), body=self._body(inputs))
-        return made["id"], self._outputs(inputs, made)
+        return made["id"], {**self._outputs(inputs, made), **self._secret(camel(made))}
 
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
         parts = id_.split("/")
@@ -106,19 +108,22 @@ class Kind(ResourceKind):
             live = self._plugin.client.call("GET", f"{self.path(owner)}/{parts[-1]}")
         except NotFoundError:
             return None
-        outputs = {**camel(self._normalised(live)), self.owner: owner}
+        outputs = {**camel(self._normalised(live)), self.owner: owner, **self._secret(olds)}
         # An import has no inputs yet: they are everything that a program could have given.
         given = extract_inputs(inputs, outputs) if inputs else {k: v for k, v in outputs.items() if k in self.inputs}
         return State(id=parts[-1], inputs=given, outputs=outputs)
 
     inputs: frozenset[str] = frozenset()
 
-    def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:  # noqa: ARG002 - the signature
+    def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
         changed = self._plugin.client.call("PUT", f"{self.path(inputs[self.owner])}/{id_}", body=self._body(inputs))
-        return self._outputs(inputs, changed)
+        return {**self._outputs(inputs, changed), **self._secret(olds)}
 
     def delete(self, id_: str, olds: Properties) -> None:
         self._plugin.client.call("DELETE", f"{self.path(olds[self.owner])}/{id_}")
+
+    def _secret(self, outputs: Properties) -> Properties:
+        return {self.shown_once: Secret(outputs[self.shown_once])} if outputs.get(self.shown_once) else {}
 
     def _body(self, inputs: Properties) -> Properties:
         return snake({name: value for name, value in inputs.items() if name != self.owner})
