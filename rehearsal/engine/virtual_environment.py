@@ -16,6 +16,9 @@ from typing import Any
 _LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry"}
 """Files that choose a toolchain where Pulumi.yaml names none; the first that is found, upwards from the program."""
 
+_OPTIONS = {"virtualenv": (), "typechecker": ("mypy", "pyright"), "toolchain": ("pip", "poetry", "uv")}
+"""Those of the runtime in the order in which the real host looks at them, and the texts that each may be; none: any."""
+
 
 class VirtualEnvironmentError(Exception):
     """The options cannot be followed; the message is the real host's, or says what the stand-in lacks."""
@@ -31,12 +34,13 @@ class VirtualEnvironment:
     @classmethod
     def of(cls, root: Path, program: Path, options: Mapping[str, Any]) -> VirtualEnvironment:
         """From the options of the runtime; `virtualenv` is relative to `root`, the folder of Pulumi.yaml."""
-        for name in ("virtualenv", "toolchain", "typechecker"):
-            if not isinstance(options.get(name, ""), str):
+        for name, known in _OPTIONS.items():
+            given = options.get(name, "")
+            if not isinstance(given, str):
                 raise VirtualEnvironmentError(f"{name} option must be a string")
+            if known and name in options and given not in known:
+                raise VirtualEnvironmentError(f"unsupported {name} option: {given}")
         toolchain = options.get("toolchain") or _detected(program)
-        if toolchain not in ("pip", "poetry", "uv"):
-            raise VirtualEnvironmentError(f"unsupported toolchain option: {toolchain}")
         if toolchain != "pip" or options.get("typechecker"):
             raise VirtualEnvironmentError(
                 "the rehearsal's stand-in for the Python language host has the toolchain pip without a type checker, "

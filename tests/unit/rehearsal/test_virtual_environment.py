@@ -42,6 +42,17 @@ def test_the_folder_above_a_link_is_the_link_s(tmp_path: Path) -> None:
     assert taken(tmp_path / "program" / "policies", {"virtualenv": "../.venv"}).python == str(python)
 
 
+@pytest.mark.parametrize("written", [".venv/", "./.venv", "apps/../.venv", "{root}/.venv"])
+def test_its_path_may_be_written_in_any_way_and_hold_spaces(tmp_path: Path, written: str) -> None:
+    root = tmp_path / "a program"
+    environment = usable(root / "the real one").parent.parent
+    (root / ".venv").symlink_to(environment)
+    found = taken(root, {"virtualenv": written.format(root=root)})
+    found.validate()
+    # By the link: what it leads to may be another one tomorrow.
+    assert found.python == str(root / ".venv" / "bin" / "python")
+
+
 @pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
 def test_where_there_is_none_an_empty_one_is_made_which_has_no_pulumi(tmp_path: Path, there: bool) -> None:
     if there:
@@ -83,7 +94,14 @@ def test_without_the_option_it_is_the_python_on_path(tmp_path: Path, monkeypatch
     ("options", "words"),
     [
         ({"virtualenv": 1.0}, "virtualenv option must be a string"),
+        ({"virtualenv": None}, "virtualenv option must be a string"),
+        ({"toolchain": None, "virtualenv": ".venv"}, "toolchain option must be a string"),
         ({"toolchain": "conda"}, "unsupported toolchain option: conda"),
+        ({"toolchain": "Pip"}, "unsupported toolchain option: Pip"),
+        ({"toolchain": "", "virtualenv": ".venv"}, "unsupported toolchain option: $"),
+        ({"typechecker": "none", "virtualenv": ".venv"}, "unsupported typechecker option: none"),
+        ({"typechecker": "", "virtualenv": ".venv"}, "unsupported typechecker option: $"),
+        ({"typechecker": "ty", "toolchain": "conda"}, "unsupported typechecker option: ty"),
         ({"toolchain": "uv"}, "install Pulumi for those"),
         ({"typechecker": "mypy"}, "install Pulumi for those"),
     ],
