@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
@@ -106,8 +107,8 @@ def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[
     except (URLError, TimeoutError) as error:
         why = getattr(error, "reason", error)
         raise NoAnswerError(f"GitLab does not answer at {url}: {why}") from error
-    except (OSError, ValueError):
-        return None, {}  # broken off, or not JSON
+    except (OSError, ValueError, HTTPException):
+        return None, {}  # broken off, not JSON, or not even HTTP
     return HTTPStatus.OK, found if isinstance(found, dict) else {}
 
 

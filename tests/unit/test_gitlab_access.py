@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 from collections.abc import Mapping
 from email.message import Message
 from typing import Any
@@ -96,3 +97,31 @@ def test_a_gateway_that_answers_for_gitlab_is_no_gitlab(monkeypatch: pytest.Monk
     monkeypatch.setattr(OpenerDirector, "open", mock.Mock(side_effect=gateway))
     with pytest.raises(gitlab_access.NoAnswerError, match=r"does not answer at https://\S+/api/v4/: 502"):
         gitlab_access.check_answers(DELIVERY, environment={})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"version": "18.11',
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100\r\n{",
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n<html>a login page</html>",
+        b"",
+    ],
+    ids=["cut off", "cut off in a chunk", "another protocol", "a proxy's page", "nothing"],
+)
+def test_what_is_no_answer_of_its_api_is_told_in_words(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def once() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        environment = {"GITLAB_BASE_URL": f"http://127.0.0.1:{server.getsockname()[1]}/api/v4/"}
+        with pytest.raises(gitlab_access.NoAnswerError, match=r"does not answer at http://127\.0\.0\.1:\d+/api/v4/"):
+            gitlab_access.check_answers(DELIVERY, environment=environment)
+        thread.join()
