@@ -8,6 +8,7 @@ of every start (docs/measurements.md).
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +35,7 @@ class CloudflareError(pulumi.RunError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        """HTTP status of a refusal; None where there was no answer."""
+        """HTTP status of a refusal; None where there was no answer of Cloudflare's."""
 
     @property
     def forbidden(self) -> bool:
@@ -88,12 +89,21 @@ class CloudflareApi:
         """One attempt: the whole answer. Raises `TransientError`, or `CloudflareError` for a refusal."""
         try:
             answer = self._client.request(method, path, **more)
-            body: dict[str, Any] = answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             raise TransientError(f"{method}: {type(error).__name__}", 1.0) from error
+        # Before the body: a proxy's refusal is a page.
         if answer.status_code == 429 or answer.status_code >= 500:
             raise TransientError(f"status {answer.status_code}", _seconds(answer.headers.get("Retry-After")))
-        if answer.is_error:
+        body = _object(answer)
+        if body is None and answer.is_success:
+            raise TransientError(f"{method}: the answer is no JSON object", 1.0)
+        if body is None:
+            # Without its status: a proxy's 404 does not mean that something is gone, nor its 403 what the token may.
+            raise CloudflareError(
+                f"{self._client.base_url} answers {answer.status_code} with no JSON, so it is not Cloudflare's API: "
+                "check the proxy of this machine, and CLOUDFLARE_BASE_URL where it is set"
+            )
+        if not answer.is_success:
             said = "; ".join(f"{one.get('message')} ({one.get('code')})" for one in body.get("errors") or [])
             raise CloudflareError(
                 f"Cloudflare answers {answer.status_code}: {said or 'no reason'}", status=answer.status_code
@@ -115,8 +125,14 @@ class CloudflareApi:
         )
 
 
-def _seconds(retry_after: str | None) -> float:
+def _object(answer: httpx.Response) -> dict[str, Any] | None:
     try:
-        return float(retry_after or 1)
-    except ValueError:  # a date, as HTTP allows
-        return 1.0
+        body = answer.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _seconds(retry_after: str | None) -> float:
+    # Whole seconds, or a date, as HTTP allows.
+    return float(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,9}", retry_after) else 1.0

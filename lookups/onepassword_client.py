@@ -26,6 +26,8 @@ _PAUSES: Final = [min(0.05 * 2**attempt, 0.5) for attempt in range(10)]
 """Seconds between looks for what was written: Connect shows it once it has synchronised (connect-sdk-go's client)."""
 _GONE: Final = {"ARCHIVED", "DELETED"}
 """States of items in the archive or the bin (Connect's OpenAPI, Item.state)."""
+_NOT_JSON: Final = {"message": "the answer is not JSON, so this is no Connect server"}
+"""Stands for a refusal that is not Connect's; a proxy's 404 does not mean that an item is gone."""
 _NO_ITEM: Final = re.compile(r"isn't an item\b|\bitem\b.* not found", re.IGNORECASE)
 
 
@@ -81,9 +83,16 @@ def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
         for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT")
         if environment.get(name)
     ]
+    # httpx, and so whatever shows its errors, would print a header that cannot be sent: the token.
+    for name in given:
+        # The name of a desktop app's account may hold spaces.
+        if name != "OP_ACCOUNT" and _torn(environment[name]):
+            yield f"{name} holds a space or a line break: export it without"
     match given:
         case ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN"]:
-            if environment["OP_CONNECT_HOST"].endswith("/"):
+            if not re.match(r"https?://[^/]", environment["OP_CONNECT_HOST"], re.IGNORECASE):
+                yield "OP_CONNECT_HOST is no address of a Connect server: export it with http:// or https://"
+            elif environment["OP_CONNECT_HOST"].endswith("/"):
                 yield "OP_CONNECT_HOST ends with a slash, which the provider doubles: export it without"
         case ["OP_SERVICE_ACCOUNT_TOKEN"] | ["OP_ACCOUNT"]:
             pass
@@ -96,6 +105,10 @@ def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"1Password: export OP_CONNECT_HOST and OP_CONNECT_TOKEN together; {given[0]} alone is set"
         case _:
             yield f"1Password: {', '.join(given)} contradict each other: keep Connect's pair or one of the other two"
+
+
+def _torn(value: str) -> bool:
+    return not (value.isascii() and value.isprintable() and " " not in value)
 
 
 class ConnectClient:
@@ -163,8 +176,10 @@ class ConnectClient:
             answer = self._client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise UnavailableError(f"{self._host} does not answer: {type(error).__name__} {error}".strip()) from error
-        if answer.is_error and answer.status_code != allowed:
+        if not answer.is_success:
             body = self._body(answer)
+            if answer.status_code == allowed and body is not _NOT_JSON:
+                return answer
             said = body.get("message", "") if isinstance(body, dict) else ""
             kind = UnavailableError if answer.status_code == 429 or answer.status_code >= 500 else AccountError
             raise kind(f"status {answer.status_code}: {said}")
@@ -174,10 +189,9 @@ class ConnectClient:
         try:
             return answer.json()
         except ValueError:
-            words = "the answer is not JSON, so this is no Connect server"
             if answer.is_success:
-                raise AccountError(words) from None
-            return {"message": words}
+                raise AccountError(_NOT_JSON["message"]) from None
+            return _NOT_JSON
 
 
 class CommandClient:
@@ -225,7 +239,10 @@ class CommandClient:
                 raise
 
     def _json(self, *arguments: str, stdin: str = "") -> Any:
-        return json.loads(self._run(*arguments, "--format=json", stdin=stdin))
+        try:
+            return json.loads(self._run(*arguments, "--format=json", stdin=stdin))
+        except ValueError:  # without its text, which may hold a part of an item
+            raise AccountError(f"{self._op} {' '.join(arguments[:2])} answers with no JSON") from None
 
     def _run(self, *arguments: str, stdin: str = "") -> str:
         try:

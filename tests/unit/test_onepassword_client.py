@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from lookups.onepassword import SecretProblemError, Vaults
-from lookups.onepassword_client import Client, CommandClient, client
+from lookups.onepassword_client import AccountError, Client, CommandClient, UnavailableError, client
 from lookups.onepassword_item import item_of
 from rehearsal.vendors.onepassword import OnePassword
 from settings.references import SecretReference
@@ -123,6 +124,45 @@ def test_a_command_that_is_not_there_is_told_with_the_way_to_one() -> None:
         Vaults(CommandClient({"OP_CLI_PATH": "/nowhere/op"})).read(reference("op://a/b/c"))
     assert "/nowhere/op" in refused.value.what
     assert "OP_CLI_PATH" in refused.value.what
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (PlainTextResponse("<html>no such page</html>", 404), AccountError, "not JSON, so this is no Connect server"),
+        (PlainTextResponse("<html>log in</html>"), AccountError, "not JSON, so this is no Connect server"),
+        (PlainTextResponse('{"id": "iiii", "fie'), AccountError, "not JSON"),
+        (PlainTextResponse("", 302, {"Location": "https://login.example/"}), AccountError, "status 302"),
+        (JSONResponse({"status": 403, "message": "not in scope"}, 403), AccountError, "status 403: not in scope"),
+        (JSONResponse({"status": 429, "message": "slow down"}, 429), UnavailableError, "status 429: slow down"),
+        (PlainTextResponse("upstream is away", 502), UnavailableError, "status 502"),
+    ],
+)
+def test_only_connect_itself_says_that_an_item_is_gone(
+    served: Callable[[ASGIApp], str], answer: Response, kind: type[AccountError], words: str
+) -> None:
+    account = client({"OP_CONNECT_HOST": served(answer), "OP_CONNECT_TOKEN": "token-of-theirs"})
+    for ask in (account.get, account.delete, account.find):
+        with pytest.raises(kind, match=words) as refused:
+            ask(VAULT, ITEM)
+        assert type(refused.value) is kind
+        assert "token-of-theirs" not in str(refused.value)
+
+
+def test_an_item_that_connect_does_not_have_is_gone(served: Callable[[ASGIApp], str]) -> None:
+    gone = JSONResponse({"status": 404, "message": "item not found"}, 404)
+    account = client({"OP_CONNECT_HOST": served(gone), "OP_CONNECT_TOKEN": "t"})
+    assert account.get(VAULT, ITEM) is None
+    account.delete(VAULT, ITEM)
+
+
+def test_a_command_without_an_answer_is_told_without_what_it_said(tmp_path: Path) -> None:
+    op = tmp_path / "op"
+    op.write_text(f"#!/bin/sh\necho '{{\"password\": \"{PASSWORD}'\n")
+    op.chmod(0o700)
+    with pytest.raises(AccountError, match="op item get answers with no JSON") as refused:
+        CommandClient({"OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"}).item(VAULT, TITLE)
+    assert PASSWORD not in str(refused.value)
 
 
 def item(**field: Any) -> dict[str, Any]:

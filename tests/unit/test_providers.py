@@ -157,6 +157,7 @@ def test_a_stack_needs_no_credentials_for_what_it_has_not(environment: dict[str,
     [
         {"OP_SERVICE_ACCOUNT_TOKEN": TOKEN},
         {"OP_ACCOUNT": "my.1password.com"},
+        {"OP_ACCOUNT": "The House"},
         {"OP_CONNECT_HOST": "http://localhost", "OP_CONNECT_TOKEN": TOKEN, "OP_ACCOUNT": ""},
     ],
 )
@@ -171,6 +172,9 @@ def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str])
         ({"OP_CONNECT_HOST": ""}, "OP_CONNECT_TOKEN alone is set"),
         ({"OP_SERVICE_ACCOUNT_TOKEN": TOKEN}, "contradict each other"),
         ({"OP_CONNECT_HOST": "http://127.0.0.1:8080/"}, "ends with a slash"),
+        ({"OP_CONNECT_HOST": "127.0.0.1:8080"}, "OP_CONNECT_HOST is no address of a Connect server"),
+        ({"OP_CONNECT_TOKEN": f"{TOKEN}\n"}, "OP_CONNECT_TOKEN holds a space or a line break"),
+        ({"OP_CONNECT_TOKEN": f"{TOKEN[:9]}\n{TOKEN[9:]}"}, "OP_CONNECT_TOKEN holds a space or a line break"),
         ({"GITLAB_TOKEN": f"{TOKEN}\n"}, "GITLAB_TOKEN begins or ends with"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/api/v4"}, "GITLAB_BASE_URL is not the address"),
