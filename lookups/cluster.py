@@ -119,12 +119,10 @@ class Cluster:
                 "kubeconfig's address and certificates are right.",
                 reason=str(error),
             ) from None
-        if answer.status == 404:
+        body = _object(answer.data)
+        # Of an API that it does not have, the API server says it in plain text; its core it always has.
+        if answer.status == 404 and (body is not None or not path.startswith("/api/")):
             return None
-        try:
-            body: dict[str, Any] | None = json.loads(answer.data or b"")
-        except ValueError:
-            body = None
         if answer.status in {200, 201} and body is not None:
             return body
         said = f"{answer.status}: {(body or {}).get('message') or 'the answer is not JSON, so this is no API server'}"
@@ -154,6 +152,14 @@ class Cluster:
         return answer
 
 
+def _object(data: bytes | None) -> dict[str, Any] | None:
+    try:
+        body = json.loads(data or b"")
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
 def _path(api_version: str, resource: str, namespace: str | None) -> str:
     root = "apis" if "/" in api_version else "api"
     within = f"/namespaces/{namespace}" if namespace else ""
@@ -181,4 +187,10 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
             f"the context {context} cannot be read from {kubeconfig}: {error}. Export KUBECONFIG with "
             "the path of a file that has it, or name another in cluster.context"
         ) from None
+    # An HTTP client prints a header that cannot be sent.
+    if any(not (token.isascii() and token.isprintable()) for token in configuration.api_key.values()):
+        raise CredentialsError(
+            f"the token that {kubeconfig} gives for the context {context} holds a line break or another character that "
+            "no token has: write it, or its file, again without"
+        )
     return ApiClient(configuration=configuration)

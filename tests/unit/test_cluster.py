@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
+from lookups.credentials import CredentialsError
 from tests.unit.kubeconfig import write_kubeconfig
 
 _CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
@@ -25,6 +26,12 @@ _ANSWERS: dict[str, tuple[int, Any]] = {
     "/api/v1/nodes": (403, {"kind": "Status", "message": "nodes is forbidden: User x cannot list"}),
     "/api/v1/secrets": (401, {"kind": "Status", "message": "Unauthorized"}),
     "/api/v1/pods": (200, "<html>a login page</html>"),
+    "/api/v1/events": (200, ["ok"]),
+    "/api/v1/services": (404, "404 page not found"),
+    "/api/v1/endpoints": (302, ""),
+    "/api/v1/configmaps": (503, "<html>no upstream</html>"),
+    "/api/v1/limitranges": (429, {"kind": "Status", "message": "too many requests"}),
+    "/apis/a.b/v1/none": (404, "404 page not found"),
 }
 
 
@@ -68,6 +75,7 @@ def test_an_object_is_read_by_name_and_one_that_is_not_there_is_none(cluster: Cl
 def test_objects_are_listed_and_an_api_that_is_not_installed_holds_none(cluster: Cluster) -> None:
     assert cluster.list("apps/v1", "deployments", "own") == _CLAIMS["items"]
     assert cluster.list("gateway.networking.k8s.io/v1", "httproutes") == []
+    assert cluster.list("a.b/v1", "none") == []
 
 
 def test_what_may_not_be_read_is_not_taken_for_absent(cluster: Cluster) -> None:
@@ -82,7 +90,16 @@ def test_what_the_user_may_do_is_asked_of_the_api_server(cluster: Cluster) -> No
 
 
 @pytest.mark.parametrize(
-    ("resource", "words"), [("secrets", "does not know the kubeconfig's user"), ("pods", "this is no API server")]
+    ("resource", "words"),
+    [
+        ("secrets", "does not know the kubeconfig's user"),
+        ("pods", "200: the answer is not JSON, so this is no API server"),
+        ("events", "200: the answer is not JSON, so this is no API server"),
+        ("services", "404: the answer is not JSON, so this is no API server"),
+        ("endpoints", "302: the answer is not JSON, so this is no API server"),
+        ("configmaps", "503: the answer is not JSON, so this is no API server"),
+        ("limitranges", "429: too many requests"),
+    ],
 )
 def test_an_answer_of_no_use_is_explained(cluster: Cluster, resource: str, words: str) -> None:
     with pytest.raises(ClusterError, match=words):
@@ -102,3 +119,13 @@ def test_a_kind_is_served_only_if_its_api_lists_it(cluster: Cluster) -> None:
     assert cluster.serves("apps/v1", "deployments")
     assert not cluster.serves("apps/v1", "replicatwins")
     assert not cluster.serves("apps/v9", "deployments")
+
+
+@pytest.mark.parametrize("token", ["of-theirs\n", "of-\ntheirs", "of\u2011theirs"])
+def test_a_token_that_no_header_can_hold_is_told_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, token=token)
+    with pytest.raises(CredentialsError, match="for the context a holds a line break") as refused:
+        connect("a")
+    assert "theirs" not in str(refused.value)
