@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pulumi
 import yaml
 
-from lookups.onepassword_client import onepassword_problems
+from lookups.onepassword_client import is_torn, onepassword_problems
 from settings import Settings
 
 _LOOPBACK: Final = {"127.0.0.1", "::1", "localhost"}
@@ -66,8 +66,8 @@ def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[s
     value = environment.get(name, "")
     if not value:
         yield f"{name} is not set: export {what}"
-    elif value != value.strip():
-        yield f"{name} begins or ends with a space or a line break: export it without"
+    elif is_torn(value):
+        yield f"{name} holds a space, a line break or another character that no token has: export it without"
 
 
 def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:

@@ -83,11 +83,10 @@ def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
         for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT")
         if environment.get(name)
     ]
-    # httpx, and so whatever shows its errors, would print a header that cannot be sent: the token.
     for name in given:
         # The name of a desktop app's account may hold spaces.
-        if name != "OP_ACCOUNT" and _torn(environment[name]):
-            yield f"{name} holds a space or a line break: export it without"
+        if name != "OP_ACCOUNT" and is_torn(environment[name]):
+            yield f"{name} holds a space, a line break or another character that none has: export it without"
     match given:
         case ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN"]:
             if not re.match(r"https?://[^/]", environment["OP_CONNECT_HOST"], re.IGNORECASE):
@@ -107,7 +106,8 @@ def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"1Password: {', '.join(given)} contradict each other: keep Connect's pair or one of the other two"
 
 
-def _torn(value: str) -> bool:
+def is_torn(value: str) -> bool:
+    """Whether no header can hold it: HTTP clients print such a value, the token, with their refusal."""
     return not (value.isascii() and value.isprintable() and " " not in value)
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from cloudflare import CloudflareError
+from cloudflare import APIConnectionError, CloudflareError
 from gitlab import GitlabError
 from kubernetes.client.exceptions import ApiException
 from requests import RequestException
 from rich.console import Console
 from urllib3.exceptions import HTTPError
 
+from components.tunnel import TunnelError
+from lookups import cloudflare_api, cluster
 from lookups.credentials import CredentialsError
 from lookups.onepassword_client import AccountError
 from ops.adopt import import_existing
@@ -108,7 +110,10 @@ def import_existing_command(
     output: Annotated[Path, typer.Option(help="Where to write the import file.")] = Path("import.json"),
 ) -> None:
     """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
-    found = import_existing(stack, connect(load_settings(stack)))
+    live = connect(load_settings(stack))
+    if live.gitlab is not None:
+        check_gitlab(live.gitlab)
+    found = import_existing(stack, live)
     if fatal := found.fatal:
         output.unlink(missing_ok=True)  # one of an earlier run would still be imported
         typer.echo("Import nothing yet, and delete nothing for it; no file was written. First:")
@@ -230,6 +235,7 @@ def sync_mirror_command(stack: StackOption) -> None:
     gitlab = gitlab_client(settings)
     if gitlab is None or settings.delivery is None or settings.repository is None:
         raise MirrorError(f"Pulumi.{stack}.yaml has no section repository, so this stack has no mirror")
+    check_gitlab(gitlab)
     at = push_now(gitlab.projects.get(settings.delivery.project), settings.repository.mirror)
     typer.echo(f"{settings.repository.mirror} has what GitLab has, since {at}.")
 
@@ -273,6 +279,10 @@ def _main() -> NoReturn:
         sys.exit(gitlab_words(error))
     except AccountError as error:
         sys.exit(f"1Password refuses: {error}")
+    except APIConnectionError as error:
+        sys.exit(
+            f"Cloudflare does not answer: {error.__cause__ or error}. Check DNS, routes and proxies of this machine"
+        )
     except CloudflareError as error:
         sys.exit(f"Cloudflare refuses: {error}. The README says what CLOUDFLARE_API_TOKEN needs")
     except (
@@ -283,6 +293,9 @@ def _main() -> NoReturn:
         JobFailedError,
         MirrorError,
         CredentialsError,
+        TunnelError,
+        cloudflare_api.CloudflareError,
+        cluster.ClusterError,
     ) as error:
         sys.exit(str(error))
     raise SystemExit(0)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
 from cloudflare import Cloudflare
-from gitlab import Gitlab, GitlabError
+from gitlab import Gitlab, GitlabError, GitlabParsingError
 from kubernetes.client import ApiClient
 from kubernetes.dynamic import DynamicClient
 
 from lookups import deploy_tokens
 from lookups.cluster import api_client
-from lookups.credentials import check_environment
+from lookups.credentials import CredentialsError, check_environment, gitlab_problems
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError, split
 from settings.names import Names
@@ -23,6 +24,7 @@ from settings.stack_file import read_yaml
 _PATIENCE: Final = 15.0  # seconds for one answer
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
+_TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
 
 
@@ -69,27 +71,38 @@ def kubernetes_client(settings: Settings) -> ApiClient:
 
 
 def gitlab_client(settings: Settings) -> Gitlab | None:
-    """python-gitlab, where the stack uses GitLab."""
-    return deploy_tokens.connect(settings.delivery.gitlab) if settings.delivery else None
+    """python-gitlab, where the stack uses GitLab. Raises `CredentialsError` where its variables are wrong."""
+    if settings.delivery is None:
+        return None
+    if problems := list(gitlab_problems(os.environ)):
+        raise CredentialsError("; ".join(problems))
+    return deploy_tokens.connect(settings.delivery.gitlab)
 
 
-def check_gitlab(client: Gitlab) -> None:
+def check_gitlab(client: Gitlab, *, patience: float = _PATIENCE) -> None:
     """Raises what python-gitlab raises where GitLab does not answer, after at most a minute.
 
-    The client alone is patient for many minutes with a GitLab that is away.
+    The client alone is patient for many minutes with a GitLab that is away; `patience` is for one answer, in seconds.
     """
-    client.http_get("/version", max_retries=2, timeout=_PATIENCE)
+    answer = client.http_get("/version", max_retries=2, timeout=patience)
+    # The client hands out a page as it is, and would fail on it in a way of its own.
+    if not isinstance(answer, dict):
+        raise GitlabParsingError("a page instead of JSON")
 
 
 def gitlab_words(error: Exception) -> str:
     """What a refusal of GitLab means, or its silence, and what to do about it."""
     status = getattr(error, "response_code", None)
+    if isinstance(error, GitlabError) and status is None:
+        return f"What answers for GitLab is not its API ({error.error_message}). Check its address, and the proxies"
     if not isinstance(error, GitlabError) or (status or 0) >= _SERVER_ERROR:
         request = getattr(error, "request", None)
         url = urlsplit(getattr(request, "url", None) or "")
         at = f" at {url.scheme}://{url.netloc.rpartition('@')[2]}" if url.netloc else ""
         came = f" (it came: {status})" if status else ""
         return f"GitLab does not answer{at}{came}. Check the address, DNS, routes and certificates from this machine"
+    if status == _TOO_MANY:
+        return f"GitLab refuses: {status} {error.error_message}. Try again in some minutes"
     if status == _UNAUTHORIZED:
         fix = "GITLAB_TOKEN has expired, was revoked, or lacks the role Maintainer: make a new one"
     elif status == _NOT_FOUND:

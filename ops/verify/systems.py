@@ -30,7 +30,7 @@ from lookups.credentials import (
 from lookups.onepassword import Vaults
 from lookups.onepassword_client import client, onepassword_problems
 from lookups.secrets import Values, read_values
-from ops.clients import kubernetes_client
+from ops.clients import check_gitlab, kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from settings.access import PublicAccessSettings
@@ -167,7 +167,7 @@ class Systems:
         client = deploy_tokens.connect(self.delivery.gitlab)
         client.timeout = self.patience
         try:
-            client.http_get("/version", max_retries=2)
+            check_gitlab(client, patience=self.patience)
         except (GitlabError, RequestException) as error:
             status = getattr(error, "response_code", None)
             if isinstance(error, GitlabError) and status is not None and status < _SERVER_ERROR:

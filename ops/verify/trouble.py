@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 from components.tunnel import TunnelError
 from lookups.cloudflare import UnusableError
 from lookups.cloudflare_api import CloudflareError
+from lookups.cluster import ClusterError, ForbiddenError
 from lookups.credentials import CredentialsError
 from lookups.onepassword import SecretProblemError
 from lookups.tunnel_document import TunnelDocumentError
@@ -27,6 +28,9 @@ CLOUDFLARE_FIX: Final = "CLOUDFLARE_API_TOKEN must not have expired, and have th
 NETWORK_FIX: Final = (
     "check the address, DNS, routes and certificates from this machine (SSL_CERT_FILE names private ones)"
 )
+
+_TOO_MANY: Final = 429
+_SERVER_ERROR: Final = 500
 
 
 class CheckError(Exception):
@@ -48,12 +52,21 @@ def explain(error: Exception) -> tuple[str, str]:
             return str(error), NETWORK_FIX
         case TunnelError() | TunnelDocumentError() | CloudflareError() | UnusableError():
             return str(error), CLOUDFLARE_FIX
+        case ForbiddenError():
+            return f"the API server answers {error.reason}", CLUSTER_FIX
+        case ClusterError():
+            return f"the API server gives no usable answer: {error.reason}", NETWORK_FIX
         case ResourceNotFoundError():
             return f"the API server knows no such kind: {error}", "install the CRDs that the kind belongs to"
         case ApiException() | DynamicApiError():
             return f"the API server answers {error.status} {error.reason}{_message(error.body)}", CLUSTER_FIX
         case ConfigException():
             return f"the kubeconfig cannot be used: {error}", CLUSTER_FIX
+        # None: what came was no answer of GitLab's API.
+        case GitlabError(response_code=None):
+            return f"what answers for GitLab is not its API: {error.error_message}", NETWORK_FIX
+        case GitlabError() if error.response_code == _TOO_MANY or error.response_code >= _SERVER_ERROR:
+            return f"GitLab answers {error.response_code}: {error.error_message}", "try again in some minutes"
         case GitlabError():
             return f"GitLab answers {error.response_code}: {error.error_message}", GITLAB_FIX
         case cloudflare.APIStatusError():

@@ -158,7 +158,7 @@ def test_an_item_that_connect_does_not_have_is_gone(served: Callable[[ASGIApp], 
 
 def test_a_command_without_an_answer_is_told_without_what_it_said(tmp_path: Path) -> None:
     op = tmp_path / "op"
-    op.write_text(f"#!/bin/sh\necho '{{\"password\": \"{PASSWORD}'\n")
+    op.write_text(f'#!/bin/sh\necho \'{{"password": "{PASSWORD}\'\n')
     op.chmod(0o700)
     with pytest.raises(AccountError, match="op item get answers with no JSON") as refused:
         CommandClient({"OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"}).item(VAULT, TITLE)

@@ -8,11 +8,14 @@ import time
 import pytest
 from gitlab import Gitlab, GitlabError
 from requests import RequestException
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from lookups.ci_variable import CiVariable
 from lookups.gitlab_access import missing_permissions
 from ops.clients import check_gitlab, gitlab_words
+from ops.verify.trouble import NETWORK_FIX, explain
 from rehearsal.vendors.gitlab import DEVELOPER, GitLab
+from rehearsal.vendors.server import serve
 from settings.delivery import DeliverySettings
 
 
@@ -61,6 +64,27 @@ def test_a_gitlab_that_is_away_is_told_soon_with_its_address_and_no_name_of_an_e
     words = gitlab_words(refused.value)
     assert words.startswith("GitLab does not answer at http://127.0.0.1:9.")
     assert "Error" not in words
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "fix"),
+    [
+        (PlainTextResponse("<html>log in</html>"), "What answers for GitLab is not its API", NETWORK_FIX),
+        (PlainTextResponse('{"version": "18.11', media_type="application/json"), "is not its API", NETWORK_FIX),
+        (
+            JSONResponse({"message": "Retry later"}, 429, {"Retry-After": "0"}),
+            "429 Retry later. Try again",
+            "try again",
+        ),
+        (PlainTextResponse("<html>bad gateway</html>", 502), "does not answer (it came: 502)", "try again"),
+    ],
+)
+def test_what_the_token_cannot_help_is_not_blamed_on_it(answer: Response, words: str, fix: str) -> None:
+    with serve(answer) as url, pytest.raises(GitlabError) as refused:
+        check_gitlab(Gitlab(url, private_token="x"))
+    assert words in gitlab_words(refused.value)
+    assert "GITLAB_TOKEN" not in gitlab_words(refused.value)
+    assert explain(refused.value)[1].startswith(fix)
 
 
 def test_a_variable_that_may_not_be_deleted_is_told_with_the_way_to_do_it_by_hand(

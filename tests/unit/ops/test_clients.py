@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from unittest import mock
 
+import cloudflare
+import httpx
 import pytest
 
+from components.tunnel import TunnelError
+from lookups.cloudflare_api import CloudflareError
+from lookups.cluster import ClusterError, ForbiddenError
 from lookups.credentials import CredentialsError
-from ops.clients import kubernetes_client, load_settings
+from ops import __main__ as command
+from ops.clients import gitlab_client, kubernetes_client, load_settings
+from ops.verify.trouble import CLUSTER_FIX, NETWORK_FIX, explain
 from tests.stacks import STACKS
 
 
@@ -36,3 +44,54 @@ def test_a_kubeconfig_that_leads_nowhere_is_told_with_its_path(
         CredentialsError, match=f"(?s)the context homelab cannot be read from {file}.*Export KUBECONFIG"
     ):
         kubernetes_client(load_settings("dev"))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (TunnelError("there is no tunnel x"), "there is no tunnel x"),
+        (CloudflareError("Cloudflare does not answer: Try later"), "Cloudflare does not answer: Try later"),
+        (ClusterError("The cluster a does not answer"), "The cluster a does not answer"),
+        (
+            cloudflare.APIConnectionError(request=httpx.Request("GET", "https://x")),
+            "Cloudflare does not answer: Connection error.",
+        ),
+    ],
+)
+def test_what_a_system_says_ends_a_command_in_its_words(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    monkeypatch.setattr(command, "app", mock.Mock(side_effect=error))
+    with pytest.raises(SystemExit) as ended:
+        command._main()
+    assert str(ended.value.code).startswith(words)
+    assert "CLOUDFLARE_API_TOKEN" not in str(ended.value.code)
+
+
+@pytest.mark.parametrize(
+    ("error", "seen", "fix"),
+    [
+        (ClusterError("away, in many words", reason="Connection refused"), "Connection refused", NETWORK_FIX),
+        (ForbiddenError("no, in many words", reason="403: pods is forbidden"), "403: pods is forbidden", CLUSTER_FIX),
+    ],
+)
+def test_a_check_says_what_the_api_server_does(error: Exception, seen: str, fix: str) -> None:
+    why, remedy = explain(error)
+    assert why.endswith(seen)
+    assert remedy == fix
+
+
+@pytest.mark.parametrize(
+    ("token", "words"), [(None, "GITLAB_TOKEN is not set"), ("x\ny", "GITLAB_TOKEN holds a space")]
+)
+def test_gitlab_s_token_is_looked_at_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, token: str | None, words: str
+) -> None:
+    monkeypatch.chdir(STACKS)
+    monkeypatch.delenv("GITLAB_BASE_URL", raising=False)
+    if token is None:
+        monkeypatch.delenv("GITLAB_TOKEN", raising=False)
+    else:
+        monkeypatch.setenv("GITLAB_TOKEN", token)
+    with pytest.raises(CredentialsError, match=words):
+        gitlab_client(load_settings("prod"))
