@@ -139,6 +139,14 @@ def _database(
             yield _gone(settings, lost)
     elif claim["metadata"].get("deletionTimestamp"):
         yield _rescue(claim)
+    elif (claim.get("status") or {}).get("phase") == "Lost":
+        name = claim["metadata"]["name"]
+        yield (
+            f"The claim {name} is Lost: its volume {claim['spec'].get('volumeName')} was deleted from the cluster, and "
+            "no pod can mount it. Delete StatefulSet and claim, which loses nothing more, and run this again: it then "
+            f"says how to restore ({_PAGE}):\n    kubectl -n {settings.namespace} delete --ignore-not-found "
+            f"statefulset/{settings.names.database} pvc/{name}"
+        )
     elif record is not None and record.uid not in {UNKNOWN_CLAIM, claim["metadata"]["uid"], accepted}:
         volume = claim["spec"].get("volumeName")
         if volume is None or volume != record.volume:
@@ -240,9 +248,10 @@ def _volumes_of(settings: Settings, cluster: Cluster, claims: str) -> list[Objec
 
 def _newest(retained: list[Object], *, kind: str = Record.kind) -> Record | None:
     """What the newest of these volumes was of; None where there is no volume."""
-    if not retained:
+    held = [one for one in retained if one["spec"]["claimRef"].get("uid")]  # others are reserved, and were nobody's
+    if not held:
         return None
-    volume = max(retained, key=lambda one: str(one["metadata"]["creationTimestamp"]))
+    volume = max(held, key=lambda one: str(one["metadata"]["creationTimestamp"]))
     return Record(uid=volume["spec"]["claimRef"]["uid"], volume=volume["metadata"]["name"], kind=kind)
 
 

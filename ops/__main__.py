@@ -280,9 +280,7 @@ def _main() -> NoReturn:
     except AccountError as error:
         sys.exit(f"1Password refuses: {error}")
     except APIConnectionError as error:
-        sys.exit(
-            f"Cloudflare does not answer: {error.__cause__ or error}. Check DNS, routes and proxies of this machine"
-        )
+        sys.exit(f"Cloudflare does not answer: {error.__cause__ or error}. Check DNS, routes and proxies")
     except CloudflareError as error:
         sys.exit(f"Cloudflare refuses: {error}. The README says what CLOUDFLARE_API_TOKEN needs")
     except (

@@ -48,27 +48,20 @@ def explain(error: Exception) -> tuple[str, str]:
             return str(error), "set the environment as for `pulumi up`"
         case SecretProblemError():
             return f"{error.subject}: {error.what}", error.fix
-        case CloudflareError(status=None):
-            return str(error), NETWORK_FIX
         case TunnelError() | TunnelDocumentError() | CloudflareError() | UnusableError():
-            return str(error), CLOUDFLARE_FIX
-        case ForbiddenError():
-            return f"the API server answers {error.reason}", CLUSTER_FIX
+            answered = getattr(error, "status", _SERVER_ERROR) is not None
+            return str(error), CLOUDFLARE_FIX if answered else NETWORK_FIX
         case ClusterError():
-            return f"the API server gives no usable answer: {error.reason}", NETWORK_FIX
+            said = f"the API server gives no usable answer: {error.reason}"
+            return said, CLUSTER_FIX if isinstance(error, ForbiddenError) else NETWORK_FIX
         case ResourceNotFoundError():
             return f"the API server knows no such kind: {error}", "install the CRDs that the kind belongs to"
         case ApiException() | DynamicApiError():
             return f"the API server answers {error.status} {error.reason}{_message(error.body)}", CLUSTER_FIX
         case ConfigException():
             return f"the kubeconfig cannot be used: {error}", CLUSTER_FIX
-        # None: what came was no answer of GitLab's API.
-        case GitlabError(response_code=None):
-            return f"what answers for GitLab is not its API: {error.error_message}", NETWORK_FIX
-        case GitlabError() if error.response_code == _TOO_MANY or error.response_code >= _SERVER_ERROR:
-            return f"GitLab answers {error.response_code}: {error.error_message}", "try again in some minutes"
         case GitlabError():
-            return f"GitLab answers {error.response_code}: {error.error_message}", GITLAB_FIX
+            return _of_gitlab(error)
         case cloudflare.APIStatusError():
             said = "; ".join(f"{one.message} ({one.code})" for one in error.errors) or error.message
             return f"Cloudflare answers {error.status_code}: {said}", CLOUDFLARE_FIX
@@ -78,6 +71,14 @@ def explain(error: Exception) -> tuple[str, str]:
             return f"no answer: {type(error).__name__}: {error}", NETWORK_FIX
     # Its text could hold anything that was being worked on.
     return f"{type(error).__name__}", "this is a mistake in `python -m ops` itself: report it with the check's name"
+
+
+def _of_gitlab(error: GitlabError) -> tuple[str, str]:
+    if error.response_code is None:
+        return f"what answers for GitLab is not its API: {error.error_message}", NETWORK_FIX
+    busy = error.response_code == _TOO_MANY or error.response_code >= _SERVER_ERROR
+    said = f"GitLab answers {error.response_code}: {error.error_message}"
+    return said, "try again in some minutes" if busy else GITLAB_FIX
 
 
 def _message(body: bytes | str | None) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 
-def write_kubeconfig(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch, *, token: str = "t") -> None:
+def write_kubeconfig(url: str, directory: Path, monkeypatch: pytest.MonkeyPatch, *, bearer: str = "t") -> None:
     """Writes it into `directory` and sets KUBECONFIG."""
     kubeconfig = directory / "kubeconfig"
-    named = {"cluster": {"server": url}}, {"user": {"token": token}}, {"context": {"cluster": "a", "user": "a"}}
+    named = {"cluster": {"server": url}}, {"user": {"token": bearer}}, {"context": {"cluster": "a", "user": "a"}}
     clusters, users, contexts = ([{"name": "a", **one}] for one in named)
     kubeconfig.write_text(json.dumps({"clusters": clusters, "users": users, "contexts": contexts}))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))

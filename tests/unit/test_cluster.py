@@ -125,7 +125,7 @@ def test_a_kind_is_served_only_if_its_api_lists_it(cluster: Cluster) -> None:
 def test_a_token_that_no_header_can_hold_is_told_without_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
-    write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, token=token)
+    write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, bearer=token)
     with pytest.raises(CredentialsError, match="for the context a holds a line break") as refused:
         connect("a")
     assert "theirs" not in str(refused.value)

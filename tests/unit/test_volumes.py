@@ -65,9 +65,14 @@ def claim(name: str = DATABASE, *, uid: str = "here", volume: str | None = "pv-h
     sizes = {DATABASE: DATABASE_SETTINGS.size, BACKUPS: SETTINGS.backup.size if SETTINGS.backup else ""}
     spec = {"storageClassName": "longhorn", "resources": {"requests": {"storage": str(sizes[name])}}}
     bound = {"volumeName": volume} if volume else {}
+    status = {"phase": more.pop("phase", "Bound" if volume else "Pending")}
     labels = {"app.kubernetes.io/part-of": "invoicetron"}
     deleted = {"deletionTimestamp": "2027-01-01T00:00:00Z"} if more.pop("deleted", False) else {}
-    return {"metadata": {"name": name, "uid": uid, "labels": labels, **deleted}, "spec": {**spec, **bound, **more}}
+    return {
+        "metadata": {"name": name, "uid": uid, "labels": labels, **deleted},
+        "spec": {**spec, **bound, **more},
+        "status": status,
+    }
 
 
 def volume(name: str, *, uid: str | None, made: str = "2027-01-01T00:00:00Z", of: str = DATABASE) -> Any:
@@ -128,6 +133,21 @@ def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
 def test_a_claim_that_is_being_deleted_is_told_whatever_was_accepted() -> None:
     (problem,) = problems(Cluster(claim(deleted=True)), GONE, lost_claim="here")
     assert "kubectl patch pv pv-here" in problem
+
+
+def test_a_volume_reserved_for_an_instance_was_no_database_s() -> None:
+    reserved = volume("pv", uid=None, of=f"{SETTINGS.names.database}-1")
+    assert not problems(Cluster(volumes=[reserved]), engine="cloudnative-pg")
+    held = volume("pv", uid="gone", of=f"{SETTINGS.names.database}-1")
+    (problem,) = problems(Cluster(volumes=[reserved, held]), engine="cloudnative-pg")
+    assert problem.endswith("database.lostClaim gone")
+
+
+@pytest.mark.parametrize("record", [None, Record(uid="here", volume="pv-here"), GONE])
+def test_a_claim_whose_volume_is_gone_is_told_whatever_was_accepted(record: Record | None) -> None:
+    (problem,) = problems(Cluster(claim(phase="Lost")), record, lost_claim="here")
+    assert "is Lost: its volume pv-here was deleted" in problem
+    assert f"kubectl -n {NAMESPACE} delete --ignore-not-found statefulset/invoicetron-db pvc/{DATABASE}" in problem
 
 
 def test_a_namespace_that_is_being_deleted_is_told_with_what_holds_it() -> None:

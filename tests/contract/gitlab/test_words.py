@@ -73,7 +73,7 @@ def test_a_gitlab_that_is_away_is_told_soon_with_its_address_and_no_name_of_an_e
         (PlainTextResponse('{"version": "18.11', media_type="application/json"), "is not its API", NETWORK_FIX),
         (
             JSONResponse({"message": "Retry later"}, 429, {"Retry-After": "0"}),
-            "429 Retry later. Try again",
+            "429 Retry later. Try",
             "try again",
         ),
         (PlainTextResponse("<html>bad gateway</html>", 502), "does not answer (it came: 502)", "try again"),
