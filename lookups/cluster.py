@@ -133,8 +133,14 @@ class Cluster:
                 "Renew the credentials in the kubeconfig, and try them with kubectl auth whoami.",
                 reason=said,
             )
-        refused = ForbiddenError if answer.status == 403 else ClusterError
-        raise refused(f"{where} does not show {path}. Nothing was created or changed.\n\n  {said}", reason=said)
+        refused, fix = (
+            (ForbiddenError, "Have it granted by a Role or ClusterRole, or set KUBECONFIG to another user's (README).")
+            if answer.status == 403
+            else (ClusterError, "Try again later; else check the server's address in the kubeconfig, and any proxy.")
+        )
+        raise refused(
+            f"{where} does not show {path}. Nothing was created or changed.\n\n  {said}\n\n{fix}", reason=said
+        )
 
     def _request(
         self, method: str, path: str, headers: Mapping[str, str], sent: Object | None, query: Mapping[str, str] | None

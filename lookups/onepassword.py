@@ -211,7 +211,7 @@ class Vaults:
             none=SecretProblemError(
                 subject,
                 "there is no such vault, or these credentials do not see it",
-                "give the token access to the vault",
+                "give the token access to the vault, or correct its name in the stack file where it was renamed",
             ),
             several=("several vaults have this name", "write the vault's UUID instead of its name"),
         )
@@ -247,7 +247,7 @@ def _failure(subject: str, words: str, *, none: SecretProblemError, several: tup
     return SecretProblemError(
         subject,
         f"1Password could not be asked: {words}",
-        "check that OP_CONNECT_HOST answers and that the token is valid and not expired",
+        "check that OP_CONNECT_HOST answers, and that the token is valid, has not expired and may read the vault",
     )
 
 

@@ -149,6 +149,25 @@ def test_only_connect_itself_says_that_an_item_is_gone(
         assert "token-of-theirs" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "what", "fix"),
+    [
+        (200, "", "there is no such vault", "correct its name in the stack file where it was renamed"),
+        (403, "Token does not have access to the vault", "403: Token does not have access", "may read the vault"),
+        (401, "Invalid bearer token", "401: Invalid bearer token", "has not expired"),
+    ],
+)
+def test_a_vault_that_this_token_does_not_see_is_told_with_every_reason_there_may_be(
+    served: Callable[[ASGIApp], str], status: int, message: str, what: str, fix: str
+) -> None:
+    answer = JSONResponse([] if status == 200 else {"status": status, "message": message}, status)
+    account = client({"OP_CONNECT_HOST": served(answer), "OP_CONNECT_TOKEN": "t"})
+    with pytest.raises(SecretProblemError) as refused:
+        Vaults(account).read(reference("op://Renamed/x/y"))
+    assert what in refused.value.what
+    assert fix in refused.value.fix
+
+
 def test_an_item_that_connect_does_not_have_is_gone(served: Callable[[ASGIApp], str]) -> None:
     gone = JSONResponse({"status": 404, "message": "item not found"}, 404)
     account = client({"OP_CONNECT_HOST": served(gone), "OP_CONNECT_TOKEN": "t"})
