@@ -1,0 +1,38 @@
+"""What the app's pipeline asks of GitLab where no job that runs here could show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+TEXT = (Path(__file__).parents[3] / "ci" / "app.gitlab-ci.yml").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(TEXT)
+    return found
+
+
+def extended(pipeline: dict[str, Any], job: str) -> dict[str, Any]:
+    """The job's keys, with those of what it extends below."""
+    own = pipeline[job]
+    parents = own.get("extends", [])
+    found: dict[str, Any] = {}
+    for parent in [parents] if isinstance(parents, str) else parents:
+        found |= extended(pipeline, parent) if parent in pipeline else {}
+    found.update(own)
+    return found
+
+
+@pytest.mark.parametrize("job", ["deploy:development", "deploy:production", "rollback:production"])
+def test_a_job_that_changes_the_cluster_is_not_run_again_by_itself(pipeline: dict[str, Any], job: str) -> None:
+    assert extended(pipeline, job).get("retry", pipeline["default"]["retry"]) == 0
+
+
+@pytest.mark.parametrize("job", ["type-check", "unit-tests", "verify:production"])
+def test_a_job_that_changes_nothing_is_run_again_where_the_runner_failed(pipeline: dict[str, Any], job: str) -> None:
+    assert extended(pipeline, job).get("retry", pipeline["default"]["retry"])["max"] == 1
