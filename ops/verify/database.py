@@ -68,6 +68,7 @@ def instances_ready(systems: Systems) -> str:
 def role(systems: Systems) -> str:
     """The app's role is no superuser, as far as the last backup has said: nothing here runs a command in a pod."""
     name, stack = systems.names.database_role, systems.settings.stack
+    systems.need("apps/v1", "StatefulSet", systems.names.database)  # without a database there is no role either
     superuser = taken_by_superuser(systems.list("v1", "Pod"))
     if superuser is None:  # then the check `backup` has failed, or will
         return f"no backup has said yet whether the role {name} is a superuser"
