@@ -36,6 +36,16 @@ core.Pod(
 cloudflare.ZeroTrustAccessApplication(
     "application", account_id="a" * 32, type="self_hosted", domain="shop.example.com", opts=at_cloudflare
 )
+cloudflare.ZeroTrustAccessPolicy(
+    "everybody",
+    account_id="a" * 32,
+    name="everybody",
+    decision="allow",
+    includes=[
+        cloudflare.ZeroTrustAccessPolicyIncludeArgs(everyone=cloudflare.ZeroTrustAccessPolicyIncludeEveryoneArgs())
+    ],
+    opts=at_cloudflare,
+)
 cloudflare.DnsRecord(
     "record",
     zone_id="b" * 32,
