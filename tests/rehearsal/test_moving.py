@@ -39,6 +39,7 @@ def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old
         assert changes["database"] == "create"
         assert set(changes.values()) <= {"create", "update"}, "something was deleted or replaced"
         assert Lifecycle(rehearsal, "dev").objects() == left
+        assert not new.server.sql("SELECT FROM pg_tables WHERE schemaname = 'public'")
         lifecycle = Lifecycle(new.rehearsal, "dev")
         lifecycle.deploy(lifecycle.image)
         done = new.ops("restore", "--from", str(dump), "--expect", "invoices=500", "--yes")
