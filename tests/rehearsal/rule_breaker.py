@@ -41,9 +41,7 @@ cloudflare.ZeroTrustAccessPolicy(
     account_id="a" * 32,
     name="everybody",
     decision="allow",
-    includes=[
-        cloudflare.ZeroTrustAccessPolicyIncludeArgs(everyone=cloudflare.ZeroTrustAccessPolicyIncludeEveryoneArgs())
-    ],
+    includes=[{"everyone": {}}],
     opts=at_cloudflare,
 )
 cloudflare.DnsRecord(
