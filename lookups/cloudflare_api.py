@@ -17,6 +17,8 @@ from typing import Any, Final, TypeVar
 import httpx
 import pulumi
 
+from lookups.answers import json_object
+
 URL: Final = "https://api.cloudflare.com/client/v4"
 """Where the API is unless CLOUDFLARE_BASE_URL says otherwise."""
 
@@ -41,6 +43,10 @@ class CloudflareError(pulumi.RunError):
     def forbidden(self) -> bool:
         """Whether the token is refused, or lacks the permission."""
         return self.status in {401, 403}
+
+    def with_permission(self, permission: str) -> str:
+        """The message, and the permission where it is the token that is refused."""
+        return f"{self}. The token needs {permission}" if self.forbidden else str(self)
 
 
 class TransientError(Exception):
@@ -94,7 +100,7 @@ class CloudflareApi:
         # Before the body: a proxy's refusal is a page.
         if answer.status_code == 429 or answer.status_code >= 500:
             raise TransientError(f"status {answer.status_code}", _seconds(answer.headers.get("Retry-After")))
-        body = _object(answer)
+        body = json_object(answer.content)
         if body is None and answer.is_success:
             raise TransientError(f"{method}: the answer is no JSON object", 1.0)
         if body is None:
@@ -123,14 +129,6 @@ class CloudflareApi:
         raise CloudflareError(
             f"Cloudflare does not answer: {what} failed {_ATTEMPTS} times, the last time with: {problem}. Try later"
         )
-
-
-def _object(answer: httpx.Response) -> dict[str, Any] | None:
-    try:
-        body = answer.json()
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
 
 
 def _seconds(retry_after: str | None) -> float:

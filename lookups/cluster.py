@@ -7,7 +7,6 @@ be a quarter of the program's start (docs/measurements.md).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from kubernetes.client.rest import RESTResponse
 from kubernetes.config import ConfigException, load_kube_config
 from urllib3.exceptions import HTTPError
 
+from lookups.answers import json_object
 from lookups.credentials import CredentialsError
 
 Object = Mapping[str, Any]
@@ -119,7 +119,7 @@ class Cluster:
                 "kubeconfig's address and certificates are right.",
                 reason=str(error),
             ) from None
-        body = _object(answer.data)
+        body = json_object(answer.data)
         # Of an API that it does not have, the API server says it in plain text; its core it always has.
         if answer.status == 404 and (body is not None or not path.startswith("/api/")):
             return None
@@ -156,14 +156,6 @@ class Cluster:
         answer = self._client.call_api(*request, _request_timeout=_TIMEOUT)
         answer.read()
         return answer
-
-
-def _object(data: bytes | None) -> dict[str, Any] | None:
-    try:
-        body = json.loads(data or b"")
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
 
 
 def _path(api_version: str, resource: str, namespace: str | None) -> str:

@@ -1,0 +1,15 @@
+"""What a server answers, where a proxy's page may stand in the place of its JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def json_object(body: bytes | None) -> dict[str, Any] | None:
+    """The JSON object in the body of an answer; None for anything else."""
+    try:
+        found = json.loads(body or b"")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
