@@ -103,8 +103,8 @@ class Tunnel:
         except CloudflareError as error:
             if error.status == 404:
                 raise NoDocumentError(f"there is no tunnel {self._name}. {error}. Name another one") from None
-            hint = f". The token needs {_SCOPE}, in the account of the tunnel" if error.forbidden else ""
-            raise TunnelError(f"{method} of tunnel {self._name}: {error}{hint}") from None
+            needed = f"{_SCOPE}, in the account of the tunnel"
+            raise TunnelError(f"{method} of tunnel {self._name}: {error.with_permission(needed)}") from None
         return result
 
     def _attempts(self, run: Callable[[], _T]) -> _T:

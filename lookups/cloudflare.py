@@ -120,7 +120,7 @@ class _LookUp:
         try:
             return run()
         except CloudflareError as error:
-            self._problems.append(f"{what}: {error}{f'. The token needs {permission}' if error.forbidden else ''}")
+            self._problems.append(f"{what}: {error.with_permission(permission)}")
         except UnusableError as error:
             self._problems.append(f"{what}: {error}")
         return None
@@ -355,8 +355,7 @@ def _group(id_: str, account: str, api: CloudflareApi) -> Policy:
     try:
         return api.get(f"{account}/access/groups/{id_}")
     except CloudflareError as error:
-        needs = f". The token needs {_ORGANIZATION_READ}" if error.forbidden else ""
-        raise UnusableError(f"its group {id_} cannot be read: {error}{needs}") from None
+        raise UnusableError(f"its group {id_} cannot be read: {error.with_permission(_ORGANIZATION_READ)}") from None
 
 
 def _policy_named(name: str, account: str, api: CloudflareApi) -> str:

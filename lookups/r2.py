@@ -50,7 +50,7 @@ def look_up(r2: R2Settings, owner: Owner, *, recorded: str | None) -> R2Ids:
         try:
             return run()
         except CloudflareError as error:
-            problems.append(f"{what}: {error}{f'. The token needs {permission}' if error.forbidden else ''}")
+            problems.append(f"{what}: {error.with_permission(permission)}")
         return None
 
     wrong = attempt(f"bucket {r2.bucket!r}", _R2_EDIT, lambda: _bucket_problem(r2, owner, account, api, recorded))
