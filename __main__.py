@@ -141,8 +141,8 @@ pulumi.export("public_url", access.public_url)
 pulumi.export("url", access.url)
 pulumi.export("namespace", environment.namespace)
 pulumi.export("database_host", database.host if database else None)
-if settings.s3 and settings.s3.r2:
-    pulumi.export(BUCKET, settings.s3.r2.bucket)
+if settings.r2:
+    pulumi.export(BUCKET, settings.r2.bucket)
 pulumi.export(OUTPUT, database.identity if database else None)
 pulumi.export("image", app.image)
 pulumi.export("follow_rollout", app.follow_rollout)

@@ -42,10 +42,9 @@ def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
     yield from onepassword_problems(environment)
     if settings.delivery:
         yield from gitlab_problems(environment)
-    r2 = settings.s3 is not None and settings.s3.r2 is not None
-    if settings.access.public or r2:
+    if settings.access.public or settings.r2:
         yield from cloudflare_problems(environment)
-    if settings.delivery or r2 or settings.service_token:
+    if settings.delivery or settings.r2 or settings.service_token:
         yield from _logged_secrets(environment)
     if environment.get("PULUMI_DEBUG_GRPC"):
         yield "PULUMI_DEBUG_GRPC would have the engine write every secret of the stack to a file: unset it"

@@ -7,8 +7,13 @@ from typing import Any
 import pulumi
 
 
+def full_name() -> str:
+    """The stack's: <organization>/<project>/<stack>."""
+    return f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+
+
 def own_outputs() -> dict[str, Any]:
     """By name: what a StackReference to the stack itself asks for, without a resource in the state."""
-    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    found: dict[str, Any] = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name}).value["outputs"]
+    asked = {"name": full_name()}
+    found: dict[str, Any] = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", asked).value["outputs"]
     return found

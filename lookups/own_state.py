@@ -9,6 +9,7 @@ from __future__ import annotations
 import pulumi
 
 from lookups.cluster import Cluster
+from lookups.own_outputs import full_name
 from settings import Settings
 from settings.commands import ops_command
 from settings.ownership import Owner
@@ -31,7 +32,7 @@ def check_own_state(settings: Settings, cluster: Cluster) -> None:
         return
     told = (
         f"The namespace {settings.namespace} was made by stack {settings.stack} of {settings.project}, and the state "
-        f"of {pulumi.get_organization()}/{settings.project}/{settings.stack} in this backend has none of it"
+        f"of {full_name()} in this backend has none of it"
     )
     if pulumi.runtime.is_dry_run():
         pulumi.log.warn(f"{told}. `up` will refuse.")
@@ -45,7 +46,6 @@ def check_own_state(settings: Settings, cluster: Cluster) -> None:
 
 
 def _knows_a_namespace() -> bool:
-    name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     # Of the state as it was when this run began; the refresh that came first is in it.
-    known = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": name}).value["outputs"]
+    known = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": full_name()}).value["outputs"]
     return any(f"{_NAMESPACE}::" in urn for urn in known)

@@ -161,8 +161,8 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
     if (metrics := settings.database_metrics) is not None:
         values["monitor_password"] = reader.read(metrics.password, _password_complaint)
     registry_item = r2_item = None
-    if s3 is not None and s3.r2 is not None:
-        r2_item = reader.locate(s3.r2.item, names.offsite_token, f"{names.owner}", "backup.s3.r2.item")
+    if (r2 := settings.r2) is not None:
+        r2_item = reader.locate(r2.item, names.offsite_token, f"{names.owner}", "backup.s3.r2.item")
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(settings.registry.item, names.deploy_token, f"{names.owner}")
     else:

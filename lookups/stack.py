@@ -66,8 +66,9 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     if settings.access.public:
         ids, others = _look_up_public(settings, settings.access.public, cluster)
         claims += others
-    bucket = settings.s3.r2 if settings.s3 else None
-    r2_ids = r2.look_up(bucket, settings.names.owner, recorded=own_outputs().get(BUCKET)) if bucket else None
+    r2_ids = None
+    if settings.r2:
+        r2_ids = r2.look_up(settings.r2, settings.names.owner, recorded=own_outputs().get(BUCKET))
     check_ownership(settings, cluster, claims, folders)
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)

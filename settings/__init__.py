@@ -20,7 +20,7 @@ from settings.errors import foreign_key, mistakes, nulls, paragraph, refusal, re
 from settings.images import image_registry
 from settings.monitoring import DatabaseMetricsSettings, MonitoringSettings
 from settings.names import Names
-from settings.offsite import S3Settings
+from settings.offsite import R2Settings, S3Settings
 from settings.references import ItemReference, SecretReference
 from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
@@ -84,6 +84,11 @@ class Settings(Section):
     def s3(self) -> S3Settings | None:
         """The section `backup.s3`; None where the stack has no off-site copies."""
         return self.backup.s3 if self.backup else None
+
+    @property
+    def r2(self) -> R2Settings | None:
+        """The section `backup.s3.r2`; None where the program makes no bucket."""
+        return self.s3.r2 if self.s3 else None
 
     @property
     def database_metrics(self) -> DatabaseMetricsSettings | None:
@@ -247,7 +252,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _each_login_has_its_item(self) -> Self:
         """`up` writes user name and password of an item: the second login in it would overwrite the first."""
-        token, r2 = self.service_token, self.s3.r2 if self.s3 else None
+        token, r2 = self.service_token, self.r2
         items = {
             "registry.item": self.registry.item,
             "access.public.serviceToken.item": token.item if token else None,
