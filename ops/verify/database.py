@@ -18,7 +18,6 @@ from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
 from settings.commands import ops_command
-from settings.database import DatabaseSettings
 from settings.names import Names
 
 HEALTHY = "Cluster in healthy state"
@@ -102,7 +101,7 @@ def node_loss(systems: Systems) -> str:
     Longhorn deletes only pods of StatefulSets and Deployments (its kubernetes_pod_controller.go), so the check is not
     about instances of CloudNativePG.
     """
-    name = _database(systems.settings).storage_class
+    name = systems.database.storage_class
     provisioner = systems.need("storage.k8s.io/v1", "StorageClass", name)["provisioner"]
     if provisioner != DRIVER:
         return f"the storage class {name} is of {provisioner}, not of Longhorn"
@@ -118,11 +117,6 @@ def node_loss(systems: Systems) -> str:
             f'-p \'{{"value": "{_MOVES[0]}"}}\'',
         )
     return f"Longhorn's {_NODE_DOWN} is {value}"
-
-
-def _database(settings: Settings) -> DatabaseSettings:
-    assert settings.database is not None  # noqa: S101 - `applies` leaves the check out where there is none
-    return settings.database
 
 
 def _called(claim: str) -> Callable[[Names], str]:

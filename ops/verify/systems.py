@@ -33,8 +33,9 @@ from lookups.secrets import Values, read_values
 from ops.clients import check_gitlab, kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
-from settings.access import PublicAccessSettings
+from settings.access import PublicAccessSettings, ServiceTokenSettings
 from settings.commands import pulumi_command
+from settings.database import DatabaseSettings
 from settings.delivery import DeliverySettings
 from settings.monitoring import MonitoringSettings
 from settings.repository import RepositorySettings
@@ -97,6 +98,16 @@ class Systems:
     def public(self) -> PublicAccessSettings:
         """The section of a stack that has it, like the others below."""
         return _given(self.settings.access.public)
+
+    @property
+    def service_token(self) -> ServiceTokenSettings:
+        """With which the public side is asked from outside."""
+        return _given(self.settings.service_token)
+
+    @property
+    def database(self) -> DatabaseSettings:
+        """Of a stack that has one."""
+        return _given(self.settings.database)
 
     @property
     def delivery(self) -> DeliverySettings:
