@@ -1,4 +1,4 @@
-"""RegistryItem: the 1Password item that shows people a token in use: for the registry, or for R2.
+"""RegistryItem: the 1Password item that shows people a token in use: of the registry, of R2 or of Access.
 
 Not the provider's own Item: its plugin records the credentials that it found in its environment and reads, refreshes
 and deletes with those for ever, rotated or not, and an item that was deleted by hand is an error to it that nobody gets
