@@ -19,6 +19,9 @@ CERTIFICATE_DAYS: Final = 14
 _DAY_SECONDS: Final = 24 * 3600
 _FULL: Final = 0.8
 
+VOLUME_USED: Final = "namespace_persistentvolumeclaim:kubelet_volume_stats_used:ratio"
+"""Metric of components/recording_rules.py: how full each volume is, from 0 to 1, while a pod has it mounted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
@@ -188,7 +191,8 @@ def _volume_alert(watched: Watched) -> dict[str, Any]:
     return _alert(
         watched,
         "VolumeNearlyFull",
-        expr=_volume_nearly_full(watched),
+        # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day.
+        expr=f"last_over_time({VOLUME_USED}{{{volume_selector(watched)}}}[{BACKUP_HOURS}h]) > {_FULL}",
         for_="15m",
         severity="warning",
         summary=f"volume {{{{ $labels.persistentvolumeclaim }}}} is over {_FULL:.0%} full",
@@ -273,17 +277,9 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
     ]
 
 
-def _volume_nearly_full(watched: Watched) -> str:
-    selector = f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
-    # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day. What is seen now
-    # counts first, though: a pod that has moved leaves behind what its old node saw last.
-    used, size = (f"kubelet_volume_stats_{part}_bytes{{{selector}}}" for part in ("used", "capacity"))
-    now = f"max by (namespace, persistentvolumeclaim) ({used} / {size})"
-    lately = (
-        f"max by (namespace, persistentvolumeclaim)"
-        f" (last_over_time({used}[{BACKUP_HOURS}h]) / last_over_time({size}[{BACKUP_HOURS}h]))"
-    )
-    return f"({now} or {lately}) > {_FULL}"
+def volume_selector(watched: Watched) -> str:
+    """Label matchers of the recorded figures of this stack's volumes."""
+    return f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
 
 
 def probe_job(namespace: str) -> str:

@@ -1,7 +1,7 @@
 """The stack's Grafana dashboard, which the sidecar of Grafana's chart loads from a ConfigMap.
 
 Its queries ask for what the alerts' own sources export: blackbox exporter, kube-state-metrics, kubelet and, where the
-stack has it, postgres_exporter. What no metric shows (rows and bytes of a backup) is in the Jobs' logs.
+stack has it, postgres_exporter, and for what recording_rules.py makes of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from grafana_foundation_sdk.models.dashboard import (
     ThresholdsMode,
 )
 
-from components.alerts import CERTIFICATE_DAYS, Watched, probe_job, unix_time
+from components.alerts import CERTIFICATE_DAYS, VOLUME_USED, Watched, probe_job, unix_time, volume_selector
+from components.recording_rules import DURATION, VOLUME_BYTES
+from settings.schedules import BACKUP_HOURS
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
 """Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
@@ -156,10 +158,11 @@ def _bounds(containers: str, resource: str) -> dict[str, str]:
 
 
 def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
-    namespace = f'namespace="{watched.namespace}"'
-    claims = f'{namespace}, persistentvolumeclaim=~"{"|".join(watched.claims)}"'
-    used, size = (f"kubelet_volume_stats_{part}_bytes{{{claims}}}" for part in ("used", "capacity"))
-    yield _graph("Volumes, used", {"{{persistentvolumeclaim}}": f"{used} / {size}"}, unit="percentunit")
+    namespace, claims = f'namespace="{watched.namespace}"', volume_selector(watched)
+    # As last seen: the kubelet measures the backups' volume for minutes a day.
+    used, full = (f"last_over_time({name}{{{claims}}}[{BACKUP_HOURS}h])" for name in (VOLUME_BYTES, VOLUME_USED))
+    yield _graph("Volumes, of their size", {"{{persistentvolumeclaim}}": full}, unit="percentunit")
+    yield _graph("Volumes, used", {"{{persistentvolumeclaim}}": used}, unit="bytes")
     runs = {name: hours for _, name, hours in watched.cron_jobs}
     if not runs:
         return
@@ -171,9 +174,9 @@ def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
             unit="s",
             colours={None: "green", hours * 3600: "red"},
         )
+    took = f'{DURATION}{{{namespace}, cronjob=~"{"|".join(runs)}"}}'
+    yield _graph("How long the last good run took", {"{{cronjob}}": took}, unit="s")
     jobs = f'{namespace}, job_name=~"({"|".join(runs)})-.+"'
-    ended = f"kube_job_status_completion_time{{{jobs}}}"
-    yield _graph("How long they took", {"{{job_name}}": f"{ended} - kube_job_status_start_time{{{jobs}}}"}, unit="s")
     yield _graph("Failed", {"{{job_name}}": f'kube_job_failed{{{jobs}, condition="true"}} == 1'})
 
 

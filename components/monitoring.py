@@ -20,6 +20,7 @@ from components.environment import Environment
 from components.offsite import Offsite
 from components.pods import PATCH_FORCE, core, meta
 from components.postgres_exporter import PostgresExporter
+from components.recording_rules import recording_rules
 from sdks import kubernetes
 from settings import Settings
 from settings.monitoring import MonitoringSettings
@@ -109,7 +110,15 @@ class Monitoring(pulumi.ComponentResource):
             api_version=_API,
             kind="PrometheusRule",
             metadata=metadata,
-            spec={"groups": [{"name": names.app, "rules": watched.apply(alerts)}]},
+            # One group, whose rules are evaluated in their order: the alerts read what was recorded just before.
+            spec={
+                "groups": [
+                    {
+                        "name": names.app,
+                        "rules": watched.apply(lambda known: [*recording_rules(known), *alerts(known)]),
+                    }
+                ]
+            },
             opts=ResourceOptions(parent=self),
         )
         if settings.dashboard:

@@ -19,6 +19,7 @@ from tests.rehearsal.test_alerts import (
     Steps,
     failed_job,
     restarts,
+    rules_of,
     values,
     volume,
 )
@@ -96,7 +97,9 @@ def asked(found: Mapping[str, Any]) -> list[str]:
     return [target["expr"].replace("$__rate_interval", "5m") for target in targets]
 
 
-def evaluated(exported: Mapping[str, Steps], queries: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
+def evaluated(exported: Mapping[str, Steps], program: Program, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Every query of the dashboard, with the program's own rules beside it."""
+    rules = rules_of(program, directory)
     series = [
         {"series": name, "values": values(steps, until=MINUTE + 1, every=1)}
         for name, steps in exported.items()
@@ -108,19 +111,18 @@ def evaluated(exported: Mapping[str, Steps], queries: list[str], directory: Path
             "eval_time": f"{MINUTE - 10}m",
             "exp_samples": [{"labels": "{}", "value": 1}],
         }
-        for query in queries
+        for query in asked(dashboard(program))
     ]
     file = directory / "test.yaml"
     whole = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
-    file.write_text(json.dumps({"rule_files": [], "evaluation_interval": "1m", "tests": [whole]}))
+    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [whole]}))
     promtool = optional_tools.promtool()
     return subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
 
 
 def test_every_query_finds_what_is_exported(prod: Program, tmp_path: Path) -> None:
-    queries = asked(dashboard(prod))
-    assert len(queries) > 20
-    done = evaluated(EXPORTED, queries, tmp_path)
+    assert len(asked(dashboard(prod))) > 20
+    done = evaluated(EXPORTED, prod, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -128,6 +130,6 @@ def test_every_query_finds_what_is_exported(prod: Program, tmp_path: Path) -> No
 def test_a_query_for_what_nobody_exports_would_be_seen(prod: Program, tmp_path: Path, gone: str) -> None:
     metric = gone.partition("{")[0]
     exported = {name: steps for name, steps in EXPORTED.items() if not name.startswith(metric)}
-    done = evaluated(exported, asked(dashboard(prod)), tmp_path)
+    done = evaluated(exported, prod, tmp_path)
     assert done.returncode != 0
     assert metric in done.stdout + done.stderr

@@ -1,0 +1,40 @@
+"""Recording rules: figures that no exporter keeps long enough, or under a name that stays, for alerts and dashboard."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from components.alerts import VOLUME_USED, Watched, volume_selector
+
+DURATION: Final = "namespace_cronjob:kube_job_duration_seconds:last"
+"""Seconds that the last good Job of each CronJob took. Its label `cronjob` outlives the Jobs."""
+VOLUME_BYTES: Final = "namespace_persistentvolumeclaim:kubelet_volume_stats_used_bytes:max"
+"""Bytes in use on each volume, while a pod has it mounted."""
+
+
+def recording_rules(watched: Watched) -> list[dict[str, Any]]:
+    """The rules, to be evaluated before the alerts that read them."""
+    return [*_volumes(watched), *(_duration(watched, name) for _, name, _ in watched.cron_jobs)]
+
+
+def _volumes(watched: Watched) -> list[dict[str, Any]]:
+    if not watched.claims:
+        return []
+    used, size = (f"kubelet_volume_stats_{part}_bytes{{{volume_selector(watched)}}}" for part in ("used", "capacity"))
+    # Without the kubelet's labels: a volume that another node has mounted since is still the same series.
+    return [
+        {"record": VOLUME_USED, "expr": f"max by (namespace, persistentvolumeclaim) ({used} / {size})"},
+        {"record": VOLUME_BYTES, "expr": f"max by (namespace, persistentvolumeclaim) ({used})"},
+    ]
+
+
+def _duration(watched: Watched, cron_job: str) -> dict[str, Any]:
+    jobs = f'namespace="{watched.namespace}", job_name=~"{cron_job}-.+"'
+    # A Job that failed has no completion time.
+    ended, started = (f"kube_job_status_{part}_time{{{jobs}}}" for part in ("completion", "start"))
+    last = f"{ended} == on (namespace) group_left max by (namespace) ({ended})"
+    return {
+        "record": DURATION,
+        "expr": f"max by (namespace) (({last}) - on (namespace, job_name) {started})",
+        "labels": {"cronjob": cron_job},
+    }
