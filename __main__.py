@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from dataclasses import replace
 
 # What is imported are half a million objects that stay. Collecting while they are made takes an eighth of the start.
 gc.set_threshold(200_000)
@@ -41,14 +42,20 @@ signal.signal(signal.SIGINT, lambda *_: os._exit(32))
 settings = load_from_pulumi()
 providers = Providers(settings)
 found = look_up(settings, providers)
+settings = found.settings
 secrets, project, options = found.secrets, found.project, providers.options
 components = registered_components()
-database = backup = offsite = exporter = None  # as far as the stack has them
+database = other = backup = offsite = exporter = None  # as far as the stack has them
 
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=footprint(settings)), options)
 if settings.database and secrets.of_database:
-    database_args = DatabaseArgs(settings=settings.database, environment=environment, secret=secrets.of_database)
-    database = engine(settings)("database", database_args, options)
+    beside = settings.database.beside
+    database_args = DatabaseArgs(
+        settings=settings.database, environment=environment, secret=secrets.of_database, alone=beside is None
+    )
+    database = engine(settings.database)("database", database_args, options)
+    if beside:
+        other = engine(beside)("database", replace(database_args, settings=beside), options)
 pull_args = PullCredentialsArgs(settings=settings.registry, environment=environment, credentials=found.pull_credentials)
 pull_credentials = PullCredentials("pull-credentials", pull_args, options)
 app_args = AppArgs(
@@ -69,7 +76,12 @@ access_args = AccessArgs(
 )
 access = Access("access", access_args, options)
 if settings.backup and database:
-    backup_args = BackupArgs(settings=settings.backup, environment=environment, database=database)
+    backup_args = BackupArgs(
+        settings=settings.backup,
+        environment=environment,
+        database=database,
+        target=other if settings.database and not settings.database.is_moved else None,
+    )
     backup = Backup("backup", backup_args, options)
     if settings.s3 and secrets.s3:
         offsite_args = OffsiteArgs(
@@ -92,7 +104,13 @@ if settings.monitoring and settings.database_metrics and secrets.of_exporter and
     )
     exporter = PostgresExporter("postgres-exporter", exporter_args, options)
 network_args = NetworkPoliciesArgs(
-    settings=settings, environment=environment, app=app, database=database, backup=backup, exporter=exporter
+    settings=settings,
+    environment=environment,
+    app=app,
+    database=database,
+    other=other,
+    backup=backup,
+    exporter=exporter,
 )
 NetworkPolicies("network", network_args, options)
 if settings.monitoring:

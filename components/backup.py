@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +62,8 @@ class BackupArgs:
     settings: BackupSettings
     environment: Environment
     database: DatabaseWires
+    target: DatabaseWires | None = None
+    """The database that `ops move-database` is to fill; None where nothing moves, or has moved already."""
 
 
 class Backup(pulumi.ComponentResource):
@@ -94,7 +96,10 @@ class Backup(pulumi.ComponentResource):
             names.backup,
             environment=environment,
             pods=self.pods,
-            egress=[to_dns(), to_pods(args.database.pods, port=args.database.port)],
+            egress=[
+                to_dns(),
+                *(to_pods(one.pods, port=one.port) for one in (args.database, args.target) if one),
+            ],
             opts=child,
         )
         network_policy(names.drill, environment=environment, pods={"app": names.drill}, opts=child)
@@ -164,10 +169,38 @@ class Backup(pulumi.ComponentResource):
             ),
             opts=needed,
         )
+        if args.target is not None:
+            self._move(args, args.target, kept, needed)
         self.watched_claims = [] if settings.nfs else [claim.metadata.name]
         self.template = JobTemplate(backup)
         self.backup, self.drill = backup.metadata.name, drill.metadata.name
         self.register_outputs({"claim": claim.metadata.name, "backup": self.backup, "drill": self.drill})
+
+    def _move(
+        self, args: BackupArgs, target: DatabaseWires, kept: list[core.EnvVarArgs], opts: ResourceOptions
+    ) -> None:
+        """What `ops move-database` makes its Job from: a restore into the other database, of a backup of this one."""
+        names, source = args.environment.names, args.database
+        env = [
+            *target.connection(patience=30),
+            *source.connection(patience=30, prefix="SOURCE_"),
+            core.EnvVarArgs(name="SOURCE_PGUSER", value=source.administrator),
+            core.EnvVarArgs(name="OWNER", value=target.owner),
+            core.EnvVarArgs(name="UPLOAD", value=UPLOAD),
+            *kept,
+        ]
+        batch.CronJob(
+            "move",
+            metadata=args.environment.metadata(names.move, app=names.backup),
+            spec=cron_job_spec(
+                args.settings,
+                schedule=NEVER,
+                retries=0,
+                suspended=True,
+                pod=_pod(replace(args, database=target), "move.sh", app=names.backup, env=env, scratch=UPLOAD),
+            ),
+            opts=opts,
+        )
 
     def _claim(self, args: BackupArgs) -> core.PersistentVolumeClaim:
         settings, environment, names = args.settings, args.environment, args.environment.names

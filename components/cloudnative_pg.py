@@ -47,8 +47,11 @@ def administrator(names: Names) -> str:
 
 
 def instances(names: Names) -> str:
-    """Regular expression of the names of pods and claims: their numbers grow, and are not used again."""
-    return f"{names.database}-[0-9]+"
+    """Regular expression of the names of pods and claims: numbers from 1 on, which grow, and are not used again.
+
+    A StatefulSet's pod is number 0.
+    """
+    return f"{names.database}-[1-9][0-9]*"
 
 
 class DatabaseCluster(DatabaseWires):
@@ -64,7 +67,7 @@ class DatabaseCluster(DatabaseWires):
         settings, environment, names = args.settings, args.environment, args.environment.names
         namespace, address = environment.namespace, DatabaseAddress.of(names, settings)
         (password,) = args.secret.values.values()
-        owners = self._secret("database-secret", names.database, environment, address.user, password)
+        owners = self._secret("database-secret", owners_secret(names), environment, address.user, password)
         made_up = RandomPassword("database-administrator-password", ResourceOptions(parent=self))
         administrators = self._secret(
             "database-administrator",
@@ -146,6 +149,11 @@ class DatabaseCluster(DatabaseWires):
         )
 
 
+def owners_secret(names: Names) -> str:
+    """Secret of the app's role. The StatefulSet's has the name of the database, and both are there during a move."""
+    return f"{names.database}-owner"
+
+
 def _administrators_secret(names: Names) -> str:
     return f"{names.database}-admin"
 
@@ -167,12 +175,12 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
         "primaryUpdateMethod": "switchover" if several else "restart",
         "enableSuperuserAccess": False,
         # A budget for a single instance would block every drain.
-        "enablePDB": several,
+        "enablePDB": several and args.alone,
         "bootstrap": {
             "initdb": {
                 "database": address.database,
                 "owner": address.user,
-                "secret": {"name": names.database},
+                "secret": {"name": owners_secret(names)},
                 "encoding": "UTF8",
                 # The order of bytes, as the alpine image has it, and independent of the image's C library.
                 "localeProvider": "builtin",
@@ -184,7 +192,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
         "managed": {
             "roles": [
                 # A restore of a StatefulSet's backup makes its owner a superuser again; this takes it back.
-                _role(address.user, secret=names.database, superuser=False),
+                _role(address.user, secret=owners_secret(names), superuser=False),
                 _role(administrator(names), secret=_administrators_secret(names), superuser=True),
             ]
         },

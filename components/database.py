@@ -71,6 +71,9 @@ class DatabaseArgs:
     environment: Environment
     secret: SecretData
     """PASSWORD_KEY."""
+    alone: bool = True
+    """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget of the
+    name that both would give theirs, or deletes it, whoever made it."""
 
 
 class Database(DatabaseWires):
@@ -139,13 +142,14 @@ class Database(DatabaseWires):
             ),
             opts=ResourceOptions(parent=self, protect=environment.protect, depends_on=[secret, service, claim]),
         )
-        disruption_budget(
-            "database-disruption-budget",
-            name=names.database,
-            environment=environment,
-            pods=selector,
-            opts=ResourceOptions(parent=self),
-        )
+        if args.alone:
+            disruption_budget(
+                "database-disruption-budget",
+                name=names.database,
+                environment=environment,
+                pods=selector,
+                opts=ResourceOptions(parent=self),
+            )
         # Taken from the StatefulSet, so that users of the host wait until the server is ready.
         self.host = stateful_set.spec.service_name
         self.port = service.spec.ports[0].port

@@ -49,14 +49,15 @@ class DatabaseWires(pulumi.ComponentResource):
     It says, later, whether the database is still the same.
     """
 
-    def connection(self, *, patience: int) -> list[core.EnvVarArgs]:
+    def connection(self, *, patience: int, prefix: str = "") -> list[core.EnvVarArgs]:
         """libpq's variables that lead to the server as its administrator, whose name PGUSER is the caller's to set.
 
-        `patience` is in seconds; without it a server that is gone is waited for as long as the kernel likes.
+        `patience` is in seconds; without it a server that is gone is waited for as long as the kernel likes. `prefix`
+        is put before the names, where a pod has to do with two servers.
         """
         return [
-            core.EnvVarArgs(name="PGHOST", value=self.host),
-            core.EnvVarArgs(name="PGPORT", value=self.port.apply(lambda port: str(int(port)))),
-            secret_variable("PGPASSWORD", secret=self.secret, key=self.password_key),
-            core.EnvVarArgs(name="PGCONNECT_TIMEOUT", value=str(patience)),
+            core.EnvVarArgs(name=f"{prefix}PGHOST", value=self.host),
+            core.EnvVarArgs(name=f"{prefix}PGPORT", value=self.port.apply(lambda port: str(int(port)))),
+            secret_variable(f"{prefix}PGPASSWORD", secret=self.secret, key=self.password_key),
+            core.EnvVarArgs(name=f"{prefix}PGCONNECT_TIMEOUT", value=str(patience)),
         ]

@@ -38,6 +38,8 @@ class NetworkPoliciesArgs:
     environment: Environment
     app: App
     database: DatabaseWires | None
+    other: DatabaseWires | None = None
+    """The one beside it during a move: which of the two the app reaches, its URL says, and no other lets it in."""
     backup: Backup | None
     """None where the stack has no backups."""
     exporter: PostgresExporter | None
@@ -52,7 +54,8 @@ class NetworkPolicies(pulumi.ComponentResource):
         child = ResourceOptions(parent=self)
         settings, environment, database = args.settings, args.environment, args.database
         app = args.app
-        to_database = [to_pods(database.pods, port=database.port)] if database else []
+        databases = [one for one in (database, args.other) if one]
+        to_database = [to_pods(one.pods, port=one.port) for one in databases]
         ingress: list[pulumi.Input[Rule]] = [from_gateway(port=app.port), from_kubelet(port=app.port)]
         if settings.access.public:
             tunnel = settings.access.public.cloudflared
@@ -74,13 +77,14 @@ class NetworkPolicies(pulumi.ComponentResource):
                 egress=[to_dns(), *to_database],
                 opts=child,
             )
-            clients = [app.pods, app.migration_pods, *(each.pods for each in (args.backup, args.exporter) if each)]
+        clients = [app.pods, app.migration_pods, *(each.pods for each in (args.backup, args.exporter) if each)]
+        for one in databases:
             network_policy(
-                environment.names.database,
+                environment.names.database if one is database else environment.names.other_database,
                 environment=environment,
-                pods=database.pods,
-                ingress=[*(from_pods(pods, port=database.port) for pods in clients), *database.ingress],
-                egress=database.egress,
+                pods=one.pods,
+                ingress=[*(from_pods(pods, port=one.port) for pods in clients), *one.ingress],
+                egress=one.egress,
                 opts=child,
             )
         self.register_outputs({})

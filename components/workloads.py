@@ -10,18 +10,25 @@ from components.offsite import Offsite
 from components.pods import Footprint
 from components.postgres_exporter import PostgresExporter
 from settings import Settings
+from settings.database import DatabaseSettings
 
 
-def engine(settings: Settings) -> type[Database | DatabaseCluster]:
+def engine(database: DatabaseSettings) -> type[Database | DatabaseCluster]:
     """The component that runs the database."""
-    return DatabaseCluster if settings.operated_database else Database
+    return DatabaseCluster if database.is_cluster else Database
+
+
+def _of_databases(database: DatabaseSettings | None) -> Footprint:
+    """The live one's and, during a move, the other's."""
+    there = [one for one in (database, database.beside if database else None) if one]
+    return Footprint.total([engine(one).footprint(one) for one in there])
 
 
 def footprint(settings: Settings) -> Footprint:
     """What all pods of the stack take up at the same time, at their most."""
     return Footprint.total(
         [
-            engine(settings).footprint(settings.database),
+            _of_databases(settings.database),
             App.footprint(settings.app, migrates=settings.database is not None),
             Backup.footprint(settings.backup),
             Offsite.footprint(settings.backup),

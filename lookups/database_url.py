@@ -110,6 +110,8 @@ def url_complaint(
     problems += _not_served([(name, value) for name, value in parameters if name not in _REPLACING], engine)
     if not problems:
         return None
+    if engine.is_moved and engine.beside and host in DatabaseAddress.of(names, engine.beside).hosts(names.namespace):
+        fix = f"the database was moved to {address.host}, which the app has been told: {fix}"
     return f"the URL {'; it '.join(problems)}", fix
 
 

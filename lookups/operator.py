@@ -11,6 +11,7 @@ import pulumi
 from components.cloudnative_pg import API, OPERATOR, RESOURCE
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
+from settings.cloudnative_pg import CLOUDNATIVE_PG
 from settings.images import image_repository
 
 LEAST: Final = (1, 27)
@@ -25,12 +26,12 @@ class OperatorError(pulumi.RunError):
 
 def check_operator(settings: Settings, cluster: Cluster) -> None:
     """Raises `OperatorError` before anything is made; warns where the kubeconfig's user may not look."""
-    if settings.operated_database is None:
+    if settings.database_of_operator is None:
         return
     if problems := list(find_problems(settings, cluster)):
         listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
         raise OperatorError(
-            f"Stack {settings.stack!r} has database.engine: {settings.operated_database.engine}, for which the cluster "
+            f"Stack {settings.stack!r} has database.engine: {CLOUDNATIVE_PG}, for which the cluster "
             f"{settings.cluster.context} is not ready. Nothing was created or changed.\n\n{listed}"
         )
 
@@ -40,9 +41,9 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
     if not cluster.serves(API, RESOURCE):
         yield f"There is no CloudNativePG, for its API {API} is missing", _INSTALL
         return
-    if settings.operated_database is None:
+    if settings.database_of_operator is None:
         return
-    namespace = settings.operated_database.operator_namespace
+    namespace = settings.database_of_operator.operator_namespace
     try:
         deployments = [one for one in cluster.list("apps/v1", "deployments", namespace) if _is_operator(one)]
     except ForbiddenError as error:

@@ -91,7 +91,7 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
     # Not before there is one: a user who may create namespaces is often given every right in those that they create.
     if exists:
         of_database = _DATABASE if settings.database else {}
-        operated = _OPERATED if settings.operated_database else {}
+        operated = _OPERATED if settings.database_of_operator else {}
         for kinds in (
             _KINDS,
             of_database,

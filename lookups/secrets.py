@@ -241,6 +241,12 @@ class _Reader:
                 self._note(problem)
                 return None
             else:
+                if engine.beside and not engine.is_moved:
+                    pulumi.log.warn(
+                        f"{reference}: this URL names the host of the database as it is. After `ops move-database`, "
+                        f"and before the next `up`, write {DatabaseAddress.of(names, engine.beside).host} in its "
+                        "place; or delete the field now, then it follows the database."
+                    )
                 return self._checked(reference, value, lambda url: url_complaint(url, password, names, engine))
         return DatabaseAddress.of(names, engine).url(password) if password else None
 

@@ -15,6 +15,7 @@ from lookups.cluster import Cluster, connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
 from lookups.infrastructure import InfrastructureProject, read_infrastructure
+from lookups.live_database import with_live_database
 from lookups.operator import check_operator
 from lookups.own_outputs import own_outputs
 from lookups.own_state import check_own_state
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 class Found:
     """What the stack's systems say."""
 
+    settings: Settings
+    """With the live database, during a move from one engine to the other."""
     secrets: StackSecrets
     pull_credentials: Login | Issue
     project: GitLabProject | None
@@ -54,6 +57,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     check_project_file(directory, folders)
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
+    settings = with_live_database(settings, cluster)
     check_own_state(settings, cluster)
     check_operator(settings, cluster)
     # A preview writes nothing: a user that may only read is enough for it.
@@ -74,6 +78,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster)
     return Found(
+        settings=settings,
         secrets=secrets,
         pull_credentials=choose(settings, secrets, project),
         project=project,

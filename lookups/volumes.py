@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import pulumi
 
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
+from lookups import moving
 from lookups.cluster import Cluster, ForbiddenError, Object
+from lookups.live_database import LiveDatabase
+from lookups.moving import Record
 from lookups.own_outputs import own_outputs
 from settings import Settings
 from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
 from settings.images import c_library
-from settings.names import Names
 from settings.ownership import PART_OF
 from settings.quantities import Quantity
 
@@ -44,21 +45,6 @@ _MOVING: Final = "docs/runbook.md, The backups move to another volume"
 
 class VolumesError(pulumi.RunError):
     """The stack file cannot be made true without losing data, or not at all; the message lists all of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What holds the database, as the last `up` left it: a claim, or a Cluster of CloudNativePG."""
-
-    uid: str
-    volume: str | None
-    image: str | None = None
-    """PostgreSQL's; None where an earlier release wrote the state."""
-    kind: str = "claim"
-
-    def what(self, names: Names) -> str:
-        """Its kind and name."""
-        return f"{self.kind} {names.database if self.kind == KIND else names.database_claim}"
 
 
 def check_volumes(settings: Settings, cluster: Cluster) -> None:
@@ -93,20 +79,34 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
     if database is None:
         if any(_is_ours(settings, one) for one in (claim, live)):
             yield _switched_off(settings, "statefulset" if claim else RESOURCE, claim)
-    elif (claim if database.is_cluster else live) is not None:
-        yield _other_engine(settings, database)
-    elif database.is_cluster:
-        yield from _database_cluster(settings, database, cluster, record, live)
+    elif database.beside is None and (claim if database.is_cluster else live) is not None:
+        yield moving.other_engine(settings, database, LiveDatabase.of(namespace))
     else:
-        yield from _database(settings, database, cluster, record, claim)
-        if claim is not None:
-            yield from _fixed(claim, "database", database.storage_class)
-            yield from _size(cluster, claim, "database", database.size)
-            if not claim["metadata"].get("deletionTimestamp"):
-                yield from _sort_order(settings, database, cluster, record)
+        record = moving.latest(record, LiveDatabase.of(namespace))
+        yield from _of_engine(settings, database, cluster, record, live if database.is_cluster else claim)
+        if database.beside is not None:
+            found, other = (claim, live) if database.beside.is_cluster else (live, claim)
+            yield from moving.find_problems(settings, database, live=found or record, beside=other)
+            if other is not None:
+                yield from _of_engine(settings, database.beside, cluster, None, other)
     backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
+
+
+def _of_engine(
+    settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None, found: Object | None
+) -> Iterator[str]:
+    """About the database of one engine; `found` is what holds it, a claim or a Cluster."""
+    if database.is_cluster:
+        yield from _database_cluster(settings, database, cluster, record, found)
+        return
+    yield from _database(settings, database, cluster, record, found)
+    if found is not None:
+        yield from _fixed(found, "database", database.storage_class)
+        yield from _size(cluster, found, "database", database.size)
+        if not found["metadata"].get("deletionTimestamp"):
+            yield from _sort_order(settings, database, cluster, record)
 
 
 def _claim(settings: Settings, cluster: Cluster, name: str) -> Object | None:
@@ -162,7 +162,7 @@ def _live_cluster(settings: Settings, cluster: Cluster) -> Object | None:
     try:
         return cluster.get(API, RESOURCE, settings.names.database, settings.namespace)
     except ForbiddenError:
-        if settings.operated_database:
+        if settings.database_of_operator:
             raise
         return None  # who has never used CloudNativePG has no right to read what it makes
 
@@ -177,20 +177,6 @@ def _claims_of_cluster(settings: Settings, cluster: Cluster) -> list[Object]:
     return [
         one for one in claims if (one["metadata"].get("labels") or {}).get(CLUSTER_LABEL) == settings.names.database
     ]
-
-
-def _other_engine(settings: Settings, database: DatabaseSettings) -> str:
-    engine, other = database.engine, "statefulset" if database.is_cluster else "cloudnative-pg"
-    there = (
-        f"the claim {settings.names.database_claim}"
-        if database.is_cluster
-        else f"the Cluster {settings.names.database}"
-    )
-    return (
-        f"database.engine is {engine}, and the database of {settings.namespace} runs on the other one: {there} is "
-        f"there. A live stack keeps its engine; a move from one to the other is not built ({_ENGINES}). "
-        f"Set database.engine: {other}"
-    )
 
 
 def _database_cluster(

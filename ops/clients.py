@@ -13,9 +13,11 @@ from gitlab import Gitlab, GitlabError, GitlabParsingError
 from kubernetes.client import ApiClient
 from kubernetes.dynamic import DynamicClient
 
+import lookups.cluster
 from lookups import deploy_tokens
 from lookups.cluster import api_client
 from lookups.credentials import CredentialsError, check_environment, gitlab_problems
+from lookups.live_database import with_live_database
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError, split
 from settings.names import Names
@@ -29,10 +31,16 @@ _SERVER_ERROR: Final = 500
 
 
 def load_settings(stack: str) -> Settings:
-    """The settings in `Pulumi.<stack>.yaml` of the working directory; raises `SettingsError`."""
+    """The settings in `Pulumi.<stack>.yaml` of the working directory, with the live database where the stack moves.
+
+    Raises `SettingsError`; and in a move `lookups.cluster.ClusterError`, for the cluster says which is the live one.
+    """
     names = Names(_read("Pulumi.yaml", "name"), stack)
     sections, foreign = split(_read(f"Pulumi.{stack}.yaml", "config"), names.project)
-    return Settings.load(names, sections, foreign=foreign, running=True)
+    settings = Settings.load(names, sections, foreign=foreign, running=True)
+    if settings.database is None or settings.database.moving_from is None:
+        return settings
+    return with_live_database(settings, lookups.cluster.connect(settings.cluster.context))
 
 
 def _read(file: str, key: str) -> Any:

@@ -13,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from settings.access import AccessSettings, ServiceTokenSettings, url_of
 from settings.app import AppSettings
 from settings.backup import BackupSettings
+from settings.cloudnative_pg import CLOUDNATIVE_PG
 from settings.cluster import ClusterSettings
 from settings.database import DatabaseSettings
 from settings.delivery import DeliverySettings
@@ -60,7 +61,7 @@ class Settings(Section):
     registry: RegistrySettings
     app: AppSettings
     access: AccessSettings
-    backup: Optional[BackupSettings] = None
+    backup: Annotated[Optional[BackupSettings], Field(validate_default=True)] = None
     monitoring: Optional[MonitoringSettings] = None
     delivery: Optional[DeliverySettings] = None
     repository: Optional[RepositorySettings] = None
@@ -79,6 +80,11 @@ class Settings(Section):
     def operated_database(self) -> DatabaseSettings | None:
         """The section `database` where CloudNativePG runs it; None for the other engine, and without a database."""
         return self.database if self.database and self.database.is_cluster else None
+
+    @property
+    def database_of_operator(self) -> DatabaseSettings | None:
+        """The section `database` where CloudNativePG runs the live database, or the one beside it during a move."""
+        return self.database if self.database and self.database.needs_operator else None
 
     @property
     def s3(self) -> S3Settings | None:
@@ -184,6 +190,13 @@ class Settings(Section):
                 given="a section",
                 fix="remove the section backup",
             )
+        database = info.data.get("database")
+        if backup is None and database is not None and database.moving_from:
+            raise refusal(
+                "a section beside database.movingFrom: the move is a backup that is restored in the new database",
+                given="nothing",
+                fix="add the section, e.g. {}",
+            )
         return backup
 
     @field_validator("monitoring")
@@ -196,9 +209,9 @@ class Settings(Section):
             raise refusal(
                 "no metrics of a database beside database: {enabled: false}", key="databaseMetrics", given="a section"
             )
-        if measured and (database := info.data.get("database")) is not None and database.is_cluster:
+        if measured and (database := info.data.get("database")) is not None and database.needs_operator:
             raise refusal(
-                f"no exporter of the program's beside database.engine: {database.engine}, whose instances export"
+                f"no exporter of the program's beside database.engine: {CLOUDNATIVE_PG}, whose instances export"
                 " metrics themselves",
                 key="databaseMetrics",
                 given="a section",

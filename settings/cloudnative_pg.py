@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -16,12 +16,23 @@ _ONLY: Final = f"only beside database.engine: {CLOUDNATIVE_PG}"
 _DURABILITY_NEEDS: Final = {"required": 3, "preferred": 2}
 
 
+Engine: TypeAlias = Literal["statefulset", "cloudnative-pg"]
+
+
+def other_engine(engine: Engine) -> Engine:
+    """The one of the two that is not this one."""
+    return "statefulset" if engine == CLOUDNATIVE_PG else "cloudnative-pg"
+
+
 class EngineSettings(Section):
     """What runs PostgreSQL: one pod of a StatefulSet, or a Cluster of the operator CloudNativePG."""
 
-    engine: Literal["statefulset", "cloudnative-pg"] = "statefulset"
+    engine: Engine = "statefulset"
     """`statefulset`: one pod, and no more than a volume. `cloudnative-pg`: with standbys; the cluster has to have the
-    operator. A stack keeps the engine that it was made with."""
+    operator. A live stack changes it with `movingFrom` and `python -m ops move-database`."""
+    moving_from: Engine | None = None
+    """The engine that the stack moves from: `up` makes the new database beside its own, which stays the live one until
+    `python -m ops move-database` has moved the data. Removed again once the old database is discarded."""
     instances: Annotated[int, Field(ge=1, le=9, strict=True)] = 2
     """Of cloudnative-pg: the primary and its standbys, each with a volume of `size`. 1 has no standby."""
     synchronous: Literal["required", "preferred"] | None = None
@@ -32,10 +43,20 @@ class EngineSettings(Section):
     operator_namespace: DnsLabel = "cnpg-system"
     """Of cloudnative-pg: where the operator runs, which has to reach the instances."""
 
+    @field_validator("moving_from")
+    @classmethod
+    def _moves(cls, moving_from: Engine | None, info: ValidationInfo) -> Engine | None:
+        if moving_from is not None and moving_from == info.data.get("engine"):
+            raise refusal(
+                f"another engine than database.engine, which is {moving_from} already",
+                fix="set database.engine to the one to move to; or, where nothing moves, remove movingFrom",
+            )
+        return moving_from
+
     @field_validator("instances", "synchronous", "operand_image", "operator_namespace")
     @classmethod
     def _has_the_engine(cls, value: object, info: ValidationInfo) -> object:
-        if info.data.get("engine") == "statefulset":
+        if "engine" in info.data and CLOUDNATIVE_PG not in (info.data["engine"], info.data.get("moving_from")):
             raise refusal(_ONLY, fix="remove it, or set the engine")
         return value
 
@@ -56,6 +77,25 @@ class EngineSettings(Section):
     def is_cluster(self) -> bool:
         """Whether CloudNativePG runs the database."""
         return self.engine == CLOUDNATIVE_PG
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether CloudNativePG runs the database, or the one that it moves from."""
+        return CLOUDNATIVE_PG in (self.engine, self.moving_from)
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the live database, of those that a move has to do with, is the new one."""
+        return self.moving_from is not None and self.engine != self.moving_from
+
+    @property
+    def beside(self) -> Self | None:
+        """The section of the other database that is there during a move, live or not; None where nothing moves."""
+        return self.model_copy(update={"engine": other_engine(self.engine)}) if self.moving_from else None
+
+    def with_live(self, engine: Engine) -> Self:
+        """The section during a move in which the database of this engine is the live one."""
+        return self.model_copy(update={"engine": engine})
 
 
 STATEFUL_SET: Final = EngineSettings()

@@ -42,13 +42,13 @@ class DatabaseSettings(EngineSettings):
     @classmethod
     def _fit(cls, parameters: ServerParameters, info: ValidationInfo) -> ServerParameters:
         resources: Resources | None = info.data.get("resources")
-        engine = info.data.get("engine")
+        engines = (info.data.get("engine"), info.data.get("moving_from"))
         size: Storage | None = info.data.get("size")
         if resources is not None:
             limit, request = resources.limits.memory, resources.requests.memory
             buffers = parameters.given(limit.amount)["shared_buffers"]
             # The operator refuses what a node that is full could not hold.
-            if engine == CLOUDNATIVE_PG and amount(buffers) > request.amount:
+            if CLOUDNATIVE_PG in engines and amount(buffers) > request.amount:
                 raise refusal(
                     f"at least the server's shared_buffers ({buffers}; by default a quarter of the memory limit) in "
                     "resources.requests.memory, on CloudNativePG",

@@ -63,6 +63,11 @@ class Names:
         return f"{self.project}-db"
 
     @property
+    def other_database(self) -> str:
+        """Policy of the database that is beside the live one during a move."""
+        return f"{self.database}-other"
+
+    @property
     def database_claim(self) -> str:
         """As a claim template named `data` would name it, so that such a claim can be adopted."""
         return f"data-{self.database}-0"
@@ -136,6 +141,11 @@ class Names:
     def discard(self) -> str:
         """Beginning of the names of Jobs that drop a database to look into."""
         return f"{self.database}-discard"
+
+    @property
+    def move(self) -> str:
+        """CronJob, suspended for ever, that `python -m ops move-database` makes its Jobs from."""
+        return f"{self.database}-move"
 
     def look(self, name: str) -> str:
         """PostgreSQL's database that `python -m ops restore --into <name>` fills; so restore.sh calls it."""

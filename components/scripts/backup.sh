@@ -4,7 +4,8 @@
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them
 #     BACKUPS                                the backup volume (/backups)
-#     KIND                                   first part of the name (PGDATABASE)
+#     KIND                                   first part of the name (DATABASE)
+#     DATABASE                               what the database is called in the names of backups (PGDATABASE)
 #     NAME_FILE                              file that gets the name, once it is the backup's
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
 #     DUMP_COMPRESSION                       as pg_dump --compress takes it (gzip); `none` where copies are deduplicated
@@ -18,7 +19,8 @@ umask 077
 # shellcheck source=components/scripts/common.sh
 . "${0%/*}/common.sh"
 
-kind=${KIND:-$PGDATABASE}
+database=${DATABASE:-$PGDATABASE}
+kind=${KIND:-$database}
 place="no backup was taken"
 
 # label TEXT: what a line of the manifest and a tag of the copy can hold.
@@ -52,7 +54,7 @@ is_scheduled() {
 # is_due: whether a run of the hourly schedule is to take a backup. All of two days are kept (retention.sh), so a dump is small
 # if as many as those and the daily, weekly and monthly ones fit into half of the volume, and if it takes no more than a minute.
 is_due() {
-  newest=$(list_backups "$PGDATABASE" | head -n 1)
+  newest=$(list_backups "$database" | head -n 1)
   [ -n "$newest" ] || return 0
   bytes=$(manifest_value "$backups/$newest/manifest.json" dumpBytes)
   took=$(manifest_value "$backups/$newest/manifest.json" seconds)
@@ -78,10 +80,10 @@ fi
 
 # A server that restarts or recovers at three must not cost the day's backup. Three tries of the Job with 600 s each leave
 # half of its hour to the dump. A restore has just spoken to the server, and the app is stopped meanwhile.
-if [ "$kind" = "$PGDATABASE" ]; then wait_for_server "${PATIENCE:-600}"; fi
+if [ "$kind" = "$database" ]; then wait_for_server "${PATIENCE:-600}"; fi
 started=$(date +%s)
 
-last=$({ list_names "$PGDATABASE"; list_names before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
+last=$({ list_names "$database"; list_names before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
 # The leading 1 keeps the shell from reading 000010 as octal; it is cut off again.
 number=$((1${last:-000000} + 1))
 name=$kind-${number#1}-$(date -u +%Y%m%dT%H%M%SZ)
@@ -142,7 +144,7 @@ say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - st
 
 [ -z "${NAME_FILE:-}" ] || printf '%s\n' "$name" >"$NAME_FILE"
 # restore.sh prunes its own, once the restored data is in place.
-[ "$kind" = "$PGDATABASE" ] || exit 0
+[ "$kind" = "$database" ] || exit 0
 sh "$scripts/retention.sh" prune "$kind" || fail "the backup is good, but old ones could not be pruned"
 
 # No failure, or an alert on failures would hide the real ones to come. A large export that others fill is not nearly full

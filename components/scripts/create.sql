@@ -10,6 +10,28 @@ SELECT CASE WHEN :'wanted'::jsonb ? 'database' THEN :'wanted' ELSE :'globals' EN
 SELECT :'globals'::jsonb -> 'database' AS properties, :'globals'::jsonb -> 'privileges' AS granted,
     jsonb_path_query_array(:'globals', '$.settings[*] ? (@.inDatabase == true)') AS settings \gset
 
+-- A locale is the operating system's, and the images of the two engines do not have the same ones.
+CREATE FUNCTION pg_temp.has_locale(name text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE COLLATION pg_temp.tried (provider = libc, locale = %L)', name);
+    DROP COLLATION pg_temp.tried;
+    RETURN true;
+EXCEPTION WHEN undefined_object OR feature_not_supported OR invalid_parameter_value THEN
+    RETURN false;
+END
+$$;
+SELECT :'properties'::jsonb ->> 'collate' AS wanted_locale,
+    :'properties'::jsonb ->> 'localeProvider' = 'libc' AND NOT (
+        pg_temp.has_locale(:'properties'::jsonb ->> 'collate') AND pg_temp.has_locale(:'properties'::jsonb ->> 'ctype')
+    ) AS locale_is_missing \gset
+\if :locale_is_missing
+SELECT :'properties'::jsonb || jsonb_build_object(
+    'localeProvider', CASE datlocprovider WHEN 'b' THEN 'builtin' WHEN 'i' THEN 'icu' ELSE 'libc' END,
+    'collate', datcollate, 'ctype', datctype, 'locale', datlocale, 'icuRules', daticurules
+) AS properties, coalesce(datlocale, datcollate) AS own_locale FROM pg_database WHERE datname = :'like' \gset
+\warn 'this server has no locale' :wanted_locale 'so text is sorted by' :own_locale 'as in the database that is replaced'
+\endif
+
 SELECT format(
     'CREATE DATABASE %I TEMPLATE template0 OWNER %I ENCODING %L LOCALE_PROVIDER %s LC_COLLATE %L LC_CTYPE %L',
     :'name', owner, encoding, "localeProvider", "collate", ctype

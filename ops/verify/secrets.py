@@ -30,8 +30,10 @@ def secret_data(systems: Systems, name: str) -> Mapping[str, str]:
 
 def database_secret(systems: Systems) -> str:
     """The password that the app's role is given."""
-    key = cloudnative_pg.PASSWORD_KEY if systems.settings.operated_database else database.PASSWORD_KEY
-    return _compared(systems, systems.names.database, {key: "postgres_password"})
+    name, key = systems.names.database, database.PASSWORD_KEY
+    if systems.settings.operated_database:
+        name, key = cloudnative_pg.owners_secret(systems.names), cloudnative_pg.PASSWORD_KEY
+    return _compared(systems, name, {key: "postgres_password"})
 
 
 def app_secret(systems: Systems) -> str:

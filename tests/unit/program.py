@@ -235,11 +235,13 @@ def run(
     gitlab: Mapping[str, Mapping[str, Any]] | None = None,
     file: str | None = None,
     project: str = PROJECT,
+    there: Mapping[str, Any] | None = None,
 ) -> Program:
     """Runs the program of a stack, with the stack file of `file` where that is another, renamed to `project`.
 
     `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
-    what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}.
+    what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}. `there` is what the cluster holds by
+    resource, e.g. {"clusters": {...}}, beside what every test has.
     """
     answers = _Answers()
     for function, attributes in (gitlab or {}).items():
@@ -255,7 +257,8 @@ def run(
     # Nor for the API server, which holds whatever it is asked for, but no volumes and no database.
     held = mock.Mock()
     held.list.side_effect = lambda _, resource, *__: [OPERATOR_DEPLOYMENT] if resource == "deployments" else []
-    held.get.side_effect = lambda _, resource, *__: {"metadata": {}} if resource not in NOT_HELD else None
+    objects = {**dict.fromkeys(NOT_HELD), **(there or {})}
+    held.get.side_effect = lambda _, resource, *__: objects.get(resource, {"metadata": {}})
     connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)

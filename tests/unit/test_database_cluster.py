@@ -67,7 +67,7 @@ def test_what_is_restored_from_elsewhere_belongs_to_the_apps_role(operated: Prog
 
 
 def test_passwords_are_secret_reloaded_and_the_administrators_is_nobodys(operated: Program) -> None:
-    (owner, administrator) = (operated.one("Secret", f"invoicetron-db{suffix}") for suffix in ("", "-admin"))
+    (owner, administrator) = (operated.one("Secret", f"invoicetron-db{suffix}") for suffix in ("-owner", "-admin"))
     for one in (owner, administrator):
         assert one.inputs["type"] == "kubernetes.io/basic-auth"
         assert one.inputs["metadata"]["labels"]["cnpg.io/reload"] == "true"

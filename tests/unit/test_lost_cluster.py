@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lookups.cluster import ForbiddenError
-from lookups.volumes import Record, find_problems
+from lookups.moving import Record
+from lookups.volumes import find_problems
 from settings.database import DatabaseSettings
 from tests.unit.program import load_settings
 from tests.unit.test_volumes import NAMESPACE, Cluster, claim, volume
@@ -63,14 +64,6 @@ def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
     assert problem.endswith(f"--path invoicetron:database.lostClaim {lost}")
     assert problems(cluster, record, lost_claim="another") == [problem]
     assert not problems(cluster, record, lost_claim=lost)
-
-
-def test_a_live_stack_keeps_its_engine_both_ways() -> None:
-    (there,) = problems(Cluster(claim()), None, lost_claim="here")
-    assert "is not built" in there
-    assert there.endswith("Set database.engine: statefulset")
-    (back,) = find_problems(SETTINGS, Cluster(of_cluster(), operated=operated()), RECORD)  # type: ignore[arg-type]
-    assert back.endswith("Set database.engine: cloudnative-pg")
 
 
 def test_who_may_not_read_clusters_needs_it_for_that_engine_alone() -> None:

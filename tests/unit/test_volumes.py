@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lookups.cluster import ForbiddenError
-from lookups.volumes import UNKNOWN_CLAIM, Record, find_problems
+from lookups.moving import Record
+from lookups.volumes import UNKNOWN_CLAIM, find_problems
 from tests.unit.program import load_settings
 
 SETTINGS = load_settings("prod")

@@ -1,0 +1,84 @@
+"""Two databases of a stack, while it moves from one engine to the other: which is which, and what must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from components.cloudnative_pg import KIND
+from lookups.cluster import Object
+from lookups.live_database import LiveDatabase
+from settings import Settings
+from settings.cloudnative_pg import Engine
+from settings.cloudnative_pg import other_engine as the_other
+from settings.commands import ops_command, pulumi_command
+from settings.database import DatabaseSettings
+from settings.names import Names
+
+_PAGE: Final = "docs/database-engines.md, Moving a live stack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What holds the database, as the last `up` or a move since left it: a claim, or a Cluster of CloudNativePG."""
+
+    uid: str
+    volume: str | None
+    image: str | None = None
+    """PostgreSQL's; None where an earlier release wrote the state."""
+    kind: str = "claim"
+
+    def what(self, names: Names) -> str:
+        """Its kind and name."""
+        return f"{self.kind} {names.database if self.kind == KIND else names.database_claim}"
+
+
+def latest(record: Record | None, moved: LiveDatabase | None) -> Record | None:
+    """What holds the database: what the last `up` left, or, where the data was moved since, where to."""
+    if moved is None:
+        return record
+    kind = KIND if moved.engine == "cloudnative-pg" else Record.kind
+    if record is not None and record.kind == kind:
+        return record  # an `up` since then, which may have accepted a loss
+    return Record(uid=moved.uid, volume=None, kind=kind)
+
+
+def there(names: Names, engine: Engine) -> str:
+    """What holds the database of an engine, by kind and name."""
+    return f"the Cluster {names.database}" if engine == "cloudnative-pg" else f"the claim {names.database_claim}"
+
+
+def other_engine(settings: Settings, database: DatabaseSettings, moved: LiveDatabase | None) -> str:
+    """The database of the engine that the stack file does not name is there."""
+    other = the_other(database.engine)
+    what = f"database.engine is {database.engine}, and {there(settings.names, other)} is there"
+    if moved is not None and moved.engine == database.engine:
+        discard = ops_command("move-database", settings.stack, "--discard")
+        return (
+            f"{what}, from which the data was moved. Where it is no longer wanted: {discard}; to keep it for now, set "
+            f"database.movingFrom: {other}"
+        )
+    move = ops_command("move-database", settings.stack, "--to", database.engine)
+    return (
+        f"{what}, which is the database of {settings.namespace}. To move it, set database.movingFrom: {other} beside "
+        f"the engine, run `{pulumi_command('up', settings.stack)}`, and then: {move} ({_PAGE}). To leave it where it "
+        f"is, set database.engine: {other}"
+    )
+
+
+def find_problems(
+    settings: Settings, database: DatabaseSettings, *, live: Object | Record | None, beside: Object | None
+) -> Iterator[str]:
+    """What is wrong with the pair; `live` is what holds the live database, or was to, and `beside` the other one."""
+    if live is None:
+        yield (
+            f"database.movingFrom is {database.moving_from}, and {settings.namespace} has no database to move: "
+            "remove it"
+        )
+    if beside is None and database.is_moved and database.moving_from:
+        yield (
+            f"database.movingFrom is {database.moving_from}, and {there(settings.names, database.moving_from)} is gone "
+            f"from {settings.namespace}: the data was moved, and the old database discarded. Remove movingFrom, or "
+            "`up` would make an empty one"
+        )

@@ -1,0 +1,218 @@
+"""The move of a database from one server to the other, there and back, killed at every step, on two real servers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from rehearsal.pods.postgres import PostgresServer
+from tests.database.invoices import content, databases, fill
+from tests.database.pod import Pod
+from tests.database.start_hook import connect, lets_in, start_hook
+
+ADMINISTRATOR: Final = "invoicetron_admin"
+KILL: Final = "\\! kill -KILL 0\n"
+STEPS: Final = [
+    ("rename.sql", "before", "the old database is closed"),
+    ("rename.sql", "after", "the old database is closed"),
+    ("snapshot.sql", "before", "its dump"),
+    ("snapshot.sql", "after", "its dump"),
+    ("retention.sh", "before", "the backup is complete"),
+    ("create.sql", "before", "the new database"),
+    ("create.sql", "after", "the new database"),
+    ("counting.sql", "after", "it is filled"),
+    ("counted.sql", "before", "it is compared"),
+    ("swap.sql", "before", "it takes its place"),
+    ("swap.sql", "after", "it has taken its place"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """A server of one of the engines, as its pods see it."""
+
+    server: PostgresServer
+    user: str
+    password: str
+
+    def environment(self, prefix: str = "") -> dict[str, str]:
+        return {
+            f"{prefix}PGHOST": "127.0.0.1",
+            f"{prefix}PGPORT": str(self.server.port),
+            f"{prefix}PGUSER": self.user,
+            f"{prefix}PGPASSWORD": self.password,
+            f"{prefix}PGCONNECT_TIMEOUT": "10",
+        }
+
+
+@pytest.fixture(scope="module")
+def stateful_set() -> Iterator[Side]:
+    """As the image and its start hook make it, its role made a superuser for the time of the move."""
+    with PostgresServer() as server:
+        assert start_hook(server, server.password).returncode == 0
+        server.sql("ALTER ROLE invoicetron SUPERUSER", database="postgres")
+        yield Side(server=server, user="invoicetron", password=server.password)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Side]:
+    """As the operator makes it: the order of bytes by the server itself, an owner, and an administrator."""
+    with PostgresServer(user="postgres") as server:
+        server.sql(
+            f"CREATE ROLE {ADMINISTRATOR} SUPERUSER LOGIN PASSWORD 'of-the-administrator';"
+            f"CREATE ROLE invoicetron LOGIN PASSWORD '{server.password}'; DROP DATABASE invoicetron",
+            database="postgres",
+        )
+        server.sql(
+            "CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron"
+            " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
+            database="postgres",
+        )
+        yield Side(server=server, user=ADMINISTRATOR, password="of-the-administrator")
+
+
+@pytest.fixture
+def pod(stateful_set: Side) -> Iterator[Pod]:
+    directory = stateful_set.server.directory / "pod"
+    directory.mkdir()
+    yield Pod(stateful_set.server, directory)
+    shutil.rmtree(directory)
+
+
+def between(source: Side, target: Side, **more: str) -> dict[str, str]:
+    ends = {**target.environment(), **source.environment("SOURCE_"), "OWNER": "invoicetron"}
+    return {**ends, "PGDATABASE": "invoicetron", "MOVE": "fill", **more}
+
+
+def killed(pod: Pod, file: str, when: str, environment: dict[str, str]) -> None:
+    script = pod.scripts / file
+    whole = script.read_text()
+    kill = KILL if file.endswith(".sql") else "kill -KILL 0\n"
+    if file == "rename.sql":  # in the middle of the script is the transaction
+        kill = KILL
+    script.write_text(kill + whole if when == "before" else whole + kill)
+    try:
+        assert pod.run("move.sh", **environment).returncode == -9
+    finally:
+        script.write_text(whole)
+
+
+def held(side: Side) -> str:
+    """Under which name the server holds the database, and no other."""
+    (name,) = set(databases(side.server)) & {"invoicetron", "invoicetron_moved"}
+    return name
+
+
+def test_there_and_back_killed_at_every_step(pod: Pod, stateful_set: Side, cluster: Side) -> None:
+    fill(stateful_set.server)
+    stateful_set.server.sql("CREATE ROLE clerk; GRANT SELECT ON invoices TO clerk")
+    before = content(stateful_set.server)
+    for source, target in ((stateful_set, cluster), (cluster, stateful_set)):
+        environment = between(source, target)
+        for file, when, _ in STEPS:
+            if (file, when) == ("rename.sql", "before"):
+                assert held(source) == "invoicetron"
+            killed(pod, file, when, environment)
+            # Whatever was killed: the old server holds all of it, under one name.
+            assert content(source.server, held(source)) == before
+        assert held(source) == "invoicetron_moved"
+        done = pod.run("move.sh", **environment)
+        assert done.returncode == 0, done.stdout
+        assert content(target.server, "invoicetron") == before
+        assert held(target) == "invoicetron"
+        assert held(source) == "invoicetron_moved"
+        assert content(source.server, "invoicetron_moved") == before
+        assert not lets_in(source.server, source.server.password), "the app finds no database at the old server"
+        with connect(target.server, target.server.password) as app:
+            owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('public', 'reports')"
+            assert app.execute(owners).fetchall() == [("invoicetron",)]
+            assert app.execute("SELECT has_table_privilege('clerk', 'invoices', 'SELECT')").fetchall() == [(True,)]
+            app.execute("INSERT INTO invoices (number) VALUES (md5(random()::text))")
+        before = content(target.server, "invoicetron")
+
+
+def test_what_was_closed_is_given_back_with_everything_written_before(
+    pod: Pod, stateful_set: Side, cluster: Side
+) -> None:
+    source, target = (stateful_set, cluster) if held(stateful_set) == "invoicetron" else (cluster, stateful_set)
+    before = content(source.server)
+    environment = between(source, target)
+    killed(pod, "create.sql", "before", environment)
+    assert held(source) == "invoicetron_moved"
+    for _ in range(2):  # again, where nothing is closed
+        done = pod.run("move.sh", **{**environment, "MOVE": "give-back"})
+        assert done.returncode == 0, done.stdout
+        assert content(source.server) == before
+        assert lets_in(source.server, source.server.password)
+
+
+def test_a_name_that_somebody_took_meanwhile_is_told_and_nothing_dropped(
+    pod: Pod, stateful_set: Side, cluster: Side
+) -> None:
+    source, target = (stateful_set, cluster) if held(stateful_set) == "invoicetron" else (cluster, stateful_set)
+    before = content(source.server)
+    environment = between(source, target)
+    killed(pod, "create.sql", "before", environment)
+    source.server.sql("CREATE DATABASE invoicetron", database="postgres")
+    for way in ("fill", "give-back"):
+        done = pod.run("move.sh", **{**environment, "MOVE": way})
+        assert done.returncode == 1
+        assert "the data is in invoicetron_moved" in done.stdout.splitlines()[-1]
+    assert content(source.server, "invoicetron_moved") == before
+    source.server.sql("DROP DATABASE invoicetron", database="postgres")
+    assert pod.run("move.sh", **{**environment, "MOVE": "give-back"}).returncode == 0
+
+
+def test_an_empty_database_is_not_moved_and_stays_closed_until_it_is_given_back(
+    pod: Pod, stateful_set: Side, cluster: Side
+) -> None:
+    source, target = (stateful_set, cluster) if held(stateful_set) == "invoicetron" else (cluster, stateful_set)
+    source.server.sql("ALTER DATABASE invoicetron RENAME TO kept", database="postgres")
+    source.server.sql("CREATE DATABASE invoicetron OWNER invoicetron", database="postgres")
+    environment = between(source, target)
+    done = pod.run("move.sh", **environment)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].endswith("the database has no tables yet")
+    assert pod.run("move.sh", **{**environment, "MOVE": "give-back"}).returncode == 0
+    source.server.sql("DROP DATABASE invoicetron", database="postgres")
+    source.server.sql("ALTER DATABASE kept RENAME TO invoicetron", database="postgres")
+
+
+def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_one(pod: Pod, cluster: Side) -> None:
+    """The alpine image calls its order of bytes en_US.utf8; the operator's minimal image has no such locale."""
+    server = cluster.server
+    server.sql("DROP DATABASE IF EXISTS invoicetron_moved", database="postgres")
+    server.sql("DROP DATABASE IF EXISTS invoicetron", database="postgres")
+    server.sql(
+        "CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron"
+        " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
+        database="postgres",
+    )
+    fill(server)
+    environment = {**cluster.environment(), "PGDATABASE": "invoicetron", "OWNER": "invoicetron"}
+    done = pod.run("backup.sh", **environment)
+    assert done.returncode == 0, done.stdout
+    (name,) = pod.names()
+    manifest = pod.backups / name / "manifest.json"
+    written = json.loads(manifest.read_text())
+    text = manifest.read_text()
+    assert written["globals"]["database"]["collate"] == "C"
+    manifest.write_text(
+        text.replace('"ctype": "C"', '"ctype": "en_XX.utf8"').replace('"collate": "C"', '"collate": "en_XX.utf8"')
+    )
+    server.sql("DROP DATABASE invoicetron", database="postgres")
+    server.sql(
+        "CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron"
+        " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
+        database="postgres",
+    )
+    done = pod.run("restore.sh", **environment, RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout
+    assert "this server has no locale en_XX.utf8" in done.stdout
+    asked = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'invoicetron'"
+    assert server.sql(asked) == "b|C.UTF-8"
