@@ -11,7 +11,7 @@
 #     DUMP_COMPRESSION                       as pg_dump --compress takes it (gzip); `none` where copies are deduplicated
 #     TAKEN_BY IMAGE                         who takes it, and the app's image at this moment, where that is known: for people
 #     HOURLY_IF_SMALL                        true: a run of the schedule takes one a day only, unless dumps are small
-#     RESULT                                 file that says whether PGUSER is a superuser
+#     RESULT                                 file that says what was backed up, and whether PGUSER is a superuser
 #     PATIENCE                               seconds to wait for the server (600)
 #     SEEN_SECONDS                           seconds to stay where the volume is nearly full (150)
 set -eu
@@ -139,8 +139,9 @@ mv -T "$unfinished" "$backups/$name" || fail "no backup was taken: it could not 
 trap 'explain $?' EXIT
 place="the backup $name is good"
 sync "$backups"
-result "{\"backup\": \"$name\", \"superuser\": $superuser}"
-say "backup $name is complete: $tables tables, $bytes bytes, $(($(date +%s) - started)) s"
+took=$(($(date +%s) - started)) rows=$(rows_of "$backups/$name/manifest.json")
+result "{\"backup\": \"$name\", \"rows\": $rows, \"bytes\": $bytes, \"seconds\": $took, \"superuser\": $superuser}"
+say "backup $name is complete: $tables tables, $bytes bytes, $took s"
 
 [ -z "${NAME_FILE:-}" ] || printf '%s\n' "$name" >"$NAME_FILE"
 # restore.sh prunes its own, once the restored data is in place.

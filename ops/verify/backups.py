@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ops.results import drills, newest_copy
+from ops.results import drills, newest_backup, newest_copy
 from ops.verify.check import Check
 from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
@@ -49,6 +49,9 @@ def recent(systems: Systems, *, which: Callable[[Names], str], hours: int) -> st
 def _result(systems: Systems, cron_job: str) -> str | None:
     """What the last good run has left, where its pod is still there."""
     names = systems.names
+    if cron_job == names.backup:
+        taken = newest_backup(systems.list("v1", "Pod"))
+        return str(taken) if taken else None
     if cron_job == names.upload:
         newest = newest_copy(systems.list("v1", "Pod"))
         return f"{newest} has its copy" if newest else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ def test_everything_stands_on_the_screen(live: Live) -> None:
     assert " UTC (0 min); 1 of 1 replicas updated" in seen["app"].seen or " min); 1 of 1" in seen["app"].seen
     assert "1 of 1 replicas ready, postgres:" in seen["database"].seen
     assert " since " in seen["database"].seen
+    assert re.search(r"hours ago: invoicetron-\d{6}-\w+, [\d,]+ rows, .*[kM]?B in \d+ s$", seen["backup"].seen)
     assert list(seen) == [
         *("app", "database", "migration", "backup", "drill", "alerts"),
         *("internal-url", "deploy-token", "gitlab-token", "cloudflare-token"),

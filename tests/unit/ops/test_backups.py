@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ops.backups import Listed, Target, list_backups, table
 from ops.kube.cluster import ClusterError
-from ops.results import drills, newest_copy
+from ops.results import drills, newest_backup, newest_copy
 from ops.terminal import Terminal
 from tests.unit.program import load_settings
 
@@ -100,3 +100,13 @@ def test_the_last_drill_that_succeeded_comes_first_and_nothing_else_counts_as_on
     assert str(drills(pods)[0]) == "newer from s3, 7 rows in 2 s"
     assert newest_copy(pods) == NAME
     assert newest_copy(others) is None
+
+
+def test_the_last_backup_is_told_with_its_rows_and_its_size() -> None:
+    def taken(name: str) -> str:
+        return json.dumps({"backup": name, "rows": 1234, "bytes": 14_000_000, "seconds": 3, "superuser": False})
+
+    of_an_earlier_version = pod(json.dumps({"backup": "unknown", "superuser": False}), hours_ago=1)
+    assert newest_backup([of_an_earlier_version]) is None
+    pods = [pod(taken("older"), hours_ago=25), of_an_earlier_version, pod(taken("newer"), hours_ago=2)]
+    assert str(newest_backup(pods)) == "newer, 1,234 rows, 14.0 MB in 3 s"
