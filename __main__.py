@@ -125,10 +125,14 @@ if settings.monitoring:
     )
     Monitoring("monitoring", monitoring_args, options)
 if settings.delivery and project:
-    deployer_args = DeployerArgs(settings=settings.delivery, environment=environment, app=app, backup=backup)
+    deployer_args = DeployerArgs(
+        settings=settings.delivery, environment=environment, app=app, backup=backup, identity=found.job_identity
+    )
     deployer = Deployer("deployer", deployer_args, options)
     if settings.delivery.admission_policy:
-        admission_args = DeployerAdmissionArgs(settings=settings.app, environment=environment, app=app, backup=backup)
+        admission_args = DeployerAdmissionArgs(
+            settings=settings.app, user=deployer.user, environment=environment, app=app, backup=backup
+        )
         DeployerAdmission("deployer-admission", admission_args, options)
     delivery_args = DeliveryArgs(
         settings=settings,

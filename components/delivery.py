@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -13,7 +14,7 @@ from components.deployer import Deployer
 from components.maskable import check_maskable
 from components.service_token import ServiceToken
 from lookups.ci_variable import CiVariable
-from lookups.gitlab import NAMESPACE, GitLabProject
+from lookups.gitlab import NAMESPACE, GitLabProject, is_protected
 from sdks import gitlab
 from settings import Settings
 from settings.delivery import DeliverySettings
@@ -22,6 +23,8 @@ from settings.names import PROGRAM
 
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the variable with the token that deploys."""
+USER: Final = "KUBE_USER"
+"""Key of the one with the user that the API server takes jobs for, where they have ID tokens instead."""
 CLIENT_ID: Final = "CF_ACCESS_CLIENT_ID"
 CLIENT_SECRET: Final = "CF_ACCESS_CLIENT_SECRET"  # noqa: S105 - the variable's name
 """Keys of the variables with the Access service token, where the stack has one."""
@@ -32,10 +35,15 @@ NO_MIGRATION: Final = "none"
 _Text = TypeVar("_Text")
 
 
-def variables(settings: Settings, *, token: _Text, certificate_authority: _Text) -> dict[str, _Text | str]:
-    """The CI variables, by key. `certificate_authority` is PEM in base64 on one line."""
+def variables(
+    settings: Settings, *, credentials: Mapping[str, _Text], certificate_authority: _Text
+) -> dict[str, _Text | str]:
+    """The CI variables, by key.
+
+    `credentials` are TOKEN or USER with its value, and `certificate_authority` is PEM in base64 on one line.
+    """
     return {
-        TOKEN: token,
+        **credentials,
         "KUBE_API_URL": settings.cluster.api_url,
         "KUBE_CA": certificate_authority,
         NAMESPACE: settings.namespace,
@@ -91,7 +99,9 @@ class Delivery(pulumi.ComponentResource):
         )
         self.environment = environment.name
         deployer = args.deployer
-        listed = variables(settings, token=deployer.token, certificate_authority=deployer.certificate_authority)
+        credentials = {USER: deployer.user} if deployer.token is None else {TOKEN: deployer.token}
+        authority = deployer.certificate_authority
+        listed = variables(settings, credentials=credentials, certificate_authority=authority)
         if args.service_token:
             listed |= {CLIENT_ID: args.service_token.client_id, CLIENT_SECRET: args.service_token.client_secret}
         for key, value in listed.items():
@@ -112,7 +122,7 @@ class Delivery(pulumi.ComponentResource):
             # The output, so that the variables come after their environment and go before it.
             environment_scope=self.environment,
             masked=masked,
-            protected=masked and _is_protected(args),
+            protected=masked and is_protected(args.settings, args.delivery, project),
             raw=True,  # no value may be read as a reference to another variable
             opts=ResourceOptions(
                 parent=self,
@@ -134,10 +144,3 @@ def _taking_the_place_of(variable: CiVariable) -> ResourceHookBinding:
 
 def _mark(settings: Settings) -> str:
     return settings.names.owner.mark
-
-
-def _is_protected(args: DeliveryArgs) -> bool:
-    """Whether the branch that deploys is protected: only then does its pipeline see protected variables."""
-    repository, branch = args.settings.repository, args.delivery.branch
-    protected_here = {args.project.default_branch, repository.develop_branch} if repository else set()
-    return branch in protected_here or args.project.protects(branch)

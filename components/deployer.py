@@ -15,6 +15,7 @@ from components.app import App
 from components.backup import Backup
 from components.environment import Environment
 from components.pods import core
+from lookups.job_identity import JobIdentity
 from sdks import kubernetes
 from settings.delivery import DeliverySettings
 from settings.names import PROGRAM
@@ -22,6 +23,7 @@ from settings.names import PROGRAM
 rbac = kubernetes.rbac.v1
 
 _TOKEN: Final = f"{ACCOUNT}-token"
+_RBAC: Final = "rbac.authorization.k8s.io"
 
 
 def token_secret(settings: DeliverySettings) -> str:
@@ -39,42 +41,62 @@ class DeployerArgs:
     """Its migrations' template, if any, is what the pipeline makes its Job from."""
     backup: Backup | None
     """What it takes a backup with before that; None where the stack has no backups."""
+    identity: JobIdentity | None
+    """As whom its jobs come with ID tokens of GitLab's; None where they are given a token."""
 
 
 class Deployer(pulumi.ComponentResource):
-    """ServiceAccount, Role, RoleBinding and a token, for a pipeline outside the cluster.
+    """A Role, bound to the user of GitLab's ID tokens or to a ServiceAccount with a token, for a pipeline outside.
 
     The token does not expire by itself. Another name of its Secret makes a new one, which the pipeline has before the
     old Secret, and with it the old token, goes.
     """
 
-    token: pulumi.Output[str]
-    """Bearer token; secret."""
+    user: pulumi.Output[str]
+    """Name of the user that the API server takes the pipeline for."""
+    token: pulumi.Output[str] | None
+    """Bearer token; secret. None where GitLab signs one for each job."""
     certificate_authority: pulumi.Output[str]
     """CA certificate of the API server: PEM in base64 on one line, as kubeconfig's `certificate-authority-data` is."""
 
     def __init__(self, name: str, args: DeployerArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:deployer:Deployer", name, None, opts)
         child, environment = ResourceOptions(parent=self), args.environment
-        account = core.ServiceAccount(
-            "account",
-            metadata=environment.metadata(ACCOUNT),
-            automount_service_account_token=False,
-            opts=child,
-        )
         role = rbac.Role("role", metadata=environment.metadata(ACCOUNT), rules=_rules(args), opts=child)
+        if args.identity is None:
+            account = core.ServiceAccount(
+                "account",
+                metadata=environment.metadata(ACCOUNT),
+                automount_service_account_token=False,
+                opts=child,
+            )
+            name_of = account.metadata.name
+            subject = rbac.SubjectArgs(kind="ServiceAccount", name=name_of, namespace=environment.namespace)
+            self.user = pulumi.Output.format("system:serviceaccount:{0}:{1}", environment.namespace, ACCOUNT)
+        else:
+            subject = rbac.SubjectArgs(kind="User", name=args.identity.user, api_group=_RBAC)
+            self.user = pulumi.Output.from_input(args.identity.user)
         rbac.RoleBinding(
             "role-binding",
             metadata=environment.metadata(ACCOUNT),
-            subjects=[
-                rbac.SubjectArgs(kind="ServiceAccount", name=account.metadata.name, namespace=environment.namespace)
-            ],
-            role_ref=rbac.RoleRefArgs(api_group="rbac.authorization.k8s.io", kind="Role", name=role.metadata.name),
+            subjects=[subject],
+            role_ref=rbac.RoleRefArgs(api_group=_RBAC, kind="Role", name=role.metadata.name),
             opts=child,
         )
-        secret = core.Secret(
+        if args.identity is None:
+            secret = self._secret(args, account)
+            self.token = pulumi.Output.secret(secret.data.apply(_token))
+            self.certificate_authority = secret.data.apply(lambda data: (data or {}).get("ca.crt", ""))
+        else:
+            self.token = None
+            self.certificate_authority = pulumi.Output.from_input(args.identity.certificate_authority)
+        # Without the token: debug messages and the event log print the outputs of a component as they are.
+        self.register_outputs({"certificate_authority": self.certificate_authority})
+
+    def _secret(self, args: DeployerArgs, account: core.ServiceAccount) -> core.Secret:
+        return core.Secret(
             "token",
-            metadata=environment.metadata(
+            metadata=args.environment.metadata(
                 token_secret(args.settings),
                 app=ACCOUNT,
                 annotations={
@@ -86,10 +108,6 @@ class Deployer(pulumi.ComponentResource):
             type="kubernetes.io/service-account-token",
             opts=ResourceOptions(parent=self, depends_on=[account]),
         )
-        self.token = pulumi.Output.secret(secret.data.apply(_token))
-        self.certificate_authority = secret.data.apply(lambda data: (data or {}).get("ca.crt", ""))
-        # Without the token: debug messages and the event log print the outputs of a component as they are.
-        self.register_outputs({"certificate_authority": self.certificate_authority})
 
 
 def _token(data: Mapping[str, str] | None) -> str:

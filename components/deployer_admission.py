@@ -51,6 +51,8 @@ class DeployerAdmissionArgs:
 
     settings: AppSettings
     """Every image that the pipeline sets comes from the repository of `image`."""
+    user: pulumi.Input[str]
+    """Name of the user that the API server takes the pipeline for."""
     environment: Environment
     app: App
     """Its migrations' template, into which the pipeline puts an image."""
@@ -107,7 +109,7 @@ class DeployerAdmission(pulumi.ComponentResource):
     ) -> None:
         """`rules` are CEL expressions with their messages, all of which must hold for what the account writes."""
         admission = kubernetes.admissionregistration.v1
-        namespace, names = args.environment.namespace, args.environment.names
+        names = args.environment.names
         metadata = meta.ObjectMetaArgs(
             name=policy_name(names.namespace, what),
             labels={**names.labels(ACCOUNT), **names.owner_labels},
@@ -116,9 +118,8 @@ class DeployerAdmission(pulumi.ComponentResource):
         conditions = [
             admission.MatchConditionArgs(
                 name="the-pipeline",
-                expression=pulumi.Output.format(
-                    "request.userInfo.username == 'system:serviceaccount:{0}:{1}'", namespace, ACCOUNT
-                ),
+                # Neither branch nor environment can hold a quote.
+                expression=pulumi.Output.format("request.userInfo.username == '{0}'", args.user),
             )
         ]
         if template is not None:

@@ -102,6 +102,13 @@ def read_project(settings: Settings, delivery: DeliverySettings, provider: gitla
         ) from None
 
 
+def is_protected(settings: Settings, delivery: DeliverySettings, project: GitLabProject) -> bool:
+    """Whether the branch that deploys is protected, already or by this stack: its jobs then see protected variables."""
+    repository = settings.repository
+    protected_here = {project.default_branch, repository.develop_branch} if repository else set()
+    return delivery.branch in protected_here or project.protects(delivery.branch)
+
+
 def _unreadable(delivery: DeliverySettings, error: Exception) -> GitLabError:
     return GitLabError(
         f"GitLab does not say what its project {delivery.project} holds. Nothing was created or changed.\n\n"

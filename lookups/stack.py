@@ -15,6 +15,7 @@ from lookups.cluster import Cluster, connect
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
 from lookups.infrastructure import InfrastructureProject, read_infrastructure
+from lookups.job_identity import JobIdentity, read_job_identity
 from lookups.live_database import with_live_database
 from lookups.operator import check_operator
 from lookups.own_outputs import own_outputs
@@ -42,6 +43,8 @@ class Found:
     pull_credentials: Login | Issue
     project: GitLabProject | None
     """The app's project in GitLab; None for a stack without `delivery`."""
+    job_identity: JobIdentity | None
+    """As whom the pipeline's jobs come to the API server; None where they are given a token."""
     infrastructure: InfrastructureProject | None
     """This program's own project in GitLab; None for a stack without `repository.infrastructure`."""
     cloudflare: CloudflareIds | None
@@ -64,6 +67,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
+    identity = read_job_identity(settings, project, cluster) if project else None
     own = settings.repository.infrastructure if settings.repository else None
     infrastructure = read_infrastructure(own, settings.names, providers.gitlab) if own else None
     claims, ids = list(project.foreign) if project else [], None
@@ -82,6 +86,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
         secrets=secrets,
         pull_credentials=choose(settings, secrets, project),
         project=project,
+        job_identity=identity,
         infrastructure=infrastructure,
         cloudflare=ids,
         r2=r2_ids,

@@ -12,10 +12,12 @@ import os
 import re
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -154,6 +156,7 @@ class Repository:
             "CI_PROJECT_ID": str(project.id),
             **_source(source),
             **seen,
+            **self._id_tokens(job, project, seen),
         }
         # In a file of the clone's own, so that no value is ever an argument of a process.
         file = self.clone / ".gitlab-ci-local-variables.yml"
@@ -163,6 +166,16 @@ class Repository:
         if done.returncode == 0 and self._environment(job).get("action", "start") == "start":
             project.environments.deployed(self.environment(job))
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
+
+    def _id_tokens(self, job: str, project: Project, variables: Mapping[str, str]) -> dict[str, str]:
+        """As GitLab signs them for the job, with the variables in an audience replaced (`expanded_id_token_aud`)."""
+        values = defaultdict(str, variables)  # of one that there is not, nothing is left
+        wanted: Mapping[str, Any] = self.definitions[job].get("id_tokens", {})
+        environment = self.environment(job) or None
+        return {
+            name: project.id_token(self.branch, environment, audience=Template(token["aud"]).substitute(values))
+            for name, token in wanted.items()
+        }
 
     def _initialize(self) -> None:
         """Makes the clone's content its first commit, as the remote has it."""

@@ -90,6 +90,9 @@ class DeliverySettings(Section):
     admission_policy: bool = False
     """Let the API server compare what the pipeline's token writes with the stack's templates. The kubeconfig has to be
     allowed to manage validatingadmissionpolicies and their bindings, which are the cluster's."""
+    credentials: Literal["token", "id-token"] = "token"
+    """As whom the pipeline comes to the API server: with a token that GitLab keeps (`token`), or with the ID token that
+    GitLab signs for each of its jobs (`id-token`), which the API server has to be told about (docs/app-pipeline.md)."""
     renew_token_by: Date | None = None
     """Day by which the pipeline's token for the cluster is to be changed. Another day makes a new one, and revokes the
     old one; alerts fire before. Without a day the token is valid until somebody deletes its Secret."""
@@ -98,6 +101,10 @@ class DeliverySettings(Section):
     @field_validator("renew_token_by")
     @classmethod
     def _is_to_come(cls, day: Date | None, info: ValidationInfo) -> Date | None:
+        if day is not None and info.data.get("credentials") == "id-token":
+            raise refusal(
+                "no day while credentials is id-token, because GitLab then keeps no token", given=repr(day.isoformat())
+            )
         running = info.context and info.context.get(RUNNING)
         if day is not None and not running and not today() < day <= today() + dt.timedelta(days=MOST_DAYS):
             raise refusal(
@@ -106,3 +113,8 @@ class DeliverySettings(Section):
                 fix="write a later date; `up` makes a new token, gives it to the pipeline, and revokes the old one",
             )
         return day
+
+    @property
+    def has_id_tokens(self) -> bool:
+        """Whether the pipeline's jobs come to the API server with ID tokens of GitLab's."""
+        return self.credentials == "id-token"

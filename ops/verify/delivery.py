@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from components import deployer
-from components.delivery import TOKEN, variables
+from components.admission_names import ACCOUNT
+from components.delivery import TOKEN, USER, variables
+from lookups.cluster import connect
+from lookups.job_identity import ROOT_CA, find_problems, in_base64, job_user
 from ops.mirrors import bare, fingerprint, push_mirrors
 from ops.verify.check import Check
 from ops.verify.secrets import same, secret_data
@@ -40,9 +43,13 @@ def environment(systems: Systems) -> str:
 def ci_variables(systems: Systems) -> str:
     """The pipeline's CI variables, each in the environment's own scope."""
     delivery = systems.delivery
-    authority = systems.need("v1", "Secret", deployer.token_secret(delivery)).get("data", {}).get("ca.crt", "")
-    wanted = variables(systems.settings, token="", certificate_authority=authority)
-    del wanted[TOKEN]  # a check of its own
+    if delivery.has_id_tokens:
+        authority = in_base64(systems.need("v1", "ConfigMap", ROOT_CA).get("data", {}).get("ca.crt", ""))
+        credentials = {USER: job_user(str(systems.project.id), delivery)}
+    else:
+        authority = systems.need("v1", "Secret", deployer.token_secret(delivery)).get("data", {}).get("ca.crt", "")
+        credentials = {}  # a check of its own
+    wanted = variables(systems.settings, credentials=credentials, certificate_authority=authority)
     scope = delivery.environment.name
     listed = systems.project.variables.list(iterator=True)
     found = {one.key: one for one in listed if one.environment_scope == scope}
@@ -83,6 +90,27 @@ def deployer_token(systems: Systems) -> str:
     return f"{TOKEN} in scope {scope} is the cluster's, masked{', protected' if found.protected else ''}"
 
 
+def deployer_identity(systems: Systems) -> str:
+    """The cluster lets in the jobs of the right branch and environment, by GitLab's ID tokens, and no other user."""
+    delivery, scope = systems.delivery, systems.delivery.environment.name
+    user = job_user(str(systems.project.id), delivery)
+    binding = systems.need("rbac.authorization.k8s.io/v1", "RoleBinding", ACCOUNT)
+    bound = [f"{one['kind']} {one['name']}" for one in binding.get("subjects") or ()]
+    wrong: list[tuple[str, str]] = list(find_problems(connect(systems.settings.cluster.context)))
+    if bound != [f"User {user}"]:
+        wrong.append((f"the Role is bound to {', '.join(bound) or 'nobody'}, not to User {user}", systems.up))
+    if not systems.project.branches.get(delivery.branch).protected:
+        fix = f"protect {delivery.branch} (Settings > Repository)"
+        wrong.append((f"branch {delivery.branch} is not protected, so the API server refuses its tokens", fix))
+    listed = systems.project.variables.list(iterator=True)
+    if any((one.key, one.environment_scope) == (TOKEN, scope) for one in listed):
+        fix = "delete it (Settings > CI/CD > Variables), and in the cluster the Secret that it came from"
+        wrong.append((f"{TOKEN} is still in scope {scope}", fix))
+    if wrong:
+        raise CheckError("; ".join(what for what, _ in wrong), "; ".join(dict.fromkeys(fix for _, fix in wrong)))
+    return f"the Role is bound to User {user}, and GitLab keeps no token"
+
+
 def mirror(systems: Systems) -> str:
     """GitHub has what GitLab has, by each mirror that pushes there."""
     url = systems.repository.mirror
@@ -118,9 +146,18 @@ def _has_delivery(settings: Settings) -> bool:
     return settings.delivery is not None
 
 
+def _has_id_tokens(settings: Settings) -> bool:
+    return settings.delivery is not None and settings.delivery.has_id_tokens
+
+
 CHECKS = (
     Check(name="environment", look=environment, applies=_has_delivery),
     Check(name="ci-variables", look=ci_variables, applies=_has_delivery),
-    Check(name="deployer-token", look=deployer_token, applies=_has_delivery),
+    Check(
+        name="deployer-token",
+        look=deployer_token,
+        applies=lambda settings: _has_delivery(settings) and not _has_id_tokens(settings),
+    ),
+    Check(name="deployer-identity", look=deployer_identity, applies=_has_id_tokens),
     Check(name="push-mirror", look=mirror, applies=lambda settings: settings.repository is not None),
 )

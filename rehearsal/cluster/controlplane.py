@@ -11,9 +11,9 @@ import base64
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +33,7 @@ from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
 _HOMELAB = Path(__file__).with_name("homelab.yaml")
+_NO_ISSUER = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
 _START = 60.0  # seconds; docs/measurements.md
 _GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
 
@@ -58,6 +59,7 @@ class ControlPlane:
         self._children: list[Child] = []
         self.kubeconfig = directory / "kubeconfig"
         self._certificates = directory / "certificates"
+        self._authentication = directory / "authentication.yaml"
         self.url = ""
 
     @property
@@ -151,7 +153,20 @@ class ControlPlane:
         tokens = self._directory / "tokens.csv"
         tokens.touch(mode=0o600)
         tokens.write_text(f'{self._token},admin,1,"system:masters"\n')
+        self._write_authentication(_NO_ISSUER)
         return tokens
+
+    @contextmanager
+    def authenticating_with(self, configuration: Mapping[str, Any]) -> Iterator[None]:
+        """Gives the API server an AuthenticationConfiguration; it takes each new one over some seconds later."""
+        self._write_authentication(configuration)
+        try:
+            yield
+        finally:
+            self._write_authentication(_NO_ISSUER)
+
+    def _write_authentication(self, configuration: Mapping[str, Any]) -> None:
+        self._authentication.write_text(yaml.safe_dump(dict(configuration)))
 
     def _start_api_server(self, etcd: str, tokens: Path) -> None:
         port = free_port()
@@ -164,6 +179,7 @@ class ControlPlane:
             f"--secure-port={port}",
             f"--cert-dir={self._certificates}",
             f"--token-auth-file={tokens}",
+            f"--authentication-config={self._authentication}",
             "--authorization-mode=RBAC",
             f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}",

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -241,8 +242,11 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def serve(app: ASGIApp) -> Iterator[str]:
-    """Serves `app` on a free port of 127.0.0.1 for the time of the context; gives its base URL, without a slash."""
+def serve(app: ASGIApp, *, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Serves `app` on a free port of 127.0.0.1 for the time of the context; gives its base URL, without a slash.
+
+    With the files of a private key and a certificate of `localhost` over HTTPS, else over HTTP.
+    """
     # asyncio turns Nagle's algorithm off only where the protocol is named; with it, each answer takes 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
@@ -252,6 +256,8 @@ def serve(app: ASGIApp) -> Iterator[str]:
         lifespan="off",
         # A client that picks a kept connection up just as it expires sees a reset that no test asked for.
         timeout_keep_alive=3600,
+        ssl_keyfile=certificate[0] if certificate else None,
+        ssl_certfile=certificate[1] if certificate else None,
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="emulator")
@@ -262,7 +268,8 @@ def serve(app: ASGIApp) -> Iterator[str]:
             if time.monotonic() > deadline or not thread.is_alive():
                 raise RuntimeError("the emulator's server did not start")
             time.sleep(0.005)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        port = listener.getsockname()[1]
+        yield f"https://localhost:{port}" if certificate else f"http://127.0.0.1:{port}"
     finally:
         server.end()
         thread.join(timeout=_START)

@@ -76,9 +76,17 @@ def asking(rehearsal: Rehearsal) -> Callable[..., bool]:
 def as_deployer(rehearsal: Rehearsal, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """kubectl with the token that `up` gave the pipeline, and with nothing of the administrator's."""
     secret = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
-    kubeconfig = rehearsal.program.directory / "deployer.kubeconfig"
-    cluster = {"server": rehearsal.control_plane.url, "certificate-authority-data": secret["data"]["ca.crt"]}
     token = base64.b64decode(secret["data"]["token"]).decode()
+    return with_token(rehearsal, token, *arguments, stdin=stdin)
+
+
+def with_token(
+    rehearsal: Rehearsal, token: str, *arguments: str, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """kubectl with a bearer token, and with nothing of the administrator's."""
+    kubeconfig = rehearsal.program.directory / "deployer.kubeconfig"
+    authority = base64.b64encode(rehearsal.control_plane.ca.encode()).decode()
+    cluster = {"server": rehearsal.control_plane.url, "certificate-authority-data": authority}
     config = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -52,7 +52,9 @@ IDS: Final = CloudflareIds(
     team_name="homelab",
     identity_provider_ids=(),
 )
-NOT_HELD: Final = ("persistentvolumeclaims", "clusters")
+CA: Final = "unit-test certificate authority"
+HELD: Final = {"persistentvolumeclaims": None, "clusters": None, "configmaps": {"data": {"ca.crt": CA}}}
+"""What the cluster has of each kind; of every other it has something."""
 OPERATOR_DEPLOYMENT: Final[Mapping[str, Any]] = {
     "metadata": {"name": "cnpg-controller-manager", "labels": {"app.kubernetes.io/name": "cloudnative-pg"}},
     "spec": {"template": {"spec": {"containers": [{"image": "ghcr.io/cloudnative-pg/cloudnative-pg:1.28.1"}]}}},
@@ -256,8 +258,8 @@ def run(
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
     # Nor for the API server, which holds whatever it is asked for, but no volumes and no database.
     held = mock.Mock()
-    held.list.side_effect = lambda _, resource, *__: [OPERATOR_DEPLOYMENT] if resource == "deployments" else []
-    objects = {**dict.fromkeys(NOT_HELD), **(there or {})}
+    held.list.side_effect = lambda _, resource, *__, **___: [OPERATOR_DEPLOYMENT] if resource == "deployments" else []
+    objects = {**HELD, **(there or {})}
     held.get.side_effect = lambda _, resource, *__: objects.get(resource, {"metadata": {}})
     connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.

@@ -15,11 +15,18 @@ import yaml
 from components.admission_names import PARTS
 from components.maskable import MaskingError, check_maskable
 from lookups.gitlab import GitLabError
+from settings.cluster import ClusterSettings
 from settings.section import today
-from tests.unit.program import DEPLOYER, REGISTRY, TOKEN, Program, Registration, run
-from tests.unit.stack_files import refusal_of
+from tests.pages import blocks
+from tests.unit.program import CA, DEPLOYER, REGISTRY, TOKEN, Program, Registration, run
+from tests.unit.stack_files import refusal_of, sections
 
+PAGE = Path(__file__).parents[2] / "docs" / "app-pipeline.md"
 PIPELINE = yaml.safe_load((Path(__file__).parents[2] / "ci/app.gitlab-ci.yml").read_text())
+
+
+ID_TOKENS = {"delivery.credentials": "id-token"}
+PROTECTED = {"getProjectProtectedBranches": {"protectedBranches": [{"name": "develop"}, {"name": "main"}]}}
 
 
 def variables(program: Program) -> dict[str, Registration]:
@@ -60,7 +67,9 @@ def test_the_pipeline_asks_for_health_inside_where_no_login_stands_before_it(pro
 def test_the_pipeline_is_given_every_variable_that_it_uses(program: Program) -> None:
     text = (Path(__file__).parents[2] / "ci/app.gitlab-ci.yml").read_text()
     used = set(re.findall(r"\$\{?((?:KUBE|APP|HEALTH)_\w+)", text))
-    assert used == set(values(program))
+    signed = set(PIPELINE[".cluster"]["id_tokens"])
+    assert used - signed - {"KUBE_USER"} == set(values(program))
+    assert used - signed - {"KUBE_TOKEN"} == set(values(run(program.stack, ID_TOKENS, gitlab=PROTECTED)))
 
 
 def test_the_pipeline_deploys_the_stack_s_branch_into_the_stack_s_environment(program: Program) -> None:
@@ -321,3 +330,40 @@ def test_the_pipelines_token_is_changed_with_the_day_that_the_stack_file_names(p
 @pytest.mark.parametrize("day", ["2020-01-01", "2999-01-01"])
 def test_a_day_that_is_over_or_far_away_changes_no_token(day: str) -> None:
     assert "a day after today and within 400 days" in refusal_of("delivery.renewTokenBy", day)
+
+
+def test_with_id_tokens_the_role_is_bound_to_the_jobs_of_one_branch_and_environment_and_nobody_holds_a_token() -> None:
+    program = run("prod", {**ID_TOKENS, "delivery.admissionPolicy": True})
+    user = "gitlab:project:57:branch:main:environment:production"
+    binding = program.one("RoleBinding", "gitlab-deploy").inputs
+    assert binding["subjects"] == [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]
+    assert not [one for one in program.of("Secret") if one.inputs.get("type") == "kubernetes.io/service-account-token"]
+    assert not program.of("ServiceAccount")
+    assert values(program)["KUBE_USER"] == user
+    assert base64.b64decode(values(program)["KUBE_CA"]) == CA.encode()
+    assert not [key for key, each in variables(program).items() if each.inputs["masked"]]
+    policies = [one.inputs["spec"] for one in program.of("ValidatingAdmissionPolicy")]
+    who = {condition["expression"] for one in policies for condition in one["matchConditions"][:1]}
+    assert who == {f"request.userInfo.username == '{user}'"}
+
+
+def test_the_audience_of_the_jobs_is_the_api_server_that_they_go_to() -> None:
+    assert PIPELINE[".cluster"]["id_tokens"] == {"KUBE_ID_TOKEN": {"aud": "$KUBE_API_URL"}}
+    (page,) = [one for one in blocks(PAGE) if one.mark == "authentication"]
+    (audience,) = yaml.safe_load(page.text)["jwt"][0]["issuer"]["audiences"]
+    assert audience == ClusterSettings().api_url
+
+
+def test_kubeadm_gives_the_api_server_the_file_that_the_page_has() -> None:
+    (page,) = [one for one in blocks(PAGE) if one.mark == "kubeadm"]
+    server = yaml.safe_load(page.text)["apiServer"]
+    (argument,), (volume,) = server["extraArgs"], server["extraVolumes"]
+    assert argument["name"] == "authentication-config"
+    assert argument["value"].startswith(f"{volume['mountPath']}/")
+    assert f"`{argument['value']}`" in PAGE.read_text()
+
+
+def test_a_pipeline_without_a_kept_token_has_no_day_for_a_new_one() -> None:
+    delivery = {**sections("prod")["delivery"], "credentials": "id-token", "renewTokenBy": "2027-06-30"}
+    mistake = refusal_of("delivery", delivery)
+    assert "no day while credentials is id-token" in mistake

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from rehearsal.homelab import APP_PROJECT, INFRASTRUCTURE_PROJECT
 from rehearsal.vendors.gitlab.answers import Body, RefusedError, missing, now, user
+from rehearsal.vendors.gitlab.id_tokens import IdTokens
 from rehearsal.vendors.gitlab.project import Project
 from rehearsal.vendors.server import Service
 
@@ -118,8 +119,9 @@ class GitLab:
 
     def __init__(self, *paths: str, enterprise: bool = True, licensed: bool = False) -> None:
         self.enterprise = enterprise
+        self.id_tokens = IdTokens()
         self.projects = {
-            path: Project(57 + number, path, enterprise=enterprise, licensed=licensed)
+            path: Project(57 + number, path, self.id_tokens, enterprise=enterprise, licensed=licensed)
             for number, path in enumerate(paths)
         }
         self._access: dict[str, Access] = {}
@@ -135,7 +137,8 @@ class GitLab:
     def add_project(self, path: str) -> Project:
         """A further project, as a user makes it."""
         licensed = self.project.licensed
-        made = Project(57 + len(self.projects), path, enterprise=self.enterprise, licensed=licensed)
+        number = 57 + len(self.projects)
+        made = Project(number, path, self.id_tokens, enterprise=self.enterprise, licensed=licensed)
         return self.projects.setdefault(path, made)
 
     def be(self, version: str) -> None:
@@ -157,8 +160,8 @@ class GitLab:
 
     @property
     def handed_out(self) -> set[str]:
-        """Every deploy token ever shown, and the value of every masked variable."""
-        shown: set[str] = set()
+        """Every deploy and ID token ever shown, and the value of every masked variable."""
+        shown = set(self.id_tokens.handed_out)
         for project in self.projects.values():
             shown |= project.deploy_tokens.handed_out
             shown |= {variable["value"] for variable in project.variables.stored() if variable["masked"]}

@@ -8,6 +8,7 @@ import itertools
 from rehearsal.homelab import GITLAB, REGISTRY
 from rehearsal.vendors.gitlab.answers import Body
 from rehearsal.vendors.gitlab.delivery import DeployTokens, Environments, Variables
+from rehearsal.vendors.gitlab.id_tokens import IdTokens
 from rehearsal.vendors.gitlab.merge_requests import MergeRequests
 from rehearsal.vendors.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
 from rehearsal.vendors.gitlab.schedules import ProtectedTags, Schedules
@@ -16,9 +17,10 @@ from rehearsal.vendors.gitlab.schedules import ProtectedTags, Schedules
 class Project:
     """A private project with one branch, protected as GitLab protects a new project's default branch."""
 
-    def __init__(self, id_: int, path: str, *, enterprise: bool, licensed: bool) -> None:
+    def __init__(self, id_: int, path: str, id_tokens: IdTokens, *, enterprise: bool, licensed: bool) -> None:
         ids = itertools.count(1000 * id_ + 1)  # so that no id of one project is one of another's
         self.id, self.path, self.default_branch, self.licensed = id_, path, "main", licensed
+        self.id_tokens = id_tokens
         self.environments = Environments(ids)
         self.variables = Variables()
         self.deploy_tokens = DeployTokens(ids)
@@ -57,3 +59,10 @@ class Project:
         ]
         seen.sort(key=lambda variable: len(variable["environment_scope"]))
         return {variable["key"]: variable["value"] for variable in seen}
+
+    def id_token(self, branch: str, environment: str | None, *, audience: str) -> str:
+        """The ID token of a job of this branch, which is masked in its log."""
+        protected = self.branches.protects(branch)
+        return self.id_tokens.issue(
+            self.id, self.path, audience=audience, ref=branch, protected=protected, environment=environment
+        )

@@ -30,6 +30,7 @@ from tests.unit.test_service_token import SERVICE_TOKEN
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
 OPERATED = {"database-operator"}
+WITH_ID_TOKENS = {"deployer-identity"}
 MEASURED = {"secret-exporter"}
 ASKED_FROM_OUTSIDE = {"public-path", "service-token"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
@@ -45,7 +46,12 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    assert names("prod") == {check.name for check in verify.CHECKS} - OFFSITE - OPERATED - MEASURED - ASKED_FROM_OUTSIDE
+    others = OFFSITE | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | WITH_ID_TOKENS
+    assert names("prod") == {check.name for check in verify.CHECKS} - others
+    delivery = load_settings("prod").delivery
+    assert delivery
+    signed = delivery.model_copy(update={"credentials": "id-token"})
+    assert names("prod", delivery=signed) == names("prod") - {"deployer-token"} | WITH_ID_TOKENS
     operated = DatabaseSettings(engine="cloudnative-pg")
     assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})

@@ -1,0 +1,108 @@
+"""As whom the API server knows a job of the app's pipeline by the job's ID token, and by what the job knows the server.
+
+The API server makes the name from the token's claims, as its AuthenticationConfiguration says; docs/app-pipeline.md has
+the one for this.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lookups.cluster import Cluster, ClusterError, ForbiddenError
+from lookups.gitlab import GitLabProject, is_protected
+from settings import Settings
+from settings.delivery import DeliverySettings
+
+ROOT_CA: Final = "kube-root-ca.crt"
+"""ConfigMap that Kubernetes puts into every namespace: the API server's certificate authority."""
+_KEY: Final = "ca.crt"
+_CONFIGURED: Final = "--authentication-config"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobIdentity:
+    """What both sides are told."""
+
+    user: str
+    """Name of the user that the API server takes the job for."""
+    certificate_authority: str
+    """The API server's: PEM in base64 on one line, as kubeconfig's `certificate-authority-data` is."""
+
+
+def job_user(project_id: str, delivery: DeliverySettings) -> str:
+    """The name as the AuthenticationConfiguration of docs/app-pipeline.md makes it.
+
+    No part of it can hold the colon that separates them, and the number of a project is never given to another.
+    """
+    return f"gitlab:project:{project_id}:branch:{delivery.branch}:environment:{delivery.environment.name}"
+
+
+def read_job_identity(settings: Settings, project: GitLabProject, cluster: Cluster) -> JobIdentity | None:
+    """Asks the cluster; None where the pipeline has a token of its own. Raises `ClusterError`."""
+    delivery = settings.delivery
+    if delivery is None or not delivery.has_id_tokens:
+        return None
+    problems = list(find_problems(cluster))
+    if not is_protected(settings, delivery, project):
+        what = (
+            f"The branch {delivery.branch} of {delivery.project} is not protected, and the API server takes ID tokens "
+            "of protected branches only"
+        )
+        fix = "protect it (Settings > Repository), or run `pulumi up` first for the stack that has `repository`"
+        problems.append((what, fix))
+    authority = _authority(settings, cluster)
+    if authority is None:
+        what = (
+            f"The kubeconfig's user may read the ConfigMap {ROOT_CA}, by which jobs know the API server, neither in "
+            f"{settings.namespace} nor in default"
+        )
+        problems.append((what, "have it allowed to get configmaps in one of them"))
+    if problems:
+        listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
+        raise ClusterError(
+            f"Stack {settings.stack!r} has delivery.credentials: id-token, for which not all is ready. Nothing was "
+            f"created or changed.\n\n{listed}\n\ndocs/app-pipeline.md has what it needs. Until then leave "
+            "delivery.credentials out."
+        )
+    return JobIdentity(user=job_user(project.id, delivery), certificate_authority=authority or "")
+
+
+def find_problems(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """API servers that know no issuer of ID tokens, each with the fix.
+
+    Nothing is said where they are not to be seen: a hosted one runs in no pod, and not every user may look.
+    """
+    try:
+        servers = cluster.list("v1", "pods", "kube-system", selector="component=kube-apiserver")
+    except ForbiddenError:
+        return
+    for server in servers:
+        if not any(argument.startswith(_CONFIGURED) for argument in _arguments(server)):
+            yield (
+                f"The API server {server['metadata']['name']} runs without {_CONFIGURED}, and so takes no ID token",
+                "give it the AuthenticationConfiguration of docs/app-pipeline.md",
+            )
+
+
+def _arguments(pod: Mapping[str, Any]) -> list[str]:
+    containers = pod["spec"]["containers"]
+    return [one for container in containers for key in ("command", "args") for one in container.get(key) or ()]
+
+
+def _authority(settings: Settings, cluster: Cluster) -> str | None:
+    for namespace in (settings.namespace, "default"):  # the first `up` makes the stack's own
+        try:
+            found = cluster.get("v1", "configmaps", ROOT_CA, namespace)
+        except ForbiddenError:
+            continue
+        if found is not None and (pem := (found.get("data") or {}).get(_KEY)):
+            return in_base64(pem)
+    return None
+
+
+def in_base64(pem: str) -> str:
+    """As kubeconfig's `certificate-authority-data` has it."""
+    return base64.b64encode(pem.encode()).decode()
