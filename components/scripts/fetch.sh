@@ -53,10 +53,13 @@ started=$(date +%s)
 bring() { offsite --no-lock restore latest --host "$STACK" --tag "name=$name" --target "$fetched" >/dev/null; }
 bring || bring || fail "$name could not be fetched: $(why)"
 is_whole "$fetched" "$name" || fail "$name could not be fetched: its copy is not whole"
+: >"$fetched/fetched"
+# The disk writes while the checksum is computed: of a large dump both take seconds.
+sync "$fetched"/* "$fetched" &
+synced=$!
 has_checksum "$fetched/database.dump" "$(manifest_value "$fetched/manifest.json" dumpSha256)" ||
   fail "$name could not be fetched: the dump is not what was uploaded"
-: >"$fetched/fetched"
-sync "$fetched"/* "$fetched" || fail "$name could not be fetched: it could not be written to disk"
+wait "$synced" || fail "$name could not be fetched: it could not be written to disk"
 mv -T "$fetched" "$backups/$name" || fail "$name could not be fetched: it could not be given its name"
 trap 'explain $?' EXIT
 sync "$backups"
