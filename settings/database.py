@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from settings.cloudnative_pg import CLOUDNATIVE_PG, EngineSettings
 from settings.errors import refusal
 from settings.images import PostgresImage
-from settings.parameters import ServerParameters, amount
+from settings.parameters import DEFAULT_MAX_WAL_SIZE, ServerParameters, amount
 from settings.quantities import Storage
 from settings.section import Resources
 from settings.types import DnsLabel, EachOnce, ResourceName, Uuid
@@ -68,4 +68,12 @@ class DatabaseSettings(EngineSettings):
                 raise refusal(
                     f"at most half of {size} (size): a server whose volume is full stops", key=name, given=repr(kept)
                 )
+        least, most_kept = parameters.min_wal_size, parameters.max_wal_size or DEFAULT_MAX_WAL_SIZE
+        if least is not None and amount(least) > amount(most_kept):
+            raise refusal(
+                f"at most max_wal_size ({most_kept}): the server keeps no more than that, whatever this says",
+                key="min_wal_size",
+                given=repr(least),
+                fix="lower it, or raise max_wal_size",
+            )
         return parameters

@@ -103,6 +103,9 @@ def amount(text: str) -> int:
     return int(number) * _SIZES[unit]
 
 
+DEFAULT_MAX_WAL_SIZE: Final = "1GB"
+"""PostgreSQL's own. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MAX-WAL-SIZE"""
+
 _Memory = Annotated[str, Measure(_BYTES, "64kB", "1024GB")]
 _Timeout = Annotated[str, Measure(_TIMES, "100ms", "24d", off=0)]
 _LoggedFrom = Annotated[str, Measure(_TIMES, "1ms", "24d", off=-1)]
@@ -147,6 +150,7 @@ class ServerParameters(Section):
     max_wal_size: Annotated[str, Measure(_BYTES, "64MB", "1024GB")] | None = None
     """At most half of `database.size`."""
     min_wal_size: Annotated[str, Measure(_BYTES, "32MB", "1024GB")] | None = None
+    """At most max_wal_size."""
     checkpoint_timeout: Annotated[str, Measure(_TIMES, "30s", "1d")] | None = None
     temp_file_limit: Annotated[str, Measure(_BYTES, "1MB", "1024GB", off=-1)] | None = None
     random_page_cost: Annotated[float, Field(gt=0, le=100)] | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,6 +22,7 @@ from requests import RequestException
 from lookups import deploy_tokens
 from lookups.cloudflare import find_place, find_tunnel
 from lookups.cloudflare_api import CloudflareApi
+from lookups.cluster import ClusterError
 from lookups.credentials import (
     CredentialsError,
     cloudflare_problems,
@@ -129,17 +131,19 @@ class Systems:
         """The cluster's context that the settings name."""
         _require(kubeconfig_problems(self.settings.cluster.context, os.environ))
         client = kubernetes_client(self.settings)
-        # The client's own discovery would wait for ever.
-        VersionApi(client).get_code(_request_timeout=self.patience)
-        return DynamicClient(client)
+        with _api_server():
+            # The client's own discovery would wait for ever.
+            VersionApi(client).get_code(_request_timeout=self.patience)
+            return DynamicClient(client)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object of that name, in the stack's namespace where no other is named; None where there is none."""
-        api = self.cluster.resources.get(api_version=api_version, kind=kind)
         try:
-            found: Object = api.get(
-                name=name, namespace=namespace or self.settings.namespace, _request_timeout=self.patience
-            ).to_dict()
+            with _api_server():
+                api = self.cluster.resources.get(api_version=api_version, kind=kind)
+                found: Object = api.get(
+                    name=name, namespace=namespace or self.settings.namespace, _request_timeout=self.patience
+                ).to_dict()
         except NotFoundError:
             return None
         return found
@@ -154,10 +158,10 @@ class Systems:
 
     def list(self, api_version: str, kind: str) -> list[Object]:
         """Every object of the kind in the stack's namespace."""
-        api = self.cluster.resources.get(api_version=api_version, kind=kind)
-        found: list[Object] = api.get(namespace=self.settings.namespace, _request_timeout=self.patience).to_dict()[
-            "items"
-        ]
+        with _api_server():
+            api = self.cluster.resources.get(api_version=api_version, kind=kind)
+            listed = api.get(namespace=self.settings.namespace, _request_timeout=self.patience).to_dict()
+            found: list[Object] = listed["items"]
         return found
 
     @cached_outcome
@@ -220,6 +224,16 @@ class Systems:
     def tunnel_id(self) -> str:
         """Id of the shared tunnel."""
         return find_tunnel(self.public, self.ids.account, self.cloudflare_api)
+
+
+@contextmanager
+def _api_server() -> Iterator[None]:
+    """Words for a page of a proxy or a login in the API server's place, on which the client fails in its own ways."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = "what answers at its address sends something else than an API server does"
+        raise ClusterError(reason, reason=reason) from error
 
 
 def _given(section: _T | None) -> _T:

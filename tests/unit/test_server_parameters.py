@@ -83,10 +83,26 @@ def test_what_does_not_fit_the_memory_limit_is_refused_with_the_sum(parameters: 
 
 @pytest.mark.parametrize("name", ["max_wal_size", "min_wal_size"])
 def test_a_log_that_fills_the_volume_is_refused(name: str) -> None:
-    message = refusal_of("database.parameters", {name: "6GB"})
+    message = refusal_of("database.parameters", {"max_wal_size": "5GB", name: "6GB"})
     assert f"invoicetron:database.parameters.{name}\n" in message
     assert "at most half of 10Gi" in message
-    assert Settings.load(DEV, with_value("dev", "database.parameters", {name: "5GB"}))
+    assert Settings.load(DEV, with_value("dev", "database.parameters", {"max_wal_size": "5GB", name: "5GB"}))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "most"),
+    [
+        ({"min_wal_size": "2GB"}, "1GB"),
+        ({"min_wal_size": "1025MB"}, "1GB"),
+        ({"min_wal_size": "1GB", "max_wal_size": "512MB"}, "512MB"),
+    ],
+)
+def test_a_log_that_is_to_keep_more_than_it_may_is_refused(parameters: dict[str, str], most: str) -> None:
+    message = refusal_of("database.parameters", parameters)
+    assert "invoicetron:database.parameters.min_wal_size\n" in message
+    assert f"at most max_wal_size ({most})" in message
+    for fits in ({"min_wal_size": "1GB"}, {"max_wal_size": "64MB"}, {"min_wal_size": "2GB", "max_wal_size": "2GB"}):
+        assert Settings.load(DEV, with_value("dev", "database.parameters", fits))
 
 
 @pytest.mark.parametrize(

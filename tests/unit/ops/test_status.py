@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,11 +21,11 @@ from typer.testing import CliRunner
 
 from ops import status
 from ops.__main__ import app
-from ops.status import alerts
+from ops.status import alerts, workloads
 from ops.terminal import age
-from ops.verify.check import Check, Result
+from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
-from ops.verify.trouble import CheckError
+from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from tests.stacks import STACKS
 from tests.unit.program import load_settings
@@ -44,8 +46,8 @@ def alert(name: str, state: str = "firing", namespace: str = "invoicetron-prod",
 
 
 @contextmanager
-def api_server(code: int, body: str) -> Iterator[tuple[ApiClient, list[str]]]:
-    """Something that answers what is asked through an API server's proxy."""
+def api_server(code: int, body: str, others: Mapping[str, str] | None = None) -> Iterator[tuple[ApiClient, list[str]]]:
+    """Something that answers what is asked through an API server's proxy; `others` are other answers, by path."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -53,7 +55,7 @@ def api_server(code: int, body: str) -> Iterator[tuple[ApiClient, list[str]]]:
             asked.append(self.path)
             self.send_response(code)
             self.end_headers()
-            self.wfile.write(body.encode())
+            self.wfile.write((others or {}).get(self.path, body).encode())
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -115,6 +117,34 @@ def test_a_prometheus_that_cannot_be_asked_is_no_silence(code: int, body: str, s
         alerts.firing(Live(client))
     assert seen in told.value.seen
     assert fix in told.value.fix
+
+
+VERSION = json.dumps(
+    {
+        **dict.fromkeys(("buildDate", "compiler", "gitCommit", "gitTreeState", "gitVersion", "goVersion"), "x"),
+        "major": "1",
+        "minor": "36",
+        "platform": "x",
+    }
+)
+PAGE = "<html>log in</html>"
+
+
+@pytest.mark.parametrize("version", [PAGE, "{}", "[]", VERSION], ids=["page", "object", "list", "version"])
+@pytest.mark.parametrize("rest", [PAGE, "{}", "[]"], ids=["page", "object", "list"])
+def test_a_page_in_the_place_of_the_api_server_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, rest: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the client keeps what it has discovered
+    monkeypatch.setattr("ops.verify.systems.kubeconfig_problems", lambda *_: [])
+    with api_server(200, rest, {"/version/": version}) as (client, _):
+        monkeypatch.setattr("ops.verify.systems.kubernetes_client", lambda _: client)
+        systems = Systems(load_settings("prod"), http=httpx.Client(), patience=5)
+        for look in (workloads.app_runs, workloads.database_runs):
+            result = examine(Check(name="one", look=look), systems)
+            assert not result.ok
+            assert "sends something else than an API server does" in result.seen
+            assert result.fix == NETWORK_FIX
 
 
 @pytest.mark.parametrize(
