@@ -245,7 +245,7 @@ class Backup(pulumi.ComponentResource):
 
 def _files() -> list[Path]:
     """The scripts of this component; the database's own and its exporter's are in their pods."""
-    others = {"set-role-password.sh", "hand-over.sql", "create-monitor-role.sh", *OFFSITE_SCRIPTS}
+    others = {"set-role-password.sh", "create-monitor-role.sh", *OFFSITE_SCRIPTS}
     return sorted(path for path in _SCRIPTS.iterdir() if path.name not in others)
 
 

