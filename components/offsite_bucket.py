@@ -14,12 +14,11 @@ from pulumi import ResourceOptions
 from components.environment import Environment
 from components.registry_item import RegistryItem
 from lookups.onepassword import ItemPlace
-from lookups.r2 import R2Ids
+from lookups.r2 import R2Ids, lock_rules
 from sdks import cloudflare
 from settings.names import PROGRAM
 from settings.offsite import R2Settings
 
-DAY: Final = 24 * 3600
 MARGIN: Final = 2
 """Days for which a copy is kept longer than the lock: a backup may be uploaded that much after it was taken."""
 
@@ -96,20 +95,9 @@ class OffsiteBucket(pulumi.ComponentResource):
 
 
 def rules(settings: R2Settings, folder: str, mark: str) -> Iterator[cloudflare.R2BucketLockRuleArgs]:
-    """What is locked of restic's repository, and for how long.
-
-    For good what opens it, which is written once. For `lockDays` the copies and their data. Not its locks, which each
-    run removes, and not the indexes, which a prune replaces: `restic repair index` makes them again from the data.
-    """
-    for part in ("config", "keys/"):
+    """`lookups.r2.lock_rules` for the provider."""
+    for rule in lock_rules(settings, folder, mark):
         condition = cloudflare.R2BucketLockRuleConditionArgs(type="Indefinite")
-        yield _rule(f"{mark}: {part}", f"{folder}/{part}", condition)
-    for part in ("snapshots/", "data/"):
-        condition = cloudflare.R2BucketLockRuleConditionArgs(type="Age", max_age_seconds=settings.lock_days * DAY)
-        yield _rule(f"{mark}: {part}", f"{folder}/{part}", condition)
-
-
-def _rule(
-    id_: str, prefix: str, condition: cloudflare.R2BucketLockRuleConditionArgs
-) -> cloudflare.R2BucketLockRuleArgs:
-    return cloudflare.R2BucketLockRuleArgs(id=id_, enabled=True, prefix=prefix, condition=condition)
+        if rule.seconds is not None:
+            condition = cloudflare.R2BucketLockRuleConditionArgs(type="Age", max_age_seconds=rule.seconds)
+        yield cloudflare.R2BucketLockRuleArgs(id=rule.id, enabled=True, prefix=rule.prefix, condition=condition)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -16,11 +16,35 @@ WRITE: Final = "Workers R2 Storage Bucket Item Write"
 """Permission to read, write, list and delete objects in the buckets that a token names, and nothing else.
 https://developers.cloudflare.com/r2/api/tokens/#permission-groups"""
 
+DAY: Final = 24 * 3600
 BUCKET: Final = "offsite_bucket"
 """Stack output that names the bucket that `up` made."""
 _R2_EDIT: Final = "Account > Workers R2 Storage: Edit"
 _TOKENS_EDIT: Final = "Account > Account API Tokens: Edit"
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockRule:
+    """What nobody deletes or overwrites in the bucket."""
+
+    id: str
+    prefix: str
+    """Of the objects' names."""
+    seconds: int | None
+    """After the upload of an object; None: for good."""
+
+
+def lock_rules(r2: R2Settings, folder: str, mark: str) -> Iterator[LockRule]:
+    """What is locked of restic's repository in `folder` of the bucket, and for how long; the ids say whose the lock is.
+
+    For good what opens it, which is written once. For `lockDays` the copies and their data. Not its locks, which each
+    run removes, and not the indexes, which a prune replaces: `restic repair index` makes them again from the data.
+    """
+    for part in ("config", "keys/"):
+        yield LockRule(id=f"{mark}: {part}", prefix=f"{folder}/{part}", seconds=None)
+    for part in ("snapshots/", "data/"):
+        yield LockRule(id=f"{mark}: {part}", prefix=f"{folder}/{part}", seconds=r2.lock_days * DAY)
 
 
 class R2Error(pulumi.RunError):

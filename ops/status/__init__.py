@@ -28,12 +28,12 @@ SYSTEMS: Final[tuple[tuple[Check, ...], ...]] = (
     (
         Check(name="app", look=workloads.app_runs),
         Check(name="database", look=workloads.database_runs, applies=lambda settings: settings.database is not None),
-        *(check for check in cluster.CHECKS if check.name == "migration"),
+        *(check for check in (*cluster.CHECKS, *tokens.CHECKS) if check.name in {"migration", "pipeline-token"}),
         *backups.CHECKS,
         Check(name="alerts", look=alerts.firing, applies=lambda settings: settings.monitoring is not None),
     ),
     tuple(check for check in access.CHECKS if check.name == "internal-url"),
-    tuple(check for check in tokens.CHECKS if check.name != "cloudflare-token"),
+    tuple(check for check in tokens.CHECKS if check.name not in {"pipeline-token", "cloudflare-token"}),
     tuple(check for check in tokens.CHECKS if check.name == "cloudflare-token"),
 )
 """What is shown, by the system that is asked for it: the cluster, the app itself, GitLab, Cloudflare."""

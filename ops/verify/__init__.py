@@ -11,7 +11,7 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from ops.verify import access, backups, cluster, database, delivery, monitoring, public, secrets, tokens
+from ops.verify import access, backups, cluster, database, delivery, monitoring, offsite, public, secrets, tokens
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from settings import Settings
@@ -25,6 +25,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     *delivery.CHECKS,
     *tokens.CHECKS,
     *backups.CHECKS,
+    *offsite.CHECKS,
     *monitoring.CHECKS,
 )
 

@@ -9,6 +9,7 @@ import datetime as dt
 
 from cloudflare import AuthenticationError, PermissionDeniedError
 
+from components import deployer
 from components.public_names import NAME_UNTIL
 from lookups.deploy_tokens import active
 from ops.verify.check import Check
@@ -33,6 +34,20 @@ def deploy_token(systems: Systems) -> str:
     if token.expires_at is None:
         raise CheckError(f"{token.username} never expires", fix)
     return _lives(systems, str(token.username), moment(token.expires_at), fix)
+
+
+def pipeline_token(systems: Systems) -> str:
+    """The token that the pipeline deploys with is not to be changed yet, where the stack file says when."""
+    day = systems.delivery.renew_token_by
+    secret = systems.need("v1", "Secret", deployer.token_secret(systems.delivery))
+    seen = f"made {(systems.now - moment(secret['metadata']['creationTimestamp'])).days} days ago"
+    if day is None:
+        return f"{seen}, and not to be changed by a day (delivery.renewTokenBy)"
+    left = dt.datetime.combine(day, dt.time(), dt.UTC) - systems.now
+    if left <= dt.timedelta():
+        fix = f"set a later delivery.renewTokenBy in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
+        raise CheckError(f"{seen}, and was to be changed by {day}", fix)
+    return f"{seen}, to be changed in {left.days} days, by {day}"
 
 
 def service_token(systems: Systems) -> str:
@@ -94,6 +109,11 @@ CHECKS = (
         name="deploy-token",
         look=deploy_token,
         applies=lambda settings: settings.delivery is not None and settings.delivery.pull_credentials.issue,
+    ),
+    Check(
+        name="pipeline-token",
+        look=pipeline_token,
+        applies=lambda settings: settings.delivery is not None and not settings.delivery.has_id_tokens,
     ),
     Check(name="service-token", look=service_token, applies=lambda settings: settings.service_token is not None),
     Check(name="gitlab-token", look=gitlab_token, applies=lambda settings: settings.delivery is not None),

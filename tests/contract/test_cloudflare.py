@@ -73,6 +73,13 @@ def new_api_token(client: cloudflare.Cloudflare, emulator: Cloudflare) -> str:
     return str(made.id)
 
 
+def with_domain(emulator: Cloudflare) -> str:
+    """A bucket with a custom domain, as https://developers.cloudflare.com/api/resources/r2/ shows one."""
+    status = {"ownership": "active", "ssl": "active"}
+    emulator.r2.domains[BUCKET] = [{"domain": f"files.{ZONE}", "enabled": True, "status": status, "zoneName": ZONE}]
+    return emulator.r2.add_bucket(BUCKET)
+
+
 Ask = Callable[[cloudflare.Cloudflare, Cloudflare], Any]
 READS: Final[Mapping[str, Ask]] = {
     "accounts": lambda client, _: list(client.accounts.list()),
@@ -102,6 +109,12 @@ READS: Final[Mapping[str, Ask]] = {
     "bucket": lambda client, it: client.r2.buckets.get(it.r2.add_bucket(BUCKET), account_id=it.account_id),
     "bucket lock": lambda client, it: client.r2.buckets.locks.get(
         it.r2.add_bucket(BUCKET, RULES), account_id=it.account_id
+    ),
+    "address of a bucket": lambda client, it: client.r2.buckets.domains.managed.list(
+        it.r2.add_bucket(BUCKET), account_id=it.account_id
+    ),
+    "domains of a bucket": lambda client, it: client.r2.buckets.domains.custom.list(
+        with_domain(it), account_id=it.account_id
     ),
     "permission groups": lambda client, it: list(
         client.accounts.tokens.permission_groups.list(account_id=it.account_id)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from unittest import mock
 
+import httpx
 import pulumi
 import pytest
 
 from components.offsite_bucket import rules
-from lookups.r2 import R2Error, look_up
+from lookups.r2 import DAY, R2Error, lock_rules, look_up
+from ops.verify.offsite import bucket
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
 from rehearsal.vendors.cloudflare import DNS_EDIT, R2_EDIT, SCOPES, TOKENS_EDIT, Cloudflare
 from rehearsal.vendors.server import serve
 from settings import Settings, SettingsError
@@ -159,3 +163,91 @@ def test_copies_are_kept_for_longer_than_the_lock_lasts(prod: Program) -> None:
     assert env["AWS_DEFAULT_REGION"] == "auto"
     endpoint = f"https://{ACCOUNT}.r2.cloudflarestorage.com"
     assert env["RESTIC_REPOSITORY"] == f"s3:{endpoint}/homelab-backups/invoicetron-prod"
+
+
+def locked(emulator: Cloudflare, s3: Mapping[str, Any]) -> Systems:
+    """A stack whose bucket has the lock that `up` writes."""
+    loaded = load(s3)
+    assert loaded.r2
+    assert loaded.s3
+    mark, folder = f"{PROD.owner.mark}", loaded.s3.folder(PROD.namespace)
+    conditions = {
+        rule.id: {"type": "Indefinite"} if rule.seconds is None else {"type": "Age", "maxAgeSeconds": rule.seconds}
+        for rule in lock_rules(loaded.r2, folder, mark)
+    }
+    wanted = [
+        {"id": rule.id, "enabled": True, "prefix": rule.prefix, "condition": conditions[rule.id]}
+        for rule in lock_rules(loaded.r2, folder, mark)
+    ]
+    emulator.r2.add_bucket(loaded.r2.bucket, wanted)
+    return Systems(loaded, http=httpx.Client())
+
+
+def mine(emulator: Cloudflare) -> dict[str, Any]:
+    return {**MADE, "r2": {**R2, "accountId": emulator.account_id}}
+
+
+BREAK: Final[Mapping[str, tuple[Callable[[Cloudflare], object], str]]] = {
+    "gone": (lambda it: it.r2.buckets.clear(), "there is no bucket homelab-backups"),
+    "unlocked": (lambda it: it.r2.rules.update({"homelab-backups": []}), "invoicetron-prod/data/ is not locked"),
+    "one rule less": (lambda it: it.r2.rules["homelab-backups"].pop(), "invoicetron-prod/data/ is not locked"),
+    "disabled": (
+        lambda it: it.r2.rules["homelab-backups"][2].update(enabled=False),
+        "the lock of invoicetron-prod/snapshots/ is disabled",
+    ),
+    "another folder": (
+        lambda it: it.r2.rules["homelab-backups"][3].update(prefix="invoicetron-prod/data/0"),
+        "the lock of invoicetron-prod/data/ is one of invoicetron-prod/data/0",
+    ),
+    "shorter": (
+        lambda it: it.r2.rules["homelab-backups"][3]["condition"].update(maxAgeSeconds=29 * DAY),
+        "invoicetron-prod/data/ is locked for 29 days, not 30",
+    ),
+    "until a day": (
+        lambda it: it.r2.rules["homelab-backups"][3].update(condition={"type": "Date", "date": "2026-01-01T00:00:00Z"}),
+        "invoicetron-prod/data/ is locked for 0 days, not 30",
+    ),
+    "not for good": (
+        lambda it: it.r2.rules["homelab-backups"][0].update(condition={"type": "Age", "maxAgeSeconds": 9999 * DAY}),
+        "invoicetron-prod/config is not locked for good",
+    ),
+    "public": (lambda it: it.r2.public.add("homelab-backups"), "can be read without a key, at pub-"),
+    "a domain of its own": (
+        lambda it: it.r2.domains.update(
+            {
+                "homelab-backups": [
+                    {
+                        "domain": "files.example.org",
+                        "enabled": True,
+                        "status": {"ownership": "active", "ssl": "active"},
+                    }
+                ]
+            }
+        ),
+        "can be read without a key, at files.example.org",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BREAK)
+def test_verify_sees_whoever_could_delete_or_read_the_copies(emulator: Cloudflare, what: str) -> None:
+    systems = locked(emulator, mine(emulator))
+    assert bucket(systems) == "homelab-backups is locked for 30 days, and not public"
+    break_it, said = BREAK[what]
+    break_it(emulator)
+    with pytest.raises(CheckError) as told:
+        bucket(systems)
+    assert said in told.value.seen
+    assert told.value.fix
+
+
+def test_a_lock_that_holds_more_than_it_has_to_is_well(emulator: Cloudflare) -> None:
+    systems = locked(emulator, mine(emulator))
+    rules_ = emulator.r2.rules["homelab-backups"]
+    rules_[2]["condition"] = {"type": "Indefinite"}
+    rules_[3]["condition"]["maxAgeSeconds"] = 400 * DAY
+    rules_[3]["prefix"] = ""
+    emulator.r2.domains["homelab-backups"] = [
+        {"domain": "x.example.org", "enabled": False, "status": {"ownership": "active", "ssl": "active"}}
+    ]
+    assert "is locked" in bucket(systems)

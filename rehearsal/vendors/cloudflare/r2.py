@@ -5,6 +5,7 @@ Codes: https://developers.cloudflare.com/r2/api/error-codes/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,10 @@ class R2:
         self.buckets: dict[str, Object] = {}
         self.rules: dict[str, list[Object]] = {}
         """Of each bucket's lock, by its name."""
+        self.public: set[str] = set()
+        """Names of the buckets that everybody reads at their r2.dev address."""
+        self.domains: dict[str, list[Object]] = {}
+        """Custom domains of each bucket, by its name."""
         self.tokens: dict[str, Object] = {}
         """With their values, which the API shows once."""
 
@@ -42,6 +47,8 @@ class R2:
             ("GET", bucket, R2_EDIT, self._bucket),
             ("GET", f"{bucket}/lock", R2_EDIT, self._lock),
             ("PUT", f"{bucket}/lock", R2_EDIT, self._set_lock),
+            ("GET", f"{bucket}/domains/managed", R2_EDIT, self._managed_domain),
+            ("GET", f"{bucket}/domains/custom", R2_EDIT, self._custom_domains),
             ("GET", f"{tokens}/permission_groups", TOKENS_EDIT, self._groups),
             ("POST", tokens, TOKENS_EDIT, self._create_token),
             ("GET", f"{tokens}/{{id}}", TOKENS_EDIT, self._token),
@@ -80,6 +87,14 @@ class R2:
     async def _set_lock(self, request: Request) -> Object:
         self.rules[(await self._bucket(request))["name"]] = (await request.json())["rules"]
         return {}
+
+    async def _managed_domain(self, request: Request) -> Object:
+        name = (await self._bucket(request))["name"]
+        id_ = hashlib.sha256(name.encode()).hexdigest()[:32]
+        return {"bucketId": id_, "domain": f"pub-{id_}.r2.dev", "enabled": name in self.public}
+
+    async def _custom_domains(self, request: Request) -> Object:
+        return {"domains": self.domains.get((await self._bucket(request))["name"], [])}
 
     async def _groups(self, _request: Request) -> list[Object]:
         scopes = ["com.cloudflare.edge.r2.bucket"]

@@ -368,7 +368,13 @@ def test_every_check_of_the_stack_is_broken_by_some_test(live: Live) -> None:
     settings = load_settings(STACK)
     made = {check.name: check.applies(settings) for check in CHECKS}
     assert live.rehearsal
-    assert {check for _, expected in BREAKAGES.values() for check in expected} == {name for name in made if made[name]}
+    broken = {check for _, expected in BREAKAGES.values() for check in expected}
+    broken |= {"pipeline-token"}  # in tests/unit/ops/test_checks.py: what is live is made for the day in the stack file
+    assert broken == {name for name in made if made[name]}
     not_in_this_stack = {"upload", "offsite-check", "offsite-drill", "secret-exporter", "database-operator"}
     not_in_this_stack |= {"public-path", "service-token"}  # broken in tests/rehearsal/test_service_token.py
+    not_in_this_stack |= {
+        "offsite-bucket",
+        "deployer-identity",
+    }  # in tests/unit/test_r2.py, tests/rehearsal/test_id_tokens.py
     assert {name for name in made if not made[name]} == not_in_this_stack

@@ -35,7 +35,8 @@ WORKLOADS: Final = {"rollout", "image", "migration"}
 IN_CLUSTER: Final = {
     *("namespace", "database", "database-volume", "database-role", "backup-volume"),
     *("node-loss", *WORKLOADS, *IN_ONEPASSWORD),
-    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "backup", "drill", "prober"),
+    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "pipeline-token"),
+    *("backup", "drill", "prober"),
 }
 
 

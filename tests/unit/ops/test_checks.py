@@ -12,7 +12,7 @@ import httpx
 import pytest
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from ops.verify import access, cluster, database, monitoring
+from ops.verify import access, cluster, database, monitoring, tokens
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from tests.stacks import PROD
@@ -186,3 +186,23 @@ def test_a_version_that_outlived_its_migration_job_is_well() -> None:
 def test_a_new_version_without_a_migration_job_is_not() -> None:
     with pytest.raises(CheckError, match="no migration has run"):
         cluster.migration(without_jobs(days=6))
+
+
+@pytest.mark.parametrize(("days", "well"), [(None, True), (1, True), (40, True), (0, False), (-3, False)])
+def test_the_pipeline_s_token_is_shown_with_its_age_and_fails_on_the_day_it_is_to_be_changed(
+    days: int | None, well: bool
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    made = (now - dt.timedelta(days=100, hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    systems = Cluster(Secret={"metadata": {"creationTimestamp": made}})
+    day = None if days is None else now.date() + dt.timedelta(days=days)
+    delivery = systems.delivery.model_copy(update={"renew_token_by": day})
+    systems.settings = systems.settings.model_copy(update={"delivery": delivery})
+    if not well:
+        with pytest.raises(CheckError, match=f"made 100 days ago, and was to be changed by {day}") as told:
+            tokens.pipeline_token(systems)
+        assert "set a later delivery.renewTokenBy" in told.value.fix
+        return
+    seen = tokens.pipeline_token(systems)
+    assert seen.startswith("made 100 days ago")
+    assert days is None or f"by {day}" in seen

@@ -25,10 +25,13 @@ from tests.unit.program import load_settings
 from tests.unit.stack_files import with_value
 from tests.unit.test_offsite import load as with_copies
 from tests.unit.test_postgres_exporter import METRICS
+from tests.unit.test_r2 import MADE
+from tests.unit.test_r2 import load as with_bucket
 from tests.unit.test_service_token import SERVICE_TOKEN
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
+BUCKET = {"offsite-bucket"}
 OPERATED = {"database-operator"}
 WITH_ID_TOKENS = {"deployer-identity"}
 MEASURED = {"secret-exporter"}
@@ -46,17 +49,18 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    others = OFFSITE | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | WITH_ID_TOKENS
+    others = OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | WITH_ID_TOKENS
     assert names("prod") == {check.name for check in verify.CHECKS} - others
     delivery = load_settings("prod").delivery
     assert delivery
     signed = delivery.model_copy(update={"credentials": "id-token"})
-    assert names("prod", delivery=signed) == names("prod") - {"deployer-token"} | WITH_ID_TOKENS
+    assert names("prod", delivery=signed) == names("prod") - {"deployer-token", "pipeline-token"} | WITH_ID_TOKENS
     operated = DatabaseSettings(engine="cloudnative-pg")
     assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume", "database-role"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
+    assert names("prod", backup=with_bucket(MADE).backup) == names("prod") | OFFSITE | BUCKET
     measured = Settings.load(PROD, with_value("prod", "monitoring", METRICS)).monitoring
     assert names("prod", monitoring=measured) == names("prod") | MEASURED
     asked = Settings.load(PROD, with_value("prod", "access.public.serviceToken", SERVICE_TOKEN)).access
@@ -65,6 +69,7 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
         "environment",
         "ci-variables",
         "deployer-token",
+        "pipeline-token",
         "deploy-token",
         "gitlab-token",
         "push-mirror",
