@@ -24,17 +24,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kubernetes.config import new_client_from_config
 from kubernetes.dynamic import DynamicClient
 
-from rehearsal.cluster import cloudnative_pg, controllers, gateway, volumes
+from rehearsal.cluster import attachments, cloudnative_pg, controllers, gateway, volumes
 from rehearsal.optional_tools import OperatorTools
 from rehearsal.pods.instance_manager import InstanceManagers
 from rehearsal.pods.runner import PodRunner
-from rehearsal.processes import COLLECTING_LESS, Child, answers, free_port, running, wait_until
+from rehearsal.processes import COLLECTING_LESS, Child, answers, free_port, kill_group, running, wait_until
 from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
+MONITOR_GRACE_SECONDS = 8
+"""Seconds without a sign of life after which a node is taken for lost, where nodes can fail: four of its renewals."""
 _HOMELAB = Path(__file__).with_name("homelab.yaml")
 _NO_ISSUER = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
 _START = 60.0  # seconds; docs/measurements.md
+_NODES = ("node-1", "node-2")  # of homelab.yaml
 _GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
 
 
@@ -45,14 +48,24 @@ class ControlPlane:
     """What runs pods for real; there once the context is entered."""
 
     def __init__(
-        self, tools: Tools, directory: Path, *, controllers: bool = True, operator: OperatorTools | None = None
+        self,
+        tools: Tools,
+        directory: Path,
+        *,
+        controllers: bool = True,
+        operator: OperatorTools | None = None,
+        failing_nodes: bool = False,
     ) -> None:
         """Without `controllers` there is only the API server, on which nothing comes of what is made: for previews.
 
-        `operator` is CloudNativePG's, which then runs beside the controllers; its pods have loopback addresses.
+        `operator` is CloudNativePG's, which then runs beside the controllers; its pods have loopback addresses. With
+        `failing_nodes` each node has a kwok of its own, which `lose_node` kills; volumes are attached to nodes, and the
+        controller manager takes a node for lost after `MONITOR_GRACE_SECONDS` in the place of Kubernetes' 50.
         """
         self._tools = tools
         self._operator = operator
+        self._failing_nodes = failing_nodes
+        self._kubelets: dict[str, Child] = {}
         self._controllers = controllers
         self._directory = directory
         self._stack = ExitStack()
@@ -103,9 +116,11 @@ class ControlPlane:
         self._start_kwok()
         self._wait(lambda: _populated(cluster), what="the nodes are ready and namespaces have their service accounts")
         stopped = threading.Event()
-        pool = self._stack.enter_context(ThreadPoolExecutor(max_workers=3, thread_name_prefix="controller"))
+        pool = self._stack.enter_context(ThreadPoolExecutor(max_workers=4, thread_name_prefix="controller"))
         self._stack.callback(stopped.set)
         standing_in: list[controllers.Controller] = [volumes.Provisioner(cluster), gateway.Controller(cluster)]
+        if self._failing_nodes:
+            standing_in.append(attachments.Attachments(cluster))
         if self._operator:
             standing_in.append(self._start_operator(self._operator, cluster))
         for one in standing_in:
@@ -120,10 +135,16 @@ class ControlPlane:
         self._wait(lambda: answers(port), what="CloudNativePG's webhooks answer")
         return self._stack.enter_context(InstanceManagers(self.client(), operator.manager))
 
-    def _run(self, name: str, *arguments: str | Path, executable: Path) -> None:
+    def lose_node(self, name: str) -> None:
+        """As when its machine loses power: what played its kubelet is gone. Needs `failing_nodes`."""
+        kill_group(self._kubelets[name].process)
+
+    def _run(self, name: str, *arguments: str | Path, executable: Path) -> Child:
         log = self._directory / f"{name}.log"
         one = running([executable, *arguments], log=log, environment={**COLLECTING_LESS, **os.environ}, grace=_GRACE)
-        self._children.append(self._stack.enter_context(one))
+        child = self._stack.enter_context(one)
+        self._children.append(child)
+        return child
 
     def _wait(self, ready: Callable[[], bool], *, what: str) -> None:
         wait_until(ready, what=what, children=self._children, timeout=_START)
@@ -233,6 +254,11 @@ class ControlPlane:
             f"--root-ca-file={self._certificates / 'apiserver.crt'}",
             # The defaults wait for real nodes and real disks.
             "--pvclaimbinder-sync-period=1s",
+            *(
+                [f"--node-monitor-grace-period={MONITOR_GRACE_SECONDS}s", "--node-monitor-period=1s"]
+                if self._failing_nodes
+                else []
+            ),
             executable=self._tools.kube_controller_manager,
         )
         self._run(
@@ -244,14 +270,25 @@ class ControlPlane:
         )
 
     def _start_kwok(self) -> None:
-        port = free_port()
-        self._run(
-            "kwok",
-            f"--kubeconfig={self.kubeconfig}",
-            "--manage-all-nodes=true",
+        if not self._failing_nodes:
             # Without leases the controller manager takes the nodes for dead after 40 s, and their pods for not ready.
-            "--node-lease-duration-seconds=40",
-            f"--config={self._tools.kwok_stages}",
+            self._run_kwok(
+                "kwok", "--manage-all-nodes=true", "--node-lease-duration-seconds=40", stages=self._tools.kwok_stages
+            )
+            return
+        made = attachments.write_stages(self._tools.kwok_stages, self._directory)
+        for node in _NODES:
+            # Renewed every two seconds.
+            lease = "--node-lease-duration-seconds=8"
+            self._kubelets[node] = self._run_kwok(f"kwok-{node}", f"--manage-single-node={node}", lease, stages=made)
+
+    def _run_kwok(self, name: str, *arguments: str, stages: Path) -> Child:
+        port = free_port()
+        return self._run(
+            name,
+            f"--kubeconfig={self.kubeconfig}",
+            *arguments,
+            f"--config={stages}",
             # The kubelets' API, for the API server: logs of and commands in pods.
             f"--server-address=127.0.0.1:{port}",
             "--node-ip=127.0.0.1",
