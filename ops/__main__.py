@@ -30,6 +30,8 @@ from ops.command_line import PulumiError
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError, error_message
 from ops.kube.job import JobFailedError
 from ops.mirrors import MirrorError, push_now
+from ops.move import Move
+from ops.move.discard import Discarding
 from ops.recover import recover
 from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
@@ -209,6 +211,34 @@ def restore_command(
         typer.confirm("Replace it?", abort=True)
     with interrupts:
         restore.run()
+
+
+@app.command("move-database")
+def move_database_command(
+    stack: StackOption,
+    *,
+    to: Annotated[str | None, typer.Option("--to", help="cloudnative-pg or statefulset.")] = None,
+    discarded: Annotated[bool, typer.Option("--discard", help="Takes the old database of a move away.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Moves the data to the database of the other engine, which `up` has made beside it; stops the app meanwhile."""
+    if (to is None) != discarded or to not in (None, "cloudnative-pg", "statefulset"):
+        raise SourceError("either --to says where: cloudnative-pg or statefulset; or --discard takes the old one away")
+    settings, interrupts, terminal = load_settings(stack), Interrupts(), Terminal()
+    cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+    task: Move | Discarding
+    if to is None:
+        task = Discarding.look(cluster, terminal, settings)
+    else:
+        task = Move.look(cluster, terminal, settings, "statefulset" if to == "statefulset" else "cloudnative-pg")
+        if task.is_done:
+            typer.echo(f"The app of {stack} runs on {to} already. Nothing was changed.")
+            return
+    typer.echo(task.announcement)
+    if not yes:
+        typer.confirm("Go on?", abort=True)
+    with interrupts:
+        task.run()
 
 
 @app.command("revoke-superuser")

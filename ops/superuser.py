@@ -126,7 +126,9 @@ def needs_loan(cluster: Cluster, template: Any) -> bool:
     Raises `ClusterError` where the database's pod does not run, or no command can be run in it.
     """
     (container,) = template.spec.job_template.spec.template.spec.containers
-    operated = any(one.name == "OWNER" for one in container.env)  # with an administrator's role of its own
+    variables = {one.name for one in container.env}
+    # With an administrator's role of its own; a move has to do with one server of each kind.
+    operated = "OWNER" in variables and "SOURCE_PGUSER" not in variables
     return not operated and not DatabasePod.of(cluster).role().first
 
 

@@ -21,6 +21,11 @@ def database(cluster: Mapping[str, Any]) -> str:
     return name
 
 
+def host(cluster: Mapping[str, Any]) -> str:
+    """The Service that leads to the primary."""
+    return f"{cluster['metadata']['name']}-rw"
+
+
 def reconcile(server: PostgresServer, cluster: Mapping[str, Any], secret: Callable[[str], Mapping[str, str]]) -> None:
     """Makes the roles what the Cluster says. `secret` gives what a Secret of its namespace holds."""
     statements = []

@@ -81,24 +81,29 @@ class PodRunner:
             server.__exit__()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def database(self, namespace: str) -> PostgresServer:
-        """The PostgreSQL of a namespace that has the database's StatefulSet; started on first use."""
-        return self._starter.submit(self._database, namespace).result()
+    def database(self, namespace: str, host: str | None = None) -> PostgresServer:
+        """The PostgreSQL of a namespace that has the database's StatefulSet or Cluster; started on first use.
+
+        `host` is the Service that leads to it, where there are both.
+        """
+        return self._starter.submit(self._database, namespace, host).result()
 
     def volume(self, namespace: str, claim: str) -> Path:
         """The folder that a claim's volume is."""
         uid = self._core.read_namespaced_persistent_volume_claim(claim, namespace).metadata.uid
         return self._folder(f"volume-{uid}", self.database(namespace))
 
-    def _database(self, namespace: str) -> PostgresServer:
+    def _database(self, namespace: str, host: str | None) -> PostgresServer:
         self._forget()
         uid = self._core.read_namespace(namespace).metadata.uid
-        if (cluster := self._cluster(namespace)) is not None:
-            if uid not in self._databases:
+        cluster = self._cluster(namespace)
+        if cluster is not None and host in (None, cluster_roles.host(cluster)):
+            key = f"{uid}/{cluster['metadata']['uid']}"
+            if key not in self._databases:
                 made = PostgresServer(name=cluster_roles.database(cluster), user=cluster_roles.SUPERUSER)
-                self._databases[uid] = made.__enter__()
-            cluster_roles.reconcile(self._databases[uid], cluster, lambda name: self._secret(namespace, name))
-            return self._databases[uid]
+                self._databases[key] = made.__enter__()
+            cluster_roles.reconcile(self._databases[key], cluster, lambda name: self._secret(namespace, name))
+            return self._databases[key]
         if not (found := self._apps.list_namespaced_stateful_set(namespace).items):
             raise ApiException(status=404, reason=f"{namespace} has no StatefulSet")  # made later, perhaps
         (container,) = found[0].spec.template.spec.containers
@@ -159,8 +164,8 @@ class PodRunner:
     def _forget(self) -> None:
         """Stops the servers of namespaces that are gone."""
         there = {one.metadata.uid for one in self._core.list_namespace().items}
-        for uid in self._databases.keys() - there:
-            self._databases.pop(uid).__exit__()
+        for key in [key for key in self._databases if key.partition("/")[0] not in there]:
+            self._databases.pop(key).__exit__()
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
@@ -238,10 +243,11 @@ class PodRunner:
         message = self._folder(f"{uid}/termination", server) / "message"
         mounts.append(Mount(path=spec.termination_message_path, folder=message))
         variables = self._variables(spec, namespace, pod)
-        if variables.get("PGHOST") in {
-            one.metadata.name for one in self._core.list_namespaced_service(namespace).items
-        }:
-            variables |= {"PGHOST": "127.0.0.1", "PGPORT": str(server.port)}
+        services = {one.metadata.name for one in self._core.list_namespaced_service(namespace).items}
+        for prefix in ("", "SOURCE_"):
+            if (host := variables.get(f"{prefix}PGHOST")) in services:
+                port = self.database(namespace, host).port
+                variables |= {f"{prefix}PGHOST": "127.0.0.1", f"{prefix}PGPORT": str(port)}
         programs = self._folder(f"{uid}/bin", server)
         link_applets(programs)
         if spec.image.startswith(_RESTIC):

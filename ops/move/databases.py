@@ -1,0 +1,120 @@
+"""What a move has to know of the two databases, and of the URL by which the app finds its one."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from kubernetes import client as api
+from kubernetes.client.exceptions import ApiException
+
+from components import cloudnative_pg
+from components.app import DATABASE_URL
+from lookups.database_url import url_complaint
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine
+from settings.database import DatabaseSettings
+from settings.names import Names
+
+_PROGRAM: Final = "pulumi-kubernetes"
+"""The field manager whose fields the provider takes over by itself, so that the next `up` finds no stranger's."""
+_NOT_FOUND: Final = 404
+
+
+def read_namespace(cluster: Cluster) -> dict[str, Any]:
+    """The stack's, as the API has it."""
+    found = cluster.persistently(
+        lambda: cluster.core.read_namespace(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
+    )
+    return {"metadata": {"annotations": found.metadata.annotations or {}}}
+
+
+def host_of(cron_job: Any) -> str | None:
+    """Host of the database that the Jobs of a CronJob speak to."""
+    (container,) = cron_job.spec.job_template.spec.template.spec.containers
+    return next((one.value for one in container.env if one.name == "PGHOST"), None)
+
+
+def cluster_of(cluster: Cluster) -> dict[str, Any] | None:
+    """CloudNativePG's Cluster of the stack; None where there is none."""
+    group, _, version = cloudnative_pg.API.partition("/")
+    try:
+        found: Any = api.CustomObjectsApi(cluster.client).get_namespaced_custom_object(
+            group, version, cluster.namespace, cloudnative_pg.RESOURCE, cluster.names.database
+        )
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
+    return dict(found)
+
+
+def claim_of(cluster: Cluster) -> Any:
+    """The claim of the StatefulSet's volume; None where there is none."""
+    try:
+        return cluster.core.read_namespaced_persistent_volume_claim(
+            cluster.names.database_claim, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+        )
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
+
+
+def uid_of(cluster: Cluster, engine: Engine) -> str:
+    """Of what holds the database of an engine; raises `ClusterError` where that is not there."""
+    if engine == CLOUDNATIVE_PG:
+        found = cluster_of(cluster)
+        uid = found["metadata"]["uid"] if found else None
+    else:
+        claim = claim_of(cluster)
+        uid = claim.metadata.uid if claim else None
+    if uid is None:
+        raise ClusterError(f"{cluster.namespace} has no database of {engine}")
+    return str(uid)
+
+
+def app_url(cluster: Cluster) -> str:
+    """The URL in the app's Secret; raises `ClusterError` where there is none."""
+    secret = cluster.persistently(
+        lambda: cluster.core.read_namespaced_secret(
+            cluster.names.app_secret, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+        )
+    )
+    data = secret.data or {}
+    if DATABASE_URL not in data:
+        raise ClusterError(f"the Secret {cluster.names.app_secret} has no {DATABASE_URL}")
+    return base64.b64decode(data[DATABASE_URL]).decode()
+
+
+def moved_url(url: str, host: str) -> str:
+    """The URL with another host, and all else that it says."""
+    parts = urlsplit(url)
+    user, at, address = parts.netloc.rpartition("@")
+    _, colon, port = address.partition(":")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}{colon}{port}"))
+
+
+def fix_of_url(url: str, names: Names, target: DatabaseSettings) -> str | None:
+    """What to do first where the app's URL, once it leads to the new database, asks for what that does not have."""
+    complaint = url_complaint(url, None, names, target)
+    if complaint is None:
+        return None
+    return (
+        f"the app's URL does not work with {target.engine}: {complaint[0]}. Change the field database-url in "
+        "1Password, or delete it"
+    )
+
+
+def set_app_url(cluster: Cluster, url: str) -> None:
+    """Writes the URL into the app's Secret, which its pods read as they start."""
+    cluster.persistently(
+        lambda: cluster.core.patch_namespaced_secret(
+            cluster.names.app_secret,
+            cluster.namespace,
+            {"stringData": {DATABASE_URL: url}},
+            field_manager=_PROGRAM,
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+    )

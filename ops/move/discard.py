@@ -1,0 +1,138 @@
+"""Takes the old database of a move away: its server, and its claims. What prod keeps are the volumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubernetes import client as api
+from kubernetes.client.exceptions import ApiException
+
+from components import cloudnative_pg
+from components.database_address import DatabaseAddress
+from lookups.live_database import LiveDatabase
+from ops.backup import cron_job
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.move.databases import claim_of, cluster_of, host_of, read_namespace
+from ops.terminal import Terminal
+from settings import Settings
+from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine, other_engine
+from settings.commands import pulumi_command
+
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404
+_PATIENCE: Final = 300.0  # seconds for pods to end, which get two minutes, and for their claims to go after them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discarding:
+    """`look` before asking, `run` after."""
+
+    cluster: Cluster
+    terminal: Terminal
+    settings: Settings
+    engine: Engine
+    """Of the database that goes."""
+    volumes: list[str]
+    """That stay, for their reclaim policy is Retain."""
+
+    @classmethod
+    def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings) -> Discarding:
+        """What there is; changes nothing. Raises `ClusterError` where the old database is still needed."""
+        database, up = settings.database, pulumi_command("up", settings.stack)
+        moved = LiveDatabase.of(read_namespace(cluster))
+        if database is None or moved is None or moved.engine != database.engine:
+            raise ClusterError(f"no data of {settings.stack} was moved: there is nothing to discard")
+        if host_of(cron_job(cluster, settings.names.backup)) != DatabaseAddress.of(settings.names, database).host:
+            raise ClusterError(f"the backups still look at the old database: run `{up}` first")
+        engine = other_engine(database.engine)
+        volumes = [one.spec.volume_name for one in _claims(cluster, engine) if one.spec.volume_name]
+        return cls(
+            cluster=cluster,
+            terminal=terminal,
+            settings=settings,
+            engine=engine,
+            volumes=[name for name in volumes if _is_retained(cluster, name)],
+        )
+
+    @property
+    def announcement(self) -> str:
+        """What goes, and what stays."""
+        kept = ", ".join(self.volumes)
+        stays = (
+            f"The volumes stay, with the old data, until you delete them: {kept}" if kept else "No volume of it stays"
+        )
+        return f"The old database of {self.settings.stack} on {self.engine} is deleted, with its claims. {stays}."
+
+    def run(self) -> None:
+        """Deletes it, and returns when it is gone. Run again, it ends what was begun."""
+        cluster, names = self.cluster, self.settings.names
+        with self.terminal.step(f"deleting the database on {self.engine}"):
+            if self.engine == CLOUDNATIVE_PG:
+                group, _, version = cloudnative_pg.API.partition("/")
+                _unless_gone(
+                    lambda: api.CustomObjectsApi(cluster.client).delete_namespaced_custom_object(
+                        group, version, cluster.namespace, cloudnative_pg.RESOURCE, names.database
+                    )
+                )
+            else:
+                _unless_gone(
+                    lambda: cluster.apps.delete_namespaced_stateful_set(
+                        names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+                    )
+                )
+                _unless_gone(
+                    lambda: cluster.core.delete_namespaced_persistent_volume_claim(
+                        names.database_claim, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+                    )
+                )
+            self._wait()
+        stack = self.settings.stack
+        key = f"{self.settings.project}:database.movingFrom"
+        self.terminal.say(
+            f"The old database is gone. Now: {pulumi_command('config rm', stack, '--path', key)}, and then: "
+            f"{pulumi_command('up', stack)}"
+        )
+        for volume in self.volumes:
+            self.terminal.say(f"Still there, with the old data: kubectl delete pv {volume}")
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        # The operator makes instances as long as there is a Cluster, so it goes first, and the rest after it.
+        while (self.engine == CLOUDNATIVE_PG and cluster_of(self.cluster)) or _claims(self.cluster, self.engine):
+            self.cluster.interrupts.check()
+            if time.monotonic() > deadline:
+                raise ClusterError(f"it does not go; see: kubectl -n {self.cluster.namespace} get pods,pvc")
+            time.sleep(1)
+
+
+def _claims(cluster: Cluster, engine: Engine) -> list[Any]:
+    if engine != CLOUDNATIVE_PG:
+        claim = claim_of(cluster)
+        return [claim] if claim else []
+    labelled = f"{cloudnative_pg.CLUSTER_LABEL}={cluster.names.database}"
+    return list(
+        cluster.core.list_namespaced_persistent_volume_claim(
+            cluster.namespace, label_selector=labelled, _request_timeout=REQUEST_TIMEOUT
+        ).items
+    )
+
+
+def _is_retained(cluster: Cluster, volume: str) -> bool:
+    try:
+        found = cluster.core.read_persistent_volume(volume, _request_timeout=REQUEST_TIMEOUT)
+    except ApiException as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return False  # dev's volumes, which its user need not read: they go with their claims
+    return bool(found.spec.persistent_volume_reclaim_policy == "Retain")
+
+
+def _unless_gone(request: Callable[[], Any]) -> None:
+    try:
+        request()
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise

@@ -1,0 +1,290 @@
+"""What a move does with the app, its Job and the mark on the namespace, whatever fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest import mock
+
+import pytest
+from kubernetes.client import ApiClient
+
+from lookups.live_database import ANNOTATION
+from ops import move as module
+from ops.kube.cluster import Cluster, ClusterError, Interrupts
+from ops.kube.job import JobFailedError
+from ops.move import Move, MoveError, discard
+from ops.move.databases import fix_of_url, moved_url
+from ops.move.discard import Discarding
+from ops.restore.app_stop import App, PreviousState
+from settings import Settings
+from settings.cloudnative_pg import Engine, other_engine
+from settings.database import DatabaseSettings
+from tests.stacks import DEV
+from tests.unit.program import load_settings
+
+CLUSTER: Final = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
+BASE: Final = load_settings("dev")
+URL: Final = "postgresql://invoicetron:p@invoicetron-db:5432/invoicetron?connection_limit=5"
+
+
+def settings(live: Engine | None = None, **database: Any) -> Settings:
+    """Of dev, with the live database of this engine."""
+    section = DatabaseSettings().model_copy(update=database)
+    if live:
+        section = section.with_live(live)
+    return BASE.model_copy(update={"database": section})
+
+
+THERE: Final = {"engine": "cloudnative-pg", "moving_from": "statefulset"}
+
+
+def template(host: str) -> Any:
+    container = SimpleNamespace(env=[SimpleNamespace(name="PGHOST", value=host)])
+    pod = SimpleNamespace(spec=SimpleNamespace(containers=[container]))
+    job = SimpleNamespace(spec=SimpleNamespace(template=pod))
+    return SimpleNamespace(spec=SimpleNamespace(job_template=job), metadata=SimpleNamespace(name="x", uid="x"))
+
+
+class Stage:
+    """The cluster of one move: what happens in it, in order, and what fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.happened: list[str] = []
+        self.failing: dict[str, Exception] = {}
+        self.terminal = mock.MagicMock()
+        self.patch = monkeypatch
+
+    def does(self, what: str) -> Callable[..., None]:
+        def do(*_: object, **__: object) -> None:
+            self.happened.append(what)
+            if what in self.failing:
+                raise self.failing[what]
+
+        return do
+
+    def move(self, live: Engine = "statefulset") -> Move:
+        current = settings(live, **THERE)
+        assert current.database
+        app = App(cluster=CLUSTER, run="run")
+        for name in ("stop", "end_earlier", "fill", "mark", "point", "start"):
+            self.patch.setattr(Move, f"_{name}", self.does(name))
+        self.patch.setattr(Move, "_give_up", self.does("give up"))
+        return Move(
+            cluster=CLUSTER,
+            terminal=self.terminal,
+            settings=current,
+            database=current.database,
+            target=current.database.with_live("cloudnative-pg"),
+            uid="uid",
+            template=template("invoicetron-db-rw"),
+            app=app,
+            was=PreviousState(replicas=1, ready=True, remembered=False),
+            url=URL,
+            is_pointed=False,
+        )
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(monkeypatch)
+
+
+def test_the_app_is_stopped_first_and_started_last_and_the_mark_is_before_its_url(stage: Stage) -> None:
+    stage.move().run()
+    assert stage.happened == ["stop", "end_earlier", "fill", "mark", "point", "start"]
+    (said,) = (call.args[0] for call in stage.terminal.say.call_args_list)
+    assert "Now: pulumi up -s dev" in said
+    assert "--discard" in said
+
+
+def test_what_was_moved_is_only_started(stage: Stage) -> None:
+    stage.move("cloudnative-pg").run()
+    assert stage.happened == ["stop", "point", "start"]
+
+
+@pytest.mark.parametrize("step", ["stop", "end_earlier", "fill"])
+def test_what_fails_before_the_mark_goes_back_to_the_old_database(stage: Stage, step: str) -> None:
+    stage.failing = {step: JobFailedError("no room")}
+    with pytest.raises(JobFailedError, match=r"^no room$"):
+        stage.move().run()
+    assert stage.happened[-2:] == [step, "give up"]
+    assert "mark" not in stage.happened
+
+
+def test_a_way_back_that_fails_says_how_to_go_on(stage: Stage) -> None:
+    stage.failing = {"fill": JobFailedError("no room"), "give up": ClusterError("no answer")}
+    with pytest.raises(ClusterError, match=r"(?s)no room.*no answer.*may still be closed.*Run this again"):
+        stage.move().run()
+    assert "mark" not in stage.happened
+
+
+@pytest.mark.parametrize("step", ["mark", "point", "start"])
+def test_from_the_mark_on_nothing_goes_back(stage: Stage, step: str) -> None:
+    stage.failing = {step: ClusterError("no answer")}
+    with pytest.raises(ClusterError, match=r"(?s)no answer.*The new database holds the data.*run this again: python"):
+        stage.move().run()
+    assert "give up" not in stage.happened
+
+
+class World:
+    """What a move changes, each thing by its own step."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, source: Engine) -> None:
+        self.patch, self.source, self.target = patch, source, other_engine(source)
+        self.live = self.app_at = source
+        self.runs, self.stopped_by_a_move, self.is_closed, self.is_filled, self.job_runs = (
+            True,
+            False,
+            False,
+            False,
+            False,
+        )
+
+    def check(self) -> None:
+        """The app runs on the live database, which is open and whole, or on none."""
+        if self.runs:
+            assert self.app_at == self.live
+            assert not (self.is_closed and self.live == self.source)
+            assert self.is_filled or self.live == self.source
+
+    def steps(self) -> list[Callable[[], None]]:
+        """Those of a command that looks at the world as it is now."""
+        self.patch.setattr(App, "stop", lambda _: self.now(runs=False, stopped_by_a_move=True))
+        self.patch.setattr(App, "start", lambda _: self.now(runs=True, stopped_by_a_move=False))
+        self.patch.setattr(App, "is_ours", lambda _: True)
+        self.patch.setattr(module, "delete", lambda *_: self.now(job_runs=False))
+        self.patch.setattr(Move, "_run_job", lambda *_: self.now(is_closed=True, is_filled=True))
+        self.patch.setattr(module, "lent", lambda *_: nullcontext({}))
+        self.patch.setattr(module, "labels", lambda *_: {})
+        self.patch.setattr(Move, "_mark", lambda _: self.now(live=self.target))
+        self.patch.setattr(module, "set_app_url", lambda *_: self.now(app_at=self.target))
+        current = settings(self.live, engine=self.target, moving_from=self.source)
+        hosts: dict[Engine, str] = {"statefulset": "invoicetron-db", "cloudnative-pg": "invoicetron-db-rw"}
+        move = look(
+            self.patch,
+            current,
+            self.target,
+            template=template(hosts[self.target]),
+            url=moved_url(URL, hosts[self.app_at]),
+            remembered=self.stopped_by_a_move,
+        )
+        self.patch.setattr(module, "unfinished", lambda *_: ["left"] if self.job_runs else [])
+        return [] if move.is_done else [step.do for step in move.steps]
+
+    def now(self, **changed: Any) -> str:
+        for name, value in changed.items():
+            setattr(self, name, value)
+        return ""
+
+
+@pytest.mark.parametrize("source", ["statefulset", "cloudnative-pg"])
+@pytest.mark.parametrize("first", range(7))
+def test_a_command_that_is_killed_after_any_step_is_ended_by_the_next(
+    monkeypatch: pytest.MonkeyPatch, source: Engine, first: int
+) -> None:
+    for second in range(7):
+        world = World(monkeypatch, source)
+        for killed_after in (first, second, 99):
+            for do in world.steps()[:killed_after]:
+                do()
+                world.check()
+        assert (world.live, world.app_at, world.runs, world.is_closed) == (world.target, world.target, True, True)
+        assert world.steps() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "moved"),
+    [
+        (URL, "postgresql://invoicetron:p@new:5432/invoicetron?connection_limit=5"),
+        ("postgres://u:p@old/x", "postgres://u:p@new/x"),
+        ("postgres://u:p@old.ns.svc.cluster.local:5432/x", "postgres://u:p@new:5432/x"),
+    ],
+)
+def test_a_url_moves_with_all_that_it_says(url: str, moved: str) -> None:
+    assert moved_url(url, "new") == moved
+
+
+def test_a_url_that_asks_for_what_the_new_server_lacks_is_told_before_the_app_is_stopped() -> None:
+    url = "postgresql://invoicetron:p@invoicetron-db/invoicetron?sslmode=require"
+    assert "TLS, which this database does not have" in (fix_of_url(url, DEV, DatabaseSettings()) or "")
+    cluster = DatabaseSettings(engine="cloudnative-pg")
+    assert fix_of_url(moved_url(url, "invoicetron-db-rw"), DEV, cluster) is None
+
+
+# What is refused
+
+
+def look(monkeypatch: pytest.MonkeyPatch, current: Settings, to: Engine, **more: Any) -> Move:
+    monkeypatch.setattr(module, "cron_job", lambda *_: more.get("template", template("invoicetron-db-rw")))
+    monkeypatch.setattr(module, "unfinished", lambda *_: more.get("running", []))
+    monkeypatch.setattr(module, "needs_loan", lambda *_: True)
+    monkeypatch.setattr(module, "app_url", lambda *_: more.get("url", URL))
+    monkeypatch.setattr(module, "uid_of", lambda *_: "uid")
+    was = PreviousState(replicas=1, ready=True, remembered=more.get("remembered", False))
+    monkeypatch.setattr(App, "before", lambda _: was)
+    return Move.look(CLUSTER, mock.MagicMock(), current, to)
+
+
+@pytest.mark.parametrize(
+    ("current", "to", "more", "said"),
+    [
+        (settings(), "cloudnative-pg", {}, "set database.engine: cloudnative-pg and database.movingFrom: statefulset"),
+        (settings("statefulset", **THERE), "statefulset", {}, "moves from statefulset, not to it"),
+        (
+            settings("statefulset", **THERE),
+            "cloudnative-pg",
+            {"template": template("invoicetron-db")},
+            "leads to another database: run `pulumi up -s dev` first",
+        ),
+        (settings("statefulset", **THERE), "cloudnative-pg", {"running": ["r-1"]}, "wait for the end of r-1"),
+        (
+            settings("cloudnative-pg", engine="statefulset", moving_from="cloudnative-pg"),
+            "statefulset",
+            {"template": template("invoicetron-db"), "url": URL.replace("?", "?sslmode=require&")},
+            "Change the field database-url in 1Password, or delete it",
+        ),
+    ],
+)
+def test_a_move_that_cannot_be_made_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, current: Settings, to: Engine, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(MoveError, match=said):
+        look(monkeypatch, current, to, **more)
+
+
+@pytest.mark.parametrize(
+    ("live", "url", "remembered", "is_done"),
+    [
+        ("statefulset", URL, False, False),
+        ("cloudnative-pg", URL, False, False),
+        ("cloudnative-pg", moved_url(URL, "invoicetron-db-rw"), True, False),
+        ("cloudnative-pg", moved_url(URL, "invoicetron-db-rw"), False, True),
+    ],
+)
+def test_a_move_is_done_once_the_app_runs_on_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, live: Engine, url: str, remembered: bool, is_done: bool
+) -> None:
+    move = look(monkeypatch, settings(live, **THERE), "cloudnative-pg", url=url, remembered=remembered)
+    assert move.is_done == is_done
+    assert URL not in repr(move)
+
+
+@pytest.mark.parametrize(
+    ("said", "backups_at", "complaint"),
+    [
+        (None, "invoicetron-db-rw", "there is nothing to discard"),
+        ("statefulset/x", "invoicetron-db-rw", "there is nothing to discard"),
+        ("cloudnative-pg/x", "invoicetron-db", "run `pulumi up -s dev` first"),
+    ],
+)
+def test_the_old_database_goes_only_once_nothing_needs_it(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, backups_at: str, complaint: str
+) -> None:
+    annotations = {ANNOTATION: said} if said else {}
+    monkeypatch.setattr(discard, "read_namespace", lambda _: {"metadata": {"annotations": annotations}})
+    monkeypatch.setattr(discard, "cron_job", lambda *_: template(backups_at))
+    with pytest.raises(ClusterError, match=complaint):
+        Discarding.look(CLUSTER, mock.MagicMock(), settings("cloudnative-pg", **THERE))
