@@ -51,7 +51,11 @@ environment = Environment("environment", EnvironmentArgs(settings=settings, work
 if settings.database and secrets.of_database:
     beside = settings.database.beside
     database_args = DatabaseArgs(
-        settings=settings.database, environment=environment, secret=secrets.of_database, alone=beside is None
+        settings=settings.database,
+        environment=environment,
+        secret=secrets.of_database,
+        alone=beside is None,
+        wal=secrets.wal,
     )
     database = engine(settings.database)("database", database_args, options)
     if beside:

@@ -92,13 +92,14 @@ class Backup(pulumi.ComponentResource):
         settings, environment, names = args.settings, args.environment, args.environment.names
         child = ResourceOptions(parent=self)
         self.pods = {"app": names.backup}
+        servers = args.database, args.target, args.database.recovered
         network_policy(
             names.backup,
             environment=environment,
             pods=self.pods,
             egress=[
                 to_dns(),
-                *(to_pods(one.pods, port=one.port) for one in (args.database, args.target) if one),
+                *(to_pods(one.pods, port=one.port) for one in servers if one),
             ],
             opts=child,
         )

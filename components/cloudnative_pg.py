@@ -11,13 +11,21 @@ from pulumi import ResourceOptions
 from components.availability import EVICTION_SECONDS, LOST_NODE
 from components.database import DatabaseArgs
 from components.database_address import DatabaseAddress
-from components.database_wires import DatabaseWires
+from components.database_wires import DatabaseWires, Peers
 from components.environment import Environment
 from components.longhorn import recurring_jobs
 from components.network import from_kubelet, from_pods, to_api_server, to_dns, to_pods
 from components.pods import PATCH_FORCE, Footprint, core, meta, quantities, quantity
 from components.random_password import RandomPassword
 from components.retained_volume import RetainedVolumes
+from components.wal_archive import (
+    BACKUPS_API,
+    BACKUPS_KIND,
+    WalArchive,
+    WalArchiveArgs,
+    scheduled_backup,
+    way_out,
+)
 from sdks import kubernetes
 from settings.database import DatabaseSettings
 from settings.names import PROGRAM, Names
@@ -59,8 +67,16 @@ class DatabaseCluster(DatabaseWires):
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:
-        """Every instance, and one more: the Job that copies a new standby, or a pod that its lost node still holds."""
-        return Footprint.of(settings.resources, pods=settings.instances + 1) if settings else Footprint()
+        """Every instance, and one more: the Job that copies a new standby, or a pod that its lost node still holds.
+
+        With an archive also the one instance of a Cluster that is recovered from it, beside the live one.
+        """
+        if settings is None:
+            return Footprint()
+        if settings.wal is None:
+            return Footprint.of(settings.resources, pods=settings.instances + 1)
+        containers = settings.resources, settings.wal.resources
+        return Footprint.total(Footprint.of(each, pods=settings.instances + 2) for each in containers)
 
     def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:cloudnative_pg:DatabaseCluster", name, None, opts)
@@ -76,6 +92,7 @@ class DatabaseCluster(DatabaseWires):
             administrator(names),
             made_up.result,
         )
+        wal = self._archive(args)
         cluster = kubernetes.apiextensions.CustomResource(
             "database",
             api_version=API,
@@ -86,34 +103,22 @@ class DatabaseCluster(DatabaseWires):
                 "labels": {**names.labels(names.database), **names.owner_labels},
                 "annotations": {**PATCH_FORCE, "pulumi.com/waitFor": "condition=Ready"},
             },
-            spec=_spec(args),
+            spec={**_spec(args), **({"plugins": [wal.plugin]} if wal else {})},
             opts=ResourceOptions(
                 parent=self,
                 protect=environment.protect,
                 retain_on_delete=environment.protect,
-                depends_on=[owners, administrators],
+                depends_on=[owners, administrators, *([wal] if wal else [])],
             ),
         )
         made: pulumi.Output[Any] = pulumi.get(cluster, "metadata")  # the SDK has no type for a custom resource's
         # Taken from the Cluster, so that users of the host wait until it is ready.
         self.host = made.apply(lambda _: address.host)
         self.port = pulumi.Output.from_input(address.port)
-        self.pods = {CLUSTER_LABEL: names.database}
-        self.ingress = (
-            from_pods(self.pods, port=address.port),
-            from_pods(self.pods, port=STATUS_PORT),
-            *(
-                from_pods(OPERATOR, port=port, namespace=settings.operator_namespace)
-                for port in (STATUS_PORT, address.port)
-            ),
-            from_kubelet(port=STATUS_PORT),
-        )
-        self.egress = (
-            to_dns(),
-            to_api_server(),
-            to_pods(self.pods, port=address.port),
-            to_pods(self.pods, port=STATUS_PORT),
-        )
+        peers = _peers(names.database, settings, port=address.port)
+        self.pods, self.ingress, self.egress = peers.pods, peers.ingress, peers.egress
+        if settings.wal:
+            self.recovered = _peers(names.recovered, settings, port=address.port)
         self.administrator, self.owner = administrator(names), address.user
         self.secret, self.password_key = administrators.metadata.name, PASSWORD_KEY
         self.image, self.size, self.instances = settings.image, settings.size, settings.instances
@@ -128,7 +133,25 @@ class DatabaseCluster(DatabaseWires):
                 claims=f"{CLUSTER_LABEL}={names.database}",
                 opts=ResourceOptions(parent=self, depends_on=[cluster]),
             )
+        if settings.wal:
+            kubernetes.apiextensions.CustomResource(
+                "base-backups",
+                api_version=BACKUPS_API,
+                kind=BACKUPS_KIND,
+                metadata=environment.metadata(names.database),
+                spec=scheduled_backup(settings.wal, names),
+                opts=ResourceOptions(parent=self, depends_on=[cluster]),
+            )
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
+
+    def _archive(self, args: DatabaseArgs) -> WalArchive | None:
+        """Made before the Cluster, which the plugin has wait for it."""
+        if args.settings.wal is None:
+            return None
+        if args.wal is None:
+            raise ValueError("read_secrets gave no keys of the archive's bucket")
+        made = WalArchiveArgs(settings=args.settings.wal, environment=args.environment, keys=args.wal)
+        return WalArchive("wal-archive", made, ResourceOptions(parent=self))
 
     def _secret(
         self, resource: str, name: str, environment: Environment, role: str, password: pulumi.Input[str]
@@ -152,6 +175,28 @@ class DatabaseCluster(DatabaseWires):
 def owners_secret(names: Names) -> str:
     """Secret of the app's role. The StatefulSet's has the name of the database, and both are there during a move."""
     return f"{names.database}-owner"
+
+
+def _peers(cluster: str, settings: DatabaseSettings, *, port: int) -> Peers:
+    """Of the instances of a Cluster."""
+    pods, operator = {CLUSTER_LABEL: cluster}, settings.operator_namespace
+    return Peers(
+        pods=pods,
+        port=port,
+        ingress=(
+            from_pods(pods, port=port),
+            from_pods(pods, port=STATUS_PORT),
+            *(from_pods(OPERATOR, port=each, namespace=operator) for each in (STATUS_PORT, port)),
+            from_kubelet(port=STATUS_PORT),
+        ),
+        egress=(
+            to_dns(learn_names=settings.wal is not None),
+            to_api_server(),
+            to_pods(pods, port=port),
+            to_pods(pods, port=STATUS_PORT),
+            *([way_out(settings.wal)] if settings.wal else []),
+        ),
+    )
 
 
 def _administrators_secret(names: Names) -> str:

@@ -27,6 +27,7 @@ from components.pods import (
     secret_variable,
 )
 from components.retained_volume import RetainedVolume
+from components.wal_archive import WalKeys
 from sdks import kubernetes
 from settings.database import DatabaseSettings
 from settings.names import PROGRAM
@@ -74,6 +75,8 @@ class DatabaseArgs:
     alone: bool = True
     """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget of the
     name that both would give theirs, or deletes it, whoever made it."""
+    wal: WalKeys | None = None
+    """Where the write-ahead log is archived."""
 
 
 class Database(DatabaseWires):

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pulumi
 
 from components.network import Rule
 from components.pods import core, secret_variable
 from settings.quantities import Quantity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """Whom pods reach and who reaches them, besides the clients of a database."""
+
+    pods: Mapping[str, str]
+    """Their labels."""
+    port: int
+    """The server's."""
+    ingress: Sequence[pulumi.Input[Rule]]
+    egress: Sequence[pulumi.Input[Rule]]
 
 
 class DatabaseWires(pulumi.ComponentResource):
@@ -23,6 +36,8 @@ class DatabaseWires(pulumi.ComponentResource):
     """Who reaches its pods besides its clients."""
     egress: Sequence[pulumi.Input[Rule]]
     """Whom its pods reach."""
+    recovered: Peers | None = None
+    """Pods of the database that a recovery to a moment makes beside this one, whose one client is a backup."""
     administrator: str
     """A superuser's role: who takes backups and puts them back."""
     secret: pulumi.Output[str]

@@ -87,4 +87,14 @@ class NetworkPolicies(pulumi.ComponentResource):
                 egress=one.egress,
                 opts=child,
             )
+        if database and database.recovered and args.backup:
+            recovered = database.recovered
+            network_policy(
+                environment.names.recovered,
+                environment=environment,
+                pods=recovered.pods,
+                ingress=[from_pods(args.backup.pods, port=recovered.port), *recovered.ingress],
+                egress=recovered.egress,
+                opts=child,
+            )
         self.register_outputs({})

@@ -9,6 +9,9 @@ from typing import Final
 import pulumi
 
 from components.cloudnative_pg import API, OPERATOR, RESOURCE
+from components.wal_archive import API as WAL_API
+from components.wal_archive import PLUGIN, PLUGIN_LABEL
+from components.wal_archive import RESOURCE as WAL_RESOURCE
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
 from settings.cloudnative_pg import CLOUDNATIVE_PG
@@ -17,6 +20,7 @@ from settings.images import image_repository
 LEAST: Final = (1, 27)
 """What the rehearsal runs. Older ones are not tried; they lack the check that stops an isolated primary."""
 
+_PLUGIN: Final = "install it (https://cloudnative-pg.io/plugin-barman-cloud/docs/installation)"
 _INSTALL: Final = "install it (https://cloudnative-pg.io/docs/current/installation_upgrade)"
 
 
@@ -37,7 +41,13 @@ def check_operator(settings: Settings, cluster: Cluster) -> None:
 
 
 def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """What is wrong, each with its fix; warns where the kubeconfig's user may not look for the operator itself."""
+    """What is wrong, each with its fix; warns where the kubeconfig's user may not look for what runs."""
+    yield from _operator_problems(settings, cluster)
+    if settings.database_of_operator and settings.wal:
+        yield from _plugin_problems(settings.database_of_operator.operator_namespace, cluster)
+
+
+def _operator_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
     if not cluster.serves(API, RESOURCE):
         yield f"There is no CloudNativePG, for its API {API} is missing", _INSTALL
         return
@@ -68,6 +78,31 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
             yield f"The operator is {image}, and {'.'.join(map(str, LEAST))} or newer is needed", "upgrade it"
 
 
+def _plugin_problems(namespace: str, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """Without the plugin the operator makes nothing of a Cluster that names it, and leaves a running one as it is."""
+    if not cluster.serves(WAL_API, WAL_RESOURCE):
+        yield f"There is no plugin barman-cloud, which database.wal needs, for its API {WAL_API} is missing", _PLUGIN
+        return
+    label = f"{PLUGIN_LABEL}={PLUGIN}"
+    try:
+        services = cluster.list("v1", "services", namespace, selector=label)
+        deployments = cluster.list("apps/v1", "deployments", namespace)
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Whether the plugin barman-cloud runs in {namespace} is not known. {error}")
+        return
+    if not services:
+        yield (
+            f"The operator finds no plugin barman-cloud in {namespace}, which has no Service with the label {label}",
+            f"install it in the operator's own namespace; {_PLUGIN}",
+        )
+    for service in services:
+        wanted = (service["spec"].get("selector") or {}).items()
+        ours = [one for one in deployments if wanted <= _pod_labels(one).items()]
+        if not any((one.get("status") or {}).get("availableReplicas") for one in ours):
+            selector = ",".join(f"{key}={value}" for key, value in wanted)
+            yield "The plugin barman-cloud is not available", f"kubectl -n {namespace} get pods -l {selector}"
+
+
 def version_of(image: str) -> tuple[int, int] | None:
     """Major and minor version that the tag of the operator's image says; None where it says none."""
     tag = image.partition("@")[0].removeprefix(image_repository(image))
@@ -78,3 +113,8 @@ def version_of(image: str) -> tuple[int, int] | None:
 def _is_operator(deployment: Object) -> bool:
     labels = deployment["metadata"].get("labels") or {}
     return OPERATOR.items() <= labels.items()
+
+
+def _pod_labels(deployment: Object) -> Object:
+    labels: Object = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    return labels

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from components import wal_archive
 from components.admission_names import API_VERSION, POLICIES
 from components.cloudnative_pg import API, RESOURCE
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
@@ -25,6 +26,10 @@ _DATABASE: Final = {"": ("persistentvolumeclaims",), "apps": ("statefulsets",), 
 """The same of an app with a database."""
 _MONITORING: Final = {"monitoring.coreos.com": ("probes", "prometheusrules")}
 _OPERATED: Final = {API.partition("/")[0]: (RESOURCE,)}
+_ARCHIVED: Final = {
+    wal_archive.API.partition("/")[0]: (wal_archive.RESOURCE,),
+    wal_archive.BACKUPS_API.partition("/")[0]: (wal_archive.BACKUPS_RESOURCE,),
+}
 _METRICS: Final = {"monitoring.coreos.com": ("podmonitors",)}
 _ADMISSION: Final = API_VERSION.partition("/")[0]
 
@@ -98,6 +103,7 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
             _MONITORING if settings.monitoring else {},
             _METRICS if settings.database_metrics else {},
             operated,
+            _ARCHIVED if settings.wal else {},
         ):
             for group, resources in kinds.items():
                 for resource in resources:

@@ -20,6 +20,7 @@ from components.database import PASSWORD_KEY
 from components.database_address import DatabaseAddress
 from components.pods import SecretData
 from components.postgres_exporter import PASSWORD as MONITOR_PASSWORD
+from components.wal_archive import WalKeys
 from lookups.database_url import Complaint, url_complaint
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from lookups.onepassword_item import SECTION, TOKEN
@@ -67,6 +68,8 @@ class StackSecrets:
     registry_item: ItemPlace | None
     s3: S3Secrets | None
     """None where the stack has no off-site copies."""
+    wal: WalKeys | None
+    """None where the write-ahead log is not archived."""
     app: Mapping[str, pulumi.Output[str]]
     """Those of `app.secrets`, by name of the variable."""
     service_token_item: ItemPlace | None
@@ -158,6 +161,9 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
             values["s3_access_key"] = reader.read(s3.access_key)
             values["s3_secret_key"] = reader.read(s3.secret_key)
         values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
+    if (wal := settings.wal) is not None:
+        values["wal_access_key"] = reader.read(wal.s3.access_key)
+        values["wal_secret_key"] = reader.read(wal.s3.secret_key)
     if (metrics := settings.database_metrics) is not None:
         values["monitor_password"] = reader.read(metrics.password, _password_complaint)
     registry_item = r2_item = None
@@ -204,6 +210,9 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
             item=values.r2_item,
         )
         if "s3_password" in secret
+        else None,
+        wal=WalKeys(access_key=secret["wal_access_key"], secret_key=secret["wal_secret_key"])
+        if "wal_access_key" in secret
         else None,
         service_token_item=values.service_token_item,
         app={variable: secret[app_secret(variable)] for variable in settings.app.secrets},

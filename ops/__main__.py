@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -39,7 +40,8 @@ from ops.recover.unrecorded import record_lost
 from ops.restore import Restore, parse_request
 from ops.restore.by_time import named
 from ops.restore.look import discard, look_into
-from ops.restore.source import SourceError
+from ops.restore.moment import parse, recovered
+from ops.restore.source import LATEST, SourceError
 from ops.superuser import Revocation
 from ops.terminal import Terminal
 from settings import SettingsError
@@ -174,6 +176,12 @@ def restore_command(
         str | None,
         typer.Option("--from", help="latest, a backup's name or a time, after s3: of the off-site copies; or a dump."),
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A time: the database as it was then, from the archive of its log.")
+    ] = None,
+    archive: Annotated[
+        str | None, typer.Option(help="With --to: name of the archive, where it is not the live database's.")
+    ] = None,
     expect: Annotated[
         str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
     ] = None,
@@ -188,18 +196,23 @@ def restore_command(
 ) -> None:
     """Replaces the database by a backup or a dump from this machine; the app is stopped meanwhile."""
     settings = load_settings(stack)
-    if (source is None) == (discarded is None):
-        raise SourceError("either --from says what is restored, or --discard what is dropped")
+    if sum(given is not None for given in (source, to, discarded)) != 1:
+        raise SourceError("either --from or --to says what is restored, or --discard what is dropped")
+    if archive is not None and to is None:
+        raise SourceError("--archive is about --to, which recovers from it")
     interrupts = Interrupts()
     terminal = Terminal()
-    if source is None:
+    if discarded is not None:
         with interrupts:
             cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
-            discard(cluster, terminal, name=str(discarded))
+            discard(cluster, terminal, name=discarded)
         return
-    request = parse_request(settings, source=source, expect=expect, clear_sessions=clear_sessions, into=into)
+    moment = parse(settings, to=to, archive=archive) if to is not None else None
+    request = parse_request(settings, source=source or LATEST, expect=expect, clear_sessions=clear_sessions, into=into)
     cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
     with interrupts:
+        if moment is not None:
+            request = replace(request, source=recovered(cluster, terminal, moment))
         request = named(cluster, terminal, request)
     if into is not None:
         with interrupts:

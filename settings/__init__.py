@@ -27,6 +27,7 @@ from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
 from settings.secrets import SecretsSettings
 from settings.section import RUNNING, Section
+from settings.wal import WalSettings
 
 _T = TypeVar("_T")
 
@@ -85,6 +86,11 @@ class Settings(Section):
     def database_of_operator(self) -> DatabaseSettings | None:
         """The section `database` where CloudNativePG runs the live database, or the one beside it during a move."""
         return self.database if self.database and self.database.needs_operator else None
+
+    @property
+    def wal(self) -> WalSettings | None:
+        """The section `database.wal`; None where the write-ahead log is not archived."""
+        return self.database.wal if self.database else None
 
     @property
     def s3(self) -> S3Settings | None:
@@ -247,6 +253,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _each_secret_is_another(self) -> Self:
         database, s3, metrics = self.secrets or SecretsSettings(), self.s3, self.database_metrics
+        wal = self.wal.s3 if self.wal else None
         references = {
             "secrets.postgresPassword": database.postgres_password,
             "secrets.betterAuthSecret": database.better_auth_secret,
@@ -254,6 +261,8 @@ class Settings(Section):
             "backup.s3.accessKey": s3.access_key if s3 else None,
             "backup.s3.secretKey": s3.secret_key if s3 else None,
             "backup.s3.password": s3.password if s3 else None,
+            "database.wal.s3.accessKey": wal.access_key if wal else None,
+            "database.wal.s3.secretKey": wal.secret_key if wal else None,
             "monitoring.databaseMetrics.password": metrics.password if metrics else None,
         }
         keys: dict[SecretReference, str] = {}

@@ -10,6 +10,7 @@ from settings.errors import refusal
 from settings.images import OperandImage
 from settings.section import Section
 from settings.types import DnsLabel
+from settings.wal import WalSettings
 
 CLOUDNATIVE_PG: Final = "cloudnative-pg"
 _ONLY: Final = f"only beside database.engine: {CLOUDNATIVE_PG}"
@@ -42,6 +43,8 @@ class EngineSettings(Section):
     """Of cloudnative-pg: what its instances run. `image` stays what backup, drill and restore run."""
     operator_namespace: DnsLabel = "cnpg-system"
     """Of cloudnative-pg: where the operator runs, which has to reach the instances."""
+    wal: WalSettings | None = None
+    """Of cloudnative-pg: an archive of the write-ahead log, to recover to a moment. Without it only dumps come back."""
 
     @field_validator("moving_from")
     @classmethod
@@ -53,7 +56,7 @@ class EngineSettings(Section):
             )
         return moving_from
 
-    @field_validator("instances", "synchronous", "operand_image", "operator_namespace")
+    @field_validator("instances", "synchronous", "operand_image", "operator_namespace", "wal")
     @classmethod
     def _has_the_engine(cls, value: object, info: ValidationInfo) -> object:
         if "engine" in info.data and CLOUDNATIVE_PG not in (info.data["engine"], info.data.get("moving_from")):

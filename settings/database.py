@@ -13,6 +13,7 @@ from settings.parameters import DEFAULT_MAX_WAL_SIZE, ServerParameters, amount
 from settings.quantities import Storage
 from settings.section import Resources
 from settings.types import DnsLabel, EachOnce, ResourceName, Uuid
+from settings.wal import WalSettings
 
 
 class DatabaseSettings(EngineSettings):
@@ -32,6 +33,17 @@ class DatabaseSettings(EngineSettings):
     resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
     parameters: Annotated[ServerParameters, Field(validate_default=True)] = ServerParameters()
     """Settings of the server, under PostgreSQL's names."""
+
+    @field_validator("lost_claim")
+    @classmethod
+    def _archive_is_a_new_one(cls, lost: str | None, info: ValidationInfo) -> str | None:
+        wal: WalSettings | None = info.data.get("wal")
+        if lost is not None and wal is not None and wal.archive is None:
+            raise refusal(
+                "with database.wal.archive beside it, a name that no archive of the bucket has had: the log of the "
+                "lost database is still there, and the new one must not be mixed with it"
+            )
+        return lost
 
     @property
     def server_parameters(self) -> dict[str, str]:

@@ -78,6 +78,16 @@ class Names:
         return self.project.replace("-", "_")
 
     @property
+    def wal(self) -> str:
+        """Secret with the keys of the bucket that the write-ahead log is archived in."""
+        return f"{self.database}-wal"
+
+    @property
+    def recovered(self) -> str:
+        """Cluster that `ops restore --to` makes beside the database's, its policy, and the first part of its Jobs."""
+        return f"{self.database}-recovered"
+
+    @property
     def exporter(self) -> str:
         """Deployment of postgres_exporter, its Secret, policy, PodMonitor and label."""
         return f"{self.database}-exporter"

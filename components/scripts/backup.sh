@@ -4,7 +4,7 @@
 #
 #     PGHOST PGUSER PGPASSWORD PGDATABASE    the database, as libpq reads them
 #     BACKUPS                                the backup volume (/backups)
-#     KIND                                   first part of the name (DATABASE)
+#     KIND                                   first part of the name (DATABASE): before-restore, recovered
 #     DATABASE                               what the database is called in the names of backups (PGDATABASE)
 #     NAME_FILE                              file that gets the name, once it is the backup's
 #     KEEP_DAILY KEEP_WEEKLY KEEP_MONTHLY    see retention.sh
@@ -83,7 +83,8 @@ fi
 if [ "$kind" = "$database" ]; then wait_for_server "${PATIENCE:-600}"; fi
 started=$(date +%s)
 
-last=$({ list_names "$database"; list_names before-restore; } | sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
+last=$({ list_names "$database"; list_names before-restore; list_names recovered; } |
+  sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
 # The leading 1 keeps the shell from reading 000010 as octal; it is cut off again.
 number=$((1${last:-000000} + 1))
 name=$kind-${number#1}-$(date -u +%Y%m%dT%H%M%SZ)
@@ -147,8 +148,12 @@ result "{\"backup\": \"$name\", \"rows\": $rows, \"bytes\": $bytes, \"seconds\":
 say "backup $name is complete: $tables tables, $bytes bytes, $took s"
 
 [ -z "${NAME_FILE:-}" ] || printf '%s\n' "$name" >"$NAME_FILE"
-# restore.sh prunes its own, once the restored data is in place.
-[ "$kind" = "$database" ] || exit 0
+# restore.sh prunes its own, once the restored data is in place. Of a recovered database nobody needs but the last dump.
+[ "$kind" != recovered ] || say "rows: $(printf '%s' "$inventory" | sed -n 's/^{"rows": {\([^}]*\)}.*/\1/p')"
+case $kind in
+before-restore) exit 0 ;;
+recovered) sh "$scripts/retention.sh" prune "$kind" || fail "the dump is good, but older ones could not be pruned"; exit 0 ;;
+esac
 sh "$scripts/retention.sh" prune "$kind" || fail "the backup is good, but old ones could not be pruned"
 
 # No failure, or an alert on failures would hide the real ones to come. A large export that others fill is not nearly full

@@ -9,7 +9,7 @@ set -eu
 . "${0%/*}/common.sh"
 
 trap 'exit 143' TERM
-for name in $(list_names "$PGDATABASE"; list_names before-restore); do
+for name in $(list_names "$PGDATABASE"; list_names before-restore; list_names recovered); do
   if is_backup "$backups/$name"; then
     sed '/^  "globals": /d' "$backups/$name/manifest.json" | tr -d '\n'
     echo

@@ -136,7 +136,7 @@ upload)
 *)
   is_backup "$backups/$RESTORE_FROM" ||
     fail "$RESTORE_FROM is no backup; there are:
-$(list_backups "$PGDATABASE"; list_backups before-restore)"
+$(list_backups "$PGDATABASE"; list_backups before-restore; list_backups recovered)"
   dump=$backups/$RESTORE_FROM/database.dump
   MANIFEST=$backups/$RESTORE_FROM/manifest.json
   checksum=$(manifest_value "$MANIFEST" dumpSha256)

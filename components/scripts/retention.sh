@@ -8,7 +8,8 @@
 # and one that a drill restores at this moment. Before that, of the backups of one day, one week (from Monday) or one month,
 # the newest counts; kept are those of the last KEEP_DAILY days, KEEP_WEEKLY weeks and KEEP_MONTHLY months that have one.
 # "Last" is by number, not by the clock: backups dated by a wrong clock take up places, but never push out what was taken
-# after them. Of the dumps that restore.sh takes before it overwrites (before-restore), the last KEEP_BEFORE_RESTORE are kept.
+# after them. Of the dumps that restore.sh takes before it overwrites (before-restore), the last KEEP_BEFORE_RESTORE are kept; of
+# those of a database that was recovered to a moment (recovered), the last.
 set -eu
 # shellcheck source=components/scripts/common.sh
 . "${0%/*}/common.sh"
@@ -33,6 +34,7 @@ plan() {
       # 1 March of the year 0 was a Wednesday: two days after a Monday.
       week = int((day_number(substr(date, 1, 4) + 0, substr(date, 5, 2) + 0, substr(date, 7, 2) + 0) + 2) / 7)
       if (kind == "before-restore") keep = NR <= before_restore
+      else if (kind == "recovered") keep = NR <= 1
       else {
         day = substr(date, 1, 8)
         if (!(day in rank)) rank[day] = ++days

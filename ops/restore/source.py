@@ -17,7 +17,7 @@ LATEST: Final = "latest"
 _OFFSITE: Final = "s3:"
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?) ?(Z|UTC|[+-]\d\d:\d\d)?")
 _EXAMPLE_TIME: Final = "2026-11-20 14:05"
-_BACKUP: Final = r"({}|before-restore)-\d{{6}}-\d{{8}}T\d{{6}}Z"
+_BACKUP: Final = r"({}|before-restore|recovered)-\d{{6}}-\d{{8}}T\d{{6}}Z"
 # With the longest project and `_look_` before it, within PostgreSQL's 63 bytes.
 _LOOK: Final = re.compile(r"[a-z][a-z0-9_]{0,19}")
 # pg_backup_archiver.c, ReadHead: magic, three bytes of version, sizes of int and offset, then the format.
@@ -38,6 +38,8 @@ class Source:
     """Its name, or `latest`."""
     at: dt.datetime | None = None
     """The newest backup that was taken then or before: `ops.restore.by_time` finds its name."""
+    recovered: dt.datetime | None = None
+    """Of a dump of a database that was recovered: to which moment."""
     offsite: bool = False
     """Whether it is first brought from the bucket of `backup.s3`."""
     file: Path | None = None
@@ -45,6 +47,8 @@ class Source:
     """Of a file that is a backup of this program: it comes back with owners, privileges and roles."""
 
     def __str__(self) -> str:
+        if self.recovered:
+            return f"the database as it was at {shown(self.recovered)} ({self.backup})"
         if self.file is None:
             what = "the newest backup" if self.backup == LATEST or self.at else f"the backup {self.backup}"
             if self.at:
@@ -97,6 +101,17 @@ def parse_source(given: str, *, names: Names, limit: int, zone: str = "Etc/UTC")
             f"--from {given}: {size} bytes are more than the database's volume holds ({limit}, database.size)"
         )
     return Source(file=file, manifest=_manifest(file, size=size))
+
+
+def parse_moment(given: str, *, zone: str) -> dt.datetime:
+    """The moment that `--to` names, in `zone` where it names no other; raises `SourceError`."""
+    found = _TIME.fullmatch(given)
+    if found is None:
+        raise SourceError(f"--to {given}: a time is wanted, which looks like '{_EXAMPLE_TIME}'")
+    try:
+        return _parse_time(*found.groups(), zone=zone)
+    except ValueError as error:
+        raise SourceError(f"--to {given}: {error}") from error
 
 
 def shown(time: dt.datetime) -> str:

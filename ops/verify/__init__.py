@@ -11,7 +11,19 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
-from ops.verify import access, backups, cluster, database, delivery, monitoring, offsite, public, secrets, tokens
+from ops.verify import (
+    access,
+    backups,
+    cluster,
+    database,
+    delivery,
+    monitoring,
+    offsite,
+    public,
+    secrets,
+    tokens,
+    wal_archive,
+)
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from settings import Settings
@@ -19,6 +31,7 @@ from settings import Settings
 CHECKS: Final[tuple[Check, ...]] = (
     *cluster.CHECKS,
     *database.CHECKS,
+    *wal_archive.CHECKS,
     *secrets.CHECKS,
     *access.CHECKS,
     *public.CHECKS,

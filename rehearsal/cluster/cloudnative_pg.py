@@ -1,7 +1,10 @@
-"""CloudNativePG's real operator as a process beside the API server, with its real CRDs, roles and webhooks.
+"""CloudNativePG's real operator and its real plugin barman-cloud as processes beside the API server, with their real
+CRDs, roles and webhooks.
 
-What stands in: its Deployment is only reported ready by kwok, and the API server calls its webhooks at a loopback
-address in the place of a Service's. No instance runs: `pods/instance_manager.py` answers the operator for them.
+What stands in: their Deployments are only reported ready by kwok, the API server calls the webhooks at a loopback
+address in the place of a Service's, and the operator finds the plugin by a socket, as one in its own pod, for nothing
+here resolves the name of the plugin's Service. No instance runs: `pods/instance_manager.py` answers the operator for
+them; nor does the plugin's container beside it, so that nothing is archived here, and a Backup fails.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import datetime as dt
 import ipaddress
 import platform
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,12 +27,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kubernetes.dynamic import DynamicClient
 
+from components.wal_archive import PLUGIN, PLUGIN_LABEL
 from rehearsal.optional_tools import OperatorTools
-from rehearsal.processes import Child, free_port, running
+from rehearsal.processes import Child, free_port, running, wait_until
 
 _NAMESPACE: Final = "cnpg-system"
 _CONFIGURATION: Final = "cnpg-controller-manager-config"
 _CRD: Final = "CustomResourceDefinition"
+_CERTIFICATES: Final = {"Certificate", "Issuer"}
+"""Of cert-manager, which is not here: they are of the connection between operator and plugin, which is a socket."""
+_SIDECAR: Final = "ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar:v0.15.0"
 
 
 def pod_addresses() -> str:
@@ -41,14 +49,14 @@ def pod_addresses() -> str:
 
 def definitions(tools: OperatorTools) -> list[dict[str, Any]]:
     """The CRDs. They have to be there before the garbage collector starts, which then knows them at once."""
-    return [one for one in _manifest(tools) if one["kind"] == _CRD]
+    return [one for one in _objects(tools) if one["kind"] == _CRD]
 
 
 @contextmanager
 def running_operator(
     tools: OperatorTools, cluster: DynamicClient, kubeconfig: Path, directory: Path
 ) -> Iterator[tuple[Child, int]]:
-    """Installs the release and runs the operator; gives the process and the port of its webhooks."""
+    """Installs the releases and runs the operator and its plugin; gives the operator and the port of its webhooks."""
     port = free_port()
     certificates, work = directory / "webhook", directory / "operator"
     certificates.mkdir(parents=True)
@@ -57,8 +65,8 @@ def running_operator(
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     (work / "operator").mkdir(parents=True)
     (work / "operator" / f"manager_{architecture}").symlink_to(tools.manager)
-    objects = [one for one in _manifest(tools) if one["kind"] != _CRD]
-    (deployment,) = (one for one in objects if one["kind"] == "Deployment")
+    objects = [one for one in _objects(tools) if one["kind"] != _CRD]
+    deployment = next(one for one in objects if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     for one in objects:
         for webhook in one.get("webhooks", []):
@@ -86,14 +94,38 @@ def running_operator(
         "WEBHOOK_CERT_DIR": str(certificates),
     }
     with ExitStack() as stack:
+        # The operator looks for sockets once, as it starts.
+        environment["PLUGIN_SOCKET_DIR"] = str(stack.enter_context(_running_plugin(tools, kubeconfig, directory)))
         log = directory / "cloudnative-pg.log"
         yield stack.enter_context(running([*command, *options], log=log, environment=environment)), port
 
 
-def _manifest(tools: OperatorTools) -> list[dict[str, Any]]:
+@contextmanager
+def _running_plugin(tools: OperatorTools, kubeconfig: Path, directory: Path) -> Iterator[Path]:
+    """The folder of its socket."""
+    # Short, for a socket's path has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="plugins-") as sockets:
+        command: list[str | Path] = [tools.plugin, "operator", f"--plugin-path={sockets}"]
+        options = ["--health-probe-bind-address=0", "--metrics-bind-address=0"]
+        environment = {"HOME": str(directory), "KUBECONFIG": str(kubeconfig), "SIDECAR_IMAGE": _SIDECAR}
+        log = directory / "barman-cloud.log"
+        with running([*command, *options], log=log, environment=environment) as child:
+            listening = (Path(sockets) / PLUGIN).exists
+            wait_until(listening, what="the plugin barman-cloud listens", children=[child], timeout=60)
+            yield Path(sockets)
+
+
+def _objects(tools: OperatorTools) -> list[dict[str, Any]]:
+    """The operator's, and then the plugin's."""
     # libyaml where it is there: the CRDs are 800 KB.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [one for one in yaml.load_all(tools.manifest.read_text(), Loader=loader) if one]
+    files = (tools.manifest, tools.plugin_manifest)
+    found = [one for file in files for one in yaml.load_all(file.read_text(), Loader=loader) if one]
+    for one in found:
+        if one["kind"] == "Service" and PLUGIN_LABEL in one["metadata"].get("labels", {}):
+            # With them the operator would look for the certificates, and forget the plugin without.
+            one["metadata"]["annotations"] = {}
+    return [one for one in found if one["kind"] not in _CERTIFICATES]
 
 
 def _write_certificate(directory: Path) -> str:

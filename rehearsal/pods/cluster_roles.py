@@ -17,13 +17,24 @@ _ATTRIBUTES: Final = ("superuser", "login", "createdb", "createrole", "replicati
 
 def database(cluster: Mapping[str, Any]) -> str:
     """The application's database."""
-    name: str = cluster["spec"]["bootstrap"]["initdb"]["database"]
+    name: str = _bootstrap(cluster)["database"]
     return name
 
 
 def host(cluster: Mapping[str, Any]) -> str:
     """The Service that leads to the primary."""
     return f"{cluster['metadata']['name']}-rw"
+
+
+def is_recovered(cluster: Mapping[str, Any]) -> bool:
+    """Whether it was made from an archive."""
+    return "recovery" in cluster["spec"]["bootstrap"]
+
+
+def _bootstrap(cluster: Mapping[str, Any]) -> Mapping[str, Any]:
+    (found,) = cluster["spec"]["bootstrap"].values()
+    section: Mapping[str, Any] = found
+    return section
 
 
 def reconcile(server: PostgresServer, cluster: Mapping[str, Any], secret: Callable[[str], Mapping[str, str]]) -> None:
@@ -35,7 +46,7 @@ def reconcile(server: PostgresServer, cluster: Mapping[str, Any], secret: Callab
         password = secret(role["passwordSecret"]["name"])["password"]
         verb = "ALTER" if role["name"] in there else "CREATE"
         statements.append(f"{verb} ROLE {role['name']} {attributes} PASSWORD '{password}'")
-    initdb = cluster["spec"]["bootstrap"]["initdb"]
-    if initdb["owner"] not in there:
-        statements.append(f"ALTER DATABASE {initdb['database']} OWNER TO {initdb['owner']}")
+    made = _bootstrap(cluster)
+    if made["owner"] not in there:
+        statements.append(f"ALTER DATABASE {made['database']} OWNER TO {made['owner']}")
     server.sql(";\n".join(statements), database="postgres")

@@ -9,7 +9,8 @@ What stands in: there are no images, cgroups or namespaces. The paths of a conta
 this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
 enforced. The database's Service leads to the PostgreSQL of this machine, which gets the role's password from the
 StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). Where
-there is a Cluster of CloudNativePG, it gets the roles that this manages, with their passwords. The endpoint of off-site
+there is a Cluster of CloudNativePG, it gets the roles that this manages, with their passwords. One that is recovered to
+a moment holds what the database held when it was last remembered before (`archive.py`). The endpoint of off-site
 copies leads to a server of this machine, in plain HTTP, and else nowhere.
 """
 
@@ -24,6 +25,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -34,8 +36,9 @@ from kubernetes.watch import Watch
 
 from rehearsal import optional_tools
 from rehearsal.pods import cluster_roles
+from rehearsal.pods.archive import Archive
 from rehearsal.pods.container import Container, Mount, placed
-from rehearsal.pods.instance_manager import CLUSTERS
+from rehearsal.pods.instance_manager import CLUSTER, CLUSTERS
 from rehearsal.pods.postgres import PostgresServer
 from rehearsal.pods.shell import link_applets
 
@@ -58,6 +61,7 @@ class PodRunner:
         self._custom: Any = CustomObjectsApi(client)
         self._stopped = threading.Event()
         self._databases: dict[str, PostgresServer] = {}
+        self._archive = Archive()
         self._containers: dict[str, Container | None] = {}
         self._directory = Path()
         # A server ends with the thread that started it, so one thread starts all of them, and lives to the end.
@@ -77,7 +81,7 @@ class PodRunner:
             if container is not None:
                 container.kill()
         self._starter.shutdown()
-        for server in self._databases.values():
+        for server in [*self._databases.values(), *self._archive.servers]:
             server.__exit__()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -87,6 +91,10 @@ class PodRunner:
         `host` is the Service that leads to it, where there are both.
         """
         return self._starter.submit(self._database, namespace, host).result()
+
+    def remember(self, namespace: str) -> None:
+        """Archives the namespace's database as it is now: to this moment, or later ones, it can be recovered."""
+        self._archive.remember(namespace, self.database(namespace))
 
     def volume(self, namespace: str, claim: str) -> Path:
         """The folder that a claim's volume is."""
@@ -155,7 +163,21 @@ class PodRunner:
             if error.status != 404:
                 raise
             return None
-        return found[0] if found else None
+        return next((one for one in found if not cluster_roles.is_recovered(one)), None)
+
+    def _behind(self, namespace: str, host: str) -> PostgresServer | None:
+        """The server that a Service of the namespace leads to; None where it has no such Service."""
+        found = {one.metadata.name: one for one in self._core.list_namespaced_service(namespace).items}
+        if host not in found:
+            return None
+        name = (found[host].spec.selector or {}).get(CLUSTER)
+        if name is None:
+            return self.database(namespace, host)
+        cluster = self._custom.get_namespaced_custom_object(**CLUSTERS, namespace=namespace, name=name)
+        if not cluster_roles.is_recovered(cluster):
+            return self.database(namespace, host)
+        secret = partial(self._secret, namespace)
+        return self._starter.submit(self._archive.recovered, namespace, cluster, secret).result()
 
     def _secret(self, namespace: str, name: str) -> dict[str, str]:
         data = self._core.read_namespaced_secret(name, namespace).data
@@ -243,11 +265,9 @@ class PodRunner:
         message = self._folder(f"{uid}/termination", server) / "message"
         mounts.append(Mount(path=spec.termination_message_path, folder=message))
         variables = self._variables(spec, namespace, pod)
-        services = {one.metadata.name for one in self._core.list_namespaced_service(namespace).items}
         for prefix in ("", "SOURCE_"):
-            if (host := variables.get(f"{prefix}PGHOST")) in services:
-                port = self.database(namespace, host).port
-                variables |= {f"{prefix}PGHOST": "127.0.0.1", f"{prefix}PGPORT": str(port)}
+            if (behind := self._behind(namespace, variables.get(f"{prefix}PGHOST", ""))) is not None:
+                variables |= {f"{prefix}PGHOST": "127.0.0.1", f"{prefix}PGPORT": str(behind.port)}
         programs = self._folder(f"{uid}/bin", server)
         link_applets(programs)
         if spec.image.startswith(_RESTIC):

@@ -69,7 +69,8 @@ _TAIL: Final = """\
 - Images are pulled by the node.
 - On CloudNativePG (`database.engine`) the same clients reach the instances on 5432. Besides, the instances reach each
   other on 5432 and 8000, the cluster's DNS and the API server; the operator reaches them on 5432 and 8000, and their
-  own node on 8000.
+  own node on 8000. With `database.wal` they also reach the host of its bucket; and so does a database that
+  `ops restore --to` recovers beside them, which backups reach and which reaches no other database.
 - Whether the other end lets a connection in or out is its owner's: the cluster's DNS, monitoring, and cloudflared, to
   which the program adds a way out to the app and takes none away (`enableDefaultDeny: {egress: false}`).
 - Hosts that `app.egress` lists are reached on 443 once the app has resolved them through Cilium's DNS proxy.

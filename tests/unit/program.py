@@ -61,6 +61,18 @@ OPERATOR_DEPLOYMENT: Final[Mapping[str, Any]] = {
     "status": {"availableReplicas": 1},
 }
 """CloudNativePG's operator, as the cluster has it."""
+PLUGIN_SERVICE: Final[Mapping[str, Any]] = {"spec": {"selector": {"app": "barman-cloud"}}}
+PLUGIN_DEPLOYMENT: Final[Mapping[str, Any]] = {
+    "metadata": {"name": "barman-cloud", "labels": {"app": "barman-cloud"}},
+    "spec": {"template": {"metadata": {"labels": {"app": "barman-cloud"}}}},
+    "status": {"availableReplicas": 1},
+}
+"""Its plugin barman-cloud, as the plugin's own manifest has it."""
+LISTED: Final[Mapping[str, list[Mapping[str, Any]]]] = {
+    "deployments": [OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT],
+    "services": [PLUGIN_SERVICE],
+}
+"""What the cluster has of each kind, where all of it is asked for."""
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
@@ -258,7 +270,7 @@ def run(
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
     # Nor for the API server, which holds whatever it is asked for, but no volumes and no database.
     held = mock.Mock()
-    held.list.side_effect = lambda _, resource, *__, **___: [OPERATOR_DEPLOYMENT] if resource == "deployments" else []
+    held.list.side_effect = lambda _, resource, *__, **___: LISTED.get(resource, [])
     objects = {**HELD, **(there or {})}
     held.get.side_effect = lambda _, resource, *__: objects.get(resource, {"metadata": {}})
     connected = mock.patch("lookups.stack.connect", return_value=held)

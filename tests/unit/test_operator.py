@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from lookups.cluster import ForbiddenError
 from lookups.operator import OperatorError, check_operator, find_problems, version_of
+from settings import Settings
 from settings.database import DatabaseSettings
-from tests.unit.program import OPERATOR_DEPLOYMENT, load_settings
+from tests.unit.program import OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT, PLUGIN_SERVICE, load_settings
+from tests.unit.test_wal_archive import WAL
 
 PLAIN = load_settings("dev")
 DATABASE = DatabaseSettings(engine="cloudnative-pg", operator_namespace="databases")
 SETTINGS = PLAIN.model_copy(update={"database": DATABASE})
+WITH_ARCHIVE = PLAIN.model_copy(
+    update={
+        "database": DatabaseSettings.model_validate(
+            {"engine": "cloudnative-pg", "operatorNamespace": "databases", "wal": WAL}
+        )
+    }
+)
 
 
 class Cluster:
-    """Has the API or not, and these Deployments in the namespace `databases`; None: they may not be read."""
+    """Has the APIs or not, and these Deployments and Services in the namespace `databases`, where they can be read."""
 
-    def __init__(self, *deployments: Any, api: bool = True, readable: bool = True) -> None:
-        self._deployments, self._api, self._readable = deployments, api, readable
+    def __init__(
+        self,
+        *deployments: Any,
+        api: bool = True,
+        readable: bool = True,
+        stores: bool = False,
+        services: Sequence[Any] = (),
+    ) -> None:
+        self._readable = readable
+        self._held = {"deployments": list(deployments), "services": list(services)}
+        apis = {("postgresql.cnpg.io/v1", "clusters"): api, ("barmancloud.cnpg.io/v1", "objectstores"): stores}
+        self._apis = {one for one, served in apis.items() if served}
 
     def serves(self, api_version: str, resource: str) -> bool:
-        return self._api and (api_version, resource) == ("postgresql.cnpg.io/v1", "clusters")
+        return (api_version, resource) in self._apis
 
-    def list(self, _version: str, resource: str, namespace: str) -> list[Any]:
-        assert (resource, namespace) == ("deployments", "databases")
+    def list(self, _version: str, resource: str, namespace: str, *, selector: str | None = None) -> list[Any]:
+        assert namespace == "databases"
+        assert selector in {None, "cnpg.io/pluginName=barman-cloud.cloudnative-pg.io"}
         if not self._readable:
             raise ForbiddenError("no")
-        return list(self._deployments)
+        return self._held[resource]
 
 
 def deployment(image: str = "cloudnative-pg:1.27.0", **status: int) -> Any:
@@ -39,8 +60,8 @@ def deployment(image: str = "cloudnative-pg:1.27.0", **status: int) -> Any:
     return {**one, "status": status or {"availableReplicas": 1}}
 
 
-def told(cluster: Cluster) -> list[str]:
-    return [f"{what}: {fix}" for what, fix in find_problems(SETTINGS, cluster)]  # type: ignore[arg-type]
+def told(cluster: Cluster, settings: Settings = SETTINGS) -> list[str]:
+    return [f"{what}: {fix}" for what, fix in find_problems(settings, cluster)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("image", ["cloudnative-pg:1.27.0", "a.example:5000/cnpg:v1.30.2@sha256:0", "cnpg@sha256:0"])
@@ -76,3 +97,30 @@ def test_who_may_not_look_is_warned_and_not_stopped(monkeypatch: pytest.MonkeyPa
 def test_a_version_is_read_from_the_tag_alone() -> None:
     assert version_of("registry.example.com:1.2/cnpg") is None
     assert version_of("ghcr.io/cloudnative-pg/cloudnative-pg:1.28.0-rc1") == (1, 28)
+
+
+def test_the_plugin_is_asked_for_only_where_the_log_is_archived() -> None:
+    cluster = Cluster(deployment())
+    assert not told(cluster)
+    assert "There is no plugin barman-cloud" in told(cluster, WITH_ARCHIVE)[0]
+
+
+def test_a_plugin_that_the_operator_finds_and_that_runs_is_no_problem() -> None:
+    cluster = Cluster(deployment(), PLUGIN_DEPLOYMENT, stores=True, services=[PLUGIN_SERVICE])
+    assert not told(cluster, WITH_ARCHIVE)
+
+
+def test_a_plugin_in_another_namespace_or_without_a_pod_is_told() -> None:
+    (hidden,) = told(Cluster(deployment(), stores=True), WITH_ARCHIVE)
+    assert "finds no plugin barman-cloud in databases" in hidden
+    away = {**PLUGIN_DEPLOYMENT, "status": {"replicas": 1}}
+    for found in (away, {**PLUGIN_DEPLOYMENT, "spec": {"template": {}}}):
+        (said,) = told(Cluster(deployment(), found, stores=True, services=[PLUGIN_SERVICE]), WITH_ARCHIVE)
+        assert said == "The plugin barman-cloud is not available: kubectl -n databases get pods -l app=barman-cloud"
+
+
+def test_who_may_not_look_for_the_plugin_is_warned_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr("pulumi.log.warn", warnings.append)
+    assert not told(Cluster(readable=False, stores=True), WITH_ARCHIVE)
+    assert "the plugin barman-cloud runs in databases is not known" in warnings[1]

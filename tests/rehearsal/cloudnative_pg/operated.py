@@ -5,10 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Set
+import time
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from rehearsal.engine import EngineError
 from rehearsal.lifecycle import use_cloudnative_pg
 from rehearsal.rehearsal import Rehearsal
 
@@ -79,3 +84,27 @@ class Stack:
         environment = dict(self.rehearsal.program.environment)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
         return done.stdout + done.stderr
+
+
+def refused(stack: Stack) -> str:
+    """What `up` says, which makes nothing."""
+    with pytest.raises(EngineError, match="Nothing was created or changed") as error:
+        stack.rehearsal.program.up(stack.name, "--skip-preview")
+    return str(error.value)
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Returns once the condition holds; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+def answer(api: Any, body: dict[str, Any]) -> str:
+    """What the API server says of it; empty where it would take it."""
+    try:
+        api.create(body=body, namespace="default", query_params=[("dryRun", "All")])
+    except ApiException as error:
+        return str(error.body)
+    return ""

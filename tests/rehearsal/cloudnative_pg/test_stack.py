@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,20 +13,7 @@ from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
 from tests.database.invoices import content
 from tests.rehearsal.backed_up import BackedUp
-from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack
-
-
-def refused(stack: Stack) -> str:
-    with pytest.raises(EngineError, match="Nothing was created or changed") as error:
-        stack.rehearsal.program.up(stack.name, "--skip-preview")
-    return str(error.value)
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
+from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, refused, wait_until
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])

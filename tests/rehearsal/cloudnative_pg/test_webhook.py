@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
 from rehearsal.cluster.controlplane import ControlPlane
+from tests.rehearsal.cloudnative_pg.operated import answer
 from tests.unit.program import run
 from tests.unit.stack_files import refusal, with_value
 
@@ -28,15 +28,6 @@ def made(**database: Any) -> dict[str, Any]:
         run("dev", {f"database.{key}": value for key, value in {**ENGINE, **database}.items()}).one("Cluster").inputs
     )
     return {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": {"name": "x"}, "spec": inputs["spec"]}
-
-
-def answer(clusters: Any, body: dict[str, Any]) -> str:
-    """What the API server says of it; empty where it would take it."""
-    try:
-        clusters.create(body=body, namespace="default", query_params=[("dryRun", "All")])
-    except ApiException as error:
-        return str(error.body)
-    return ""
 
 
 @pytest.mark.parametrize(

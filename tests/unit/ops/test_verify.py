@@ -28,12 +28,14 @@ from tests.unit.test_postgres_exporter import METRICS
 from tests.unit.test_r2 import MADE
 from tests.unit.test_r2 import load as with_bucket
 from tests.unit.test_service_token import SERVICE_TOKEN
+from tests.unit.test_wal_archive import WAL
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
 BUCKET = {"offsite-bucket"}
 OPERATED = {"database-operator"}
 WITH_ID_TOKENS = {"deployer-identity"}
+ARCHIVED = {"wal-archive"}
 MEASURED = {"secret-exporter"}
 ASKED_FROM_OUTSIDE = {"public-path", "service-token"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
@@ -49,7 +51,7 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    others = OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | WITH_ID_TOKENS
+    others = OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | WITH_ID_TOKENS | ARCHIVED
     assert names("prod") == {check.name for check in verify.CHECKS} - others
     delivery = load_settings("prod").delivery
     assert delivery
@@ -57,6 +59,8 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod", delivery=signed) == names("prod") - {"deployer-token", "pipeline-token"} | WITH_ID_TOKENS
     operated = DatabaseSettings(engine="cloudnative-pg")
     assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
+    archived = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": WAL})
+    assert names("prod", database=archived) == names("prod", database=operated) | ARCHIVED
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume", "database-role"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE

@@ -1,0 +1,143 @@
+"""WalArchive: where CloudNativePG's plugin barman-cloud keeps the write-ahead log and the base backups of a Cluster.
+
+The plugin puts a container beside each instance, which archives the log and takes the base backups. Nothing of it
+encrypts on this side: the bucket holds the database as it is (docs/decisions/31-write-ahead-log.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pulumi
+from pulumi import ResourceOptions
+
+from components.environment import Environment
+from components.network import Rule, to_names
+from components.pods import core, quantities
+from sdks import kubernetes
+from settings.names import PROGRAM, Names
+from settings.wal import WalSettings
+
+API: Final = "barmancloud.cnpg.io/v1"
+RESOURCE: Final = "objectstores"
+PLUGIN: Final = "barman-cloud.cloudnative-pg.io"
+"""Name that the plugin gives itself, and that the operator knows it by."""
+PLUGIN_LABEL: Final = "cnpg.io/pluginName"
+"""Label of a plugin's Service in the operator's namespace, by which the operator finds it."""
+BACKUPS_API: Final = "postgresql.cnpg.io/v1"
+BACKUPS_KIND: Final = "ScheduledBackup"
+BACKUPS_RESOURCE: Final = "scheduledbackups"
+
+_ACCESS_KEY: Final = "access-key"
+_SECRET_KEY: Final = "secret-key"  # noqa: S105 - the key in the Secret
+_REGION: Final = "region"
+# Endpoints other than Amazon's refuse the checksums that its SDK sends by default, or do without them
+# (the plugin's documentation, "Object Store Providers").
+_CHECKSUMS: Final = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WalKeys:
+    """The bucket's keys, each marked secret."""
+
+    access_key: pulumi.Output[str] = field(repr=False)
+    secret_key: pulumi.Output[str] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalArchiveArgs:
+    """The section of the stack file, and the keys."""
+
+    settings: WalSettings
+    environment: Environment
+    keys: WalKeys
+
+
+class WalArchive(pulumi.ComponentResource):
+    """The ObjectStore and the Secret with its keys; the Cluster refers to it by `plugin`."""
+
+    plugin: dict[str, Any]
+    """Entry of the Cluster's `plugins`."""
+
+    def __init__(self, name: str, args: WalArchiveArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(f"{PROGRAM}:wal_archive:WalArchive", name, None, opts)
+        environment, names, bucket = args.environment, args.environment.names, args.settings.s3
+        keys = core.Secret(
+            "wal-keys",
+            metadata=environment.metadata(names.wal, app=names.database),
+            string_data=pulumi.Output.secret(
+                {
+                    _ACCESS_KEY: args.keys.access_key,
+                    _SECRET_KEY: args.keys.secret_key,
+                    **({_REGION: bucket.region} if bucket.region else {}),
+                }
+            ),
+            opts=ResourceOptions(parent=self),
+        )
+        kubernetes.apiextensions.CustomResource(
+            "wal-store",
+            api_version=API,
+            kind="ObjectStore",
+            metadata=environment.metadata(names.database),
+            spec=_store(args.settings, names),
+            opts=ResourceOptions(parent=self, depends_on=[keys]),
+        )
+        self.plugin = {
+            "name": PLUGIN,
+            "enabled": True,
+            "isWALArchiver": True,
+            "parameters": {"barmanObjectName": names.database, "serverName": archive(args.settings, names)},
+        }
+        self.register_outputs({})
+
+
+def archive(settings: WalSettings, names: Names) -> str:
+    """Name of the archive: its folder below the bucket's path."""
+    return settings.archive or names.database
+
+
+def way_out(settings: WalSettings) -> Rule:
+    """What the instances' network policy lets them reach; DNS has to learn names beside it."""
+    return to_names([settings.s3.host], port=settings.s3.port)
+
+
+def scheduled_backup(settings: WalSettings, names: Names) -> dict[str, Any]:
+    """Spec of the ScheduledBackup: base backups, the first at once, for without one there is nothing to recover."""
+    return {
+        "schedule": f"0 {settings.schedule}",  # the operator counts seconds, too
+        "immediate": True,
+        # Gone with the Cluster, which they say something about; what they are is in the bucket, and stays.
+        "backupOwnerReference": "cluster",
+        "cluster": {"name": names.database},
+        "method": "plugin",
+        "pluginConfiguration": {"name": PLUGIN},
+    }
+
+
+def _store(settings: WalSettings, names: Names) -> dict[str, Any]:
+    bucket = settings.s3
+    asked = bucket.server_side_encryption
+    form = {"compression": "gzip", **({} if asked == "bucket-default" else {"encryption": asked})}
+    keys = {
+        "accessKeyId": _ACCESS_KEY,
+        "secretAccessKey": _SECRET_KEY,
+        **({"region": _REGION} if bucket.region else {}),
+    }
+    return {
+        "configuration": {
+            "destinationPath": bucket.path(names.namespace),
+            "endpointURL": bucket.endpoint,
+            "s3Credentials": {credential: {"name": names.wal, "key": key} for credential, key in keys.items()},
+            "wal": form,
+            "data": form,
+        },
+        "retentionPolicy": f"{settings.retention_days}d",
+        "instanceSidecarConfiguration": {
+            "env": [{"name": variable, "value": "when_required"} for variable in _CHECKSUMS],
+            "resources": {
+                "requests": quantities(settings.resources.requests),
+                "limits": quantities(settings.resources.limits),
+            },
+        },
+    }

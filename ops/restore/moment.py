@@ -1,0 +1,303 @@
+"""`ops restore --to <moment>`: the database as it was at a moment between two backups, from the archive of its log.
+
+CloudNativePG recovers into a new Cluster only. So one is made beside the live one, and a dump is taken of it; from
+there on a restore is what it always is, with the same guarantees: the live Cluster stays, with its standbys, volumes
+and place in the state, and nothing is replaced before what replaces it is complete and compared.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kubernetes.client import CustomObjectsApi
+from kubernetes.client.exceptions import ApiException
+
+from components.wal_archive import API as WAL_API
+from components.wal_archive import PLUGIN
+from components.wal_archive import RESOURCE as STORES
+from ops.backup import cron_job, labels
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.kube.job import Job, JobFailedError, create
+from ops.restore.source import Source, SourceError, parse_moment, shown
+from ops.results import backup_taken
+from ops.terminal import Terminal
+from settings import Settings
+from settings.names import Names
+
+_API: Final = "postgresql.cnpg.io/v1"
+_RESOURCE: Final = "clusters"
+_SOURCE: Final = "archive"
+"""Name of the external cluster in the recovered Cluster."""
+_PATIENCE: Final = 6 * 3600.0
+"""Seconds for a recovery: a base backup of 100 GB at 10 MB/s takes three hours, and then the log is replayed."""
+_GONE: Final = 300.0  # seconds for the recovered Cluster's pods to end
+_LOOK: Final = 1.0  # seconds between two looks at it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What is recovered."""
+
+    at: dt.datetime
+    archive: str
+    """Name of the archive: the live database's, or that of one that was lost."""
+    live: bool
+    """Whether the live database writes into it."""
+
+
+def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
+    """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
+    database, stack = settings.database, settings.stack
+    if database is None:
+        raise SourceError(f"stack {stack} has no database to recover")
+    wrong: list[str] = []
+    if not database.is_cluster:
+        wrong.append(
+            f"--to {to}: database.engine {database.engine} archives no write-ahead log, so between two backups there "
+            f"is nothing to recover to. The newest backup that was complete by then is restored by --from '{to}'"
+        )
+    elif database.wal is None:
+        wrong.append(
+            f"--to {to}: the stack archives no write-ahead log (database.wal). The newest backup that was complete by "
+            f"then is restored by --from '{to}'"
+        )
+    try:
+        at = parse_moment(to, zone=settings.backup.time_zone if settings.backup else "Etc/UTC")
+    except SourceError as error:
+        wrong.append(str(error))
+    if wrong or database.wal is None:
+        raise SourceError("\n".join(wrong))
+    own = database.wal.archive or settings.names.database
+    return Moment(at=at, archive=archive or own, live=archive in {None, own})
+
+
+def recovered(cluster: Cluster, terminal: Terminal, moment: Moment) -> Source:
+    """The dump of the database as it was then, on the backup volume; nothing is replaced.
+
+    Raises `SourceError` where the archive does not reach back so far, `JobFailedError` and `ClusterError`.
+    """
+    recovery = _Recovery(cluster=cluster, terminal=terminal, moment=moment)
+    live = recovery.read(cluster.names.database)
+    if live is None:
+        raise ClusterError(f"there is no Cluster {cluster.names.database} in {cluster.namespace} to restore into")
+    recovery.check_reach()
+    template = cron_job(cluster, cluster.names.backup)
+    if moment.live:
+        recovery.archive_log(template)
+    with recovery.beside(beside(live, moment, cluster.names)):
+        return Source(backup=recovery.dump(template), recovered=moment.at)
+
+
+def beside(live: dict[str, Any], moment: Moment, names: Names) -> dict[str, Any]:
+    """The Cluster to recover into: what the live one runs, in one instance, which archives nothing."""
+    replaced = {"bootstrap", "plugins", "externalClusters"}
+    spec = {key: value for key, value in live["spec"].items() if key not in replaced}
+    initdb = live["spec"]["bootstrap"]["initdb"]
+    postgresql = {key: value for key, value in spec["postgresql"].items() if key != "synchronous"}
+    store = next(one for one in live["spec"]["plugins"] if one["name"] == PLUGIN)["parameters"]["barmanObjectName"]
+    return {
+        "apiVersion": _API,
+        "kind": "Cluster",
+        "metadata": {"name": names.recovered, "labels": {**names.labels(names.recovered), **names.owner_labels}},
+        "spec": {
+            **spec,
+            "instances": 1,
+            "primaryUpdateMethod": "restart",
+            "enablePDB": False,
+            "postgresql": postgresql,
+            "bootstrap": {
+                "recovery": {
+                    "source": _SOURCE,
+                    **{key: initdb[key] for key in ("database", "owner", "secret")},
+                    "recoveryTarget": {"targetTime": moment.at.astimezone(dt.UTC).isoformat(sep=" ")},
+                }
+            },
+            "externalClusters": [
+                {
+                    "name": _SOURCE,
+                    "plugin": {
+                        "name": PLUGIN,
+                        "parameters": {"barmanObjectName": store, "serverName": moment.archive},
+                    },
+                }
+            ],
+            # Without the store here the plugin would take its container away as soon as the server is there, and the
+            # pod would be restarted in the middle of the dump.
+            "plugins": [
+                {
+                    "name": PLUGIN,
+                    "enabled": True,
+                    "isWALArchiver": False,
+                    "parameters": {"barmanObjectName": store, "serverName": names.recovered},
+                }
+            ],
+        },
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recovery:
+    """The steps of one recovery."""
+
+    cluster: Cluster
+    terminal: Terminal
+    moment: Moment
+
+    @property
+    def _objects(self) -> Any:
+        return CustomObjectsApi(self.cluster.client)
+
+    def read(self, name: str, *, api: str = _API, resource: str = _RESOURCE) -> dict[str, Any] | None:
+        """The object, or None where there is none."""
+
+        def request() -> dict[str, Any] | None:
+            try:
+                found: dict[str, Any] = self._objects.get_namespaced_custom_object(
+                    *api.split("/"), self.cluster.namespace, resource, name, _request_timeout=REQUEST_TIMEOUT
+                )
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                return None
+            return found
+
+        answer: dict[str, Any] | None = self.cluster.persistently(request)
+        return answer
+
+    def check_reach(self) -> None:
+        """Raises `SourceError` where the plugin says that the archive begins later."""
+        store = self.read(self.cluster.names.database, api=WAL_API, resource=STORES)
+        windows = ((store or {}).get("status") or {}).get("serverRecoveryWindow") or {}
+        first = windows.get(self.moment.archive, {}).get("firstRecoverabilityPoint")
+        if first and (begins := dt.datetime.fromisoformat(first)) > self.moment.at:
+            raise SourceError(
+                f"--to: the archive {self.moment.archive} reaches back to {shown(begins)}, and {shown(self.moment.at)} "
+                "was before"
+            )
+
+    def archive_log(self, template: Any) -> None:
+        """Has the live server archive what it has: the moment may be in a segment that is not full yet."""
+        names = self.cluster.names
+        job = Job(cluster=self.cluster, name=f"{names.recovered}-log-{secrets.token_hex(4)}", say=self.terminal.say)
+        create(job, template, script="archive-log.sh")
+        try:
+            with self.terminal.step(f"{job.name} has the log archived until now"):
+                job.follow(waiting=self.terminal.waiting)
+        except JobFailedError as error:
+            self.terminal.say(f"What is archived already has to do: {error}")
+
+    @contextmanager
+    def beside(self, body: dict[str, Any]) -> Iterator[None]:
+        """The recovered Cluster is there and ready, and gone afterwards, whatever the end is."""
+        if self.read(self.cluster.names.recovered) is not None:
+            self._remove("an earlier recovery's")
+        try:
+            with self.terminal.step(f"recovering {self.moment.archive} to {shown(self.moment.at)}"):
+                self._make(body)
+                self._wait()
+            yield
+        finally:
+            with self.cluster.interrupts.deferred():
+                self._remove("the recovered")
+
+    def dump(self, template: Any) -> str:
+        """Name of the dump of the recovered Cluster."""
+        names = self.cluster.names
+        job = Job(cluster=self.cluster, name=f"{names.recovered}-dump-{secrets.token_hex(4)}", say=self.terminal.say)
+        # No run of the CronJob, whose success it would count as: it says nothing of the live database.
+        recovered = {"PGHOST": f"{names.recovered}-rw", "KIND": "recovered", **labels(self.cluster)}
+        create(job, template, environment=recovered, script="backup.sh")
+        try:
+            with self.terminal.step(f"{job.name} dumps the recovered database"):
+                job.follow(waiting=self.terminal.waiting)
+        except JobFailedError as error:
+            raise JobFailedError(f"The database was recovered, and could not be dumped: {error}") from error
+        except BaseException:
+            with self.cluster.interrupts.deferred():
+                job.end()
+            raise
+        pods = self.cluster.client.sanitize_for_serialization(self.cluster.pods_of(job.name).listed(self.cluster))
+        name = backup_taken(pods)
+        if name is None:
+            raise ClusterError(f"{job.name} does not say what it wrote")
+        return name
+
+    def _make(self, body: dict[str, Any]) -> None:
+        def request() -> None:
+            try:
+                self._objects.create_namespaced_custom_object(
+                    *_API.split("/"), self.cluster.namespace, _RESOURCE, body, _request_timeout=REQUEST_TIMEOUT
+                )
+            except ApiException as error:
+                if error.status == 409:  # an attempt before has made it, and its answer was lost
+                    return
+                if error.status in {400, 403, 422}:
+                    raise ClusterError(f"the recovered Cluster is refused: {error.body}") from error
+                raise
+
+        self.cluster.persistently(request)
+
+    def _wait(self) -> None:
+        name, deadline = self.cluster.names.recovered, time.monotonic() + _PATIENCE
+        look = f"kubectl -n {self.cluster.namespace} logs -l cnpg.io/cluster={name} --all-containers --prefix"
+        try:
+            while not _is_ready(found := self.read(name)):
+                if found is None:
+                    raise ClusterError("somebody deleted the recovered Cluster")
+                if self._has_failed():
+                    raise ClusterError(f"the recovery has failed; see: {look}")
+                if time.monotonic() > deadline:
+                    raise ClusterError(f"the recovery takes longer than {_PATIENCE / 3600:.0f} h; see: {look}")
+                self.terminal.waiting((found.get("status") or {}).get("phase", ""))
+                self._pause()
+        finally:
+            self.terminal.waiting("")
+
+    def _has_failed(self) -> bool:
+        """The operator makes one Job, which tries six times, and does nothing once it has failed."""
+        jobs = self.cluster.batch.list_namespaced_job(
+            self.cluster.namespace,
+            label_selector=f"cnpg.io/cluster={self.cluster.names.recovered}",
+            _request_timeout=REQUEST_TIMEOUT,
+        ).items
+        return any(one.type == "Failed" and one.status == "True" for job in jobs for one in job.status.conditions or [])
+
+    def _remove(self, whose: str) -> None:
+        name = self.cluster.names.recovered
+
+        def request() -> None:
+            try:
+                self._objects.delete_namespaced_custom_object(
+                    *_API.split("/"),
+                    self.cluster.namespace,
+                    _RESOURCE,
+                    name,
+                    propagation_policy="Foreground",
+                    _request_timeout=REQUEST_TIMEOUT,
+                )
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+
+        with self.terminal.step(f"deleting {whose} Cluster {name}"):
+            self.cluster.persistently(request)
+            deadline = time.monotonic() + _GONE
+            while self.read(name) is not None:
+                if time.monotonic() > deadline:
+                    raise ClusterError(f"it does not go; see: kubectl -n {self.cluster.namespace} get cluster {name}")
+                self._pause()
+
+    def _pause(self) -> None:
+        self.cluster.interrupts.check()
+        time.sleep(_LOOK)
+
+
+def _is_ready(found: dict[str, Any] | None) -> bool:
+    conditions = ((found or {}).get("status") or {}).get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

@@ -1,0 +1,52 @@
+"""The archive of the write-ahead log: whether it grows, and how far back it reaches."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from components import cloudnative_pg, wal_archive
+from ops.terminal import age
+from ops.verify.check import Check
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+from settings.schedules import BACKUP_HOURS
+
+_ARCHIVING = "ContinuousArchiving"
+"""Condition that the primary sets after each segment, archived or not."""
+
+
+def archived(systems: Systems) -> str:
+    """The last segment is archived, and the last base backup is young enough to start from."""
+    names, wal = systems.names, systems.database.wal
+    if wal is None:
+        raise ValueError("`Check.applies` leaves out a stack without an archive")
+    cluster = systems.need(cloudnative_pg.API, cloudnative_pg.KIND, names.database)
+    look = f"kubectl -n {names.namespace} logs -l cnpg.io/cluster={names.database} -c plugin-barman-cloud"
+    conditions = (cluster.get("status") or {}).get("conditions") or []
+    archiving = next((one for one in conditions if one["type"] == _ARCHIVING), None)
+    if archiving is None:
+        raise CheckError("nothing has been archived yet", f"wait five minutes after the first start; else {look}")
+    if archiving["status"] != "True":
+        # What barman-cloud has against another database's archive is only in the log.
+        fix = f"{look}; at 'Expected empty archive' set database.wal.archive to a name that no archive has"
+        raise CheckError(f"the write-ahead log is not archived: {archiving['message']}", fix)
+    store = systems.need(wal_archive.API, "ObjectStore", names.database)
+    return _reach(store, wal_archive.archive(wal, names), now=systems.now, look=look)
+
+
+def _reach(store: Mapping[str, Any], archive: str, *, now: dt.datetime, look: str) -> str:
+    windows = (store.get("status") or {}).get("serverRecoveryWindow") or {}
+    window = windows.get(archive) or {}
+    first, last = (window.get(key) for key in ("firstRecoverabilityPoint", "lastSuccessfulBackupTime"))
+    if first is None or last is None:
+        raise CheckError(f"the archive {archive} has no base backup, so nothing can be recovered", look)
+    seen = f"{archive} reaches back to {first}"
+    since = now - dt.datetime.fromisoformat(last)
+    if since > dt.timedelta(hours=BACKUP_HOURS):
+        raise CheckError(f"{seen}; its last good base backup is {age(since)} old", look)
+    return f"{seen}, with a base backup {age(since)} ago"
+
+
+CHECKS = (Check(name="wal-archive", look=archived, applies=lambda settings: settings.wal is not None),)

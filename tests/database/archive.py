@@ -1,0 +1,185 @@
+"""What the plugin's container does beside an instance, by the real barman-cloud and the store that the program makes.
+
+The commands' options follow github.com/cloudnative-pg/barman-cloud v0.5.0 (pkg/archiver/command.go,
+pkg/backup/backup.go, pkg/command/commandbuilder.go) and the plugin's internal/cnpgi/restore/restore.go; the parameters
+of a recovery those of CloudNativePG 1.27 (api/v1/cluster_funcs.go, BuildPostgresOptions).
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rehearsal import optional_tools
+from rehearsal.pods.postgres import PostgresError, PostgresServer
+from tests.database.s3_server import S3Server
+
+_USED: Final = {"s3", "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
+"""Of boto's descriptions of 400 services, 20 MB."""
+
+
+def programs(directory: Path) -> Path:
+    """barman-cloud where PostgreSQL's account can read it."""
+
+    def unused(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if name not in _USED] if folder.endswith("botocore/data") else []
+
+    shutil.copytree(optional_tools.barman_cloud(), directory, ignore=unused)
+    return directory
+
+
+def interpreter(directory: Path, account: Mapping[str, Any]) -> Path:
+    """Python where PostgreSQL's account can read it: a copy where it stands in root's home, say."""
+    with suppress(OSError):
+        if not subprocess.run([sys.executable, "-V"], check=False, capture_output=True, **account).returncode:
+            return Path(sys.executable)
+    library = Path(sysconfig.get_path("stdlib"))
+    left_out = shutil.ignore_patterns("site-packages", "test", "idlelib", "tkinter", "ensurepip", "*.a")
+    shutil.copytree(library, directory / "lib" / library.name, ignore=left_out)
+    for shared in Path(sys.base_prefix, "lib").glob("libpython*.so*"):
+        shutil.copy(shared, directory / "lib")
+    (directory / "bin").mkdir()
+    return Path(shutil.copy(Path(sys.executable).resolve(), directory / "bin" / library.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """One archive in the store of a stack, in a bucket of this machine."""
+
+    programs: Path
+    python: Path
+    store: Mapping[str, Any]
+    """Spec of the ObjectStore, as the program makes it."""
+    s3: S3Server
+    name: str
+    """The archive's."""
+    region: str = "us-east-1"
+
+    @property
+    def configuration(self) -> Mapping[str, Any]:
+        return {**self.store["configuration"], "endpointURL": f"http://127.0.0.1:{self.s3.port}"}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the plugin's container gives the commands."""
+        given = {one["name"]: one["value"] for one in self.store["instanceSidecarConfiguration"]["env"]}
+        return {
+            **given,
+            "PATH": f"{self.programs / 'bin'}:/usr/bin:/bin",
+            "PYTHONPATH": str(self.programs),
+            "LD_LIBRARY_PATH": str(self.python.parents[1] / "lib"),
+            "AWS_ACCESS_KEY_ID": self.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
+    def _way(self) -> list[str]:
+        return ["--endpoint-url", self.configuration["endpointURL"], "--cloud-provider", "aws-s3"]
+
+    def _place(self) -> list[str]:
+        return [self.configuration["destinationPath"], self.name]
+
+    def _program(self, name: str) -> list[str]:
+        # By the interpreter, for pip has written the path of its own into the program's first line.
+        return [str(self.python), "-P", str(self.programs / "bin" / f"barman-cloud-{name}")]
+
+    def archive_command(self, directory: Path) -> str:
+        """For PostgreSQL; a script, so that no key is in a process' arguments."""
+        form = self.configuration["wal"]
+        asked = ["-e", form["encryption"]] if "encryption" in form else []
+        options = [f"--{form['compression']}", *asked, *self._way(), *self._place()]
+        return f"{self._script(directory / 'archive', 'wal-archive', options)} %p"
+
+    def restore_command(self, directory: Path) -> str:
+        """For a server that recovers."""
+        return f"{self._script(directory / 'fetch', 'wal-restore', [*self._way(), *self._place()])} %f %p"
+
+    def _script(self, path: Path, program: str, options: list[str]) -> str:
+        exports = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in self.environment.items())
+        line = shlex.join([*self._program(program), *options])
+        path.write_text(f'#!/bin/sh\n{exports}exec {line} "$@"\n')
+        path.chmod(0o755)
+        return shlex.quote(str(path))
+
+    def run(
+        self, server: PostgresServer, name: str, *options: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """One of the commands, beside the server."""
+        environment = {**server.environment(local=True), **self.environment}
+        done = subprocess.run(
+            [*self._program(name), *options],
+            env=environment,
+            check=False,
+            text=True,
+            capture_output=True,
+            timeout=120,
+            **server.account,
+        )
+        assert not check or not done.returncode, done.stderr
+        return done
+
+    def back_up(self, server: PostgresServer, name: str) -> None:
+        """A base backup."""
+        form = self.configuration["data"]
+        asked = ["--encryption", form["encryption"]] if "encryption" in form else []
+        options = ["--user", server.user, "--name", name, f"--{form['compression']}", *asked]
+        # Not in the operator's: it waits up to five minutes for a checkpoint that spares the disk.
+        self.run(server, "backup", *options, "--immediate-checkpoint", *self._way(), *self._place())
+
+    def is_empty(self, server: PostgresServer) -> bool:
+        """What the plugin asks before the first segment of a Cluster, and refuses where it is not."""
+        return not self.run(server, "check-wal-archive", *self._way(), *self._place(), check=False).returncode
+
+    def backups(self, server: PostgresServer) -> str:
+        return self.run(server, "backup-list", "--format", "json", *self._way(), *self._place()).stdout
+
+    def bring(self, server: PostgresServer, backup: str) -> None:
+        """Puts a base backup into the server's empty data directory."""
+        self.run(server, "restore", *self._way(), *self._place(), backup, str(server.data))
+
+
+def archiving(archive: Archive, directory: Path) -> dict[str, str]:
+    """The server's parameters, as the operator sets them."""
+    return {"archive_mode": "on", "archive_command": archive.archive_command(directory), "wal_level": "logical"}
+
+
+class Recovered(PostgresServer):
+    """A new server on what is in the archive, as it was at a moment; the last where none is given."""
+
+    def __init__(self, archive: Archive, backup: str, *, at: str | None = None) -> None:
+        self.archive, self.backup, self.at = archive, backup, at
+        super().__init__()
+
+    def _initialise(self) -> None:
+        self.socket_directory.mkdir()
+        self._give_away(self.socket_directory)
+        self.data.mkdir(mode=0o700)
+        self._give_away(self.data)
+        self.archive.bring(self, self.backup)
+        options = [f"restore_command = '{self.archive.restore_command(self.directory)}'"]
+        options.append("recovery_target_action = promote")
+        if self.at is not None:
+            options += [f"recovery_target_time = '{self.at}'", "recovery_target_inclusive = true"]
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.write("\n".join(["", *options, ""]))
+        (self.data / "recovery.signal").touch()
+        self._give_away(self.data / "recovery.signal")
+
+    def promoted(self) -> None:
+        """Returns once the server has reached the moment and accepts writes; raises `PostgresError` with its log."""
+        deadline = time.monotonic() + 60
+        try:
+            while self.sql("SELECT pg_is_in_recovery()") == "t":
+                assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+                time.sleep(0.1)
+        except subprocess.CalledProcessError:  # it read, and ended before it had reached the moment
+            raise PostgresError(self.log.read_text()[-3000:]) from None

@@ -1,0 +1,169 @@
+"""A stack whose write-ahead log is archived: the real operator asks the real plugin, and the API server checks both."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from typing import Any, Final
+
+import pytest
+from kubernetes.dynamic import DynamicClient
+
+from components.wal_archive import PLUGIN
+from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.rehearsal import Rehearsal
+from tests.database.invoices import content
+from tests.rehearsal.backed_up import BackedUp
+from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused, wait_until
+from tests.unit.program import run
+from tests.unit.stack_files import refusal, with_value
+from tests.unit.test_wal_archive import BUCKET, ENGINE, VALUES
+
+KEYS: Final = {"accessKey": "access-key", "secretKey": "secret-key"}
+ITEM: Final = "Invoicetron Archive"
+SIDECAR: Final = "plugin-barman-cloud"
+
+
+def archiving(rehearsal: Rehearsal, name: str) -> Stack:
+    """A new stack that archives its log."""
+    rehearsal.onepassword.put(ITEM, {"access-key": "the-id", "secret-key": "the-secret"})
+    stack = Stack.configured(rehearsal, name)
+    for key, value in BUCKET.items():
+        stack.set(f"wal.s3.{key}", value)
+    return stack
+
+
+def sidecars(stack: Stack) -> list[dict[str, Any]]:
+    """What the plugin has put beside the instances."""
+    pods = stack.get("pods", "-l", f"cnpg.io/cluster={CLUSTER},cnpg.io/podRole=instance")["items"]
+    return [one for pod in pods for one in pod["spec"].get("initContainers", []) if one["name"] == SIDECAR]
+
+
+def test_the_life_of_an_archive(operated: Rehearsal) -> None:
+    stack, program = archiving(operated, "dev"), operated.program
+    program.up("dev", "--skip-preview")
+
+    # The plugin's container is beside each instance, as `restricted` wants it and within the quota.
+    found = sidecars(stack)
+    assert len(found) == 2
+    assert {one["resources"]["limits"]["memory"] for one in found} == {"512Mi"}
+    assert all({"name": "AWS_REQUEST_CHECKSUM_CALCULATION", "value": "when_required"} in one["env"] for one in found)
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    command = ("label", "namespace", stack.namespace, level, "--overwrite", "--dry-run=server", "-o", "name")
+    assert "violate" not in stack.kubectl_says(*command)
+    assert stack.secret("invoicetron-db-wal") == {"access-key": "the-id", "secret-key": "the-secret"}
+    assert not program.preview("dev").changes
+
+    # The first base backup is asked for at once. Nothing here takes it, and `verify` says what comes of that.
+    (backup,) = stack.get("backups.postgresql.cnpg.io")["items"]
+    assert backup["spec"] == {**backup["spec"], "method": "plugin", "pluginConfiguration": {"name": PLUGIN}}
+    said = BackedUp(rehearsal=operated).ops("verify", "--json").stdout
+    (check,) = (one for one in json.loads(said[said.index("{") :])["checks"] if one["check"] == "wal-archive")
+    assert (check["ok"], check["seen"]) == (False, "nothing has been archived yet")
+
+    undo_a_mistake(stack)
+
+    # Without the label of its Service the operator finds no plugin in a cluster.
+    service = ("-n", "cnpg-system", "label", "service", "barman-cloud", "--overwrite")
+    operated.kubectl(*service, "cnpg.io/pluginName=another")
+    try:
+        assert "The operator finds no plugin barman-cloud in cnpg-system" in refused(stack)
+    finally:
+        operated.kubectl(*service, f"cnpg.io/pluginName={PLUGIN}")
+
+    # Without the section the plugin's containers go again.
+    program.run("config", "rm", "--stack", "dev", "--path", "invoicetron:database.wal")
+    program.up("dev", "--skip-preview")
+    wait_until(lambda: len(stack.pods()) == 2 and not sidecars(stack), "instances without the plugin")
+    assert not stack.get("objectstores")["items"]
+
+
+def undo_a_mistake(stack: Stack) -> None:
+    """By a recovery to the moment before it: to look into first, and then for good."""
+    operated, backed_up = stack.rehearsal, BackedUp(rehearsal=stack.rehearsal)
+    server, pods = backed_up.server, operated.control_plane.pods
+    server.sql("SET ROLE invoicetron; CREATE TABLE invoices (id serial PRIMARY KEY, note text)")
+    server.sql("INSERT INTO invoices (note) SELECT md5(n::text) FROM generate_series(1, 300) AS n")
+    before = content(server)
+    pods.remember(stack.namespace)
+    moment = server.sql("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')")
+    time.sleep(1)
+    server.sql("DELETE FROM invoices WHERE id > 10")
+    pods.remember(stack.namespace)
+    to = ("--to", str(dt.datetime.fromisoformat(moment) + dt.timedelta(seconds=1)))
+
+    done = backed_up.ops("restore", *to, "--into", "before", "--archive", "another")
+    assert done.returncode == 0, done.stdout
+    assert 'rows: "invoices": 300' in done.stdout
+    assert server.sql("SELECT count(*) FROM invoices") == "10"
+    assert server.sql("SELECT count(*) FROM invoices", database="invoicetron_look_before") == "300"
+
+    # The server archives nothing here, and that stops no recovery from what is archived.
+    uid = stack.cluster()["metadata"]["uid"]
+    done = backed_up.ops("restore", *to, "--yes", "--expect", "invoices=300")
+    assert done.returncode == 0, done.stdout
+    assert "What is archived already has to do" in done.stdout
+    assert content(server) == before
+    assert stack.cluster()["metadata"]["uid"] == uid
+    assert not stack.get("clusters", "-l", "app=invoicetron-db-recovered")["items"]
+    assert [name.partition("-0")[0] for name in backed_up.backups()] == ["before-restore", "recovered"]
+    # The quota held the recovered instance, and the plugin's container beside it.
+    assert "exceeded quota" not in operated.kubectl("-n", stack.namespace, "get", "events", "-o", "wide")
+    assert not operated.program.preview("dev").changes
+
+
+def made(kind: str, **wal: Any) -> dict[str, Any]:
+    """The object that the program makes of these settings."""
+    changes = {**ENGINE, "database.wal": {"s3": BUCKET, **wal}}
+    one = run("dev", changes, values=VALUES).one(kind)
+    return {"apiVersion": one.inputs["apiVersion"], "kind": kind, "metadata": {"name": "x"}, "spec": one.inputs["spec"]}
+
+
+@pytest.mark.parametrize("kind", ["ObjectStore", "ScheduledBackup", "Cluster"])
+@pytest.mark.parametrize(
+    "wal",
+    [
+        {},
+        {"schedule": "*/15 0-23/2 * * *", "retentionDays": 3650, "archive": "second"},
+        {"s3": {**BUCKET, "serverSideEncryption": "aws:kms", "prefix": "a/b", "region": "auto"}},
+        {"s3": {**BUCKET, "serverSideEncryption": "bucket-default"}},
+    ],
+)
+def test_what_the_settings_allow_the_api_server_takes(
+    operated_plane: ControlPlane, kind: str, wal: dict[str, Any]
+) -> None:
+    body = made(kind, **wal)
+    with operated_plane.client() as client:
+        api = DynamicClient(client).resources.get(api_version=body["apiVersion"], kind=kind)
+        assert answer(api, body) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "bad", "wal", "said"),
+    [
+        ("ObjectStore", ("retentionPolicy", "0d"), {"retentionDays": 0}, "should match"),
+        (
+            "ObjectStore",
+            ("configuration.wal.encryption", "aes256"),
+            {"s3": {**BUCKET, "serverSideEncryption": "aes256"}},
+            "Unsupported value",
+        ),
+        ("ObjectStore", ("configuration.destinationPath", ""), {"s3": {**BUCKET, "bucket": ""}}, "at least 1 chars"),
+        ("ScheduledBackup", ("schedule", "0 0 25 * * *"), {"schedule": "0 25 * * *"}, "above maximum"),
+    ],
+)
+def test_what_the_cluster_refuses_the_settings_have_refused_before(
+    operated_plane: ControlPlane, kind: str, bad: tuple[str, str], wal: dict[str, Any], said: str
+) -> None:
+    body = made(kind)
+    *above, last = bad[0].split(".")
+    target = body["spec"]
+    for key in above:
+        target = target[key]
+    target[last] = bad[1]
+    with operated_plane.client() as client:
+        api = DynamicClient(client).resources.get(api_version=body["apiVersion"], kind=kind)
+        assert said in answer(api, body)
+    config = with_value("dev", "database", {"engine": "cloudnative-pg", "wal": {"s3": BUCKET, **wal}})
+    assert "invoicetron:database.wal." in refusal("dev", config)

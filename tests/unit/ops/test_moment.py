@@ -1,0 +1,98 @@
+"""`ops restore --to`: what is refused before anything is touched, and the Cluster that is recovered."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from ops.restore.moment import Moment, beside, parse
+from ops.restore.source import Source, SourceError
+from settings import Settings
+from settings.database import DatabaseSettings
+from tests.stacks import PROD
+from tests.unit.program import load_settings, run
+from tests.unit.test_wal_archive import ENGINE, VALUES, WAL
+
+AT = dt.datetime(2026, 1, 20, 14, 5, tzinfo=dt.UTC)
+
+
+def settings(**database: Any) -> Settings:
+    changed = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": WAL, **database})
+    return load_settings("prod").model_copy(update={"database": changed})
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "archive", "live"),
+    [
+        ({}, None, "invoicetron-db", True),
+        ({"wal": {**WAL, "archive": "second"}}, None, "second", True),
+        ({"wal": {**WAL, "archive": "second"}}, "second", "second", True),
+        ({"wal": {**WAL, "archive": "second"}}, "invoicetron-db", "invoicetron-db", False),
+    ],
+)
+def test_the_live_database_s_archive_is_meant_unless_another_is_named(
+    own: dict[str, Any], given: str | None, archive: str, live: bool
+) -> None:
+    moment = parse(settings(**own), to="2026-01-20 14:05Z", archive=given)
+    assert moment == Moment(at=AT, archive=archive, live=live)
+
+
+@pytest.mark.parametrize(
+    ("stack", "to", "said"),
+    [
+        (load_settings("prod"), "2026-01-20 14:05", "is restored by --from '2026-01-20 14:05'"),
+        (load_settings("prod"), "2026-01-20 14:05", "database.engine statefulset archives no write-ahead log"),
+        (settings(wal=None), "2026-01-20 14:05", r"archives no write-ahead log \(database.wal\)"),
+        (settings(), "yesterday", "--to yesterday: a time is wanted, which looks like '2026-11-20 14:05'"),
+        (settings(), "2999-01-01 00:00Z", "--to 2999-01-01 00:00Z: 2999-01-01 00:00:00 UTC is yet to come"),
+        (settings(), "latest", "a time is wanted"),
+    ],
+)
+def test_what_cannot_be_recovered_is_refused_in_words(stack: Settings, to: str, said: str) -> None:
+    with pytest.raises(SourceError, match=said):
+        parse(stack, to=to, archive=None)
+
+
+def recovered(**changes: Any) -> dict[str, Any]:
+    program = run("prod", {**ENGINE, "database.wal": WAL, **changes}, values=VALUES)
+    body = beside({"spec": program.one("Cluster").inputs["spec"]}, Moment(at=AT, archive="old", live=False), PROD)
+    assert body["metadata"]["name"] == "invoicetron-db-recovered"
+    spec: dict[str, Any] = body["spec"]
+    return spec
+
+
+def test_the_recovered_cluster_reads_one_archive_to_the_moment_and_writes_none() -> None:
+    spec = recovered()
+    recovery = spec["bootstrap"]["recovery"]
+    assert recovery["recoveryTarget"] == {"targetTime": "2026-01-20 14:05:00+00:00"}
+    (source,) = spec["externalClusters"]
+    assert source["name"] == recovery["source"]
+    assert source["plugin"]["parameters"] == {"barmanObjectName": "invoicetron-db", "serverName": "old"}
+    (plugin,) = spec["plugins"]
+    assert plugin["isWALArchiver"] is False
+    assert plugin["parameters"]["serverName"] == "invoicetron-db-recovered"
+    assert (recovery["database"], recovery["owner"], recovery["secret"]) == (
+        "invoicetron",
+        "invoicetron",
+        {"name": "invoicetron-db-owner"},
+    )
+
+
+def test_the_recovered_cluster_runs_what_the_live_one_runs_in_one_instance_that_waits_for_no_standby() -> None:
+    changes = {"database.instances": 3, "database.synchronous": "required"}
+    live = run("prod", {**ENGINE, "database.wal": WAL, **changes}, values=VALUES).one("Cluster").inputs["spec"]
+    spec = recovered(**changes)
+    assert (spec["instances"], spec["enablePDB"]) == (1, False)
+    assert "synchronous" in live["postgresql"]
+    assert "synchronous" not in spec["postgresql"]
+    assert spec["postgresql"]["parameters"] == live["postgresql"]["parameters"]
+    for same in ("imageName", "storage", "resources", "managed", "seccompProfile"):
+        assert spec[same] == live[same]
+
+
+def test_a_recovered_database_is_named_by_its_moment() -> None:
+    source = Source(backup="recovered-000012-20260120T150000Z", recovered=AT)
+    assert str(source) == ("the database as it was at 2026-01-20 14:05:00 UTC (recovered-000012-20260120T150000Z)")
+    assert source.scope.startswith("a backup of this program")
