@@ -24,7 +24,7 @@ from rehearsal.vendors.gitlab.project import Project
 from rehearsal.vendors.server import Service
 
 Handler = Callable[[Project, str, Body], Any]
-"""Project, the path's one variable segment (empty where it has none), parameters."""
+"""Project, the path's variable segments with a slash between them (empty where it has none), parameters."""
 
 MAINTAINER: Final = 40
 DEVELOPER: Final = 30
@@ -71,6 +71,9 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("POST", "deploy_tokens"): lambda p, _, b: p.deploy_tokens.create(b),
     ("GET", "deploy_tokens/*"): lambda p, a, _: p.deploy_tokens.get(a),
     ("DELETE", "deploy_tokens/*"): lambda p, a, _: p.deploy_tokens.delete(a),
+    ("GET", "registry/repositories"): lambda p, _, b: p.registry.entries(b),
+    ("GET", "registry/repositories/*/tags"): lambda p, a, _: p.registry.tags(a),
+    ("GET", "registry/repositories/*/tags/*"): lambda p, a, _: p.registry.tag(a),
     ("GET", "remote_mirrors"): lambda p, _, b: p.mirrors.entries(b),
     ("POST", "remote_mirrors"): lambda p, _, b: p.mirrors.create(b),
     ("GET", "remote_mirrors/*"): lambda p, a, _: p.mirrors.get(a),
@@ -110,7 +113,7 @@ _EXPIRED: Final = RefusedError(
         "error_description": "Token is expired. You can either do re-authorization or token refresh.",
     },
 )
-_DEVELOPER_READS: Final = ("environments", "repository", "protected_branches")
+_DEVELOPER_READS: Final = ("environments", "registry", "repository", "protected_branches")
 """What a Developer may read; everything else under a project, and every write, takes a Maintainer."""
 
 
@@ -303,7 +306,7 @@ def _route(method: str, rest: list[str]) -> tuple[Handler, str]:
     for (verb, pattern), handler in _ROUTES.items():
         parts = pattern.split("/")
         if verb == method and len(parts) == len(rest) and all(p in ("*", r) for p, r in zip(parts, rest, strict=True)):
-            return handler, "".join(r for p, r in zip(parts, rest, strict=True) if p == "*")
+            return handler, "/".join(r for p, r in zip(parts, rest, strict=True) if p == "*")
     raise RefusedError(404, {"error": "404 Not Found"})
 
 

@@ -6,10 +6,11 @@ import fnmatch
 import itertools
 
 from rehearsal.homelab import GITLAB, REGISTRY
-from rehearsal.vendors.gitlab.answers import Body
+from rehearsal.vendors.gitlab.answers import Body, now
 from rehearsal.vendors.gitlab.delivery import DeployTokens, Environments, Variables
 from rehearsal.vendors.gitlab.id_tokens import IdTokens
 from rehearsal.vendors.gitlab.merge_requests import MergeRequests
+from rehearsal.vendors.gitlab.registry import Registry
 from rehearsal.vendors.gitlab.repository import Branches, Mirrors, ProtectedEnvironments
 from rehearsal.vendors.gitlab.schedules import ProtectedTags, Schedules
 
@@ -24,6 +25,17 @@ class Project:
         self.environments = Environments(ids)
         self.variables = Variables()
         self.deploy_tokens = DeployTokens(ids)
+        self.registry = Registry(ids, id_)
+        self.clean_up: Body = {
+            "cadence": "1d",
+            "enabled": False,
+            "keep_n": 10,
+            "older_than": "90d",
+            "name_regex": ".*",
+            "name_regex_keep": None,
+            "next_run_at": now(),
+        }
+        """The registry's clean-up policy, as a new project has it (ContainerExpirationPolicy)."""
         self.mirrors = Mirrors(ids)
         self.branches = Branches(
             ids, default=self.default_branch, enterprise=enterprise, url=f"https://{GITLAB}/{path}"
@@ -44,6 +56,7 @@ class Project:
             "default_branch": self.default_branch,
             "web_url": f"https://{GITLAB}/{self.path}",
             "container_registry_image_prefix": f"{REGISTRY}/{self.path.lower()}",
+            "container_expiration_policy": self.clean_up,
             "visibility": "private",
             **({"allow_pipeline_trigger_approve_deployment": False} if self.licensed else {}),
         }

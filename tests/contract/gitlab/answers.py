@@ -94,6 +94,49 @@ class Permissions(Shape):
     group_access: ProjectAccess | None
 
 
+class CleanUpPolicy(Shape):
+    """`container_expiration_policy` of a project."""
+
+    cadence: Literal["1d", "7d", "14d", "1month", "3month"]
+    enabled: StrictBool
+    keep_n: Literal[1, 5, 10, 25, 50, 100] | None
+    older_than: Literal["7d", "14d", "30d", "90d"] | None
+    name_regex: StrictStr | None
+    name_regex_keep: StrictStr | None
+    next_run_at: Moment | None
+
+
+class RegistryRepository(Shape):
+    """A repository of a project's container registry, in a list."""
+
+    id: StrictInt
+    name: StrictStr
+    path: StrictStr
+    project_id: StrictInt
+    location: StrictStr
+    created_at: Moment
+    cleanup_policy_started_at: Moment | None
+    status: Literal["delete_scheduled", "delete_failed", "delete_ongoing"] | None
+
+
+class RegistryTag(Shape):
+    """A tag in a list."""
+
+    name: StrictStr
+    path: StrictStr
+    location: StrictStr
+
+
+class OneRegistryTag(RegistryTag):
+    """A tag that is asked for by its name."""
+
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    short_revision: Annotated[str, Field(pattern="^[0-9a-f]{9}$")]
+    digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+    created_at: Moment | None
+    total_size: StrictInt | None
+
+
 class Project(Part):
     """`GET /projects/:id`."""
 
@@ -104,6 +147,7 @@ class Project(Part):
     default_branch: StrictStr | None
     web_url: StrictStr
     container_registry_image_prefix: StrictStr | None = None
+    container_expiration_policy: CleanUpPolicy
     visibility: Literal["private", "internal", "public"]
     allow_pipeline_trigger_approve_deployment: StrictBool | None = None
     permissions: Permissions

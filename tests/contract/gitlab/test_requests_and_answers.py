@@ -15,6 +15,7 @@ from lookups.deploy_tokens import DeployTokens, active, connect
 from lookups.gitlab_access import check_answers, missing_permissions
 from ops import mirrors
 from ops.adopt.existing import Live
+from rehearsal.homelab import APP_PROJECT, REGISTRY
 from rehearsal.plugins.base import Call
 from rehearsal.plugins.gitlab.plugin import GitLabPlugin
 from rehearsal.vendors.gitlab import REPORTER, GitLab
@@ -26,6 +27,7 @@ from tests.stacks import DEV
 
 MIRROR: Final = "ssh://git@github.com/0xWSH/invoicetron.git"
 KEY: Final = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+IMAGE: Final = f"{REGISTRY}/{APP_PROJECT}/prod"
 MANY: Final = 130
 """More than one page of the largest size."""
 
@@ -155,6 +157,8 @@ def fill(emulator: GitLab, count: int) -> None:
         project.branches.protect({"name": f"branch-{number}"})
         project.schedules.create({"description": f"{number}", "ref": "main", "cron": "30 6 * * *"})
         project.protected_tags.create({"name": f"v{number}*"})
+        project.registry.push(f"{IMAGE}:{number}")
+        project.registry.push(f"{IMAGE}-{number}:1")
         project.protected_environments.create(
             {"name": f"review/{number}", "deploy_access_levels": [{"access_level": 40}]}
         )
@@ -188,6 +192,8 @@ LISTS: Final = {
     "protected branches": lambda project: project.protectedbranches,
     "pipeline schedules": lambda project: project.pipelineschedules,
     "protected tags": lambda project: project.protectedtags,
+    "images": lambda project: project.repositories,
+    "tags of an image": lambda project: next(iter(project.repositories.list(iterator=True))).tags,
     "protected environments": lambda project: project.protected_environments,
 }
 
@@ -254,6 +260,7 @@ def test_what_ops_asks(url: str, emulator: GitLab) -> None:
     ]
     for kind, inputs in wanted:
         assert found.find(f"gitlab:index/{kind}", {"project": project, **inputs}), kind
+    assert server.projects.get(emulator.project.id).repositories.list(iterator=True).next().tags.get("0").digest
     assert mirrors.push_now(server.projects.get(emulator.project.id), MIRROR, patience=5)
 
 

@@ -208,6 +208,13 @@ def without(body: dict[Any, Any], key: Any) -> Iterator[None]:
 
 
 @contextmanager
+def emptied(body: dict[Any, Any]) -> Iterator[None]:
+    """All of an emulator's objects are gone for a while."""
+    with mock.patch.dict(body, clear=True):
+        yield
+
+
+@contextmanager
 def with_entry(body: dict[Any, Any], key: Any, entry: Any) -> Iterator[None]:
     """An emulator has one object more for a while."""
     with mock.patch.dict(body, {key: entry}):

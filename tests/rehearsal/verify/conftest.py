@@ -42,9 +42,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         in_two_months = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=60)
         one.configure(STACK, "delivery.pullCredentials.expires", in_two_months.isoformat())
         one.program.up(STACK, "--skip-preview")
-        pipeline = AppRepository(directory / "app", branch="main")
-        deployed = pipeline.run("deploy:production", whole.project, runner={"PATH": str(tools.kubectl.parent)})
-        assert deployed.passed, deployed.output
+        whole.deploy(AppRepository(directory / "app", branch="main"))
         fill(control_plane.pods.database(NAMESPACE), count=50)
         for cron_job in (PROD.backup, PROD.drill):
             whole.run(cron_job, f"{cron_job}-first")

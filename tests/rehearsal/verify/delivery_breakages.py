@@ -10,6 +10,7 @@ from tests.rehearsal.verify.breaking import (
     ago,
     changed,
     deploy_token,
+    emptied,
     environment,
     in_days,
     mirror,
@@ -18,7 +19,7 @@ from tests.rehearsal.verify.breaking import (
     with_entry,
     without,
 )
-from tests.rehearsal.verify.live import SCOPE, Live
+from tests.rehearsal.verify.live import REGISTRY, SCOPE, STACK, Live
 
 OF_DELIVERY: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], dict[str, str]]] = {
     "the GitLab environment is stopped": (
@@ -64,6 +65,14 @@ OF_DELIVERY: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], 
     "the deployer's token is in no variable": (
         lambda live: variable(live, "KUBE_TOKEN", environment_scope="staging"),
         {"deployer-token": "is missing"},
+    ),
+    "the registry has lost the image that runs": (
+        lambda live: emptied(live.project.registry._tags[f"{REGISTRY}/{STACK}"]),
+        {"registry": "no longer has"},
+    ),
+    "a clean-up policy keeps no number of tags": (
+        lambda live: changed(live.project.clean_up, enabled=True, keep_n=None),
+        {"registry": "which run or would be gone back to"},
     ),
     "the deploy token expires in ten days": (
         lambda live: changed(deploy_token(live), expires_at=ago(days=-10, hours=-1)),

@@ -13,6 +13,7 @@ from ops.clients import load_settings
 from ops.verify import verify
 from ops.verify.check import Result
 from rehearsal.homelab import ZONE
+from rehearsal.pipeline import AppRepository
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.edge import Edge, Gateway
 from rehearsal.vendors.gitlab import Project
@@ -63,6 +64,14 @@ class Live:
     def assert_no_secret(self, text: str) -> None:
         for secret in self.rehearsal.onepassword.handed_out | self.rehearsal.gitlab.handed_out:
             assert secret not in text
+
+    def deploy(self, app: AppRepository) -> None:
+        """The app's pipeline builds and deploys; what it builds is pushed here, where no docker runs."""
+        commit = app.commit()
+        self.project.registry.push(f"{REGISTRY}/{STACK}:{commit}")
+        path = str(self.rehearsal.tools.kubectl.parent)
+        deployed = app.run("deploy:production", self.project, runner={"PATH": path})
+        assert deployed.passed, deployed.output
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Any:
         return json.loads(self.rehearsal.kubectl("-n", namespace, "get", kind, name, "--output=json"))

@@ -21,7 +21,6 @@ from rehearsal.cluster.controlplane import CONTEXT
 from rehearsal.pipeline import AppRepository
 from rehearsal.processes import free_port
 from rehearsal.rehearsal import REPOSITORY
-from rehearsal.toolchain import Tools
 from rehearsal.vendors.cloudflare import DNS_EDIT
 from rehearsal.vendors.gitlab import DEVELOPER
 from tests.rehearsal.certificates import self_signed
@@ -30,12 +29,14 @@ from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 IN_ONEPASSWORD: Final = {"secret-database", "secret-app", "secret-registry"}
 IN_CLOUDFLARE: Final = {"access-application", "tunnel-rule", "dns-record", "cloudflare-token"}
-IN_GITLAB: Final = {"environment", "ci-variables", "deployer-token", "deploy-token", "push-mirror", "gitlab-token"}
+IN_GITLAB: Final = {
+    *("environment", "ci-variables", "deployer-token", "deploy-token", "push-mirror", "registry", "gitlab-token"),
+}
 WORKLOADS: Final = {"rollout", "image", "migration"}
 IN_CLUSTER: Final = {
     *("namespace", "database", "database-volume", "database-role", "backup-volume"),
     *("node-loss", *WORKLOADS, *IN_ONEPASSWORD),
-    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "pipeline-token"),
+    *("route", "cloudflared-egress", "ci-variables", "deployer-token", "pipeline-token", "registry"),
     *("backup", "drill", "prober"),
 }
 
@@ -92,7 +93,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
     ),
     "the rights of the app's pipeline in the cluster": (
         lambda live, folder: {"KUBECONFIG": kubeconfig(folder, live, token=deployer_token(live))},
-        IN_CLUSTER - WORKLOADS - {"backup"},
+        IN_CLUSTER - WORKLOADS - {"backup", "registry"},
         "the API server answers 403 Forbidden",
     ),
     "no credentials of 1Password": (
@@ -123,7 +124,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
     ),
     "a Developer's token in GitLab": (
         lambda live, _folder: {"GITLAB_TOKEN": live.rehearsal.gitlab.issue_token("api", level=DEVELOPER)},
-        IN_GITLAB - {"environment", "gitlab-token"},
+        IN_GITLAB - {"environment", "registry", "gitlab-token"},
         "GitLab answers 40",  # 401 for mirrors, 403 for the rest
     ),
     "a GitLab that is away": (
@@ -179,7 +180,7 @@ def test_a_stack_that_is_not_there_fails_every_check_of_it_in_words(live: Live) 
     assert [one.seen for one in results if "could not be checked" in one.seen and "op://" not in one.seen] == []
 
 
-def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tools: Tools, tmp_path: Path) -> None:
+def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tmp_path: Path) -> None:
     environment(live)["state"] = "stopped"
     (failed,) = [one for one in live.verify() if not one.ok]
     assert (failed.check, failed.seen) == ("environment", "its state is 'stopped', not 'available'")
@@ -187,9 +188,7 @@ def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tools: Tools, t
     assert branch
     live.rehearsal.program.up(STACK, "--skip-preview")
     assert [one.check for one in live.verify() if not one.ok] == ["environment"], "an `up` does not"
-    pipeline = AppRepository(tmp_path / "app", branch=branch[1])
-    deployed = pipeline.run("deploy:production", live.project, runner={"PATH": str(tools.kubectl.parent)})
-    assert deployed.passed, deployed.output
+    live.deploy(AppRepository(tmp_path / "app", branch=branch[1]))
     assert live.settled({}) == {}
 
 

@@ -1,0 +1,146 @@
+"""Whether GitLab's registry has the images that run or would be gone back to, and keeps them.
+
+The project's clean-up policy is no resource of this program: with the provider it is a part of the whole project.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gitlab.exceptions import GitlabGetError
+
+from ops.verify.check import Check
+from ops.verify.cluster import moment
+from ops.verify.systems import Object, Systems
+from ops.verify.trouble import CheckError
+from settings.images import image_repository
+
+_REVISION: Final = "deployment.kubernetes.io/revision"
+_ENOUGH: Final = 25
+"""Tags to keep of each image: one of the numbers that GitLab offers."""
+_NOT_FOUND: Final = 404
+_POLICY: Final = "Settings > Packages and registries > Container registry > Cleanup policies"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanUpPolicy:
+    """GitLab's rules, as Projects::ContainerRepository::CleanupTagsBaseService follows them.
+
+    `older_than` is not among them: it says when a tag goes, and what is to stay has no such day.
+    """
+
+    keep_n: int | None
+    """Tags that are kept of those it could remove, the newest; None for none."""
+    name_regex: str
+    """Tags that it removes; an empty one names none."""
+    name_regex_keep: str
+    """Tags of these that it keeps."""
+
+    @classmethod
+    def of(cls, project: Mapping[str, Any]) -> CleanUpPolicy | None:
+        """The policy of a project as GitLab's API shows it; None where none is at work."""
+        found = project.get("container_expiration_policy") or {}
+        if not found.get("enabled"):
+            return None
+        keep_n = found.get("keep_n")
+        return cls(
+            keep_n=int(keep_n) if keep_n is not None else None,
+            name_regex=found.get("name_regex") or "",
+            name_regex_keep=found.get("name_regex_keep") or "",
+        )
+
+    def removes(self, tag: str) -> bool:
+        """Whether a tag of this name is removed, unless it is among the newest. `latest` never is."""
+        matches = re.fullmatch(self.name_regex, tag) and not re.fullmatch(self.name_regex_keep, tag)
+        return bool(matches) and tag != "latest"
+
+
+def images(systems: Systems) -> str:
+    """The image that runs, and the one before it, are in the registry and stay there."""
+    needed = list(_needed(systems))
+    repository = image_repository(systems.settings.app.image)
+    prefix = systems.project.attributes.get("container_registry_image_prefix")
+    if not prefix or not f"{repository}/".startswith(f"{prefix}/"):
+        return f"{repository} is not in the project's registry"
+    if not needed:
+        return f"no image of {repository} runs"
+    listed = systems.project.repositories.list(iterator=True)
+    found = next((one for one in listed if one.location == repository), None)
+    if found is None:
+        raise CheckError(f"the project's registry has no {repository}", _deploy(systems))
+    wrong = [problem for image in needed if (problem := _lost(found, image))]
+    if wrong:
+        raise CheckError("; ".join(wrong), _deploy(systems))
+    tags = [_tag(image) for image in needed]
+    policy = CleanUpPolicy.of(systems.project.attributes)
+    if policy is None:
+        return f"{', '.join(tags)}: in the registry, whose clean-up policy is off"
+    if endangered := _endangered(policy, found, tags):
+        raise CheckError(
+            f"GitLab's clean-up policy removes {', '.join(endangered)}, which run or would be gone back to",
+            f"in GitLab ({_POLICY}) keep the {_ENOUGH} most recent tags of each image, or what these are called",
+        )
+    return f"{', '.join(tags)}: in the registry, and kept by its clean-up policy"
+
+
+def _needed(systems: Systems) -> Iterator[str]:
+    """The image that runs, and the one that the job `rollback` goes back to, as far as the pipeline built them."""
+    repository, name = image_repository(systems.settings.app.image), systems.names.app
+    sets = [
+        one
+        for one in systems.list("apps/v1", "ReplicaSet")
+        if any(owner["name"] == name for owner in one["metadata"].get("ownerReferences", []))
+    ]
+    sets.sort(key=lambda one: int(one["metadata"].get("annotations", {}).get(_REVISION, 0)), reverse=True)
+    running = _image(systems.need("apps/v1", "Deployment", name), name)
+    before = next((image for one in sets if (image := _image(one, name)) != running), "")
+    for image in (running, before):
+        if image != systems.settings.app.image and image_repository(image) == repository and _tag(image):
+            yield image
+
+
+def _image(workload: Object, name: str) -> str:
+    containers = workload["spec"]["template"]["spec"]["containers"]
+    return next((str(one["image"]) for one in containers if one["name"] == name), "")
+
+
+def _tag(image: str) -> str:
+    return image.partition("@")[0].removeprefix(image_repository(image)).removeprefix(":")
+
+
+def _lost(repository: Any, image: str) -> str | None:
+    tag, digest = _tag(image), image.partition("@")[2]
+    try:
+        found = repository.tags.get(tag)
+    except GitlabGetError as error:
+        if error.response_code != _NOT_FOUND:
+            raise
+        return f"the registry no longer has {image}, so a node without it starts no pod"
+    if digest and found.digest != digest:
+        return f"{tag} is another image by now, and {digest} has no tag that keeps it"
+    return None
+
+
+def _endangered(policy: CleanUpPolicy, repository: Any, tags: list[str]) -> list[str]:
+    if not any(map(policy.removes, tags)):
+        return []
+    pushed = {
+        one.name: repository.tags.get(one.name).created_at
+        for one in repository.tags.list(iterator=True)
+        if policy.removes(one.name)
+    }
+    # As GitLab orders them; one without a time counts as just pushed.
+    now = dt.datetime.now(dt.UTC)
+    newest = sorted(pushed, key=lambda tag: moment(pushed[tag]) if pushed[tag] else now, reverse=True)
+    return [tag for tag in tags if tag in newest[policy.keep_n or 0 :]]
+
+
+def _deploy(systems: Systems) -> str:
+    return f"run the app's pipeline of branch {systems.delivery.branch}, which builds the image again and deploys it"
+
+
+CHECKS = (Check(name="registry", look=images, applies=lambda settings: settings.delivery is not None),)

@@ -1,0 +1,148 @@
+"""Whether the registry keeps what runs, asked of a GitLab through its own client."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import pytest
+from starlette.types import ASGIApp
+
+from lookups import deploy_tokens
+from ops.verify import registry
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+from rehearsal.vendors.gitlab import GitLab
+from tests.stacks import PROD
+from tests.unit.program import REGISTRY, load_settings
+
+SETTINGS: Final = load_settings("prod")
+IMAGES: Final = f"{REGISTRY}/prod"
+
+
+class Live(Systems):
+    """A stack of which these images ran, the last of them now, and a GitLab."""
+
+    def __init__(self, url: str, *ran: str) -> None:
+        super().__init__(SETTINGS, http=httpx.Client())
+        self._ran = ran
+        client = deploy_tokens.connect(url)
+        self.__dict__["_project"] = (client.projects.get(self.delivery.project), None)
+
+    def need(self, _api_version: str, kind: str, _name: str, _namespace: str | None = None) -> Any:
+        assert kind == "Deployment"
+        return workload(self._ran[-1])
+
+    def list(self, _api_version: str, kind: str) -> Any:
+        assert kind == "ReplicaSet"
+        # In no order, and with one that is not the app's.
+        sets = [workload(image, revision=number) for number, image in enumerate(self._ran, start=1)]
+        return [workload(f"{IMAGES}:other", revision=99, owner="other"), *sets]
+
+
+def workload(image: str, *, revision: int = 1, owner: str = PROD.app) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "annotations": {"deployment.kubernetes.io/revision": str(revision)},
+            "ownerReferences": [{"name": owner}],
+        },
+        "spec": {"template": {"spec": {"containers": [{"name": PROD.app, "image": image}]}}},
+    }
+
+
+@pytest.fixture
+def gitlab() -> GitLab:
+    return GitLab.seeded()
+
+
+@pytest.fixture
+def look(gitlab: GitLab, served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What the check says, where these tags ran."""
+    url = served(gitlab.app)
+    monkeypatch.setenv("GITLAB_BASE_URL", f"{url}/api/v4/")
+    monkeypatch.setenv("GITLAB_TOKEN", gitlab.token)
+    return lambda *tags: registry.images(Live(url, *(f"{IMAGES}:{tag}" for tag in tags)))
+
+
+def pushed(gitlab: GitLab, *tags: str, policy: dict[str, Any] | None = None) -> None:
+    """One a day, the last of them today."""
+    now = dt.datetime.now(dt.UTC)
+    for days, tag in enumerate(reversed(tags)):
+        moment = (now - dt.timedelta(days=days)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        gitlab.project.registry.push(f"{IMAGES}:{tag}", created_at=moment)
+    gitlab.project.clean_up |= {"enabled": policy is not None, **(policy or {})}
+
+
+def test_without_a_clean_up_policy_it_is_enough_that_the_images_are_there(
+    gitlab: GitLab, look: Callable[..., str]
+) -> None:
+    pushed(gitlab, "a", "b", "c")
+    assert look("a", "b", "c") == "c, b: in the registry, whose clean-up policy is off"
+    gitlab.project.registry.remove(f"{IMAGES}:b")
+    with pytest.raises(CheckError, match=f"the registry no longer has {IMAGES}:b, so a node without it") as lost:
+        look("a", "b", "c")
+    assert "run the app's pipeline of branch main" in lost.value.fix
+
+
+def test_a_tag_that_was_overwritten_keeps_the_image_that_runs_no_longer(
+    gitlab: GitLab, look: Callable[..., str]
+) -> None:
+    digest = gitlab.project.registry.push(f"{IMAGES}:a")
+    assert "in the registry" in look(f"a@{digest}")
+    gitlab.project.registry.push(f"{IMAGES}:a")
+    with pytest.raises(CheckError, match=f"a is another image by now, and {digest} has no tag"):
+        look(f"a@{digest}")
+
+
+@pytest.mark.parametrize(
+    ("policy", "endangered"),
+    [
+        ({"keep_n": 25}, ""),
+        ({"keep_n": 5}, ""),
+        ({"keep_n": 1}, "a1, a2"),
+        ({"keep_n": None}, "a1, a2"),
+        ({"keep_n": None, "older_than": None}, "a1, a2"),
+        ({"keep_n": 1, "name_regex": None}, ""),
+        ({"keep_n": 1, "name_regex": "b.*"}, ""),
+        ({"keep_n": 1, "name_regex": "1"}, ""),
+        ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "a[12]"}, ""),
+        ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "a1"}, "a2"),
+        # What the policy cannot remove is not counted among the newest.
+        ({"keep_n": 5, "name_regex": "a.*"}, ""),
+        ({"keep_n": 1, "name_regex": "a1"}, ""),
+    ],
+)
+def test_what_runs_and_what_a_rollback_needs_are_kept_by_the_policy_or_named(
+    gitlab: GitLab, look: Callable[..., str], policy: dict[str, Any], endangered: str
+) -> None:
+    # Two further builds were never deployed: their rollouts failed.
+    pushed(gitlab, "a2", "a1", "b1", "b2", "latest", policy=policy)
+    if not endangered:
+        assert "kept by its clean-up policy" in look("a2", "a1")
+        return
+    with pytest.raises(CheckError) as refused:
+        look("a2", "a1")
+    assert refused.value.seen.startswith(f"GitLab's clean-up policy removes {endangered}, which run")
+    assert "keep the 25 most recent tags of each image" in refused.value.fix
+
+
+def test_many_builds_push_what_runs_out_of_the_newest(gitlab: GitLab, look: Callable[..., str]) -> None:
+    pushed(gitlab, "runs", *(f"b{number}" for number in range(30)), policy={"keep_n": 25})
+    with pytest.raises(CheckError, match="removes runs, which"):
+        look("runs")
+
+
+def test_a_stack_that_nothing_was_deployed_into_has_nothing_to_keep(look: Callable[..., str]) -> None:
+    assert look("placeholder") == f"no image of {IMAGES} runs"
+    with pytest.raises(CheckError, match=f"the project's registry has no {IMAGES}"):
+        look("a")
+
+
+def test_an_image_of_another_registry_is_none_that_gitlab_cleans(
+    look: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = SETTINGS.app.model_copy(update={"image": "quay.io/someone/app:placeholder"})
+    monkeypatch.setattr("tests.unit.ops.test_registry.SETTINGS", SETTINGS.model_copy(update={"app": app}))
+    assert look("a") == "quay.io/someone/app is not in the project's registry"
