@@ -46,9 +46,12 @@ mkdir -p "$target"
 """
 
 _OURS = (
+    "CI_API_V4_URL",
     "CI_COMMIT_BRANCH",
     "CI_COMMIT_REF_PROTECTED",
     "CI_COMMIT_SHORT_SHA",
+    "CI_ENVIRONMENT_NAME",
+    "CI_JOB_TOKEN",
     "CI_JOB_URL",
     "CI_PIPELINE_SOURCE",
     "CI_PROJECT_DIR",
@@ -154,6 +157,10 @@ class Repository:
             "CI_COMMIT_REF_PROTECTED": protected,
             "CI_PROJECT_DIR": str(self.clone),  # else the folder of a container, at the root of this machine
             "CI_PROJECT_ID": str(project.id),
+            "CI_ENVIRONMENT_NAME": self.environment(job),
+            # Where a test has no other: gitlab-ci-local's would be GitLab's own address.
+            "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
+            "CI_JOB_TOKEN": "none",
             **_source(source),
             **seen,
             **self._id_tokens(job, project, seen),
@@ -164,7 +171,8 @@ class Repository:
         file.write_text(yaml.safe_dump(_typed({**given, **(variables or {})}, project)))
         done = self._gitlab_ci_local([job, "--force-shell-executor"], {}, runner)
         if done.returncode == 0 and self._environment(job).get("action", "start") == "start":
-            project.environments.deployed(self.environment(job))
+            commit = self._git("rev-parse", "HEAD").strip()
+            project.deployments.add(self.environment(job), commit, self.branch)
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
 
     def _id_tokens(self, job: str, project: Project, variables: Mapping[str, str]) -> dict[str, str]:

@@ -43,7 +43,10 @@ class Deployed:
 
     def job(self, name: str, **variables: str) -> tuple[bool, str]:
         runner = {"PATH": str(self._tools)}
-        run = self.repository.run(name, self.rehearsal.gitlab.project, variables=variables, runner=runner)
+        gitlab = self.rehearsal.gitlab
+        api = self.rehearsal.program.environment["GITLAB_BASE_URL"].rstrip("/")
+        given = {"CI_API_V4_URL": api, "CI_JOB_TOKEN": gitlab.issue_job_token(), **variables}
+        run = self.repository.run(name, gitlab.project, variables=given, runner=runner)
         shown = run.output + (self.arguments if self.log.exists() else "")
         for secret in self.rehearsal.gitlab.handed_out:
             assert secret not in shown

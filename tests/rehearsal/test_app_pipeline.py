@@ -87,6 +87,10 @@ def test_a_failed_migration_fails_the_job_and_leaves_the_old_version_running(dep
     assert deployed.image == before
 
 
+def tag_of(image: str) -> str:
+    return image.partition("@")[0].rpartition(":")[2]
+
+
 def test_a_rollback_goes_to_the_image_before_or_to_a_tag_and_migrates_nothing(deployed: Deployed) -> None:
     images = []
     for _ in range(3):
@@ -95,10 +99,18 @@ def test_a_rollback_goes_to_the_image_before_or_to_a_tag_and_migrates_nothing(de
         assert passed, output
         images.append(deployed.image)
     migrations = deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]
+    page = deployed.rehearsal.gitlab.project.deployments
+    assert str(page.shown("development")).startswith(tag_of(images[2]))
     deployed.job("rollback:development")
     assert deployed.image == images[1]
-    deployed.job("rollback:development", ROLLBACK_TAG=images[0].rpartition(":")[2])
+    assert str(page.shown("development")).startswith(tag_of(images[1])), "GitLab's page shows what runs"
+    deployed.job("rollback:development", ROLLBACK_TAG=tag_of(images[0]))
     assert deployed.image == images[0]
+    assert str(page.shown("development")).startswith(tag_of(images[0]))
+    # A GitLab that is away, or lets no job in, undoes nothing.
+    _, output = deployed.job("rollback:development", CI_JOB_TOKEN="of-another-job")
+    assert deployed.image == images[1]
+    assert "GitLab's page of development does not show it" in output
     assert len(deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]) == len(migrations)
 
 

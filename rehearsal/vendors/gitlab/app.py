@@ -62,6 +62,8 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("PUT", "environments/*"): lambda p, a, b: p.environments.update(a, b),
     ("DELETE", "environments/*"): lambda p, a, _: p.environments.delete(a),
     ("POST", "environments/*/stop"): lambda p, a, b: p.environments.stop(a, b),
+    ("GET", "deployments"): lambda p, _, b: p.deployments.entries(b),
+    ("POST", "deployments"): lambda p, _, b: p.deployments.create(b),
     ("GET", "variables"): lambda p, _, b: p.variables.entries(b),
     ("POST", "variables"): lambda p, _, b: p.variables.create(b),
     ("GET", "variables/*"): lambda p, a, b: p.variables.get(a, _scope(b)),
@@ -128,6 +130,7 @@ class GitLab:
             for number, path in enumerate(paths)
         }
         self._access: dict[str, Access] = {}
+        self._of_jobs: dict[str, Access] = {}
         self._version = "19.1.0"
         self.token = self.issue_token("api")
         self.app = Service(self._serve)
@@ -163,8 +166,8 @@ class GitLab:
 
     @property
     def handed_out(self) -> set[str]:
-        """Every deploy and ID token ever shown, and the value of every masked variable."""
-        shown = set(self.id_tokens.handed_out)
+        """Every deploy, ID and job token ever shown, and the value of every masked variable."""
+        shown = {*self.id_tokens.handed_out, *self._of_jobs}
         for project in self.projects.values():
             shown |= project.deploy_tokens.handed_out
             shown |= {variable["value"] for variable in project.variables.stored() if variable["masked"]}
@@ -174,6 +177,12 @@ class GitLab:
         """An access token with these scopes, of a user with this role."""
         token = f"glpat-{secrets.token_urlsafe(15)}"
         self._access[token] = Access(frozenset(scopes), level, len(self._access) + 1, expires)
+        return token
+
+    def issue_job_token(self) -> str:
+        """The CI_JOB_TOKEN of a job that a Developer's push or click started."""
+        token = f"glcbt-{secrets.token_urlsafe(15)}"
+        self._of_jobs[token] = Access(frozenset({"api"}), DEVELOPER, len(self._access) + len(self._of_jobs) + 1)
         return token
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,7 +199,7 @@ class GitLab:
         segments = [unquote(segment) for segment in raw.strip("/").split("/")]
         if segments[:2] != ["api", "v4"]:
             raise RefusedError(404, {"error": "404 Not Found"})
-        access = self._authenticate(request)
+        access = self._authenticate(request, segments[4:5])
         match segments[2:]:
             case ["user"]:
                 own = f"{request.base_url}user-{access.user}"
@@ -224,7 +233,11 @@ class GitLab:
                 return self._project_answer(request, self._project(project, access), rest, access, parameters)
         raise RefusedError(404, {"error": "404 Not Found"})
 
-    def _authenticate(self, request: Request) -> Access:
+    def _authenticate(self, request: Request, of_project: list[str]) -> Access:
+        if (job := request.headers.get("JOB-TOKEN")) and of_project == ["deployments"]:  # `job_token_allowed`
+            if job not in self._of_jobs:
+                raise _UNAUTHORIZED
+            return self._of_jobs[job]
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         token = request.headers.get("PRIVATE-TOKEN") or bearer
         access = self._access.get(token)
@@ -274,7 +287,7 @@ class GitLab:
     ) -> Response:
         handler, argument = _route(request.method, rest)
         reads = request.method == "GET" and rest[0] in _DEVELOPER_READS
-        if access.level < (DEVELOPER if reads else MAINTAINER):
+        if access.level < (DEVELOPER if reads or rest[0] == "deployments" else MAINTAINER):
             # Mirrors alone refuse as if the token were not known (lib/api/remote_mirrors.rb).
             raise _UNAUTHORIZED if rest[0] == "remote_mirrors" else RefusedError(403, {"message": "403 Forbidden"})
         answer = handler(project, argument, parameters)

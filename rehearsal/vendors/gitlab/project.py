@@ -8,6 +8,7 @@ import itertools
 from rehearsal.homelab import GITLAB, REGISTRY
 from rehearsal.vendors.gitlab.answers import Body, now
 from rehearsal.vendors.gitlab.delivery import DeployTokens, Environments, Variables
+from rehearsal.vendors.gitlab.deployments import Deployments
 from rehearsal.vendors.gitlab.id_tokens import IdTokens
 from rehearsal.vendors.gitlab.merge_requests import MergeRequests
 from rehearsal.vendors.gitlab.registry import Registry
@@ -23,6 +24,7 @@ class Project:
         self.id, self.path, self.default_branch, self.licensed = id_, path, "main", licensed
         self.id_tokens = id_tokens
         self.environments = Environments(ids)
+        self.deployments = Deployments(ids, self.environments)
         self.variables = Variables()
         self.deploy_tokens = DeployTokens(ids)
         self.registry = Registry(ids, id_)

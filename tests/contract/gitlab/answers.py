@@ -178,6 +178,22 @@ class OneEnvironment(Environment):
     last_deployment: dict[str, Any] | None
 
 
+class Deployment(Part):
+    """A deployment: in a list, or just made by the API."""
+
+    id: StrictInt
+    iid: StrictInt
+    ref: StrictStr
+    sha: StrictStr
+    created_at: Moment
+    updated_at: Moment
+    status: Literal["created", "running", "success", "failed", "canceled", "skipped", "blocked"]
+    user: User
+    environment: Environment
+    deployable: None
+    """The job; the emulator shows none."""
+
+
 class Variable(Shape):
     """A CI variable; GitLab hides the value of a hidden one."""
 

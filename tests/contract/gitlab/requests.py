@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
 
 from tests.contract.gitlab.answers import (
     Branch,
+    Deployment,
     DeployToken,
     Environment,
     Metadata,
@@ -57,6 +58,25 @@ class ListedNotes(Listed):
 
     sort: Literal["asc", "desc"] | None = None
     order_by: Literal["created_at", "updated_at"] | None = None
+
+
+class ListedDeployments(Listed):
+    """Filters and order of the list of deployments."""
+
+    environment: StrictStr | None = None
+    status: Literal["created", "running", "success", "failed", "canceled", "blocked"] | None = None
+    order_by: Literal["id", "iid", "created_at", "updated_at", "finished_at", "ref"] | None = None
+    sort: Literal["asc", "desc"] | None = None
+
+
+class NewDeployment(Shape):
+    """A deployment that no job makes."""
+
+    environment: StrictStr
+    sha: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+    ref: StrictStr
+    tag: StrictBool
+    status: Literal["running", "success", "failed", "canceled"]
 
 
 class ChangedEnvironment(Shape):
@@ -235,6 +255,7 @@ PAGES: Final = {
     "branches": "branches",
     "protected_branches": "protected_branches",
     "protected_environments": "protected_environments",
+    "deployments": "deployments",
     "registry": "container_registry",
     "pipeline_schedules": "pipeline_schedules",
     "protected_tags": "protected_tags",
@@ -287,6 +308,8 @@ OPERATIONS: Final[dict[Operation, tuple[type[BaseModel], int, Any]]] = {
     ("POST", f"{_P}/protected_environments"): (NewEnvironmentProtection, 201, ProtectedEnvironment),
     ("GET", f"{_P}/protected_environments/*"): (Nothing, 200, ProtectedEnvironment),
     ("DELETE", f"{_P}/protected_environments/*"): (Nothing, 204, None),
+    ("GET", f"{_P}/deployments"): (ListedDeployments, 200, list[Deployment]),
+    ("POST", f"{_P}/deployments"): (NewDeployment, 201, Deployment),
     ("GET", f"{_P}/registry/repositories"): (Listed, 200, list[RegistryRepository]),
     ("GET", f"{_P}/registry/repositories/*/tags"): (Listed, 200, list[RegistryTag]),
     ("GET", f"{_P}/registry/repositories/*/tags/*"): (Nothing, 200, OneRegistryTag),

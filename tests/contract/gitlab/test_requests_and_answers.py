@@ -157,6 +157,7 @@ def fill(emulator: GitLab, count: int) -> None:
         project.branches.protect({"name": f"branch-{number}"})
         project.schedules.create({"description": f"{number}", "ref": "main", "cron": "30 6 * * *"})
         project.protected_tags.create({"name": f"v{number}*"})
+        project.deployments.add("production", f"{number:040x}", "main")
         project.registry.push(f"{IMAGE}:{number}")
         project.registry.push(f"{IMAGE}-{number}:1")
         project.protected_environments.create(
@@ -192,6 +193,7 @@ LISTS: Final = {
     "protected branches": lambda project: project.protectedbranches,
     "pipeline schedules": lambda project: project.pipelineschedules,
     "protected tags": lambda project: project.protectedtags,
+    "deployments": lambda project: project.deployments,
     "images": lambda project: project.repositories,
     "tags of an image": lambda project: next(iter(project.repositories.list(iterator=True))).tags,
     "protected environments": lambda project: project.protected_environments,
