@@ -19,7 +19,7 @@ from pulumi_policy import (
 # The engine runs this folder as a program, with itself on the path and not what holds it.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from policies import exposure, pods, secrets
+from policies import delivery, exposure, pods, secrets
 from policies.rule import Resource, Rule, plain
 
 
@@ -84,7 +84,7 @@ class _NoPlaintextSecrets(ResourceValidationPolicy):
             report(message, None)
 
 
-RULES = (*pods.RULES, *exposure.RULES)
+RULES = (*pods.RULES, *exposure.RULES, *delivery.RULES)
 
 PolicyPack(
     name="invoicetron",

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ci.report import STREAMED, Preview
-from policies import exposure, pods
+from policies import delivery, exposure, pods
 from rehearsal.engine import EngineError, Program
 from rehearsal.rehearsal import Rehearsal
 
-RULES = {rule.name for rule in (*pods.RULES, *exposure.RULES)} | {"no-plaintext-secrets"}
+RULES = {rule.name for rule in (*pods.RULES, *exposure.RULES, *delivery.RULES)} | {"no-plaintext-secrets"}
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])

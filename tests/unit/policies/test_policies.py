@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY, deserialize_properties
 
-from policies import exposure, pods, secrets
+from policies import delivery, exposure, pods, secrets
 from policies.rule import Resource, Rule
 
 # The last is a policy of its own in the pack, because only a remediation is told what is marked secret.
 PLAINTEXT = Rule(name="no-plaintext-secrets", description="", each=secrets.plaintext)
-RULES: Mapping[str, Rule] = {rule.name: rule for rule in (*pods.RULES, *exposure.RULES, PLAINTEXT)}
+RULES: Mapping[str, Rule] = {rule.name: rule for rule in (*pods.RULES, *exposure.RULES, *delivery.RULES, PLAINTEXT)}
 
 GOOD_POD: dict[str, Any] = {
     "metadata": {"labels": {"app": "web", "tier": "front"}},
