@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 
@@ -12,6 +12,10 @@ from sdks import gitlab
 from settings.names import Names
 from settings.repository import InfrastructureSettings
 
+if TYPE_CHECKING:
+    from pulumi_gitlab.outputs import GetProjectProtectedTagsProtectedTagResult
+
+_DEVELOPER: Final = "developer"
 RELEASES: Final = "v*"
 """Tags of releases, by which other projects include its pipelines."""
 
@@ -30,12 +34,26 @@ class InfrastructureProject:
     """Import id of the protection of `RELEASES`, where there is one."""
 
 
+def schedule_description(names: Names) -> str:
+    """Of the stack's schedule."""
+    return f"verify and drift, {names.owner.mark}"
+
+
+def covers_releases(tag: str) -> bool:
+    """Whether a protected tag or wildcard may name a release. Of several that do, the laxest counts."""
+    return tag.startswith(("v", "*"))
+
+
+def _is_kept(protection: GetProjectProtectedTagsProtectedTagResult) -> bool:
+    return all(level.access_level != _DEVELOPER for level in protection.create_access_levels)
+
+
 def read_infrastructure(
     settings: InfrastructureSettings, names: Names, provider: gitlab.Provider
 ) -> InfrastructureProject:
     """Asks GitLab, blocking; raises `GitLabError`."""
     options = pulumi.InvokeOptions(provider=provider)
-    description = f"verify and drift, {names.owner.mark}"
+    description = schedule_description(names)
     try:
         id_ = str(gitlab.get_project(path_with_namespace=settings.project, opts=options).id)
         schedules = gitlab.get_pipeline_schedules(project=id_, opts=options).pipeline_schedules
@@ -47,6 +65,12 @@ def read_infrastructure(
             "GITLAB_TOKEN needs the role Maintainer of repository.infrastructure.project, too: correct it, or leave "
             "the section out."
         ) from None
+    if movable := [each.tag for each in protected if covers_releases(each.tag) and not _is_kept(each)]:
+        raise GitLabError(
+            f"In GitLab's project {settings.project} Developers may create tags {', '.join(movable)}, and by that a "
+            "release of this program, which other projects' pipelines include. Nothing was created or changed.\n\n"
+            "Allow Maintainers alone there (Settings > Repository > Protected tags), or delete that protection."
+        )
     known = next((each.id for each in schedules if each.description == description), None)
     return InfrastructureProject(
         id=id_,

@@ -32,6 +32,7 @@ from rehearsal.vendors.gitlab import Project
 REPOSITORY = Path(__file__).parents[1]
 PIPELINE = REPOSITORY / "ci" / "app.gitlab-ci.yml"
 DOCKER = REPOSITORY / "ci" / "docker.gitlab-ci.yml"
+ROLLBACK = REPOSITORY / "ci" / "rollback.gitlab-ci.yml"
 
 _MODULE = Path(__file__).with_name("toolchain") / "gitlab-ci-local"
 _NODE = Path(ROOT_DIR) / "bin" / "node"
@@ -227,6 +228,7 @@ class AppRepository(Repository):
         (self.clone / "app.gitlab-ci.yml").write_text(pipeline or PIPELINE.read_text())
         (self.clone / "ci").mkdir()
         _without_services(DOCKER, self.clone / "ci" / DOCKER.name)
+        shutil.copy(ROLLBACK, self.clone / "ci")
         self._initialize()
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from components import deployer
 from components.admission_names import ACCOUNT
 from components.delivery import TOKEN, USER, variables
 from lookups.cluster import connect
+from lookups.infrastructure import RELEASES, covers_releases, schedule_description
 from lookups.job_identity import ROOT_CA, find_problems, in_base64, job_user
 from ops.mirrors import bare, fingerprint, push_mirrors
 from ops.verify.check import Check
@@ -14,6 +17,9 @@ from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
 from settings.commands import ops_command, pulumi_command
+
+_DEVELOPER: Final = 30
+"""Access level of a Developer."""
 
 
 def environment(systems: Systems) -> str:
@@ -142,6 +148,34 @@ def mirror(systems: Systems) -> str:
     return f"last success {min(one.last_successful_update_at for one in pushing)}, no error{several}"
 
 
+def infrastructure(systems: Systems) -> str:
+    """This program's own project looks at the stacks every day, and Maintainers alone make its releases."""
+    own = systems.infrastructure
+    project = systems.gitlab.projects.get(own.project)
+    description = schedule_description(systems.names)
+    schedules = project.pipelineschedules.list(iterator=True)
+    schedule = next((one for one in schedules if one.description == description), None)
+    tags = {one.name: one.create_access_levels for one in project.protectedtags.list(iterator=True)}
+    wrong: list[tuple[str, str]] = []
+    if schedule is None:
+        wrong.append((f"it has no schedule {description!r}", systems.up))
+    elif not schedule.active:
+        wrong.append(("its schedule is switched off, so nobody looks at the stacks", systems.up))
+    elif (schedule.cron, schedule.cron_timezone) != (own.schedule, own.time_zone):
+        wrong.append((f"its schedule is {schedule.cron} ({schedule.cron_timezone}), not {own.schedule}", systems.up))
+    if RELEASES not in tags:
+        wrong.append((f"tags {RELEASES}, by which others include its pipeline, are not protected", systems.up))
+    for name, levels in tags.items():
+        if covers_releases(name) and any(one["access_level"] == _DEVELOPER for one in levels):
+            fix = "allow Maintainers alone (Settings > Repository > Protected tags)"
+            wrong.append((f"Developers may create tags {name}", fix))
+    if wrong:
+        seen = "; ".join(what for what, _ in wrong)
+        raise CheckError(f"{own.project}: {seen}", "; ".join(dict.fromkeys(fix for _, fix in wrong)))
+    looks = f"looks at the stacks at {own.schedule} ({own.time_zone})"
+    return f"{own.project} {looks}, and Maintainers alone create tags {RELEASES}"
+
+
 def _has_delivery(settings: Settings) -> bool:
     return settings.delivery is not None
 
@@ -160,4 +194,9 @@ CHECKS = (
     ),
     Check(name="deployer-identity", look=deployer_identity, applies=_has_id_tokens),
     Check(name="push-mirror", look=mirror, applies=lambda settings: settings.repository is not None),
+    Check(
+        name="infrastructure",
+        look=infrastructure,
+        applies=lambda settings: settings.repository is not None and settings.repository.infrastructure is not None,
+    ),
 )

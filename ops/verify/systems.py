@@ -40,7 +40,7 @@ from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
 from settings.delivery import DeliverySettings
 from settings.monitoring import MonitoringSettings
-from settings.repository import RepositorySettings
+from settings.repository import InfrastructureSettings, RepositorySettings
 
 Object = dict[str, Any]
 """An object of the cluster, as its JSON is."""
@@ -120,6 +120,11 @@ class Systems:
     def repository(self) -> RepositorySettings:
         """What the stacks share in GitLab."""
         return _given(self.settings.repository)
+
+    @property
+    def infrastructure(self) -> InfrastructureSettings:
+        """The GitLab project of this program itself."""
+        return _given(self.repository.infrastructure)
 
     @property
     def monitoring(self) -> MonitoringSettings:

@@ -145,6 +145,15 @@ def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) ->
     migration = deployed.get("job", f"invoicetron-migrate-{commit}")
     assert backup["status"]["completionTime"] <= migration["metadata"]["creationTimestamp"]
 
+    deployed.give_migrations(seconds=1)
+    try:
+        passed, output = deployed.job("deploy:development", BACKUP=BACKUP, CI_COMMIT_SHORT_SHA="placeholder")
+    finally:
+        deployed.give_migrations(seconds=600)
+    assert not passed
+    (taken,) = re.findall(r"backup (\S+) is complete", output)
+    assert f"python -m ops restore --stack dev --from {taken}" in output, "what to do if it stopped half-way"
+
 
 def test_the_command_that_restores_the_backup_from_before_the_migration_is_printed(deployed: Deployed) -> None:
     deployed.rehearsal.control_plane.pods.database(DATABASE_OF).sql("CREATE TABLE IF NOT EXISTS kept (number int)")

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
+from starlette.types import ASGIApp
 
+from lookups import deploy_tokens
+from lookups.gitlab import GitLabError
 from lookups.gitlab_access import missing_permissions
-from settings.repository import RepositorySettings
+from ops.verify import delivery
+from ops.verify.systems import Systems
+from ops.verify.trouble import CheckError
+from rehearsal.vendors.gitlab import GitLab
+from settings.repository import InfrastructureSettings, RepositorySettings
 from tests.unit.program import Program, load_settings, run
 
 PROJECT = "0xwsh/invoicetron-infra"
@@ -90,3 +100,67 @@ def test_alerts_link_to_their_page_in_that_project_where_no_other_is_named() -> 
 
     assert links() == {f"https://gitlab.k8s.rommelporras.com/{PROJECT}/-/blob/main/docs/alerts.md"}
     assert links(runbook="https://docs.example.org/alerts.md") == {"https://docs.example.org/alerts.md"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "level", "refused"),
+    [
+        ("v*", "developer", True),
+        ("*", "developer", True),
+        ("v1.*", "developer", True),
+        ("v*", "maintainer", False),
+        ("v*", "no one", False),
+        ("docs-*", "developer", False),
+    ],
+)
+def test_releases_that_developers_may_make_are_refused_before_anything(tag: str, level: str, *, refused: bool) -> None:
+    levels = [{"id": 1, "accessLevel": level, "accessLevelDescription": "x"}]
+    found = {"getProjectProtectedTags": {"protectedTags": [{"tag": tag, "createAccessLevels": levels}]}}
+    if not refused:
+        assert run("prod", WANTED, gitlab=found).of("TagProtection")
+        return
+    with pytest.raises(GitLabError, match=f"Developers may create tags {re.escape(tag)}, and by that a release"):
+        run("prod", WANTED, gitlab=found)
+
+
+class Live(Systems):
+    """The stack prod of a GitLab."""
+
+    def __init__(self, url: str) -> None:
+        own = InfrastructureSettings.model_validate({"project": PROJECT})
+        settings = load_settings("prod")
+        assert settings.repository
+        repository = settings.repository.model_copy(update={"infrastructure": own})
+        super().__init__(settings.model_copy(update={"repository": repository}), http=httpx.Client())
+        self.__dict__["_gitlab"] = (deploy_tokens.connect(url), None)
+
+
+def test_verify_sees_whether_anybody_looks_at_the_stacks_and_who_makes_releases(
+    served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gitlab = GitLab.seeded()
+    url = served(gitlab.app)
+    monkeypatch.setenv("GITLAB_BASE_URL", f"{url}/api/v4/")
+    monkeypatch.setenv("GITLAB_TOKEN", gitlab.token)
+    project, live = gitlab.infrastructure, Live(url)
+
+    def seen() -> str:
+        try:
+            return delivery.infrastructure(live)
+        except CheckError as error:
+            return f"{error.seen}. {error.fix}"
+
+    assert f"it has no schedule '{DESCRIPTION}'" in seen()
+    assert "tags v*, by which others include its pipeline, are not protected" in seen()
+    made = project.schedules.create(
+        {"description": DESCRIPTION, "ref": "main", "cron": "30 6 * * *", "cron_timezone": "Etc/UTC"}
+    )
+    project.protected_tags.create({"name": "v*", "create_access_level": 40})
+    assert seen() == (f"{PROJECT} looks at the stacks at 30 6 * * * (Etc/UTC), and Maintainers alone create tags v*")
+    project.schedules.update(str(made["id"]), {"active": False})
+    assert "its schedule is switched off, so nobody looks at the stacks" in seen()
+    project.schedules.update(str(made["id"]), {"active": True, "cron": "0 0 1 1 *"})
+    assert "its schedule is 0 0 1 1 * (Etc/UTC), not 30 6 * * *" in seen()
+    project.protected_tags.create({"name": "v2*", "create_access_level": 30})
+    assert "Developers may create tags v2*. " in seen()
+    assert "allow Maintainers alone" in seen()

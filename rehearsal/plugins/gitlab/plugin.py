@@ -145,7 +145,21 @@ class GitLabPlugin(RestPlugin):
     def _protected_tags(self, args: Properties) -> Properties:
         with refusals("the protected tags"):
             found = self._client.project(args["project"]).protectedtags.list(get_all=True)
-        shown = [{"tag": item.name, "createAccessLevels": []} for item in found]
+        names = {number: name for name, number in repository.LEVELS.items()}
+        shown = [
+            {
+                "tag": item.name,
+                "createAccessLevels": [
+                    {
+                        "id": level["id"],
+                        "accessLevel": names[level["access_level"]],
+                        "accessLevelDescription": level["access_level_description"],
+                    }
+                    for level in item.create_access_levels
+                ],
+            }
+            for item in found
+        ]
         return {"id": args["project"], "project": args["project"], "protectedTags": shown}
 
     def _mirror_key(self, args: Properties) -> Properties:

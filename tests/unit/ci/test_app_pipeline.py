@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-TEXT = (Path(__file__).parents[3] / "ci" / "app.gitlab-ci.yml").read_text(encoding="utf-8")
+CI = Path(__file__).parents[3] / "ci"
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(TEXT)
-    return found
+    """With what it includes."""
+    own: dict[str, Any] = yaml.safe_load((CI / "app.gitlab-ci.yml").read_text(encoding="utf-8"))
+    for included in own.pop("include"):
+        own |= yaml.safe_load((CI.parent / included["local"]).read_text(encoding="utf-8"))
+    return own
 
 
 def extended(pipeline: dict[str, Any], job: str) -> dict[str, Any]:

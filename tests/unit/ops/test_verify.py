@@ -34,6 +34,7 @@ RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
 BUCKET = {"offsite-bucket"}
 OPERATED = {"database-operator"}
+OWN_PROJECT = {"infrastructure"}
 WITH_ID_TOKENS = {"deployer-identity"}
 ARCHIVED = {"wal-archive"}
 MEASURED = {"secret-exporter"}
@@ -51,7 +52,7 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    others = OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | WITH_ID_TOKENS | ARCHIVED
+    others = OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | ARCHIVED | WITH_ID_TOKENS | OWN_PROJECT
     assert names("prod") == {check.name for check in verify.CHECKS} - others
     delivery = load_settings("prod").delivery
     assert delivery
@@ -77,6 +78,7 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
         "deploy-token",
         "gitlab-token",
         "push-mirror",
+        "registry",
     }
 
 
