@@ -308,3 +308,18 @@ def test_an_attribute_that_the_pages_do_not_know_is_noticed(monkeypatch: pytest.
         emulator.project.variables._by_key["ONE", "*"]["colour"] = "blue"
 
     assert "colour" in json.dumps(held_by(monkeypatch, spoil))
+
+
+def test_what_a_job_notes_as_deployed_with_its_own_token_which_opens_nothing_else(url: str, emulator: GitLab) -> None:
+    emulator.project.deployments.add("production", "a" * 40, "main")
+    token = emulator.issue_job_token()
+    project = python_gitlab.Gitlab(url, job_token=token).projects.get(emulator.project.id, lazy=True)
+    asked: dict[str, Any] = {"environment": "production", "status": "success", "order_by": "id", "sort": "desc"}
+    assert [one.sha for one in project.deployments.list(get_all=False, **asked)] == ["a" * 40]
+    made = {"environment": "production", "sha": "b" * 40, "ref": "main", "tag": False, "status": "success"}
+    project.deployments.create(made)
+    assert [one.sha for one in project.deployments.list(get_all=False, **asked)] == ["b" * 40, "a" * 40]
+    assert emulator.project.deployments.shown("production") == "b" * 40
+    for refused in (project.variables, project.environments):
+        with pytest.raises(python_gitlab.GitlabAuthenticationError):
+            refused.list(get_all=False)
