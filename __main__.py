@@ -21,6 +21,7 @@ from components.deployer import Deployer, DeployerArgs
 from components.deployer_admission import DeployerAdmission, DeployerAdmissionArgs
 from components.environment import Environment, EnvironmentArgs
 from components.infrastructure import Infrastructure, InfrastructureArgs
+from components.instance_metrics import InstanceMetrics, InstanceMetricsArgs
 from components.monitoring import Monitoring, MonitoringArgs
 from components.namespace_deletion import NamespaceDeletion, registered_components
 from components.network_policies import NetworkPolicies, NetworkPoliciesArgs
@@ -45,7 +46,7 @@ found = look_up(settings, providers)
 settings = found.settings
 secrets, project, options = found.secrets, found.project, providers.options
 components = registered_components()
-database = other = backup = offsite = exporter = None  # as far as the stack has them
+database = other = backup = offsite = exporter = instance_metrics = None  # as far as the stack has them
 
 environment = Environment("environment", EnvironmentArgs(settings=settings, workloads=footprint(settings)), options)
 if settings.database and secrets.of_database:
@@ -107,6 +108,9 @@ if settings.monitoring and settings.database_metrics and secrets.of_exporter and
         secret=secrets.of_exporter,
     )
     exporter = PostgresExporter("postgres-exporter", exporter_args, options)
+if settings.monitoring and settings.database_metrics and settings.operated_database:
+    metrics_args = InstanceMetricsArgs(monitoring=settings.monitoring, environment=environment)
+    instance_metrics = InstanceMetrics("instance-metrics", metrics_args, options)
 network_args = NetworkPoliciesArgs(
     settings=settings,
     environment=environment,
@@ -115,6 +119,7 @@ network_args = NetworkPoliciesArgs(
     other=other,
     backup=backup,
     exporter=exporter,
+    instance_metrics=instance_metrics,
 )
 NetworkPolicies("network", network_args, options)
 if settings.monitoring:
@@ -126,6 +131,7 @@ if settings.monitoring:
         backup=backup,
         offsite=offsite,
         exporter=exporter,
+        instance_metrics=instance_metrics,
     )
     Monitoring("monitoring", monitoring_args, options)
 if settings.delivery and project:

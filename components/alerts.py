@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from components import instance_alerts
 from components.database import CONTAINER
 from settings.names import Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS
@@ -51,6 +52,11 @@ class Watched:
     offsite_check: str | None = None
     offsite_drill: str | None = None
     database_metrics: bool = False
+    """By postgres_exporter."""
+    instance_metrics: bool = False
+    """By the instances of CloudNativePG themselves."""
+    wal_archive: bool = False
+    """Whether those archive their write-ahead log."""
 
     @property
     def cron_jobs(self) -> Iterator[tuple[str, str, int]]:
@@ -168,6 +174,8 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         ]
     if watched.database_metrics:
         rules += _metrics_alerts(watched)
+    if watched.instance_metrics:
+        rules += _instance_alerts(watched)
     for what, cron_job, hours in watched.cron_jobs:
         rules += _cron_job_alerts(watched, cron_job, what, hours=hours)
     return rules
@@ -202,13 +210,45 @@ def _volume_alert(watched: Watched) -> dict[str, Any]:
 def _metrics_alerts(watched: Watched) -> list[dict[str, Any]]:
     namespace = f'namespace="{watched.namespace}"'
     open_, most = (f"{name}{{{namespace}}}" for name in ("pg_stat_activity_count", "pg_settings_max_connections"))
-    seen = f"pg_up{{{namespace}}}"
+    # One pod takes another's place with other labels: of two that overlap, the one that sees more counts.
+    near = f"max by (namespace) (sum by (namespace, pod) ({open_})) > {_FULL} * max by (namespace) ({most})"
+    return _measured_alerts(watched, near=near, seen=f"pg_up{{{namespace}}}")
+
+
+def _instance_alerts(watched: Watched) -> list[dict[str, Any]]:
+    namespace = watched.namespace
+    near = instance_alerts.near_limit(namespace, share=_FULL)
+    rules = _measured_alerts(watched, near=near, seen=instance_alerts.up(namespace))
+    if not watched.wal_archive:
+        return rules
+    return [
+        *rules,
+        _alert(
+            watched,
+            "LogNotArchived",
+            expr=instance_alerts.not_archived(namespace),
+            for_="15m",
+            severity="critical",
+            summary="the write-ahead log is not archived",
+        ),
+        _alert(
+            watched,
+            "BaseBackupTooOld",
+            # The first one of a new database may take as long.
+            expr=instance_alerts.base_backup_too_old(namespace),
+            for_="1h",
+            severity="critical",
+            summary=f"the last good base backup is older than {BACKUP_HOURS} hours",
+        ),
+    ]
+
+
+def _measured_alerts(watched: Watched, *, near: str, seen: str) -> list[dict[str, Any]]:
     return [
         _alert(
             watched,
             "ConnectionsNearLimit",
-            # One pod takes another's place with other labels: of two that overlap, the one that sees more counts.
-            expr=f"max by (namespace) (sum by (namespace, pod) ({open_})) > {_FULL} * max by (namespace) ({most})",
+            expr=near,
             for_="10m",
             severity="warning",
             summary=f"over {_FULL:.0%} of the database's connections are open",

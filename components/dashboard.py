@@ -22,6 +22,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ThresholdsMode,
 )
 
+from components import instance_alerts
 from components.alerts import CERTIFICATE_DAYS, VOLUME_USED, Watched, probe_job, unix_time, volume_selector
 from components.recording_rules import DURATION, VOLUME_BYTES
 from settings.schedules import BACKUP_HOURS
@@ -55,6 +56,7 @@ def dashboard_json(watched: Watched) -> str:
         ("Now", _now(watched)),
         ("App and database" if watched.database else "App", _pods(watched)),
         *([("PostgreSQL", _database(watched))] if watched.database_metrics else []),
+        *([("PostgreSQL", _instances(watched))] if watched.instance_metrics else []),
         *([("Volumes and backups", _volumes(watched))] if watched.claims else []),
     ):
         made = made.with_row(dashboard.Row(title))
@@ -146,6 +148,11 @@ def _database(watched: Watched) -> Iterator[Builder[Panel]]:
         "Transactions a second",
         {part: f"sum(rate(pg_stat_database_xact_{part}{{{namespace}}}{_RATE}))" for part in ("commit", "rollback")},
     )
+
+
+def _instances(watched: Watched) -> Iterator[Builder[Panel]]:
+    for title, (queries, unit) in instance_alerts.panels(watched.namespace, rate=_RATE).items():
+        yield _graph(title, dict(queries), **({"unit": unit} if unit else {}))
 
 
 def _bounds(containers: str, resource: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from components.backup import Backup
 from components.database import CONTAINER
 from components.database_wires import DatabaseWires
 from components.environment import Environment
+from components.instance_metrics import InstanceMetrics
 from components.offsite import Offsite
 from components.pods import PATCH_FORCE, core, meta
 from components.postgres_exporter import PostgresExporter
@@ -43,7 +44,9 @@ class MonitoringArgs:
     offsite: Offsite | None
     """None where the stack has no off-site copies."""
     exporter: PostgresExporter | None
-    """None where nobody reads the database's statistics."""
+    """None where nobody reads the database's statistics, or its instances export them."""
+    instance_metrics: InstanceMetrics | None = None
+    """None where nobody reads them, or postgres_exporter does."""
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -85,6 +88,8 @@ class Monitoring(pulumi.ComponentResource):
                 service_token_expires=token.expires if token else None,
                 public_urls=args.settings.public_health_urls if settings.public_module else (),
                 database_metrics=args.exporter is not None,
+                instance_metrics=args.instance_metrics is not None,
+                wal_archive=args.settings.wal is not None,
             )
         )
         kubernetes.apiextensions.CustomResource(

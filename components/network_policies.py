@@ -15,6 +15,7 @@ from components.app import App
 from components.backup import Backup
 from components.database_wires import DatabaseWires
 from components.environment import Environment
+from components.instance_metrics import InstanceMetrics
 from components.network import (
     Rule,
     from_gateway,
@@ -43,7 +44,9 @@ class NetworkPoliciesArgs:
     backup: Backup | None
     """None where the stack has no backups."""
     exporter: PostgresExporter | None
-    """None where nobody reads the database's statistics."""
+    """None where nobody reads the database's statistics, or its instances export them."""
+    instance_metrics: InstanceMetrics | None = None
+    """None where nobody reads them, or postgres_exporter does."""
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -78,12 +81,17 @@ class NetworkPolicies(pulumi.ComponentResource):
                 opts=child,
             )
         clients = [app.pods, app.migration_pods, *(each.pods for each in (args.backup, args.exporter) if each)]
+        measured = [args.instance_metrics.ingress] if args.instance_metrics else []
         for one in databases:
             network_policy(
                 environment.names.database if one is database else environment.names.other_database,
                 environment=environment,
                 pods=one.pods,
-                ingress=[*(from_pods(pods, port=one.port) for pods in clients), *one.ingress],
+                ingress=[
+                    *(from_pods(pods, port=one.port) for pods in clients),
+                    *one.ingress,
+                    *(measured if one is database else ()),
+                ],
                 egress=one.egress,
                 opts=child,
             )

@@ -36,7 +36,7 @@ IMAGE: Final = "quay.io/prometheuscommunity/postgres-exporter:v0.17.1"
 PORT: Final = 9187
 
 _SCRIPT: Final = Path(__file__).parent / "scripts" / "create-monitor-role.sh"
-_PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus"}  # as the operator labels the pods of each Prometheus
+PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus"}  # as the operator labels the pods of each Prometheus
 
 
 def create_role() -> list[str]:
@@ -74,7 +74,7 @@ class PostgresExporter(pulumi.ComponentResource):
         environment, child = args.environment, ResourceOptions(parent=self)
         exporter = environment.names.exporter
         self.pods = {"app": exporter}
-        prometheus = from_pods(_PROMETHEUS, port=PORT, namespace=args.monitoring.prometheus_namespace)
+        prometheus = from_pods(PROMETHEUS, port=PORT, namespace=args.monitoring.prometheus_namespace)
         network_policy(
             exporter,
             environment=environment,

@@ -32,6 +32,6 @@ def footprint(settings: Settings) -> Footprint:
             App.footprint(settings.app, migrates=settings.database is not None),
             Backup.footprint(settings.backup),
             Offsite.footprint(settings.backup),
-            PostgresExporter.footprint(settings.monitoring),
+            PostgresExporter.footprint(None if settings.operated_database else settings.monitoring),
         ]
     )

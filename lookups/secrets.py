@@ -164,7 +164,7 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
     if (wal := settings.wal) is not None:
         values["wal_access_key"] = reader.read(wal.s3.access_key)
         values["wal_secret_key"] = reader.read(wal.s3.secret_key)
-    if (metrics := settings.database_metrics) is not None:
+    if (metrics := settings.database_metrics) is not None and metrics.password:
         values["monitor_password"] = reader.read(metrics.password, _password_complaint)
     registry_item = r2_item = None
     if (r2 := settings.r2) is not None:

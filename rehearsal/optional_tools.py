@@ -67,13 +67,17 @@ def barman_cloud() -> Path:
     return install_apart(_BARMAN, usually="10 s")
 
 
+def cloudnative_pg_manifest() -> Path:
+    """CloudNativePG's release, as a cluster is given it."""
+    module = module_folder(_OPERATOR, _CLOUDNATIVE_PG)
+    return module / "releases" / f"cnpg-{module.name.rpartition('@v')[2]}.yaml"
+
+
 def cloudnative_pg() -> OperatorTools:
     """CloudNativePG's operator: only rehearsals of `database.engine: cloudnative-pg` need it."""
-    module = module_folder(_OPERATOR, _CLOUDNATIVE_PG)
-    version = module.name.rpartition("@v")[2]
     return OperatorTools(
         manager=build_apart(_OPERATOR),
-        manifest=module / "releases" / f"cnpg-{version}.yaml",
+        manifest=cloudnative_pg_manifest(),
         plugin=build_apart(_PLUGIN),
         plugin_manifest=module_folder(_PLUGIN, _BARMAN_CLOUD) / "manifest.yaml",
     )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.alias_generators import to_camel
 from pydantic.json_schema import SkipJsonSchema
 
 from settings.access import AccessSettings, ServiceTokenSettings, url_of
@@ -215,13 +216,29 @@ class Settings(Section):
             raise refusal(
                 "no metrics of a database beside database: {enabled: false}", key="databaseMetrics", given="a section"
             )
-        if measured and (database := info.data.get("database")) is not None and database.needs_operator:
+        metrics = monitoring.database_metrics if monitoring else None
+        database: DatabaseSettings | None = info.data.get("database")
+        if metrics is None or database is None:
+            return monitoring
+        if database.moving_from is not None:
             raise refusal(
-                f"no exporter of the program's beside database.engine: {CLOUDNATIVE_PG}, whose instances export"
-                " metrics themselves",
+                "no metrics of the database while it moves from one engine to the other (database.movingFrom)",
                 key="databaseMetrics",
                 given="a section",
-                fix="remove it, and let Prometheus read port 9187 of the instances",
+                fix="remove it for that time",
+            )
+        if database.is_cluster and metrics.model_fields_set:
+            raise refusal(
+                f"an empty section beside database.engine: {CLOUDNATIVE_PG}, whose instances export metrics themselves",
+                key="databaseMetrics",
+                given=", ".join(sorted(map(to_camel, metrics.model_fields_set))),
+                fix="write databaseMetrics: {}",
+            )
+        if not database.is_cluster and metrics.password is None:
+            raise refusal(
+                "the op:// reference of a password for the exporter's role",
+                key="databaseMetrics.password",
+                given="nothing",
             )
         return monitoring
 

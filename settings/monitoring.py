@@ -22,9 +22,9 @@ AlertLabel = Annotated[
 
 
 class DatabaseMetricsSettings(Section):
-    """PostgreSQL's own statistics, by postgres_exporter."""
+    """PostgreSQL's own statistics: by postgres_exporter, or by the instances of CloudNativePG, which need neither."""
 
-    password: SecretReference
+    password: SecretReference | None = None
     """Password of the exporter's role: an op:// reference; the value is URL-safe."""
     resources: Resources = Resources.of(cpu=("10m", "200m"), memory=("32Mi", "96Mi"))
 

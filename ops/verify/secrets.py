@@ -56,7 +56,7 @@ def exporter_secret(systems: Systems) -> str:
 
 
 def _has_exporter(settings: Settings) -> bool:
-    return settings.database_metrics is not None
+    return settings.database_metrics is not None and settings.database_metrics.password is not None
 
 
 def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:

@@ -201,6 +201,8 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
         upload="u",
         offsite_check="o",
         database_metrics=True,
+        instance_metrics=True,
+        wal_archive=True,
         offsite_drill="x",
         runbook=page,
         token_expires=dt.date(2030, 1, 1),
