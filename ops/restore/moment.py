@@ -82,7 +82,7 @@ def recovered(cluster: Cluster, terminal: Terminal, moment: Moment) -> Source:
 
     Raises `SourceError` where the archive does not reach back so far, `JobFailedError` and `ClusterError`.
     """
-    recovery = _Recovery(cluster=cluster, terminal=terminal, moment=moment)
+    recovery = Recovery(cluster=cluster, terminal=terminal, moment=moment)
     live = recovery.read(cluster.names.database)
     if live is None:
         raise ClusterError(f"there is no Cluster {cluster.names.database} in {cluster.namespace} to restore into")
@@ -142,7 +142,7 @@ def beside(live: dict[str, Any], moment: Moment, names: Names) -> dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Recovery:
+class Recovery:
     """The steps of one recovery."""
 
     cluster: Cluster
@@ -195,8 +195,12 @@ class _Recovery:
     @contextmanager
     def beside(self, body: dict[str, Any]) -> Iterator[None]:
         """The recovered Cluster is there and ready, and gone afterwards, whatever the end is."""
-        if self.read(self.cluster.names.recovered) is not None:
-            self._remove("an earlier recovery's")
+        name = self.cluster.names.recovered
+        if self.read(name) is not None:  # not ours to delete: its command may be at work
+            raise ClusterError(
+                f"there is a Cluster {name}: another recovery runs, or was killed. Where none runs: kubectl -n "
+                f"{self.cluster.namespace} delete cluster {name}"
+            )
         try:
             with self.terminal.step(f"recovering {self.moment.archive} to {shown(self.moment.at)}"):
                 self._make(body)
@@ -204,7 +208,7 @@ class _Recovery:
             yield
         finally:
             with self.cluster.interrupts.deferred():
-                self._remove("the recovered")
+                self._remove()
 
     def dump(self, template: Any) -> str:
         """Name of the dump of the recovered Cluster."""
@@ -268,7 +272,7 @@ class _Recovery:
         ).items
         return any(one.type == "Failed" and one.status == "True" for job in jobs for one in job.status.conditions or [])
 
-    def _remove(self, whose: str) -> None:
+    def _remove(self) -> None:
         name = self.cluster.names.recovered
 
         def request() -> None:
@@ -285,7 +289,7 @@ class _Recovery:
                 if error.status != 404:
                     raise
 
-        with self.terminal.step(f"deleting {whose} Cluster {name}"):
+        with self.terminal.step(f"deleting the Cluster {name}"):
             self.cluster.persistently(request)
             deadline = time.monotonic() + _GONE
             while self.read(name) is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import nullcontext
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from ops.restore.moment import Moment, beside, parse
+from ops.kube.cluster import Cluster, ClusterError
+from ops.restore.moment import Moment, Recovery, beside, parse
 from ops.restore.source import Source, SourceError
 from settings import Settings
 from settings.database import DatabaseSettings
@@ -90,6 +93,29 @@ def test_the_recovered_cluster_runs_what_the_live_one_runs_in_one_instance_that_
     assert spec["postgresql"]["parameters"] == live["postgresql"]["parameters"]
     for same in ("imageName", "storage", "resources", "managed", "seccompProfile"):
         assert spec[same] == live[same]
+
+
+def test_a_cluster_of_another_recovery_is_not_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(client=mock.Mock(), names=PROD, interrupts=mock.Mock())
+    recovery = Recovery(cluster=cluster, terminal=mock.Mock(), moment=Moment(at=AT, archive="a", live=True))
+    monkeypatch.setattr(Recovery, "read", lambda *_: {"metadata": {}})
+    asked = mock.Mock()
+    monkeypatch.setattr("ops.restore.moment.CustomObjectsApi", asked)
+    with pytest.raises(ClusterError, match="another recovery runs, or was killed"), recovery.beside({}):
+        raise AssertionError("nothing was recovered")
+    assert not asked.mock_calls
+
+
+@pytest.mark.parametrize(("first", "reaches"), [("2026-01-20T14:04:00Z", True), ("2026-01-20T14:06:00Z", False)])
+def test_a_moment_before_the_archive_begins_is_refused(
+    monkeypatch: pytest.MonkeyPatch, first: str, reaches: bool
+) -> None:
+    window = {"status": {"serverRecoveryWindow": {"a": {"firstRecoverabilityPoint": first}}}}
+    monkeypatch.setattr(Recovery, "read", lambda *_, **__: window)
+    cluster = Cluster(client=mock.Mock(), names=PROD, interrupts=mock.Mock())
+    recovery = Recovery(cluster=cluster, terminal=mock.Mock(), moment=Moment(at=AT, archive="a", live=True))
+    with nullcontext() if reaches else pytest.raises(SourceError, match="reaches back to 2026-01-20 14:06:00 UTC"):
+        recovery.check_reach()
 
 
 def test_a_recovered_database_is_named_by_its_moment() -> None:
