@@ -15,8 +15,7 @@ place= # which data is in place, or what else a reader of the failure wants to k
 # In every session, whatever somebody has set for the role or the database: nothing is cut short by a timeout, read-only,
 # filtered by row security, done as another role or met by an event trigger of the dump; and a NULL in an array is none of the
 # text "NULL". What carries passwords (user mappings, subscriptions) stays out of the server's log, and messages are in the
-# language that is searched for here. What only a superuser may set, hand-over.sql grants to the app's role: after another one is
-# added, that has to run again on each stack, or its backups fail.
+# language that is searched for here. What only a superuser may set, hand-over.sql has to grant to the app's role.
 sessions() {
   printf -- '-c %s_timeout=0 ' statement lock transaction idle_in_transaction_session idle_session
   printf -- '-c %s ' role=none row_security=off session_replication_role=origin default_transaction_read_only=off \

@@ -62,13 +62,11 @@ WHERE (objid >= 16384 OR identified.type = 'large object' OR identified.type = '
         SELECT FROM pg_depend AS part WHERE part.classid = everything.classid AND part.objid = everything.objid AND deptype = 'e'
     );
 
--- Gives the role what the first one owns, and what its backups set (`sessions` of common.sh). Both each time, so that a parameter
--- that a later release adds there is granted where this ran before.
+-- Gives the role what the first one owns.
 CREATE FUNCTION pg_temp.give() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     new_owner regrole := quote_ident(current_setting('hand_over.role'))::regrole;
     found record;
-    parameter text;
 BEGIN
     FOR found IN
         SELECT format(
@@ -88,12 +86,6 @@ BEGIN
     IF EXISTS (SELECT FROM owners WHERE owner = 10) THEN
         RAISE EXCEPTION 'still the first role''s: %', (SELECT string_agg(identity, ', ') FROM owners WHERE owner = 10);
     END IF;
-    FOREACH parameter IN ARRAY ARRAY[
-        'log_statement', 'log_min_duration_statement', 'log_min_error_statement', 'lc_messages', 'event_triggers',
-        'session_replication_role', 'temp_file_limit'
-    ] LOOP
-        EXECUTE format('GRANT SET ON PARAMETER %I TO %s', parameter, new_owner);
-    END LOOP;
 END
 $$;
 
@@ -194,9 +186,13 @@ END
 $$;
 SET LOCAL SESSION AUTHORIZATION DEFAULT;
 DO $$ BEGIN EXECUTE format('DROP ROLE %I', current_setting('hand_over.role') || '_hand_over'); END $$;
+-- What its backups set (`sessions` of common.sh). set-role-password.sh takes this line for its own: a parameter that a later
+-- release adds is granted at the next start of a server whose role was handed over before.
+GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit TO :"role";
 COMMIT;
 \else
 DO $$ BEGIN EXECUTE format('ALTER ROLE %I NOSUPERUSER', current_setting('hand_over.role')); END $$;
+GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit TO :"role";
 \endif
 
 -- Sessions from before are the first role's, and what they make is. They connect again, with the same password.

@@ -63,6 +63,10 @@ if is_new; then
     printf 'set-role-password: %s stays a superuser\n' "$POSTGRES_USER" >&2
   find_first
 fi
+if [ "$first" != "$POSTGRES_USER" ]; then
+  printf '%s\n' "$2" | grep '^GRANT SET ON PARAMETER ' | sql "$first" "$usual" --dbname=postgres --set=role="$POSTGRES_USER" ||
+    printf 'set-role-password: %s may not set all that its backups set\n' "$POSTGRES_USER" >&2
+fi
 
 # \password hashes on this side: neither the command line nor the server ever sees the password itself. It asks twice.
 reason=$(

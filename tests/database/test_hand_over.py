@@ -8,7 +8,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -302,11 +302,18 @@ def test_backup_drill_and_restore_go_on_without_a_superuser(new: Pod) -> None:
     assert lets_in(server, NEW)
 
 
-def test_what_backups_set_is_granted_again_by_the_next_run(new: Pod) -> None:
+@pytest.mark.parametrize("again", [hand_over, lambda server: start_hook(server, OLD)])
+def test_what_backups_set_is_granted_again_by_the_next_run_and_at_the_next_start(
+    new: Pod, again: Callable[[PostgresServer], subprocess.CompletedProcess[str]]
+) -> None:
+    """As after a release whose backups set one more."""
     fill(new.server)
-    new.server.sql("REVOKE SET ON PARAMETER temp_file_limit FROM invoicetron")  # as if a later release had added it
-    assert "permission denied" in new.run("backup.sh").stdout
-    assert hand_over(new.server).returncode == 0
+    new.server.sql("REVOKE SET ON PARAMETER lc_messages, temp_file_limit FROM invoicetron", database="postgres")
+    done = new.run("backup.sh")
+    assert done.returncode != 0
+    assert "permission denied to set parameter" in done.stdout
+    done = again(new.server)
+    assert done.returncode == 0, done.stderr
     done = new.run("backup.sh")
     assert done.returncode == 0, done.stdout
 
