@@ -275,6 +275,20 @@ def test_two_backups_do_not_run_at_once(pod: Pod, server: PostgresServer) -> Non
     assert len(pod.names()) == 1
 
 
+def test_a_restore_that_waits_for_its_file_costs_no_backup(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    waiting = pod.start("restore.sh", RESTORE_FROM="upload")
+    try:
+        assert waiting.stdout is not None
+        assert "waiting for the file" in waiting.stdout.readline()
+        done = pod.run("backup.sh")
+        assert waiting.poll() is None
+    finally:
+        kill_group(waiting)
+    assert done.returncode == 0, done.stdout
+    assert len(pod.names()) == 1
+
+
 def test_small_dumps_are_taken_every_hour_and_large_ones_once_a_day(pod: Pod, server: PostgresServer) -> None:
     fill(server)
     scheduled = f"invoicetron-db-backup-{time.time() // 60 - 1:.0f}"
