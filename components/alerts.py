@@ -13,7 +13,7 @@ from typing import Any, Final
 from components import instance_alerts
 from components.database import CONTAINER
 from settings.names import Names
-from settings.schedules import BACKUP_HOURS, DRILL_HOURS
+from settings.schedules import BACKUP_HOURS, CHECK_HOURS, DRILL_HOURS, SCHEDULED_CHECKS
 
 CERTIFICATE_DAYS: Final = 14
 """Days before the end of the route's certificate: cert-manager renews a third of its life before, 30 days of 90."""
@@ -172,6 +172,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
             _token_alert(watched, name, day, f"{what}EndsSoon", days=30, severity="warning"),
             _token_alert(watched, name, day, f"{what}Ends", days=7, severity="critical"),
         ]
+    rules += [_check_alert(watched, check) for check in SCHEDULED_CHECKS]
     if watched.database_metrics:
         rules += _metrics_alerts(watched)
     if watched.instance_metrics:
@@ -283,6 +284,23 @@ def _public_alert(watched: Watched, outside: str) -> dict[str, Any]:
         for_="10m",
         severity="critical",
         summary=f"{watched.names.app} does not answer from the internet",
+    )
+
+
+def last_check(watched: Watched, check: str) -> str:
+    """PromQL of when a scheduled check last passed; nothing where none ever has."""
+    return f'max(kube_lease_renew_time{{lease="{watched.names.check_lease(check)}"}})'
+
+
+def _check_alert(watched: Watched, check: str) -> dict[str, Any]:
+    return _alert(
+        watched,
+        f"{check.capitalize()}TooOld",
+        # A stack that no pipeline looks at has no such Lease.
+        expr=f"time() - {last_check(watched, check)} > {CHECK_HOURS * 3600}",
+        for_="15m",
+        severity="warning",
+        summary=f"the pipeline's job {check} has not passed for {CHECK_HOURS} hours",
     )
 
 

@@ -23,9 +23,17 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from components import instance_alerts
-from components.alerts import CERTIFICATE_DAYS, VOLUME_USED, Watched, probe_job, unix_time, volume_selector
+from components.alerts import (
+    CERTIFICATE_DAYS,
+    VOLUME_USED,
+    Watched,
+    last_check,
+    probe_job,
+    unix_time,
+    volume_selector,
+)
 from components.recording_rules import DURATION, VOLUME_BYTES
-from settings.schedules import BACKUP_HOURS
+from settings.schedules import BACKUP_HOURS, CHECK_HOURS, SCHEDULED_CHECKS
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
 """Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
@@ -74,12 +82,14 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
         "Image",
         {"{{image}}": f'kube_pod_container_info{{{namespace}, container="{watched.containers[0]}"}}'},
         names=True,
-        width=8,
+        width=6,
     )
     days = {"certificate": f"min(probe_ssl_earliest_cert_expiry{{{job}}} - time()) / {_DAY}"}
     for _, name, day in watched.tokens:
         days[name.partition(" that ")[0].partition(" with ")[0]] = f"vector(({unix_time(day)} - time()) / {_DAY})"
-    yield _stat("Days until it ends", days, width=8, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
+    checks = {check: f"time() - {last_check(watched, check)}" for check in SCHEDULED_CHECKS}
+    yield _stat("Since the last good check", checks, unit="s", colours={None: "green", CHECK_HOURS * 3600: "red"})
+    yield _stat("Days until it ends", days, width=6, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
 
 
 def _pods(watched: Watched) -> Iterator[Builder[Panel]]:

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from cloudflare import APIConnectionError, CloudflareError
@@ -308,6 +308,17 @@ def status_command(
     from ops import status  # noqa: PLC0415 - as verify
 
     (status.watch if watch else status.show)(load_settings(stack), Console())
+
+
+@app.command("record")
+def record_command(
+    check: Annotated[Literal["drift", "verify"], typer.Argument(help="What has passed.")], stack: StackOption
+) -> None:
+    """Records that a scheduled check has passed, in a Lease; for pipelines, whose alerts count from there."""
+    from ops.checks import record  # noqa: PLC0415 - the client's models, which the other commands do without
+
+    settings = load_settings(stack)
+    typer.echo(record(kubernetes_client(settings), settings.names, check))
 
 
 def _main() -> NoReturn:

@@ -181,6 +181,10 @@ class Names:
         """ConfigMap with the Grafana dashboard."""
         return f"{self.project}-dashboard"
 
+    def check_lease(self, check: str) -> str:
+        """Lease that says when a scheduled check last passed. It names the namespace: not every exporter does."""
+        return f"{self.namespace}-{check}"
+
     @property
     def deploy_token(self) -> str:
         """The stack's deploy token in GitLab. Never `gitlab-deploy-token`, which GitLab hands to every CI job."""

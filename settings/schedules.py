@@ -16,6 +16,10 @@ BACKUP_HOURS: Final = 26
 """Hours after which the last good backup is too old."""
 DRILL_HOURS: Final = 8 * 24
 """Hours after which the last good drill is too old."""
+CHECK_HOURS: Final = 26
+"""Hours after which the last good scheduled check of the stack is too old: they run daily."""
+SCHEDULED_CHECKS: Final = ("drift", "verify")
+"""Jobs of this repository's pipeline that look at the live stack."""
 LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
 """The most days between two runs, by what a schedule must be."""
 

@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ops.status import alerts, workloads
+from ops.status import alerts, checks, workloads
 from ops.verify import access, backups, cluster, tokens
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
@@ -30,6 +30,7 @@ SYSTEMS: Final[tuple[tuple[Check, ...], ...]] = (
         Check(name="database", look=workloads.database_runs, applies=lambda settings: settings.database is not None),
         *(check for check in (*cluster.CHECKS, *tokens.CHECKS) if check.name in {"migration", "pipeline-token"}),
         *backups.CHECKS,
+        Check(name="scheduled-checks", look=checks.passed),
         Check(name="alerts", look=alerts.firing, applies=lambda settings: settings.monitoring is not None),
     ),
     tuple(check for check in access.CHECKS if check.name == "internal-url"),

@@ -23,6 +23,7 @@ from tests.rehearsal.test_alerts import (
     values,
     volume,
 )
+from tests.rehearsal.test_check_alerts import lease
 from tests.rehearsal.test_metrics_alerts import MEASURED_WELL
 from tests.unit.program import Program, run
 from tests.unit.test_offsite import S3, VALUES
@@ -74,6 +75,8 @@ EXPORTED: Final[Mapping[str, Steps]] = {
     **failed_job("invoicetron-db-backup-29", at=90),
     PROBE.replace("probe_success", "probe_duration_seconds"): [(0, 1)],
     f'kube_deployment_status_replicas_available{{{_OURS}, deployment="invoicetron"}}': [(0, 1)],
+    lease("drift"): [(0, 60)],
+    lease("verify"): [(0, 60)],
     f'kube_job_status_completion_time{{{_OURS}, job_name="invoicetron-db-backup-28"}}': [(60, 3660)],
     f'kube_job_status_start_time{{{_OURS}, job_name="invoicetron-db-backup-28"}}': [(60, 3600)],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import secrets
@@ -130,9 +131,9 @@ def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     project = GitLab.seeded().infrastructure
     source = "schedule" if job.startswith(("drift", "verify")) else "push"
     run = repository.run(job, project, source=source, variables=given, runner={"PATH": str(tmp_path)})
-    assert set(re.findall(r"(?:pulumi \w+ --stack|-m ops -C \. \w+ --stack|-m ci\.preview) (\S+)", run.output)) == {
-        stack
-    }
+    assert set(
+        re.findall(r"(?:pulumi \w+ --stack|-m ops -C \. (?:record )?\w+ --stack|-m ci\.preview) (\S+)", run.output)
+    ) == {stack}
     assert repository.environment(job).removeprefix("preview/") == stack
 
 
@@ -211,7 +212,8 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         one.program.up("dev", "--skip-preview")
         set_variables(one)
         yield one
-        one.kubectl("delete", "clusterrolebinding,clusterrole,serviceaccount", "preview", "-n", "default")
+        one.kubectl("delete", "clusterrolebinding,clusterrole", "preview", "preview-record")
+        one.kubectl("delete", "serviceaccount", "preview", "-n", "default")
 
 
 @pytest.fixture
@@ -256,6 +258,14 @@ def read_only_kubeconfig(rehearsal: Rehearsal) -> str:
     rehearsal.kubectl("create", "serviceaccount", name, "-n", "default")
     rehearsal.kubectl("create", "clusterrole", name, "--verb=get,list,watch", "--resource=*.*")
     rehearsal.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount={account}")
+    rehearsal.kubectl(
+        *("create", "clusterrole", "preview-record", "--verb=create,patch", "--resource=leases.coordination.k8s.io"),
+        *("--resource-name=invoicetron-dev-drift", "--resource-name=invoicetron-dev-verify"),
+    )
+    rehearsal.kubectl(
+        *("create", "clusterrolebinding", "preview-record", "--clusterrole=preview-record"),
+        f"--serviceaccount={account}",
+    )
     config: dict[str, Any] = yaml.safe_load(rehearsal.control_plane.kubeconfig.read_text())
     for user in config["users"]:
         user["user"] = {"token": rehearsal.kubectl("create", "token", name, "-n", "default").strip()}
@@ -352,12 +362,22 @@ def test_drift_is_reported_and_the_app_s_image_is_none(pipeline: Pipeline, tmp_p
     lifecycle.deploy(lifecycle.image)
     run = pipeline.run(clone, "drift:dev")
     assert run.passed, run.output
+    assert "Recorded in the Lease" in run.output
+    recorded = passed(pipeline.rehearsal, "invoicetron-dev-drift")
+    assert dt.timedelta() <= dt.datetime.now(dt.UTC) - recorded < dt.timedelta(minutes=5)
     service = ["-n", lifecycle.namespace, "patch", "service", "invoicetron", "--type=merge", "-p"]
     pipeline.rehearsal.kubectl(*service, json.dumps({"metadata": {"labels": {"app": "something-else"}}}))
     run = pipeline.run(clone, "drift:dev")
     assert not run.passed
     assert "no changes were expected" in run.output
     assert "app-service" in run.output
+    assert passed(pipeline.rehearsal, "invoicetron-dev-drift") == recorded
+
+
+def passed(rehearsal: Rehearsal, lease: str) -> dt.datetime:
+    """When the check of this Lease last did."""
+    path = "--output=jsonpath={.spec.renewTime}"
+    return dt.datetime.fromisoformat(rehearsal.kubectl("-n", "invoicetron-dev", "get", "lease", lease, path))
 
 
 def test_a_reset_makes_the_stack_anew(pipeline: Pipeline, tmp_path: Path) -> None:

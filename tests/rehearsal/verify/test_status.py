@@ -33,7 +33,7 @@ def test_everything_stands_on_the_screen(live: Live) -> None:
     assert " since " in seen["database"].seen
     assert re.search(r"hours ago: invoicetron-\d{6}-\w+, [\d,]+ rows, .*[kM]?B in \d+ s$", seen["backup"].seen)
     assert list(seen) == [
-        *("app", "database", "migration", "backup", "drill", "alerts"),
+        *("app", "database", "migration", "pipeline-token", "backup", "drill", "scheduled-checks", "alerts"),
         *("internal-url", "deploy-token", "gitlab-token", "cloudflare-token"),
     ]
 
@@ -59,4 +59,4 @@ def test_a_command_with_every_system_away_ends_in_seconds_and_says_so(live: Live
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 60
-    assert done.stdout.count("could not be checked") == 10
+    assert done.stdout.count("could not be checked") == 12

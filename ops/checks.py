@@ -1,0 +1,48 @@
+"""The scheduled checks of a stack, recorded where Prometheus sees them: a Lease each, renewed by a job that has passed.
+
+kube-state-metrics exports the time, as `kube_lease_renew_time`, without being told to.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from kubernetes.client import ApiClient, CoordinationV1Api
+from kubernetes.client.exceptions import ApiException
+
+from settings.names import PROGRAM, Names
+from settings.schedules import CHECK_HOURS
+
+_FORBIDDEN = 403
+
+
+def record(client: ApiClient, names: Names, check: str) -> str:
+    """Says that the check has passed just now; returns what to tell the user.
+
+    A job whose account may not is no failed check: its alert, which has nothing to look at, does not fire either.
+    """
+    lease = names.check_lease(check)
+    spec = {
+        "holderIdentity": PROGRAM,
+        "leaseDurationSeconds": CHECK_HOURS * 3600,
+        "renewTime": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
+    }
+    metadata = {"name": lease, "namespace": names.namespace, "labels": names.owner_labels}
+    body = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
+    try:
+        CoordinationV1Api(client).patch_namespaced_lease(
+            lease,
+            names.namespace,
+            body,
+            field_manager=PROGRAM,
+            force=True,
+            _content_type="application/apply-patch+yaml",
+        )
+    except ApiException as error:
+        if error.status != _FORBIDDEN:
+            raise
+        return (
+            f"Not recorded: this account may not create and patch the Lease {lease} in {names.namespace}, so no alert "
+            f"says when {check} stops passing (docs/merge-requests.md)."
+        )
+    return f"Recorded in the Lease {lease}: {check} has passed."

@@ -1,0 +1,62 @@
+"""`ops record`: what is told where the account may not write the Lease; and what `ops status` reads in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from unittest import mock
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+
+from ops import checks
+from ops.status.checks import passed
+from ops.verify.trouble import CheckError
+from tests.stacks import PROD
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, status: int) -> str:
+    api = mock.Mock()
+    api.return_value.patch_namespaced_lease.side_effect = ApiException(status=status)
+    monkeypatch.setattr(checks, "CoordinationV1Api", api)
+    return checks.record(mock.Mock(), PROD, "drift")
+
+
+def test_an_account_that_may_not_is_told_and_the_job_does_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refused(monkeypatch, 403)
+    assert told.startswith("Not recorded: this account may not create and patch the Lease invoicetron-prod-drift")
+    assert "docs/merge-requests.md" in told
+
+
+def test_whatever_else_goes_wrong_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ApiException):
+        refused(monkeypatch, 500)
+
+
+class Cluster:
+    """Systems with these Leases, by the check: how many hours ago each was renewed."""
+
+    names = PROD
+    now = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)
+
+    def __init__(self, **hours: int) -> None:
+        self._renewed = {PROD.check_lease(check): self.now - dt.timedelta(hours=ago) for check, ago in hours.items()}
+
+    def get(self, _api: str, _kind: str, name: str) -> Any:
+        renewed = self._renewed.get(name)
+        return renewed and {"spec": {"renewTime": renewed.isoformat(timespec="microseconds")}}
+
+
+def look(**hours: int) -> str:
+    return passed(Cluster(**hours))  # type: ignore[arg-type]
+
+
+def test_a_check_that_passed_within_a_day_or_that_nobody_records_is_well() -> None:
+    assert look(drift=3, verify=26) == "drift passed 3 h ago; verify passed 26 h ago"
+    assert look(drift=3) == "drift passed 3 h ago; verify was never recorded"
+
+
+def test_a_check_that_no_longer_passes_is_marked() -> None:
+    with pytest.raises(CheckError) as told:
+        look(drift=27, verify=3)
+    assert told.value.seen == "drift passed 27 h ago; verify passed 3 h ago"
