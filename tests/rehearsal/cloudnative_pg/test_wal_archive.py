@@ -15,7 +15,7 @@ from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal
 from tests.database.invoices import content
 from tests.rehearsal.backed_up import BackedUp
-from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused, wait_until
+from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused
 from tests.unit.program import run
 from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_wal_archive import BUCKET, ENGINE, VALUES
@@ -53,7 +53,6 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
     command = ("label", "namespace", stack.namespace, level, "--overwrite", "--dry-run=server", "-o", "name")
     assert "violate" not in stack.kubectl_says(*command)
     assert stack.secret("invoicetron-db-wal") == {"access-key": "the-id", "secret-key": "the-secret"}
-    assert not program.preview("dev").changes
 
     # The first base backup is asked for at once. Nothing here takes it, and `verify` says what comes of that.
     (backup,) = stack.get("backups.postgresql.cnpg.io")["items"]
@@ -71,12 +70,6 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
         assert "The operator finds no plugin barman-cloud in cnpg-system" in refused(stack)
     finally:
         operated.kubectl(*service, f"cnpg.io/pluginName={PLUGIN}")
-
-    # Without the section the plugin's containers go again.
-    program.run("config", "rm", "--stack", "dev", "--path", "invoicetron:database.wal")
-    program.up("dev", "--skip-preview")
-    wait_until(lambda: len(stack.pods()) == 2 and not sidecars(stack), "instances without the plugin")
-    assert not stack.get("objectstores")["items"]
 
 
 def undo_a_mistake(stack: Stack) -> None:
