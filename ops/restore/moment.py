@@ -28,6 +28,7 @@ from ops.restore.source import Source, SourceError, parse_moment, shown
 from ops.results import backup_taken
 from ops.terminal import Terminal
 from settings import Settings
+from settings.commands import pulumi_command
 from settings.names import Names
 
 _API: Final = "postgresql.cnpg.io/v1"
@@ -67,6 +68,8 @@ def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
             f"--to {to}: the stack archives no write-ahead log (database.wal). The newest backup that was complete by "
             f"then is restored by --from '{to}'"
         )
+    elif database.moving_from is not None:
+        wrong.append(f"--to {to}: the database moves to the other engine (database.movingFrom); finish the move first")
     try:
         at = parse_moment(to, zone=settings.backup.time_zone if settings.backup else "Etc/UTC")
     except SourceError as error:
@@ -95,12 +98,18 @@ def recovered(cluster: Cluster, terminal: Terminal, moment: Moment) -> Source:
 
 
 def beside(live: dict[str, Any], moment: Moment, names: Names) -> dict[str, Any]:
-    """The Cluster to recover into: what the live one runs, in one instance, which archives nothing."""
+    """The Cluster to recover into: what the live one runs, in one instance, which archives nothing.
+
+    Raises `ClusterError` where the live one does not archive either.
+    """
     replaced = {"bootstrap", "plugins", "externalClusters"}
     spec = {key: value for key, value in live["spec"].items() if key not in replaced}
     initdb = live["spec"]["bootstrap"]["initdb"]
     postgresql = {key: value for key, value in spec["postgresql"].items() if key != "synchronous"}
-    store = next(one for one in live["spec"]["plugins"] if one["name"] == PLUGIN)["parameters"]["barmanObjectName"]
+    archiving = [one for one in live["spec"].get("plugins", []) if one["name"] == PLUGIN]
+    if not archiving:
+        raise ClusterError(f"{names.database} archives nothing yet: run `{pulumi_command('up', names.stack)}` first")
+    store = archiving[0]["parameters"]["barmanObjectName"]
     return {
         "apiVersion": _API,
         "kind": "Cluster",

@@ -48,6 +48,7 @@ def test_the_live_database_s_archive_is_meant_unless_another_is_named(
         (load_settings("prod"), "2026-01-20 14:05", "is restored by --from '2026-01-20 14:05'"),
         (load_settings("prod"), "2026-01-20 14:05", "database.engine statefulset archives no write-ahead log"),
         (settings(wal=None), "2026-01-20 14:05", r"archives no write-ahead log \(database.wal\)"),
+        (settings(moving_from="statefulset"), "2026-01-20 14:05", "moves to the other engine"),
         (settings(), "yesterday", "--to yesterday: a time is wanted, which looks like '2026-11-20 14:05'"),
         (settings(), "2999-01-01 00:00Z", "--to 2999-01-01 00:00Z: 2999-01-01 00:00:00 UTC is yet to come"),
         (settings(), "latest", "a time is wanted"),
@@ -116,6 +117,12 @@ def test_a_moment_before_the_archive_begins_is_refused(
     recovery = Recovery(cluster=cluster, terminal=mock.Mock(), moment=Moment(at=AT, archive="a", live=True))
     with nullcontext() if reaches else pytest.raises(SourceError, match="reaches back to 2026-01-20 14:06:00 UTC"):
         recovery.check_reach()
+
+
+def test_a_cluster_that_archives_nothing_yet_is_told_so() -> None:
+    spec = run("prod", ENGINE).one("Cluster").inputs["spec"]
+    with pytest.raises(ClusterError, match="archives nothing yet: run `pulumi up -s prod` first"):
+        beside({"spec": spec}, Moment(at=AT, archive="a", live=True), PROD)
 
 
 def test_a_recovered_database_is_named_by_its_moment() -> None:
