@@ -28,7 +28,7 @@ rehearse: $(STAMP) ## the life of a stack, step by step; ENGINE=cloudnative-pg: 
 shell: $(STAMP) ## a shell in which `pulumi up -s dev` and kubectl work against the rehearsal
 	@$(RUN) shell
 
-bench: $(STAMP) ## measures every figure of docs/figures.md and writes it there (WHAT=start|up|scale|backup|set-up: one group)
+bench: $(STAMP) ## measures every figure of docs/figures.md and writes it there (WHAT=start|up|scale|backup|restore-parts|set-up: one group)
 	@$(RUN) bench $(if $(WHAT),--what $(WHAT))
 
 setup: $(STAMP) ## environment and tools, and nothing more

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 
-from rehearsal.bench import backup, deduplication, scale, set_up, start, updates
+from rehearsal.bench import backup, deduplication, restore_parts, scale, set_up, start, updates
 from rehearsal.bench.figures import Figures, write
 from rehearsal.progress import CONSOLE
 from rehearsal.rehearsal import REPOSITORY, STACKS, Rehearsal
@@ -27,6 +27,7 @@ class What(StrEnum):
     UP = "up"
     SCALE = "scale"
     BACKUP = "backup"
+    RESTORE_PARTS = "restore-parts"
     SET_UP = "set-up"
 
 
@@ -42,7 +43,7 @@ def run(
             CONSOLE.print(one)
         write(page, group, figures)
 
-    if chosen - {What.BACKUP}:
+    if chosen - {What.BACKUP, What.RESTORE_PARTS}:
         began = time.monotonic()
         with start_rehearsal() as rehearsal:
             warm = time.monotonic() - began
@@ -59,3 +60,5 @@ def run(
                     done(group, measure(rehearsal))
     if What.BACKUP in chosen:
         done(What.BACKUP, [*backup.figures(), *deduplication.figures()])
+    if What.RESTORE_PARTS in chosen:
+        done(What.RESTORE_PARTS, restore_parts.figures())

@@ -19,7 +19,7 @@ from rehearsal.progress import step
 SCRIPTS = Path(__file__).parents[2] / "components" / "scripts"
 
 # Text that compresses about as well as invoices do (hexadecimal digests, threefold) in rows of 1 KiB.
-_FILL = """
+FILL = """
 CREATE TABLE invoices (id integer PRIMARY KEY, note text NOT NULL);
 INSERT INTO invoices
 SELECT row, (SELECT string_agg(md5(random()::text), '') FROM generate_series(row * 0, 31))
@@ -74,8 +74,8 @@ def measure(megabytes: int, *, rounds: int) -> list[Measurement]:
     real one does, and has the settings of the image. restic's repository is a folder of this machine, for both.
     """
     with PostgresServer(settings={"fsync": "on"}) as server:
-        server.sql(_FILL.format(rows=megabytes * 1024))
-        bench = _Bench(server)
+        server.sql(FILL.format(rows=megabytes * 1024))
+        bench = Bench(server)
         backup = _alternate("backup", lambda: bench.script("backup.sh"), bench.dump, rounds)
         restore = _alternate(
             "restore from the volume",
@@ -103,7 +103,7 @@ def measure(megabytes: int, *, rounds: int) -> list[Measurement]:
         return [backup, restore, upload, offsite]
 
 
-class _Bench:
+class Bench:
     """Folders of one server's account, the scripts, and the bare tools."""
 
     def __init__(self, server: PostgresServer) -> None:
@@ -114,12 +114,12 @@ class _Bench:
         self.bare = place / "bare.dump"
         for folder in (place, self._backups, self._upload, self._programs, self._scratch):
             self._folder(folder)
-        self._scripts = shutil.copytree(SCRIPTS, place / "scripts")
+        self.scripts = shutil.copytree(SCRIPTS, place / "scripts")
         shutil.copy(optional_tools.restic(), self._programs / "restic")
 
     def script(self, name: str, **more: str) -> None:
         """Runs a script as the pods do."""
-        self._server.run(["sh", f"{self._scripts}/{name}"], env=self._environment(**more), stdout=subprocess.DEVNULL)
+        self._server.run(["sh", f"{self.scripts}/{name}"], env=self._environment(**more), stdout=subprocess.DEVNULL)
 
     def dump(self) -> None:
         """What backup.sh does, by hand."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from rehearsal.bench import PAGE as PAGE_OF_THE_REPOSITORY
 from rehearsal.bench import What
+from rehearsal.bench.backup import SCRIPTS
 from rehearsal.bench.cpu import measured_process
 from rehearsal.bench.figures import Figures, write
+from rehearsal.bench.restore_parts import PARTS, leave_out
 
 PAGE = """# Figures
 
@@ -74,3 +77,14 @@ def test_a_measured_process_ends_with_its_status_and_leaves_what_it_used(tmp_pat
     for cpu, seconds, peak_mib in lines:
         assert min(cpu, seconds) > 0
         assert 40 < peak_mib < 80
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_each_part_of_a_restore_that_is_measured_is_one_that_it_has(part: str, tmp_path: Path) -> None:
+    scripts = shutil.copytree(SCRIPTS, tmp_path / "scripts")
+    leave_out(part, scripts)
+    assert [file.name for file in SCRIPTS.iterdir() if file.read_bytes() != (scripts / file.name).read_bytes()]
+    for name in ("restore.sh", "incoming.sh"):
+        subprocess.run(["sh", "-n", scripts / name], check=True)  # noqa: S607 - by PATH, as pods do
+    with pytest.raises(ValueError, match="nothing to measure"):
+        leave_out(part, scripts)
