@@ -81,6 +81,11 @@ at_source env DATABASE="$database" PGDATABASE="$closed" NAME_FILE="$name_file" S
   trap - EXIT # it has said why
   exit 1
 }
+passwords=$(at_source maintenance --set=owner="${OWNER:-$database}" --file="$scripts/move-passwords.sql") ||
+  fail "the passwords of the old server's roles cannot be read"
+printf '%s\n' "$passwords" | maintenance --file="$scripts/take-passwords.sql" ||
+  fail "the new server does not take the passwords of the old one's roles"
+unset passwords
 RESTORE_FROM=$(cat "$name_file")
 export RESTORE_FROM
 # In the place of this shell: a pod that is to end gives its signal to its first process only.

@@ -8,6 +8,7 @@ from typing import Final
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
 from components import cloudnative_pg
+from components.database_address import DatabaseAddress
 from components.longhorn import DRIVER
 from lookups.cluster import connect
 from lookups.operator import LEAST, find_problems
@@ -17,6 +18,7 @@ from ops.verify.cluster import database_ready, database_volume, has_database
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
+from settings.cloudnative_pg import other_engine
 from settings.commands import ops_command
 from settings.names import Names
 
@@ -62,6 +64,24 @@ def instances_ready(systems: Systems) -> str:
         said = "; ".join(f"{role}: {', '.join(reasons)}" for role, reasons in failed.items())
         raise CheckError(f"{seen}, but roles cannot be set: {said}", describe)
     return f"{seen}, {status['image']}"
+
+
+def move(systems: Systems) -> str:
+    """Everything follows the data where it was moved; says what is next."""
+    database, stack = systems.database, systems.settings.stack
+    if not database.is_moved:
+        to = other_engine(database.engine)
+        return f"the data is on {database.engine}; next: {ops_command('move-database', stack, '--to', to)}"
+    cron_job = systems.need("batch/v1", "CronJob", systems.names.backup)
+    (container,) = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    hosts = [one.get("value") for one in container["env"] if one["name"] == "PGHOST"]
+    if hosts != [DatabaseAddress.of(systems.names, database).host]:
+        raise CheckError(
+            f"the data was moved to {database.engine}, and backups still look at the old database, which is closed",
+            systems.up,
+        )
+    discard = ops_command("move-database", stack, "--discard")
+    return f"the data was moved to {database.engine}; once the old database is no longer wanted: {discard}"
 
 
 def role(systems: Systems) -> str:
@@ -126,6 +146,11 @@ def _called(claim: str) -> Callable[[Names], str]:
 CHECKS = (
     Check(name="database-operator", look=operator, applies=lambda settings: settings.operated_database is not None),
     Check(name="database", look=ready, applies=has_database),
+    Check(
+        name="database-move",
+        look=move,
+        applies=lambda settings: settings.database is not None and settings.database.moving_from is not None,
+    ),
     Check(name="database-volume", look=volumes, applies=has_database),
     Check(
         name="node-loss",

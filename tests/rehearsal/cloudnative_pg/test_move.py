@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
+from kubernetes.client import BatchV1Api
 
 from rehearsal.engine import EngineError
 from rehearsal.lifecycle import Lifecycle
@@ -69,16 +70,22 @@ class Moving:
 
     def interrupted(self, to: Engine, number: signal.Signals) -> str:
         """What the command says when the signal comes while its Job runs."""
-        left = set(self.ops.running_jobs())  # by one that was killed
+        left = self.running_jobs()  # by one that was killed
         with self.ops.started("move-database", "--to", to, "--yes") as process:
-            deadline = time.monotonic() + 60
-            while not set(self.ops.running_jobs()) - left:
+            deadline = time.monotonic() + 120
+            while not self.running_jobs() - left:
+                assert process.poll() is None, process.communicate()[0]
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             process.send_signal(number)
             said, _ = process.communicate(timeout=120)
         assert process.returncode != 0
         return said
+
+    def running_jobs(self) -> set[str]:
+        with self.rehearsal.client as client:
+            jobs: Any = BatchV1Api(client).list_namespaced_job(self.stack.namespace).items
+        return {job.metadata.name for job in jobs if job.status.active}
 
     def app(self) -> tuple[int, str]:
         """How many replicas the app has, and the host of its database."""
@@ -110,7 +117,7 @@ class Moving:
         self.check(source, before)
         assert self.app() == (1, HOSTS[source])
         assert held(self.server(source)) == OPEN
-        assert self.ops.running_jobs() == []
+        assert self.running_jobs() == set()
         # Killed while its Job runs, and once the new one is the live one.
         self.interrupted(target, signal.SIGKILL)
         self.check(source, before)

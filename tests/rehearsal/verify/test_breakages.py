@@ -373,6 +373,7 @@ def test_every_check_of_the_stack_is_broken_by_some_test(live: Live) -> None:
     assert broken == {name for name in made if made[name]}
     not_in_this_stack = {"upload", "offsite-check", "offsite-drill", "secret-exporter", "database-operator"}
     not_in_this_stack |= {"wal-archive"}  # broken in tests/unit/ops/test_wal_archive.py
+    not_in_this_stack |= {"database-move"}  # broken in tests/unit/ops/test_move.py
     not_in_this_stack |= {"public-path", "service-token"}  # broken in tests/rehearsal/test_service_token.py
     not_in_this_stack |= {"offsite-bucket"}  # broken in tests/unit/test_r2.py
     not_in_this_stack |= {"deployer-identity"}  # broken in tests/rehearsal/test_id_tokens.py

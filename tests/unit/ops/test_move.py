@@ -19,6 +19,8 @@ from ops.move import Move, MoveError, discard
 from ops.move.databases import fix_of_url, moved_url
 from ops.move.discard import Discarding
 from ops.restore.app_stop import App, PreviousState
+from ops.verify.database import move as move_check
+from ops.verify.trouble import CheckError
 from settings import Settings
 from settings.cloudnative_pg import Engine, other_engine
 from settings.database import DatabaseSettings
@@ -288,3 +290,25 @@ def test_the_old_database_goes_only_once_nothing_needs_it(
     monkeypatch.setattr(discard, "cron_job", lambda *_: template(backups_at))
     with pytest.raises(ClusterError, match=complaint):
         Discarding.look(CLUSTER, mock.MagicMock(), settings("cloudnative-pg", **THERE))
+
+
+@pytest.mark.parametrize(
+    ("live", "host", "said"),
+    [
+        ("statefulset", "invoicetron-db", "next: python -m ops move-database --stack dev --to cloudnative-pg"),
+        ("cloudnative-pg", "invoicetron-db-rw", "move-database --stack dev --discard"),
+        ("cloudnative-pg", "invoicetron-db", "backups still look at the old database"),
+    ],
+)
+def test_verify_says_what_is_next_and_fails_while_backups_look_at_what_is_closed(
+    live: Engine, host: str, said: str
+) -> None:
+    containers = [{"env": [{"name": "PGUSER", "value": "x"}, {"name": "PGHOST", "value": host}]}]
+    cron_job = {"spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": containers}}}}}}
+    systems: Any = mock.Mock(settings=settings(live, **THERE), names=DEV, up="run `up`")
+    systems.database, systems.need.return_value = systems.settings.database, cron_job
+    if "backups" in said:
+        with pytest.raises(CheckError, match=said):
+            move_check(systems)
+    else:
+        assert said in move_check(systems)

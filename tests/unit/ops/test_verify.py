@@ -38,6 +38,7 @@ OWN_PROJECT = {"infrastructure"}
 WITH_ID_TOKENS = {"deployer-identity"}
 ARCHIVED = {"wal-archive"}
 MEASURED = {"secret-exporter"}
+MOVING = {"database-move"}
 ASKED_FROM_OUTSIDE = {"public-path", "service-token"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
@@ -52,7 +53,9 @@ def systems() -> Systems:
 
 
 def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
-    others = OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | ARCHIVED | WITH_ID_TOKENS | OWN_PROJECT
+    others = (
+        OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | ARCHIVED | WITH_ID_TOKENS | OWN_PROJECT | MOVING
+    )
     assert names("prod") == {check.name for check in verify.CHECKS} - others
     delivery = load_settings("prod").delivery
     assert delivery
@@ -62,6 +65,8 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
     archived = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": WAL})
     assert names("prod", database=archived) == names("prod", database=operated) | ARCHIVED
+    moving = DatabaseSettings(engine="cloudnative-pg", moving_from="statefulset")
+    assert names("prod", database=moving) == names("prod", database=operated) | MOVING
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})
     assert names("prod", backup=None) == names("prod") - {"backup", "drill", "backup-volume", "database-role"}
     assert names("prod", backup=with_copies().backup) == names("prod") | OFFSITE
