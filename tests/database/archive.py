@@ -160,8 +160,6 @@ class Recovered(PostgresServer):
         super().__init__()
 
     def _initialise(self) -> None:
-        self.socket_directory.mkdir()
-        self._give_away(self.socket_directory)
         self.data.mkdir(mode=0o700)
         self._give_away(self.data)
         self.archive.bring(self, self.backup)
