@@ -45,6 +45,8 @@ class Watched:
     """When the pipeline's token for the cluster is to be changed."""
     service_token_expires: dt.date | None = None
     """When the token is to be changed with which that is done."""
+    certificate_ends: str | None = None
+    """The day on which the database's certificate ends, ISO 8601."""
     runbook: str | None = None
     backup: str | None = None
     drill: str | None = None
@@ -73,11 +75,13 @@ class Watched:
 
     @property
     def tokens(self) -> Iterator[tuple[str, str, dt.date]]:
-        """What ends on a day of the stack file: the part of its alerts' names, what it is, and that day."""
+        """What ends on a day that is known: the part of its alerts' names, what it is, and that day."""
+        certificate = dt.date.fromisoformat(self.certificate_ends) if self.certificate_ends else None
         for what, name, day in (
             ("DeployToken", "deploy token that pulls the image", self.token_expires),
             ("PipelineToken", "token with which the pipeline deploys", self.pipeline_token_renewed),
             ("ServiceToken", "service token that passes Access", self.service_token_expires),
+            ("DatabaseCertificate", "certificate of the database", certificate),
         ):
             if day is not None:
                 yield what, name, day

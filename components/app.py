@@ -228,6 +228,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                 ],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
+                volume_mounts=(args.database.client_mounts or None) if args.database else None,
                 lifecycle=core.LifecycleArgs(pre_stop=stop_pause()),
                 # The health check also asks the database. While that is away, the app takes no requests, and is not
                 # restarted for it: a restart helps no one, and ends in a back-off of minutes once the database is back.
@@ -236,6 +237,7 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                 liveness_probe=_probe(args, period=10, patience=_PATIENCE_SECONDS),
             )
         ],
+        volumes=(args.database.client_volumes or None) if args.database else None,
     )
 
 
@@ -269,8 +271,10 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
                 env=[_database_url(args.environment.names), *_variables(args)],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
+                volume_mounts=(args.database.client_mounts or None) if args.database else None,
             )
         ],
+        volumes=(args.database.client_volumes or None) if args.database else None,
     )
 
 

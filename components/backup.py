@@ -11,7 +11,7 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import same_node
-from components.database import USER_ID
+from components.database import START_HOOK, USER_ID
 from components.database_address import DatabaseAddress
 from components.database_wires import DatabaseWires
 from components.environment import Environment
@@ -246,7 +246,7 @@ class Backup(pulumi.ComponentResource):
 
 def _files() -> list[Path]:
     """The scripts of this component; the database's own and its exporter's are in their pods."""
-    others = {"set-role-password.sh", "create-monitor-role.sh", *OFFSITE_SCRIPTS}
+    others = {*START_HOOK, "create-monitor-role.sh", *OFFSITE_SCRIPTS}
     return sorted(path for path in _SCRIPTS.iterdir() if path.name not in others)
 
 
@@ -322,6 +322,8 @@ def _pod(
         limit = quantity(args.database.size.amount, binary=True)
         volumes.append(core.VolumeArgs(name="scratch", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=limit)))
     sharing = [names.backup, names.drill, *([names.offsite] if args.settings.s3 else [])]
+    # The drill has a server of its own.
+    volumes += [] if app == names.drill else args.database.client_volumes
     container = core.ContainerArgs(
         name=CONTAINER,
         image=args.database.image,
@@ -337,7 +339,8 @@ def _pod(
         volume_mounts=[
             core.VolumeMountArgs(name=volume, mount_path=path, read_only=(read_only and volume == "backups") or None)
             for volume, path in mounts.items()
-        ],
+        ]
+        + ([] if app == names.drill else args.database.client_mounts),
     )
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(labels=names.labels(app)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 from pulumi import ResourceOptions
@@ -32,6 +32,9 @@ from sdks import kubernetes
 from settings.database import DatabaseSettings
 from settings.names import PROGRAM
 
+if TYPE_CHECKING:
+    from components.database_tls import DatabaseTls
+
 USER_ID: Final = 70
 """User and group `postgres` of the alpine images."""
 PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret, not a password
@@ -48,14 +51,22 @@ SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRAC
 """Ends every session and writes at most the 128 MB of shared buffers."""
 
 
-def set_role_password() -> list[str]:
+START_HOOK: Final = ("set-role-password.sh", "include-rules.sh")
+"""Scripts that only the server's own pod runs."""
+
+
+def set_role_password(*, rules: str | None = None) -> list[str]:
     """Command that runs beside the server at each start.
 
     It holds the script, and the statements that make a new database's role an owner without SUPERUSER. In a ConfigMap a
-    changed script would need something more to restart the pod.
+    changed script would need something more to restart the pod. `rules` is a file of rules for pg_hba.conf.
     """
     script, hand_over = without_comments("set-role-password.sh", "#"), without_comments("hand-over.sql", "--")
-    return ["sh", "-c", script, "set-role-password", "/proc/1/fd/2", hand_over]
+    command = ["sh", "-c", script, "set-role-password", "/proc/1/fd/2", hand_over]
+    if rules is not None:
+        command[2] += without_comments("include-rules.sh", "#")
+        command.append(rules)
+    return command
 
 
 def without_comments(script: str, mark: str) -> str:
@@ -91,6 +102,7 @@ class Database(DatabaseWires):
         super().__init__(f"{PROGRAM}:database:Database", name, None, opts)
         settings, environment, names = args.settings, args.environment, args.environment.names
         address, selector = DatabaseAddress.of(names), {"app": names.database}
+        tls = _tls(args, ResourceOptions(parent=self))
         secret = core.Secret(
             "database-secret",
             metadata=environment.metadata(names.database),
@@ -141,7 +153,7 @@ class Database(DatabaseWires):
                 # The API's default, said: one that is imported or recovered has it, and losing it would replace it.
                 revision_history_limit=10,
                 selector=meta.LabelSelectorArgs(match_labels=selector),
-                template=_pod(args),
+                template=_pod(args, tls),
             ),
             opts=ResourceOptions(parent=self, protect=environment.protect, depends_on=[secret, service, claim]),
         )
@@ -162,6 +174,7 @@ class Database(DatabaseWires):
         self.container, self.watched_pods, self.instances = CONTAINER, None, 1
         self.image, self.size = settings.image, settings.size
         self.claim = claim.metadata.name
+        self.authority, self.certificate_ends = (tls.authority, tls.ends) if tls else (None, None)
         self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name, image=settings.image)
         if environment.protect:
             RetainedVolume(
@@ -175,13 +188,27 @@ class Database(DatabaseWires):
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
 
 
-def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
+def _tls(args: DatabaseArgs, opts: ResourceOptions) -> DatabaseTls | None:
+    if args.settings.tls is None:
+        return None
+    # What makes certificates takes a fifth of a second to import.
+    from components.database_tls import DatabaseTls  # noqa: PLC0415
+
+    required = args.settings.tls == "required"
+    return DatabaseTls("database-tls", environment=args.environment, required=required, opts=opts)
+
+
+def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArgs:
     names = args.environment.names
     address = DatabaseAddress.of(names)
     claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.database_claim)
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(
-            labels=names.labels(names.database), annotations={"checksum/postgres-password": args.secret.checksum}
+            labels=names.labels(names.database),
+            annotations={
+                "checksum/postgres-password": args.secret.checksum,
+                **({"checksum/certificate": tls.checksum} if tls else {}),
+            },
         ),
         spec=core.PodSpecArgs(
             automount_service_account_token=False,
@@ -195,7 +222,10 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                     name=CONTAINER,
                     image=args.settings.image,
                     # The image puts `postgres` before what begins with a hyphen.
-                    args=[f"--{name}={value}" for name, value in args.settings.server_parameters.items()],
+                    args=[
+                        *(f"--{name}={value}" for name, value in args.settings.server_parameters.items()),
+                        *(tls.parameters if tls else ()),
+                    ],
                     ports=[core.ContainerPortArgs(name="postgresql", container_port=address.port)],
                     env=[
                         core.EnvVarArgs(name="POSTGRES_USER", value=address.user),
@@ -204,7 +234,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                     ],
                     resources=container_resources(args.settings.resources),
                     security_context=container_security(read_only=True),
-                    lifecycle=_lifecycle(),
+                    lifecycle=_lifecycle(tls.rules if tls else None),
                     # The others wait for it: the replay of the log after a crash is no reason to kill. 300 s, as the
                     # script's patience.
                     startup_probe=_probe(address, period=5, failures=60),
@@ -215,6 +245,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                         core.VolumeMountArgs(name="run", mount_path="/var/run/postgresql"),
                         core.VolumeMountArgs(name="shm", mount_path="/dev/shm"),  # noqa: S108 - the container's own
                         core.VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own
+                        *([tls.mount] if tls else []),
                     ],
                 )
             ],
@@ -227,6 +258,7 @@ def _pod(args: DatabaseArgs) -> core.PodTemplateSpecArgs:
                     empty_dir=core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=_shared_memory(args)),
                 ),
                 core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs()),
+                *([tls.volume] if tls else []),
             ],
         ),
     )
@@ -238,9 +270,9 @@ def _shared_memory(args: DatabaseArgs) -> str:
     return quantity(Decimal(mebibytes * 2**20), binary=True)
 
 
-def _lifecycle() -> core.LifecycleArgs:
+def _lifecycle(rules: str | None) -> core.LifecycleArgs:
     return core.LifecycleArgs(
-        post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=set_role_password())),
+        post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=set_role_password(rules=rules))),
         # Without it SIGTERM asks for a smart shutdown, which waits for the app to go first, until it is killed.
         pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=SHUTDOWN)),
     )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
 
 import pulumi
 
+from components.database_address import AUTHORITY
 from components.network import Rule
 from components.pods import core, secret_variable
 from settings.quantities import Quantity
+
+_VOLUME: Final = "database-tls"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +69,36 @@ class DatabaseWires(pulumi.ComponentResource):
     It says, later, whether the database is still the same.
     """
 
+    authority: pulumi.Output[str] | None = None
+    """Name of the ConfigMap with the certificate that clients know the server by; None where there is no TLS."""
+    certificate_ends: pulumi.Output[str] | None = None
+    """The day on which the server's certificate ends, ISO 8601; None where there is no TLS, or the engine renews it."""
+
+    @property
+    def client_volumes(self) -> list[core.VolumeArgs]:
+        """What a client's pod needs to know the server by: no volume, or one for `client_mounts`."""
+        if self.authority is None:
+            return []
+        return [core.VolumeArgs(name=_VOLUME, config_map=core.ConfigMapVolumeSourceArgs(name=self.authority))]
+
+    @property
+    def client_mounts(self) -> list[core.VolumeMountArgs]:
+        """Of a client's container."""
+        if self.authority is None:
+            return []
+        return [core.VolumeMountArgs(name=_VOLUME, mount_path=str(PurePosixPath(AUTHORITY).parent), read_only=True)]
+
     def connection(self, *, patience: int, prefix: str = "") -> list[core.EnvVarArgs]:
         """libpq's variables that lead to the server as its administrator, whose name PGUSER is the caller's to set.
 
         `patience` is in seconds; without it a server that is gone is waited for as long as the kernel likes. `prefix`
         is put before the names, where a pod has to do with two servers.
         """
+        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": AUTHORITY} if self.authority is not None else {}
         return [
             core.EnvVarArgs(name=f"{prefix}PGHOST", value=self.host),
             core.EnvVarArgs(name=f"{prefix}PGPORT", value=self.port.apply(lambda port: str(int(port)))),
             secret_variable(f"{prefix}PGPASSWORD", secret=self.secret, key=self.password_key),
             core.EnvVarArgs(name=f"{prefix}PGCONNECT_TIMEOUT", value=str(patience)),
+            *(core.EnvVarArgs(name=f"{prefix}{name}", value=value) for name, value in verified.items()),
         ]

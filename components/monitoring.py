@@ -74,6 +74,7 @@ class Monitoring(pulumi.ComponentResource):
             upload=args.offsite.upload if args.offsite else None,
             offsite_check=args.offsite.check if args.offsite else None,
             offsite_drill=args.offsite.drill if args.offsite else None,
+            certificate_ends=args.database.certificate_ends if args.database else None,
         ).apply(
             lambda known: Watched(
                 **known,

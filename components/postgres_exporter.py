@@ -12,7 +12,7 @@ from pulumi import ResourceOptions
 
 from components.availability import lost_node_tolerations
 from components.database import USER_ID
-from components.database_address import DatabaseAddress
+from components.database_address import AUTHORITY, DatabaseAddress
 from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.network import from_pods, network_policy, to_dns, to_pods
@@ -142,7 +142,9 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         ],
         resources=resources,
         security_context=container_security(read_only=True),
+        volume_mounts=args.database.client_mounts or None,
     )
+    tls = f"verify-full&sslrootcert={AUTHORITY}" if args.database.authority is not None else "disable"
     exporter = core.ContainerArgs(
         name="postgres-exporter",
         image=IMAGE,
@@ -151,7 +153,7 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
             core.EnvVarArgs(
                 name="DATA_SOURCE_URI",
                 value=pulumi.Output.format(
-                    "{0}:{1}/{2}?sslmode=disable&connect_timeout=10", host, args.database.port, address.database
+                    "{0}:{1}/{2}?sslmode={3}&connect_timeout=10", host, args.database.port, address.database, tls
                 ),
             ),
             core.EnvVarArgs(name="DATA_SOURCE_USER", value=names.monitor_role),
@@ -159,6 +161,7 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         ],
         resources=resources,
         security_context=container_security(read_only=True),
+        volume_mounts=args.database.client_mounts or None,
         readiness_probe=core.ProbeArgs(
             http_get=core.HTTPGetActionArgs(path="/", port="metrics"), period_seconds=10, timeout_seconds=3
         ),
@@ -171,4 +174,5 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         security_context=pod_security(user=USER_ID, group=USER_ID),
         init_containers=[create],
         containers=[exporter],
+        volumes=args.database.client_volumes or None,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
-from components.database_address import DatabaseAddress
+from components.database_address import AUTHORITY, DatabaseAddress
 from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
 from settings.names import Names
 
@@ -54,6 +55,15 @@ _SERVED_BY_CLUSTER: Final = {
 }
 """The same for CloudNativePG's server, which has TLS, with a certificate of an authority of its own."""
 
+_SERVED_WITH_TLS: Final = {
+    **_SERVED_BY_CLUSTER,
+    "sslmode": "disable|allow|prefer|require|verify-ca|verify-full",
+    # node-postgres' and libpq's name for it, and Prisma's own engine's.
+    "sslrootcert": re.escape(AUTHORITY),
+    "sslcert": re.escape(AUTHORITY),
+}
+"""The same for the program's server with `database.tls`."""
+
 _DEMANDS: Final = {
     "sslmode": "TLS, which this database does not have",
     "sslnegotiation": "TLS, which this database does not have",
@@ -69,6 +79,15 @@ _DEMANDS_OF_CLUSTER: Final = {
     "sslnegotiation": "TLS without a negotiation, which is not known to work with the app",
     "channel_binding": "something else than disable, prefer or require",
     "target_session_attrs": "a standby, to which this address does not lead",
+}
+
+_DEMANDS_WITH_TLS: Final = {
+    **_DEMANDS,
+    "sslmode": "something else than one of libpq's modes",
+    "sslnegotiation": _DEMANDS_OF_CLUSTER["sslnegotiation"],
+    "channel_binding": _DEMANDS_OF_CLUSTER["channel_binding"],
+    "sslrootcert": f"another authority than {AUTHORITY}",
+    "sslcert": f"another authority than {AUTHORITY}",
 }
 
 _KNOWN: Final = {
@@ -108,6 +127,7 @@ def url_complaint(
     ]
     problems = [f"names another {', another '.join(wrong)}"] if wrong else []
     problems += _not_served([(name, value) for name, value in parameters if name not in _REPLACING], engine)
+    problems += _without_authority(dict(parameters), engine)
     if not problems:
         return None
     if engine.is_moved and engine.beside and host in DatabaseAddress.of(names, engine.beside).hosts(names.namespace):
@@ -118,6 +138,8 @@ def url_complaint(
 def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> list[str]:
     """What is wrong with the parameters. A name is shown where it is known to be one, a value never."""
     served, demanded = (_SERVED_BY_CLUSTER, _DEMANDS_OF_CLUSTER) if engine.is_cluster else (_SERVED, _DEMANDS)
+    if engine.tls is not None:
+        served, demanded = _SERVED_WITH_TLS, _DEMANDS_WITH_TLS
     times = Counter(name for name, _ in parameters)
     problems = [f"says {name} twice" for name in times if times[name] > 1 and name in served]
     for name, value in parameters:
@@ -128,3 +150,17 @@ def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> li
         shown = ", ".join(name if name in _KNOWN else "one that is not shown" for name in others)
         problems.append(f"has parameters ({shown}) other than those known to work: {', '.join(sorted(served))}")
     return problems
+
+
+def _without_authority(parameters: Mapping[str, str], engine: EngineSettings) -> list[str]:
+    """What is wrong with TLS that the database has: a client that has to have it, or who is to check it and cannot."""
+    if engine.tls is None:
+        return []
+    mode, known = parameters.get("sslmode"), {"sslrootcert", "sslcert"} & parameters.keys()
+    verifies = mode in {"require", "verify-ca", "verify-full"}
+    if engine.tls == "required" and not verifies:
+        return ["does not demand TLS (sslmode), without which database.tls lets nobody in"]
+    # node-postgres checks the certificate in each of these modes.
+    if verifies and not known:
+        return [f"demands TLS, and does not say with sslrootcert={AUTHORITY} who signed the server's certificate"]
+    return []

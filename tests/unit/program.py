@@ -25,6 +25,7 @@ from pulumi.runtime import mocks
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.proto import resource_pb2, source_pb2
 
+from components.server_certificate import _ServerCertificateProvider
 from lookups.cloudflare import CloudflareIds
 from lookups.r2 import R2Ids
 from rehearsal.plugins.values import Secret, decode
@@ -215,6 +216,8 @@ class _Answers(runtime.Mocks):
             outputs["aud"] = AUDIENCE
         elif args.typ.endswith("ZeroTrustAccessServiceToken"):
             outputs |= {"clientId": "unit-test.access", "clientSecret": CLIENT_SECRET}
+        elif args.typ.endswith("ServerCertificate"):
+            outputs |= _ServerCertificateProvider().create(args.inputs).outs or {}
         elif args.typ.endswith("AccountToken"):
             outputs["value"] = R2_TOKEN
         return f"{args.name}-id", outputs

@@ -208,6 +208,7 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
         token_expires=dt.date(2030, 1, 1),
         pipeline_token_renewed=dt.date(2030, 1, 1),
         service_token_expires=dt.date(2030, 1, 1),
+        certificate_ends="2030-01-01",
         public_urls=["https://invoicetron.example.org"],
     )
     linked = {rule["annotations"]["runbook_url"] for rule in alerts(watched)}

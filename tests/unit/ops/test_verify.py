@@ -39,6 +39,7 @@ WITH_ID_TOKENS = {"deployer-identity"}
 ARCHIVED = {"wal-archive"}
 MEASURED = {"secret-exporter"}
 MOVING = {"database-move"}
+ENCRYPTED = {"database-certificate"}
 ASKED_FROM_OUTSIDE = {"public-path", "service-token"}
 PUBLIC = {"access-application", "tunnel-rule", "dns-record", "cloudflared-egress", "public-url", "cloudflare-token"}
 
@@ -56,11 +57,13 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     others = (
         OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | ARCHIVED | WITH_ID_TOKENS | OWN_PROJECT | MOVING
     )
+    others |= ENCRYPTED
     assert names("prod") == {check.name for check in verify.CHECKS} - others
     delivery = load_settings("prod").delivery
     assert delivery
     signed = delivery.model_copy(update={"credentials": "id-token"})
     assert names("prod", delivery=signed) == names("prod") - {"deployer-token", "pipeline-token"} | WITH_ID_TOKENS
+    assert names("prod", database=DatabaseSettings(tls="offered")) == names("prod") | ENCRYPTED
     operated = DatabaseSettings(engine="cloudnative-pg")
     assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
     archived = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": WAL})
