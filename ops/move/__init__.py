@@ -91,8 +91,10 @@ class Move:
             template = cron_job(cluster, names.move)
             if host_of(template) != address.host:
                 raise MoveError(f"the CronJob {names.move} leads to another database: run `{up}` first")
-            if running := unfinished(cluster, cron_job(cluster, names.restore)):
-                raise MoveError(f"a restore runs: wait for the end of {', '.join(running)}")
+            # Closing the database would break off either.
+            for what, cron_job_name in (("restore", names.restore), ("migration", names.migration)):
+                if running := unfinished(cluster, cron_job(cluster, cron_job_name)):
+                    raise MoveError(f"a {what} runs: wait for the end of {', '.join(running)}")
             left = unfinished(cluster, template)
             needs_loan(cluster, template)  # fails here, and not once the app is stopped
         current = app_url(cluster)
@@ -201,12 +203,16 @@ class Move:
                 delete(self.cluster, name)
 
     def _fill(self) -> None:
-        if not self.app.is_ours():
-            raise ClusterError("another command has stopped the app since, and continues without this one")
+        self._refuse_company()
         with lent(self.cluster, self.terminal, self.template) as superuser:
             # restore.sh gives back what its own role was lent, at the server that it restores to.
             given = {} if self.target.is_cluster else superuser
             self._run_job({**labels(self.cluster), **given, "MOVE": "fill"}, f"moves the data to {self.target.engine}")
+        self._refuse_company()
+
+    def _refuse_company(self) -> None:
+        if not self.app.is_ours():
+            raise ClusterError("another command has stopped the app since, and continues without this one")
 
     def _run_job(self, environment: Mapping[str, str], does: str) -> None:
         job = Job.of(self.template, self.cluster, self.terminal.say)
@@ -224,6 +230,7 @@ class Move:
     def _give_up(self) -> None:
         """The old database is opened again, and the app started on it."""
         with self.cluster.interrupts.deferred():
+            self._refuse_company()
             self._end_earlier()
             with lent(self.cluster, self.terminal, self.template):
                 self._run_job({"MOVE": "give-back"}, "opens the old database again")

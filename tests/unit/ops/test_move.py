@@ -131,6 +131,19 @@ def test_from_the_mark_on_nothing_goes_back(stage: Stage, step: str) -> None:
     assert "give up" not in stage.happened
 
 
+def test_what_another_command_goes_on_with_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has stopped the app since: its Job is not ended, and the old database not opened under it."""
+    give_up = Move._give_up
+    move = stage.move()
+    monkeypatch.setattr(Move, "_give_up", give_up)
+    monkeypatch.setattr(Move, "_run_job", stage.does("job"))
+    monkeypatch.setattr(App, "is_ours", lambda _: False)
+    stage.failing = {"fill": JobFailedError("its Job was deleted")}
+    with pytest.raises(ClusterError, match="continues without this one"):
+        move.run()
+    assert stage.happened == ["stop", "end_earlier", "fill"]
+
+
 class World:
     """What a move changes, each thing by its own step."""
 
