@@ -67,7 +67,7 @@ def images(systems: Systems) -> str:
     if not prefix or not f"{repository}/".startswith(f"{prefix}/"):
         return f"{repository} is not in the project's registry"
     if not needed:
-        return f"no image of {repository} runs"
+        return f"nothing that runs has a tag of {repository}"
     listed = systems.project.repositories.list(iterator=True)
     found = next((one for one in listed if one.location == repository), None)
     if found is None:

@@ -135,7 +135,7 @@ def test_many_builds_push_what_runs_out_of_the_newest(gitlab: GitLab, look: Call
 
 
 def test_a_stack_that_nothing_was_deployed_into_has_nothing_to_keep(look: Callable[..., str]) -> None:
-    assert look("placeholder") == f"no image of {IMAGES} runs"
+    assert look("placeholder") == f"nothing that runs has a tag of {IMAGES}"
     with pytest.raises(CheckError, match=f"the project's registry has no {IMAGES}"):
         look("a")
 
