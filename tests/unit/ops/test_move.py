@@ -138,6 +138,8 @@ def test_what_another_command_goes_on_with_is_left_to_it(stage: Stage, monkeypat
     monkeypatch.setattr(Move, "_give_up", give_up)
     monkeypatch.setattr(Move, "_run_job", stage.does("job"))
     monkeypatch.setattr(App, "is_ours", lambda _: False)
+    monkeypatch.setattr(App, "start", stage.does("start the app"))
+    monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
     stage.failing = {"fill": JobFailedError("its Job was deleted")}
     with pytest.raises(ClusterError, match="continues without this one"):
         move.run()
