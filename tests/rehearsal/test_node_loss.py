@@ -118,16 +118,22 @@ def set_policy(stack: Rehearsal, value: str) -> None:
 
 def test_the_app_moves_by_itself_and_the_database_once_somebody_says_that_its_node_is_off(stack: Rehearsal) -> None:
     stack.program.init("dev")
-    stack.kubectl("cordon", OTHER)
+    stack.kubectl("cordon", LOST)
     stack.kubectl("apply", "--filename=-", stdin=json.dumps(WITNESS))
     stack.program.up("dev", "--skip-preview")
     stack.kubectl(
         "--namespace", NAMESPACE, "set", "image", "deployment/invoicetron", IMAGE, "--field-manager=gitlab-ci"
     )
-    seconds_until(lambda: pods(stack, "invoicetron").get(LOST, False), within=SLACK)
-    assert pods(stack, "invoicetron-db") == pods(stack, "witness", "default") == {LOST: True}
-    assert attached(stack, "data-invoicetron-db-0") == attached(stack, "data-witness-0", "default") == {LOST}
+    seconds_until(lambda: pods(stack, "invoicetron").get(OTHER, False), within=SLACK)
+    stack.kubectl("uncordon", LOST)
+
+    # Maintenance, by the runbook's command: the budgets let everything go, and the volumes follow.
+    stack.kubectl("drain", OTHER, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
     stack.kubectl("uncordon", OTHER)
+    there = {LOST: True}
+    seconds_until(lambda: pods(stack, "invoicetron") == pods(stack, "invoicetron-db") == there, within=SLACK)
+    seconds_until(lambda: pods(stack, "witness", "default") == there, within=SLACK)
+    assert attached(stack, "data-invoicetron-db-0") == attached(stack, "data-witness-0", "default") == {LOST}
 
     stack.control_plane.lose_node(LOST)
     seconds_until(lambda: tainted(stack), within=SLACK)
