@@ -55,6 +55,7 @@ if settings.database and secrets.of_database:
         settings=settings.database,
         environment=environment,
         secret=secrets.of_database,
+        claims=found.database_claims,
         alone=beside is None,
         wal=secrets.wal,
     )

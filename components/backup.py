@@ -11,9 +11,9 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.availability import same_node
-from components.database import START_HOOK, USER_ID
+from components.database import MOUNT, START_HOOK, USER_ID
 from components.database_address import DatabaseAddress
-from components.database_wires import DatabaseWires
+from components.database_wires import DatabaseWires, NextVersion
 from components.environment import Environment
 from components.job_template import JobTemplate
 from components.longhorn import recurring_jobs
@@ -172,6 +172,8 @@ class Backup(pulumi.ComponentResource):
         )
         if args.target is not None:
             self._move(args, args.target, kept, needed)
+        if args.database.next is not None:
+            self._upgrade(args, args.database.next, [*connection, *kept, said], needed)
         self.watched_claims = [] if settings.nfs else [claim.metadata.name]
         self.template = JobTemplate(backup)
         self.backup, self.drill = backup.metadata.name, drill.metadata.name
@@ -200,6 +202,25 @@ class Backup(pulumi.ComponentResource):
                 suspended=True,
                 pod=_pod(replace(args, database=target), "move.sh", app=names.backup, env=env, scratch=UPLOAD),
             ),
+            opts=opts,
+        )
+
+    def _upgrade(
+        self, args: BackupArgs, following: NextVersion, env: list[core.EnvVarArgs], opts: ResourceOptions
+    ) -> None:
+        """What `ops upgrade` makes its Job from: a server of the next version, filled from this one's."""
+        pod = _pod(
+            args,
+            "upgrade.sh",
+            app=args.environment.names.backup,
+            env=[*env, core.EnvVarArgs(name="UPLOAD", value=UPLOAD), core.EnvVarArgs(name="VOLUME", value=MOUNT)],
+            scratch=UPLOAD,
+            following=following,
+        )
+        batch.CronJob(
+            "upgrade",
+            metadata=args.environment.metadata(args.environment.names.upgrade, app=args.environment.names.backup),
+            spec=cron_job_spec(args.settings, schedule=NEVER, retries=0, suspended=True, pod=pod),
             opts=opts,
         )
 
@@ -303,10 +324,12 @@ def _pod(
     scratch: str | None = None,
     resources: Resources | None = None,
     read_only: bool = False,
+    following: NextVersion | None = None,
 ) -> core.PodTemplateSpecArgs:
     """A pod that runs one script and ends.
 
     `scratch` is where it may write as much as the database's volume holds; `read_only` is about the backups.
+    `following` is the version of PostgreSQL whose server runs in it, on that one's volume.
     """
     names = args.environment.names
     address = DatabaseAddress.of(names)
@@ -321,13 +344,18 @@ def _pod(
         mounts["scratch"] = scratch
         limit = quantity(args.database.size.amount, binary=True)
         volumes.append(core.VolumeArgs(name="scratch", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=limit)))
+    if following is not None:
+        mounts["data"] = MOUNT
+        data = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=following.claim)
+        volumes.append(core.VolumeArgs(name="data", persistent_volume_claim=data))
+        resources = following.resources
     sharing = [names.backup, names.drill, *([names.offsite] if args.settings.s3 else [])]
     # The drill has a server of its own.
     volumes += [] if app == names.drill else args.database.client_volumes
     container = core.ContainerArgs(
         name=CONTAINER,
-        image=args.database.image,
-        command=["sh", f"/scripts/{script}"],
+        image=following.image if following else args.database.image,
+        command=["sh", f"/scripts/{script}", *(following.parameters if following else [])],
         env=[
             core.EnvVarArgs(name="PGUSER", value=args.database.administrator),
             core.EnvVarArgs(name="PGDATABASE", value=address.database),

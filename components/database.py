@@ -12,7 +12,8 @@ from pulumi import ResourceOptions
 
 from components.availability import disruption_budget, lost_node_tolerations
 from components.database_address import DatabaseAddress
-from components.database_wires import DatabaseWires
+from components.database_claims import FIRST_WITH_OWN_FOLDER, MAJOR, DatabaseClaims
+from components.database_wires import DatabaseWires, NextVersion
 from components.environment import Environment
 from components.longhorn import recurring_jobs
 from components.pods import (
@@ -30,6 +31,7 @@ from components.retained_volume import RetainedVolume
 from components.wal_archive import WalKeys
 from sdks import kubernetes
 from settings.database import DatabaseSettings
+from settings.images import postgres_major
 from settings.names import PROGRAM
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ class DatabaseArgs:
     environment: Environment
     secret: SecretData
     """PASSWORD_KEY."""
+    claims: DatabaseClaims | None = None
+    """What there is by now; None for those of a stack that has not been upgraded."""
     alone: bool = True
     """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget of the
     name that both would give theirs, or deletes it, whoever made it."""
@@ -95,8 +99,11 @@ class Database(DatabaseWires):
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:
-        """One pod, as a StatefulSet stops the old one before it starts the new one; nothing without a database."""
-        return Footprint.of(settings.resources) if settings else Footprint()
+        """One pod, as a StatefulSet stops the old one before it starts the new one; nothing without a database.
+
+        During an upgrade there is another, in which the next version's server is filled.
+        """
+        return Footprint.of(settings.resources, pods=2 if settings.upgrade else 1) if settings else Footprint()
 
     def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:database:Database", name, None, opts)
@@ -120,27 +127,18 @@ class Database(DatabaseWires):
             ),
             opts=ResourceOptions(parent=self),
         )
-        # Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size.
-        claim = core.PersistentVolumeClaim(
-            "database-volume",
-            metadata=environment.metadata(
-                names.database_claim, app=names.database, labels=recurring_jobs(settings.recurring_job_groups)
-            ),
-            spec=core.PersistentVolumeClaimSpecArgs(
-                access_modes=["ReadWriteOnce"],
-                storage_class_name=settings.storage_class,
-                resources=core.VolumeResourceRequirementsArgs(
-                    requests={"storage": quantity(settings.size.amount, binary=True)}
-                ),
-            ),
-            opts=ResourceOptions(
-                parent=self,
-                protect=environment.protect,
-                retain_on_delete=environment.protect,
-                # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
-                ignore_changes=["spec.volumeName"],
-            ),
-        )
+        claims = args.claims or DatabaseClaims.of(names, settings)
+        for kept, major in claims.kept.items():
+            self._retained(args, kept, self._claim(args, kept, major))
+        claim = self._claim(args, claims.current, str(postgres_major(settings.image)))
+        if settings.upgrade is not None and claims.next is not None:
+            following = postgres_major(settings.upgrade.image)
+            self.next = NextVersion(
+                image=settings.upgrade.image,
+                claim=self._claim(args, claims.next, str(following), holds_data=False).metadata.name,
+                resources=settings.resources,
+                parameters=_parameters(settings),
+            )
         stateful_set = kubernetes.apps.v1.StatefulSet(
             "database",
             metadata=environment.metadata(names.database),
@@ -175,17 +173,72 @@ class Database(DatabaseWires):
         self.image, self.size = settings.image, settings.size
         self.claim = claim.metadata.name
         self.authority, self.certificate_ends = (tls.authority, tls.ends) if tls else (None, None)
-        self.identity = pulumi.Output.all(uid=claim.metadata.uid, volume=claim.spec.volume_name, image=settings.image)
-        if environment.protect:
-            RetainedVolume(
-                "database-volume-retained",
-                context=environment.context,
-                namespace=environment.namespace,
-                claim=self.claim,
-                # Bound by then, whatever its class waits for.
-                opts=ResourceOptions(parent=self, depends_on=[claim, stateful_set]),
-            )
+        self.identity = pulumi.Output.all(
+            uid=claim.metadata.uid, volume=claim.spec.volume_name, image=settings.image, name=claim.metadata.name
+        )
+        # Bound by then, whatever its class waits for.
+        self._retained(args, claims.current, claim, stateful_set)
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
+
+    def _claim(
+        self, args: DatabaseArgs, name: str, major: str | None, *, holds_data: bool = True
+    ) -> core.PersistentVolumeClaim:
+        """Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size."""
+        settings, environment = args.settings, args.environment
+        return core.PersistentVolumeClaim(
+            _resource(args, "database-volume", name),
+            metadata=environment.metadata(
+                name,
+                app=environment.names.database,
+                labels=recurring_jobs(settings.recurring_job_groups),
+                annotations={MAJOR: major} if major else {},
+            ),
+            spec=core.PersistentVolumeClaimSpecArgs(
+                access_modes=["ReadWriteOnce"],
+                storage_class_name=settings.storage_class,
+                resources=core.VolumeResourceRequirementsArgs(
+                    requests={"storage": quantity(settings.size.amount, binary=True)}
+                ),
+            ),
+            opts=ResourceOptions(
+                parent=self,
+                protect=environment.protect and holds_data,
+                retain_on_delete=environment.protect and holds_data,
+                # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
+                ignore_changes=["spec.volumeName"],
+            ),
+        )
+
+    def _retained(
+        self, args: DatabaseArgs, name: str, claim: core.PersistentVolumeClaim, *after: pulumi.Resource
+    ) -> None:
+        """In prod the volume of a claim with data outlives it."""
+        if args.environment.protect:
+            RetainedVolume(
+                _resource(args, "database-volume-retained", name),
+                context=args.environment.context,
+                namespace=args.environment.namespace,
+                claim=claim.metadata.name,
+                opts=ResourceOptions(parent=self, depends_on=[claim, *after]),
+            )
+
+
+def _resource(args: DatabaseArgs, resource: str, claim: str) -> str:
+    """Pulumi's name of what belongs to a claim."""
+    names = args.environment.names
+    return resource if claim == names.database_claim else f"{resource}-{claim.removeprefix(f'data-{names.database}-')}"
+
+
+def _parameters(settings: DatabaseSettings) -> list[str]:
+    """The server's arguments. The image puts `postgres` before what begins with a hyphen."""
+    return [f"--{name}={value}" for name, value in settings.server_parameters.items()]
+
+
+def data_directory(image: str) -> list[core.EnvVarArgs]:
+    """Images of before keep their data elsewhere, in an anonymous volume that ends with the container."""
+    major = postgres_major(image)
+    folder = f"{MOUNT}/{major}/docker"
+    return [] if major >= FIRST_WITH_OWN_FOLDER else [core.EnvVarArgs(name="PGDATA", value=folder)]
 
 
 def _tls(args: DatabaseArgs, opts: ResourceOptions) -> DatabaseTls | None:
@@ -201,7 +254,8 @@ def _tls(args: DatabaseArgs, opts: ResourceOptions) -> DatabaseTls | None:
 def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArgs:
     names = args.environment.names
     address = DatabaseAddress.of(names)
-    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.database_claim)
+    claims = args.claims or DatabaseClaims.of(names, args.settings)
+    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=claims.current)
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(
             labels=names.labels(names.database),
@@ -221,16 +275,13 @@ def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArg
                 core.ContainerArgs(
                     name=CONTAINER,
                     image=args.settings.image,
-                    # The image puts `postgres` before what begins with a hyphen.
-                    args=[
-                        *(f"--{name}={value}" for name, value in args.settings.server_parameters.items()),
-                        *(tls.parameters if tls else ()),
-                    ],
+                    args=[*_parameters(args.settings), *(tls.parameters if tls else ())],
                     ports=[core.ContainerPortArgs(name="postgresql", container_port=address.port)],
                     env=[
                         core.EnvVarArgs(name="POSTGRES_USER", value=address.user),
                         core.EnvVarArgs(name="POSTGRES_DB", value=address.database),
                         secret_variable("POSTGRES_PASSWORD", secret=names.database, key=PASSWORD_KEY),
+                        *data_directory(args.settings.image),
                     ],
                     resources=container_resources(args.settings.resources),
                     security_context=container_security(read_only=True),

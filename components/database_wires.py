@@ -13,6 +13,21 @@ from components.database_address import AUTHORITY
 from components.network import Rule
 from components.pods import core, secret_variable
 from settings.quantities import Quantity
+from settings.section import Resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextVersion:
+    """The major version of PostgreSQL that `ops upgrade` moves the database to."""
+
+    image: str
+    claim: pulumi.Output[str]
+    """Name of the claim for its data."""
+    resources: Resources
+    """Of the server."""
+    parameters: Sequence[str]
+    """Arguments that the server is started with."""
+
 
 _VOLUME: Final = "database-tls"
 
@@ -63,6 +78,8 @@ class DatabaseWires(pulumi.ComponentResource):
     """Regular expression of the names of its pods, where no StatefulSet counts them."""
     instances: int
     """How many pods serve or stand by."""
+    next: NextVersion | None = None
+    """What the database is to be upgraded to."""
     identity: pulumi.Output[dict[str, str | None]]
     """`uid` of what holds the data: a claim, with its `volume`, or an object of another `kind`.
 

@@ -28,10 +28,12 @@ class Record:
     image: str | None = None
     """PostgreSQL's; None where an earlier release wrote the state."""
     kind: str = "claim"
+    name: str | None = None
+    """The claim's; None where that is the one of a new stack."""
 
     def what(self, names: Names) -> str:
         """Its kind and name."""
-        return f"{self.kind} {names.database if self.kind == KIND else names.database_claim}"
+        return f"{self.kind} {names.database if self.kind == KIND else self.name or names.database_claim}"
 
 
 def latest(record: Record | None, moved: LiveDatabase | None) -> Record | None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
+from components.database_claims import DatabaseClaims
 from components.pull_credentials import Issue, Login, choose
 from lookups import cloudflare, cloudflare_owner, r2
 from lookups.cloudflare import CloudflareIds
 from lookups.cluster import Cluster, connect
+from lookups.database_claims import find_claims, with_live_version
 from lookups.deployed import check_cluster
 from lookups.gitlab import GitLabProject, read_project
 from lookups.infrastructure import InfrastructureProject, read_infrastructure
@@ -25,7 +27,7 @@ from lookups.permissions import check_permissions
 from lookups.project_file import check_project_file
 from lookups.r2 import BUCKET, R2Ids
 from lookups.secrets import StackSecrets, read_secrets
-from lookups.volumes import check_volumes
+from lookups.volumes import check_volumes, recorded
 from settings import Settings
 from settings.access import PublicAccessSettings
 
@@ -38,7 +40,9 @@ class Found:
     """What the stack's systems say."""
 
     settings: Settings
-    """With the live database, during a move from one engine to the other."""
+    """With the live database, during a move from one engine to the other, and the version that it is on by now."""
+    database_claims: DatabaseClaims | None
+    """None for a stack without a database."""
     secrets: StackSecrets
     pull_credentials: Login | Issue
     project: GitLabProject | None
@@ -66,6 +70,10 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     # A preview writes nothing: a user that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)
+    claims_found = None
+    if settings.database is not None:
+        placed = find_claims(settings, settings.database, cluster, recorded())
+        settings, claims_found = with_live_version(settings, placed), placed.claims
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
     identity = read_job_identity(settings, project, cluster) if project else None
     own = settings.repository.infrastructure if settings.repository else None
@@ -83,6 +91,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     check_volumes(settings, cluster)
     return Found(
         settings=settings,
+        database_claims=claims_found,
         secrets=secrets,
         pull_credentials=choose(settings, secrets, project),
         project=project,

@@ -15,8 +15,10 @@ import pulumi
 
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
-from lookups import moving
+from components.database_claims import UPGRADED_FROM
+from lookups import database_claims, moving
 from lookups.cluster import Cluster, ForbiddenError, Object
+from lookups.database_claims import candidates, find_claims
 from lookups.live_database import LiveDatabase
 from lookups.moving import Record
 from lookups.own_outputs import own_outputs
@@ -62,7 +64,9 @@ def recorded() -> Record | None:
     outputs = own_outputs()
     if (claim := outputs.get(OUTPUT)) is not None:
         kind = claim.get("kind") or "claim"
-        return Record(uid=claim["uid"], volume=claim.get("volume"), image=claim.get("image"), kind=kind)
+        return Record(
+            uid=claim["uid"], volume=claim.get("volume"), image=claim.get("image"), kind=kind, name=claim.get("name")
+        )
     return Record(uid=UNKNOWN_CLAIM, volume=None) if outputs.get(_READY_ONCE) is not None else None
 
 
@@ -73,9 +77,10 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
         yield held
         yield from map(_rescue, _held_claims(settings, cluster))
         return
-    claim = _claim(settings, cluster, settings.names.database_claim)
-    live = _live_cluster(settings, cluster)
     database = settings.database
+    placed = find_claims(settings, database or DatabaseSettings(), cluster, record)
+    claim = _claim(settings, cluster, placed.claims.current)
+    live = _live_cluster(settings, cluster)
     if database is None:
         if any(_is_ours(settings, one) for one in (claim, live)):
             yield _switched_off(settings, "statefulset" if claim else RESOURCE, claim)
@@ -84,6 +89,8 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -
     else:
         record = moving.latest(record, LiveDatabase.of(namespace))
         yield from _of_engine(settings, database, cluster, record, live if database.is_cluster else claim)
+        if not database.is_cluster:
+            yield from database_claims.find_problems(settings, database, cluster, placed)
         if database.beside is not None:
             found, other = (claim, live) if database.beside.is_cluster else (live, claim)
             yield from moving.find_problems(settings, database, live=found or record, beside=other)
@@ -132,7 +139,7 @@ def _database(
 ) -> Iterator[str]:
     accepted = database.lost_claim
     if claim is None:
-        volumes = _volumes_of(settings, cluster, settings.names.database_claim)
+        volumes = _volumes_of(settings, cluster, "|".join(candidates(settings.names)))
         if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
             return  # one is reserved for the claim: it holds what was there, or what somebody put there
         if (lost := record or _newest(volumes)) is not None and lost.uid != accepted:
@@ -147,7 +154,12 @@ def _database(
             f"says how to restore ({_PAGE}):\n    kubectl -n {settings.namespace} delete --ignore-not-found "
             f"statefulset/{settings.names.database} pvc/{name}"
         )
-    elif record is not None and record.uid not in {UNKNOWN_CLAIM, claim["metadata"]["uid"], accepted}:
+    elif record is not None and record.uid not in {
+        UNKNOWN_CLAIM,
+        claim["metadata"]["uid"],
+        (claim["metadata"].get("annotations") or {}).get(UPGRADED_FROM),
+        accepted,
+    }:
         volume = claim["spec"].get("volumeName")
         if volume is None or volume != record.volume:
             yield (
@@ -168,8 +180,8 @@ def _live_cluster(settings: Settings, cluster: Cluster) -> Object | None:
 
 
 def _held_claims(settings: Settings, cluster: Cluster) -> list[Object]:
-    claim = _claim(settings, cluster, settings.names.database_claim)
-    return [*([claim] if claim else []), *_claims_of_cluster(settings, cluster)]
+    ours = [_claim(settings, cluster, name) for name in candidates(settings.names)]
+    return [*(claim for claim in ours if claim), *_claims_of_cluster(settings, cluster)]
 
 
 def _claims_of_cluster(settings: Settings, cluster: Cluster) -> list[Object]:

@@ -44,6 +44,7 @@ from ops.restore.moment import parse, recovered
 from ops.restore.source import LATEST, SourceError
 from ops.superuser import Revocation
 from ops.terminal import Terminal
+from ops.upgrade import Discard, Upgrade
 from settings import SettingsError
 from settings.cloudnative_pg import STATEFUL_SET
 from settings.commands import pulumi_command
@@ -269,6 +270,36 @@ def revoke_superuser_command(
         if not yes:
             typer.confirm("Go on?", abort=True)
         typer.echo(revocation.run())
+
+
+@app.command("upgrade")
+def upgrade_command(
+    stack: StackOption,
+    *,
+    to: Annotated[int | None, typer.Option(help="Major version of PostgreSQL, that of database.upgrade.image.")] = None,
+    discard_old: Annotated[
+        bool, typer.Option("--discard", help="Deletes what an upgrade has kept: the claim of the version before.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Moves the database to another major version of PostgreSQL; the app is stopped meanwhile."""
+    settings = load_settings(stack)
+    if (to is None) == (not discard_old):
+        raise SourceError("either --to says which version, or --discard deletes what the last upgrade has kept")
+    with Interrupts() as interrupts:
+        cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+        if to is None:
+            discarded = Discard.look(cluster, settings)
+            typer.echo(discarded.announcement)
+            if not yes:
+                typer.confirm("Delete it?", abort=True)
+            typer.echo(discarded.run())
+            return
+        upgrade = Upgrade.look(cluster, Terminal(), settings, to)
+        typer.echo(upgrade.announcement)
+        if not yes:
+            typer.confirm("Go on?", abort=True)
+        upgrade.run()
 
 
 @app.command("sync-mirror")

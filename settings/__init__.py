@@ -268,6 +268,17 @@ class Settings(Section):
         return repository
 
     @model_validator(mode="after")
+    def _upgrade_has_backups(self) -> Self:
+        if self.database is not None and self.database.upgrade is not None and self.backup is None:
+            raise refusal(
+                "a section backup beside it, for `ops upgrade` moves the data by a backup",
+                key="database.upgrade",
+                given=self.database.upgrade.image,
+                fix="add a section `backup: {}`",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _each_secret_is_another(self) -> Self:
         database, s3, metrics = self.secrets or SecretsSettings(), self.s3, self.database_metrics
         wal = self.wal.s3 if self.wal else None

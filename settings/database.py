@@ -8,12 +8,18 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from settings.cloudnative_pg import CLOUDNATIVE_PG, EngineSettings
 from settings.errors import refusal
-from settings.images import PostgresImage
+from settings.images import OPERAND_MAJOR, PostgresImage, postgres_major
 from settings.parameters import DEFAULT_MAX_WAL_SIZE, ServerParameters, amount
 from settings.quantities import Storage
-from settings.section import Resources
+from settings.section import Resources, Section
 from settings.types import DnsLabel, EachOnce, ResourceName, Uuid
 from settings.wal import WalSettings
+
+
+class UpgradeSettings(Section):
+    """The next major version of PostgreSQL."""
+
+    image: PostgresImage
 
 
 class DatabaseSettings(EngineSettings):
@@ -22,6 +28,8 @@ class DatabaseSettings(EngineSettings):
     image: PostgresImage = (
         "postgres:18.6-alpine3.24@sha256:d3e1620b530c944afa6e887d22eb899824da68e19c52024bf98f5220c88a65b2"
     )
+    upgrade: UpgradeSettings | None = None
+    """`up` makes a volume for this version, and `python -m ops upgrade` moves the database there."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
@@ -33,6 +41,18 @@ class DatabaseSettings(EngineSettings):
     resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
     parameters: Annotated[ServerParameters, Field(validate_default=True)] = ServerParameters()
     """Settings of the server, under PostgreSQL's names."""
+
+    @field_validator("image")
+    @classmethod
+    def _fits_the_engine(cls, image: str, info: ValidationInfo) -> str:
+        on_cluster = CLOUDNATIVE_PG in (info.data.get("engine"), info.data.get("moving_from"))
+        if on_cluster and postgres_major(image) != OPERAND_MAJOR:
+            raise refusal(
+                f"an image of PostgreSQL {OPERAND_MAJOR}, as the instances of CloudNativePG are: its pg_dump and "
+                "pg_restore take and restore their backups",
+                given=image,
+            )
+        return image
 
     @field_validator("lost_claim")
     @classmethod
@@ -49,6 +69,25 @@ class DatabaseSettings(EngineSettings):
     def server_parameters(self) -> dict[str, str]:
         """Every parameter that the server gets, by name."""
         return self.parameters.given(self.resources.limits.memory.amount)
+
+    @field_validator("upgrade")
+    @classmethod
+    def _is_later(cls, upgrade: UpgradeSettings | None, info: ValidationInfo) -> UpgradeSettings | None:
+        image = info.data.get("image")
+        if upgrade is not None and CLOUDNATIVE_PG in (info.data.get("engine"), info.data.get("moving_from")):
+            raise refusal(
+                "nothing on CloudNativePG, whose operator has a way of its own: docs/database-engines.md",
+                given=f"image {upgrade.image}",
+                fix="remove it",
+            )
+        if upgrade is not None and image is not None and postgres_major(upgrade.image) <= postgres_major(image):
+            raise refusal(
+                f"an image of a later major version than database.image, {image}",
+                key="image",
+                given=upgrade.image,
+                fix="remove database.upgrade, where the database has been upgraded",
+            )
+        return upgrade
 
     @field_validator("parameters")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final
 
 from settings.types import PORT, Form
@@ -20,18 +21,34 @@ ImageReference = Annotated[
 
 # The official image is library/postgres on Docker Hub, or a copy for one architecture; elsewhere a mirror of it.
 _OFFICIAL: Final = r"(?:(?:index\.)?docker\.io/)?(?:(?:library|amd64|arm64v8|arm32v[567]|i386|ppc64le|riscv64|s390x)/)?"
+MAJORS: Final = (17, 18)
+"""Major versions of PostgreSQL that volume, backups and restores are made for, and that the tests run."""
+
+_SUPPORTED: Final = " or ".join(map(str, MAJORS))
 PostgresImage = Annotated[
     ImageReference,
     Form(
         rf"(?:{_OFFICIAL}|(?!(?:index\.)?docker\.io/)(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/"
-        rf"(?:{_PATH_PART}/)*)postgres:18(?:\.\d+)?(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{{64}})?",
-        "the official image of PostgreSQL 18 or a mirror of it, with a tag that says 18: images up to 17 keep their "
-        "data outside the volume and lose it at each restart, a later one starts an empty database beside the old one",
+        rf"(?:{_PATH_PART}/)*)postgres:(?:{_SUPPORTED.replace(' or ', '|')})"
+        r"(?:\.\d+)?(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{64})?",
+        f"the official image of PostgreSQL {_SUPPORTED} or a mirror of it, with a tag that says so: volume, backups "
+        "and restores are made for these; from one to a later one, `python -m ops upgrade` moves the data",
         "postgres:18-alpine",
     ),
 ]
-"""An image of the one major version that volume, backups and restores are made for."""
+"""An image of a major version that volume, backups and restores are made for."""
 
+
+def postgres_major(image: str) -> int:
+    """The major version of an image that is a `PostgresImage`; raises `ValueError` where the tag says none."""
+    tag = image.partition("@")[0].rpartition(":")[2]
+    if (found := re.match(r"\d+", tag, re.ASCII)) is None:
+        raise ValueError(f"{image} says no major version")
+    return int(found[0])
+
+
+OPERAND_MAJOR: Final = 18
+"""Of the images that CloudNativePG's instances run."""
 OperandImage = Annotated[
     ImageReference,
     Form(

@@ -72,6 +72,15 @@ class Names:
         """As a claim template named `data` would name it, so that such a claim can be adopted."""
         return f"data-{self.database}-0"
 
+    def claim_of_major(self, major: int) -> str:
+        """The claim that an upgrade of PostgreSQL to this major version moves the database to."""
+        return f"data-{self.database}-pg{major}"
+
+    @property
+    def upgrade(self) -> str:
+        """CronJob, suspended for ever, that `python -m ops upgrade` makes its Job from."""
+        return f"{self.database}-upgrade"
+
     @property
     def database_tls(self) -> str:
         """Secret with the certificate and the key of the database's server."""

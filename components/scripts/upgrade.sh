@@ -34,7 +34,7 @@ done=no
 new() {
   as=$1
   shift
-  PGHOST=$upload PGUSER=$as "$@"
+  PGHOST=$upload PGHOSTADDR="" PGUSER=$as "$@"
 }
 
 stop() { pg_ctl --pgdata="$filling" --mode="$1" --timeout=300 --silent stop; }

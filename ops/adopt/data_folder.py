@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from components.database import MOUNT, USER_ID
 from components.database_address import DatabaseAddress
+from components.database_claims import FIRST_WITH_OWN_FOLDER
 from settings.images import c_library
 from settings.names import Names
 
@@ -84,6 +85,8 @@ def _environment(
     variables |= {one["name"]: one for one in container.get("env") or []}
     folder = variables.get("PGDATA")
     usual = str(PurePosixPath(MOUNT) / str(_major(image)) / "docker")
+    if folder is None and (major := _major(image)) is not None and major < FIRST_WITH_OWN_FOLDER:
+        yield f"PGDATA is not set, and the image keeps the data of PostgreSQL {major} outside the volume or in its root"
     if folder is not None and str(folder.get("value", "")).rstrip("/") != usual:
         yield f"PGDATA is {folder.get('value') or 'set from elsewhere'}, not {usual}"
     if "POSTGRES_INITDB_WALDIR" in variables:

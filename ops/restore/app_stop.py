@@ -17,14 +17,13 @@ from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
 
+from lookups.database_claims import STOPPED_BY
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
 from settings.commands import pulumi_command
 from settings.names import PROGRAM
 
 REPLICAS: Final = f"ops.{PROGRAM}/replicas"
 """Annotation: how many replicas the app had before it was stopped."""
-STOPPED_BY: Final = f"ops.{PROGRAM}/stopped-by"
-"""Annotation: the run that stopped it, and that may start it again."""
 READY: Final = f"ops.{PROGRAM}/was-ready"
 """Annotation: whether the app was ready before; one without an image yet is not waited for."""
 
@@ -79,6 +78,11 @@ class App:
         if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):
             raise ClusterError(f"the app's pods do not end; see: kubectl -n {self.cluster.namespace} get pods")
         return was
+
+    def stopped_by(self) -> str | None:
+        """The run that stopped it and has not started it again; None where it is not stopped."""
+        annotations: Mapping[str, str] = self._read().metadata.annotations or {}
+        return annotations.get(STOPPED_BY)
 
     def is_ours(self) -> bool:
         """Whether this run was the last to stop it, and nobody has started it since."""

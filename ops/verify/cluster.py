@@ -10,8 +10,8 @@ from typing import Final
 from components import app
 from components.environment import LABELS
 from components.retained_volume import RETAIN
+from lookups.database_claims import STOPPED_BY, UPGRADE_RUN
 from lookups.volumes import holders
-from ops.restore.app_stop import STOPPED_BY
 from ops.verify.check import Check
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
@@ -91,6 +91,9 @@ def rollout(systems: Systems) -> str:
     fix = LOOK.format(systems.names.namespace, systems.names.app)
     if wanted == 0:
         annotations = found["metadata"].get("annotations", {})
+        if annotations.get(STOPPED_BY, "").startswith(UPGRADE_RUN):
+            again = ops_command("upgrade", systems.settings.stack, "--to", "<version>")
+            raise CheckError("stopped for an upgrade", f"let it end; if none runs any more, run `{again}` again")
         if STOPPED_BY in annotations:
             restore = ops_command("restore", systems.settings.stack)
             raise CheckError("stopped for a restore", f"let it end; if none runs any more, run `{restore}` again")

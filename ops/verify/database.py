@@ -11,6 +11,7 @@ from components import cloudnative_pg
 from components.database_address import DatabaseAddress
 from components.longhorn import DRIVER
 from lookups.cluster import connect
+from lookups.database_claims import mounted_claim
 from lookups.operator import LEAST, find_problems
 from ops.results import taken_by_superuser
 from ops.verify.check import Check
@@ -40,7 +41,12 @@ def volumes(systems: Systems) -> str:
     """Its claims are bound to volumes that exist."""
     if systems.settings.operated_database:
         return _volumes_of_instances(systems)
-    return database_volume(systems)
+    # An upgrade to another major version moves the database to another claim.
+    stateful_sets = [
+        one for one in systems.list("apps/v1", "StatefulSet") if one["metadata"]["name"] == systems.names.database
+    ]
+    mounted = mounted_claim(stateful_sets[0]) if stateful_sets else None
+    return database_volume(systems, which=_called(mounted) if mounted else lambda names: names.database_claim)
 
 
 def operator(systems: Systems) -> str:

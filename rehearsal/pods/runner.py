@@ -35,18 +35,18 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 
 from rehearsal import optional_tools
-from rehearsal.pods import cluster_roles
+from rehearsal.pods import cluster_roles, pod_specs
 from rehearsal.pods.archive import Archive
 from rehearsal.pods.container import Container, Mount, placed
 from rehearsal.pods.instance_manager import CLUSTER, CLUSTERS
+from rehearsal.pods.kwok_objects import as_account, tell_kwok
 from rehearsal.pods.postgres import PostgresServer, account
 from rehearsal.pods.postgres_tls import write_secrets
 from rehearsal.pods.shell import link_applets
+from settings.images import postgres_major
 
-_SCRIPTS: Final = "/scripts/"
 _RESTIC: Final = "docker.io/restic/restic:"
 _NOWHERE: Final = "http://127.0.0.1:1"
-_KWOK: Final = {"group": "kwok.x-k8s.io", "version": "v1alpha1"}
 _WATCH: Final = 30  # seconds; then the pods are listed again
 _AGAIN: Final = 0.2  # seconds between two looks at what is not there yet
 
@@ -63,6 +63,7 @@ class PodRunner:
         self._stopped = threading.Event()
         self._databases: dict[str, PostgresServer] = {}
         self._archive = Archive()
+        self._replaced: list[PostgresServer] = []
         self._containers: dict[str, Container | None] = {}
         self._directory = Path()
         # A server ends with the thread that started it, so one thread starts all of them, and lives to the end.
@@ -82,7 +83,7 @@ class PodRunner:
             if container is not None:
                 container.kill()
         self._starter.shutdown()
-        for server in [*self._databases.values(), *self._archive.servers]:
+        for server in [*self._databases.values(), *self._archive.servers, *self._replaced]:
             server.__exit__()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -99,8 +100,11 @@ class PodRunner:
 
     def volume(self, namespace: str, claim: str) -> Path:
         """The folder that a claim's volume is."""
+        return self._of_claim(namespace, claim, self.database(namespace))
+
+    def _of_claim(self, namespace: str, claim: str, server: PostgresServer) -> Path:
         uid = self._core.read_namespaced_persistent_volume_claim(claim, namespace).metadata.uid
-        return self._folder(f"volume-{uid}", self.database(namespace))
+        return self._folder(f"volume-{uid}", server)
 
     def _database(self, namespace: str, host: str | None) -> PostgresServer:
         self._forget()
@@ -117,21 +121,24 @@ class PodRunner:
             raise ApiException(status=404, reason=f"{namespace} has no StatefulSet")  # made later, perhaps
         template = found[0].spec.template
         (container,) = template.spec.containers
-        variables = self._variables(container, namespace)
+        variables = pod_specs.variables_of(container, partial(self._secret, namespace))
         password = variables["POSTGRES_PASSWORD"]
         files = write_secrets(
             template.spec, partial(self._secret, namespace), self._directory / f"server-{uid}", account()
         )
-        parameters = {
-            name: placed(value, files)
-            for name, _, value in (word.removeprefix("--").partition("=") for word in container.args or [])
-            if value
-        }
+        parameters = pod_specs.server_parameters(container, files)
         certificate = (template.metadata.annotations or {}).get("checksum/certificate")
+        major = postgres_major(container.image)
         server = self._databases.get(uid)
+        data = None
+        if server is not None and server.major != major:  # `ops upgrade` has pointed it at another claim
+            server.stop()
+            self._replaced.append(server)
+            volume = self._of_claim(namespace, pod_specs.mounted_claim(found[0]), server)
+            data, server = volume / str(major) / "docker", None
         if server is None:
             server = self._databases[uid] = PostgresServer(
-                name=variables["POSTGRES_DB"], password=password, settings=parameters
+                name=variables["POSTGRES_DB"], password=password, settings=parameters, major=major, data=data
             ).__enter__()
             self._start_hook(container, server, variables, files)
             self._let_in(found[0], container, server)
@@ -166,7 +173,7 @@ class PodRunner:
         del variables["PGUSER"], variables["PGDATABASE"]
         name, namespace = f"{stateful_set.metadata.name}-0", stateful_set.metadata.namespace
         # For as long as the namespace, as the server is there, whatever becomes of StatefulSet and pod.
-        self._tell_kwok(namespace, name, [], "Exec", {"execs": [{"local": _as_account(variables, server)}]})
+        tell_kwok(self._custom, namespace, name, "Exec", {"execs": [{"local": as_account(variables, server)}]})
 
     def _cluster(self, namespace: str) -> dict[str, Any] | None:
         """The Cluster of CloudNativePG; None where the namespace has none, or the API server knows no such kind."""
@@ -208,9 +215,17 @@ class PodRunner:
                 for event in Watch().stream(self._core.list_pod_for_all_namespaces, timeout_seconds=_WATCH):
                     if self._stopped.is_set():
                         return
-                    if _is_ours(event["object"]):
+                    if pod_specs.is_ours(event["object"]):
                         self._see(event["object"], gone=event["type"] == "DELETED")
+                    elif event["type"] == "ADDED" and pod_specs.is_of_stateful_set(event["object"]):
+                        self._starter.submit(self._start_again, event["object"].metadata.namespace)
             self._stopped.wait(_AGAIN)
+
+    def _start_again(self, namespace: str) -> None:
+        """A pod of the database is there: a server that runs already may have to be of another version from now on."""
+        with contextlib.suppress(Exception):  # its pods and tests ask for it, too, and are told
+            if self._core.read_namespace(namespace).metadata.uid in self._databases:
+                self._database(namespace, None)
 
     def _see(self, pod: Any, *, gone: bool) -> None:
         uid = pod.metadata.uid
@@ -277,23 +292,24 @@ class PodRunner:
         mounts = [Mount(path=mount.mount_path, folder=volumes[mount.name]) for mount in spec.volume_mounts]
         message = self._folder(f"{uid}/termination", server) / "message"
         mounts.append(Mount(path=spec.termination_message_path, folder=message))
-        variables = self._variables(spec, namespace, pod)
+        variables = pod_specs.variables_of(spec, partial(self._secret, namespace), pod)
         for prefix in ("", "SOURCE_"):
             if (behind := self._behind(namespace, variables.get(f"{prefix}PGHOST", ""))) is not None:
                 # With TLS the name stays: the certificate is compared with it.
                 where = "PGHOSTADDR" if f"{prefix}PGSSLMODE" in variables else "PGHOST"
                 variables |= {f"{prefix}{where}": "127.0.0.1", f"{prefix}PGPORT": str(behind.port)}
-        programs = self._folder(f"{uid}/bin", server)
-        link_applets(programs)
+        applets = self._folder(f"{uid}/bin", server)
+        link_applets(applets)
+        postgres = pod_specs.programs_of(spec.image, server, self._folder)
         if spec.image.startswith(_RESTIC):
-            shutil.copy(optional_tools.restic(), programs)
+            shutil.copy(optional_tools.restic(), applets)
             variables["RESTIC_REPOSITORY"] = self._led(variables["RESTIC_REPOSITORY"])
         log = self._folder(f"{uid}/log", server) / "0.log"
         log.touch()
         return Container(
             [placed(part, mounts) for part in spec.command],
             environment={
-                "PATH": os.pathsep.join([str(programs), str(server.bin), os.environ["PATH"]]),
+                "PATH": os.pathsep.join([str(applets), str(postgres), os.environ["PATH"]]),
                 "LANG": "C.UTF-8",
                 "TMPDIR": placed("/tmp", mounts),  # noqa: S108 - the container's own
                 **{name: placed(value, mounts) for name, value in variables.items()},
@@ -319,51 +335,25 @@ class PodRunner:
                 (folder / name).write_text(text)
         return folder
 
-    def _variables(self, container: Any, namespace: str, pod: Any = None) -> dict[str, str]:
-        """A container's environment, its references to Secrets and to the pod's labels resolved."""
-        variables = {}
-        for one in container.env or []:
-            if one.value_from is None:
-                variables[one.name] = one.value or ""
-            elif one.value_from.field_ref is not None:
-                label = one.value_from.field_ref.field_path.removeprefix("metadata.labels['").removesuffix("']")
-                variables[one.name] = (pod.metadata.labels or {}).get(label, "")
-            else:
-                reference = one.value_from.secret_key_ref
-                variables[one.name] = self._secret(namespace, reference.name)[reference.key]
-        return variables
-
     def _serve(self, pod: Any, containers: Sequence[Container]) -> None:
         """Tells kwok where the pod's logs are and how commands in it run; returns when the API server gives the log."""
         specs = [*(pod.spec.init_containers or []), *pod.spec.containers]
         secret = {one.name for spec in specs for one in spec.env if one.value_from is not None}
         envs = {name: value for name, value in containers[-1].environment.items() if name not in secret}
-        local = _as_account(envs, self.database(pod.metadata.namespace))
+        local = as_account(envs, self.database(pod.metadata.namespace))
         namespace, name = pod.metadata.namespace, pod.metadata.name
         owners = [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod.metadata.uid}]
-        self._tell_kwok(namespace, name, owners, "Exec", {"execs": [{"local": local}]})
+        tell_kwok(self._custom, namespace, name, "Exec", {"execs": [{"local": local}]}, owners=owners)
         logs = [
             {"containers": [spec.name], "logsFile": str(container.log)}
             for spec, container in zip(specs, containers, strict=True)
         ]
-        self._tell_kwok(namespace, name, owners, "Logs", {"logs": logs})
+        tell_kwok(self._custom, namespace, name, "Logs", {"logs": logs}, owners=owners)
         while not self._stopped.is_set():
             with contextlib.suppress(ApiException):
                 self._core.read_namespaced_pod_log(pod.metadata.name, pod.metadata.namespace)
                 return
             self._stopped.wait(_AGAIN)
-
-    def _tell_kwok(
-        self, namespace: str, pod: str, owners: Sequence[Mapping[str, str]], kind: str, spec: Mapping[str, Any]
-    ) -> None:
-        body = {
-            "apiVersion": "{group}/{version}".format_map(_KWOK),
-            "kind": kind,
-            "metadata": {"name": pod, "ownerReferences": owners},
-            "spec": spec,
-        }
-        plural = {"Exec": "execs", "Logs": "logs"}[kind]
-        self._custom.create_namespaced_custom_object(**_KWOK, namespace=namespace, plural=plural, body=body)
 
     def _set_status(self, pod: Any, phase: str, state: Mapping[str, Any], *, initial: bool = False) -> None:
         """`state` is the container's, or where it is about an init container, the first of these."""
@@ -402,21 +392,6 @@ class PodRunner:
             if server.account:
                 os.chown(folder, server.account["user"], server.account["group"])
         return folder
-
-
-def _as_account(variables: Mapping[str, str], server: PostgresServer) -> dict[str, Any]:
-    """How kwok runs a command in a pod: with these variables, as the account that the server runs as."""
-    local: dict[str, Any] = {"envs": [{"name": name, "value": value} for name, value in variables.items()]}
-    if server.account:
-        local["securityContext"] = {"runAsUser": server.account["user"], "runAsGroup": server.account["group"]}
-    return local
-
-
-def _is_ours(pod: Any) -> bool:
-    """Whether kwok leaves this pod to us (the condition that toolchain.py gives its stages), and it has a node."""
-    commands: Sequence[Sequence[str] | None] = [container.command for container in pod.spec.containers]
-    scripts = any(part.startswith(_SCRIPTS) for command in commands for part in command or [])
-    return scripts and pod.spec.node_name is not None
 
 
 def _now() -> str:

@@ -54,7 +54,12 @@ IDS: Final = CloudflareIds(
     identity_provider_ids=(),
 )
 CA: Final = "unit-test certificate authority"
-HELD: Final = {"persistentvolumeclaims": None, "clusters": None, "configmaps": {"data": {"ca.crt": CA}}}
+HELD: Final = {
+    "statefulsets": None,
+    "persistentvolumeclaims": None,
+    "clusters": None,
+    "configmaps": {"data": {"ca.crt": CA}},
+}
 """What the cluster has of each kind; of every other it has something."""
 OPERATOR_DEPLOYMENT: Final[Mapping[str, Any]] = {
     "metadata": {"name": "cnpg-controller-manager", "labels": {"app.kubernetes.io/name": "cloudnative-pg"}},

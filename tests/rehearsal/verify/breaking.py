@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 from unittest import mock
 
-from ops.restore.app_stop import STOPPED_BY
+from lookups.database_claims import STOPPED_BY
 from rehearsal.vendors.server import Fault, Service
 from tests.rehearsal.verify.live import HOST, NAMESPACE, REGISTRY, SCOPE, STACK, Live
 from tests.stacks import PROD

@@ -20,8 +20,9 @@ from kubernetes.client import (
 )
 from kubernetes.client.exceptions import ApiException
 
+from lookups.database_claims import STOPPED_BY
 from ops.kube.cluster import Cluster, ClusterError
-from ops.restore.app_stop import READY, REPLICAS, STOPPED_BY, App
+from ops.restore.app_stop import READY, REPLICAS, App
 from tests.stacks import DEV
 
 

@@ -66,6 +66,11 @@ def test_data_that_the_program_would_not_find_or_could_not_serve_is_told(spec: d
     assert said in told(spec)
 
 
+def test_what_images_of_before_keep_elsewhere_is_not_found() -> None:
+    old = "postgres:17-alpine"
+    assert "PGDATA is not set" in "; ".join(elsewhere(pod(image=old), "data", names=DEV, image=old, config_maps={}))
+
+
 def test_a_config_map_may_say_where_the_data_is() -> None:
     assert "PGDATA" in told(pod(envFrom=[{"configMapRef": {"name": "it"}}]), it={"PGDATA": "/elsewhere"})
 

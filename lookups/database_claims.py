@@ -1,0 +1,146 @@
+"""Which claim the database is on, and which of them are an earlier or the next version's, as the cluster has it.
+
+`python -m ops upgrade` moves the database from one to another and changes no stack file, so the cluster knows it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from components.database import CONTAINER
+from components.database_claims import MAJOR, UPGRADED_FROM, DatabaseClaims
+from lookups.cluster import Cluster, Object
+from lookups.moving import Record
+from settings import Settings
+from settings.commands import ops_command, pulumi_command
+from settings.database import DatabaseSettings
+from settings.images import MAJORS, postgres_major
+from settings.names import PROGRAM, Names
+
+STOPPED_BY: Final = f"ops.{PROGRAM}/stopped-by"
+"""Annotation of the app's Deployment: the run of `ops` that stopped it, and that may start it again."""
+UPGRADE_RUN: Final = "upgrade-"
+"""With what a run of `ops upgrade` begins there."""
+_PAGE: Final = "docs/runbook.md, Another major version of PostgreSQL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundClaims:
+    """What the cluster says of the database of a StatefulSet."""
+
+    claims: DatabaseClaims
+    major: int | None
+    """Version of the data on the current claim; None where there is no claim, or nothing that says it."""
+
+
+def candidates(names: Names) -> list[str]:
+    """Names that the claims may have."""
+    return [names.database_claim, *(names.claim_of_major(major) for major in MAJORS)]
+
+
+def find_claims(settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None) -> FoundClaims:
+    """`record` is what the last `up` left. Where there is no claim, they are those of a new stack."""
+    names = settings.names
+    found = {name: cluster.get("v1", "persistentvolumeclaims", name, names.namespace) for name in candidates(names)}
+    there = {name: claim for name, claim in found.items() if claim is not None}
+    stateful_set = cluster.get("apps/v1", "statefulsets", names.database, names.namespace)
+    current = mounted_claim(stateful_set) or _recorded(there, record) or names.database_claim
+    major = _major(there.get(current), stateful_set, record)
+    following = None
+    if database.upgrade is not None and (wanted := postgres_major(database.upgrade.image)) != major:
+        following = names.claim_of_major(wanted)
+    kept = {name: _annotation(there[name], MAJOR) for name in _ancestors(there, current)}
+    return FoundClaims(claims=DatabaseClaims(current=current, next=following, kept=kept), major=major)
+
+
+def with_live_version(settings: Settings, found: FoundClaims) -> Settings:
+    """The settings whose `database.image` is the version that the database has been upgraded to, where it has been."""
+    database = settings.database
+    upgrade = database.upgrade if database else None
+    if database is None or upgrade is None or found.major != postgres_major(upgrade.image):
+        return settings
+    updated = database.model_copy(update={"image": upgrade.image, "upgrade": None})
+    return settings.model_copy(update={"database": updated})
+
+
+def find_problems(
+    settings: Settings, database: DatabaseSettings, cluster: Cluster, found: FoundClaims
+) -> Iterator[str]:
+    """Another major version than the data's, and an upgrade that has not ended."""
+    wanted = postgres_major(database.image)
+    if found.major is not None and found.major != wanted:
+        key = f"{settings.project}:database"
+        if wanted > found.major:
+            way = (
+                f"To upgrade, set database.image back, name the new image in database.upgrade.image, run "
+                f"`{pulumi_command('up', settings.stack)}` and then "
+                f"`{ops_command('upgrade', settings.stack, '--to', str(wanted))}` ({_PAGE})"
+            )
+        else:
+            command = pulumi_command("config set", settings.stack, "--path", f"{key}.image", "<image>")
+            way = f"Set it to an image of {found.major}: {command}"
+        yield (
+            f"database.image is {database.image}, and the claim {found.claims.current} has data of PostgreSQL "
+            f"{found.major}, which another major version cannot read. {way}"
+        )
+    deployment = cluster.get("apps/v1", "deployments", settings.names.app, settings.namespace)
+    run = _annotation(deployment, STOPPED_BY) if deployment else None
+    if run is not None and run.startswith(UPGRADE_RUN) and found.claims.next is not None:
+        to = str(postgres_major(database.upgrade.image)) if database.upgrade else str(wanted)
+        yield (
+            "The app is stopped for an upgrade of the database. Let it end; where it runs no more, run it again, and "
+            f"it goes on: {ops_command('upgrade', settings.stack, '--to', to)}"
+        )
+
+
+def mounted_claim(stateful_set: Object | None) -> str | None:
+    """Name of the claim that the server runs on; None where there is none."""
+    pod = stateful_set["spec"]["template"]["spec"] if stateful_set else {}
+    claims = [one.get("persistentVolumeClaim") for one in pod.get("volumes") or []]
+    return next((claim["claimName"] for claim in claims if claim), None)
+
+
+def _recorded(there: Mapping[str, Object], record: Record | None) -> str | None:
+    """Where nothing runs: the claim that the last `up` left, or the one that the database was moved to since."""
+    if record is None:
+        return None
+    name = next((name for name, claim in there.items() if claim["metadata"]["uid"] == record.uid), None)
+    while name is not None:
+        uid = there[name]["metadata"]["uid"]
+        later = next((one for one, claim in there.items() if _annotation(claim, UPGRADED_FROM) == uid), None)
+        if later is None:
+            return name
+        name = later
+    return record.name
+
+
+def _ancestors(there: Mapping[str, Object], current: str) -> Iterator[str]:
+    seen, name = {current}, current
+    while name in there and (uid := _annotation(there[name], UPGRADED_FROM)) is not None:
+        earlier = next((one for one, claim in there.items() if claim["metadata"]["uid"] == uid), None)
+        if earlier is None or earlier in seen:
+            return
+        seen.add(earlier)
+        yield earlier
+        name = earlier
+
+
+def _major(claim: Object | None, stateful_set: Object | None, record: Record | None) -> int | None:
+    if claim is None:
+        return None
+    if (said := _annotation(claim, MAJOR)) is not None:
+        return int(said)
+    # Of a release before claims said it.
+    containers = stateful_set["spec"]["template"]["spec"]["containers"] if stateful_set else []
+    image = next((one["image"] for one in containers if one["name"] == CONTAINER), record.image if record else None)
+    try:
+        return postgres_major(image) if image else None
+    except ValueError:
+        return None
+
+
+def _annotation(live: Object, key: str) -> str | None:
+    found: str | None = (live["metadata"].get("annotations") or {}).get(key)
+    return found

@@ -1,0 +1,88 @@
+"""`ops upgrade`: a protected stack moves from PostgreSQL 17 to 18, whatever is killed, and its old volume goes last."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from rehearsal.engine import EngineError
+from rehearsal.rehearsal import Rehearsal
+from tests.rehearsal.backed_up import BackedUp
+
+OLD, NEW = "postgres:17-alpine", "postgres:18-alpine"
+UPGRADE = ("upgrade", "--to", "18", "--yes")
+
+
+def claims(stack: BackedUp) -> list[str]:
+    """Names of the database's claims."""
+    found = stack.rehearsal.kubectl("-n", stack.namespace, "get", "pvc", "-l", "app=invoicetron-db", "-o", "name")
+    return sorted(line.rpartition("/")[2] for line in found.split())
+
+
+def killed(stack: BackedUp, at: str) -> None:
+    """The command is killed once it has said this."""
+    with stack.started(*UPGRADE) as process:
+        assert process.stdout
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if at in line:
+                break
+        else:
+            pytest.fail(f"never said {at!r}:\n{''.join(said)}")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_protected_stack_moves_to_the_next_version_and_nobody_loses_anything(rehearsal: Rehearsal) -> None:
+    stack = BackedUp(rehearsal=rehearsal)
+    stack.begin({"database.image": OLD, "protect": "true"})
+    then, running = stack.fill(), stack.app()
+    assert stack.server.major == 17
+    assert stack.ops("backup").returncode == 0
+
+    rehearsal.configure("dev", "database.image", NEW)
+    with pytest.raises(EngineError, match=r"python -m ops upgrade --stack dev --to 18"):
+        rehearsal.program.up("dev", "--skip-preview")
+    assert "names no image of PostgreSQL 19" in stack.ops("upgrade", "--to", "19", "--yes").stdout
+    rehearsal.configure("dev", "database.image", OLD)
+    rehearsal.configure("dev", "database.upgrade.image", NEW)
+    rehearsal.program.up("dev", "--skip-preview")
+    assert claims(stack) == ["data-invoicetron-db-0", "data-invoicetron-db-pg18"]
+    assert (stack.server.major, stack.content()) == (17, then)
+
+    killed(stack, "making a data directory")
+    assert stack.app()[0] == 0
+    with pytest.raises(EngineError, match="stopped for an upgrade of the database"):
+        rehearsal.program.up("dev", "--skip-preview")
+    assert (stack.server.major, stack.content()) == (17, then)
+
+    killed(stack, "pointing")
+    assert stack.app()[0] == 0
+    done = stack.ops(*UPGRADE)
+    assert done.returncode == 0, done.stdout
+    assert stack.app() == running
+    assert (stack.server.major, stack.content()) == (18, then)
+    stack.server.find_superuser()
+    assert stack.server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'invoicetron'") == "f"
+
+    # The stack file still says what it did: `up` goes back nowhere.
+    stack.server.sql("INSERT INTO products (name) VALUES ('sold since')")
+    since = stack.content()
+    rehearsal.program.up("dev", "--skip-preview")
+    assert (stack.server.major, stack.content()) == (18, since)
+    rehearsal.configure("dev", "database.image", NEW)
+    rehearsal.program.run("config", "rm", "-s", "dev", "--path", "invoicetron:database.upgrade")
+    assert not {op for op in rehearsal.program.up("dev").changes.values() if op != "update"}
+    assert claims(stack) == ["data-invoicetron-db-0", "data-invoicetron-db-pg18"]
+    done = stack.ops("backup")
+    assert done.returncode == 0, done.stdout
+    assert "restores completely" in stack.run("invoicetron-db-drill", "drilled")
+
+    discarded = stack.ops("upgrade", "--discard", "--yes")
+    assert discarded.returncode == 0, discarded.stdout
+    rehearsal.program.up("dev", "--skip-preview")
+    assert claims(stack) == ["data-invoicetron-db-pg18"]
+    assert (stack.server.major, stack.content()) == (18, since)
+    assert not rehearsal.program.up("dev").changes

@@ -1,0 +1,186 @@
+"""Which claim the database is on, in the cluster's words, and that no other version is started on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from components.database_claims import MAJOR, UPGRADED_FROM
+from lookups.database_claims import STOPPED_BY, FoundClaims, find_claims, find_problems, with_live_version
+from lookups.moving import Record
+from lookups.volumes import find_problems as find_volume_problems
+from settings.database import DatabaseSettings, UpgradeSettings
+from tests.unit.program import load_settings, run
+
+SETTINGS = load_settings("prod")
+ON_17 = DatabaseSettings(image="postgres:17-alpine")
+ON_18 = DatabaseSettings(image="postgres:18-alpine")
+UPGRADING = DatabaseSettings(image="postgres:17-alpine", upgrade=UpgradeSettings(image="postgres:18-alpine"))
+FIRST, NEXT = "data-invoicetron-db-0", "data-invoicetron-db-pg18"
+
+
+def claim(name: str, uid: str, *, major: int | None = None, upgraded_from: str | None = None) -> dict[str, Any]:
+    annotations = {MAJOR: str(major)} if major else {}
+    annotations |= {UPGRADED_FROM: upgraded_from} if upgraded_from else {}
+    spec = {"storageClassName": "longhorn", "resources": {"requests": {"storage": "10Gi"}}, "volumeName": f"pv-{uid}"}
+    return {"metadata": {"name": name, "uid": uid, "annotations": annotations}, "spec": spec}
+
+
+def stateful_set(image: str, on: str) -> dict[str, Any]:
+    volumes = [{"name": "run", "emptyDir": {}}, {"name": "data", "persistentVolumeClaim": {"claimName": on}}]
+    pod = {"containers": [{"name": "postgresql", "image": image}], "volumes": volumes}
+    return {"metadata": {"name": "invoicetron-db"}, "spec": {"template": {"spec": pod}}}
+
+
+def stopped_app(by: str) -> dict[str, Any]:
+    return {"metadata": {"name": "invoicetron", "annotations": {STOPPED_BY: by}}}
+
+
+class Cluster:
+    """Holds what it is given, by kind and name."""
+
+    def __init__(self, *claims: Any, stateful_set: Any = None, app: Any = None) -> None:
+        self._held = {("persistentvolumeclaims", one["metadata"]["name"]): one for one in claims}
+        self._held |= {("statefulsets", "invoicetron-db"): stateful_set, ("deployments", "invoicetron"): app}
+
+    def get(self, _version: str, resource: str, name: str, _namespace: str | None = None) -> Any:
+        return self._held.get((resource, name))
+
+    def list(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+
+def found(cluster: Cluster, database: DatabaseSettings, record: Record | None = None) -> FoundClaims:
+    return find_claims(SETTINGS, database, cluster, record)  # type: ignore[arg-type]
+
+
+def problems(cluster: Cluster, database: DatabaseSettings, record: Record | None = None) -> list[str]:
+    return list(find_problems(SETTINGS, database, cluster, found(cluster, database, record)))  # type: ignore[arg-type]
+
+
+def test_a_new_stack_has_one_claim_whatever_its_version() -> None:
+    for database in (ON_17, ON_18):
+        assert found(Cluster(), database).claims.current == FIRST
+        assert problems(Cluster(), database) == []
+
+
+def test_the_next_version_s_claim_stands_beside_the_one_in_use() -> None:
+    there = found(Cluster(claim(FIRST, "a", major=17), stateful_set=stateful_set(ON_17.image, FIRST)), UPGRADING)
+    assert (there.claims.current, there.claims.next, dict(there.claims.kept)) == (FIRST, NEXT, {})
+    assert with_live_version(SETTINGS, there) == SETTINGS
+
+
+UPGRADED = (claim(FIRST, "a", major=17), claim(NEXT, "b", major=18, upgraded_from="a"))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "record"),
+    [
+        (Cluster(*UPGRADED, stateful_set=stateful_set(ON_18.image, NEXT)), Record(uid="a", volume="pv-a")),
+        # Somebody has deleted the StatefulSet, before and after the next `up`.
+        (Cluster(*UPGRADED), Record(uid="a", volume="pv-a", image=ON_17.image)),
+        (Cluster(*UPGRADED), Record(uid="b", volume="pv-b", image=ON_18.image, name=NEXT)),
+    ],
+)
+def test_after_the_move_the_database_is_on_the_new_claim_whatever_the_stack_file_still_says(
+    cluster: Cluster, record: Record
+) -> None:
+    there = found(cluster, UPGRADING, record)
+    assert (there.claims.current, there.claims.next, dict(there.claims.kept)) == (NEXT, None, {FIRST: "17"})
+    settings = SETTINGS.model_copy(update={"database": UPGRADING})
+    live = with_live_version(settings, there).database
+    assert live is not None
+    assert (live.image, live.upgrade) == (ON_18.image, None)
+    assert problems(cluster, live, record) == []
+    moved = settings.model_copy(update={"database": live})
+    assert list(find_volume_problems(moved, cluster, record)) == []  # type: ignore[arg-type]
+
+
+def test_a_move_that_did_not_get_to_its_end_leaves_the_database_where_it_runs() -> None:
+    cluster = Cluster(*UPGRADED, stateful_set=stateful_set(ON_17.image, FIRST))
+    there = found(cluster, UPGRADING, Record(uid="a", volume="pv-a"))
+    assert (there.claims.current, there.claims.next) == (FIRST, NEXT)
+
+
+def test_a_claim_that_is_gone_keeps_the_name_that_the_last_up_left() -> None:
+    assert found(Cluster(), ON_18, Record(uid="b", volume="pv-b", name=NEXT)).claims.current == NEXT
+
+
+@pytest.mark.parametrize(
+    ("live", "image", "words"),
+    [
+        (claim(FIRST, "a", major=17), ON_18, "python -m ops upgrade --stack prod --to 18"),
+        (claim(FIRST, "a", major=18), ON_17, "Set it to an image of 18"),
+        (claim(FIRST, "a"), ON_18, "has data of PostgreSQL 17"),
+    ],
+)
+def test_another_version_than_the_data_s_is_refused(live: dict[str, Any], image: DatabaseSettings, words: str) -> None:
+    (problem,) = problems(Cluster(live, stateful_set=stateful_set(ON_17.image, FIRST)), image)
+    assert words in problem
+    assert image.image in problem
+
+
+def test_the_claim_of_an_earlier_release_says_nothing_and_its_record_does() -> None:
+    record = Record(uid="a", volume="pv-a", image=ON_17.image)
+    (problem,) = problems(Cluster(claim(FIRST, "a")), ON_18, record)
+    assert "has data of PostgreSQL 17" in problem
+    assert problems(Cluster(claim(FIRST, "a")), ON_18) == [], "adopted, and of whatever version import-existing saw"
+
+
+def test_up_waits_for_the_end_of_an_upgrade_that_has_stopped_the_app() -> None:
+    live = {"stateful_set": stateful_set(ON_17.image, FIRST)}
+    (problem,) = problems(Cluster(claim(FIRST, "a", major=17), app=stopped_app("upgrade-1"), **live), UPGRADING)
+    assert "python -m ops upgrade --stack prod --to 18" in problem
+    assert problems(Cluster(claim(FIRST, "a", major=17), app=stopped_app("0a1b"), **live), UPGRADING) == []
+
+
+def test_an_upgrade_brings_a_claim_and_a_template_beside_the_server_and_leaves_that_alone() -> None:
+    before = run("prod", {"database.image": "postgres:17-alpine"})
+    program = run("prod", {"database.image": "postgres:17-alpine", "database.upgrade.image": "postgres:18-alpine"})
+    assert program.one("StatefulSet").inputs == before.one("StatefulSet").inputs
+    following, current = (program.one("PersistentVolumeClaim", name) for name in (NEXT, FIRST))
+    assert following.inputs["spec"] == current.inputs["spec"]
+    assert (current.inputs["metadata"]["annotations"][MAJOR], following.inputs["metadata"]["annotations"][MAJOR]) == (
+        "17",
+        "18",
+    )
+    assert (current.request.protect, following.request.protect) == (True, False), "one that is empty can be given up"
+    job = program.one("CronJob", "invoicetron-db-upgrade").inputs["spec"]
+    assert job["suspend"] is True
+    pod = job["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (server,) = program.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "postgres:18-alpine"
+    assert container["command"] == ["sh", "/scripts/upgrade.sh", *server["args"]]
+    assert container["resources"] == server["resources"]
+    mounted = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    assert mounted["data"] == "/var/lib/postgresql"
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert volumes["data"]["persistentVolumeClaim"]["claimName"] == NEXT
+
+
+def test_a_version_that_keeps_its_data_elsewhere_is_told_where_the_volume_is() -> None:
+    def folder(image: str) -> list[str]:
+        (server,) = (
+            run("dev", {"database.image": image}).one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"]
+        )
+        return [one["value"] for one in server["env"] if one["name"] == "PGDATA"]
+
+    assert folder("postgres:17-alpine") == ["/var/lib/postgresql/17/docker"]
+    assert folder("postgres:18-alpine") == []
+
+
+@pytest.mark.parametrize(
+    ("database", "words"),
+    [
+        ({"image": "postgres:18-alpine", "upgrade": {"image": "postgres:18.6-alpine"}}, "a later major version"),
+        ({"image": "postgres:18-alpine", "upgrade": {"image": "postgres:17-alpine"}}, "a later major version"),
+        ({"engine": "cloudnative-pg", "upgrade": {"image": "postgres:18-alpine"}}, "nothing on CloudNativePG"),
+        ({"engine": "cloudnative-pg", "image": "postgres:17-alpine"}, "an image of PostgreSQL 18"),
+    ],
+)
+def test_what_cannot_be_upgraded_to_is_refused_by_the_settings(database: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        DatabaseSettings.model_validate(database)
