@@ -188,7 +188,10 @@ def test_verify_sees_the_operator_the_instances_and_their_volumes(
     try:
         wait_until(
             lambda: (
-                '"availableReplicas"' not in operated.kubectl("-n", "cnpg-system", "get", "deployments", "-o", "json")
+                '"availableReplicas"'
+                not in operated.kubectl(
+                    "-n", "cnpg-system", "get", "deployment", "cnpg-controller-manager", "-o", "json"
+                )
             ),
             "no operator is available",
         )
