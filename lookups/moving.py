@@ -47,8 +47,8 @@ def latest(record: Record | None, moved: LiveDatabase | None) -> Record | None:
 
 
 def there(names: Names, engine: Engine) -> str:
-    """What holds the database of an engine, by kind and name."""
-    return f"the Cluster {names.database}" if engine == "cloudnative-pg" else f"the claim {names.database_claim}"
+    """What holds the database of an engine, in words."""
+    return f"the {'Cluster' if engine == 'cloudnative-pg' else 'claim of the StatefulSet'} {names.database}"
 
 
 def other_engine(settings: Settings, database: DatabaseSettings, moved: LiveDatabase | None) -> str:

@@ -11,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 
 from components import cloudnative_pg
 from components.app import DATABASE_URL
+from lookups.database_claims import candidates, mounted_claim
 from lookups.database_url import url_complaint
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
 from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine
@@ -50,16 +51,25 @@ def cluster_of(cluster: Cluster) -> dict[str, Any] | None:
     return dict(found)
 
 
-def claim_of(cluster: Cluster) -> Any:
-    """The claim of the StatefulSet's volume; None where there is none."""
+def claims_of(cluster: Cluster) -> dict[str, Any]:
+    """The claims of the StatefulSet's volumes by name: after an upgrade there may be those of earlier versions."""
+    names = set(candidates(cluster.names))
+    listed = cluster.core.list_namespaced_persistent_volume_claim(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
+    return {one.metadata.name: one for one in listed.items if one.metadata.name in names}
+
+
+def _current_claim(cluster: Cluster) -> Any:
+    """The claim that the StatefulSet runs on; None where there is none."""
     try:
-        return cluster.core.read_namespaced_persistent_volume_claim(
-            cluster.names.database_claim, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+        found = cluster.apps.read_namespaced_stateful_set(
+            cluster.names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
         )
     except ApiException as error:
         if error.status != _NOT_FOUND:
             raise
         return None
+    name = mounted_claim(cluster.client.sanitize_for_serialization(found))
+    return claims_of(cluster).get(name) if name else None
 
 
 def uid_of(cluster: Cluster, engine: Engine) -> str:
@@ -68,7 +78,7 @@ def uid_of(cluster: Cluster, engine: Engine) -> str:
         found = cluster_of(cluster)
         uid = found["metadata"]["uid"] if found else None
     else:
-        claim = claim_of(cluster)
+        claim = _current_claim(cluster)
         uid = claim.metadata.uid if claim else None
     if uid is None:
         raise ClusterError(f"{cluster.namespace} has no database of {engine}")

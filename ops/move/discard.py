@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from kubernetes import client as api
@@ -15,7 +16,7 @@ from components.database_address import DatabaseAddress
 from lookups.live_database import LiveDatabase
 from ops.backup import cron_job
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
-from ops.move.databases import claim_of, cluster_of, host_of, read_namespace
+from ops.move.databases import claims_of, cluster_of, host_of, read_namespace
 from ops.terminal import Terminal
 from settings import Settings
 from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine, other_engine
@@ -83,11 +84,15 @@ class Discarding:
                         names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
                     )
                 )
-                _unless_gone(
-                    lambda: cluster.core.delete_namespaced_persistent_volume_claim(
-                        names.database_claim, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
+                for claim in claims_of(cluster):
+                    _unless_gone(
+                        partial(
+                            cluster.core.delete_namespaced_persistent_volume_claim,
+                            claim,
+                            cluster.namespace,
+                            _request_timeout=REQUEST_TIMEOUT,
+                        )
                     )
-                )
             self._wait()
         stack = self.settings.stack
         key = f"{self.settings.project}:database.movingFrom"
@@ -110,8 +115,7 @@ class Discarding:
 
 def _claims(cluster: Cluster, engine: Engine) -> list[Any]:
     if engine != CLOUDNATIVE_PG:
-        claim = claim_of(cluster)
-        return [claim] if claim else []
+        return list(claims_of(cluster).values())
     labelled = f"{cloudnative_pg.CLUSTER_LABEL}={cluster.names.database}"
     return list(
         cluster.core.list_namespaced_persistent_volume_claim(

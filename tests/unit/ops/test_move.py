@@ -16,7 +16,7 @@ from ops import move as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts
 from ops.kube.job import JobFailedError
 from ops.move import Move, MoveError, discard
-from ops.move.databases import fix_of_url, moved_url
+from ops.move.databases import claims_of, fix_of_url, moved_url, uid_of
 from ops.move.discard import Discarding
 from ops.restore.app_stop import App, PreviousState
 from ops.verify.database import move as move_check
@@ -327,3 +327,15 @@ def test_verify_says_what_is_next_and_fails_while_backups_look_at_what_is_closed
             move_check(systems)
     else:
         assert said in move_check(systems)
+
+
+def test_after_an_upgrade_the_claim_that_runs_is_the_one_and_all_of_them_are_discarded() -> None:
+    """`ops upgrade` moves the database to a claim of its version, and keeps the earlier one."""
+    claims = ["data-invoicetron-db-0", "data-invoicetron-db-pg18", "invoicetron-backups"]
+    listed = [SimpleNamespace(metadata=SimpleNamespace(name=name, uid=f"of {name}")) for name in claims]
+    mounted = {"persistentVolumeClaim": {"claimName": "data-invoicetron-db-pg18"}}
+    cluster: Any = mock.MagicMock(names=DEV, namespace=DEV.namespace)
+    cluster.core.list_namespaced_persistent_volume_claim.return_value.items = listed
+    cluster.client.sanitize_for_serialization.return_value = {"spec": {"template": {"spec": {"volumes": [mounted]}}}}
+    assert uid_of(cluster, "statefulset") == "of data-invoicetron-db-pg18"
+    assert set(claims_of(cluster)) == {"data-invoicetron-db-0", "data-invoicetron-db-pg18"}
