@@ -32,6 +32,7 @@ from rehearsal.plugins.values import Secret, decode
 from settings import Settings
 from settings.names import Names
 from tests.stacks import PROJECT
+from tests.unit.operator_objects import LISTED
 from tests.unit.stack_files import sections, stack_file
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -61,24 +62,6 @@ HELD: Final = {
     "configmaps": {"data": {"ca.crt": CA}},
 }
 """What the cluster has of each kind; of every other it has something."""
-OPERATOR_DEPLOYMENT: Final[Mapping[str, Any]] = {
-    "metadata": {"name": "cnpg-controller-manager", "labels": {"app.kubernetes.io/name": "cloudnative-pg"}},
-    "spec": {"template": {"spec": {"containers": [{"image": "ghcr.io/cloudnative-pg/cloudnative-pg:1.28.1"}]}}},
-    "status": {"availableReplicas": 1},
-}
-"""CloudNativePG's operator, as the cluster has it."""
-PLUGIN_SERVICE: Final[Mapping[str, Any]] = {"spec": {"selector": {"app": "barman-cloud"}}}
-PLUGIN_DEPLOYMENT: Final[Mapping[str, Any]] = {
-    "metadata": {"name": "barman-cloud", "labels": {"app": "barman-cloud"}},
-    "spec": {"template": {"metadata": {"labels": {"app": "barman-cloud"}}}},
-    "status": {"availableReplicas": 1},
-}
-"""Its plugin barman-cloud, as the plugin's own manifest has it."""
-LISTED: Final[Mapping[str, list[Mapping[str, Any]]]] = {
-    "deployments": [OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT],
-    "services": [PLUGIN_SERVICE],
-}
-"""What the cluster has of each kind, where all of it is asked for."""
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 

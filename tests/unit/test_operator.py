@@ -12,7 +12,8 @@ from lookups.cluster import ForbiddenError
 from lookups.operator import OperatorError, check_operator, find_problems, version_of
 from settings import Settings
 from settings.database import DatabaseSettings
-from tests.unit.program import OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT, PLUGIN_SERVICE, load_settings
+from tests.unit.operator_objects import OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT, PLUGIN_SERVICE
+from tests.unit.program import load_settings
 from tests.unit.test_wal_archive import WAL
 
 PLAIN = load_settings("dev")
