@@ -1,20 +1,27 @@
-"""`database.tls` on a live stack: one `up`, and its backups connect by it; the next `up` changes nothing."""
+"""`database.tls` on a live stack: one `up`, and its backups connect by it; one more renews a certificate that is due."""
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
+from unittest import mock
 
 import psycopg
 import pytest
 
+from components import server_certificate
 from components.database_address import AUTHORITY
+from components.server_certificate import RENEWAL_DAYS, _ServerCertificateProvider
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal.backed_up import BackedUp
 from tests.stacks import DEV
 
 
-def test_a_stack_passes_over_to_tls_and_its_backups_with_it(rehearsal: Rehearsal) -> None:
+def test_a_stack_passes_over_to_tls_with_its_backups_and_its_certificate_is_renewed(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
     stack = BackedUp(rehearsal=rehearsal)
     stack.prepare()
     then = stack.fill()
@@ -35,4 +42,25 @@ def test_a_stack_passes_over_to_tls_and_its_backups_with_it(rehearsal: Rehearsal
     found = rehearsal.kubectl("-n", DEV.namespace, "get", "configmap", DEV.database_authority, "-o", "json")
     data: dict[str, str] = json.loads(found)["data"]
     assert list(data) == [AUTHORITY.rpartition("/")[2]]
-    assert "PRIVATE KEY" not in json.dumps(rehearsal.program.export("dev"))
+    checkpoint = rehearsal.program.export("dev")
+    assert "PRIVATE KEY" not in json.dumps(checkpoint)
+
+    # A year later.
+    resources = checkpoint["deployment"]["resources"]
+    (made,) = [one["outputs"] for one in resources if one["type"].endswith("ServerCertificate")]
+    first = made["certificate"]
+    with mock.patch.object(server_certificate, "LIFETIME_DAYS", RENEWAL_DAYS):
+        aged = _ServerCertificateProvider().create({"hosts": made["hosts"]}).outs
+    assert aged
+    made["certificate"] = aged["certificate"]
+    rehearsal.program.run("stack", "import", "--stack", "dev", stdin=json.dumps(checkpoint))
+    changes = rehearsal.program.up("dev", "--skip-preview").changes
+    assert changes["database-certificate"] == changes["database"] == "update"
+    assert "app" not in changes, "who knows the authority knows the new certificate"
+    secret = rehearsal.kubectl("-n", DEV.namespace, "get", "secret", DEV.database_tls, "-o", "json")
+    assert base64.b64decode(json.loads(secret)["data"]["tls.crt"]).decode() not in {first, aged["certificate"]}
+    assert stack.content() == then
+    authority = tmp_path / "ca.crt"
+    authority.write_text(data[authority.name])
+    url = stack.server.url.replace("127.0.0.1", DEV.database)
+    psycopg.connect(f"{url}?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert={authority}").close()
