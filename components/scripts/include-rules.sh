@@ -27,6 +27,8 @@ if ! grep -qxF "include_if_exists $rules" "$hba"; then
   # Replaced as a whole: the server keeps the rules of before where it cannot read them.
   { file_with_rules "$hba" >"$hba.new" && sync "$hba.new" && mv "$hba.new" "$hba"; } || refuse "$hba cannot be written"
 fi
-wrong=$(sql "$first" "$usual" --dbname=postgres \
-  --command='SELECT pg_reload_conf()' --command='SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL' | sed 1d)
+wrong=$(
+  printf '%s\n' 'SELECT pg_reload_conf() \g /dev/null' 'SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL' |
+    sql "$first" "$usual" --dbname=postgres --set=ON_ERROR_STOP=1
+) || refuse "the server does not say whether it takes the rules of $hba"
 [ -z "$wrong" ] || refuse "$hba has an error: $wrong"

@@ -1,4 +1,4 @@
-"""`database.tls` on a live stack: one `up`, and its backups connect by it; one more renews a certificate that is due."""
+"""`database.tls` on a live stack: one `up`, and its backups connect by it; one more renews the certificate when due."""
 
 from __future__ import annotations
 
