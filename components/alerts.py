@@ -13,7 +13,7 @@ from typing import Any, Final
 from components import instance_alerts
 from components.database import CONTAINER
 from settings.names import Names
-from settings.schedules import BACKUP_HOURS, CHECK_HOURS, DRILL_HOURS, SCHEDULED_CHECKS
+from settings.schedules import BACKUP_HOURS, DRILL_HOURS, scheduled_checks
 
 CERTIFICATE_DAYS: Final = 14
 """Days before the end of the route's certificate: cert-manager renews a third of its life before, 30 days of 90."""
@@ -58,7 +58,7 @@ class Watched:
     instance_metrics: bool = False
     """By the instances of CloudNativePG themselves."""
     wal_archive: bool = False
-    """Whether those archive their write-ahead log."""
+    """Whether the instances archive their write-ahead log."""
 
     @property
     def cron_jobs(self) -> Iterator[tuple[str, str, int]]:
@@ -72,6 +72,11 @@ class Watched:
         ):
             if name is not None:
                 yield what, name, hours
+
+    @property
+    def checks(self) -> Mapping[str, int]:
+        """Jobs of the pipeline that look at this stack, and the hours that a good run lasts."""
+        return scheduled_checks(archive=self.wal_archive)
 
     @property
     def tokens(self) -> Iterator[tuple[str, str, dt.date]]:
@@ -176,7 +181,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
             _token_alert(watched, name, day, f"{what}EndsSoon", days=30, severity="warning"),
             _token_alert(watched, name, day, f"{what}Ends", days=7, severity="critical"),
         ]
-    rules += [_check_alert(watched, check) for check in SCHEDULED_CHECKS]
+    rules += [_check_alert(watched, check, hours) for check, hours in watched.checks.items()]
     if watched.database_metrics:
         rules += _metrics_alerts(watched)
     if watched.instance_metrics:
@@ -296,15 +301,15 @@ def last_check(watched: Watched, check: str) -> str:
     return f'max(kube_lease_renew_time{{lease="{watched.names.check_lease(check)}"}})'
 
 
-def _check_alert(watched: Watched, check: str) -> dict[str, Any]:
+def _check_alert(watched: Watched, check: str, hours: int) -> dict[str, Any]:
     return _alert(
         watched,
         f"{check.capitalize()}TooOld",
         # A stack that no pipeline looks at has no such Lease.
-        expr=f"time() - {last_check(watched, check)} > {CHECK_HOURS * 3600}",
+        expr=f"time() - {last_check(watched, check)} > {hours * 3600}",
         for_="15m",
         severity="warning",
-        summary=f"the pipeline's job {check} has not passed for {CHECK_HOURS} hours",
+        summary=f"the pipeline's job {check} has not passed for {hours} hours",
     )
 
 

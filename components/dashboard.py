@@ -33,7 +33,7 @@ from components.alerts import (
     volume_selector,
 )
 from components.recording_rules import DURATION, VOLUME_BYTES
-from settings.schedules import BACKUP_HOURS, CHECK_HOURS, SCHEDULED_CHECKS
+from settings.schedules import BACKUP_HOURS, CHECK_HOURS
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
 """Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
@@ -87,7 +87,11 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
     days = {"certificate": f"min(probe_ssl_earliest_cert_expiry{{{job}}} - time()) / {_DAY}"}
     for _, name, day in watched.tokens:
         days[name.partition(" that ")[0].partition(" with ")[0]] = f"vector(({unix_time(day)} - time()) / {_DAY})"
-    checks = {check: f"time() - {last_check(watched, check)}" for check in SCHEDULED_CHECKS}
+    checks = {
+        check: f"time() - {last_check(watched, check)}"
+        for check, hours in watched.checks.items()
+        if hours == CHECK_HOURS
+    }
     yield _stat("Since the last good check", checks, unit="s", colours={None: "green", CHECK_HOURS * 3600: "red"})
     yield _stat("Days until it ends", days, width=6, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
 

@@ -41,6 +41,7 @@ from ops.restore import Restore, parse_request
 from ops.restore.by_time import named
 from ops.restore.look import discard, look_into
 from ops.restore.moment import parse, recovered
+from ops.restore.recovery_drill import drill, not_due
 from ops.restore.source import LATEST, SourceError
 from ops.superuser import Revocation
 from ops.terminal import Terminal
@@ -225,6 +226,22 @@ def restore_command(
         typer.confirm("Replace it?", abort=True)
     with interrupts:
         restore.run()
+
+
+@app.command("drill")
+def drill_command(
+    stack: StackOption,
+    *,
+    if_due: Annotated[
+        bool, typer.Option("--if-due", help="Only where the last one is a week old and the stack has an archive.")
+    ] = False,
+) -> None:
+    """Recovers the archive of the write-ahead log beside the live database, counts its rows, and deletes it again."""
+    settings, now = load_settings(stack), dt.datetime.now(dt.UTC)
+    with Interrupts() as interrupts:
+        cluster = Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+        why = not_due(cluster, settings, now) if if_due else None
+        typer.echo(why or drill(cluster, Terminal(), settings, now))
 
 
 @app.command("move-database")

@@ -11,9 +11,9 @@ from kubernetes.client import ApiClient, CoordinationV1Api
 from kubernetes.client.exceptions import ApiException
 
 from settings.names import PROGRAM, Names
-from settings.schedules import CHECK_HOURS
+from settings.schedules import SCHEDULED_CHECKS
 
-_FORBIDDEN = 403
+_FORBIDDEN, _NOT_FOUND = 403, 404
 
 
 def record(client: ApiClient, names: Names, check: str) -> str:
@@ -24,7 +24,7 @@ def record(client: ApiClient, names: Names, check: str) -> str:
     lease = names.check_lease(check)
     spec = {
         "holderIdentity": PROGRAM,
-        "leaseDurationSeconds": CHECK_HOURS * 3600,
+        "leaseDurationSeconds": SCHEDULED_CHECKS[check] * 3600,
         "renewTime": dt.datetime.now(dt.UTC).isoformat(timespec="microseconds"),
     }
     metadata = {"name": lease, "namespace": names.namespace, "labels": names.owner_labels}
@@ -46,3 +46,15 @@ def record(client: ApiClient, names: Names, check: str) -> str:
             f"says when {check} stops passing (docs/merge-requests.md)."
         )
     return f"Recorded in the Lease {lease}: {check} has passed."
+
+
+def last(client: ApiClient, names: Names, check: str) -> dt.datetime | None:
+    """When the check was last recorded; None where it never was."""
+    try:
+        spec = CoordinationV1Api(client).read_namespaced_lease(names.check_lease(check), names.namespace).spec
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
+    renewed: dt.datetime | None = spec.renew_time if spec else None
+    return renewed

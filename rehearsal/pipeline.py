@@ -149,9 +149,10 @@ class Repository:
         file.touch(mode=0o600)
         file.write_text(yaml.safe_dump(_typed({**given, **(variables or {})}, project)))
         done = self._gitlab_ci_local([job, "--force-shell-executor"], {}, runner)
-        if done.returncode == 0 and self._environment(job).get("action", "start") == "start":
+        environment = self._environment(job)
+        if done.returncode == 0 and environment and environment.get("action", "start") == "start":
             commit = self._git("rev-parse", "HEAD").strip()
-            project.deployments.add(self.environment(job), commit, self.branch)
+            project.deployments.add(environment["name"], commit, self.branch)
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
 
     def _id_tokens(self, job: str, project: Project, variables: Mapping[str, str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from pydantic import AfterValidator
@@ -18,10 +19,18 @@ DRILL_HOURS: Final = 8 * 24
 """Hours after which the last good drill is too old."""
 CHECK_HOURS: Final = 26
 """Hours after which the last good scheduled check of the stack is too old: they run daily."""
-SCHEDULED_CHECKS: Final = ("drift", "verify")
-"""Jobs of this repository's pipeline that look at the live stack."""
+RECOVERY: Final = "recovery"
+"""The drill of a recovery to a moment: weekly, where the stack archives its write-ahead log."""
+SCHEDULED_CHECKS: Final[Mapping[str, int]] = {"drift": CHECK_HOURS, "verify": CHECK_HOURS, RECOVERY: DRILL_HOURS}
+"""Jobs of this repository's pipeline that look at the live stack, and after how many hours the last good one is too
+old."""
 LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
 """The most days between two runs, by what a schedule must be."""
+
+
+def scheduled_checks(*, archive: bool) -> Mapping[str, int]:
+    """Those of a stack, which may archive its write-ahead log or not."""
+    return {check: hours for check, hours in SCHEDULED_CHECKS.items() if archive or check != RECOVERY}
 
 
 def _check_daily(schedule: str) -> str:

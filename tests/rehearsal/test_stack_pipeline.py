@@ -66,8 +66,10 @@ def test_the_default_branch_goes_to_dev_and_waits_for_a_person_before_prod(
     assert jobs["reset:dev"]["needs"] == []
 
 
-def test_a_schedule_verifies_and_looks_for_drift_and_does_nothing_else(repository: InfrastructureRepository) -> None:
-    jobs = ("drift:dev", "drift:prod", "verify:dev", "verify:prod")
+def test_a_schedule_verifies_drills_and_looks_for_drift_and_does_nothing_else(
+    repository: InfrastructureRepository,
+) -> None:
+    jobs = ("drift:dev", "drift:prod", "verify:dev", "verify:prod", "drill:dev", "drill:prod")
     assert waiting(repository, "schedule") == dict.fromkeys(jobs, "on_success")
 
 
@@ -120,7 +122,9 @@ def test_the_jobs_of_another_app_s_stack_work_in_its_folder_under_its_name(tmp_p
     assert "-m ops -C apps/ledger verify --stack dev" in written["verify:ledger/dev"]
 
 
-@pytest.mark.parametrize("job", ["up:dev", "reset:dev", "drift:dev", "verify:dev", "up:prod", "drift:prod"])
+@pytest.mark.parametrize(
+    "job", ["up:dev", "reset:dev", "drift:dev", "verify:dev", "drill:dev", "up:prod", "drift:prod"]
+)
 def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     repository: InfrastructureRepository, tmp_path: Path, job: str
 ) -> None:
@@ -129,10 +133,13 @@ def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     stack = job.partition(":")[2]
     given = {"STACK": {"dev": "prod", "prod": "dev"}[stack], "PULUMI_BACKEND_URL": "file:///nowhere"}
     project = GitLab.seeded().infrastructure
-    source = "schedule" if job.startswith(("drift", "verify")) else "push"
+    source = "schedule" if job.startswith(("drift", "verify", "drill")) else "push"
     run = repository.run(job, project, source=source, variables=given, runner={"PATH": str(tmp_path)})
     assert set(
-        re.findall(r"(?:pulumi \w+ --stack|-m ops -C \. (?:record )?\w+ --stack|-m ci\.preview) (\S+)", run.output)
+        re.findall(
+            r"(?:pulumi \w+ --stack|-m ops -C \. (?:record )?\w+(?: --if-due)? --stack|-m ci\.preview) (\S+)",
+            run.output,
+        )
     ) == {stack}
     assert repository.environment(job).removeprefix("preview/") == stack
 

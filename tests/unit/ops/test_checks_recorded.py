@@ -39,7 +39,8 @@ class Cluster:
     names = PROD
     now = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)
 
-    def __init__(self, **hours: int) -> None:
+    def __init__(self, *, archive: bool = False, **hours: int) -> None:
+        self.settings = mock.Mock(wal=mock.Mock() if archive else None)
         self._renewed = {PROD.check_lease(check): self.now - dt.timedelta(hours=ago) for check, ago in hours.items()}
 
     def get(self, _api: str, _kind: str, name: str) -> Any:
@@ -47,8 +48,8 @@ class Cluster:
         return renewed and {"spec": {"renewTime": renewed.isoformat(timespec="microseconds")}}
 
 
-def look(**hours: int) -> str:
-    return passed(Cluster(**hours))  # type: ignore[arg-type]
+def look(*, archive: bool = False, **hours: int) -> str:
+    return passed(Cluster(archive=archive, **hours))  # type: ignore[arg-type]
 
 
 def test_a_check_that_passed_within_a_day_or_that_nobody_records_is_well() -> None:
@@ -56,7 +57,27 @@ def test_a_check_that_passed_within_a_day_or_that_nobody_records_is_well() -> No
     assert look(drift=3) == "drift passed 3 h ago; verify was never recorded"
 
 
+def test_of_a_stack_with_an_archive_the_drill_of_a_recovery_counts_for_eight_days() -> None:
+    assert look(archive=True, drift=3, verify=3, recovery=100).endswith("; recovery passed 4 days ago")
+    with pytest.raises(CheckError):
+        look(archive=True, drift=3, verify=3, recovery=8 * 24 + 1)
+
+
 def test_a_check_that_no_longer_passes_is_marked() -> None:
     with pytest.raises(CheckError) as told:
         look(drift=27, verify=3)
     assert told.value.seen == "drift passed 27 h ago; verify passed 3 h ago"
+
+
+@pytest.mark.parametrize(
+    ("status", "spec", "when"), [(404, None, None), (None, mock.Mock(renew_time=Cluster.now), Cluster.now)]
+)
+def test_when_a_check_last_passed_is_read_from_its_lease(
+    monkeypatch: pytest.MonkeyPatch, status: int | None, spec: Any, when: dt.datetime | None
+) -> None:
+    api = mock.Mock()
+    read = api.return_value.read_namespaced_lease
+    read.return_value.spec = spec
+    read.side_effect = ApiException(status=status) if status else None
+    monkeypatch.setattr(checks, "CoordinationV1Api", api)
+    assert checks.last(mock.Mock(), PROD, "recovery") == when

@@ -1,0 +1,40 @@
+"""`ops drill`: whether the archive of the write-ahead log brings the database back, tried beside the live one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from ops import checks
+from ops.kube.cluster import Cluster
+from ops.restore.moment import parse, recovered
+from ops.terminal import Terminal, age
+from settings import Settings
+from settings.schedules import DRILL_HOURS, RECOVERY
+
+_DUE: Final = dt.timedelta(hours=DRILL_HOURS - 26)
+"""After this time the next drill is due, so that it is weekly though the schedule looks once a day, late at times."""
+
+
+def not_due(cluster: Cluster, settings: Settings, now: dt.datetime) -> str | None:
+    """Why a scheduled job has nothing to drill; None where a drill is due."""
+    if settings.database is None or settings.wal is None:
+        return f"Stack {settings.stack} archives no write-ahead log (database.wal): there is nothing to drill."
+    if settings.database.moving_from is not None:
+        return f"The database of {settings.stack} moves to the other engine: the drill waits for the end of that."
+    last = checks.last(cluster.client, cluster.names, RECOVERY)
+    if last is not None and now - last < _DUE:
+        return f"The last recovery was drilled {age(now - last)} ago, and a drill is weekly: nothing to do."
+    return None
+
+
+def drill(cluster: Cluster, terminal: Terminal, settings: Settings, now: dt.datetime) -> str:
+    """Recovers the database of a moment ago into a Cluster beside, dumps and counts it, and records that.
+
+    The live database is only asked to archive its log. Raises as `ops restore --to` does: `SourceError`,
+    `JobFailedError`, `ClusterError`.
+    """
+    moment = parse(settings, to=f"{now - dt.timedelta(seconds=1):%Y-%m-%d %H:%M:%S}Z", archive=None)
+    source = recovered(cluster, terminal, moment)
+    terminal.say(f"Recovered, counted and dumped: {source}.")
+    return checks.record(cluster.client, cluster.names, RECOVERY)
