@@ -37,11 +37,11 @@ setup: $(STAMP) ## environment and tools, and nothing more
 # Three workers for two cores: for a fifth of the time a test waits, for a controller or a deadline.
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
-	@echo "== contract, rehearsal and PostgreSQL tests (usually 35 min on two cores) =="
+	@echo "== contract, rehearsal and PostgreSQL tests (usually 50 min on two cores) =="
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
-	@echo "== unit tests (usually 20 s) =="
+	@echo "== unit tests (usually 30 s) =="
 	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/unit
 
 lint: $(STAMP) ## ruff, mypy, shellcheck
