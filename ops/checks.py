@@ -10,10 +10,11 @@ import datetime as dt
 from kubernetes.client import ApiClient, CoordinationV1Api
 from kubernetes.client.exceptions import ApiException
 
+from ops.kube.cluster import unless_gone
 from settings.names import PROGRAM, Names
 from settings.schedules import SCHEDULED_CHECKS
 
-_FORBIDDEN, _NOT_FOUND = 403, 404
+_FORBIDDEN = 403
 
 
 def record(client: ApiClient, names: Names, check: str) -> str:
@@ -50,11 +51,6 @@ def record(client: ApiClient, names: Names, check: str) -> str:
 
 def last(client: ApiClient, names: Names, check: str) -> dt.datetime | None:
     """When the check was last recorded; None where it never was."""
-    try:
-        spec = CoordinationV1Api(client).read_namespaced_lease(names.check_lease(check), names.namespace).spec
-    except ApiException as error:
-        if error.status != _NOT_FOUND:
-            raise
-        return None
-    renewed: dt.datetime | None = spec.renew_time if spec else None
-    return renewed
+    read = CoordinationV1Api(client).read_namespaced_lease
+    lease = unless_gone(lambda: read(names.check_lease(check), names.namespace))
+    return lease.spec.renew_time if lease and lease.spec else None

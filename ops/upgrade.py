@@ -14,23 +14,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Self
 
-from kubernetes.client.exceptions import ApiException
-
 from components.database import CONTAINER
 from components.database_claims import MAJOR, UPGRADED_FROM
 from lookups.database_claims import UPGRADE_RUN, candidates
 from ops.backup import cron_job, labels
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
-from ops.kube.job import Job, JobFailedError, create, delete, unfinished
-from ops.restore.app_stop import App, PreviousState
+from ops.kube.cluster import PROVIDER, REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
+from ops.kube.job import Job, delete, run, unfinished
+from ops.restore.app_stop import App, PreviousState, running_writer
 from ops.superuser import DatabasePod, lent
 from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import ops_command, pulumi_command
 from settings.images import postgres_major
 
-_MANAGER: Final = "pulumi-kubernetes"
-"""As the app is started (app_stop.py): the fields stay the program's."""
 _READY_PATIENCE: Final = 600.0  # seconds: an image is pulled, and a volume attached elsewhere
 _ANSWER_PATIENCE: Final = 60.0
 _AGAIN: Final = 1.0
@@ -168,17 +164,14 @@ class Upgrade:
                 delete(self.cluster, name)
         _refuse_writers(self.cluster)
         with lent(self.cluster, self.terminal, self.template) as superuser:
-            job = Job.of(self.template, self.cluster, self.terminal.say)
-            try:
-                create(job, self.template, environment={**self.labels, **superuser})
-                with self.terminal.step(f"{job.name} fills {self.target}"):
-                    job.follow(waiting=self.terminal.waiting)
-            except JobFailedError as error:
-                raise JobFailedError(f"The upgrade has failed, and the database is where it was: {error}") from error
-            except BaseException:
-                with self.cluster.interrupts.deferred(), self.terminal.step(f"ending {job.name}"):
-                    job.end()
-                raise
+            run(
+                Job.of(self.template, self.cluster, self.terminal.say),
+                self.template,
+                self.terminal,
+                does=f"fills {self.target}",
+                failed="The upgrade has failed, and the database is where it was",
+                environment={**self.labels, **superuser},
+            )
         if not self.app.is_ours():
             raise ClusterError("another run of ops has stopped the app since, and continues without this one")
 
@@ -200,7 +193,7 @@ class Upgrade:
                 self.cluster.names.database,
                 self.cluster.namespace,
                 body,
-                field_manager=_MANAGER,
+                field_manager=PROVIDER,
                 _request_timeout=REQUEST_TIMEOUT,
                 **options,
             )
@@ -253,7 +246,7 @@ class Upgrade:
                 f"    {pulumi_command('config rm', stack, '--path', f'{key}.upgrade')}",
                 f"    {pulumi_command('up', stack)}",
             ]
-        kept = [one.metadata.name for one, _ in _kept(self.cluster)]
+        kept = [one.metadata.name for one in _kept(self.cluster)]
         if kept:
             steps += [
                 f"The data of before is on the claim {', '.join(kept)}, until you run:",
@@ -273,7 +266,7 @@ class Discard:
     def look(cls, cluster: Cluster, settings: Settings) -> Self:
         """What there is; changes nothing. Raises `ClusterError` where nothing is kept, or the app is still stopped."""
         _, current = _server(cluster)
-        kept = [one for one, _ in _kept(cluster)]
+        kept = _kept(cluster)
         if not kept:
             raise ClusterError(f"stack {settings.stack} keeps no claim of an earlier version; it runs on {current}")
         app = App(cluster=cluster, run=UPGRADE_RUN)
@@ -295,16 +288,15 @@ class Discard:
         """Deletes them, and says what is left to do."""
         retained = []
         for claim in self.claims:
-            try:
-                self.cluster.core.delete_namespaced_persistent_volume_claim(
+            unless_gone(
+                partial(
+                    self.cluster.core.delete_namespaced_persistent_volume_claim,
                     claim.metadata.name,
                     self.cluster.namespace,
                     body={"preconditions": {"uid": claim.metadata.uid}},
                     _request_timeout=REQUEST_TIMEOUT,
                 )
-            except ApiException as error:
-                if error.status != 404:
-                    raise
+            )
             retained.append(claim.spec.volume_name)
         up = pulumi_command("up", self.cluster.names.stack)
         volumes = " ".join(name for name in retained if name)
@@ -316,15 +308,14 @@ class Discard:
 
 def _server(cluster: Cluster) -> tuple[str, str]:
     """Image and claim of the StatefulSet."""
-    try:
-        found = cluster.apps.read_namespaced_stateful_set(
+    found = unless_gone(
+        lambda: cluster.apps.read_namespaced_stateful_set(
             cluster.names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
         )
-    except ApiException as error:
-        if error.status != 404:
-            raise
+    )
+    if found is None:
         up = pulumi_command("up", cluster.names.stack)
-        raise ClusterError(f"there is no StatefulSet {cluster.names.database}: run `{up}` first") from error
+        raise ClusterError(f"there is no StatefulSet {cluster.names.database}: run `{up}` first")
     pod = found.spec.template.spec
     image = next(one.image for one in pod.containers if one.name == CONTAINER)
     return image, next(
@@ -332,19 +323,19 @@ def _server(cluster: Cluster) -> tuple[str, str]:
     )
 
 
-def _kept(cluster: Cluster) -> list[tuple[Any, str]]:
-    """The claims of earlier versions, each with the one that its data was moved to."""
+def _kept(cluster: Cluster) -> list[Any]:
+    """The claims of earlier versions."""
     _, current = _server(cluster)
     listed = cluster.core.list_namespaced_persistent_volume_claim(
         cluster.namespace, _request_timeout=REQUEST_TIMEOUT
     ).items
     there = {one.metadata.uid: one for one in listed if one.metadata.name in candidates(cluster.names)}
-    kept: list[tuple[Any, str]] = []
+    kept: list[Any] = []
     later = next((one for one in there.values() if one.metadata.name == current), None)
     while later is not None:
         earlier = there.pop((later.metadata.annotations or {}).get(UPGRADED_FROM, ""), None)
         if earlier is not None:
-            kept.append((earlier, later.metadata.name))
+            kept.append(earlier)
         later = earlier
     return kept
 
@@ -363,10 +354,8 @@ def _template(cluster: Cluster, image: str) -> Any:
 
 
 def _refuse_writers(cluster: Cluster) -> None:
-    """What they write during the dump would stay behind."""
-    for what, name in (("restore", cluster.names.restore), ("migration", cluster.names.migration)):
-        if running := unfinished(cluster, cron_job(cluster, name)):
-            raise ClusterError(f"a {what} runs: wait for the end of {', '.join(running)}")
+    if why := running_writer(cluster):  # what it writes during the dump would stay behind
+        raise ClusterError(why)
 
 
 def _serves(pods: list[Any], *, claim: str) -> bool:

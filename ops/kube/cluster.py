@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
 from urllib3.exceptions import HTTPError
 
-from settings.names import Names
+from settings.names import PROGRAM, Names
 
 REQUEST_TIMEOUT: Final = (10, 70)
 """Seconds to connect, and between two pieces of an answer; a watch ends by itself after `_WATCH` seconds."""
@@ -27,6 +27,13 @@ OUTAGE: Final = 120.0
 """Seconds for which the API server may be away, restarting or moving, before a wait gives up."""
 _WATCH: Final = 60
 _AGAIN: Final = 1.0  # seconds between two attempts to reach an API server that is away
+
+
+OPS: Final = f"{PROGRAM}-ops"
+"""Field manager of what an `up` must not take back: it stops at a conflict with this name."""
+PROVIDER: Final = "pulumi-kubernetes"
+"""Field manager whose fields the provider takes over by itself, so that the next `up` finds no stranger's."""
+_NOT_FOUND: Final = 404
 
 
 class ClusterError(Exception):
@@ -128,6 +135,20 @@ class Cluster:
     def batch(self) -> Any:
         """Jobs and CronJobs."""
         return api.BatchV1Api(self.client)
+
+    def custom_object(self, api_version: str, resource: str, name: str) -> dict[str, Any] | None:
+        """An object that the library has no model of, e.g. one of `clusters`; None where there is none."""
+        objects: Any = api.CustomObjectsApi(self.client)
+        read = partial(
+            objects.get_namespaced_custom_object,
+            *api_version.split("/"),
+            self.namespace,
+            resource,
+            name,
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+        found: dict[str, Any] | None = self.persistently(partial(unless_gone, read))
+        return found
 
     def job(self, name: str) -> Selection:
         """One Job."""
@@ -237,6 +258,16 @@ class Cluster:
             except Exception as error:  # noqa: BLE001 - a thread that died in silence would be waited for in vain
                 queue.put(ClusterError(f"the cluster's answer cannot be read: {error}"))
                 return
+
+
+def unless_gone(request: Callable[[], Any]) -> Any:
+    """What the request returns; None where the API server does not have what it is about."""
+    try:
+        return request()
+    except ApiException as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return None
 
 
 def is_passing(error: Exception) -> bool:

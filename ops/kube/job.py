@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self
 
 from kubernetes.client.exceptions import ApiException
 
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, Selection
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, Selection, unless_gone
 from ops.kube.pod_log import PodLog, last_words
+from ops.terminal import Terminal
 
 START_PATIENCE: Final = 300.0
 """Seconds from the Job to its running container: pull an image, attach two volumes."""
@@ -164,6 +166,33 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
     cluster.persistently(request)
 
 
+def run(
+    job: Job,
+    cron_job: Any,
+    terminal: Terminal,
+    *,
+    does: str,
+    failed: str,
+    environment: Mapping[str, str] | None = None,
+    script: str | None = None,
+) -> None:
+    """Makes the Job (`create`) and follows it to its end; one that is not waited for any more is ended.
+
+    `does` is what the Job does, after its name, and `failed` begins the message of `JobFailedError`. Raises
+    `ClusterError` and `StoppedError`, too.
+    """
+    try:
+        create(job, cron_job, environment=environment, script=script)
+        with terminal.step(f"{job.name} {does}"):
+            job.follow(waiting=terminal.waiting)
+    except JobFailedError as error:
+        raise JobFailedError(f"{failed}: {error}") from error
+    except BaseException:
+        with job.cluster.interrupts.deferred(), terminal.step(f"ending {job.name}"):
+            job.end()
+        raise
+
+
 def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
     """Names of the Jobs made from the CronJob that have not ended."""
     return [
@@ -177,16 +206,14 @@ def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
 def delete(cluster: Cluster, name: str) -> None:
     """Deletes a Job, and returns when it and its pods are gone; nothing where it does not exist."""
 
-    def request() -> None:
-        try:
-            cluster.batch.delete_namespaced_job(
-                name, cluster.namespace, propagation_policy="Foreground", _request_timeout=REQUEST_TIMEOUT
-            )
-        except ApiException as error:
-            if error.status != 404:
-                raise
-
-    cluster.persistently(request)
+    request = partial(
+        cluster.batch.delete_namespaced_job,
+        name,
+        cluster.namespace,
+        propagation_policy="Foreground",
+        _request_timeout=REQUEST_TIMEOUT,
+    )
+    cluster.persistently(partial(unless_gone, request))
     # The Job is deleted a moment after its pods, and until then it counts among those that run.
     selections = cluster.job(name), cluster.pods_of(name)
     if not cluster.until(*selections, done=lambda jobs, pods: not jobs and not pods, timeout=_END_PATIENCE):

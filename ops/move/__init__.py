@@ -10,23 +10,21 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from components.database_address import DatabaseAddress
 from lookups.live_database import ANNOTATION, LiveDatabase
 from ops.backup import cron_job, labels
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
-from ops.kube.job import Job, JobFailedError, create, delete, unfinished
+from ops.kube.cluster import OPS, REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.kube.job import Job, JobFailedError, delete, run, unfinished
 from ops.move.databases import app_url, fix_of_url, host_of, moved_url, read_namespace, set_app_url, uid_of
-from ops.restore.app_stop import App, PreviousState
+from ops.restore.app_stop import App, PreviousState, running_writer
 from ops.superuser import lent, needs_loan
 from ops.terminal import Terminal
 from settings import Settings
 from settings.cloudnative_pg import Engine, other_engine
 from settings.commands import ops_command, pulumi_command
 from settings.database import DatabaseSettings
-
-_MANAGER: Final = "invoicetron-ops"
 
 
 class MoveError(ClusterError):
@@ -91,10 +89,8 @@ class Move:
             template = cron_job(cluster, names.move)
             if host_of(template) != address.host:
                 raise MoveError(f"the CronJob {names.move} leads to another database: run `{up}` first")
-            # Closing the database would break off either.
-            for what, cron_job_name in (("restore", names.restore), ("migration", names.migration)):
-                if running := unfinished(cluster, cron_job(cluster, cron_job_name)):
-                    raise MoveError(f"a {what} runs: wait for the end of {', '.join(running)}")
+            if why := running_writer(cluster):  # closing the database would break it off
+                raise MoveError(why)
             left = unfinished(cluster, template)
             needs_loan(cluster, template)  # fails here, and not once the app is stopped
         current = app_url(cluster)
@@ -216,16 +212,8 @@ class Move:
 
     def _run_job(self, environment: Mapping[str, str], does: str) -> None:
         job = Job.of(self.template, self.cluster, self.terminal.say)
-        try:
-            create(job, self.template, environment=environment)
-            with self.terminal.step(f"{job.name} {does}"):
-                job.follow(waiting=self.terminal.waiting)
-        except JobFailedError as error:
-            raise JobFailedError(f"The move has failed: {error}") from error
-        except BaseException:
-            with self.cluster.interrupts.deferred(), self.terminal.step(f"ending {job.name}"):
-                job.end()
-            raise
+        failed = "The move has failed"
+        run(job, self.template, self.terminal, does=does, failed=failed, environment=environment)
 
     def _give_up(self) -> None:
         """The old database is opened again, and the app started on it."""
@@ -241,7 +229,7 @@ class Move:
         body = {"metadata": {"annotations": {ANNOTATION: str(live)}}}
         self.cluster.persistently(
             lambda: self.cluster.core.patch_namespace(
-                self.cluster.namespace, body, field_manager=_MANAGER, _request_timeout=REQUEST_TIMEOUT
+                self.cluster.namespace, body, field_manager=OPS, _request_timeout=REQUEST_TIMEOUT
             )
         )
         if LiveDatabase.of(read_namespace(self.cluster)) != live:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-
-from kubernetes import client as api
-from kubernetes.client.exceptions import ApiException
 
 from components import cloudnative_pg
 from components.app import DATABASE_URL
 from lookups.database_claims import candidates, mounted_claim
 from lookups.database_url import url_complaint
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.kube.cluster import PROVIDER, REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
 from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine
 from settings.database import DatabaseSettings
 from settings.names import Names
-
-_PROGRAM: Final = "pulumi-kubernetes"
-"""The field manager whose fields the provider takes over by itself, so that the next `up` finds no stranger's."""
-_NOT_FOUND: Final = 404
 
 
 def read_namespace(cluster: Cluster) -> dict[str, Any]:
@@ -39,16 +32,7 @@ def host_of(cron_job: Any) -> str | None:
 
 def cluster_of(cluster: Cluster) -> dict[str, Any] | None:
     """CloudNativePG's Cluster of the stack; None where there is none."""
-    group, _, version = cloudnative_pg.API.partition("/")
-    try:
-        found: Any = api.CustomObjectsApi(cluster.client).get_namespaced_custom_object(
-            group, version, cluster.namespace, cloudnative_pg.RESOURCE, cluster.names.database
-        )
-    except ApiException as error:
-        if error.status != _NOT_FOUND:
-            raise
-        return None
-    return dict(found)
+    return cluster.custom_object(cloudnative_pg.API, cloudnative_pg.RESOURCE, cluster.names.database)
 
 
 def claims_of(cluster: Cluster) -> dict[str, Any]:
@@ -60,14 +44,11 @@ def claims_of(cluster: Cluster) -> dict[str, Any]:
 
 def _current_claim(cluster: Cluster) -> Any:
     """The claim that the StatefulSet runs on; None where there is none."""
-    try:
-        found = cluster.apps.read_namespaced_stateful_set(
+    found = unless_gone(
+        lambda: cluster.apps.read_namespaced_stateful_set(
             cluster.names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
         )
-    except ApiException as error:
-        if error.status != _NOT_FOUND:
-            raise
-        return None
+    )
     name = mounted_claim(cluster.client.sanitize_for_serialization(found))
     return claims_of(cluster).get(name) if name else None
 
@@ -124,7 +105,7 @@ def set_app_url(cluster: Cluster, url: str) -> None:
             cluster.names.app_secret,
             cluster.namespace,
             {"stringData": {DATABASE_URL: url}},
-            field_manager=_PROGRAM,
+            field_manager=PROVIDER,
             _request_timeout=REQUEST_TIMEOUT,
         )
     )

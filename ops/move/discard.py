@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -15,7 +14,7 @@ from components import cloudnative_pg
 from components.database_address import DatabaseAddress
 from lookups.live_database import LiveDatabase
 from ops.backup import cron_job
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
 from ops.move.databases import claims_of, cluster_of, host_of, read_namespace
 from ops.terminal import Terminal
 from settings import Settings
@@ -23,7 +22,6 @@ from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine, other_engine
 from settings.commands import pulumi_command
 
 _FORBIDDEN: Final = 403
-_NOT_FOUND: Final = 404
 _PATIENCE: Final = 300.0  # seconds for pods to end, which get two minutes, and for their claims to go after them
 
 
@@ -73,19 +71,19 @@ class Discarding:
         with self.terminal.step(f"deleting the database on {self.engine}"):
             if self.engine == CLOUDNATIVE_PG:
                 group, _, version = cloudnative_pg.API.partition("/")
-                _unless_gone(
+                unless_gone(
                     lambda: api.CustomObjectsApi(cluster.client).delete_namespaced_custom_object(
                         group, version, cluster.namespace, cloudnative_pg.RESOURCE, names.database
                     )
                 )
             else:
-                _unless_gone(
+                unless_gone(
                     lambda: cluster.apps.delete_namespaced_stateful_set(
                         names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
                     )
                 )
                 for claim in claims_of(cluster):
-                    _unless_gone(
+                    unless_gone(
                         partial(
                             cluster.core.delete_namespaced_persistent_volume_claim,
                             claim,
@@ -132,11 +130,3 @@ def _is_retained(cluster: Cluster, volume: str) -> bool:
             raise
         return False  # dev's volumes, which its user need not read: they go with their claims
     return bool(found.spec.persistent_volume_reclaim_policy == "Retain")
-
-
-def _unless_gone(request: Callable[[], Any]) -> None:
-    try:
-        request()
-    except ApiException as error:
-        if error.status != _NOT_FOUND:
-            raise

@@ -18,7 +18,9 @@ from typing import Any, Final
 from kubernetes.client.exceptions import ApiException
 
 from lookups.database_claims import STOPPED_BY
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.backup import cron_job
+from ops.kube.cluster import OPS, PROVIDER, REQUEST_TIMEOUT, Cluster, ClusterError
+from ops.kube.job import unfinished
 from settings.commands import pulumi_command
 from settings.names import PROGRAM
 
@@ -27,10 +29,16 @@ REPLICAS: Final = f"ops.{PROGRAM}/replicas"
 READY: Final = f"ops.{PROGRAM}/was-ready"
 """Annotation: whether the app was ready before; one without an image yet is not waited for."""
 
-_STOPS: Final = f"{PROGRAM}-ops"
-_STARTS: Final = "pulumi-kubernetes"
 _STOP_PATIENCE: Final = 120.0  # seconds; a pod is killed 30 s after it was asked to go
 _START_PATIENCE: Final = 300.0  # seconds; an image may have to be pulled again
+
+
+def running_writer(cluster: Cluster) -> str | None:
+    """The restore or the migration that runs, which stopping the app does not end, in words; None where none does."""
+    for what, name in (("restore", cluster.names.restore), ("migration", cluster.names.migration)):
+        if running := unfinished(cluster, cron_job(cluster, name)):
+            return f"a {what} runs: wait for the end of {', '.join(running)}"
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +80,7 @@ class App:
         deployment = self._read()
         was = previous_state(deployment)
         annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
-        self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=_STOPS)
+        self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=OPS)
         pods = self.cluster.pods(deployment.spec.selector.match_labels)
         # An evicted pod stays for people to look at, until somebody deletes it.
         if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):
@@ -130,7 +138,7 @@ class App:
     def _start(self, body: dict[str, Any]) -> bool:
         """Whether the Deployment was still as it had been looked at."""
         try:
-            self._patch(body, manager=_STARTS)
+            self._patch(body, manager=PROVIDER)
         except ApiException as error:
             if error.status != 409:
                 raise

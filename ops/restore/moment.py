@@ -13,17 +13,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from kubernetes.client import CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
 
+from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE
 from components.wal_archive import API as WAL_API
 from components.wal_archive import PLUGIN
 from components.wal_archive import RESOURCE as STORES
 from ops.backup import cron_job, labels
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
-from ops.kube.job import Job, JobFailedError, create
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
+from ops.kube.job import Job, JobFailedError, create, run
 from ops.restore.source import Source, SourceError, parse_moment, shown
 from ops.results import backup_taken
 from ops.terminal import Terminal
@@ -31,8 +33,6 @@ from settings import Settings
 from settings.commands import pulumi_command
 from settings.names import Names
 
-_API: Final = "postgresql.cnpg.io/v1"
-_RESOURCE: Final = "clusters"
 _SOURCE: Final = "archive"
 """Name of the external cluster in the recovered Cluster."""
 _PATIENCE: Final = 6 * 3600.0
@@ -111,8 +111,8 @@ def beside(live: dict[str, Any], moment: Moment, names: Names) -> dict[str, Any]
         raise ClusterError(f"{names.database} archives nothing yet: run `{pulumi_command('up', names.stack)}` first")
     store = archiving[0]["parameters"]["barmanObjectName"]
     return {
-        "apiVersion": _API,
-        "kind": "Cluster",
+        "apiVersion": API,
+        "kind": KIND,
         "metadata": {"name": names.recovered, "labels": {**names.labels(names.recovered), **names.owner_labels}},
         "spec": {
             **spec,
@@ -162,22 +162,9 @@ class Recovery:
     def _objects(self) -> Any:
         return CustomObjectsApi(self.cluster.client)
 
-    def read(self, name: str, *, api: str = _API, resource: str = _RESOURCE) -> dict[str, Any] | None:
+    def read(self, name: str, *, api: str = API, resource: str = RESOURCE) -> dict[str, Any] | None:
         """The object, or None where there is none."""
-
-        def request() -> dict[str, Any] | None:
-            try:
-                found: dict[str, Any] = self._objects.get_namespaced_custom_object(
-                    *api.split("/"), self.cluster.namespace, resource, name, _request_timeout=REQUEST_TIMEOUT
-                )
-            except ApiException as error:
-                if error.status != 404:
-                    raise
-                return None
-            return found
-
-        answer: dict[str, Any] | None = self.cluster.persistently(request)
-        return answer
+        return self.cluster.custom_object(api, resource, name)
 
     def check_reach(self) -> None:
         """Raises `SourceError` where the plugin says that the archive begins later."""
@@ -225,16 +212,15 @@ class Recovery:
         job = Job(cluster=self.cluster, name=f"{names.recovered}-dump-{secrets.token_hex(4)}", say=self.terminal.say)
         # No run of the CronJob, whose success it would count as: it says nothing of the live database.
         recovered = {"PGHOST": f"{names.recovered}-rw", "KIND": "recovered", **labels(self.cluster)}
-        create(job, template, environment=recovered, script="backup.sh")
-        try:
-            with self.terminal.step(f"{job.name} dumps the recovered database"):
-                job.follow(waiting=self.terminal.waiting)
-        except JobFailedError as error:
-            raise JobFailedError(f"The database was recovered, and could not be dumped: {error}") from error
-        except BaseException:
-            with self.cluster.interrupts.deferred():
-                job.end()
-            raise
+        run(
+            job,
+            template,
+            self.terminal,
+            does="dumps the recovered database",
+            failed="The database was recovered, and could not be dumped",
+            environment=recovered,
+            script="backup.sh",
+        )
         pods = self.cluster.client.sanitize_for_serialization(self.cluster.pods_of(job.name).listed(self.cluster))
         name = backup_taken(pods)
         if name is None:
@@ -245,7 +231,7 @@ class Recovery:
         def request() -> None:
             try:
                 self._objects.create_namespaced_custom_object(
-                    *_API.split("/"), self.cluster.namespace, _RESOURCE, body, _request_timeout=REQUEST_TIMEOUT
+                    *API.split("/"), self.cluster.namespace, RESOURCE, body, _request_timeout=REQUEST_TIMEOUT
                 )
             except ApiException as error:
                 if error.status == 409:  # an attempt before has made it, and its answer was lost
@@ -258,7 +244,7 @@ class Recovery:
 
     def _wait(self) -> None:
         name, deadline = self.cluster.names.recovered, time.monotonic() + _PATIENCE
-        look = f"kubectl -n {self.cluster.namespace} logs -l cnpg.io/cluster={name} --all-containers --prefix"
+        look = f"kubectl -n {self.cluster.namespace} logs -l {CLUSTER_LABEL}={name} --all-containers --prefix"
         try:
             while not _is_ready(found := self.read(name)):
                 if found is None:
@@ -276,7 +262,7 @@ class Recovery:
         """The operator makes one Job, which tries six times, and does nothing once it has failed."""
         jobs = self.cluster.batch.list_namespaced_job(
             self.cluster.namespace,
-            label_selector=f"cnpg.io/cluster={self.cluster.names.recovered}",
+            label_selector=f"{CLUSTER_LABEL}={self.cluster.names.recovered}",
             _request_timeout=REQUEST_TIMEOUT,
         ).items
         return any(one.type == "Failed" and one.status == "True" for job in jobs for one in job.status.conditions or [])
@@ -284,22 +270,17 @@ class Recovery:
     def _remove(self) -> None:
         name = self.cluster.names.recovered
 
-        def request() -> None:
-            try:
-                self._objects.delete_namespaced_custom_object(
-                    *_API.split("/"),
-                    self.cluster.namespace,
-                    _RESOURCE,
-                    name,
-                    propagation_policy="Foreground",
-                    _request_timeout=REQUEST_TIMEOUT,
-                )
-            except ApiException as error:
-                if error.status != 404:
-                    raise
-
+        request = partial(
+            self._objects.delete_namespaced_custom_object,
+            *API.split("/"),
+            self.cluster.namespace,
+            RESOURCE,
+            name,
+            propagation_policy="Foreground",
+            _request_timeout=REQUEST_TIMEOUT,
+        )
         with self.terminal.step(f"deleting the Cluster {name}"):
-            self.cluster.persistently(request)
+            self.cluster.persistently(partial(unless_gone, request))
             deadline = time.monotonic() + _GONE
             while self.read(name) is not None:
                 if time.monotonic() > deadline:

@@ -23,7 +23,9 @@ def archived(systems: Systems) -> str:
     if wal is None:
         raise ValueError("`Check.applies` leaves out a stack without an archive")
     cluster = systems.need(cloudnative_pg.API, cloudnative_pg.KIND, names.database)
-    look = f"kubectl -n {names.namespace} logs -l cnpg.io/cluster={names.database} -c plugin-barman-cloud"
+    look = (
+        f"kubectl -n {names.namespace} logs -l {cloudnative_pg.CLUSTER_LABEL}={names.database} -c plugin-barman-cloud"
+    )
     conditions = (cluster.get("status") or {}).get("conditions") or []
     archiving = next((one for one in conditions if one["type"] == _ARCHIVING), None)
     if archiving is None:

@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from components.alerts import Watched, alerts
-from ops.__main__ import app
+from ops.commands import app
 from ops.verify import CHECKS
 from tests.pages import DOCS, README, REPOSITORY, Block, blocks, code, commands, prose
 from tests.stacks import PROD

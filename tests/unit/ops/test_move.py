@@ -18,6 +18,7 @@ from ops.kube.job import JobFailedError
 from ops.move import Move, MoveError, discard
 from ops.move.databases import claims_of, fix_of_url, moved_url, uid_of
 from ops.move.discard import Discarding
+from ops.restore import app_stop
 from ops.restore.app_stop import App, PreviousState
 from ops.verify.database import move as move_check
 from ops.verify.trouble import CheckError
@@ -235,8 +236,9 @@ def test_a_url_that_asks_for_what_the_new_server_lacks_is_told_before_the_app_is
 
 
 def look(monkeypatch: pytest.MonkeyPatch, current: Settings, to: Engine, **more: Any) -> Move:
-    monkeypatch.setattr(module, "cron_job", lambda *_: more.get("template", template("invoicetron-db-rw")))
-    monkeypatch.setattr(module, "unfinished", lambda *_: more.get("running", []))
+    for each in (module, app_stop):
+        monkeypatch.setattr(each, "cron_job", lambda *_: more.get("template", template("invoicetron-db-rw")))
+        monkeypatch.setattr(each, "unfinished", lambda *_: more.get("running", []))
     monkeypatch.setattr(module, "needs_loan", lambda *_: True)
     monkeypatch.setattr(module, "app_url", lambda *_: more.get("url", URL))
     monkeypatch.setattr(module, "uid_of", lambda *_: "uid")

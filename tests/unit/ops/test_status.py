@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ops import status
-from ops.__main__ import app
+from ops.commands import app
 from ops.status import alerts, workloads
 from ops.terminal import age
 from ops.verify.check import Check, Result, examine

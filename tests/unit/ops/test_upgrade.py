@@ -34,8 +34,8 @@ class Stage:
         self.terminal = mock.MagicMock()
         self.raised: dict[str, BaseException] = {}
         monkeypatch.setattr(module, "unfinished", lambda _, template: list(self.running) if template else [])
-        monkeypatch.setattr(module, "cron_job", lambda *_: None)
-        monkeypatch.setattr(module, "create", self._does("create"))
+        monkeypatch.setattr(module, "running_writer", lambda _: None)
+        monkeypatch.setattr("ops.kube.job.create", self._does("create"))
         monkeypatch.setattr(module, "delete", lambda _, name: self.happened.append(f"delete {name}"))
         monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
         monkeypatch.setattr(module, "_kept", lambda _: [])

@@ -14,8 +14,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ops import verify
-from ops.__main__ import app
 from ops.clients import load_settings as load_stack_file
+from ops.commands import app
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems, cached_outcome
 from settings import Settings, SettingsError

@@ -1,0 +1,359 @@
+"""The commands of `python -m ops`, each with its options; what goes wrong in them, `__main__.py` words."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from ops.adopt import import_existing
+from ops.backup import NEARLY_FULL, NearlyFullError, back_up
+from ops.backups import Target, list_backups
+from ops.clients import check_gitlab, connect, gitlab_client, kubernetes_client, load_settings
+from ops.command_line import PulumiError
+from ops.kube.cluster import Cluster, Interrupts
+from ops.mirrors import MirrorError, push_now
+from ops.move import Move
+from ops.move.discard import Discarding
+from ops.recover import recover
+from ops.recover.deploy_tokens import revoke_orphans
+from ops.recover.lock import UnknownHolderError
+from ops.recover.unrecorded import record_lost
+from ops.restore import Restore, parse_request
+from ops.restore.by_time import named
+from ops.restore.look import discard, look_into
+from ops.restore.moment import parse, recovered
+from ops.restore.recovery_drill import drill, not_due
+from ops.restore.source import LATEST, SourceError
+from ops.superuser import Revocation
+from ops.terminal import Terminal
+from ops.upgrade import Discard, Upgrade
+from settings import Settings
+from settings.cloudnative_pg import STATEFUL_SET
+from settings.commands import pulumi_command
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+backups_app = typer.Typer(no_args_is_help=True, help="What backups there are.")
+app.add_typer(backups_app, name="backups")
+
+_WIDE = 250  # columns, where nobody's terminal says how many there are
+
+StackOption = Annotated[str, typer.Option(help="Which stack.")]
+
+
+def _cluster(settings: Settings, interrupts: Interrupts) -> Cluster:
+    return Cluster(client=kubernetes_client(settings), names=settings.names, interrupts=interrupts)
+
+
+def _confirm(announcement: str, question: str, *, yes: bool) -> None:
+    """Says what will happen, and asks, unless that was answered on the command line."""
+    typer.echo(announcement)
+    if not yes:
+        typer.confirm(question, abort=True)
+
+
+@app.callback()
+def in_folder(
+    cwd: Annotated[
+        Path | None, typer.Option("--cwd", "-C", help="Folder of the app's Pulumi.yaml, e.g. apps/<app>.")
+    ] = None,
+) -> None:
+    """What a deployment is not."""
+    if cwd is not None:
+        os.chdir(cwd)
+
+
+@app.command("recover")
+def recover_command(
+    stack: StackOption,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="The process that holds the lock is dead: do not ask, where nobody can know.")
+    ] = False,
+) -> None:
+    """After an `up` that was killed, or lost its connection: records or revokes what it had made and not recorded."""
+    settings = load_settings(stack)
+    live = connect(settings)
+    if live.gitlab is not None:
+        typer.echo(f"GitLab is asked at {live.gitlab.url}.")
+        check_gitlab(live.gitlab)
+    try:
+        done = recover(settings.names, live.find, certain=yes)
+    except UnknownHolderError as error:
+        if not sys.stdin.isatty():
+            raise PulumiError(f"{error}, then run this with --yes. Nothing was changed.") from None
+        typer.confirm(f"{error}. Take the lock away?", abort=True)
+        done = recover(settings.names, live.find, certain=True)
+    if done.mended:
+        typer.echo("The state was half-written and has been mended.")
+    for urn, id_ in done.imported.items():
+        typer.echo(f"made and now recorded: {urn} ({id_})")
+    for urn in done.cleared:
+        typer.echo(f"begun and never made:  {urn}")
+    for urn in done.released:
+        typer.echo(
+            f"released, for `up` to take over what 1Password has (before a destroy, delete that item by hand): {urn}"
+        )
+    if live.gitlab is not None:
+        for username in revoke_orphans(settings, live.gitlab, live.kubernetes):
+            typer.echo(f"made, and lost before it was recorded, so revoked: deploy token {username}")
+    if live.cloudflare is not None:
+        for name, id_ in record_lost(settings, live.cloudflare).items():
+            typer.echo(f"made, and lost before it was recorded, so recorded now: {name} ({id_})")
+    typer.echo(f"Now run: {done.next}")
+
+
+@app.command("import-existing")
+def import_existing_command(
+    stack: StackOption,
+    output: Annotated[Path, typer.Option(help="Where to write the import file.")] = Path("import.json"),
+) -> None:
+    """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
+    live = connect(load_settings(stack))
+    if live.gitlab is not None:
+        check_gitlab(live.gitlab)
+    found = import_existing(stack, live)
+    if fatal := found.fatal:
+        output.unlink(missing_ok=True)  # one of an earlier run would still be imported
+        typer.echo("Import nothing yet, and delete nothing for it; no file was written. First:")
+        for name, blocker in fatal:
+            typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
+        return
+    output.write_text(json.dumps(found.document, indent=2) + "\n")
+    for title, names in (
+        ("imported with that file", found.imported),
+        ("taken over by `up` itself", found.taken_over),
+        ("made by `up`", found.missing),
+    ):
+        typer.echo(f"{title}: {', '.join(names) or 'nothing'}")
+    typer.echo("\nFirst, each of these:" if found.blockers else "\nNothing stands in the way.")
+    for name, blockers in found.blockers.items():
+        for blocker in blockers:
+            typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
+    command = pulumi_command("import", stack, f"--file {output}", "--protect=false --generate-code=false")
+    typer.echo(f"\nThen: {command}")
+
+
+@app.command("backup")
+def backup_command(stack: StackOption) -> None:
+    """Takes a backup now and waits for it. Status 3: the backup is good, and its volume nearly full."""
+    settings = load_settings(stack)
+    with Interrupts() as interrupts:
+        cluster = _cluster(settings, interrupts)
+        try:
+            back_up(cluster, Terminal())
+        except NearlyFullError as error:
+            typer.echo(f"{error}", err=True)
+            raise typer.Exit(NEARLY_FULL) from error
+
+
+@backups_app.command("list")
+def list_command(
+    stack: StackOption,
+    target: Annotated[Target, typer.Option(help="Where to look: on the volume, or off-site.")] = Target.VOLUME,
+) -> None:
+    """What backups there are: age, size, rows, app image, migration, who took it, and whether a drill restored it."""
+    settings = load_settings(stack)
+    with Interrupts() as interrupts:
+        cluster = _cluster(settings, interrupts)
+        listed = list_backups(cluster, Terminal(), settings, target, now=dt.datetime.now(dt.UTC))
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(listed)
+
+
+@app.command("restore")
+def restore_command(
+    stack: StackOption,
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="latest, a backup's name or a time, after s3: of the off-site copies; or a dump."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A time: the database as it was then, from the archive of its log.")
+    ] = None,
+    archive: Annotated[
+        str | None, typer.Option(help="With --to: name of the archive, where it is not the live database's.")
+    ] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
+    ] = None,
+    clear_sessions: Annotated[bool, typer.Option("--clear-sessions", help="Nobody stays logged in.")] = False,
+    into: Annotated[
+        str | None, typer.Option(help="Name: replace nothing, and fill a database beside the live one to look into.")
+    ] = None,
+    discarded: Annotated[
+        str | None, typer.Option("--discard", help="Name that was given to --into: takes that database away.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
+) -> None:
+    """Replaces the database by a backup or a dump from this machine; the app is stopped meanwhile."""
+    settings = load_settings(stack)
+    if sum(given is not None for given in (source, to, discarded)) != 1:
+        raise SourceError("either --from or --to says what is restored, or --discard what is dropped")
+    if archive is not None and to is None:
+        raise SourceError("--archive is about --to, which recovers from it")
+    interrupts = Interrupts()
+    terminal = Terminal()
+    if discarded is not None:
+        with interrupts:
+            cluster = _cluster(settings, interrupts)
+            discard(cluster, terminal, name=discarded)
+        return
+    moment = parse(settings, to=to, archive=archive) if to is not None else None
+    request = parse_request(settings, source=source or LATEST, expect=expect, clear_sessions=clear_sessions, into=into)
+    cluster = _cluster(settings, interrupts)
+    with interrupts:
+        if moment is not None:
+            request = replace(request, source=recovered(cluster, terminal, moment))
+        request = named(cluster, terminal, request)
+    if into is not None:
+        with interrupts:
+            look_into(cluster, terminal, request, settings.database or STATEFUL_SET)
+        return
+    restore = Restore.look(cluster, terminal, request)
+    _confirm(restore.announcement, "Replace it?", yes=yes)
+    with interrupts:
+        restore.run()
+
+
+@app.command("drill")
+def drill_command(
+    stack: StackOption,
+    *,
+    if_due: Annotated[
+        bool, typer.Option("--if-due", help="Only where the last one is a week old and the stack has an archive.")
+    ] = False,
+) -> None:
+    """Recovers the archive of the write-ahead log beside the live database, counts its rows, and deletes it again."""
+    settings, now = load_settings(stack), dt.datetime.now(dt.UTC)
+    with Interrupts() as interrupts:
+        cluster = _cluster(settings, interrupts)
+        why = not_due(cluster, settings, now) if if_due else None
+        typer.echo(why or drill(cluster, Terminal(), settings, now))
+
+
+@app.command("move-database")
+def move_database_command(
+    stack: StackOption,
+    *,
+    to: Annotated[str | None, typer.Option("--to", help="cloudnative-pg or statefulset.")] = None,
+    discarded: Annotated[bool, typer.Option("--discard", help="Takes the old database of a move away.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Moves the data to the database of the other engine, which `up` has made beside it; stops the app meanwhile."""
+    if (to is None) != discarded or to not in (None, "cloudnative-pg", "statefulset"):
+        raise SourceError("either --to says where: cloudnative-pg or statefulset; or --discard takes the old one away")
+    settings, interrupts, terminal = load_settings(stack), Interrupts(), Terminal()
+    cluster = _cluster(settings, interrupts)
+    task: Move | Discarding
+    if to is None:
+        task = Discarding.look(cluster, terminal, settings)
+    else:
+        task = Move.look(cluster, terminal, settings, "statefulset" if to == "statefulset" else "cloudnative-pg")
+        if task.is_done:
+            typer.echo(f"The app of {stack} runs on {to} already. Nothing was changed.")
+            return
+    _confirm(task.announcement, "Go on?", yes=yes)
+    with interrupts:
+        task.run()
+
+
+@app.command("revoke-superuser")
+def revoke_superuser_command(
+    stack: StackOption,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Makes the app's role, a superuser until now, the owner of its database and no more. Its password stays."""
+    settings = load_settings(stack)
+    with Interrupts() as interrupts:
+        cluster = _cluster(settings, interrupts)
+        revocation = Revocation.look(cluster, settings)
+        _confirm(revocation.announcement, "Go on?", yes=yes)
+        typer.echo(revocation.run())
+
+
+@app.command("upgrade")
+def upgrade_command(
+    stack: StackOption,
+    *,
+    to: Annotated[int | None, typer.Option(help="Major version of PostgreSQL, that of database.upgrade.image.")] = None,
+    discard_old: Annotated[
+        bool, typer.Option("--discard", help="Deletes what an upgrade has kept: the claim of the version before.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Moves the database to another major version of PostgreSQL; the app is stopped meanwhile."""
+    settings = load_settings(stack)
+    if (to is None) == (not discard_old):
+        raise SourceError("either --to says which version, or --discard deletes what the last upgrade has kept")
+    with Interrupts() as interrupts:
+        cluster = _cluster(settings, interrupts)
+        if to is None:
+            discarded = Discard.look(cluster, settings)
+            _confirm(discarded.announcement, "Delete it?", yes=yes)
+            typer.echo(discarded.run())
+            return
+        upgrade = Upgrade.look(cluster, Terminal(), settings, to)
+        _confirm(upgrade.announcement, "Go on?", yes=yes)
+        upgrade.run()
+
+
+@app.command("sync-mirror")
+def sync_mirror_command(stack: StackOption) -> None:
+    """Has GitLab push to the mirror now, and waits for the end. For after its key was pasted into GitHub."""
+    settings = load_settings(stack)
+    gitlab = gitlab_client(settings)
+    if gitlab is None or settings.delivery is None or settings.repository is None:
+        raise MirrorError(f"Pulumi.{stack}.yaml has no section repository, so this stack has no mirror")
+    check_gitlab(gitlab)
+    at = push_now(gitlab.projects.get(settings.delivery.project), settings.repository.mirror)
+    typer.echo(f"{settings.repository.mirror} has what GitLab has, since {at}.")
+
+
+@app.command("verify")
+def verify_command(
+    stack: StackOption,
+    as_json: Annotated[bool, typer.Option("--json", help="A report for machines.")] = False,
+) -> None:
+    """The live system against the stack file, check by check. Changes nothing; exits with 1 where a check failed."""
+    from ops import verify  # noqa: PLC0415 - brings the SDKs of the components, which the other commands do without
+
+    results = verify.verify(load_settings(stack))
+    if as_json:
+        typer.echo(verify.as_json(stack, results))
+    else:
+        verify.show(results, Console())
+    raise typer.Exit(0 if all(one.ok for one in results) else 1)
+
+
+@app.command("status")
+def status_command(
+    stack: StackOption,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every ten seconds, until Ctrl-C.")] = False,
+) -> None:
+    """One screen, in seconds: what runs and since when, the last backups, what ends, which alerts fire. Only reads."""
+    from ops import status  # noqa: PLC0415 - as verify
+
+    (status.watch if watch else status.show)(load_settings(stack), Console())
+
+
+@app.command("record")
+def record_command(
+    check: Annotated[Literal["drift", "verify"], typer.Argument(help="What has passed.")], stack: StackOption
+) -> None:
+    """Records that a scheduled check has passed, in a Lease; for pipelines, whose alerts count from there."""
+    from ops.checks import record  # noqa: PLC0415 - the client's models, which the other commands do without
+
+    settings = load_settings(stack)
+    typer.echo(record(kubernetes_client(settings), settings.names, check))
