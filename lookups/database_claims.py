@@ -40,16 +40,16 @@ def candidates(names: Names) -> list[str]:
     return [names.database_claim, *(names.claim_of_major(major) for major in MAJORS)]
 
 
-def find_claims(settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None) -> FoundClaims:
+def find_claims(settings: Settings, cluster: Cluster, record: Record | None) -> FoundClaims:
     """`record` is what the last `up` left. Where there is no claim, they are those of a new stack."""
-    names = settings.names
+    names, upgrade = settings.names, settings.database.upgrade if settings.database else None
     found = {name: cluster.get("v1", "persistentvolumeclaims", name, names.namespace) for name in candidates(names)}
     there = {name: claim for name, claim in found.items() if claim is not None}
     stateful_set = cluster.get("apps/v1", "statefulsets", names.database, names.namespace)
     current = mounted_claim(stateful_set) or _recorded(there, record) or names.database_claim
     major = _major(there.get(current), stateful_set, record)
     following = None
-    if database.upgrade is not None and (wanted := postgres_major(database.upgrade.image)) != major:
+    if upgrade is not None and (wanted := postgres_major(upgrade.image)) != major:
         following = names.claim_of_major(wanted)
     kept = {name: _annotation(there[name], MAJOR) for name in _ancestors(there, current)}
     return FoundClaims(claims=DatabaseClaims(current=current, next=following, kept=kept), major=major)

@@ -41,8 +41,7 @@ class Found:
 
     settings: Settings
     """With the live database, during a move from one engine to the other, and the version that it is on by now."""
-    database_claims: DatabaseClaims | None
-    """None for a stack without a database."""
+    database_claims: DatabaseClaims
     secrets: StackSecrets
     pull_credentials: Login | Issue
     project: GitLabProject | None
@@ -70,10 +69,10 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     # A preview writes nothing: a user that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)
-    claims_found = None
-    if settings.database is not None:
-        placed = find_claims(settings, settings.database, cluster, recorded())
-        settings, claims_found = with_live_version(settings, placed), placed.claims
+    outputs = own_outputs()
+    record = recorded(outputs)
+    placed = find_claims(settings, cluster, record)
+    settings = with_live_version(settings, placed)
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
     identity = read_job_identity(settings, project, cluster) if project else None
     own = settings.repository.infrastructure if settings.repository else None
@@ -84,14 +83,14 @@ def look_up(settings: Settings, providers: Providers) -> Found:
         claims += others
     r2_ids = None
     if settings.r2:
-        r2_ids = r2.look_up(settings.r2, settings.names.owner, recorded=own_outputs().get(BUCKET))
+        r2_ids = r2.look_up(settings.r2, settings.names.owner, recorded=outputs.get(BUCKET))
     check_ownership(settings, cluster, claims, folders)
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)
-    check_volumes(settings, cluster)
+    check_volumes(settings, cluster, record, placed)
     return Found(
         settings=settings,
-        database_claims=claims_found,
+        database_claims=placed.claims,
         secrets=secrets,
         pull_credentials=choose(settings, secrets, project),
         project=project,

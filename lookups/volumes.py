@@ -8,8 +8,8 @@ success. What was there before is known from two places that outlive the namespa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import pulumi
 
@@ -18,10 +18,9 @@ from components.database import CONTAINER
 from components.database_claims import UPGRADED_FROM
 from lookups import database_claims, moving
 from lookups.cluster import Cluster, ForbiddenError, Object
-from lookups.database_claims import candidates, find_claims
+from lookups.database_claims import FoundClaims, candidates
 from lookups.live_database import LiveDatabase
 from lookups.moving import Record
-from lookups.own_outputs import own_outputs
 from settings import Settings
 from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
@@ -49,9 +48,9 @@ class VolumesError(pulumi.RunError):
     """The stack file cannot be made true without losing data, or not at all; the message lists all of it."""
 
 
-def check_volumes(settings: Settings, cluster: Cluster) -> None:
+def check_volumes(settings: Settings, cluster: Cluster, record: Record | None, placed: FoundClaims) -> None:
     """Raises `VolumesError`, before anything is made, with all that is wrong."""
-    if problems := list(find_problems(settings, cluster, recorded())):
+    if problems := list(find_problems(settings, cluster, record, placed)):
         listed = "\n\n".join(f"  {problem}" for problem in problems)
         raise VolumesError(
             f"The volumes of stack {settings.stack!r} are not as this needs them. Nothing was created or changed.\n\n"
@@ -59,9 +58,8 @@ def check_volumes(settings: Settings, cluster: Cluster) -> None:
         )
 
 
-def recorded() -> Record | None:
+def recorded(outputs: Mapping[str, Any]) -> Record | None:
     """What the stack's outputs say, as the last `up` left them; None where none has got to its end."""
-    outputs = own_outputs()
     if (claim := outputs.get(OUTPUT)) is not None:
         kind = claim.get("kind") or "claim"
         return Record(
@@ -70,15 +68,14 @@ def recorded() -> Record | None:
     return Record(uid=UNKNOWN_CLAIM, volume=None) if outputs.get(_READY_ONCE) is not None else None
 
 
-def find_problems(settings: Settings, cluster: Cluster, record: Record | None) -> Iterator[str]:
-    """Each with what to do about it."""
+def find_problems(settings: Settings, cluster: Cluster, record: Record | None, placed: FoundClaims) -> Iterator[str]:
+    """Each with what to do about it. `record` is what the last `up` left, and `placed` what the cluster has."""
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is not None and (held := _is_held(namespace)):
         yield held
         yield from map(_rescue, _held_claims(settings, cluster))
         return
     database = settings.database
-    placed = find_claims(settings, database or DatabaseSettings(), cluster, record)
     claim = _claim(settings, cluster, placed.claims.current)
     live = _live_cluster(settings, cluster)
     if database is None:

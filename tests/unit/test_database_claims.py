@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from components.database_claims import MAJOR, UPGRADED_FROM
 from lookups.database_claims import STOPPED_BY, FoundClaims, find_claims, find_problems, with_live_version
 from lookups.moving import Record
-from lookups.volumes import find_problems as find_volume_problems
 from settings.database import DatabaseSettings, UpgradeSettings
 from tests.unit.program import load_settings, run
+from tests.unit.volume_problems import volume_problems
 
 SETTINGS = load_settings("prod")
 ON_17 = DatabaseSettings(image="postgres:17-alpine")
@@ -53,7 +53,7 @@ class Cluster:
 
 
 def found(cluster: Cluster, database: DatabaseSettings, record: Record | None = None) -> FoundClaims:
-    return find_claims(SETTINGS, database, cluster, record)  # type: ignore[arg-type]
+    return find_claims(SETTINGS.model_copy(update={"database": database}), cluster, record)  # type: ignore[arg-type]
 
 
 def problems(cluster: Cluster, database: DatabaseSettings, record: Record | None = None) -> list[str]:
@@ -95,7 +95,7 @@ def test_after_the_move_the_database_is_on_the_new_claim_whatever_the_stack_file
     assert (live.image, live.upgrade) == (ON_18.image, None)
     assert problems(cluster, live, record) == []
     moved = settings.model_copy(update={"database": live})
-    assert list(find_volume_problems(moved, cluster, record)) == []  # type: ignore[arg-type]
+    assert volume_problems(moved, cluster, record) == []
 
 
 def test_a_move_that_did_not_get_to_its_end_leaves_the_database_where_it_runs() -> None:

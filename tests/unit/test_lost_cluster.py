@@ -8,10 +8,10 @@ import pytest
 
 from lookups.cluster import ForbiddenError
 from lookups.moving import Record
-from lookups.volumes import find_problems
 from settings.database import DatabaseSettings
 from tests.unit.program import load_settings
 from tests.unit.test_volumes import NAMESPACE, Cluster, claim, volume
+from tests.unit.volume_problems import volume_problems
 
 SETTINGS = load_settings("prod")
 OURS = {"app.kubernetes.io/part-of": "invoicetron"}
@@ -20,7 +20,7 @@ RECORD = Record(uid="here", volume=None, kind="Cluster")
 
 def problems(cluster: Cluster, record: Record | None = None, **database: Any) -> list[str]:
     changed = DatabaseSettings(engine="cloudnative-pg").model_copy(update=database)
-    return list(find_problems(SETTINGS.model_copy(update={"database": changed}), cluster, record))  # type: ignore[arg-type]
+    return volume_problems(SETTINGS.model_copy(update={"database": changed}), cluster, record)
 
 
 def operated(*, uid: str = "here", labels: Any = OURS, **metadata: Any) -> Any:
@@ -68,7 +68,7 @@ def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
 
 def test_who_may_not_read_clusters_needs_it_for_that_engine_alone() -> None:
     closed = Cluster(claim(), operated=ForbiddenError("no"))
-    assert not list(find_problems(SETTINGS, closed, None))  # type: ignore[arg-type]
+    assert not volume_problems(SETTINGS, closed, None)
     with pytest.raises(ForbiddenError):
         problems(Cluster(operated=ForbiddenError("no")))
 

@@ -11,7 +11,6 @@ from lookups import moving
 from lookups.database_url import url_complaint
 from lookups.live_database import ANNOTATION, LiveDatabase, with_live_database
 from lookups.moving import Record
-from lookups.volumes import find_problems
 from settings import Settings
 from settings.cloudnative_pg import Engine
 from settings.database import DatabaseSettings
@@ -21,6 +20,7 @@ from tests.unit.program import Program, load_settings, run
 from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_lost_cluster import of_cluster, operated
 from tests.unit.test_volumes import NAMESPACE, Cluster, claim, volume
+from tests.unit.volume_problems import volume_problems
 
 SETTINGS: Final = load_settings("prod")
 THERE: Final = {"engine": "cloudnative-pg", "moving_from": "statefulset"}
@@ -39,7 +39,7 @@ def namespace(live: str | None = None) -> Any:
 def problems(cluster: Cluster, record: Record | None, **database: Any) -> list[str]:
     settings = SETTINGS.model_copy(update={"database": DatabaseSettings().model_copy(update=database)})
     seen: Any = cluster
-    return list(find_problems(with_live_database(settings, seen), seen, record))
+    return volume_problems(with_live_database(settings, seen), seen, record)
 
 
 # The settings

@@ -9,8 +9,9 @@ import pytest
 
 from lookups.cluster import ForbiddenError
 from lookups.moving import Record
-from lookups.volumes import UNKNOWN_CLAIM, find_problems
+from lookups.volumes import UNKNOWN_CLAIM
 from tests.unit.program import load_settings
+from tests.unit.volume_problems import volume_problems
 
 SETTINGS = load_settings("prod")
 assert SETTINGS.database
@@ -83,15 +84,15 @@ def volume(name: str, *, uid: str | None, made: str = "2027-01-01T00:00:00Z", of
 
 def problems(cluster: Cluster, record: Record | None = None, **database: Any) -> list[str]:
     settings = SETTINGS.model_copy(update={"database": DATABASE_SETTINGS.model_copy(update=database)})
-    return list(find_problems(settings, cluster, record))  # type: ignore[arg-type]
+    return volume_problems(settings, cluster, record)
 
 
 def without_database(cluster: Cluster) -> list[str]:
-    return list(find_problems(SETTINGS.model_copy(update={"database": None}), cluster, None))  # type: ignore[arg-type]
+    return volume_problems(SETTINGS.model_copy(update={"database": None}), cluster, None)
 
 
 def without_backup(cluster: Cluster) -> list[str]:
-    return list(find_problems(SETTINGS.model_copy(update={"backup": None}), cluster, None))  # type: ignore[arg-type]
+    return volume_problems(SETTINGS.model_copy(update={"backup": None}), cluster, None)
 
 
 @pytest.mark.parametrize(
