@@ -350,8 +350,10 @@ def _pod(
         volumes.append(core.VolumeArgs(name="data", persistent_volume_claim=data))
         resources = following.resources
     sharing = [names.backup, names.drill, *([names.offsite] if args.settings.s3 else [])]
-    # The drill has a server of its own.
-    volumes += [] if app == names.drill else args.database.client_volumes
+    client_mounts: list[core.VolumeMountArgs] = []
+    if app != names.drill:  # which has a server of its own
+        volumes += args.database.client_volumes
+        client_mounts = args.database.client_mounts
     container = core.ContainerArgs(
         name=CONTAINER,
         image=following.image if following else args.database.image,
@@ -368,7 +370,7 @@ def _pod(
             core.VolumeMountArgs(name=volume, mount_path=path, read_only=(read_only and volume == "backups") or None)
             for volume, path in mounts.items()
         ]
-        + ([] if app == names.drill else args.database.client_mounts),
+        + client_mounts,
     )
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(labels=names.labels(app)),

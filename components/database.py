@@ -85,8 +85,8 @@ class DatabaseArgs:
     environment: Environment
     secret: SecretData
     """PASSWORD_KEY."""
-    claims: DatabaseClaims | None = None
-    """What there is by now; None for those of a stack that has not been upgraded."""
+    claims: DatabaseClaims
+    """What there is by now."""
     alone: bool = True
     """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget of the
     name that both would give theirs, or deletes it, whoever made it."""
@@ -127,7 +127,7 @@ class Database(DatabaseWires):
             ),
             opts=ResourceOptions(parent=self),
         )
-        claims = args.claims or DatabaseClaims.of(names, settings)
+        claims = args.claims
         for kept, major in claims.kept.items():
             self._retained(args, kept, self._claim(args, kept, major))
         claim = self._claim(args, claims.current, str(postgres_major(settings.image)))
@@ -254,8 +254,7 @@ def _tls(args: DatabaseArgs, opts: ResourceOptions) -> DatabaseTls | None:
 def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArgs:
     names = args.environment.names
     address = DatabaseAddress.of(names)
-    claims = args.claims or DatabaseClaims.of(names, args.settings)
-    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=claims.current)
+    claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=args.claims.current)
     return core.PodTemplateSpecArgs(
         metadata=meta.ObjectMetaArgs(
             labels=names.labels(names.database),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final
 
-from settings.database import DatabaseSettings
-from settings.images import postgres_major
-from settings.names import PROGRAM, Names
+from settings.names import PROGRAM
 
 MAJOR: Final = f"{PROGRAM}/postgres-major"
 """Annotation of a claim: the version that reads what is on it."""
@@ -28,12 +26,3 @@ class DatabaseClaims:
     """The one that `ops upgrade` is to fill."""
     kept: Mapping[str, str | None] = field(default_factory=dict)
     """Those of earlier versions, which nobody has discarded yet, and the version of each, where that is known."""
-
-    @classmethod
-    def of(cls, names: Names, settings: DatabaseSettings) -> Self:
-        """Of a stack that has not been upgraded."""
-        upgrade = settings.upgrade
-        return cls(
-            current=names.database_claim,
-            next=names.claim_of_major(postgres_major(upgrade.image)) if upgrade else None,
-        )
