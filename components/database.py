@@ -88,8 +88,8 @@ class DatabaseArgs:
     claims: DatabaseClaims
     """What there is by now."""
     alone: bool = True
-    """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget of the
-    name that both would give theirs, or deletes it, whoever made it."""
+    """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget whose
+    name both would use, and deletes another's."""
     wal: WalKeys | None = None
     """Where the write-ahead log is archived."""
 
@@ -244,8 +244,7 @@ def data_directory(image: str) -> list[core.EnvVarArgs]:
 def _tls(args: DatabaseArgs, opts: ResourceOptions) -> DatabaseTls | None:
     if args.settings.tls is None:
         return None
-    # What makes certificates takes a fifth of a second to import.
-    from components.database_tls import DatabaseTls  # noqa: PLC0415
+    from components.database_tls import DatabaseTls  # noqa: PLC0415 - takes a fifth of a second, for few
 
     required = args.settings.tls == "required"
     return DatabaseTls("database-tls", environment=args.environment, required=required, opts=opts)

@@ -24,7 +24,7 @@ _CONFIGURED: Final = "--authentication-config"
 
 @dataclass(frozen=True, kw_only=True)
 class JobIdentity:
-    """What both sides are told."""
+    """What the cluster and the pipeline have to agree on."""
 
     user: str
     """Name of the user that the API server takes the job for."""

@@ -176,7 +176,7 @@ class Upgrade:
             raise ClusterError("another run of ops has stopped the app since, and continues without this one")
 
     def _mark(self) -> None:
-        """The new claim says whose data it has, so that whoever finds no StatefulSet finds the data."""
+        """The new claim says whose data it has, so that `up` finds the data where the StatefulSet is gone."""
         claims, where = self.cluster.core, {"namespace": self.cluster.namespace, "_request_timeout": REQUEST_TIMEOUT}
         old = self.cluster.persistently(lambda: claims.read_namespaced_persistent_volume_claim(self.claim, **where))
         body = {"metadata": {"annotations": {UPGRADED_FROM: old.metadata.uid, MAJOR: str(self.major)}}}

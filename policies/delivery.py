@@ -102,7 +102,7 @@ def _admission_denies(resource: Resource) -> Iterator[str]:
 
 
 def _what_pipelines_run_is_protected(resource: Resource) -> Iterator[str]:
-    """Whoever moves a protected branch, or a tag by which others include a pipeline, decides what jobs run."""
+    """A protected branch, and a tag by which others include a pipeline, decide what jobs run."""
     if resource.kind == "BranchProtection" and resource.inputs.get("allowForcePush"):
         yield "a protected branch that may be force-pushed: what was reviewed need not be what is deployed"
     if resource.kind == "TagProtection" and resource.inputs.get("createAccessLevel") not in _CREATORS:

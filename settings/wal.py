@@ -31,7 +31,7 @@ class WalBucketSettings(Section):
     """The access key's secret: an op:// reference."""
     server_side_encryption: Literal["AES256", "aws:kms", "bucket-default"]
     """What the endpoint is asked to encrypt stored objects with; `bucket-default` asks for nothing. Has no default:
-    whoever may read the bucket reads the database, whatever stands here."""
+    read access to the bucket is read access to the database, whatever stands here."""
 
     @property
     def host(self) -> str:

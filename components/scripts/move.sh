@@ -1,6 +1,6 @@
 #!/bin/sh
 # Moves the data of a database to another server: closes the old one, backs it up, and restores the backup in the new server
-# with all that restore.sh proves. The old one keeps its data, under another name: whoever knows its address finds no database.
+# with all that restore.sh proves. The old one keeps its data, under another name, so that no client finds a database at its address.
 # Leaves by a status other than 0, with the reason as the last line, where the new server does not hold the data.
 #
 #     PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE    the new server, as restore.sh reads them, and the database's name in both
@@ -37,7 +37,7 @@ there() {
     maintenance --set=open="$database" --set=closed="$closed"
 }
 
-# rename FROM TO: whoever is connected is disconnected. Somebody may connect again before the renaming, which then gives up.
+# rename FROM TO: ends all sessions. A client may connect again before the renaming, which then gives up.
 rename() {
   for _ in 1 2 3 4 5; do
     if maintenance --set=from="$1" --set=to="$2" --file="$scripts/rename.sql"; then return 0; fi

@@ -1,4 +1,4 @@
--- Gives a database another name, in one transaction; whoever is connected is disconnected.
+-- Gives a database another name, in one transaction, and ends its sessions.
 --
 --     from    its name
 --     to      its new one

@@ -107,8 +107,7 @@ def role(systems: Systems) -> str:
 
 def certificate(systems: Systems) -> str:
     """The server's certificate is far from its end: `up` renews it."""
-    # What reads certificates takes a fifth of a second to import.
-    from components.server_certificate import days_left, ends  # noqa: PLC0415
+    from components.server_certificate import days_left, ends  # noqa: PLC0415 - takes a fifth of a second, for few
 
     pem = secret_data(systems, systems.names.database_tls).get("tls.crt", "")
     try:

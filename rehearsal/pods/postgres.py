@@ -80,7 +80,7 @@ class PostgresServer:
         self.log = self.directory / "log"
         self.major, self.bin = major, programs(major, self.directory / "program", self.account)
         self.certificate: str | None = None
-        """Which certificate it was started with, as whoever started it calls that."""
+        """The checksum of the certificate that it was started with."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

@@ -52,7 +52,7 @@ class Registry:
         return f"sha256:{revision}"
 
     def remove(self, image: str) -> None:
-        """As a person or the clean-up policy removes a tag."""
+        """As a user or the clean-up policy removes a tag."""
         location, _, tag = image.partition("@")[0].rpartition(":")
         del self._tags[location][tag]
 
