@@ -1,10 +1,15 @@
-"""The stack's own outputs, as the last `up` that got to its end left them."""
+"""What the stack's own state holds while a run goes on, and the outputs that the last good `up` has left there."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
 
 import pulumi
+
+_BEING_WRITTEN: Final = "failed to load checkpoint: EOF"
+_ATTEMPTS: Final = 20
+_AGAIN: Final = 0.1  # seconds; the engine writes for milliseconds
 
 
 def full_name() -> str:
@@ -14,6 +19,25 @@ def full_name() -> str:
 
 def own_outputs() -> dict[str, Any]:
     """By name: what a StackReference to the stack itself asks for, without a resource in the state."""
-    asked = {"name": full_name()}
-    found: dict[str, Any] = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", asked).value["outputs"]
+    return read_own_state("readStackOutputs", name=full_name())
+
+
+def read_own_state(function: str, **arguments: str) -> dict[str, Any]:
+    """The `outputs` that a function of the engine gives for a state.
+
+    Asked again where the engine is writing it: a backend of files (`file://`) replaces the state in one step, and its
+    attributes beside it in two, between which they are empty (gocloud.dev, blob/fileblob/attrs.go, setAttrs).
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _invoke(function, arguments)
+        except Exception as error:
+            if _BEING_WRITTEN not in str(error):
+                raise
+            time.sleep(_AGAIN)
+    return _invoke(function, arguments)
+
+
+def _invoke(function: str, arguments: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = pulumi.runtime.invoke(f"pulumi:pulumi:{function}", arguments).value["outputs"]
     return found

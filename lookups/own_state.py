@@ -9,7 +9,7 @@ from __future__ import annotations
 import pulumi
 
 from lookups.cluster import Cluster
-from lookups.own_outputs import full_name
+from lookups.own_outputs import full_name, read_own_state
 from settings import Settings
 from settings.commands import ops_command
 from settings.ownership import Owner
@@ -47,5 +47,5 @@ def check_own_state(settings: Settings, cluster: Cluster) -> None:
 
 def _knows_a_namespace() -> bool:
     # Of the state as it was when this run began; the refresh that came first is in it.
-    known = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": full_name()}).value["outputs"]
+    known = read_own_state("readStackResourceOutputs", stackName=full_name())
     return any(f"{_NAMESPACE}::" in urn for urn in known)
