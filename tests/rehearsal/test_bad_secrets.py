@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.toolchain import Tools
 from rehearsal.vendors.onepassword import OnePassword
+from tests.rehearsal.cleanup import rehearsed
 
 ITEM = "Invoicetron Dev"
 GOOD = "0123456789abcdef0123456789abcdef01234567"
@@ -60,6 +64,27 @@ CASES: dict[str, tuple[Callable[[OnePassword], object], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """One rehearsal for all of these tests, none of which may make anything."""
+    with rehearsed(tools, control_plane, tmp_path_factory.mktemp("world") / "rehearsal") as one:
+        yield one
+
+
+@pytest.fixture
+def rehearsal(shared: Rehearsal) -> Iterator[Rehearsal]:
+    """A stack without a state, with 1Password and the stack file as they are at first."""
+    items, file = copy.deepcopy(shared.onepassword._items), shared.program.directory / "Pulumi.dev.yaml"
+    text = file.read_text()
+    shared.program.init("dev")
+    yield shared
+    shared.program.run("stack", "rm", "dev", "--yes", "--force", "--preserve-config")
+    file.write_text(text)
+    shared.onepassword._items = items
+    for app in (shared.onepassword.app, shared.gitlab.app):
+        app.forget()
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value(
     rehearsal: Rehearsal, case: str
@@ -67,7 +92,6 @@ def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value
     change, message = CASES[case]
     change(rehearsal.onepassword)
     before = everything(rehearsal)
-    rehearsal.program.init("dev")
     with pytest.raises(EngineError) as refused:
         rehearsal.program.up("dev")
     assert message in str(refused.value)
@@ -78,7 +102,6 @@ def test_nothing_is_created_and_the_message_says_what_is_wrong_without_the_value
 
 
 def test_a_vault_that_does_not_exist_is_named(rehearsal: Rehearsal) -> None:
-    rehearsal.program.init("dev")
     for secret in ("postgresPassword", "betterAuthSecret", "databaseUrl"):
         rehearsal.configure("dev", f"secrets.{secret}", f"op://Nowhere/{ITEM}/{secret}")
     with pytest.raises(EngineError, match="Nowhere"):
@@ -88,7 +111,6 @@ def test_a_vault_that_does_not_exist_is_named(rehearsal: Rehearsal) -> None:
 def test_all_problems_are_told_at_once(rehearsal: Rehearsal) -> None:
     rehearsal.onepassword.set_field(ITEM, "postgres-password", "")
     rehearsal.onepassword.set_field(ITEM, "better-auth-secret", "short")
-    rehearsal.program.init("dev")
     with pytest.raises(EngineError) as refused:
         rehearsal.program.up("dev")
     assert "empty" in str(refused.value)
