@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -118,9 +119,18 @@ def small_disk(path: Path, size: int) -> Iterator[None]:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to a script and all it started: what happens to a pod whose container dies."""
+    """SIGKILL to a script and all it started, until nothing of it is left: what happens to a pod whose container dies.
+
+    A process that is still on its way out would hold the script's locks, which no pod does that another one follows.
+    """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
+        raise TimeoutError(f"something that {process.args!r} started outlives SIGKILL")
 
 
 def kill_named(process: subprocess.Popen[str], name: str) -> None:

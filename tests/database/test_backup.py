@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import threading
 import time
@@ -18,6 +17,7 @@ import pytest
 
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
+from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group, kill_named
 
 KILLS = 100
@@ -100,12 +100,12 @@ def test_whatever_is_killed_whenever_every_backup_restores_completely(pod: Pod, 
     started = time.monotonic()
     assert pod.run("backup.sh").returncode == 0
     usual = time.monotonic() - started
-    chance = random.Random(20260204)  # noqa: S311 - repeatable, not secret
+    delay = KillDelay(usual, seed=20260204)
     proved: set[str] = set()
     failures = 0
     for attempt in range(KILLS):
         process = pod.start("backup.sh")
-        time.sleep(chance.uniform(0, usual * 1.1))
+        time.sleep(delay.draw())
         match attempt % 5:
             case 0 | 1:
                 kill_group(process)
@@ -117,6 +117,7 @@ def test_whatever_is_killed_whenever_every_backup_restores_completely(pod: Pod, 
         if not server.running:
             server.start()
         failures += process.returncode != 0
+        delay.met(process.returncode != 0)
         for name in set(pod.names()) - proved:
             assert_restores(pod, server, name)
             proved.add(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import subprocess
 import time
 
 import psycopg
@@ -10,11 +10,22 @@ import pytest
 
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, databases
+from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group
 
 LOOK = "invoicetron_look_lost"
 KILLS = 10
 ROLES = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles"
+
+
+def wait_for_something_to_look_into(server: PostgresServer, process: subprocess.Popen[str]) -> None:
+    """Until the database has its name, which is shortly before the restore ends."""
+    while True:
+        ended = process.poll() is not None
+        if LOOK in databases(server):
+            return
+        assert not ended, process.communicate()[0]
+        time.sleep(0.01)
 
 
 def test_a_backup_is_looked_into_beside_the_live_database_and_discarded(
@@ -89,28 +100,25 @@ def test_killed_at_any_point_there_is_a_whole_database_to_look_into_or_none(
     pod: Pod, server: PostgresServer, backup: str
 ) -> None:
     now = content(server)
-    chance = random.Random(20260206)  # noqa: S311 - repeatable, not secret
     started = time.monotonic()
     assert pod.run("restore.sh", RESTORE_FROM=backup, RESTORE_INTO="lost").returncode == 0
     usual, whole = time.monotonic() - started, content(server, LOOK)
+    delay = KillDelay(usual, seed=20260206)
     assert pod.run("discard.sh", DISCARD="lost").returncode == 0
-    seen = set()
-    for delay in [0.0, *(chance.uniform(0, 1.2 * usual) for _ in range(KILLS)), None]:
+    for attempt in range(KILLS):
         process = pod.start("restore.sh", RESTORE_FROM=backup, RESTORE_INTO="lost")
-        if delay is None:  # as soon as there is something to look into
-            while LOOK not in databases(server) and process.poll() is None:
-                time.sleep(0.01)
+        if attempt:
+            time.sleep(delay.draw())
         else:
-            time.sleep(delay)
+            wait_for_something_to_look_into(server, process)
         kill_group(process)
         process.communicate(timeout=60)
+        delay.met(process.returncode != 0)
         there = LOOK in databases(server)
-        seen.add(there)
         assert not there or content(server, LOOK) == whole
         assert content(server) == now
         if there:
             assert pod.run("discard.sh", DISCARD="lost").returncode == 0
-    assert seen == {True, False}, "all kills came too early, or too late"
     assert pod.run("restore.sh", RESTORE_FROM=backup, RESTORE_INTO="lost").returncode == 0
     assert databases(server) == ["invoicetron", LOOK, "postgres"]
     assert pod.run("discard.sh", DISCARD="lost").returncode == 0

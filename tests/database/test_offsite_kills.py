@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rehearsal import optional_tools
+from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group
 from tests.database.restic_key import cheapen
 from tests.database.s3_server import S3Server
@@ -73,7 +74,7 @@ def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
     done = pod.run("upload.sh", **keep, **offsite)
     assert done.returncode == 0, done.stdout
     usual = time.monotonic() - started
-    chance = random.Random(20260204)  # noqa: S311 - repeatable, not secret
+    delay = KillDelay(usual, seed=20260204)
     cut_off, copied = 0, 0
     for attempt in range(3, KILLS + 3):
         # Else what the kills have left undone would pile up, and no upload would come to its end.
@@ -81,9 +82,10 @@ def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
             shutil.rmtree(pod.backups / earlier)
         name = take(pod, made, attempt)
         process = pod.start("upload.sh", **keep, **offsite)
-        time.sleep(chance.uniform(0, usual * 1.3))
+        time.sleep(delay.draw())
         kill_group(process)
         process.communicate(timeout=60)
+        delay.met(process.returncode != 0)
         cut_off += process.returncode != 0
         sound(pod, offsite)
         if name not in {tags(copy)["name"] for copy in copies(pod, offsite)}:
@@ -115,14 +117,15 @@ def test_a_fetch_that_is_killed_leaves_nothing_that_passes_for_a_backup(
     started = time.monotonic()
     assert pod.run("fetch.sh", FETCH=name, **offsite).returncode == 0
     usual = time.monotonic() - started
-    chance = random.Random(1)  # noqa: S311 - as above
+    delay = KillDelay(usual, seed=1)
     found = 0
     for _ in range(KILLS):
         shutil.rmtree(pod.backups / name, ignore_errors=True)
         process = pod.start("fetch.sh", FETCH=name, **offsite)
-        time.sleep(chance.uniform(0, usual * 1.3))
+        time.sleep(delay.draw())
         kill_group(process)
         process.communicate(timeout=60)
+        delay.met(process.returncode != 0)
         assert pod.names() in ([made], [made, name])
         if name in pod.names():
             found += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import random
 import shutil
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import pytest
 
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, databases, fill
+from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group, kill_named, small_disk
 
 KILLS = 60
@@ -314,13 +314,13 @@ def test_whatever_is_killed_whenever_the_data_is_the_old_or_the_new(pod: Pod, se
     assert pod.run("restore.sh", RESTORE_FROM=name, KEEP_BEFORE_RESTORE="1000").returncode == 0
     usual = time.monotonic() - started
     safety = next(found for found in pod.names() if found.startswith("before-restore"))
-    chance = random.Random(20260205)  # noqa: S311 - repeatable, not secret
+    delay = KillDelay(usual, seed=20260205)
     current, killed = new, 0
     for attempt in range(KILLS):
         # Back and forth, so that every attempt replaces something.
         source, goal = (name, new) if current == old else (safety, old)
         process = pod.start("restore.sh", RESTORE_FROM=source, KEEP_BEFORE_RESTORE="1000")
-        time.sleep(chance.uniform(0, usual * 1.1))
+        time.sleep(delay.draw())
         match attempt % 5:
             case 0 | 1 | 2:
                 kill_group(process)
@@ -332,6 +332,7 @@ def test_whatever_is_killed_whenever_the_data_is_the_old_or_the_new(pod: Pod, se
             server.start()
         process.communicate(timeout=120)
         killed += process.returncode != 0
+        delay.met(process.returncode != 0)
         found = content(server)
         assert found in {current, goal}, f"attempt {attempt} left something between old and new"
         assert process.returncode != 0 or found == goal
