@@ -12,14 +12,13 @@ umask 077
 . "${0%/*}/offsite.sh"
 
 trap 'exit 143' TERM
+LOCK_PATIENCE=${LOCK_PATIENCE:-10m}
 alone
 exists=0
-contact || exists=$?
+list_copies || exists=$?
 [ "$exists" = 0 ] || fail "there is no repository at $RESTIC_REPOSITORY: nothing has been uploaded yet"
-clear_locks
-offsite check --retry-lock 10m --read-data-subset "${READ_SUBSET:-10%}" >"$work/found" || {
+locking check --read-data-subset "${READ_SUBSET:-10%}" >"$work/found" || {
   cat "$work/found" "$errors"
   fail "the repository $RESTIC_REPOSITORY is damaged or cannot be read: $(why)"
 }
-list_copies
 say "the repository is whole: $(wc -l <"$copies") copies"

@@ -5,6 +5,7 @@
 #     RESTIC_REPOSITORY RESTIC_PASSWORD AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY    as restic reads them
 #     STACK            host of the snapshots: whose backups they are
 #     CONTACT_SECONDS  seconds to wait for the endpoint's first answer (120)
+#     LOCK_PATIENCE    how long to wait for somebody of elsewhere who has locked the repository (2m)
 
 work=${TMPDIR:-/tmp}
 errors=$work/restic.errors
@@ -21,30 +22,30 @@ why() {
     grep -v 'context canceled\|^unable to open config file: Stat:$' | tail -n 1
 }
 
-# contact: 0 where the repository answers and opens with our password, 10 where there is none yet. Takes no lock: an upload
-# that was killed as it pruned leaves one that excludes everybody, until `unlock` finds that nobody has renewed it.
-contact() {
+# list_copies: puts restic's list of the copies into $snapshots, and the names of the backups that have one into $copies, each in
+# a line. 0 where the repository answers and opens with our password, 10 where there is none yet. It is the first that is asked
+# of the endpoint: each run of restic computes its key for half a second, so that none runs to ask for less. Takes no lock: an
+# upload that was killed as it pruned leaves one that excludes everybody. Not for a subshell, in which `fail` would end nothing
+# else.
+snapshots=$work/snapshots
+copies=$work/copies
+list_copies() {
   status=0
-  timeout "${CONTACT_SECONDS:-120}" restic --option s3.bucket-lookup=path --no-lock cat config >/dev/null 2>"$errors" || status=$?
+  limit=${CONTACT_SECONDS:-120}
+  offsite --no-lock snapshots --json --host "$STACK" >"$snapshots" || status=$?
+  limit=
   case $status in
-  0 | 10) return "$status" ;;
+  0) tr ',[]' '\n' <"$snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies" ;;
+  10) : >"$copies"; return 10 ;;
   12) fail "the repository $RESTIC_REPOSITORY does not open with the password that 1Password holds: put the one back with" \
     "which it was made; without it nobody can read the copies" ;;
   *)
     reason=$(why)
-    [ "$status" = 124 ] || reason=${reason:-$(tail -n 1 "$errors")}
+    # BusyBox's timeout says 143.
+    [ "$status" = 124 ] || [ "$status" = 143 ] || reason=${reason:-$(tail -n 1 "$errors")}
     fail "the repository $RESTIC_REPOSITORY cannot be reached: ${reason:-no answer within ${CONTACT_SECONDS:-120} s}"
     ;;
   esac
-}
-
-# list_copies: puts restic's list of the copies into $snapshots, and the names of the backups that have one into $copies, each in
-# a line. Takes no lock, as `contact`. Not for a subshell, in which `fail` would end nothing else.
-snapshots=$work/snapshots
-copies=$work/copies
-list_copies() {
-  offsite --no-lock snapshots --json --host "$STACK" >"$snapshots" || fail "the copies cannot be listed: $(why)"
-  tr ',[]' '\n' <"$snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies"
 }
 
 # alone: from here to its end, this script is the only upload or check that has this volume.
@@ -62,21 +63,29 @@ alone() {
   done
 }
 
+# locking COMMAND...: restic, with a lock of its own in the repository; 11 where somebody of elsewhere still has one that
+# excludes it. Only where the first try meets a lock are there any to look for.
+hosts=$backups/.offsite-hosts
+locking() {
+  host=$(cat /proc/sys/kernel/hostname)
+  grep -qxF -- "$host" "$hosts" 2>/dev/null || printf '%s\n' "$host" >>"$hosts" || fail "$backups cannot be written to"
+  status=0
+  offsite "$@" || status=$?
+  [ "$status" = 11 ] || return "$status"
+  clear_locks
+  offsite "$@" --retry-lock "${LOCK_PATIENCE:-2m}"
+}
+
 # clear_locks: removes the locks in the repository that uploads and checks of this volume have left. They were killed, for who
 # runs is alone. By their hosts, which are the pods' names: restic by itself waits until nobody has renewed a lock for half an
 # hour, and so it does here where somebody of elsewhere holds one.
 clear_locks() {
-  hosts=$backups/.offsite-hosts
-  touch "$hosts" || fail "$backups cannot be written to"
   ids=$(offsite --no-lock list locks) || fail "locks that are left over cannot be listed: $(why)"
   which=--remove-all
   for id in $ids; do
     holder=$(offsite --no-lock cat lock "$id" | sed -n 's/.*"hostname": *"\([^"]*\)".*/\1/p')
     grep -qxF -- "${holder:-?}" "$hosts" || which=
   done
-  # Each run of restic computes its key for half a second, so that none runs for nothing.
   # shellcheck disable=SC2086
   [ -z "$ids" ] || offsite unlock $which >/dev/null || fail "locks that are left over cannot be removed: $(why)"
-  [ -z "$which" ] || : >"$hosts"
-  cat /proc/sys/kernel/hostname >>"$hosts" || fail "$backups cannot be written to"
 }

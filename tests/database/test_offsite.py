@@ -148,6 +148,40 @@ def test_each_backup_is_uploaded_once_and_what_was_forgotten_does_not_come_back(
     assert last_line(done) == "the repository is whole: 3 copies"
 
 
+def test_restic_runs_no_more_often_than_needed_and_forgets_once_a_day_or_by_new_rules(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    """Each run computes its key for half a second, and a prune reads the whole index and writes packs again."""
+    restic, ran = pod.directory / "bin" / "restic", pod.directory / "tmp" / "ran"
+    itself = restic.rename(restic.with_name("restic-itself"))
+    first_word = 'for word; do case $word in -* | s3.*) ;; *) echo "$word"; break ;; esac; done'
+    restic.write_text(f'#!/bin/sh\n{{ {first_word}; }} >>{ran}\nexec {itself} "$@"\n')
+    restic.chmod(0o755)
+
+    def runs(script: str, **more: str) -> list[str]:
+        ran.unlink(missing_ok=True)
+        done = pod.run(script, **offsite, **more)
+        assert done.returncode == 0, done.stdout
+        return ran.read_text().split()
+
+    keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0", "KEEP_WITHIN": "1h"}
+    fill(server)
+    day(pod, 1)
+    assert runs("upload.sh", **keep) == ["snapshots", "init", "backup", "forget"]
+    server.sql("UPDATE invoices SET note = md5(note)")
+    day(pod, 1)
+    assert runs("upload.sh", **keep) == ["snapshots", "backup"]
+    assert runs("upload.sh", **keep) == ["snapshots"]
+    assert len(copies(pod, offsite)) == 2
+    day(pod, 2)
+    assert runs("upload.sh", **keep) == ["snapshots", "backup", "forget", "prune"]
+    assert [tags(copy)["name"] for copy in copies(pod, offsite)] == pod.names()[-1:]
+    assert runs("upload.sh", **{**keep, "KEEP_DAILY": "2"}) == ["snapshots", "forget"]
+    assert runs("check-offsite.sh") == ["snapshots", "check"]
+    shutil.rmtree(pod.backups / pod.names()[-1])
+    assert runs("fetch.sh", FETCH="latest") == ["snapshots", "restore"]
+
+
 @contextmanager
 def dead_lock(pod: Pod, offsite: dict[str, str], locks: Path, *, host: str) -> Iterator[None]:
     """A lock in the repository, of a restic that was killed on another host."""

@@ -100,6 +100,24 @@ def test_a_repository_that_has_lost_something_fails_the_check(
     assert "is damaged" in last_line(done)
 
 
+def test_a_copy_that_is_damaged_in_the_bucket_is_not_fetched(
+    pod: Pod, backup: str, offsite: dict[str, str], s3: S3Server
+) -> None:
+    """The checksum of a dump is the restore's to compute: what has left the bucket whole, restic says by its hashes."""
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    shutil.rmtree(pod.backups / backup)
+    folder = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2] / "data"
+    pack: Path = max((each for each in folder.rglob("*") if each.is_file()), key=lambda each: each.stat().st_size)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 3] ^= 1
+    pack.write_bytes(data)
+    done = pod.run("fetch.sh", FETCH=backup, **offsite)
+    assert done.returncode == 1
+    assert last_line(done).startswith(f"FAILED: {backup} could not be fetched: ")
+    assert pod.names() == []
+    assert not list(pod.backups.glob(".fetched-*"))
+
+
 @pytest.mark.parametrize("fault", ["object lock", "bucket lock"])
 def test_where_the_bucket_lets_nobody_delete_every_copy_that_is_listed_restores(
     pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server, fault: str

@@ -33,8 +33,9 @@ def made(pod: Pod, backup: str, offsite: dict[str, str], s3: S3Server) -> str:
 
 
 def take(pod: Pod, like: str, number: int) -> str:
-    """A backup of that many days later whose dump has nothing in common with another's; its name."""
+    """A backup of that many days later, at which the clock then is, of a dump unlike all others; its name."""
     taken = _BEGAN + timedelta(days=number)
+    pod.set_clock(taken)  # the first upload of each day forgets
     name = f"invoicetron-{number:06}-{taken:%Y%m%dT%H%M%SZ}"
     folder = pod.folder(pod.backups / name)
     dump = random.Random(number).randbytes(_DUMP)  # noqa: S311 - repeatable, not secret
