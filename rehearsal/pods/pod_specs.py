@@ -44,7 +44,7 @@ def programs_of(image: str, server: PostgresServer, folder: Callable[[str, Postg
     major = postgres_major(image) if is_postgres else server.major
     if major == server.major:
         return server.bin
-    return programs(major, folder(f"postgres-{major}", server), server.account)
+    return programs(major, folder(f"postgres-{major}", server), server.account, tls=server.tls)
 
 
 def variables_of(container: Any, secret: Callable[[str], Mapping[str, str]], pod: Any = None) -> dict[str, str]:

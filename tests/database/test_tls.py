@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from components import server_certificate
 from components.database_address import AUTHORITY
 from components.server_certificate import LIFETIME_DAYS, RENEWAL_DAYS, _ServerCertificateProvider, days_left
 from lookups.database_url import url_complaint
-from rehearsal.pods.postgres import DATABASE, USER, PostgresServer
+from rehearsal.pods.postgres import DATABASE, USER, PostgresServer, programs
 from settings.database import DatabaseSettings
 from tests.database.invoices import content, fill
 from tests.database.pod import Pod
@@ -45,6 +46,17 @@ class Secured:
     @property
     def rules(self) -> Path:
         return self.folder / "pg_hba.conf"
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Of the server."""
+        files = {"ssl_cert_file": str(self.folder / "tls.crt"), "ssl_key_file": str(self.folder / "tls.key")}
+        return {"ssl": "on", **files}
+
+    @property
+    def client(self) -> dict[str, str]:
+        """Variables of a pod's container."""
+        return {"PGHOST": "localhost", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.folder / "ca.crt")}
 
     def write(self, recorded: dict[str, Any]) -> None:
         self.recorded = recorded
@@ -87,24 +99,26 @@ class Secured:
         return self.encrypted(sslmode="verify-full", sslrootcert=str(authority or self.folder / "ca.crt"))
 
 
-@pytest.fixture
-def secured() -> Iterator[Secured]:
-    """Without its hook having run."""
-    server = PostgresServer()
+@contextmanager
+def securing(server: PostgresServer) -> Iterator[Secured]:
+    """Starts a server, on a new certificate; its hook has not run."""
     try:
         folder = server.directory / "tls"
         folder.mkdir()
         made = Secured(server=server, folder=folder, recorded={})
         made.write(issued())
-        server.settings |= {
-            "ssl": "on",
-            "ssl_cert_file": str(folder / "tls.crt"),
-            "ssl_key_file": str(folder / "tls.key"),
-        }
+        server.settings |= made.parameters
         server.__enter__()
         yield made
     finally:
         server.__exit__()
+
+
+@pytest.fixture
+def secured() -> Iterator[Secured]:
+    """Without its hook having run."""
+    with securing(PostgresServer()) as made:
+        yield made
 
 
 def test_who_is_let_in_offered_required_and_without(secured: Secured) -> None:
@@ -153,7 +167,7 @@ def test_a_backup_and_a_restore_pass_by_tls_and_a_renewal_loses_nothing(secured:
     directory = server.directory / "pod"
     directory.mkdir()
     pod = Pod(server, directory)
-    tls = {"PGHOST": "localhost", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(secured.folder / "ca.crt")}
+    tls = secured.client
     refused = pod.run("backup.sh", PGSSLMODE="disable")
     assert refused.returncode == 1
     assert "no encryption" in refused.stdout
@@ -173,6 +187,34 @@ def test_a_backup_and_a_restore_pass_by_tls_and_a_renewal_loses_nothing(secured:
     done = pod.run("restore.sh", RESTORE_FROM=pod.names()[0], **tls)
     assert done.returncode == 0, done.stdout
     assert content(server) == then
+
+
+def test_an_upgrade_to_the_next_major_version_passes_by_tls_and_the_new_server_refuses_who_comes_without() -> None:
+    with securing(PostgresServer(major=17)) as old:
+        old.hook()
+        fill(old.server)
+        then = content(old.server)
+        directory = old.server.directory / "pod"
+        directory.mkdir()
+        pod = Pod(old.server, directory, clients=programs(18, directory, old.server.account, tls=True))
+        volume = pod.folder(directory / "volume")
+        old.server.sql(f"ALTER ROLE {USER} SUPERUSER")  # what `ops upgrade` lends
+        job = {"VOLUME": str(volume), "RESTORE_LENT": "true"}
+        refused = pod.run("upgrade.sh", PGSSLMODE="disable", **job)
+        assert refused.returncode == 1
+        assert "no encryption" in refused.stdout
+        done = pod.run("upgrade.sh", **job, **old.client)
+        assert done.returncode == 0, done.stdout
+        old.server.stop()
+        data = volume / "18" / "docker"
+        with PostgresServer(password=old.server.password, settings=old.parameters, data=data) as server:
+            new = Secured(server=server, folder=old.folder, recorded=old.recorded)
+            new.hook()
+            assert new.verified()
+            with pytest.raises(psycopg.OperationalError, match=r"pg_hba.conf rejects connection.*no encryption"):
+                new.encrypted(sslmode="disable")
+            assert server.sql("SHOW server_version_num").startswith("18")
+            assert content(server) == then
 
 
 def test_a_certificate_is_renewed_when_it_is_due_and_its_authority_before_it_ends_under_the_same_key(

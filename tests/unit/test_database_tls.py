@@ -25,12 +25,14 @@ from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_postgres_exporter import METRICS, VALUES
 
 FOLDER = str(PurePosixPath(AUTHORITY).parent)
-CLIENTS = {"invoicetron", "invoicetron-migrate", "invoicetron-db-backup", "invoicetron-db-restore", PROD.exporter}
+OF_DATABASE = {"invoicetron-db-backup", "invoicetron-db-restore", PROD.upgrade}
+CLIENTS = {"invoicetron", "invoicetron-migrate", PROD.exporter} | OF_DATABASE
 
 
 @pytest.fixture(scope="module")
 def encrypted() -> Program:
-    return run("prod", {"database.tls": "required", "monitoring": METRICS}, values=VALUES)
+    images = {"database.image": "postgres:17-alpine", "database.upgrade.image": "postgres:18-alpine"}
+    return run("prod", {"database.tls": "required", "monitoring": METRICS, **images}, values=VALUES)
 
 
 def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,6 +71,11 @@ def test_only_the_server_has_the_key_under_the_mode_that_postgresql_takes(encryp
     (volume,) = [each["secret"] for each in pod["volumes"] if "secret" in each]
     assert volume == {"secretName": PROD.database_tls, "defaultMode": 0o640}
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    job = encrypted.one("CronJob", PROD.upgrade).inputs["spec"]["jobTemplate"]["spec"]["template"]
+    (filling,) = containers(job)
+    assert "ssl" not in str(filling["command"]), (
+        "the server that is filled has no certificate, and its socket needs none"
+    )
 
 
 def test_the_certificate_names_every_name_of_the_server_and_a_new_one_restarts_it(encrypted: Program) -> None:
