@@ -30,11 +30,12 @@ from components.postgres_exporter import PostgresExporter, PostgresExporterArgs
 from components.pull_credentials import PullCredentials, PullCredentialsArgs
 from components.repository import Repository, RepositoryArgs
 from components.workloads import engine, footprint
-from lookups.r2 import BUCKET
+from lookups.r2 import OUTPUTS
 from lookups.stack import look_up
 from lookups.volumes import OUTPUT
 from providers import Providers
 from settings import load_from_pulumi
+from settings.bucket import ARCHIVE, COPIES
 
 # The engine interrupts a program whose update has failed, and has said why; a traceback would bury it. Pulumi takes
 # status 32 for a program that has said everything.
@@ -58,6 +59,7 @@ if settings.database and secrets.of_database:
         claims=found.database_claims,
         alone=beside is None,
         wal=secrets.wal,
+        wal_r2=found.r2.get(ARCHIVE),
     )
     database = engine(settings.database)("database", database_args, options)
     if beside:
@@ -97,7 +99,7 @@ if settings.backup and database:
             backup=backup,
             database=database,
             secrets=secrets.s3,
-            r2=found.r2,
+            r2=found.r2.get(COPIES),
         )
         offsite = Offsite("offsite", offsite_args, options)
 if settings.monitoring and settings.database_metrics and secrets.of_exporter and database:
@@ -174,8 +176,8 @@ pulumi.export("public_url", access.public_url)
 pulumi.export("url", access.url)
 pulumi.export("namespace", environment.namespace)
 pulumi.export("database_host", database.host if database else None)
-if settings.r2:
-    pulumi.export(BUCKET, settings.r2.bucket)
+for key, r2 in settings.r2.items():
+    pulumi.export(OUTPUTS[key], r2.bucket)
 pulumi.export(OUTPUT, database.identity if database else None)
 pulumi.export("image", app.image)
 pulumi.export("follow_rollout", app.follow_rollout)

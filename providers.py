@@ -84,7 +84,7 @@ class Providers:
         providers: list[pulumi.ProviderResource] = [self.kubernetes, self.dynamic]
         if settings.delivery:
             providers.append(self.gitlab)
-        if settings.access.public or (settings.s3 and settings.s3.r2):
+        if settings.access.public or settings.r2:
             providers.append(self.cloudflare)
         return pulumi.ResourceOptions(providers=providers)
 

@@ -150,7 +150,9 @@ class DatabaseCluster(DatabaseWires):
             return None
         if args.wal is None:
             raise ValueError("read_secrets gave no keys of the archive's bucket")
-        made = WalArchiveArgs(settings=args.settings.wal, environment=args.environment, keys=args.wal)
+        made = WalArchiveArgs(
+            settings=args.settings.wal, environment=args.environment, secrets=args.wal, r2=args.wal_r2
+        )
         return WalArchive("wal-archive", made, ResourceOptions(parent=self))
 
     def _secret(

@@ -16,6 +16,7 @@ from components.database_claims import FIRST_WITH_OWN_FOLDER, MAJOR, DatabaseCla
 from components.database_wires import DatabaseWires, NextVersion
 from components.environment import Environment
 from components.longhorn import recurring_jobs
+from components.offsite_bucket import BucketSecrets
 from components.pods import (
     Footprint,
     SecretData,
@@ -28,7 +29,7 @@ from components.pods import (
     secret_variable,
 )
 from components.retained_volume import RetainedVolume
-from components.wal_archive import WalKeys
+from lookups.r2 import R2Ids
 from sdks import kubernetes
 from settings.database import DatabaseSettings
 from settings.images import postgres_major
@@ -90,8 +91,10 @@ class DatabaseArgs:
     alone: bool = True
     """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget whose
     name both would use, and deletes another's."""
-    wal: WalKeys | None = None
+    wal: BucketSecrets | None = None
     """Where the write-ahead log is archived."""
+    wal_r2: R2Ids | None = None
+    """Where the program makes the bucket for that."""
 
 
 class Database(DatabaseWires):

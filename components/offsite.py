@@ -20,7 +20,7 @@ from components.database import USER_ID
 from components.database_wires import DatabaseWires
 from components.environment import Environment
 from components.network import network_policy, to_dns, to_names
-from components.offsite_bucket import MARGIN, OffsiteBucket, OffsiteBucketArgs
+from components.offsite_bucket import MARGIN, Purpose, bucket_keys
 from components.pods import (
     Footprint,
     container_resources,
@@ -31,10 +31,11 @@ from components.pods import (
     quantity,
     secret_variable,
 )
-from lookups.r2 import R2Ids
+from lookups.r2 import R2Ids, lock_rules
 from lookups.secrets import S3Secrets
 from sdks import kubernetes
 from settings.backup import BackupSettings
+from settings.bucket import COPIES
 from settings.names import PROGRAM, Names
 from settings.offsite import S3Settings
 from settings.section import Resources
@@ -92,7 +93,8 @@ class Offsite(pulumi.ComponentResource):
             egress=[to_dns(), to_names([args.s3.host], port=args.s3.port)],
             opts=child,
         )
-        values = (*self._keys(args), args.secrets.password)
+        keys = bucket_keys(args.s3, args.secrets.keys, _purpose(args), environment=environment, ids=args.r2, opts=child)
+        values = (*keys, args.secrets.password)
         secret = core.Secret(
             "offsite-keys",
             metadata=environment.metadata(names.offsite),
@@ -129,22 +131,12 @@ class Offsite(pulumi.ComponentResource):
         )
         self.register_outputs({"upload": self.upload, "check": self.check, "drill": self.drill})
 
-    def _keys(self, args: OffsiteArgs) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """The bucket's two keys, which either are in 1Password or come with the bucket."""
-        secrets, r2 = args.secrets, args.s3.r2
-        if r2 and args.r2 and secrets.item:
-            made = OffsiteBucketArgs(
-                settings=r2,
-                environment=args.environment,
-                folder=args.s3.folder(args.environment.names.namespace),
-                ids=args.r2,
-                item=secrets.item,
-            )
-            bucket = OffsiteBucket("offsite-bucket", made, ResourceOptions(parent=self))
-            return bucket.access_key, bucket.secret_key
-        if secrets.access_key is None or secrets.secret_key is None:
-            raise ValueError("read_secrets gave no keys, and look_up no bucket to make")
-        return secrets.access_key, secrets.secret_key
+
+def _purpose(args: OffsiteArgs) -> Purpose:
+    """Of the bucket, where the program makes it."""
+    names, r2 = args.environment.names, args.s3.r2
+    rules = lock_rules(r2, args.s3.folder(names.namespace), names.owner.mark) if r2 else ()
+    return Purpose(key=COPIES, resource="offsite", token=names.offsite_token, rules=tuple(rules))
 
 
 def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:

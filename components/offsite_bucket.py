@@ -1,11 +1,11 @@
-"""OffsiteBucket: a bucket of Cloudflare R2 for the off-site copies, its lock, and the only key that may use it."""
+"""OffsiteBucket: a bucket of Cloudflare R2 outside the cluster, its lock, and the only key that may use it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import pulumi
@@ -14,26 +14,48 @@ from pulumi import ResourceOptions
 from components.environment import Environment
 from components.registry_item import RegistryItem
 from lookups.onepassword import ItemPlace
-from lookups.r2 import R2Ids, lock_rules
+from lookups.r2 import LockRule, R2Ids
 from sdks import cloudflare
+from settings.bucket import BucketSettings, R2BucketSettings
 from settings.names import PROGRAM
-from settings.offsite import R2Settings
 
 MARGIN: Final = 2
 """Days for which a copy is kept longer than the lock: a backup may be uploaded that much after it was taken."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BucketSecrets:
+    """The keys of a bucket, each marked secret; or where they are written to, where the program makes them."""
+
+    access_key: pulumi.Output[str] | None = field(default=None, repr=False)
+    secret_key: pulumi.Output[str] | None = field(default=None, repr=False)
+    item: ItemPlace | None = None
+    """Where people find the keys that the program makes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purpose:
+    """What a bucket that the program makes is for."""
+
+    key: str
+    """Of the bucket, in the stack file."""
+    resource: str
+    """First part of Pulumi's names of what is made."""
+    token: str
+    """Name of the API token."""
+    rules: Sequence[LockRule]
+    """Of the lock."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OffsiteBucketArgs:
     """The section of the stack file, and what was looked up for it."""
 
-    settings: R2Settings
+    settings: R2BucketSettings
     environment: Environment
-    folder: str
-    """Of restic's repository in the bucket."""
+    purpose: Purpose
     ids: R2Ids
     item: ItemPlace
-    """Where people find the key."""
 
 
 class OffsiteBucket(pulumi.ComponentResource):
@@ -45,26 +67,26 @@ class OffsiteBucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: OffsiteBucketArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:offsite_bucket:OffsiteBucket", name, None, opts)
-        settings, owner = args.settings, args.environment.names.owner
+        settings, purpose, owner = args.settings, args.purpose, args.environment.names.owner
         adopted = f"{settings.account_id}/{settings.bucket}/default" if settings.adopt else None
         bucket = cloudflare.R2Bucket(
-            "offsite-bucket",
+            f"{purpose.resource}-bucket",
             account_id=settings.account_id,
             name=settings.bucket,
             opts=ResourceOptions(parent=self, protect=args.environment.protect, retain_on_delete=True, import_=adopted),
         )
-        lock = cloudflare.R2BucketLock(
-            "offsite-lock",
+        locked = cloudflare.R2BucketLock(
+            f"{purpose.resource}-lock",
             account_id=settings.account_id,
             bucket_name=bucket.name,
-            rules=list(rules(settings, args.folder, f"{owner.mark}")),
+            rules=list(lock(purpose.rules)),
             opts=ResourceOptions(parent=self, retain_on_delete=True),
         )
         resource = f"com.cloudflare.edge.r2.bucket.{settings.account_id}_default_{settings.bucket}"
         token = cloudflare.AccountToken(
-            "offsite-token",
+            f"{purpose.resource}-token",
             account_id=settings.account_id,
-            name=args.environment.names.offsite_token,
+            name=purpose.token,
             policies=[
                 cloudflare.AccountTokenPolicyArgs(
                     effect="allow",
@@ -72,7 +94,7 @@ class OffsiteBucket(pulumi.ComponentResource):
                     resources=json.dumps({resource: "*"}),
                 )
             ],
-            opts=ResourceOptions(parent=self, depends_on=[lock], additional_secret_outputs=["value"]),
+            opts=ResourceOptions(parent=self, depends_on=[locked], additional_secret_outputs=["value"]),
         )
         # https://developers.cloudflare.com/r2/api/tokens/#get-s3-api-credentials-from-an-api-token
         self.access_key = token.id
@@ -80,24 +102,48 @@ class OffsiteBucket(pulumi.ComponentResource):
             token.value.apply(lambda value: hashlib.sha256(value.encode()).hexdigest())
         )
         RegistryItem(
-            "offsite-item",
+            f"{purpose.resource}-item",
             vault=args.item.vault,
             title=args.item.title,
             item=args.item.item,
             username=self.access_key,
             password=self.secret_key,
-            token_name=args.environment.names.offsite_token,
+            token_name=purpose.token,
             owner=f"{owner}",
-            setting="backup.s3.r2.item",
+            setting=f"{purpose.key}.item",
             opts=ResourceOptions(parent=self),
         )
         self.register_outputs({"bucket": bucket.name})
 
 
-def rules(settings: R2Settings, folder: str, mark: str) -> Iterator[cloudflare.R2BucketLockRuleArgs]:
-    """`lookups.r2.lock_rules` for the provider."""
-    for rule in lock_rules(settings, folder, mark):
+def lock(rules: Iterable[LockRule]) -> Iterator[cloudflare.R2BucketLockRuleArgs]:
+    """The rules for the provider."""
+    for rule in rules:
         condition = cloudflare.R2BucketLockRuleConditionArgs(type="Indefinite")
         if rule.seconds is not None:
             condition = cloudflare.R2BucketLockRuleConditionArgs(type="Age", max_age_seconds=rule.seconds)
-        yield cloudflare.R2BucketLockRuleArgs(id=rule.id, enabled=True, prefix=rule.prefix, condition=condition)
+        yield cloudflare.R2BucketLockRuleArgs(id=rule.id, enabled=rule.enabled, prefix=rule.prefix, condition=condition)
+
+
+def bucket_keys(
+    settings: BucketSettings,
+    secrets: BucketSecrets,
+    purpose: Purpose,
+    *,
+    environment: Environment,
+    ids: R2Ids | None,
+    opts: ResourceOptions,
+) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
+    """The bucket's two keys of S3, which either are in 1Password or come with the bucket, which is made here.
+
+    `ids` are what `look_up` found for a bucket to make.
+    """
+    if settings.r2 and ids and secrets.item:
+        args = OffsiteBucketArgs(
+            settings=settings.r2, environment=environment, purpose=purpose, ids=ids, item=secrets.item
+        )
+        bucket = OffsiteBucket(f"{purpose.resource}-bucket", args, opts)
+        return bucket.access_key, bucket.secret_key
+    if secrets.access_key is None or secrets.secret_key is None:
+        raise ValueError("read_secrets gave no keys, and look_up no bucket to make")
+    return secrets.access_key, secrets.secret_key

@@ -6,7 +6,7 @@ encrypts on this side: the bucket holds the database as it is (docs/decisions/31
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
@@ -14,8 +14,11 @@ from pulumi import ResourceOptions
 
 from components.environment import Environment
 from components.network import Rule, to_names
+from components.offsite_bucket import BucketSecrets, Purpose, bucket_keys
 from components.pods import core, quantities
+from lookups.r2 import R2Ids, no_lock
 from sdks import kubernetes
+from settings.bucket import ARCHIVE
 from settings.names import PROGRAM, Names
 from settings.wal import WalSettings
 
@@ -37,21 +40,15 @@ _REGION: Final = "region"
 _CHECKSUMS: Final = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WalKeys:
-    """The bucket's keys, each marked secret."""
-
-    access_key: pulumi.Output[str] = field(repr=False)
-    secret_key: pulumi.Output[str] = field(repr=False)
-
-
 @dataclass(frozen=True, kw_only=True)
 class WalArchiveArgs:
-    """The section of the stack file, and the keys."""
+    """The section of the stack file, and what its bucket is used with."""
 
     settings: WalSettings
     environment: Environment
-    keys: WalKeys
+    secrets: BucketSecrets
+    r2: R2Ids | None = None
+    """Where the program makes the bucket."""
 
 
 class WalArchive(pulumi.ComponentResource):
@@ -63,14 +60,18 @@ class WalArchive(pulumi.ComponentResource):
     def __init__(self, name: str, args: WalArchiveArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:wal_archive:WalArchive", name, None, opts)
         environment, names, bucket = args.environment, args.environment.names, args.settings.s3
+        purpose = Purpose(key=ARCHIVE, resource="wal", token=names.wal_token, rules=tuple(no_lock(names.owner.mark)))
+        access_key, secret_key = bucket_keys(
+            bucket, args.secrets, purpose, environment=environment, ids=args.r2, opts=ResourceOptions(parent=self)
+        )
         keys = core.Secret(
             "wal-keys",
             metadata=environment.metadata(names.wal, app=names.database),
             string_data=pulumi.Output.secret(
                 {
-                    _ACCESS_KEY: args.keys.access_key,
-                    _SECRET_KEY: args.keys.secret_key,
-                    **({_REGION: bucket.region} if bucket.region else {}),
+                    _ACCESS_KEY: access_key,
+                    _SECRET_KEY: secret_key,
+                    **({_REGION: region} if (region := bucket.signing_region) else {}),
                 }
             ),
             opts=ResourceOptions(parent=self),
@@ -118,16 +119,18 @@ def scheduled_backup(settings: WalSettings, names: Names) -> dict[str, Any]:
 def _store(settings: WalSettings, names: Names) -> dict[str, Any]:
     bucket = settings.s3
     asked = bucket.server_side_encryption
+    # R2 takes a base backup in parts of one size alone. Of gzip's they are: Python's tarfile writes it in blocks. What
+    # barman compresses itself (snappy, lz4) comes in parts of many sizes (barman issue 954).
     form = {"compression": "gzip", **({} if asked == "bucket-default" else {"encryption": asked})}
     keys = {
         "accessKeyId": _ACCESS_KEY,
         "secretAccessKey": _SECRET_KEY,
-        **({"region": _REGION} if bucket.region else {}),
+        **({"region": _REGION} if bucket.signing_region else {}),
     }
     return {
         "configuration": {
             "destinationPath": bucket.path(names.namespace),
-            "endpointURL": bucket.endpoint,
+            "endpointURL": bucket.url,
             "s3Credentials": {credential: {"name": names.wal, "key": key} for credential, key in keys.items()},
             "wal": form,
             "data": form,

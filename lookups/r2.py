@@ -1,14 +1,16 @@
-"""Looks up what a bucket of Cloudflare R2 needs, and whose a bucket is that exists, before anything is made."""
+"""Looks up what buckets of Cloudflare R2 need, and whose a bucket is that exists, before anything is made."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import pulumi
 
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
+from settings.bucket import ARCHIVE, COPIES, R2BucketSettings
 from settings.offsite import R2Settings
 from settings.ownership import Owner
 
@@ -17,8 +19,8 @@ WRITE: Final = "Workers R2 Storage Bucket Item Write"
 https://developers.cloudflare.com/r2/api/tokens/#permission-groups"""
 
 DAY: Final = 24 * 3600
-BUCKET: Final = "offsite_bucket"
-"""Stack output that names the bucket that `up` made."""
+OUTPUTS: Final = {COPIES: "offsite_bucket", ARCHIVE: "wal_bucket"}
+"""Stack outputs that name the buckets that `up` made, by their keys of the stack file."""
 _R2_EDIT: Final = "Account > Workers R2 Storage: Edit"
 _TOKENS_EDIT: Final = "Account > Account API Tokens: Edit"
 _T = TypeVar("_T")
@@ -33,6 +35,7 @@ class LockRule:
     """Of the objects' names."""
     seconds: int | None
     """After the upload of an object; None: for good."""
+    enabled: bool = True
 
 
 def lock_rules(r2: R2Settings, folder: str, mark: str) -> Iterator[LockRule]:
@@ -47,28 +50,36 @@ def lock_rules(r2: R2Settings, folder: str, mark: str) -> Iterator[LockRule]:
         yield LockRule(id=f"{mark}: {part}", prefix=f"{folder}/{part}", seconds=r2.lock_days * DAY)
 
 
+def no_lock(mark: str) -> Iterator[LockRule]:
+    """The one rule of an archive's bucket, which is disabled: its id says whose the bucket is.
+
+    barman-cloud uploads a segment again whose answer was lost. A lock refuses that, and PostgreSQL keeps all that it
+    has not archived, until its volume is full.
+    """
+    yield LockRule(id=f"{mark}: not locked", prefix="", seconds=DAY, enabled=False)
+
+
 class R2Error(pulumi.RunError):
-    """The bucket or its token cannot be made; the message lists every problem."""
+    """The buckets or their tokens cannot be made; the message lists every problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class R2Ids:
-    """What the account has."""
+    """What an account has."""
 
     write_group: str
     """Id of the permission group `WRITE`."""
 
 
-def look_up(r2: R2Settings, owner: Owner, *, recorded: str | None) -> R2Ids:
-    """Plain, blocking look-ups; raises `R2Error` with everything that is wrong.
+def look_up(r2: Mapping[str, R2BucketSettings], owner: Owner, *, outputs: Mapping[str, Any]) -> dict[str, R2Ids]:
+    """Plain, blocking look-ups for buckets by their keys of the stack file; R2Error has everything that is wrong.
 
-    `recorded` is the stack's output `BUCKET`. Where it does not say so, a bucket with this stack's lock may be in the
+    `outputs` are the stack's, with `OUTPUTS`. Where they do not name a bucket, one with this stack's mark may be in the
     state all the same, after an `up` that failed, or be what a `destroy` left: that is a warning.
 
     A token that may read and not edit passes here, and is refused at the first write.
     """
     api, problems = CloudflareApi(), list[str]()
-    account = f"/accounts/{r2.account_id}"
 
     def attempt(what: str, permission: str, run: Callable[[], _T]) -> _T | None:
         try:
@@ -77,40 +88,59 @@ def look_up(r2: R2Settings, owner: Owner, *, recorded: str | None) -> R2Ids:
             problems.append(f"{what}: {error.with_permission(permission)}")
         return None
 
-    wrong = attempt(f"bucket {r2.bucket!r}", _R2_EDIT, lambda: _bucket_problem(r2, owner, account, api, recorded))
-    if wrong:
-        problems.append(f"bucket {r2.bucket!r}: {wrong}")
-    # Not in pages, and so not by `list_all`.
-    groups: Any = attempt("API tokens", _TOKENS_EDIT, lambda: api.get(f"{account}/tokens/permission_groups"))
-    found = [str(one["id"]) for one in groups or () if one.get("name") == WRITE]
-    if groups is not None and not found:
-        problems.append(f"API tokens: the account has no permission {WRITE!r}: enable R2 in the dashboard")
+    for key, one in r2.items():
+        bucket, recorded = _Bucket(key, one, owner, api), outputs.get(OUTPUTS[key])
+        if wrong := attempt(f"bucket {one.bucket!r}", _R2_EDIT, partial(bucket.problem, recorded)):
+            problems.append(f"bucket {one.bucket!r}: {wrong}")
+    ids: dict[str, R2Ids] = {}
+    for account in sorted({one.account_id for one in r2.values()}):
+        path = f"/accounts/{account}/tokens/permission_groups"
+        # Not in pages, and so not by `list_all`.
+        groups: Any = attempt("API tokens", _TOKENS_EDIT, partial(api.get, path))
+        found = [str(group["id"]) for group in groups or () if group.get("name") == WRITE]
+        if found:
+            ids[account] = R2Ids(write_group=found[0])
+        elif groups is not None:
+            problems.append(f"API tokens: the account has no permission {WRITE!r}: enable R2 in the dashboard")
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise R2Error(f"backup.s3.r2 cannot be set up. Nothing was created or changed.\n{listed}")
-    return R2Ids(write_group=found[0])
+        raise R2Error(f"{' and '.join(r2)} cannot be set up. Nothing was created or changed.\n{listed}")
+    return {key: ids[one.account_id] for key, one in r2.items()}
 
 
-def _bucket_problem(r2: R2Settings, owner: Owner, account: str, api: CloudflareApi, recorded: str | None) -> str | None:
-    """Why the bucket is not this stack's to write to. The ids of its lock's rules say whose it is."""
-    path = f"{account}/r2/buckets/{r2.bucket}"
-    try:
-        api.get(path)
-    except CloudflareError as error:
-        if error.status != 404:
-            raise
-        return "it does not exist: remove backup.s3.r2.adopt" if r2.adopt else None
-    rules: list[dict[str, Any]] = api.get(f"{path}/lock").get("rules") or []
-    ids = [str(rule["id"]) for rule in rules]
-    others = [id_ for id_ in ids if Owner.marked(id_) != owner]
-    if others:
-        return f"it has rules that are not this stack's and would be lost, {', '.join(map(repr, others))}: name another"
-    if r2.adopt or (ids and recorded == r2.bucket):
+@dataclass(frozen=True)
+class _Bucket:
+    key: str
+    settings: R2BucketSettings
+    owner: Owner
+    api: CloudflareApi
+
+    def problem(self, recorded: str | None) -> str | None:
+        """Why the bucket is not this stack's to write to. The ids of its lock's rules say whose it is."""
+        r2 = self.settings
+        path = f"/accounts/{r2.account_id}/r2/buckets/{r2.bucket}"
+        try:
+            self.api.get(path)
+        except CloudflareError as error:
+            if error.status != 404:
+                raise
+            return f"it does not exist: remove {self.key}.adopt" if r2.adopt else None
+        rules: list[dict[str, Any]] = self.api.get(f"{path}/lock").get("rules") or []
+        ids = [str(rule["id"]) for rule in rules]
+        others = [id_ for id_ in ids if Owner.marked(id_) != self.owner]
+        if others:
+            return (
+                f"it has rules that are not this stack's and would be lost, {', '.join(map(repr, others))}: "
+                "name another"
+            )
+        if self.key == ARCHIVE and any(rule["enabled"] for rule in rules):
+            return "it is locked, as that of the off-site copies is, which may be in it: name another"
+        if r2.adopt or (ids and recorded == r2.bucket):
+            return None
+        if not ids:
+            return f"it exists, and is not this stack's: name another, or set {self.key}.adopt to true to take it over"
+        pulumi.log.warn(
+            f"bucket {r2.bucket!r}: it exists, with this stack's mark. Unless it is in the state, `up` ends with "
+            f"Cloudflare's refusal of a second one (10004): set {self.key}.adopt to true to go on with it"
+        )
         return None
-    if not ids:
-        return "it exists, and is not this stack's: name another, or set backup.s3.r2.adopt to true to take it over"
-    pulumi.log.warn(
-        f"bucket {r2.bucket!r}: it exists, with this stack's lock. Unless it is in the state, `up` ends with "
-        "Cloudflare's refusal of a second one (10004): set backup.s3.r2.adopt to true to go on with it"
-    )
-    return None

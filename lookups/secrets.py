@@ -18,13 +18,14 @@ import pulumi_onepassword as onepassword
 from components.app import AUTH_SECRET, DATABASE_URL
 from components.database import PASSWORD_KEY
 from components.database_address import DatabaseAddress
+from components.offsite_bucket import BucketSecrets
 from components.pods import SecretData
 from components.postgres_exporter import PASSWORD as MONITOR_PASSWORD
-from components.wal_archive import WalKeys
 from lookups.database_url import Complaint, url_complaint
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from lookups.onepassword_item import SECTION, TOKEN
 from settings import Settings
+from settings.bucket import ARCHIVE, COPIES
 from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
 from settings.names import PROGRAM, Names
 from settings.references import ItemReference, SecretReference
@@ -43,13 +44,11 @@ class SecretsError(pulumi.RunError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class S3Secrets:
-    """What the off-site copies need, each marked secret; the keys are None where the program makes them."""
+    """What the off-site copies need."""
 
-    access_key: pulumi.Output[str] | None
-    secret_key: pulumi.Output[str] | None
+    keys: BucketSecrets
     password: pulumi.Output[str]
-    item: ItemPlace | None = None
-    """Where keys that the program makes are written to."""
+    """Marked secret."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,7 +67,7 @@ class StackSecrets:
     registry_item: ItemPlace | None
     s3: S3Secrets | None
     """None where the stack has no off-site copies."""
-    wal: WalKeys | None
+    wal: BucketSecrets | None
     """None where the write-ahead log is not archived."""
     app: Mapping[str, pulumi.Output[str]]
     """Those of `app.secrets`, by name of the variable."""
@@ -140,7 +139,8 @@ class Values:
     """By the names that `StackSecrets.checksum` takes; those with a problem are absent."""
     registry_item: ItemPlace | None
     service_token_item: ItemPlace | None
-    r2_item: ItemPlace | None
+    r2_items: Mapping[str, ItemPlace | None]
+    """Of the buckets that the program makes, by their keys of the stack file."""
     problems: Sequence[SecretProblemError]
 
 
@@ -156,19 +156,19 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         values["better_auth_secret"] = reader.read(wanted.better_auth_secret, _auth_secret_complaint)
     for variable, reference in settings.app.secrets.items():
         values[app_secret(variable)] = reader.read(reference)
-    if (s3 := settings.s3) is not None:
-        if s3.access_key and s3.secret_key:
-            values["s3_access_key"] = reader.read(s3.access_key)
-            values["s3_secret_key"] = reader.read(s3.secret_key)
-        values["s3_password"] = reader.read(s3.password, _copy_password_complaint)
-    if (wal := settings.wal) is not None:
-        values["wal_access_key"] = reader.read(wal.s3.access_key)
-        values["wal_secret_key"] = reader.read(wal.s3.secret_key)
+    for name, bucket in (("s3", settings.s3), ("wal", settings.wal.s3 if settings.wal else None)):
+        if bucket and bucket.access_key and bucket.secret_key:
+            values[f"{name}_access_key"] = reader.read(bucket.access_key)
+            values[f"{name}_secret_key"] = reader.read(bucket.secret_key)
+    if settings.s3 is not None:
+        values["s3_password"] = reader.read(settings.s3.password, _copy_password_complaint)
     if (metrics := settings.database_metrics) is not None and metrics.password:
         values["monitor_password"] = reader.read(metrics.password, _password_complaint)
-    registry_item = r2_item = None
-    if (r2 := settings.r2) is not None:
-        r2_item = reader.locate(r2.item, names.offsite_token, f"{names.owner}", "backup.s3.r2.item")
+    tokens = {COPIES: names.offsite_token, ARCHIVE: names.wal_token}
+    r2_items = {
+        key: reader.locate(r2.item, tokens[key], f"{names.owner}", f"{key}.item") for key, r2 in settings.r2.items()
+    }
+    registry_item = None
     if settings.delivery is not None and settings.delivery.pull_credentials.issue:
         registry_item = reader.locate(settings.registry.item, names.deploy_token, f"{names.owner}")
     else:
@@ -185,7 +185,7 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         plain=plain,
         registry_item=registry_item,
         service_token_item=service_token_item,
-        r2_item=r2_item,
+        r2_items=r2_items,
         problems=reader.problems,
     )
 
@@ -196,6 +196,14 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
     if values.problems:
         raise SecretsError(_message(settings.stack, values.problems))
     secret = {name: pulumi.Output.secret(value) for name, value in values.plain.items()}
+
+    def bucket(name: str, key: str) -> BucketSecrets:
+        return BucketSecrets(
+            access_key=secret.get(f"{name}_access_key"),
+            secret_key=secret.get(f"{name}_secret_key"),
+            item=values.r2_items.get(key),
+        )
+
     return StackSecrets(
         postgres_password=secret.get("postgres_password"),
         better_auth_secret=secret.get("better_auth_secret"),
@@ -203,17 +211,8 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
         registry_username=secret.get("registry_username"),
         registry_password=secret.get("registry_password"),
         registry_item=values.registry_item,
-        s3=S3Secrets(
-            access_key=secret.get("s3_access_key"),
-            secret_key=secret.get("s3_secret_key"),
-            password=secret["s3_password"],
-            item=values.r2_item,
-        )
-        if "s3_password" in secret
-        else None,
-        wal=WalKeys(access_key=secret["wal_access_key"], secret_key=secret["wal_secret_key"])
-        if "wal_access_key" in secret
-        else None,
+        s3=S3Secrets(keys=bucket("s3", COPIES), password=secret["s3_password"]) if settings.s3 else None,
+        wal=bucket("wal", ARCHIVE) if settings.wal else None,
         service_token_item=values.service_token_item,
         app={variable: secret[app_secret(variable)] for variable in settings.app.secrets},
         monitor_password=secret.get("monitor_password"),

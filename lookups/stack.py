@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from lookups.own_state import check_own_state
 from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
 from lookups.project_file import check_project_file
-from lookups.r2 import BUCKET, R2Ids
+from lookups.r2 import R2Ids
 from lookups.secrets import StackSecrets, read_secrets
 from lookups.volumes import check_volumes, recorded
 from settings import Settings
@@ -52,8 +53,8 @@ class Found:
     """This program's own project in GitLab; None for a stack without `repository.infrastructure`."""
     cloudflare: CloudflareIds | None
     """Ids of what the public side refers to; None for a stack without one."""
-    r2: R2Ids | None
-    """None for a stack that makes no bucket."""
+    r2: Mapping[str, R2Ids]
+    """For the buckets that the stack makes, by their keys of the stack file."""
 
 
 def look_up(settings: Settings, providers: Providers) -> Found:
@@ -81,9 +82,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     if settings.access.public:
         ids, others = _look_up_public(settings, settings.access.public, cluster)
         claims += others
-    r2_ids = None
-    if settings.r2:
-        r2_ids = r2.look_up(settings.r2, settings.names.owner, recorded=outputs.get(BUCKET))
+    r2_ids = r2.look_up(settings.r2, settings.names.owner, outputs=outputs) if settings.r2 else {}
     check_ownership(settings, cluster, claims, folders)
     # After the owners: an item of another stack's would hide what else is not this stack's.
     secrets = read_secrets(settings, providers.onepassword)

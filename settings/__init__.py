@@ -14,6 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 from settings.access import AccessSettings, ServiceTokenSettings, url_of
 from settings.app import AppSettings
 from settings.backup import BackupSettings
+from settings.bucket import ARCHIVE, COPIES, BucketSettings, R2BucketSettings, check_apart
 from settings.cloudnative_pg import CLOUDNATIVE_PG
 from settings.cluster import ClusterSettings
 from settings.database import DatabaseSettings
@@ -22,7 +23,7 @@ from settings.errors import foreign_key, mistakes, nulls, paragraph, refusal, re
 from settings.images import image_registry
 from settings.monitoring import DatabaseMetricsSettings, MonitoringSettings
 from settings.names import Names
-from settings.offsite import R2Settings, S3Settings
+from settings.offsite import S3Settings
 from settings.references import ItemReference, SecretReference
 from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
@@ -99,9 +100,10 @@ class Settings(Section):
         return self.backup.s3 if self.backup else None
 
     @property
-    def r2(self) -> R2Settings | None:
-        """The section `backup.s3.r2`; None where the program makes no bucket."""
-        return self.s3.r2 if self.s3 else None
+    def r2(self) -> dict[str, R2BucketSettings]:
+        """The buckets that the program makes, by their keys of the stack file."""
+        sections: dict[str, BucketSettings | None] = {COPIES: self.s3, ARCHIVE: self.wal.s3 if self.wal else None}
+        return {key: section.r2 for key, section in sections.items() if section and section.r2}
 
     @property
     def database_metrics(self) -> DatabaseMetricsSettings | None:
@@ -206,6 +208,16 @@ class Settings(Section):
             )
         return backup
 
+    @field_validator("backup")
+    @classmethod
+    def _copies_are_not_in_the_archive(
+        cls, backup: BackupSettings | None, info: ValidationInfo
+    ) -> BackupSettings | None:
+        database: DatabaseSettings | None = info.data.get("database")
+        if backup and backup.s3 and database and database.wal:
+            check_apart(backup.s3, database.wal.s3)
+        return backup
+
     @field_validator("monitoring")
     @classmethod
     def _metrics_have_a_database(
@@ -302,11 +314,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _each_login_has_its_item(self) -> Self:
         """`up` writes user name and password of an item: the second login in it would overwrite the first."""
-        token, r2 = self.service_token, self.r2
+        token = self.service_token
         items = {
             "registry.item": self.registry.item,
             "access.public.serviceToken.item": token.item if token else None,
-            "backup.s3.r2.item": r2.item if r2 else None,
+            **{f"{key}.item": r2.item for key, r2 in self.r2.items()},
         }
         keys: dict[ItemReference, str] = {}
         for key, item in items.items():

@@ -102,6 +102,11 @@ class Names:
         return f"{self.database}-wal"
 
     @property
+    def wal_token(self) -> str:
+        """The stack's API token in Cloudflare that may use the bucket of the write-ahead log."""
+        return f"{self.namespace}-wal"
+
+    @property
     def recovered(self) -> str:
         """Cluster that `ops restore --to` makes beside the database's, its policy, and the first part of its Jobs."""
         return f"{self.database}-recovered"

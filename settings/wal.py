@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from settings.bucket import BucketSettings, R2BucketSettings
+from settings.errors import refusal
 from settings.references import SecretReference
 from settings.schedules import DailySchedule
 from settings.section import Resources, Section
-from settings.types import BucketName, DnsLabel, KeyPrefix, RegionName, S3Endpoint
+from settings.types import DnsLabel, KeyPrefix
 
 
-class WalBucketSettings(Section):
+class WalBucketSettings(BucketSettings):
     """A bucket of any S3-compatible endpoint. What is written there is the database as it is: unlike `backup.s3`, this
     has no encryption on the cluster's side."""
 
-    endpoint: S3Endpoint
-    """Where the bucket is; outside the cluster, for the network policy lets the instances out by this name alone."""
-    bucket: BucketName
-    """Exists already; the keys need to read, write, list and delete objects in it, and nothing else."""
+    r2: R2BucketSettings | None = None
+    """A bucket of R2 that the program makes, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`. Another than
+    that of `backup.s3`, and not locked: docs/decisions/33-archive-bucket.md says why."""
     prefix: KeyPrefix | None = None
     """Folder in the bucket; without it `wal/<namespace>`, so that stacks and `backup.s3` can share a bucket."""
-    region: RegionName | None = None
-    """Some endpoints want one."""
-    access_key: SecretReference
+    access_key: Annotated[SecretReference | None, Field(validate_default=True)] = None
     """Id of the access key: an op:// reference. Another than `backup.s3` has: the instances hold it."""
-    secret_key: SecretReference
-    """The access key's secret: an op:// reference."""
     server_side_encryption: Literal["AES256", "aws:kms", "bucket-default"]
     """What the endpoint is asked to encrypt stored objects with; `bucket-default` asks for nothing. Has no default:
     read access to the bucket is read access to the database, whatever stands here."""
 
-    @property
-    def host(self) -> str:
-        """The endpoint's host name."""
-        return urlsplit(self.endpoint).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """The endpoint's port."""
-        return urlsplit(self.endpoint).port or 443
+    @field_validator("server_side_encryption")
+    @classmethod
+    def _is_known_to_r2(cls, asked: str, info: ValidationInfo) -> str:
+        # https://developers.cloudflare.com/r2/api/s3/api/: PutObject does not implement x-amz-server-side-encryption.
+        if info.data.get("r2") is not None and asked != "bucket-default":
+            raise refusal("bucket-default beside r2, which encrypts everything by itself and refuses to be asked")
+        return asked
 
     def path(self, namespace: str) -> str:
         """Where the archives of the stack in this namespace are, as barman-cloud reads it."""
-        return f"s3://{self.bucket}/{self.prefix or f'wal/{namespace}'}"
+        return f"s3://{self.bucket_name}/{self.prefix or f'wal/{namespace}'}"
 
 
 class WalSettings(Section):

@@ -32,12 +32,14 @@ from pydantic import ValidationError
 
 from components.tunnel import Tunnel
 from lookups import cloudflare as lookups
+from lookups.r2 import OUTPUTS
 from lookups.r2 import look_up as look_up_r2
 from lookups.tunnel_document import AccessDemand, with_rule
 from rehearsal.homelab import ZONE
 from rehearsal.plugins.cloudflare import CloudflarePlugin
 from rehearsal.vendors.cloudflare import Cloudflare
 from settings.access import AdoptSettings, PublicAccessSettings
+from settings.bucket import COPIES
 from settings.offsite import R2Settings
 from settings.ownership import Owner
 from settings.references import ItemReference
@@ -117,7 +119,7 @@ def write_with_the_stand_in(emulator: Cloudflare) -> None:
 
 def keep_copies(emulator: Cloudflare) -> None:
     r2 = R2Settings(account_id=emulator.account_id, bucket="homelab-backups", item=ItemReference("v", "i"))
-    ids = look_up_r2(r2, Owner("invoicetron", "prod"), recorded=None)
+    ids = look_up_r2({COPIES: r2}, Owner("invoicetron", "prod"), outputs={})[COPIES]
     plugin = CloudflarePlugin()
     plugin.configure({})
     account = {"accountId": emulator.account_id}
@@ -141,7 +143,7 @@ def keep_copies(emulator: Cloudflare) -> None:
         if not kind.endswith("R2Bucket"):
             made.update(id_, inputs, outputs)
             made.delete(id_, outputs)
-    look_up_r2(r2, Owner("invoicetron", "prod"), recorded=r2.bucket)
+    look_up_r2({COPIES: r2}, Owner("invoicetron", "prod"), outputs={OUTPUTS[COPIES]: r2.bucket})
 
 
 TYPES: Final[list[tuple[str, str, Any]]] = [

@@ -267,7 +267,7 @@ def run(
     connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
-    account = mock.patch("lookups.r2.look_up", return_value=R2Ids(write_group="group"))
+    account = mock.patch("lookups.r2.look_up", lambda r2, *_, **__: dict.fromkeys(r2, R2Ids(write_group="group")))
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
     # Where in the code a resource is registered: read anew for each, from below all of pytest's frames, for no reader.
     placeless = mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace)

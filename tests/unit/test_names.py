@@ -11,7 +11,7 @@ from settings.names import Names
 from tests.stacks import PROD
 from tests.unit.stack_files import refusal_of, sections
 
-NO_LABELS = ("backups_export", "deploy_token", "offsite_token", "service_token")
+NO_LABELS = ("backups_export", "deploy_token", "offsite_token", "service_token", "wal_token")
 CRON_JOBS = ("migration", "backup", "drill", "restore", "upload", "offsite_check")
 
 

@@ -13,14 +13,15 @@ import httpx
 import pulumi
 import pytest
 
-from components.offsite_bucket import rules
-from lookups.r2 import DAY, R2Error, lock_rules, look_up
-from ops.verify.offsite import bucket
+from components.offsite_bucket import lock
+from lookups.r2 import DAY, OUTPUTS, R2Error, R2Ids, lock_rules, look_up
+from ops.verify.offsite import copies
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from rehearsal.vendors.cloudflare import DNS_EDIT, R2_EDIT, SCOPES, TOKENS_EDIT, Cloudflare
 from rehearsal.vendors.server import serve
 from settings import Settings, SettingsError
+from settings.bucket import COPIES
 from settings.offsite import R2Settings
 from settings.ownership import Owner
 from settings.references import ItemReference
@@ -55,14 +56,19 @@ def load(s3: Mapping[str, Any]) -> Settings:
     return Settings.load(PROD, {**found, "backup": {**found["backup"], "s3": s3}})
 
 
+def ask(emulator: Cloudflare, *, adopt: bool = False, recorded: str | None = None) -> R2Ids:
+    outputs = {OUTPUTS[COPIES]: recorded} if recorded else {}
+    return look_up({COPIES: settings(emulator, adopt=adopt)}, OWN, outputs=outputs)[COPIES]
+
+
 def refused(emulator: Cloudflare, *, adopt: bool = False) -> str:
     with pytest.raises(R2Error) as told:
-        look_up(settings(emulator, adopt=adopt), OWN, recorded=None)
+        ask(emulator, adopt=adopt)
     return str(told.value)
 
 
 def test_everything_that_the_token_lacks_is_told_at_once(emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert look_up(settings(emulator), OWN, recorded=None).write_group
+    assert ask(emulator).write_group
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.issue_token(*(SCOPES - {R2_EDIT, TOKENS_EDIT})))
     told = refused(emulator)
     assert "Nothing was created or changed." in told
@@ -76,7 +82,7 @@ def test_a_bucket_that_exists_is_taken_over_only_where_that_is_asked_for(emulato
     assert "it does not exist: remove backup.s3.r2.adopt" in refused(emulator, adopt=True)
     emulator.r2.add_bucket("homelab-backups")
     assert "set backup.s3.r2.adopt to true to take it over" in refused(emulator)
-    assert look_up(settings(emulator, adopt=True), OWN, recorded=None)
+    assert ask(emulator, adopt=True)
 
 
 def test_a_bucket_whose_lock_bears_the_stack_s_mark_is_its_own_and_one_with_other_rules_is_not(
@@ -85,10 +91,10 @@ def test_a_bucket_whose_lock_bears_the_stack_s_mark_is_its_own_and_one_with_othe
     warned = mock.Mock()
     monkeypatch.setattr(pulumi.log, "warn", warned)
     emulator.r2.add_bucket("homelab-backups", [{"id": f"{OWN.mark}: data/"}])
-    assert look_up(settings(emulator), OWN, recorded="homelab-backups")
-    assert look_up(settings(emulator, adopt=True), OWN, recorded=None)
+    assert ask(emulator, recorded="homelab-backups")
+    assert ask(emulator, adopt=True)
     assert not warned.called
-    assert look_up(settings(emulator), OWN, recorded=None)
+    assert ask(emulator)
     assert "Unless it is in the state, `up` ends with" in warned.call_args.args[0]
     for other in ("by hand", f"{Owner('invoicetron', 'dev').mark}: data/"):
         emulator.r2.rules["homelab-backups"].append({"id": other})
@@ -100,7 +106,8 @@ def test_a_bucket_whose_lock_bears_the_stack_s_mark_is_its_own_and_one_with_othe
 
 
 def test_the_lock_covers_what_a_thief_of_the_key_could_ruin_and_nothing_that_restic_deletes_in_every_run() -> None:
-    made = {rule.prefix: rule.condition for rule in rules(settings(Cloudflare()), "invoicetron-prod", OWN.mark)}
+    wanted = lock_rules(settings(Cloudflare()), "invoicetron-prod", OWN.mark)
+    made = {rule.prefix: rule.condition for rule in lock(wanted)}
     ages: dict[Any, Any] = {prefix: (one.type, one.max_age_seconds) for prefix, one in made.items()}  # type: ignore[union-attr]
     month = ("Age", 30 * 24 * 3600)
     assert ages == {
@@ -150,11 +157,11 @@ def test_the_key_is_the_token_s_and_is_written_where_people_find_it(prod: Progra
     (item,) = (each for each in prod.of("RegistryItem") if each.name == "offsite-item")
     assert (item.inputs["username"], item.inputs["password"]) == (f"{token.name}-id", secret)
     assert "password" in item.secret_inputs
-    (bucket,), (lock,) = prod.of("R2Bucket"), prod.of("R2BucketLock")
-    assert lock.urn in prod.waits_for(token), "nothing is uploaded before the lock is there"
+    (bucket,), (locked,) = prod.of("R2Bucket"), prod.of("R2BucketLock")
+    assert locked.urn in prod.waits_for(token), "nothing is uploaded before the lock is there"
     assert bucket.request.protect
     assert bucket.request.retainOnDelete
-    assert lock.request.retainOnDelete
+    assert locked.request.retainOnDelete
 
 
 def test_copies_are_kept_for_longer_than_the_lock_lasts(prod: Program) -> None:
@@ -165,21 +172,22 @@ def test_copies_are_kept_for_longer_than_the_lock_lasts(prod: Program) -> None:
     assert env["RESTIC_REPOSITORY"] == f"s3:{endpoint}/homelab-backups/invoicetron-prod"
 
 
-def locked(emulator: Cloudflare, s3: Mapping[str, Any]) -> Systems:
+def with_lock(emulator: Cloudflare, s3: Mapping[str, Any]) -> Systems:
     """A stack whose bucket has the lock that `up` writes."""
     loaded = load(s3)
-    assert loaded.r2
     assert loaded.s3
+    r2 = loaded.s3.r2
+    assert r2
     mark, folder = f"{PROD.owner.mark}", loaded.s3.folder(PROD.namespace)
     conditions = {
         rule.id: {"type": "Indefinite"} if rule.seconds is None else {"type": "Age", "maxAgeSeconds": rule.seconds}
-        for rule in lock_rules(loaded.r2, folder, mark)
+        for rule in lock_rules(r2, folder, mark)
     }
     wanted = [
         {"id": rule.id, "enabled": True, "prefix": rule.prefix, "condition": conditions[rule.id]}
-        for rule in lock_rules(loaded.r2, folder, mark)
+        for rule in lock_rules(r2, folder, mark)
     ]
-    emulator.r2.add_bucket(loaded.r2.bucket, wanted)
+    emulator.r2.add_bucket(r2.bucket, wanted)
     return Systems(loaded, http=httpx.Client())
 
 
@@ -231,18 +239,18 @@ BREAK: Final[Mapping[str, tuple[Callable[[Cloudflare], object], str]]] = {
 
 @pytest.mark.parametrize("what", BREAK)
 def test_verify_sees_whoever_could_delete_or_read_the_copies(emulator: Cloudflare, what: str) -> None:
-    systems = locked(emulator, mine(emulator))
-    assert bucket(systems) == "homelab-backups is locked for 30 days, and not public"
+    systems = with_lock(emulator, mine(emulator))
+    assert copies(systems) == "homelab-backups is locked for 30 days, and not public"
     break_it, said = BREAK[what]
     break_it(emulator)
     with pytest.raises(CheckError) as told:
-        bucket(systems)
+        copies(systems)
     assert said in told.value.seen
     assert told.value.fix
 
 
 def test_a_lock_that_holds_more_than_it_has_to_is_well(emulator: Cloudflare) -> None:
-    systems = locked(emulator, mine(emulator))
+    systems = with_lock(emulator, mine(emulator))
     rules_ = emulator.r2.rules["homelab-backups"]
     rules_[2]["condition"] = {"type": "Indefinite"}
     rules_[3]["condition"]["maxAgeSeconds"] = 400 * DAY
@@ -250,4 +258,4 @@ def test_a_lock_that_holds_more_than_it_has_to_is_well(emulator: Cloudflare) -> 
     emulator.r2.domains["homelab-backups"] = [
         {"domain": "x.example.org", "enabled": False, "status": {"ownership": "active", "ssl": "active"}}
     ]
-    assert "is locked" in bucket(systems)
+    assert "is locked" in copies(systems)

@@ -29,6 +29,7 @@ from tests.unit.test_r2 import MADE
 from tests.unit.test_r2 import load as with_bucket
 from tests.unit.test_service_token import SERVICE_TOKEN
 from tests.unit.test_wal_archive import WAL
+from tests.unit.test_wal_bucket import MADE as MADE_FOR_THE_LOG
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
@@ -37,6 +38,7 @@ OPERATED = {"database-operator"}
 OWN_PROJECT = {"infrastructure"}
 WITH_ID_TOKENS = {"deployer-identity"}
 ARCHIVED = {"wal-archive"}
+WAL_BUCKET = {"wal-bucket"}
 MEASURED = {"secret-exporter"}
 MOVING = {"database-move"}
 ENCRYPTED = {"database-certificate"}
@@ -57,7 +59,7 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     others = (
         OFFSITE | BUCKET | OPERATED | MEASURED | ASKED_FROM_OUTSIDE | ARCHIVED | WITH_ID_TOKENS | OWN_PROJECT | MOVING
     )
-    others |= ENCRYPTED
+    others |= ENCRYPTED | WAL_BUCKET
     assert names("prod") == {check.name for check in verify.CHECKS} - others
     delivery = load_settings("prod").delivery
     assert delivery
@@ -68,6 +70,8 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
     archived = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": WAL})
     assert names("prod", database=archived) == names("prod", database=operated) | ARCHIVED
+    made = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": {"s3": MADE_FOR_THE_LOG}})
+    assert names("prod", database=made) == names("prod", database=archived) | WAL_BUCKET
     moving = DatabaseSettings(engine="cloudnative-pg", moving_from="statefulset")
     assert names("prod", database=moving) == names("prod", database=operated) | MOVING
     assert names("dev").isdisjoint(PUBLIC | OFFSITE | MEASURED | {"push-mirror", "prober"})

@@ -1,0 +1,108 @@
+"""A bucket outside the cluster: one that exists, with its keys, or one of Cloudflare R2 that `up` makes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from settings.errors import refusal
+from settings.references import ItemReference, SecretReference
+from settings.section import Section
+from settings.types import BucketName, CloudflareId, KeyPrefix, RegionName, S3Endpoint
+
+COPIES: Final = "backup.s3.r2"
+"""Key of the stack file for the bucket of R2 that the off-site copies are in."""
+ARCHIVE: Final = "database.wal.s3.r2"
+"""Key of the stack file for the bucket of R2 that the write-ahead log is archived in."""
+
+
+class R2BucketSettings(Section):
+    """A bucket of Cloudflare R2 that `up` makes, and a token that may use no other bucket."""
+
+    account_id: CloudflareId
+    """The account, which has R2 enabled."""
+    bucket: BucketName
+    """This stack's alone, and for nothing else. It outlives `pulumi destroy`."""
+    item: ItemReference
+    """1Password item that `up` writes the key's id and secret to, as user name and password: op://vault/item."""
+    adopt: bool = False
+    """Take over a bucket of this name that exists already, for one `up`."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the account's buckets are."""
+        return f"https://{self.account_id}.r2.cloudflarestorage.com"
+
+
+class BucketSettings(Section):
+    """A bucket of any S3-compatible endpoint."""
+
+    r2: R2BucketSettings | None = None
+    """A bucket of R2 that the program makes, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`."""
+    endpoint: Annotated[S3Endpoint | None, Field(validate_default=True)] = None
+    """Where the bucket is; outside the cluster, for the network policy lets the pods out by this name alone."""
+    bucket: Annotated[BucketName | None, Field(validate_default=True)] = None
+    """Exists already; the keys need to read, write, list and delete objects in it, and nothing else."""
+    prefix: KeyPrefix | None = None
+    """Folder in the bucket."""
+    region: RegionName | None = None
+    """Some endpoints want one."""
+    access_key: Annotated[SecretReference | None, Field(validate_default=True)] = None
+    """Id of the access key: an op:// reference."""
+    secret_key: Annotated[SecretReference | None, Field(validate_default=True)] = None
+    """The access key's secret: an op:// reference."""
+
+    @field_validator("endpoint", "bucket", "access_key", "secret_key")
+    @classmethod
+    def _is_given_or_made(cls, value: object, info: ValidationInfo) -> object:
+        if "r2" not in info.data:  # a mistake of its own
+            return value
+        if info.data["r2"] is None and value is None:
+            raise refusal("a value, unless the program makes the bucket (r2)", given="nothing")
+        if info.data["r2"] is not None and value is not None:
+            raise refusal("nothing beside r2, which makes the bucket and its keys", fix="remove either")
+        return value
+
+    @property
+    def url(self) -> str:
+        """The endpoint, whoever made the bucket."""
+        return self.r2.endpoint if self.r2 else self.endpoint or ""
+
+    @property
+    def bucket_name(self) -> str:
+        """The bucket's name, whoever made it."""
+        return self.r2.bucket if self.r2 else self.bucket or ""
+
+    @property
+    def host(self) -> str:
+        """The endpoint's host name."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The endpoint's port."""
+        return urlsplit(self.url).port or 443
+
+    @property
+    def signing_region(self) -> str | None:
+        """What requests are signed for; None: the client asks the endpoint, or has a default. R2 has one region."""
+        return self.region or ("auto" if self.r2 else None)
+
+
+def check_apart(copies: BucketSettings, archive: BucketSettings) -> None:
+    """Raises a refusal, for `backup`, where both are in one bucket that the program makes.
+
+    The key of such a bucket opens all of it, and the lock of the copies refuses what an archive deletes and writes
+    again. A bucket that somebody made may have keys for folders.
+    """
+    places = [(each.url, each.bucket_name) for each in (copies, archive)]
+    if (copies.r2 or archive.r2) and places[0] == places[1]:
+        raise refusal(
+            "another bucket than that of database.wal.s3: the key of either would open both, and the lock of the "
+            "copies would stop the archive",
+            key="s3.r2.bucket" if copies.r2 else "s3.bucket",
+            given=repr(copies.bucket_name),
+            fix="name another in either",
+        )
