@@ -11,6 +11,7 @@ import pytest
 
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
+from tests.rehearsal.cleanup import engine_logs
 
 
 def spellings(secret: str) -> set[str]:
@@ -44,6 +45,7 @@ def use_every_secret(rehearsal: Rehearsal, stack: str) -> None:
 def test_no_secret_is_in_state_output_or_logs(
     rehearsal: Rehearsal, tmp_path: Path, stack: str, *, everything: bool
 ) -> None:
+    engine_logs(rehearsal).unlink()  # so that they are looked at, too
     rehearsal.program.init(stack)
     if everything:
         use_every_secret(rehearsal, stack)
