@@ -11,7 +11,9 @@ import runpy
 import sys
 from pathlib import Path
 
-_FORKED = "rehearsal.plugins.fork_server" in sys.orig_argv
+from rehearsal.plugins.fork_server import is_serving
+
+_FORKED = is_serving()
 if _FORKED:  # imported once, for all forks
     import dill  # type: ignore[import-untyped]  # noqa: F401 - what pulumi.dynamic imports as it runs
     import pulumi.dynamic  # noqa: F401

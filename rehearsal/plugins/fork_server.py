@@ -59,6 +59,11 @@ def fork_server(directory: Path, modules: Sequence[str]) -> Iterator[Child | Non
             yield child
 
 
+def is_serving() -> bool:
+    """Whether this process is a fork server, or a fork of one: what it imports is imported once for all forks."""
+    return "rehearsal.plugins.fork_server" in sys.orig_argv
+
+
 def client(directory: Path, module: str) -> str:
     """The shell command that runs a module as a fork of the server in `directory`."""
     return shlex.join([sys.executable, "-I", "-S", str(_CLIENT), str(directory / _SOCKET), module])

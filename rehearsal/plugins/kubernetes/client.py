@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import threading
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import kubernetes.client
 import kubernetes.config
@@ -73,6 +71,11 @@ class UnreachableError(Exception):
     """There is no cluster to talk to; the message says why."""
 
 
+_NO_FILE: Final = f"{os.devnull}/discovery.json"
+"""The client writes all that it has discovered into a file with each kind, by default a shared one, and goes on where
+it cannot. Nobody would read it."""
+
+
 class Cluster:
     """One API server. Raises `UnreachableError` when it cannot be reached at the start."""
 
@@ -83,12 +86,10 @@ class Cluster:
             raise UnreachableError(
                 f"failed to parse kubeconfig data in `kubernetes:config:kubeconfig`- {error}"
             ) from error
-        # The client writes what it discovers into a file, by default a shared one named after host and port.
-        self._cache = tempfile.TemporaryDirectory(prefix="discovery-")
         self._lock = threading.Lock()
         self._resources: dict[Kind, Resource] = {}
         try:
-            self._client = DynamicClient(api, cache_file=str(Path(self._cache.name) / "cache.json"))
+            self._client = DynamicClient(api, cache_file=_NO_FILE)
         except (urllib3.exceptions.HTTPError, kubernetes.client.ApiException, ValueError) as error:
             raise UnreachableError(f"unable to load schema information from the API server: {error}") from error
 

@@ -127,6 +127,7 @@ def _normalize_value(value: Any, type_: Any, key: str) -> Any:
     return value
 
 
+@cache
 def _resolve(text: str) -> Any:
     """The class in a field's type, e.g. of `List[V1Container]`; None for plain values and maps of them."""
     inner = re.fullmatch(r"(?:List\[|Dict\[str, )?(\w+)\]?", text)
