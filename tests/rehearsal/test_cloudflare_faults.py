@@ -12,7 +12,6 @@ import json
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,9 +20,9 @@ from rehearsal.engine import EngineError, Update
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.cloudflare import Cloudflare
 from rehearsal.vendors.server import Call, Fault
+from tests.rehearsal.killed import wait_for_plugins
 from tests.rehearsal.test_delivery import pull_login
 from tests.rehearsal.test_gitlab_faults import until_it_passes
-from tests.rehearsal.test_interrupted import processes_of
 from tests.rehearsal.test_killed_engine import recover
 from tests.rehearsal.test_public_access import OURS, destroy, watched
 
@@ -118,7 +117,7 @@ def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsa
     assert until_it_passes(up_and_recover)
     assert own(rehearsal.cloudflare) == (1, 1, 1)
     rehearsal.cloudflare.app.fail_each(Fault(delay=0.3))
-    assert not rehearsal.program.up("prod").changes
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
     rehearsal.cloudflare.app.fail_each(LOST, method="DELETE")
     rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
     until_it_passes(lambda: rehearsal.program.destroy("prod", "--skip-preview"))
@@ -159,11 +158,7 @@ def killed_at_the_next_new_write(rehearsal: Rehearsal, operation: str, seen: set
             rehearsal.cloudflare.app.after.remove(kill)
         said.seek(0)
         output = said.read()
-    # The plugins notice within a second, and until then finish what they had begun.
-    deadline = time.monotonic() + 30
-    while left := processes_of(rehearsal.program.directory.parent, children=False):
-        assert time.monotonic() < deadline, f"these outlive their engine: {left}"
-        time.sleep(0.1)
+    wait_for_plugins(rehearsal)
     assert status in {0, -signal.SIGKILL}, output
     return status != 0
 

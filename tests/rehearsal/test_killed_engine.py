@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from rehearsal.lifecycle import Lifecycle
 from rehearsal.processes import stop
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.server import Call
+from tests.rehearsal.killed import wait_for_plugins
 from tests.rehearsal.ops_command import ops
 
 
@@ -36,9 +36,9 @@ def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_th
     rehearsal.program.init("dev")
     for number in range(10):
         assert rehearsal.program.up_killed("dev", at=3), f"kill {number} came too late: the update had ended"
-        time.sleep(1.5)  # the plugins notice within a second, and until then finish what they had begun
+        wait_for_plugins(rehearsal)
         recover(rehearsal, "dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
 
     assert not rehearsal.program.up("dev", "--skip-preview").changes
     names = [resource["urn"] for resource in rehearsal.program.export("dev")["deployment"]["resources"]]

@@ -8,9 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rehearsal.engine import EngineError, Program
 from rehearsal.rehearsal import REPOSITORY, Rehearsal
 from rehearsal.vendors import op_command
 from rehearsal.vendors.server import Call, Fault, serve
+from tests.rehearsal.killed import wait_for_plugins
 from tests.rehearsal.last_release import extract
 from tests.rehearsal.ops_command import ops
 from tests.rehearsal.test_delivery import active_tokens, pull_login
@@ -75,13 +75,13 @@ def to_a_service_account(rehearsal: Rehearsal, directory: Path) -> Program:
 def nothing_but_the_provider_changes(rehearsal: Rehearsal, program: Program) -> None:
     assert program.preview("dev").changes in ({}, PROVIDER_ONLY)
     assert program.refresh("dev").changes == {}
-    assert program.up("dev").changes in ({}, PROVIDER_ONLY)
-    assert program.up("dev").changes == {}
+    assert program.up("dev", "--skip-preview").changes in ({}, PROVIDER_ONLY)
+    assert program.up("dev", "--skip-preview").changes == {}
     assert shows_the_token_in_use(rehearsal)
 
 
 def is_destroyed(rehearsal: Rehearsal, program: Program) -> None:
-    program.destroy("dev")
+    program.destroy("dev", "--skip-preview")
     assert TITLE not in rehearsal.onepassword.titles()
     assert not active_tokens(rehearsal)
     assert not program.export("dev")["deployment"].get("resources")
@@ -150,18 +150,8 @@ def deletion_answer_lost(rehearsal: Rehearsal) -> None:
         Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE", path="deploy_tokens"
     )
     with given_up_database(rehearsal), pytest.raises(EngineError):
-        rehearsal.program.destroy("dev")
+        rehearsal.program.destroy("dev", "--skip-preview")
     assert TITLE not in rehearsal.onepassword.titles()
-
-
-def processes_in(directory: Path) -> list[str]:
-    """Processes that work in the directory, as the engine's plugins do."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended as we looked, or is somebody else's
-            if (process / "cwd").readlink() == directory:
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
-    return found
 
 
 def kill_at(rehearsal: Rehearsal, method: str, command: str, *options: str) -> None:
@@ -182,10 +172,7 @@ def kill_at(rehearsal: Rehearsal, method: str, command: str, *options: str) -> N
         rehearsal.onepassword.app.after.append(kill)
     rehearsal.onepassword.app.after.remove(kill)
     assert engine.returncode == -signal.SIGKILL, "the command ended before it wrote"
-    deadline = time.monotonic() + 10
-    while left := processes_in(rehearsal.program.directory):
-        assert time.monotonic() < deadline, f"these outlive the engine: {left}"
-        time.sleep(0.1)
+    wait_for_plugins(rehearsal)
 
 
 def destroy_killed_right_after_it(rehearsal: Rehearsal) -> None:
