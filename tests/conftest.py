@@ -1,14 +1,17 @@
-"""Of every test: property tests judge the code and not the machine, and certificates are read once."""
+"""Of every test: property tests judge the code and not the machine, certificates are read once, the longest begin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import httpx
 import pytest
 from httpx import create_ssl_context
 from hypothesis import HealthCheck, settings
+
+from tests.scheduling import ByWorld, rank
 
 # A slow or busy machine fails none of them.
 settings.register_profile(
@@ -23,3 +26,15 @@ def _one_ssl_context() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx._transports.default, "create_ssl_context", cache(create_ssl_context))
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByWorld | None:
+    """In the place of `--dist loadfile`, which begins with the file of most tests."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return ByWorld(config, log)

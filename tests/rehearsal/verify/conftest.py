@@ -20,9 +20,12 @@ from tests.rehearsal.verify.live import ADDED_FIELD, ADDED_SECRET, NAMESPACE, ST
 from tests.stacks import PROD
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """A test that breaks it mends it. The process is in the program's directory, with its environment, meanwhile."""
+    """One for all files of this folder, which one worker runs one after the other (tests/scheduling.py).
+
+    A test that breaks it mends it. The process is in the program's directory, with its environment, meanwhile.
+    """
     directory = tmp_path_factory.mktemp("verify")
     with ExitStack() as stack:
         one = stack.enter_context(rehearsed(tools, control_plane, directory / "rehearsal"))
@@ -42,8 +45,9 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         in_two_months = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=60)
         one.configure(STACK, "delivery.pullCredentials.expires", in_two_months.isoformat())
         one.program.up(STACK, "--skip-preview")
-        whole.deploy(AppRepository(directory / "app", branch="main"))
+        # Before the deployment, which backs it up: of an empty one it tries three times, for half a minute.
         fill(control_plane.pods.database(NAMESPACE), count=50)
+        whole.deploy(AppRepository(directory / "app", branch="main"))
         for cron_job in (PROD.backup, PROD.drill):
             whole.run(cron_job, f"{cron_job}-first")
             whole.ended(f"{cron_job}-first", "complete")
