@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.engine import EngineError
+from rehearsal.engine import EngineError, Update
 from rehearsal.homelab import HOSTNAMES, PIPELINE_IMAGE
 from rehearsal.rehearsal import Rehearsal
 
@@ -41,9 +41,10 @@ def use_cloudnative_pg(rehearsal: Rehearsal, stack: str) -> None:
 class Lifecycle:
     """The steps, in order, for one stack of one rehearsal."""
 
-    def __init__(self, rehearsal: Rehearsal, stack: str, *, operated: bool = False) -> None:
-        """`operated`: CloudNativePG runs the database, and its operator is there."""
+    def __init__(self, rehearsal: Rehearsal, stack: str, *, operated: bool = False, previewed: bool = True) -> None:
+        """`operated`: CloudNativePG runs the database, and its operator is there. `previewed`: each `up` is, before."""
         self.rehearsal, self.stack, self.operated = rehearsal, stack, operated
+        self._options = () if previewed else ("--skip-preview",)
         self.namespace = f"invoicetron-{stack}"
         self.image = PIPELINE_IMAGE.format(stack=stack, tag="1a2b3c4d")
 
@@ -75,14 +76,14 @@ class Lifecycle:
         self.rehearsal.program.init(self.stack)
         if self.operated:
             use_cloudnative_pg(self.rehearsal, self.stack)
-        update = self.rehearsal.program.up(self.stack)
+        update = self._up()
         kind, ready = ("cluster", "readyInstances") if self.operated else ("statefulset", "readyReplicas")
         self._expect(self._get(kind, "invoicetron-db")["status"].get(ready, 0) > 0, "database not ready")
         return f"{update.counts['create']} resources created, the database is ready"
 
     def up_again(self) -> str:
         """Nothing changes."""
-        changes = self.rehearsal.program.up(self.stack).changes
+        changes = self._up().changes
         self._expect(not changes, f"a second up changed {changes}")
         return "nothing changed"
 
@@ -92,7 +93,7 @@ class Lifecycle:
         hostname = HOSTNAMES[self.stack]
         self.rehearsal.configure(self.stack, "access.hostname", hostname)
         self.rehearsal.configure(self.stack, "app.egress[0]", "api.example.com")
-        self.rehearsal.program.up(self.stack)
+        self._up()
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         origins = {one["name"]: one.get("value") for one in self._container()["env"]}["ADDITIONAL_TRUSTED_ORIGINS"]
         self._expect(f"https://{hostname}" in str(origins), f"the trusted origins are still {origins}")
@@ -104,7 +105,7 @@ class Lifecycle:
         self._patch("service", "/spec/ports/0/targetPort", 9999)
         # An object that the program has updated since it made it: only then are its fields the program's own.
         self._patch("ciliumnetworkpolicy", "/spec/endpointSelector/matchLabels/app", "another")
-        self.rehearsal.program.up(self.stack)
+        self._up()
         selected = self._get("ciliumnetworkpolicy", "invoicetron")["spec"]["endpointSelector"]["matchLabels"]["app"]
         self._expect(selected == "invoicetron", f"the policy is still that of {selected}")
         port = self._get("service", "invoicetron")["spec"]["ports"][0]["targetPort"]
@@ -115,7 +116,7 @@ class Lifecycle:
         """The app's Deployment is shared with its pipeline: an edit by somebody else stops the up, in words."""
         self._patch("deployment", "/spec/template/spec/containers/0/readinessProbe/httpGet/path", "/nonsense")
         try:
-            self.rehearsal.program.up(self.stack)
+            self._up()
         except EngineError as error:
             self._expect("kubectl-patch" in str(error), f"the up failed for another reason:\n{error}")
         else:
@@ -127,7 +128,7 @@ class Lifecycle:
         (editor,) = [index for index, one in enumerate(managers) if one["manager"] == "kubectl-patch"]
         forget = json.dumps([{"op": "remove", "path": f"/metadata/managedFields/{editor}"}])
         self.rehearsal.kubectl("-n", self.namespace, "patch", "deployment", "invoicetron", "--type=json", "-p", forget)
-        self.rehearsal.program.up(self.stack)
+        self._up()
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         healed = self._container()["readinessProbe"]["httpGet"]["path"]
         self._expect(healed == "/api/health", f"the probe's path is still {healed}")
@@ -141,7 +142,7 @@ class Lifecycle:
         rolled = ["deployment"] if self.operated else ["statefulset", "deployment"]
         before = {kind: self._template_annotations(kind) for kind in rolled}
         self.rehearsal.onepassword.rotate(self.stack)
-        self.rehearsal.program.up(self.stack)
+        self._up()
         for kind in rolled:
             self._expect(self._template_annotations(kind) != before[kind], f"the {kind}'s pods were not rolled")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
@@ -163,12 +164,15 @@ class Lifecycle:
         """Nothing is left (prod: after the protection was removed by hand)."""
         if self.stack == "prod":
             self.rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", self.stack)
-        update = self.rehearsal.program.destroy(self.stack)
+        update = self.rehearsal.program.destroy(self.stack, *self._options)
         self._expect(not self.objects(), f"left behind: {self.objects()}")
         self._expect(
             not self.rehearsal.program.export(self.stack)["deployment"].get("resources"), "resources left in state"
         )
         return f"{update.counts['delete']} resources deleted, nothing left"
+
+    def _up(self) -> Update:
+        return self.rehearsal.program.up(self.stack, *self._options)
 
     def deploy(self, image: str) -> None:
         """What the app's pipeline does."""

@@ -26,7 +26,7 @@ def test_the_exporter_and_the_dashboard_come_and_go_and_the_database_does_not_no
     assert {"invoicetron-db-exporter", "invoicetron-dashboard"} <= {each["metadata"]["name"] for each in found}
     (exporter,) = [each for each in found if each["kind"] == "Deployment" and "exporter" in each["metadata"]["name"]]
     assert exporter["status"]["readyReplicas"] == 1
-    assert not program.up("dev").changes
+    assert not program.up("dev", "--skip-preview").changes
 
     program.run("config", "rm", "--stack", "dev", "invoicetron:monitoring")
     program.up("dev", "--skip-preview")

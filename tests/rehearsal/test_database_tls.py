@@ -37,7 +37,7 @@ def test_a_stack_passes_over_to_tls_with_its_backups_and_its_certificate_is_rene
         psycopg.connect(f"{server.url}?sslmode=disable")
     done = stack.ops("backup")
     assert done.returncode == 0, done.stdout
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
     found = rehearsal.kubectl("-n", DEV.namespace, "get", "configmap", DEV.database_authority, "-o", "json")
     data: dict[str, str] = json.loads(found)["data"]

@@ -83,7 +83,7 @@ def test_what_does_not_pass_is_one_message_for_each_call_and_a_later_run_finishe
     assert len(said) > 5
     rehearsal.gitlab.app.forget()
     rehearsal.gitlab.app.fail_each(SLOW)
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     assert len(active_tokens(rehearsal)) == len(gitlab(rehearsal)["environments"]) == 1
     rehearsal.gitlab.app.forget()
     rehearsal.gitlab.app.fail_each(fault)

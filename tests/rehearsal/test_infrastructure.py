@@ -15,7 +15,7 @@ def test_the_schedule_and_the_tags_are_made_taken_over_healed_and_deleted(rehear
     (schedule,) = project.schedules.entries({})
     assert schedule["ref"] == "refs/heads/main"
     assert schedule["description"].startswith("verify and drift")
-    assert not program.up("prod").changes
+    assert not program.up("prod", "--skip-preview").changes
 
     project.schedules.update(str(schedule["id"]), {"active": False})
     program.up("prod", "--skip-preview")

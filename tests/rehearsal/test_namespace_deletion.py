@@ -49,7 +49,7 @@ def test_a_destroy_that_a_dead_api_would_hold_names_the_api_and_deletes_nothing(
         dead_api(rehearsal, "metrics.k8s.io", "metrics-server") as metrics,
         dead_api(rehearsal, "custom.metrics.example.com", "adapter") as adapter,
     ):
-        assert not rehearsal.program.up("dev").changes
+        assert not rehearsal.program.up("dev", "--skip-preview").changes
         began = time.monotonic()
         with pytest.raises(EngineError) as refused:
             rehearsal.program.destroy("dev", "--skip-preview")

@@ -44,7 +44,7 @@ def run(rehearsal: Rehearsal, script: str) -> tuple[int, str]:
 )
 def test_the_commands_of_a_page_do_what_it_says(rehearsal: Rehearsal, rehearsed: list[Block]) -> None:
     rehearsal.program.init("dev")
-    rehearsal.program.up("dev")
+    rehearsal.program.up("dev", "--skip-preview")
     for block in rehearsed:
         for script in (*block.given, block.text):
             status, output = run(rehearsal, script)

@@ -43,7 +43,7 @@ def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_
         path="dns_records",
     )
     with pytest.raises(EngineError):
-        rehearsal.program.up("prod")
+        rehearsal.program.up("prod", "--skip-preview")
     rehearsal.program.up("prod", "--skip-preview")
     (application,) = rehearsal.cloudflare.applications.values()
     assert application["domain"] == OURS

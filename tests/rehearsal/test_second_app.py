@@ -155,7 +155,7 @@ def app(live: Rehearsal, before: object) -> Program:
 
 def test_its_stacks_are_as_the_files_say_and_stay_so(live: Rehearsal, app: Program) -> None:
     for stack in STACKS:
-        assert not app.up(stack).changes
+        assert not app.up(stack, "--skip-preview").changes
         assert app.outputs(stack)["namespace"] == f"ledger-{stack}"
         deployment = json.loads(live.kubectl("-n", f"ledger-{stack}", "get", "deployment", "ledger", "-o", "json"))
         pod = deployment["spec"]["template"]["spec"]
@@ -238,7 +238,7 @@ def test_destroyed_it_leaves_nothing_and_invoicetron_as_it_was(
 ) -> None:
     app.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
     for stack in STACKS:
-        app.destroy(stack)
+        app.destroy(stack, "--skip-preview")
         app.run("stack", "rm", stack, "--yes")
     assert "ledger" not in live.kubectl("get", "namespaces", "-o", "name")
     assert "ledger" not in live.kubectl("get", "ciliumnetworkpolicies", "-A", "-o", "name")

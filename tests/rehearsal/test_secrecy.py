@@ -102,7 +102,7 @@ def test_a_token_that_somebody_put_into_gitlab_by_hand_is_shown_nowhere(rehearsa
     rehearsal.program.init("dev")
     assert shown_in(looks(rehearsal, tmp_path, "dev"), by_hand) == []
     assert project.variables.get("KUBE_TOKEN", "development")["value"] != by_hand
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
 def test_what_somebody_wrote_over_a_secret_is_shown_nowhere(rehearsal: Rehearsal, tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_what_somebody_wrote_over_a_secret_is_shown_nowhere(rehearsal: Rehearsal
         rehearsal.kubectl("-n", "invoicetron-dev", "patch", "secret", secret, "-p", patch)
     rehearsal.onepassword.set_field("Invoicetron Dev Deploy Token", "password", by_hand["item"])
     assert shown_in(looks(rehearsal, tmp_path, "dev"), *by_hand.values()) == []
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes

@@ -33,7 +33,7 @@ def test_it_is_deployed_by_its_pipeline_and_has_nothing_that_stores(rehearsal: R
     without_database(rehearsal)
     rehearsal.configure("dev", "cluster.apiUrl", rehearsal.control_plane.url)
     rehearsal.program.up("dev")
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     stands = objects(rehearsal)
     assert stands
     assert not [one for one in stands if any(word in one for word in STORING)]
@@ -44,9 +44,9 @@ def test_it_is_deployed_by_its_pipeline_and_has_nothing_that_stores(rehearsal: R
     deployment = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "deployment", "invoicetron", "-o", "json"))
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     assert "placeholder" not in image
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
 
-    rehearsal.program.destroy("dev")
+    rehearsal.program.destroy("dev", "--skip-preview")
     assert NAMESPACE not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 

@@ -50,7 +50,7 @@ def test_a_live_stack_passes_over_in_one_up_and_one_command(rehearsal: Rehearsal
     assert done.returncode == 0, done.stdout
     assert stack.content() == then
     assert is_superuser(stack.server) == "f|invoicetron"
-    assert not rehearsal.program.up("dev").changes
+    assert not rehearsal.program.up("dev", "--skip-preview").changes
     # What a restore that was killed with its command would have left.
     stack.server.sql("ALTER ROLE invoicetron SUPERUSER")
     assert "a restore that did not end" in stack.ops("revoke-superuser", "--yes").stdout

@@ -34,7 +34,7 @@ def test_an_up_from_the_last_release_replaces_and_deletes_nothing(
 
     assert not {name: op for name, op in upgraded.changes.items() if op not in KEPT}
     assert (database_pod(rehearsal, stack) != pod) is RESTARTS_DATABASE
-    assert not rehearsal.program.up(stack).changes
+    assert not rehearsal.program.up(stack, "--skip-preview").changes
 
 
 def database_pod(rehearsal: Rehearsal, stack: str) -> str:
