@@ -59,7 +59,7 @@ def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(re
     program.up("dev", "--skip-preview")
     for _ in range(2):  # what was said about the first loss does not hold for the second
         uid = claim(rehearsal, namespace)["metadata"]["uid"]
-        rehearsal.kubectl("delete", "namespace", namespace)
+        delete_namespaces(rehearsal.client, namespace)
         said = refused(rehearsal, "dev", previewed=True)
         assert uid in said
         assert f"{CLAIM} ({uid}" in said
@@ -131,7 +131,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
     assert program.up("prod", "--skip-preview").changes == {"database-volume-retained": "update"}
     assert policies(rehearsal, volumes.values()) == ["Retain", "Retain"]
 
-    rehearsal.kubectl("delete", "namespace", namespace)
+    delete_namespaces(rehearsal.client, namespace)
     assert volumes[CLAIM] in refused(rehearsal, "prod")
     (block,) = (one for one in blocks(RUNBOOK) if '"uid": null' in one.text)
     subprocess.run(
