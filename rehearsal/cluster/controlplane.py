@@ -38,7 +38,7 @@ _HOMELAB = Path(__file__).with_name("homelab.yaml")
 _NO_ISSUER = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
 _START = 60.0  # seconds; docs/measurements.md
 _NODES = ("node-1", "node-2")  # of homelab.yaml
-_GRACE = 2.0  # seconds for each process to end; what it would still write is thrown away with its folder
+_GRACE = 0.1  # seconds for each process to end; what it would still write is thrown away with its folder
 
 
 class ControlPlane:
