@@ -19,8 +19,9 @@ from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group, kill_named
+from tests.kills import kills
 
-KILLS = 100
+KILLS = kills(100)
 
 
 def manifest(pod: Pod, name: str) -> dict[str, Any]:

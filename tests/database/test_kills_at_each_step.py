@@ -6,7 +6,6 @@ same scripts: what holds here holds there, as far as its rename is one step and 
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, databases, fill
 from tests.database.pod import SCRIPTS, Pod
 from tests.database.test_backup import assert_restores
+from tests.kills import EVERY
 
-EVERY: Final = os.environ.get("KILLS") == "all"
 USUALLY: Final = 12
 """Moments of each script in the usual run."""
 KILL: Final = "kill -KILL 0\n"

@@ -18,8 +18,9 @@ from tests.database.pod import Pod, kill_group
 from tests.database.restic_key import cheapen
 from tests.database.s3_server import S3Server
 from tests.database.test_offsite import copies, last_line, tags
+from tests.kills import kills
 
-KILLS = 100
+KILLS = kills(100)
 _BEGAN = datetime(2026, 1, 1, 3, tzinfo=UTC)
 _DUMP = 3_000_000  # bytes: several of restic's blobs
 

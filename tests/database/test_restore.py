@@ -18,8 +18,9 @@ from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import content, databases, fill
 from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group, kill_named, small_disk
+from tests.kills import kills
 
-KILLS = 60
+KILLS = kills(80)
 
 
 def bring(pod: Pod, file: Path | bytes, *, checksum: str | None = None) -> None:

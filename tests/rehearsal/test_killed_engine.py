@@ -11,6 +11,7 @@ from rehearsal.lifecycle import Lifecycle
 from rehearsal.processes import stop
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.server import Call
+from tests.kills import kills
 from tests.rehearsal.killed import wait_for_plugins
 from tests.rehearsal.ops_command import ops
 
@@ -20,7 +21,10 @@ def recover(rehearsal: Rehearsal, stack: str) -> str:
     return ops(rehearsal, "recover", stack, timeout=120)
 
 
-@pytest.fixture(params=["forks", "processes of their own"])
+OWN = "processes of their own"
+
+
+@pytest.fixture(params=["forks", OWN])
 def either_way(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Rehearsal:
     """A rehearsal with each of the two ways in which stand-ins start."""
     if rehearsal.fork_server is not None and request.param != "forks":
@@ -28,13 +32,13 @@ def either_way(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Rehearsa
     return rehearsal
 
 
-def test_an_up_killed_at_ten_resources_is_finished_by_the_next_and_nothing_is_there_twice(
-    either_way: Rehearsal,
+def test_an_up_killed_again_and_again_is_finished_by_the_next_and_nothing_is_there_twice(
+    either_way: Rehearsal, request: pytest.FixtureRequest
 ) -> None:
     rehearsal = either_way
     lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
-    for number in range(10):
+    for number in range(kills(12) if OWN in request.node.name else 10):
         assert rehearsal.program.up_killed("dev", at=3), f"kill {number} came too late: the update had ended"
         wait_for_plugins(rehearsal)
         recover(rehearsal, "dev")
