@@ -36,6 +36,8 @@ KIND: Final = "Cluster"
 PASSWORD_KEY: Final = "password"  # noqa: S105 - the key in the Secrets, not a password
 CONTAINER: Final = "postgres"
 """Name of the server's container, as the operator calls it."""
+HEALTHY: Final = "Cluster in healthy state"
+"""The operator's phase of a Cluster for which there is nothing to do."""
 CLUSTER_LABEL: Final = "cnpg.io/cluster"
 """Label of everything that the operator makes for a Cluster."""
 STATUS_PORT: Final = 8000

@@ -1,6 +1,6 @@
-"""Which claim the database is on, and which of them are an earlier or the next version's, as the cluster has it.
+"""Which major version of PostgreSQL the database is on, and which claim, as the cluster has it.
 
-`python -m ops upgrade` moves the database from one to another and changes no stack file, so the cluster knows it first.
+`python -m ops upgrade` moves the database to another and changes no stack file, so the cluster knows it first.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from components.cloudnative_pg import API, RESOURCE
 from components.database import CONTAINER
 from components.database_claims import MAJOR, UPGRADED_FROM, DatabaseClaims
 from lookups.cluster import Cluster, Object
@@ -28,16 +29,35 @@ _PAGE: Final = "docs/runbook.md, Another major version of PostgreSQL"
 
 @dataclass(frozen=True, kw_only=True)
 class FoundClaims:
-    """What the cluster says of the database of a StatefulSet."""
+    """What the cluster says of the database."""
 
     claims: DatabaseClaims
+    """Of a StatefulSet."""
     major: int | None
-    """Version of the data on the current claim; None where there is no claim, or nothing that says it."""
+    """Version of the data; None where there is none, or nothing that says it."""
+    requested: int | None = None
+    """Version that CloudNativePG's operator has been asked for; None with the other engine."""
 
 
 def candidates(names: Names) -> list[str]:
     """Names that the claims may have."""
     return [names.database_claim, *(names.claim_of_major(major) for major in MAJORS)]
+
+
+def data_major(operated: Object | None) -> int | None:
+    """Version of the data of a Cluster of CloudNativePG, as its operator says; None before it has said so."""
+    info = ((operated or {}).get("status") or {}).get("pgDataImageInfo") or {}
+    major: int | None = info.get("majorVersion")
+    return major
+
+
+def requested_major(operated: Object | None) -> int | None:
+    """Version that a Cluster of CloudNativePG is to be on; None where its image does not say."""
+    image = ((operated or {}).get("spec") or {}).get("imageName") or ""
+    try:
+        return postgres_major(image)
+    except ValueError:
+        return None
 
 
 def find_claims(settings: Settings, cluster: Cluster, record: Record | None) -> FoundClaims:
@@ -52,47 +72,78 @@ def find_claims(settings: Settings, cluster: Cluster, record: Record | None) -> 
     if upgrade is not None and (wanted := postgres_major(upgrade.image)) != major:
         following = names.claim_of_major(wanted)
     kept = {name: _annotation(there[name], MAJOR) for name in _ancestors(there, current)}
+    if settings.operated_database is not None:
+        operated = cluster.get(API, RESOURCE, names.database, names.namespace)
+        claims = DatabaseClaims(current=current, kept=kept)
+        return FoundClaims(claims=claims, major=data_major(operated), requested=requested_major(operated))
     return FoundClaims(claims=DatabaseClaims(current=current, next=following, kept=kept), major=major)
 
 
 def with_live_version(settings: Settings, found: FoundClaims) -> Settings:
-    """The settings whose `database.image` is the version that the database has been upgraded to, where it has been."""
+    """The settings of the version that the database has been upgraded to, where it has been."""
     database = settings.database
     upgrade = database.upgrade if database else None
     if database is None or upgrade is None or found.major != postgres_major(upgrade.image):
         return settings
-    updated = database.model_copy(update={"image": upgrade.image, "upgrade": None})
-    return settings.model_copy(update={"database": updated})
+    updated: dict[str, object] = {"image": upgrade.image, "upgrade": None}
+    if upgrade.operand_image is not None:
+        updated["operand_image"] = upgrade.operand_image
+    if database.wal is not None:
+        updated["wal"] = database.wal.model_copy(update={"archive": upgrade.archive})
+    return settings.model_copy(update={"database": database.model_copy(update=updated)})
 
 
 def find_problems(
     settings: Settings, database: DatabaseSettings, cluster: Cluster, found: FoundClaims
 ) -> Iterator[str]:
     """Another major version than the data's, and an upgrade that has not ended."""
-    wanted = postgres_major(database.image)
-    if found.major is not None and found.major != wanted:
-        key = f"{settings.project}:database"
-        if wanted > found.major:
-            way = (
-                f"To upgrade, set database.image back, name the new image in database.upgrade.image, run "
-                f"`{pulumi_command('up', settings.stack)}` and then "
-                f"`{ops_command('upgrade', settings.stack, '--to', str(wanted))}` ({_PAGE})"
-            )
-        else:
-            command = pulumi_command("config set", settings.stack, "--path", f"{key}.image", "<image>")
-            way = f"Set it to an image of {found.major}: {command}"
+    if found.major is not None and (found.requested or 0) > found.major:
+        again = ops_command("upgrade", settings.stack, "--to", str(found.requested))
         yield (
-            f"database.image is {database.image}, and the claim {found.claims.current} has data of PostgreSQL "
-            f"{found.major}, which another major version cannot read. {way}"
+            f"CloudNativePG's operator has been asked to upgrade the database from PostgreSQL {found.major} to "
+            f"{found.requested}, and `up` would break that off. Let `ops upgrade` end; where it runs no more, run it "
+            f"again: {again}"
         )
+        return
+    image = database.operand_image if database.is_cluster else database.image
+    wanted = postgres_major(image)
+    if found.major is not None and found.major != wanted:
+        yield _other_version(settings, database, image, found.major, found.claims)
     deployment = cluster.get("apps/v1", "deployments", settings.names.app, settings.namespace)
     run = _annotation(deployment, STOPPED_BY) if deployment else None
-    if run is not None and run.startswith(UPGRADE_RUN) and found.claims.next is not None:
+    unfinished = database.is_cluster or found.claims.next is not None
+    if run is not None and run.startswith(UPGRADE_RUN) and unfinished:
         to = str(postgres_major(database.upgrade.image)) if database.upgrade else str(wanted)
         yield (
             "The app is stopped for an upgrade of the database. Let it end; where it runs no more, run it again, and "
             f"it goes on: {ops_command('upgrade', settings.stack, '--to', to)}"
         )
+
+
+def _other_version(
+    settings: Settings, database: DatabaseSettings, image: str, major: int, claims: DatabaseClaims
+) -> str:
+    """`image` is what is to run, and `major` the version of the data."""
+    key, keys, name, holder = "image", "database.image", "the new image in database.upgrade.image", claims.current
+    if database.is_cluster:
+        key, keys = "operandImage", "database.image and database.operandImage"
+        name, holder = "the new ones in database.upgrade", settings.names.database
+    wanted = postgres_major(image)
+    if wanted > major:
+        way = (
+            f"To upgrade, set {keys} back, name {name}, run `{pulumi_command('up', settings.stack)}` and then "
+            f"`{ops_command('upgrade', settings.stack, '--to', str(wanted))}` ({_PAGE})"
+        )
+    else:
+        path = f"{settings.project}:database.{key}"
+        way = (
+            f"Set it to an image of {major}: {pulumi_command('config set', settings.stack, '--path', path, '<image>')}"
+        )
+    kind = "Cluster" if database.is_cluster else "claim"
+    return (
+        f"database.{key} is {image}, and the {kind} {holder} has data of PostgreSQL {major}, which another major "
+        f"version cannot read. {way}"
+    )
 
 
 def mounted_claim(stateful_set: Object | None) -> str | None:

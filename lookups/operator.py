@@ -19,6 +19,9 @@ from settings.images import image_repository
 
 LEAST: Final = (1, 27)
 """What the rehearsal runs. Older ones are not tried; they lack the check that stops an isolated primary."""
+_UPGRADES: Final = {(1, 27): 4, (1, 28): 2}
+"""By minor release: the first patch release that ends every instance before it upgrades the data in place, and that
+takes a failed upgrade back (cloudnative-pg#10298 and #10104). Later minor releases do both."""
 
 _PLUGIN: Final = "install it (https://cloudnative-pg.io/plugin-barman-cloud/docs/installation)"
 _INSTALL: Final = "install it (https://cloudnative-pg.io/docs/current/installation_upgrade)"
@@ -108,6 +111,15 @@ def version_of(image: str) -> tuple[int, int] | None:
     tag = image.partition("@")[0].removeprefix(image_repository(image))
     found = re.match(r":v?(\d+)\.(\d+)\b", tag)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def upgrades_safely(image: str) -> bool:
+    """Whether an operator of this image can be asked for an upgrade of the data in place; True where no tag says."""
+    found = version_of(image)
+    if found is None or found not in _UPGRADES:
+        return found is None or found > max(_UPGRADES)
+    patch = re.search(r":v?\d+\.\d+\.(\d+)", image)
+    return patch is None or int(patch[1]) >= _UPGRADES[found]
 
 
 def _is_operator(deployment: Object) -> bool:

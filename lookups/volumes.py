@@ -86,8 +86,7 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None, p
     else:
         record = moving.latest(record, LiveDatabase.of(namespace))
         yield from _of_engine(settings, database, cluster, record, live if database.is_cluster else claim)
-        if not database.is_cluster:
-            yield from database_claims.find_problems(settings, database, cluster, placed)
+        yield from database_claims.find_problems(settings, database, cluster, placed)
         if database.beside is not None:
             found, other = (claim, live) if database.beside.is_cluster else (live, claim)
             yield from moving.find_problems(settings, database, live=found or record, beside=other)

@@ -35,6 +35,7 @@ from ops.restore.source import LATEST, SourceError
 from ops.superuser import Revocation
 from ops.terminal import Terminal
 from ops.upgrade import Discard, Upgrade
+from ops.upgrade.operated import OperatedUpgrade
 from settings import Settings
 from settings.cloudnative_pg import STATEFUL_SET
 from settings.commands import pulumi_command
@@ -304,7 +305,8 @@ def upgrade_command(
             _confirm(discarded.announcement, "Delete it?", yes=yes)
             typer.echo(discarded.run())
             return
-        upgrade = Upgrade.look(cluster, Terminal(), settings, to)
+        engine = OperatedUpgrade if settings.operated_database else Upgrade
+        upgrade = engine.look(cluster, Terminal(), settings, to)
         _confirm(upgrade.announcement, "Go on?", yes=yes)
         upgrade.run()
 

@@ -283,11 +283,19 @@ class Settings(Section):
     def _upgrade_has_backups(self) -> Self:
         if self.database is not None and self.database.upgrade is not None and self.backup is None:
             raise refusal(
-                "a section backup beside it, for `ops upgrade` moves the data by a backup",
+                "a section backup beside it, for `ops upgrade` takes a backup first",
                 key="database.upgrade",
                 given=self.database.upgrade.image,
                 fix="add a section `backup: {}`",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _upgrade_has_an_archive_of_its_own(self) -> Self:
+        upgrade = self.database.upgrade if self.database else None
+        current = self.wal and (self.wal.archive or self.names.database)
+        if upgrade is not None and upgrade.archive is not None and upgrade.archive == current:
+            raise refusal("another name than the archive of now", key="database.upgrade.archive", given=upgrade.archive)
         return self
 
     @model_validator(mode="after")

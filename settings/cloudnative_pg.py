@@ -13,7 +13,7 @@ from settings.types import DnsLabel
 from settings.wal import WalSettings
 
 CLOUDNATIVE_PG: Final = "cloudnative-pg"
-_ONLY: Final = f"only beside database.engine: {CLOUDNATIVE_PG}"
+ONLY: Final = f"only beside database.engine: {CLOUDNATIVE_PG}"
 _DURABILITY_NEEDS: Final = {"required": 3, "preferred": 2}
 
 
@@ -63,7 +63,7 @@ class EngineSettings(Section):
     @classmethod
     def _has_the_engine(cls, value: object, info: ValidationInfo) -> object:
         if "engine" in info.data and CLOUDNATIVE_PG not in (info.data["engine"], info.data.get("moving_from")):
-            raise refusal(_ONLY, fix="remove it, or set the engine")
+            raise refusal(ONLY, fix="remove it, or set the engine")
         return value
 
     @field_validator("tls")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from settings.cloudnative_pg import CLOUDNATIVE_PG, EngineSettings
+from settings.cloudnative_pg import CLOUDNATIVE_PG, ONLY, EngineSettings
 from settings.errors import refusal
-from settings.images import OPERAND_MAJOR, PostgresImage, postgres_major
+from settings.images import OperandImage, PostgresImage, debian_release, postgres_major
 from settings.parameters import DEFAULT_MAX_WAL_SIZE, ServerParameters, amount
 from settings.quantities import Storage
 from settings.section import Resources, Section
@@ -20,6 +20,11 @@ class UpgradeSettings(Section):
     """The next major version of PostgreSQL."""
 
     image: PostgresImage
+    """Of backup, drill and restore; of statefulset: the server's, too."""
+    operand_image: OperandImage | None = None
+    """Of cloudnative-pg: what its instances are to run, of the same version."""
+    archive: DnsLabel | None = None
+    """Of cloudnative-pg with `wal`: `wal.archive` of the next version. Two versions cannot share an archive."""
 
 
 class DatabaseSettings(EngineSettings):
@@ -29,7 +34,7 @@ class DatabaseSettings(EngineSettings):
         "postgres:18.6-alpine3.24@sha256:d3e1620b530c944afa6e887d22eb899824da68e19c52024bf98f5220c88a65b2"
     )
     upgrade: UpgradeSettings | None = None
-    """`up` makes a volume for this version, and `python -m ops upgrade` moves the database there."""
+    """What `python -m ops upgrade` moves the database to. `up` makes a volume for it, of statefulset."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
     """Of the volume. Kubernetes lets it grow, never shrink."""
@@ -41,18 +46,6 @@ class DatabaseSettings(EngineSettings):
     resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
     parameters: Annotated[ServerParameters, Field(validate_default=True)] = ServerParameters()
     """Settings of the server, under PostgreSQL's names."""
-
-    @field_validator("image")
-    @classmethod
-    def _fits_the_engine(cls, image: str, info: ValidationInfo) -> str:
-        on_cluster = CLOUDNATIVE_PG in (info.data.get("engine"), info.data.get("moving_from"))
-        if on_cluster and postgres_major(image) != OPERAND_MAJOR:
-            raise refusal(
-                f"an image of PostgreSQL {OPERAND_MAJOR}, as the instances of CloudNativePG are: its pg_dump and "
-                "pg_restore take and restore their backups",
-                given=image,
-            )
-        return image
 
     @field_validator("lost_claim")
     @classmethod
@@ -74,11 +67,11 @@ class DatabaseSettings(EngineSettings):
     @classmethod
     def _is_later(cls, upgrade: UpgradeSettings | None, info: ValidationInfo) -> UpgradeSettings | None:
         image = info.data.get("image")
-        if upgrade is not None and CLOUDNATIVE_PG in (info.data.get("engine"), info.data.get("moving_from")):
+        if upgrade is not None and info.data.get("moving_from") is not None:
             raise refusal(
-                "nothing on CloudNativePG, whose operator has a way of its own: docs/database-engines.md",
+                "nothing while the database moves (movingFrom)",
                 given=f"image {upgrade.image}",
-                fix="remove it",
+                fix="remove it, and upgrade before the move or after it",
             )
         if upgrade is not None and image is not None and postgres_major(upgrade.image) <= postgres_major(image):
             raise refusal(
@@ -87,6 +80,18 @@ class DatabaseSettings(EngineSettings):
                 given=upgrade.image,
                 fix="remove database.upgrade, where the database has been upgraded",
             )
+        return upgrade
+
+    @field_validator("upgrade")
+    @classmethod
+    def _upgrade_is_of_the_engine(cls, upgrade: UpgradeSettings | None, info: ValidationInfo) -> UpgradeSettings | None:
+        if upgrade is None or "engine" not in info.data:
+            return upgrade
+        of_operator = {"operandImage": upgrade.operand_image, "archive": upgrade.archive}
+        if info.data["engine"] == CLOUDNATIVE_PG:
+            _check_operated_upgrade(upgrade, info.data.get("operand_image"), info.data.get("wal"))
+        elif given := [key for key, value in of_operator.items() if value is not None]:
+            raise refusal(ONLY, key=given[0], given=of_operator[given[0]], fix="remove it")
         return upgrade
 
     @field_validator("parameters")
@@ -128,3 +133,43 @@ class DatabaseSettings(EngineSettings):
                 fix="lower it, or raise max_wal_size",
             )
         return parameters
+
+    @model_validator(mode="after")
+    def _images_are_of_one_version(self) -> Self:
+        wanted = postgres_major(self.operand_image)
+        if self.needs_operator and postgres_major(self.image) != wanted:
+            raise refusal(
+                f"an image of PostgreSQL {wanted}, as database.operandImage is: its pg_dump and pg_restore take and "
+                "restore the backups of that server",
+                key="image",
+                given=self.image,
+            )
+        return self
+
+
+def _check_operated_upgrade(upgrade: UpgradeSettings, current: str | None, wal: WalSettings | None) -> None:
+    """What CloudNativePG's upgrade in place needs; `current` is what the instances run."""
+    operand, archive = upgrade.operand_image, upgrade.archive
+    if operand is None or postgres_major(operand) != postgres_major(upgrade.image):
+        raise refusal(
+            f"CloudNativePG's image of PostgreSQL {postgres_major(upgrade.image)}, the version of "
+            "database.upgrade.image, for the instances",
+            key="operandImage",
+            given=operand or "nothing",
+        )
+    if current is not None and debian_release(operand) != debian_release(current):
+        raise refusal(
+            f"an image of the same release of Debian as database.operandImage, {current}: pg_upgrade keeps the indexes "
+            "as they are, and another release may sort text otherwise",
+            key="operandImage",
+            given=operand,
+        )
+    if wal is None and archive is not None:
+        raise refusal("only beside database.wal", key="archive", given=archive, fix="remove it")
+    if wal is not None and archive in {None, wal.archive}:
+        raise refusal(
+            "a name that no archive of the bucket has had: the next version begins another log, which must not be "
+            "mixed with this one's",
+            key="archive",
+            given=archive or "nothing",
+        )

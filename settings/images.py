@@ -40,22 +40,22 @@ PostgresImage = Annotated[
 
 
 def postgres_major(image: str) -> int:
-    """The major version of an image that is a `PostgresImage`; raises `ValueError` where the tag says none."""
-    tag = image.partition("@")[0].rpartition(":")[2]
-    if (found := re.match(r"\d+", tag, re.ASCII)) is None:
+    """The major version that the tag of a `PostgresImage` or an `OperandImage` begins with.
+
+    Raises `ValueError` where the tag says none.
+    """
+    if (found := re.match(r"\d+", _tag(image), re.ASCII)) is None:
         raise ValueError(f"{image} says no major version")
     return int(found[0])
 
 
-OPERAND_MAJOR: Final = 18
-"""Of the images that CloudNativePG's instances run."""
 OperandImage = Annotated[
     ImageReference,
     Form(
-        rf"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/(?:{_PATH_PART}/)*postgresql:18\.\d+(?:-\w[\w.-]*)?"
-        r"(?:@sha256:[0-9a-f]{64})?",
-        "CloudNativePG's image of PostgreSQL 18 or a mirror of it, with registry, path and a tag that says the minor "
-        "version: the operator reads it there, and replaces the instances one by one when it changes",
+        rf"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/(?:{_PATH_PART}/)*"
+        rf"postgresql:(?:{_SUPPORTED.replace(' or ', '|')})\.\d+(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{{64}})?",
+        f"CloudNativePG's image of PostgreSQL {_SUPPORTED} or a mirror of it, with registry, path and a tag that says "
+        "the minor version: the operator reads it there, and replaces the instances one by one when it changes",
         "ghcr.io/cloudnative-pg/postgresql:18.6-minimal-trixie",
     ),
 ]
@@ -73,11 +73,18 @@ def c_library(image: str) -> str:
     Indexes keep that order. Under another library's, or another release's, rows that are there are not found and
     duplicates pass (https://wiki.postgresql.org/wiki/Locale_data_changes). musl knows one order, in every release.
     """
-    tag = image.partition("@")[0].rpartition(":")[2]
-    if "alpine" in tag:
+    if "alpine" in _tag(image):
         return "musl (alpine)"
-    release = next((one for one in _DEBIAN if one in tag.split("-")), _USUAL_DEBIAN)
-    return f"glibc (Debian {release})"
+    return f"glibc (Debian {debian_release(image) or _USUAL_DEBIAN})"
+
+
+def debian_release(image: str) -> str | None:
+    """The release of Debian that an image's tag names; None where it names none."""
+    return next((one for one in _DEBIAN if one in _tag(image).split("-")), None)
+
+
+def _tag(image: str) -> str:
+    return image.partition("@")[0].rpartition(":")[2]
 
 
 def image_registry(image: str) -> str:

@@ -68,6 +68,11 @@ def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
             f"--to {to}: the stack archives no write-ahead log (database.wal). The newest backup that was complete by "
             f"then is restored by --from '{to}'"
         )
+    elif database.upgrade is not None:
+        wrong.append(
+            f"--to {to}: the stack file says both versions of an upgrade, and so two archives (database.upgrade): "
+            "finish the upgrade, or remove that"
+        )
     elif database.moving_from is not None:
         wrong.append(f"--to {to}: the database moves to the other engine (database.movingFrom); finish the move first")
     try:

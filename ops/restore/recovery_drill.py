@@ -22,6 +22,8 @@ def not_due(cluster: Cluster, settings: Settings, now: dt.datetime) -> str | Non
         return f"Stack {settings.stack} archives no write-ahead log (database.wal): there is nothing to drill."
     if settings.database.moving_from is not None:
         return f"The database of {settings.stack} moves to the other engine: the drill waits for the end of that."
+    if settings.database.upgrade is not None:
+        return f"The database of {settings.stack} is upgraded (database.upgrade): the drill waits for the end of that."
     last = checks.last(cluster.client, cluster.names, RECOVERY)
     if last is not None and now - last < _DUE:
         return f"The last recovery was drilled {age(now - last)} ago, and a drill is weekly: nothing to do."

@@ -25,9 +25,6 @@ from settings.commands import ops_command
 from settings.delivery import LEAST_DAYS
 from settings.names import Names
 
-HEALTHY = "Cluster in healthy state"
-"""The operator's phase of a Cluster for which there is nothing to do."""
-
 _NODE_DOWN: Final = "node-down-pod-deletion-policy"
 _MOVES: Final = ("delete-both-statefulset-and-deployment-pod", "delete-statefulset-pod")
 
@@ -63,7 +60,7 @@ def instances_ready(systems: Systems) -> str:
     ready, phase = status.get("readyInstances", 0), status.get("phase", "not seen by the operator yet")
     seen = f"{ready} of {wanted} instances ready, primary {status.get('currentPrimary') or 'none'}"
     describe = f"kubectl -n {systems.names.namespace} describe cluster {systems.names.database}"
-    if phase != HEALTHY or ready != wanted:
+    if phase != cloudnative_pg.HEALTHY or ready != wanted:
         reason = f", {status['phaseReason']}" if status.get("phaseReason") else ""
         raise CheckError(f"{seen}: {phase}{reason}", f"wait where a change is under way; else {describe}")
     if status.get("image") != found["spec"]["imageName"]:

@@ -12,12 +12,17 @@ from lookups.database_claims import STOPPED_BY, FoundClaims, find_claims, find_p
 from lookups.moving import Record
 from settings.database import DatabaseSettings, UpgradeSettings
 from tests.unit.program import load_settings, run
+from tests.unit.stack_files import refusal, with_value
+from tests.unit.test_wal_archive import BUCKET
 from tests.unit.volume_problems import volume_problems
 
 SETTINGS = load_settings("prod")
 ON_17 = DatabaseSettings(image="postgres:17-alpine")
 ON_18 = DatabaseSettings(image="postgres:18-alpine")
 UPGRADING = DatabaseSettings(image="postgres:17-alpine", upgrade=UpgradeSettings(image="postgres:18-alpine"))
+CNPG_17, CNPG_18 = (f"ghcr.io/cloudnative-pg/postgresql:{tag}-minimal-trixie" for tag in ("17.9", "18.6"))
+OPERATED_17: dict[str, Any] = {"engine": "cloudnative-pg", "image": "postgres:17-alpine", "operandImage": CNPG_17}
+TO_18 = {"image": "postgres:18-alpine", "operandImage": CNPG_18}
 FIRST, NEXT = "data-invoicetron-db-0", "data-invoicetron-db-pg18"
 
 
@@ -41,8 +46,9 @@ def stopped_app(by: str) -> dict[str, Any]:
 class Cluster:
     """Holds what it is given, by kind and name."""
 
-    def __init__(self, *claims: Any, stateful_set: Any = None, app: Any = None) -> None:
+    def __init__(self, *claims: Any, stateful_set: Any = None, app: Any = None, operated: Any = None) -> None:
         self._held = {("persistentvolumeclaims", one["metadata"]["name"]): one for one in claims}
+        self._held |= {("clusters", "invoicetron-db"): operated}
         self._held |= {("statefulsets", "invoicetron-db"): stateful_set, ("deployments", "invoicetron"): app}
 
     def get(self, _version: str, resource: str, name: str, _namespace: str | None = None) -> Any:
@@ -177,10 +183,103 @@ def test_a_version_that_keeps_its_data_elsewhere_is_told_where_the_volume_is() -
     [
         ({"image": "postgres:18-alpine", "upgrade": {"image": "postgres:18.6-alpine"}}, "a later major version"),
         ({"image": "postgres:18-alpine", "upgrade": {"image": "postgres:17-alpine"}}, "a later major version"),
-        ({"engine": "cloudnative-pg", "upgrade": {"image": "postgres:18-alpine"}}, "nothing on CloudNativePG"),
+        (
+            {"image": "postgres:17-alpine", "upgrade": {"image": "postgres:18-alpine", "operandImage": CNPG_18}},
+            "only beside",
+        ),
+        (
+            {"image": "postgres:17-alpine", "upgrade": {"image": "postgres:18-alpine", "archive": "second"}},
+            "only beside",
+        ),
         ({"engine": "cloudnative-pg", "image": "postgres:17-alpine"}, "an image of PostgreSQL 18"),
+        ({"engine": "cloudnative-pg", "operandImage": CNPG_17}, "an image of PostgreSQL 17"),
+        ({"engine": "cloudnative-pg", "operandImage": CNPG_17.replace("17", "16")}, "PostgreSQL 17 or 18"),
+        ({**OPERATED_17, "upgrade": {"image": "postgres:18-alpine"}}, "image of PostgreSQL 18"),
+        (
+            {**OPERATED_17, "upgrade": {"image": "postgres:18-alpine", "operandImage": CNPG_17}},
+            "image of PostgreSQL 18",
+        ),
+        (
+            {**OPERATED_17, "upgrade": {**TO_18, "operandImage": CNPG_18.replace("trixie", "bookworm")}},
+            "release of Debian",
+        ),
+        ({**OPERATED_17, "upgrade": {**TO_18, "archive": "second"}}, "only beside database.wal"),
+        ({**OPERATED_17, "wal": {"s3": BUCKET}, "upgrade": TO_18}, "no archive of the bucket has had"),
+        (
+            {**OPERATED_17, "wal": {"s3": BUCKET, "archive": "a"}, "upgrade": {**TO_18, "archive": "a"}},
+            "no archive of the bucket has had",
+        ),
+        ({**OPERATED_17, "movingFrom": "statefulset", "upgrade": TO_18}, "nothing while the database moves"),
     ],
 )
 def test_what_cannot_be_upgraded_to_is_refused_by_the_settings(database: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         DatabaseSettings.model_validate(database)
+
+
+def test_the_next_archive_is_no_name_that_the_one_of_now_has_by_itself() -> None:
+    upgrade = {**TO_18, "archive": "invoicetron-db"}
+    database = {**OPERATED_17, "wal": {"s3": BUCKET}, "upgrade": upgrade}
+    assert "another name than the archive of now" in refusal("dev", with_value("dev", "database", database))
+
+
+def operated(image: str, *, data: int | None) -> dict[str, Any]:
+    status = {"pgDataImageInfo": {"majorVersion": data}} if data else {}
+    return {"metadata": {"name": "invoicetron-db"}, "spec": {"imageName": image}, "status": status}
+
+
+def of_operator(**more: Any) -> DatabaseSettings:
+    return DatabaseSettings.model_validate({**OPERATED_17, **more})
+
+
+def test_after_an_upgrade_in_place_the_settings_are_the_new_ones_whatever_the_stack_file_still_says() -> None:
+    database = of_operator(wal={"s3": BUCKET}, upgrade={**TO_18, "archive": "second"})
+    settings = SETTINGS.model_copy(update={"database": database})
+    before, after = (
+        found(Cluster(operated=operated(image, data=data)), database) for image, data in ((CNPG_17, 17), (CNPG_18, 18))
+    )
+    assert with_live_version(settings, before) == settings
+    live = with_live_version(settings, after).database
+    assert live is not None
+    assert live.wal is not None
+    assert (live.image, live.operand_image, live.wal.archive) == ("postgres:18-alpine", CNPG_18, "second")
+    assert live.upgrade is None
+    assert problems(Cluster(operated=operated(CNPG_18, data=18)), live) == []
+    assert before.claims.next is None, "no volume is made for it"
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "words"),
+    [
+        (
+            operated(CNPG_17, data=17),
+            {"image": "postgres:18", "operandImage": CNPG_18},
+            "ops upgrade --stack prod --to 18",
+        ),
+        (operated(CNPG_18, data=18), {}, "Set it to an image of 18"),
+        (operated(CNPG_18, data=17), {}, "would break that off"),
+        (operated(CNPG_18, data=17), {"image": "postgres:18", "operandImage": CNPG_18}, "would break that off"),
+    ],
+)
+def test_up_begins_breaks_off_and_undoes_no_upgrade_in_place(
+    live: dict[str, Any], wanted: dict[str, Any], words: str
+) -> None:
+    (problem,) = problems(Cluster(operated=live), of_operator(**wanted))
+    assert words in problem
+
+
+def test_up_waits_for_the_end_of_an_upgrade_in_place() -> None:
+    cluster = Cluster(operated=operated(CNPG_18, data=18), app=stopped_app("upgrade-1"))
+    (problem,) = problems(cluster, of_operator(image="postgres:18-alpine", operandImage=CNPG_18))
+    assert "python -m ops upgrade --stack prod --to 18" in problem
+
+
+def test_a_cluster_that_its_operator_has_not_seen_yet_is_no_problem() -> None:
+    for live in (None, operated(CNPG_17, data=None)):
+        assert problems(Cluster(operated=live), of_operator()) == []
+
+
+def test_an_upgrade_in_place_changes_nothing_before_it_is_asked_for() -> None:
+    database = {f"database.{key}": value for key, value in OPERATED_17.items()}
+    before = run("prod", database).one("Cluster").inputs
+    assert run("prod", {**database, "database.upgrade": TO_18}).one("Cluster").inputs == before

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lookups.cluster import ForbiddenError
-from lookups.operator import OperatorError, check_operator, find_problems, version_of
+from lookups.operator import OperatorError, check_operator, find_problems, upgrades_safely, version_of
 from settings import Settings
 from settings.database import DatabaseSettings
 from tests.unit.operator_objects import OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT, PLUGIN_SERVICE
@@ -125,3 +125,20 @@ def test_who_may_not_look_for_the_plugin_is_warned_too(monkeypatch: pytest.Monke
     monkeypatch.setattr("pulumi.log.warn", warnings.append)
     assert not told(Cluster(readable=False, stores=True), WITH_ARCHIVE)
     assert "the plugin barman-cloud runs in databases is not known" in warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("tag", "safely"),
+    [
+        ("1.26.3", False),
+        ("1.27.0", False),
+        ("v1.27.4", True),
+        ("1.28.1", False),
+        ("1.28.2@sha256:0", True),
+        ("1.29.0", True),
+        ("2.0.0", True),
+        ("nightly", True),
+    ],
+)
+def test_upgrades_in_place_are_asked_of_operators_that_take_a_failed_one_back(tag: str, safely: bool) -> None:
+    assert upgrades_safely(f"ghcr.io/cloudnative-pg/cloudnative-pg:{tag}") is safely

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.verify.database import HEALTHY
+from components.cloudnative_pg import HEALTHY
 from rehearsal.engine import EngineError
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal

@@ -265,6 +265,11 @@ class Discard:
     @classmethod
     def look(cls, cluster: Cluster, settings: Settings) -> Self:
         """What there is; changes nothing. Raises `ClusterError` where nothing is kept, or the app is still stopped."""
+        if settings.operated_database is not None:
+            raise ClusterError(
+                f"stack {settings.stack} keeps nothing of an earlier version: CloudNativePG upgrades in place. An "
+                "archive of before stays in the bucket until you delete it"
+            )
         _, current = _server(cluster)
         kept = _kept(cluster)
         if not kept:

@@ -1,0 +1,347 @@
+"""`ops upgrade` on CloudNativePG: its operator upgrades the data in place, by pg_upgrade; the app is stopped meanwhile.
+
+The operator begins once the Cluster names an image of a later major version. Before that this takes a backup; after it,
+this waits, puts the old image back where the operator's Job has failed, and compares the rows with that backup before
+the app is started. `up` finds in the Cluster which version it is on (lookups/database_claims.py).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, NoReturn, Self
+
+from components.cloudnative_pg import API, CLUSTER_LABEL, RESOURCE
+from components.wal_archive import PLUGIN, archive
+from lookups.database_claims import UPGRADE_RUN, data_major, requested_major
+from ops.backup import cron_job, labels
+from ops.kube.cluster import Cluster, ClusterError
+from ops.kube.job import START_PATIENCE, Job, JobFailedError, run
+from ops.restore.app_stop import App, PreviousState
+from ops.results import backup_taken
+from ops.terminal import Terminal
+from ops.upgrade.conditions import SCRIPT, find_problems
+from ops.upgrade.operated_cluster import OperatedCluster, serves
+from settings import Settings
+from settings.commands import ops_command, pulumi_command
+from settings.database import DatabaseSettings
+from settings.names import PROGRAM
+
+BACKUP: Final = f"ops.{PROGRAM}/upgraded-after"
+"""Annotation of the Cluster during an upgrade: the backup that the upgraded database is to be compared with."""
+_UPGRADE_PATIENCE: Final = 3600.0
+"""Seconds for instances to end and pg_upgrade to run, which copies no data (`--link`)."""
+_READY_PATIENCE: Final = 900.0  # seconds: an image is pulled, and a volume attached elsewhere
+_LOOK: Final = 2.0  # seconds between two looks at the Cluster
+
+
+class UpgradeFailedError(Exception):
+    """The operator's Job has not upgraded the data, and does nothing any more; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatedUpgrade:
+    """One upgrade; `look` before asking, `run` after."""
+
+    cluster: Cluster
+    terminal: Terminal
+    settings: Settings
+    database: DatabaseSettings
+    major: int
+    """To which version."""
+    found: int | None
+    """Version of the data."""
+    asked: bool
+    """Whether the operator has been asked for that version already: by an earlier run, or it has it."""
+    backup: str | None
+    """The one that an earlier run has taken; None once the database has been compared with it."""
+    app: App
+    was: PreviousState
+    interrupted: bool
+    """Whether an earlier run has stopped the app and not started it again."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What the backup says of itself."""
+
+    @classmethod
+    def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings, to: int) -> Self:
+        """What there is; changes nothing. Raises `ClusterError` with all that is in the way."""
+        database = settings.database
+        live = cluster.custom_object(API, RESOURCE, cluster.names.database)
+        if database is None or live is None:
+            up = pulumi_command("up", settings.stack)
+            raise ClusterError(f"there is no Cluster {cluster.names.database} in {cluster.namespace}: run `{up}` first")
+        found, asked = data_major(live), requested_major(live) == to
+        app = App(cluster=cluster, run=f"{UPGRADE_RUN}{secrets.token_hex(4)}")
+        stopped = app.stopped_by()
+        problems = [] if asked else list(find_problems(cluster, settings, database, live, to))
+        if stopped is not None and not stopped.startswith(UPGRADE_RUN):
+            problems.append("the app is stopped for a restore that has not ended: end that first")
+        if problems:
+            listed = "\n".join(f"  {one}" for one in problems)
+            raise ClusterError(
+                f"{settings.stack} cannot be upgraded to PostgreSQL {to} as it is. Nothing was changed.\n{listed}"
+            )
+        return cls(
+            cluster=cluster,
+            terminal=terminal,
+            settings=settings,
+            database=database,
+            major=to,
+            found=found,
+            asked=asked,
+            backup=(live["metadata"].get("annotations") or {}).get(BACKUP),
+            app=app,
+            was=app.before(),
+            interrupted=stopped is not None,
+            labels=labels(cluster),
+        )
+
+    @property
+    def live(self) -> OperatedCluster:
+        """The database's."""
+        return OperatedCluster(cluster=self.cluster)
+
+    @property
+    def announcement(self) -> str:
+        """What will happen."""
+        stack, again = self.settings.stack, f"and has {self.was.replicas} replicas again afterwards"
+        if self.found == self.major and not self.interrupted:
+            return f"The database of {stack} is on PostgreSQL {self.major}."
+        if self.asked:
+            return f"The upgrade of {stack} to PostgreSQL {self.major} goes on. The app is stopped, {again}."
+        upgrade = self.database.upgrade
+        image = upgrade.operand_image if upgrade else None
+        lines = [
+            f"Stack {stack}, namespace {self.cluster.namespace}, cluster {self.cluster.client.configuration.host}:",
+            f"  CloudNativePG's operator upgrades the data in place, from PostgreSQL {self.found} to {image};",
+            "  before that a backup is taken, which is kept; it is the only way back once the upgrade has succeeded;",
+            "  every instance is stopped; afterwards the standbys are made anew, from copies of the primary;",
+            *(
+                [f"  the write-ahead log goes to the archive {upgrade.archive} from then on;"]
+                if upgrade and upgrade.archive
+                else []
+            ),
+            f"  the app is stopped meanwhile, {again};",
+        ]
+        return "\n".join(lines)[:-1] + "."
+
+    def run(self) -> None:
+        """Upgrades, and says what is to be done next.
+
+        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them): the app runs on the old version again
+        then, unless a message says that it stays stopped.
+        """
+        backup = self.backup
+        if not self.asked:
+            with self._or_start_the_app():
+                self._try()  # who may not, or may not so, is refused while everything runs
+                backup = self._back_up()
+            with self._or_say_how_to_go_on(), self.cluster.interrupts.deferred():
+                self._ask(backup)
+        elif self.interrupted:
+            self.app.stop()  # it is, and is this run's to start from now on
+        with self._or_say_how_to_go_on():
+            try:
+                self._wait_for_data()
+            except UpgradeFailedError as error:
+                self._give_up(error)
+            self._wait_for_server()
+            # Once the app has run, the rows are others.
+            if backup is not None and (self.interrupted or not self.asked):
+                self._compare(backup)
+        if self.interrupted or not self.asked:
+            self._start_app()
+        taken = self._take_base_backup() if self.database.wal is not None and backup is not None else None
+        if backup is not None:
+            self.live.patch({"metadata": {"annotations": {BACKUP: None}}})
+        self.terminal.say(self._next_steps(taken))
+
+    @contextmanager
+    def _or_start_the_app(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self._start_app()
+            except ClusterError as second:
+                raise ClusterError(f"{error}\n{second}") from error
+            raise
+
+    @contextmanager
+    def _or_say_how_to_go_on(self) -> Iterator[None]:
+        again = ops_command("upgrade", self.settings.stack, "--to", str(self.major))
+        kept = f" The backup of before is {self.backup}." if self.backup else ""
+        try:
+            yield
+        except ClusterError as error:
+            raise ClusterError(
+                f"{error}\nThe app stays stopped, and the operator goes on by itself. To go on, run this again: {again}"
+                f"{kept}"
+            ) from error
+
+    def _try(self) -> None:
+        """Raises `ClusterError` where the API server would refuse what is asked of it later."""
+        self._ask("none", dry_run="All")
+        if self.database.wal is not None:
+            self.live.create_base_backup(dry_run="All")
+
+    def _back_up(self) -> str:
+        """Stops the app and takes the backup; its name."""
+        with self.terminal.step("stopping the app"):
+            self.app.stop()
+        template = cron_job(self.cluster, self.cluster.names.backup)
+        job = Job.of(template, self.cluster, self.terminal.say)
+        run(
+            job,
+            template,
+            self.terminal,
+            does="takes a backup",
+            failed="The database was not upgraded, for it could not be backed up",
+            # Kept as that of a restore: until three others have followed.
+            environment={**self.labels, "KIND": "before-restore"},
+            script="backup.sh",
+        )
+        pods = self.cluster.client.sanitize_for_serialization(self.cluster.pods_of(job.name).listed(self.cluster))
+        name = backup_taken(pods)
+        if name is None:
+            raise ClusterError(f"{job.name} does not say what it wrote")
+        if not self.app.is_ours():
+            raise ClusterError("another run of ops has stopped the app since, and continues without this one")
+        return name
+
+    def _ask(self, backup: str | None, **options: str) -> None:
+        """Both at once: whatever the upgraded server writes goes to the archive of its own."""
+        upgrade = self.database.upgrade
+        if upgrade is None or upgrade.operand_image is None:
+            raise ValueError("`look` has let an upgrade pass that names no image")
+        if not options:
+            self.terminal.say(f"asking the operator for {upgrade.operand_image}")
+        self._set(upgrade.operand_image, upgrade.archive, backup, **options)
+
+    def _set(self, image: str, name: str | None, backup: str | None, **options: str) -> None:
+        """`name` is the archive's."""
+        body: dict[str, Any] = {"metadata": {"annotations": {BACKUP: backup}}, "spec": {"imageName": image}}
+        if name is not None:
+            plugins = self.live.read()["spec"].get("plugins") or []
+            body["spec"]["plugins"] = [
+                {**one, "parameters": {**one["parameters"], "serverName": name}} if one["name"] == PLUGIN else one
+                for one in plugins
+            ]
+        self.live.patch(body, **options)
+
+    def _wait_for_data(self) -> None:
+        """Until the operator says that the data is of the new version. Raises `UpgradeFailedError`."""
+        began, look = time.monotonic(), f"kubectl -n {self.cluster.namespace} get pods,jobs -l {CLUSTER_LABEL}"
+        pending: float | None = None
+        with self.terminal.step(f"the operator upgrades the data to PostgreSQL {self.major}"):
+            while data_major(live := self.live.read()) != self.major:
+                jobs = self.live.jobs()
+                for job in jobs:
+                    if any(one.type == "Failed" and one.status == "True" for one in job.status.conditions or []):
+                        raise UpgradeFailedError(self.live.last_words(job.metadata.name))
+                # Before its container starts nothing has touched the data; after that nobody should end it.
+                reason = self.live.not_started(jobs[0].metadata.name) if jobs else None
+                pending = None if reason is None else pending or time.monotonic()
+                if reason is not None and pending is not None and time.monotonic() - pending > START_PATIENCE:
+                    raise UpgradeFailedError(f"its pod did not start within {START_PATIENCE:.0f} s: {reason}")
+                if time.monotonic() - began > _UPGRADE_PATIENCE:
+                    raise ClusterError(f"the upgrade takes longer than {_UPGRADE_PATIENCE / 60:.0f} min; see: {look}")
+                self.terminal.waiting(reason or (live.get("status") or {}).get("phase", ""))
+                self.cluster.interrupts.check()
+                time.sleep(_LOOK)
+        self.terminal.waiting("")
+
+    def _wait_for_server(self) -> None:
+        """Until an instance of the image that the Cluster names is ready, as the operator sees it, too."""
+        image, names = self.live.read()["spec"]["imageName"], self.cluster.names
+        pods = self.cluster.pods({CLUSTER_LABEL: names.database, "cnpg.io/podRole": "instance"})
+        with self.terminal.step("waiting for the primary"):
+            if not self.cluster.until(pods, done=partial(serves, image=image), timeout=_READY_PATIENCE):
+                raise ClusterError(
+                    f"no instance of {image} is ready after {_READY_PATIENCE:.0f} s; see: kubectl -n "
+                    f"{self.cluster.namespace} describe cluster {names.database}"
+                )
+
+    def _give_up(self, reason: UpgradeFailedError) -> NoReturn:
+        """Puts the old image back, at which the operator deletes its Job and starts the instances as they were."""
+        wal, old = self.database.wal, self.live.read()["status"]["pgDataImageInfo"]["image"]
+        try:
+            with self.cluster.interrupts.deferred():
+                with self.terminal.step(f"putting {old} back"):
+                    self._set(old, archive(wal, self.cluster.names) if wal else None, None)
+                self._wait_for_server()
+                self._start_app()
+        except ClusterError as error:
+            raise JobFailedError(
+                f"The upgrade has failed: {reason}\nThe old image {old} was put back, and then: {error}"
+            ) from error
+        raise JobFailedError(
+            f"The upgrade has failed, and the database is on PostgreSQL {self.found} again, as it was: {reason}"
+        )
+
+    def _compare(self, backup: str) -> None:
+        template = cron_job(self.cluster, self.cluster.names.backup)
+        job = Job.of(template, self.cluster, self.terminal.say)
+        try:
+            run(
+                job,
+                template,
+                self.terminal,
+                does=f"compares the database with {backup}",
+                failed=f"The database is on PostgreSQL {self.major}, and could not be compared",
+                environment={"BACKUP": backup, "MAJOR": str(self.major)},
+                script=SCRIPT,
+            )
+        except JobFailedError as error:
+            restore = ops_command("restore", self.settings.stack, "--from", backup)
+            raise ClusterError(
+                f"{error}\nIf rows are missing, this brings them back, and starts the app: {restore}"
+            ) from error
+
+    def _take_base_backup(self) -> str | None:
+        """Name of the base backup that is taken from now on: before it nothing can be recovered to a moment."""
+        try:
+            return self.live.create_base_backup()
+        except ClusterError as error:
+            self.terminal.say(f"The base backup could not be asked for: {error}")
+            return None
+
+    def _start_app(self) -> None:
+        with self.cluster.interrupts.deferred(), self.terminal.step("starting the app"):
+            try:
+                self.terminal.say(self.app.start())
+            except ClusterError as error:
+                raise ClusterError(
+                    f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
+                    f"{self.cluster.namespace} scale deployment/{self.cluster.names.app} --replicas={self.was.replicas}"
+                ) from error
+
+    def _next_steps(self, taken: str | None) -> str:
+        stack, upgrade = self.settings.stack, self.database.upgrade
+        steps = [f"The database of {stack} is on PostgreSQL {self.major}."]
+        if taken is not None:
+            steps.append(
+                f"Nothing can be recovered to a moment before the base backup {taken} is complete: kubectl -n "
+                f"{self.cluster.namespace} get backups.postgresql.cnpg.io {taken}"
+            )
+        if upgrade is not None:
+            key = f"{self.cluster.names.project}:database"
+            values = {
+                "image": upgrade.image,
+                "operandImage": upgrade.operand_image,
+                **({"wal.archive": upgrade.archive} if upgrade.archive else {}),
+            }
+            steps += [
+                "The backups are of the new version, and succeed again, after:",
+                *(
+                    f"    {pulumi_command('config set', stack, '--path', f'{key}.{one}', str(value))}"
+                    for one, value in values.items()
+                ),
+                f"    {pulumi_command('config rm', stack, '--path', f'{key}.upgrade')}",
+                f"    {pulumi_command('up', stack)}",
+            ]
+        return "\n".join(steps)
