@@ -107,7 +107,15 @@ class OperatedCluster:
         }
         create = self._objects.create_namespaced_custom_object
         where = (*API.split("/"), self.cluster.namespace, "backups", body)
-        self._allowed(lambda: create(*where, _request_timeout=REQUEST_TIMEOUT, **options))
+
+        def once() -> None:
+            try:
+                create(*where, _request_timeout=REQUEST_TIMEOUT, **options)
+            except ApiException as error:
+                if error.status != 409:  # an attempt before has made it, and its answer was lost
+                    raise
+
+        self._allowed(once)
         return name
 
 
