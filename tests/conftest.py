@@ -1,7 +1,8 @@
-"""Of every test: property tests judge the code and not the machine, certificates are read once, the longest begin."""
+"""Of every test: property tests judge the code and not the machine, what stays is made once, the longest begin."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -18,6 +19,17 @@ settings.register_profile(
     "any-machine", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any-machine")
+
+
+# Modules and tests are made once and stay: to look for garbage while they are made took half of the start.
+gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is there by now is not looked through again after each test."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
