@@ -10,7 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from components.database_address import AUTHORITY, DatabaseAddress
 from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
+from settings.database import DatabaseSettings
 from settings.names import Names
+from settings.parameters import ServerParameters
 
 Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
 
@@ -21,7 +23,7 @@ _COUNT: Final = r"\d{1,9}"
 _SERVED: Final = {
     # Prisma's: www.prisma.io/docs/orm/overview/databases/postgresql, and quaint's PostgresUrl.
     "schema": r"[A-Za-z_][\w$]{0,62}",
-    "connection_limit": r"[1-9]\d?",  # the server has 100 connections, three of them for its superuser
+    "connection_limit": r"[1-9]\d{0,3}",  # and fewer than the server has
     "pool_timeout": _COUNT,
     "socket_timeout": _COUNT,
     "max_connection_lifetime": _COUNT,
@@ -70,7 +72,6 @@ _DEMANDS: Final = {
     "channel_binding": "TLS, which this database does not have",
     "gssencmode": "encryption by Kerberos, which this database does not have",
     "target_session_attrs": "a standby, which this database does not have",
-    "connection_limit": "other than 1 to 99 connections, of which this database has 100 for everybody",
 }
 
 _DEMANDS_OF_CLUSTER: Final = {
@@ -142,8 +143,15 @@ def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> li
         served, demanded = _SERVED_WITH_TLS, _DEMANDS_WITH_TLS
     times = Counter(name for name, _ in parameters)
     problems = [f"says {name} twice" for name in times if times[name] > 1 and name in served]
+    connections = (engine.parameters if isinstance(engine, DatabaseSettings) else ServerParameters()).max_connections
     for name, value in parameters:
-        if name in served and not re.fullmatch(served[name], value, re.ASCII):
+        fits = name not in served or re.fullmatch(served[name], value, re.ASCII)
+        if name == "connection_limit" and not (fits and int(value) < connections):
+            problems.append(
+                f"demands other than 1 to {connections - 1} connections, of which this database has {connections} for "
+                "everybody (connection_limit)"
+            )
+        elif not fits:
             demands = f"demands {demanded[name]}" if name in demanded else "has a parameter that does not work"
             problems.append(f"{demands} ({name})")
     if others := [name for name in times if name not in served]:

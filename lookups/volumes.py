@@ -16,7 +16,7 @@ import pulumi
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
 from components.database_claims import UPGRADED_FROM
-from lookups import database_claims, moving
+from lookups import cluster_update, database_claims, moving, storage_classes
 from lookups.cluster import Cluster, ForbiddenError, Object
 from lookups.database_claims import FoundClaims, candidates
 from lookups.live_database import LiveDatabase
@@ -95,6 +95,8 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None, p
     backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
+    elif settings.backup is not None and settings.backup.nfs is None:
+        yield from storage_classes.find_problems(cluster, "backup", settings.backup.storage_class)
 
 
 def _of_engine(
@@ -140,6 +142,8 @@ def _database(
             return  # one is reserved for the claim: it holds what was there, or what somebody put there
         if (lost := record or _newest(volumes)) is not None and lost.uid != accepted:
             yield _gone(settings, lost)
+        else:
+            yield from storage_classes.find_problems(cluster, "database", database.storage_class)
     elif claim["metadata"].get("deletionTimestamp"):
         yield _rescue(claim)
     elif (claim.get("status") or {}).get("phase") == "Lost":
@@ -196,6 +200,8 @@ def _database_cluster(
         lost = record or _newest(_volumes_of(settings, cluster, instances(settings.names)), kind=KIND)
         if lost is not None and lost.uid != accepted:
             yield _gone(settings, lost)
+        else:
+            yield from storage_classes.find_problems(cluster, "database", database.storage_class)
         for claim in claims:
             yield (
                 f"The claim {claim['metadata']['name']} is of a Cluster {name} that is gone, and the operator would "
@@ -221,6 +227,8 @@ def _database_cluster(
             f"{record.what(settings.names)}, {record.uid}. Somebody has deleted that and made this. "
             f"{_ways(settings, record)}"
         )
+    else:
+        yield from cluster_update.find_problems(settings, database, live)
     for claim in claims:
         yield from _fixed(claim, "database", database.storage_class)
         yield from _size(cluster, claim, "database", database.size)

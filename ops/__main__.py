@@ -56,6 +56,10 @@ def _main() -> NoReturn:
         cluster.ClusterError,
     ) as error:
         sys.exit(str(error))
+    except BrokenPipeError:
+        sys.exit(1)  # nobody reads what it says
+    except OSError as error:
+        sys.exit(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     raise SystemExit(0)
 
 

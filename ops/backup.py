@@ -12,6 +12,7 @@ from kubernetes.client.exceptions import ApiException
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
 from ops.terminal import Terminal
+from settings import Settings
 from settings.commands import pulumi_command
 
 NEARLY_FULL: Final = 3
@@ -24,16 +25,32 @@ class NearlyFullError(Exception):
 
 
 def cron_job(cluster: Cluster, name: str) -> Any:
-    """One of the Backup component's CronJobs; raises `ClusterError` where the stack has no backups."""
+    """One of the Backup component's CronJobs; raises `ClusterError` where `up` has not made it."""
     try:
         return cluster.batch.read_namespaced_cron_job(name, cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
     except ApiException as error:
         if error.status != 404:
             raise
-        raise ClusterError(
-            f"there is no CronJob {name} in {cluster.namespace}: give Pulumi.{cluster.names.stack}.yaml a section "
-            f"`{cluster.names.project}:backup: {{}}` and run `{pulumi_command('up', cluster.names.stack)}`"
-        ) from error
+        up = pulumi_command("up", cluster.names.stack)
+        raise ClusterError(f"there is no CronJob {name} in {cluster.namespace}: run `{up}` first") from error
+
+
+def why_no_backups(settings: Settings) -> str | None:
+    """Why the stack has no backups, and what to do about it; None where it has."""
+    if settings.database is None:
+        return f"stack {settings.stack} has no database (database: {{enabled: false}})"
+    if settings.backup is None:
+        return (
+            f"stack {settings.stack} has no backups, which restores need as well: give Pulumi.{settings.stack}.yaml a "
+            f"section `{settings.project}:backup: {{}}` and run `{pulumi_command('up', settings.stack)}`"
+        )
+    return None
+
+
+def check_has_backups(settings: Settings) -> None:
+    """Raises `ClusterError` where the stack has none."""
+    if why := why_no_backups(settings):
+        raise ClusterError(why)
 
 
 def labels(cluster: Cluster) -> dict[str, str]:

@@ -13,8 +13,9 @@ from typing import Any, Final, Self
 
 from rich.filesize import decimal
 from rich.table import Column, Table
+from rich.text import Text
 
-from ops.backup import cron_job
+from ops.backup import check_has_backups, cron_job
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create
 from ops.results import drills
@@ -90,6 +91,7 @@ def list_backups(
 
     Raises `JobFailedError` where they cannot be read, and `ClusterError`.
     """
+    check_has_backups(settings)
     if target is Target.S3 and settings.s3 is None:
         raise ClusterError(f"--target {target}: stack {settings.stack} has no off-site copies (backup.s3)")
     pods = cluster.core.list_namespaced_pod(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
@@ -152,7 +154,8 @@ def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now
             _by(one.by),
             f"{age(now - restored[one.name])} ago" if one.name in restored else None,
         )
-        made.add_row(one.name, *(cell or _UNKNOWN for cell in cells))
+        # As text: in a plain string rich takes [brackets] for its markup.
+        made.add_row(*(Text(cell or _UNKNOWN) for cell in (one.name, *cells)))
     return made
 
 

@@ -35,21 +35,30 @@ def load_settings(stack: str) -> Settings:
 
     Raises `SettingsError`; and in a move `lookups.cluster.ClusterError`, for the cluster says which is the live one.
     """
-    names = Names(_read("Pulumi.yaml", "name"), stack)
-    sections, foreign = split(_read(f"Pulumi.{stack}.yaml", "config"), names.project)
+    names = Names(_read("Pulumi.yaml", "name", str), stack)
+    sections, foreign = split(_read(f"Pulumi.{stack}.yaml", "config", dict), names.project)
     settings = Settings.load(names, sections, foreign=foreign, running=True)
     if settings.database is None or settings.database.moving_from is None:
         return settings
     return with_live_database(settings, lookups.cluster.connect(settings.cluster.context))
 
 
-def _read(file: str, key: str) -> Any:
+def _read(file: str, key: str, kind: type) -> Any:
     try:
-        return read_yaml(Path(file))[key]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        content = read_yaml(Path(file))
+    except yaml.MarkedYAMLError as error:  # its own text quotes the line, and with it perhaps a secret
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise SettingsError(f"{file}{line}: {error.problem}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        stacks = sorted(path.name.split(".")[1] for path in Path().glob("Pulumi.?*.yaml"))
         raise SettingsError(
-            f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for a stack of its"
+            f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for a stack of its; "
+            f"here are: {', '.join(stacks) or 'none'}"
         ) from None
+    found = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(found, kind):
+        raise SettingsError(f"{file} has no {key}, which is {'a mapping' if kind is dict else 'a text'}")
+    return found
 
 
 def connect(settings: Settings) -> Live:

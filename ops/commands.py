@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from ops.adopt import import_existing
-from ops.backup import NEARLY_FULL, NearlyFullError, back_up
+from ops.backup import NEARLY_FULL, NearlyFullError, back_up, check_has_backups
 from ops.backups import Target, list_backups
 from ops.clients import check_gitlab, connect, gitlab_client, kubernetes_client, load_settings
 from ops.command_line import PulumiError
@@ -26,12 +26,13 @@ from ops.recover import recover
 from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
 from ops.recover.unrecorded import record_lost
-from ops.restore import Restore, parse_request
+from ops.restore import Restore
 from ops.restore.by_time import named
 from ops.restore.look import discard, look_into
-from ops.restore.moment import parse, recovered
+from ops.restore.moment import recovered
+from ops.restore.options import Options
 from ops.restore.recovery_drill import drill, not_due
-from ops.restore.source import LATEST, SourceError
+from ops.restore.source import SourceError
 from ops.superuser import Revocation
 from ops.terminal import Terminal
 from ops.upgrade import Discard, Upgrade
@@ -61,10 +62,19 @@ def _confirm(announcement: str, question: str, *, yes: bool) -> None:
         typer.confirm(question, abort=True)
 
 
+def _given(to: object, *, discarded: bool) -> str:
+    """The two options of a command that takes either."""
+    given = [*([f"--to {to}"] if to is not None else []), *(["--discard"] if discarded else [])]
+    return " and ".join(given) or "neither"
+
+
 @app.callback()
 def in_folder(
     cwd: Annotated[
-        Path | None, typer.Option("--cwd", "-C", help="Folder of the app's Pulumi.yaml, e.g. apps/<app>.")
+        Path | None,
+        typer.Option(
+            "--cwd", "-C", help="Folder of the app's Pulumi.yaml, e.g. apps/<app>.", exists=True, file_okay=False
+        ),
     ] = None,
 ) -> None:
     """What a deployment is not."""
@@ -114,9 +124,13 @@ def recover_command(
 @app.command("import-existing")
 def import_existing_command(
     stack: StackOption,
-    output: Annotated[Path, typer.Option(help="Where to write the import file.")] = Path("import.json"),
+    output: Annotated[Path, typer.Option(help="Where to write the import file.", dir_okay=False, writable=True)] = Path(
+        "import.json"
+    ),
 ) -> None:
     """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
+    if not output.parent.is_dir():
+        raise PulumiError(f"--output {output}: there is no folder {output.parent}")
     live = connect(load_settings(stack))
     if live.gitlab is not None:
         check_gitlab(live.gitlab)
@@ -146,6 +160,7 @@ def import_existing_command(
 def backup_command(stack: StackOption) -> None:
     """Takes a backup now and waits for it. Status 3: the backup is good, and its volume nearly full."""
     settings = load_settings(stack)
+    check_has_backups(settings)
     with Interrupts() as interrupts:
         cluster = _cluster(settings, interrupts)
         try:
@@ -199,20 +214,22 @@ def restore_command(
 ) -> None:
     """Replaces the database by a backup or a dump from this machine; the app is stopped meanwhile."""
     settings = load_settings(stack)
-    if sum(given is not None for given in (source, to, discarded)) != 1:
-        raise SourceError("either --from or --to says what is restored, or --discard what is dropped")
-    if archive is not None and to is None:
-        raise SourceError("--archive is about --to, which recovers from it")
+    request, moment = Options(
+        source=source,
+        to=to,
+        archive=archive,
+        expect=expect,
+        clear_sessions=clear_sessions,
+        into=into,
+        discarded=discarded,
+    ).check(settings)
     interrupts = Interrupts()
     terminal = Terminal()
-    if discarded is not None:
-        with interrupts:
-            cluster = _cluster(settings, interrupts)
-            discard(cluster, terminal, name=discarded)
-        return
-    moment = parse(settings, to=to, archive=archive) if to is not None else None
-    request = parse_request(settings, source=source or LATEST, expect=expect, clear_sessions=clear_sessions, into=into)
     cluster = _cluster(settings, interrupts)
+    if request is None:
+        with interrupts:
+            discard(cluster, terminal, name=discarded or "")
+        return
     with interrupts:
         if moment is not None:
             request = replace(request, source=recovered(cluster, terminal, moment))
@@ -253,7 +270,10 @@ def move_database_command(
 ) -> None:
     """Moves the data to the database of the other engine, which `up` has made beside it; stops the app meanwhile."""
     if (to is None) != discarded or to not in (None, "cloudnative-pg", "statefulset"):
-        raise SourceError("either --to says where: cloudnative-pg or statefulset; or --discard takes the old one away")
+        raise SourceError(
+            "either --to says where: cloudnative-pg or statefulset; or --discard takes the old one away; given: "
+            f"{_given(to, discarded=discarded)}"
+        )
     settings, interrupts, terminal = load_settings(stack), Interrupts(), Terminal()
     cluster = _cluster(settings, interrupts)
     task: Move | Discarding
@@ -297,7 +317,10 @@ def upgrade_command(
     """Moves the database to another major version of PostgreSQL; the app is stopped meanwhile."""
     settings = load_settings(stack)
     if (to is None) == (not discard_old):
-        raise SourceError("either --to says which version, or --discard deletes what the last upgrade has kept")
+        raise SourceError(
+            "either --to says which version, or --discard deletes what the last upgrade has kept; given: "
+            f"{_given(to, discarded=discard_old)}"
+        )
     with Interrupts() as interrupts:
         cluster = _cluster(settings, interrupts)
         if to is None:

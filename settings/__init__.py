@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 import pulumi
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -38,9 +38,12 @@ class SettingsError(pulumi.RunError):
     """The stack file has mistakes; the message lists all of them, what is allowed, and how to fix each."""
 
 
+# Pulumi demands a value for every key its project file knows; Pulumi.yaml gives the optional sections this one.
+_DISABLED: Final = {"enabled": False}
+
+
 def _absent_when_disabled(value: object) -> object:
-    # Pulumi demands a value for every key its project file knows; Pulumi.yaml gives the optional sections this one.
-    return None if value == {"enabled": False} else value
+    return None if value == _DISABLED else value
 
 
 Optional = Annotated[_T | None, BeforeValidator(_absent_when_disabled)]
@@ -350,8 +353,8 @@ class Settings(Section):
         No value of the sections in `hidden` (those that Pulumi keeps encrypted) appears in the message.
         `running` is for a stack that is up and only looked at: a day that is over is then no mistake.
         """
-        project = names.project
-        found = [paragraph(key, given=repr(given), allowed=allowed) for key, given, allowed in names.problems()]
+        project, stateless = names.project, config.get("database") == _DISABLED
+        found = [paragraph(key, given=repr(given), allowed=rule) for key, given, rule in names.problems(stateless)]
         found += [mistake for key in foreign if (mistake := foreign_key(key, project=project, model=cls))]
         try:
             settings = cls.model_validate(

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from settings.cloudnative_pg import CLOUDNATIVE_PG, ONLY, EngineSettings
 from settings.errors import refusal
 from settings.images import OperandImage, PostgresImage, debian_release, postgres_major
-from settings.parameters import DEFAULT_MAX_WAL_SIZE, ServerParameters, amount
+from settings.parameters import DEFAULT_MAX_WAL_SIZE, DEFAULT_MIN_WAL_SIZE, ServerParameters, amount
 from settings.quantities import Storage
 from settings.section import Resources, Section
 from settings.types import DnsLabel, EachOnce, ResourceName, Uuid
@@ -113,8 +113,8 @@ class DatabaseSettings(EngineSettings):
                 )
             if (most := parameters.at_most(limit.amount)) > limit.amount:
                 raise refusal(
-                    f"at most {limit} (resources.limits.memory) for shared_buffers, max_connections times work_mem "
-                    "and autovacuum_max_workers times maintenance_work_mem together",
+                    f"at most {limit} (resources.limits.memory) for shared_buffers, max_connections times work_mem, "
+                    "autovacuum_max_workers times maintenance_work_mem and the locks together",
                     given=f"{-(-most // 2**20)} MB in all",
                     fix="lower one of them, or raise the limit",
                 )
@@ -125,6 +125,14 @@ class DatabaseSettings(EngineSettings):
                     f"at most half of {size} (size): a server whose volume is full stops", key=name, given=repr(kept)
                 )
         least, most_kept = parameters.min_wal_size, parameters.max_wal_size or DEFAULT_MAX_WAL_SIZE
+        if CLOUDNATIVE_PG in engines and amount(least or DEFAULT_MIN_WAL_SIZE) >= amount(most_kept):
+            raise refusal(
+                "a min_wal_size below max_wal_size, on CloudNativePG, whose operator refuses others; by default they "
+                f"are {DEFAULT_MIN_WAL_SIZE} and {DEFAULT_MAX_WAL_SIZE}",
+                key="min_wal_size" if least is not None else "max_wal_size",
+                given=repr(least or most_kept),
+                fix="lower min_wal_size, or raise max_wal_size",
+            )
         if least is not None and amount(least) > amount(most_kept):
             raise refusal(
                 f"at most max_wal_size ({most_kept}): the server keeps no more than that, whatever this says",

@@ -21,6 +21,15 @@ LONGEST_NAMESPACE: Final = 63
 
 # A Service's name is an RFC 1035 label. Namespaces that begin with kube- are Kubernetes' own.
 _PROJECT: Final = re.compile(r"(?!kube(-|$))[a-z]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+# PostgreSQL makes no such role or database, or has them already; the second line is CloudNativePG's.
+_RESERVED: Final = re.compile(
+    r"pg_.*|postgres|public|none|template[01]"
+    r"|cnpg_.*|streaming_replica"
+)
+_NO_ROLE: Final = (
+    "a name that PostgreSQL and CloudNativePG take for a role and a database: not postgres, public, none, template0, "
+    "template1 or streaming-replica"
+)
 _STACK: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 
 
@@ -108,8 +117,11 @@ class Names:
 
     @property
     def recovered(self) -> str:
-        """Cluster that `ops restore --to` makes beside the database's, its policy, and the first part of its Jobs."""
-        return f"{self.database}-recovered"
+        """Cluster that `ops restore --to` makes beside the database's, its policy, and the first part of its Jobs.
+
+        The operator's Job for it is `<name>-1-full-recovery`, which has 63 characters with the longest project.
+        """
+        return f"{self.database}-recovery"
 
     @property
     def exporter(self) -> str:
@@ -233,8 +245,11 @@ class Names:
         """Labels that name the owner of an object, wherever the object itself is."""
         return {PART_OF: self.project, INSTANCE: self.namespace}
 
-    def problems(self) -> Iterator[tuple[str, str, str]]:
-        """What is named, the name, and what is allowed, where Kubernetes would refuse what follows from a name."""
+    def problems(self, stateless: bool = False) -> Iterator[tuple[str, str, str]]:
+        """What is named, the name, and what is allowed, where Kubernetes or PostgreSQL refuses what follows from it.
+
+        `stateless`: the stack has no database.
+        """
         if not _PROJECT.fullmatch(self.project) or len(self.project) > LONGEST_PROJECT:
             allowed = (
                 f"at most {LONGEST_PROJECT} lower-case letters, digits and -, the first a letter and the last no -"
@@ -243,6 +258,12 @@ class Names:
                 "the name in Pulumi.yaml",
                 self.project,
                 f"{allowed}, not kube: all names in the cluster follow from it",
+            )
+        elif _RESERVED.fullmatch(self.database_role) and not stateless:
+            yield (
+                "the name in Pulumi.yaml",
+                self.project,
+                f"{_NO_ROLE}, and none that begins with pg- or cnpg-",
             )
         elif not _STACK.fullmatch(self.stack) or len(self.namespace) > LONGEST_NAMESPACE:
             longest = LONGEST_NAMESPACE - len(self.project) - 1

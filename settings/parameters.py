@@ -106,6 +106,12 @@ def amount(text: str) -> int:
 DEFAULT_MAX_WAL_SIZE: Final = "1GB"
 """PostgreSQL's own. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MAX-WAL-SIZE"""
 
+DEFAULT_MIN_WAL_SIZE: Final = "80MB"
+"""The same. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MIN-WAL-SIZE"""
+
+_LOCK: Final = 270
+"""Bytes of shared memory. https://www.postgresql.org/docs/9.2/kernel-resources.html, table 17-2, the last that says."""
+
 _Memory = Annotated[str, Measure(_BYTES, "64kB", "1024GB")]
 _Timeout = Annotated[str, Measure(_TIMES, "100ms", "24d", off=0)]
 _LoggedFrom = Annotated[str, Measure(_TIMES, "1ms", "24d", off=-1)]
@@ -135,6 +141,9 @@ class ServerParameters(Section):
     """What the planner takes to be cached. Default: three quarters of the memory limit."""
     max_connections: Annotated[int, Field(ge=20, le=1000, strict=True)] = 100
     """The backups and a restore need ten, beside the app's."""
+    max_locks_per_transaction: Annotated[int, Field(ge=64, le=4096, strict=True)] | None = None
+    """On average, of `max_connections` transactions; PostgreSQL's default is 64. A restore makes everything in one
+    transaction, with some five locks for each table."""
     lock_timeout: _Timeout = "1min"
     """Of the app and its migrations: one that waits for a lock has everybody else wait behind it."""
     idle_in_transaction_session_timeout: _Timeout = "5min"
@@ -150,7 +159,7 @@ class ServerParameters(Section):
     max_wal_size: Annotated[str, Measure(_BYTES, "64MB", "1024GB")] | None = None
     """At most half of `database.size`."""
     min_wal_size: Annotated[str, Measure(_BYTES, "32MB", "1024GB")] | None = None
-    """At most max_wal_size."""
+    """At most max_wal_size; below it on CloudNativePG."""
     checkpoint_timeout: Annotated[str, Measure(_TIMES, "30s", "1d")] | None = None
     temp_file_limit: Annotated[str, Measure(_BYTES, "1MB", "1024GB", off=-1)] | None = None
     random_page_cost: Annotated[float, Field(gt=0, le=100)] | None = None
@@ -190,6 +199,7 @@ class ServerParameters(Section):
             amount(given["shared_buffers"])
             + self.max_connections * amount(given["work_mem"])
             + self.autovacuum_max_workers * amount(given["maintenance_work_mem"])
+            + (self.max_locks_per_transaction or 0) * self.max_connections * _LOCK
         )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ops.backup import cron_job, labels
+from ops.backup import cron_job, labels, why_no_backups
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
 from ops.offsite import fetch
@@ -20,7 +20,6 @@ from ops.restore.transfer import upload
 from ops.superuser import lent, needs_loan
 from ops.terminal import Terminal
 from settings import Settings
-from settings.commands import pulumi_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +56,11 @@ def parse_request(
     """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
     wrong: list[str] = []
     parsed, expectation = None, None
+    why = why_no_backups(settings)
     if settings.database is None:
-        raise SourceError(f"stack {settings.stack} has no database to restore into")
-    if settings.backup is None:
-        wrong.append(
-            f"stack {settings.stack} has no backups, and restores with them: give Pulumi.{settings.stack}.yaml a "
-            f"section `{settings.project}:backup: {{}}` and run `{pulumi_command('up', settings.stack)}`"
-        )
+        raise SourceError(f"{why} to restore into")
+    if why is not None:
+        wrong.append(why)
     try:
         zone = settings.backup.time_zone if settings.backup else "Etc/UTC"
         parsed = parse_source(source, names=settings.names, limit=int(settings.database.size.amount), zone=zone)

@@ -11,7 +11,6 @@ from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create, unfinished
 from ops.restore import RestoreRequest, brought, send
-from ops.restore.source import SourceError, look_complaints
 from ops.superuser import lent
 from ops.terminal import Terminal
 from settings.cloudnative_pg import EngineSettings
@@ -50,9 +49,7 @@ def _refuse_restore(cluster: Cluster, template: Any) -> None:
 
 
 def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
-    """Takes the database away, where it is still there; raises `SourceError`, `JobFailedError`, `ClusterError`."""
-    if wrong := look_complaints("--discard", name):
-        raise SourceError(wrong[0])
+    """Takes the database away, where it is still there; raises `JobFailedError` and `ClusterError`."""
     template = cron_job(cluster, cluster.names.restore)
     job = Job(cluster=cluster, name=f"{cluster.names.discard}-{secrets.token_hex(4)}", say=terminal.say)
     create(job, template, environment={"DISCARD": name}, script="discard.sh")

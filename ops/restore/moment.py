@@ -8,6 +8,7 @@ and place in the state, and nothing is replaced before what replaces it is compl
 from __future__ import annotations
 
 import datetime as dt
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE
 from components.wal_archive import API as WAL_API
 from components.wal_archive import PLUGIN
 from components.wal_archive import RESOURCE as STORES
-from ops.backup import cron_job, labels
+from ops.backup import cron_job, labels, why_no_backups
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
 from ops.kube.job import Job, JobFailedError, create, run
 from ops.restore.source import Source, SourceError, parse_moment, shown
@@ -37,6 +38,7 @@ _SOURCE: Final = "archive"
 """Name of the external cluster in the recovered Cluster."""
 _PATIENCE: Final = 6 * 3600.0
 """Seconds for a recovery: a base backup of 100 GB at 10 MB/s takes three hours, and then the log is replayed."""
+_ARCHIVE: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _GONE: Final = 300.0  # seconds for the recovered Cluster's pods to end
 _LOOK: Final = 1.0  # seconds between two looks at it
 
@@ -54,9 +56,9 @@ class Moment:
 
 def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
     """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
-    database, stack = settings.database, settings.stack
+    database = settings.database
     if database is None:
-        raise SourceError(f"stack {stack} has no database to recover")
+        raise SourceError(f"{why_no_backups(settings)} to restore into")
     wrong: list[str] = []
     if not database.is_cluster:
         wrong.append(
@@ -75,6 +77,11 @@ def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
         )
     elif database.moving_from is not None:
         wrong.append(f"--to {to}: the database moves to the other engine (database.movingFrom); finish the move first")
+    if archive is not None and not _ARCHIVE.fullmatch(archive):
+        wrong.append(
+            f"--archive {archive}: a name as database.wal.archive has it is wanted, of up to 63 lower-case letters, "
+            "digits and inner hyphens"
+        )
     try:
         at = parse_moment(to, zone=settings.backup.time_zone if settings.backup else "Etc/UTC")
     except SourceError as error:

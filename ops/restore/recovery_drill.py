@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Final
 
 from ops import checks
-from ops.kube.cluster import Cluster
+from ops.kube.cluster import Cluster, ClusterError
 from ops.restore.moment import parse, recovered
 from ops.terminal import Terminal, age
 from settings import Settings
@@ -16,14 +16,21 @@ _DUE: Final = dt.timedelta(hours=DRILL_HOURS - 26)
 """After this time the next drill is due, so that it is weekly though the schedule looks once a day, late at times."""
 
 
-def not_due(cluster: Cluster, settings: Settings, now: dt.datetime) -> str | None:
-    """Why a scheduled job has nothing to drill; None where a drill is due."""
+def nothing_to_drill(settings: Settings) -> str | None:
+    """Why the stack has nothing to drill; None where it has."""
     if settings.database is None or settings.wal is None:
         return f"Stack {settings.stack} archives no write-ahead log (database.wal): there is nothing to drill."
     if settings.database.moving_from is not None:
         return f"The database of {settings.stack} moves to the other engine: the drill waits for the end of that."
     if settings.database.upgrade is not None:
         return f"The database of {settings.stack} is upgraded (database.upgrade): the drill waits for the end of that."
+    return None
+
+
+def not_due(cluster: Cluster, settings: Settings, now: dt.datetime) -> str | None:
+    """Why a scheduled job has nothing to do; None where a drill is due."""
+    if why := nothing_to_drill(settings):
+        return why
     last = checks.last(cluster.client, cluster.names, RECOVERY)
     if last is not None and now - last < _DUE:
         return f"The last recovery was drilled {age(now - last)} ago, and a drill is weekly: nothing to do."
@@ -36,6 +43,8 @@ def drill(cluster: Cluster, terminal: Terminal, settings: Settings, now: dt.date
     The live database is only asked to archive its log. Raises as `ops restore --to` does: `SourceError`,
     `JobFailedError`, `ClusterError`.
     """
+    if why := nothing_to_drill(settings):
+        raise ClusterError(why)
     moment = parse(settings, to=f"{now - dt.timedelta(seconds=1):%Y-%m-%d %H:%M:%S}Z", archive=None)
     source = recovered(cluster, terminal, moment)
     terminal.say(f"Recovered, counted and dumped: {source}.")

@@ -25,7 +25,8 @@ from ops.superuser import DatabasePod, lent
 from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import ops_command, pulumi_command
-from settings.images import postgres_major
+from settings.database import DatabaseSettings
+from settings.images import MAJORS, postgres_major
 
 _READY_PATIENCE: Final = 600.0  # seconds: an image is pulled, and a volume attached elsewhere
 _ANSWER_PATIENCE: Final = 60.0
@@ -58,14 +59,20 @@ class Upgrade:
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings, to: int) -> Self:
         """What there is; changes nothing. Raises `ClusterError` where this stack cannot be upgraded to that version."""
-        database, names = settings.database, cluster.names
-        if database is None or database.is_cluster:
-            raise ClusterError(f"stack {settings.stack} has no StatefulSet of PostgreSQL: there is nothing to upgrade")
+        database, names = _section(settings), cluster.names
         live, claim = _server(cluster)
         image = database.upgrade.image if database.upgrade else database.image
         app = App(cluster=cluster, run=f"{UPGRADE_RUN}{secrets.token_hex(4)}")
         template, left = None, []
         if postgres_major(live) != to:
+            later = [str(major) for major in MAJORS if major > postgres_major(live)]
+            if str(to) not in later:
+                raise ClusterError(
+                    f"--to {to}: the server has {live}, and is upgraded to PostgreSQL {' or '.join(later)}"
+                    if later
+                    else f"--to {to}: the server has {live}, and this program knows no later version; there is no way "
+                    "back to an earlier one but a backup"
+                )
             if database.upgrade is None or postgres_major(image) != to:
                 key = f"{names.project}:database.upgrade.image"
                 command = pulumi_command("config set", settings.stack, "--path", key, "<image>")
@@ -270,6 +277,7 @@ class Discard:
                 f"stack {settings.stack} keeps nothing of an earlier version: CloudNativePG upgrades in place. An "
                 "archive of before stays in the bucket until you delete it"
             )
+        _section(settings)
         _, current = _server(cluster)
         kept = _kept(cluster)
         if not kept:
@@ -309,6 +317,13 @@ class Discard:
             f"Deleted: {', '.join(one.metadata.name for one in self.claims)}. Now: {up}\n"
             f"A protected stack's volume stays, Released, until you delete it: kubectl delete pv {volumes}"
         )
+
+
+def _section(settings: Settings) -> DatabaseSettings:
+    """The section `database` of a StatefulSet."""
+    if settings.database is None or settings.database.is_cluster:
+        raise ClusterError(f"stack {settings.stack} has no StatefulSet of PostgreSQL: there is nothing to upgrade")
+    return settings.database
 
 
 def _server(cluster: Cluster) -> tuple[str, str]:

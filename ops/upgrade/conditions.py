@@ -17,7 +17,7 @@ from ops.restore.app_stop import running_writer
 from settings import Settings
 from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
-from settings.images import postgres_major
+from settings.images import MAJORS, postgres_major
 
 SCRIPT: Final = "after-upgrade.sh"
 """What compares the database with the backup of before, among the scripts of the backups."""
@@ -31,6 +31,8 @@ def find_problems(
     upgrade, major = database.upgrade, data_major(live)
     if major is not None and major > to:
         yield f"the data is of PostgreSQL {major}, and no earlier version reads it"
+    elif to not in MAJORS:
+        yield f"this program knows PostgreSQL {' and '.join(map(str, MAJORS))}, and no {to}"
     elif upgrade is None or postgres_major(upgrade.image) != to:
         key = f"{settings.project}:database.upgrade"
         images = [

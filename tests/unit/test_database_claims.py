@@ -50,6 +50,7 @@ class Cluster:
         self._held = {("persistentvolumeclaims", one["metadata"]["name"]): one for one in claims}
         self._held |= {("clusters", "invoicetron-db"): operated}
         self._held |= {("statefulsets", "invoicetron-db"): stateful_set, ("deployments", "invoicetron"): app}
+        self._held[("storageclasses", "longhorn")] = {}
 
     def get(self, _version: str, resource: str, name: str, _namespace: str | None = None) -> Any:
         return self._held.get((resource, name))

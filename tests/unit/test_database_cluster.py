@@ -11,7 +11,9 @@ from components.cloudnative_pg import instances
 from lookups.database_url import url_complaint
 from policies.exposure import RULES
 from policies.rule import Resource
+from settings import Settings
 from settings.database import DatabaseSettings
+from tests.stacks import DEV
 from tests.unit.network_page import edges, endpoints
 from tests.unit.program import PASSWORD, Program, amount, load_settings, run
 from tests.unit.reachability import Pod, Policies
@@ -189,6 +191,28 @@ def test_the_alerts_look_at_the_instances(operated: Program) -> None:
 )
 def test_what_does_not_fit_the_engine_is_refused_in_words(changes: dict[str, Any], allowed: str) -> None:
     assert allowed in refusal("dev", with_value("dev", "database", changes))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({"min_wal_size": "1GB"}, "min_wal_size"),
+        ({"min_wal_size": "2GB", "max_wal_size": "2GB"}, "min_wal_size"),
+        ({"min_wal_size": "3GB", "max_wal_size": "2GB"}, "min_wal_size"),
+        ({"max_wal_size": "80MB"}, "max_wal_size"),
+        ({"max_wal_size": "64MB"}, "max_wal_size"),
+    ],
+)
+@pytest.mark.parametrize("engine", [{"engine": "cloudnative-pg"}, {"movingFrom": "cloudnative-pg"}])
+def test_the_log_s_sizes_are_apart_as_the_operator_demands(
+    engine: dict[str, str], parameters: dict[str, str], key: str
+) -> None:
+    message = refusal("dev", with_value("dev", "database", {**engine, "parameters": parameters}))
+    assert f"invoicetron:database.parameters.{key}\n" in message
+    assert "a min_wal_size below max_wal_size" in message
+    assert "1 mistake." in message
+    apart = {"min_wal_size": "64MB", "max_wal_size": "65MB"}
+    assert Settings.load(DEV, with_value("dev", "database", {**engine, "parameters": apart}))
 
 
 URL: Final = f"postgresql://invoicetron:{PASSWORD}@invoicetron-db-rw:5432/invoicetron"

@@ -52,6 +52,32 @@ def test_names_of_project_and_stack_that_kubernetes_would_refuse_are_refused_wit
     assert "lower-case letters" in str(error.value)
 
 
+RESERVED = ("postgres", "public", "none", "template0", "template1", "pg-stats", "cnpg-app", "streaming-replica")
+
+
+@pytest.mark.parametrize("project", RESERVED)
+def test_a_project_whose_role_no_server_makes_is_refused_unless_it_has_no_database(project: str) -> None:
+    names = Names(project, "dev")
+    with pytest.raises(SettingsError, match="2 mistakes") as error:
+        Settings.load(names, {**sections("dev"), "nonsense": {}})
+    assert f"the name in Pulumi.yaml\n      given:   {project!r}" in str(error.value)
+    assert "take for a role and a database" in str(error.value)
+    assert not list(names.problems(stateless=True))
+
+
+@pytest.mark.parametrize("project", ["pg", "pgadmin", "cnpg", "postgresql", "template", "publican", "user", "order"])
+def test_a_name_next_to_a_reserved_one_is_a_role_s(project: str) -> None:
+    assert not list(Names(project, "dev").problems())
+
+
+@pytest.mark.parametrize(
+    ("cluster", "job"), [("database", "99-initdb"), ("database", "99-join"), ("recovered", "1-full-recovery")]
+)
+def test_the_operators_jobs_have_names_that_a_label_holds(cluster: str, job: str) -> None:
+    # cloudnative-pg, pkg/specs/jobs.go, getJobName
+    assert len(f"{getattr(Names('a' * 35, 'b'), cluster)}-{job}") <= 63
+
+
 @pytest.mark.parametrize("names", [Names("a", "b"), Names("a" * 35, "b" * 27), Names("my-app-2", "2")])
 def test_every_name_that_follows_is_one_that_kubernetes_takes(names: Names) -> None:
     assert not list(names.problems())

@@ -6,6 +6,10 @@ import secrets
 
 import pytest
 
+from lookups.database_url import url_complaint
+from settings.database import DatabaseSettings
+from settings.parameters import ServerParameters
+from tests.stacks import DEV
 from tests.unit.account import (
     AUTH,
     PASSWORD,
@@ -148,6 +152,15 @@ def test_a_database_url_that_the_database_cannot_serve_is_refused(query: str, to
     message = refusal(changed(database_url=f"{URL}?{query}"))
     assert "op://Kubernetes/Invoicetron Dev/database-url\n" in message
     assert told in message
+
+
+@pytest.mark.parametrize(("most", "fits", "too_many"), [(20, "19", "20"), (20, "19", "50"), (500, "499", "500")])
+def test_a_database_url_asks_for_fewer_connections_than_the_server_has(most: int, fits: str, too_many: str) -> None:
+    database = DatabaseSettings(parameters=ServerParameters(max_connections=most))
+    assert url_complaint(f"{URL}?connection_limit={fits}", PASSWORD, DEV, database) is None
+    complaint = url_complaint(f"{URL}?connection_limit={too_many}", PASSWORD, DEV, database)
+    assert complaint
+    assert f"other than 1 to {most - 1} connections, of which this database has {most} for everybody" in complaint[0]
 
 
 def test_nothing_of_an_unknown_parameter_is_shown() -> None:

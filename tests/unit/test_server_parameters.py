@@ -73,6 +73,7 @@ def test_shared_memory_is_a_sized_part_of_the_containers(program: Program) -> No
         ({"shared_buffers": "900MB"}, "in all"),
         ({"work_mem": "16MB"}, "max_connections times work_mem"),
         ({"maintenance_work_mem": "256MB"}, "autovacuum_max_workers times maintenance_work_mem"),
+        ({"max_locks_per_transaction": 4096, "max_connections": 1000}, "and the locks together"),
     ],
 )
 def test_what_does_not_fit_the_memory_limit_is_refused_with_the_sum(parameters: dict[str, str], said: str) -> None:

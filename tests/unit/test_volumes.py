@@ -31,7 +31,9 @@ class Cluster:
         namespace: Any = None,
         image: str | None = None,
         operated: Any = None,
+        classes: tuple[str, ...] = ("longhorn",),
     ) -> None:
+        self.classes = classes
         self.image = image
         self.claims = {one["metadata"]["name"]: one for one in claims}
         self.volumes, self.grows, self.namespace = volumes, grows, namespace or {"metadata": {"name": NAMESPACE}}
@@ -41,7 +43,7 @@ class Cluster:
         match resource:
             case "namespaces":
                 return self.namespace
-            case "storageclasses":
+            case "storageclasses" if name in self.classes:
                 return {"allowVolumeExpansion": self.grows}
             case "persistentvolumeclaims":
                 return self.claims.get(name)
@@ -58,6 +60,8 @@ class Cluster:
     def list(self, _version: str, resource: str, _namespace: str | None = None) -> list[Any]:
         if resource == "persistentvolumeclaims":
             return list(self.claims.values())
+        if resource == "storageclasses":
+            return [{"metadata": {"name": one}} for one in self.classes]
         if self.volumes is None:
             raise ForbiddenError("no")
         return self.volumes
@@ -229,6 +233,27 @@ def test_an_image_that_sorts_text_in_another_order_is_refused_where_there_is_dat
 )
 def test_an_image_of_the_same_c_library_is_an_ordinary_change(live: str, wanted: str) -> None:
     assert problems(Cluster(claim(), image=live), image=wanted) == []
+
+
+@pytest.mark.parametrize("engine", ["statefulset", "cloudnative-pg"])
+def test_a_class_that_the_cluster_does_not_have_is_told_before_a_claim_waits_for_it(engine: str) -> None:
+    cluster = Cluster(claim(BACKUPS), volumes=[], classes=("local-path", "longhorn"))
+    (problem,) = problems(cluster, engine=engine, storage_class="longhron")
+    assert problem.startswith("database.storageClass is 'longhron', and the cluster has no such class")
+    assert "It has: local-path, longhorn." in problem
+    assert not problems(cluster, engine=engine)
+    both = problems(Cluster(volumes=[], classes=()), engine=engine)
+    assert [one.split(" ")[0] for one in both] == ["database.storageClass", "backup.storageClass"]
+
+
+def test_volumes_made_by_hand_have_a_class_that_need_not_exist() -> None:
+    by_hand = {"metadata": {"name": "pv"}, "spec": {"storageClassName": "by-hand"}}
+    assert not problems(Cluster(claim(BACKUPS), volumes=[by_hand]), storage_class="by-hand")
+    assert not problems(Cluster(claim(BACKUPS)), storage_class="by-hand"), "where nobody may look"
+
+
+def test_a_class_that_is_gone_is_no_problem_of_claims_that_have_their_volume() -> None:
+    assert not problems(Cluster(claim(), claim(BACKUPS), volumes=[], classes=()))
 
 
 def test_a_database_that_is_switched_off_is_refused_while_its_claim_is_there() -> None:

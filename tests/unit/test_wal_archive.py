@@ -114,7 +114,7 @@ def test_the_quota_holds_the_plugins_container_beside_each_instance_and_a_recove
 
 LIVE: Final = Pod(name="an instance", namespace="invoicetron-prod", labels={"cnpg.io/cluster": "invoicetron-db"})
 RECOVERED: Final = Pod(
-    name="the recovered one", namespace="invoicetron-prod", labels={"cnpg.io/cluster": "invoicetron-db-recovered"}
+    name="the recovered one", namespace="invoicetron-prod", labels={"cnpg.io/cluster": "invoicetron-db-recovery"}
 )
 OPERATOR: Final = Pod(name="the operator", namespace="cnpg-system", labels={"app.kubernetes.io/name": "cloudnative-pg"})
 

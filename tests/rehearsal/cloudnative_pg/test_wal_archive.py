@@ -99,14 +99,14 @@ def undo_a_mistake(stack: Stack) -> None:
     assert "What is archived already has to do" in done.stdout
     assert content(server) == before
     assert stack.cluster()["metadata"]["uid"] == uid
-    assert not stack.get("clusters", "-l", "app=invoicetron-db-recovered")["items"]
+    assert not stack.get("clusters", "-l", "app=invoicetron-db-recovery")["items"]
     assert [name.partition("-0")[0] for name in backed_up.backups()] == ["before-restore", "recovered"]
     done = backed_up.ops("drill")
     assert done.returncode == 0, done.stdout
     assert 'rows: "invoices": ' in done.stdout
     assert "Recorded in the Lease invoicetron-dev-recovery" in done.stdout
     assert content(server) == before
-    assert not stack.get("clusters", "-l", "app=invoicetron-db-recovered")["items"]
+    assert not stack.get("clusters", "-l", "app=invoicetron-db-recovery")["items"]
     assert "a drill is weekly: nothing to do" in backed_up.ops("drill", "--if-due").stdout
     # The quota held the recovered instance, and the plugin's container beside it.
     assert "exceeded quota" not in operated.kubectl("-n", stack.namespace, "get", "events", "-o", "wide")

@@ -37,6 +37,7 @@ def made(**database: Any) -> dict[str, Any]:
         {"instances": 1},
         {"instances": 2, "synchronous": "preferred"},
         {"instances": 9, "synchronous": "required", "size": "100Ti", "storageClass": "other"},
+        {"parameters": {"min_wal_size": "32MB", "max_wal_size": "64MB"}},
         {"operandImage": f"mirror.example.com:5000/cnpg/postgresql:18.3@sha256:{'0' * 64}"},
     ],
 )
@@ -91,6 +92,18 @@ ONE = {"instances": 1, "synchronous": "required"}
             "64",
             {"resources": {"requests": {"cpu": "64", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}},
             "CPU request is greater than the limit",
+        ),
+        (
+            "postgresql.parameters.min_wal_size",
+            "1GB",
+            {"parameters": {"min_wal_size": "1GB"}},
+            "should be smaller than parameter max_wal_size",
+        ),
+        (
+            "postgresql.parameters.max_wal_size",
+            "64MB",
+            {"parameters": {"max_wal_size": "64MB"}},
+            "should be smaller than parameter max_wal_size",
         ),
     ],
 )

@@ -65,6 +65,11 @@ def test_a_name_is_whole_in_a_terminal_of_eighty_columns() -> None:
     assert NAME in written.getvalue()
 
 
+def test_what_looks_like_markup_is_shown_as_it_is() -> None:
+    (cells,) = shown(Listed(name=NAME, migration="20260101_[/bold]", by="[red]rommel@laptop"))
+    assert {"20260101_[/bold]", "[red]rommel@laptop"} <= {each.strip() for each in cells}
+
+
 def test_what_is_not_known_is_a_dash_and_what_is_no_backup_is_told() -> None:
     scheduled = Listed(name=NAME, taken=NOW - dt.timedelta(minutes=70), by="invoicetron-db-backup-29503860")
     damaged = Listed.of_manifest({"name": "invoicetron-000011-20260204T030000Z"})
@@ -79,6 +84,16 @@ def test_a_stack_without_copies_says_so_before_it_asks_the_cluster() -> None:
     cluster = mock.Mock()
     with pytest.raises(ClusterError, match=r"--target s3: stack prod has no off-site copies \(backup.s3\)"):
         list_backups(cluster, Terminal(), load_settings("prod"), Target.S3, now=NOW)
+    assert not cluster.mock_calls
+
+
+@pytest.mark.parametrize(
+    ("section", "why"), [("database", "has no database"), ("backup", "give Pulumi.prod.yaml a section")]
+)
+def test_a_stack_that_takes_no_backups_says_so_before_it_asks_the_cluster(section: str, why: str) -> None:
+    cluster, settings = mock.Mock(), load_settings("prod").model_copy(update={section: None})
+    with pytest.raises(ClusterError, match=why):
+        list_backups(cluster, Terminal(), settings, Target.VOLUME, now=NOW)
     assert not cluster.mock_calls
 
 

@@ -62,7 +62,7 @@ def test_what_cannot_be_recovered_is_refused_in_words(stack: Settings, to: str, 
 def recovered(**changes: Any) -> dict[str, Any]:
     program = run("prod", {**ENGINE, "database.wal": WAL, **changes}, values=VALUES)
     body = beside({"spec": program.one("Cluster").inputs["spec"]}, Moment(at=AT, archive="old", live=False), PROD)
-    assert body["metadata"]["name"] == "invoicetron-db-recovered"
+    assert body["metadata"]["name"] == "invoicetron-db-recovery"
     spec: dict[str, Any] = body["spec"]
     return spec
 
@@ -76,7 +76,7 @@ def test_the_recovered_cluster_reads_one_archive_to_the_moment_and_writes_none()
     assert source["plugin"]["parameters"] == {"barmanObjectName": "invoicetron-db", "serverName": "old"}
     (plugin,) = spec["plugins"]
     assert plugin["isWALArchiver"] is False
-    assert plugin["parameters"]["serverName"] == "invoicetron-db-recovered"
+    assert plugin["parameters"]["serverName"] == "invoicetron-db-recovery"
     assert (recovery["database"], recovery["owner"], recovery["secret"]) == (
         "invoicetron",
         "invoicetron",

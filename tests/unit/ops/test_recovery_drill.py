@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from ops.kube.cluster import Cluster
+from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import JobFailedError
 from ops.restore import recovery_drill
 from ops.restore.moment import Moment
@@ -57,10 +57,15 @@ def test_a_drill_is_weekly_though_the_schedule_looks_every_day(
         (settings(movingFrom="statefulset"), "moves to the other engine"),
     ],
 )
-def test_where_nothing_can_be_recovered_the_schedule_passes(cluster: Cluster, stack: Settings, why: str) -> None:
+def test_where_nothing_can_be_recovered_the_schedule_passes_and_a_user_is_told(
+    cluster: Cluster, stack: Settings, why: str
+) -> None:
     told = recovery_drill.not_due(cluster, stack, NOW)
     assert told is not None
     assert why in told
+    with pytest.raises(ClusterError) as error:
+        recovery_drill.drill(cluster, mock.Mock(), stack, NOW)
+    assert str(error.value) == told
 
 
 def test_the_database_of_a_moment_ago_is_recovered_and_then_recorded(

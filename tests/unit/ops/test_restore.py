@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import signal
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from kubernetes.client import (
@@ -29,9 +28,9 @@ from ops.kube.job import pending_reason
 from ops.kube.pod_log import last_words
 from ops.restore import RestoreRequest, parse_request
 from ops.restore.app_stop import READY, REPLICAS, previous_state, running
-from ops.restore.look import discard, ways_in
+from ops.restore.look import ways_in
+from ops.restore.options import Options
 from ops.restore.source import Source, SourceError, parse_expectation, parse_source
-from ops.terminal import Terminal
 from settings.cloudnative_pg import EngineSettings
 from tests.stacks import DEV, PROD
 from tests.unit.program import load_settings
@@ -125,6 +124,13 @@ def test_everything_that_is_wrong_with_an_expectation_is_said_at_once() -> None:
     with pytest.raises(SourceError) as told:
         parse_expectation("invoices=many,=3,user=1,user=2,")
     assert all(part in str(told.value) for part in ("'invoices=many'", "'=3'", "user is given twice", "''"))
+
+
+@pytest.mark.parametrize("given", ["public.invoices=567", '"Invoice"=567', 'public."Invoice"=567'])
+def test_the_name_of_an_expected_table_is_written_as_the_inventory_has_it(given: str) -> None:
+    with pytest.raises(SourceError, match="without quotes, and without the schema public"):
+        parse_expectation(given)
+    assert parse_expectation("Invoice=567,reports.monthly=3,publications=1")
 
 
 def deployment(
@@ -248,8 +254,8 @@ def test_the_name_of_a_database_to_look_into_is_refused_where_it_is_none(name: s
     with pytest.raises(SourceError, match=r"--into .*: up to 20 lower-case letters") as error:
         parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=True, into=name)
     assert "--clear-sessions: nobody logs in" in str(error.value)
-    with pytest.raises(SourceError, match="--discard "):
-        discard(mock.Mock(), Terminal(), name=name)
+    with pytest.raises(SourceError, match=r"--discard .*: up to 20 lower-case letters"):
+        Options(discarded=name).check(load_settings("prod"))
 
 
 def test_what_is_looked_into_is_told_to_the_script_and_how_to_reach_it_to_the_user() -> None:

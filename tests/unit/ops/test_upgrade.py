@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -16,7 +17,8 @@ from ops import upgrade as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import Job, JobFailedError
 from ops.restore.app_stop import App, PreviousState
-from ops.upgrade import Upgrade
+from ops.upgrade import Discard, Upgrade
+from settings.database import DatabaseSettings
 from tests.stacks import DEV
 from tests.unit.program import load_settings
 
@@ -75,6 +77,45 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("live", "to", "told"),
+    [
+        ("postgres:17-alpine", 19, "upgraded to PostgreSQL 18$"),
+        ("postgres:17-alpine", 16, "upgraded to PostgreSQL 18$"),
+        ("postgres:17-alpine", 0, "upgraded to PostgreSQL 18$"),
+        ("postgres:18-alpine", 19, "this program knows no later version"),
+        ("postgres:18-alpine", 17, "no way back to an earlier one but a backup"),
+    ],
+)
+def test_a_version_to_which_nothing_leads_is_refused_without_advice_that_fails(
+    monkeypatch: pytest.MonkeyPatch, live: str, to: int, told: str
+) -> None:
+    monkeypatch.setattr(module, "_server", lambda _: (live, "data-invoicetron-db-0"))
+    with pytest.raises(ClusterError, match=f"--to {to}: the server has {live}.*{told}"):
+        Upgrade.look(mock.MagicMock(names=DEV), mock.Mock(), SETTINGS, to)
+
+
+@pytest.mark.parametrize(
+    ("database", "said"),
+    [
+        (None, ("has no StatefulSet of PostgreSQL", "has no StatefulSet of PostgreSQL")),
+        (
+            DatabaseSettings(engine="cloudnative-pg"),
+            ("has no StatefulSet of PostgreSQL", "keeps nothing of an earlier version"),
+        ),
+    ],
+)
+def test_what_is_no_stateful_set_is_neither_upgraded_nor_has_it_kept_anything(
+    database: DatabaseSettings | None, said: tuple[str, str]
+) -> None:
+    cluster, settings = mock.MagicMock(names=DEV), SETTINGS.model_copy(update={"database": database})
+    looks = (partial(Upgrade.look, cluster, mock.Mock(), settings, 18), partial(Discard.look, cluster, settings))
+    for look, words in zip(looks, said, strict=True):
+        with pytest.raises(ClusterError, match=words):
+            look()
+    assert not cluster.mock_calls
 
 
 def test_the_app_is_started_once_the_new_server_answers(stage: Stage) -> None:

@@ -1,0 +1,36 @@
+"""Whether the cluster can make a volume of the class that the stack file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pulumi
+
+from lookups.cluster import Cluster, ForbiddenError
+
+
+def find_problems(cluster: Cluster, section: str, name: str) -> Iterator[str]:
+    """About `<section>.storageClass` of a claim that is still to be made: without the class it would wait for ever.
+
+    A class that has volumes made by hand need not exist itself.
+    """
+    try:
+        if cluster.get("storage.k8s.io/v1", "storageclasses", name) is not None:
+            return
+        made = [one["spec"].get("storageClassName") for one in cluster.list("v1", "persistentvolumes")]
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Whether the cluster has the storage class {name} is not known. {error}")
+        return
+    if name not in made:
+        yield (
+            f"{section}.storageClass is {name!r}, and the cluster has no such class, so the claim would wait for a "
+            f"volume for ever.{_others(cluster)} Correct {section}.storageClass, or create the class"
+        )
+
+
+def _others(cluster: Cluster) -> str:
+    try:
+        classes = sorted(one["metadata"]["name"] for one in cluster.list("storage.k8s.io/v1", "storageclasses"))
+    except ForbiddenError:
+        return ""
+    return f" It has: {', '.join(classes) or 'none'}."

@@ -1,0 +1,72 @@
+"""The options of `ops restore` together: what does not go with what, and everything that is wrong, at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ops.backup import why_no_backups
+from ops.restore import RestoreRequest, parse_request
+from ops.restore.moment import Moment, parse
+from ops.restore.source import LATEST, SourceError, look_complaints
+from settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """As the command line has them."""
+
+    source: str | None = None
+    """`--from`."""
+    to: str | None = None
+    archive: str | None = None
+    expect: str | None = None
+    clear_sessions: bool = False
+    into: str | None = None
+    discarded: str | None = None
+    """`--discard`."""
+
+    def check(self, settings: Settings) -> tuple[RestoreRequest | None, Moment | None]:
+        """What to restore, and the moment where it is recovered first; neither where something is only discarded.
+
+        Raises `SourceError` with everything that is wrong.
+        """
+        wrong, request, moment = list(self._mismatches()), None, None
+        if self.discarded is not None:
+            wrong += look_complaints("--discard", self.discarded)
+            wrong += filter(None, [why_no_backups(settings)])
+        if self.to is not None:
+            try:
+                moment = parse(settings, to=self.to, archive=self.archive)
+            except SourceError as error:
+                wrong += str(error).splitlines()
+        if self.discarded is None:
+            try:
+                request = parse_request(
+                    settings,
+                    source=self.source or LATEST,
+                    expect=self.expect,
+                    clear_sessions=self.clear_sessions,
+                    into=self.into,
+                )
+            except SourceError as error:
+                wrong += str(error).splitlines()
+        if wrong:
+            raise SourceError("\n".join(dict.fromkeys(wrong)))
+        return request, moment
+
+    def _mismatches(self) -> list[str]:
+        wrong = []
+        sources = {"--from": self.source, "--to": self.to, "--discard": self.discarded}
+        given = [option for option, value in sources.items() if value is not None]
+        if len(given) != 1:
+            wrong.append(
+                "either --from or --to says what is restored, or --discard what is dropped; given: "
+                f"{' and '.join(given) or 'none of them'}"
+            )
+        if self.archive is not None and self.to is None:
+            wrong.append("--archive is about --to, which recovers from it")
+        of_restore = {"--expect": self.expect, "--clear-sessions": self.clear_sessions or None, "--into": self.into}
+        ignored = [option for option, value in of_restore.items() if value is not None]
+        if self.discarded is not None and ignored:
+            wrong.append(f"--discard restores nothing: leave out {' and '.join(ignored)}")
+        return wrong

@@ -1,0 +1,86 @@
+"""What `ops` says of files, folders and options that are not as it needs them, before it asks any system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ops.clients import load_settings
+from ops.command_line import PulumiError
+from ops.commands import app
+from ops.restore.source import SourceError
+from settings import SettingsError
+from tests.stacks import STACKS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The program's directory, with the stack dev."""
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
+        (tmp_path / name).write_text((STACKS / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("Pulumi.dev.yaml", "", "Pulumi.dev.yaml has no config, which is a mapping"),
+        ("Pulumi.dev.yaml", "config:", "Pulumi.dev.yaml has no config, which is a mapping"),
+        ("Pulumi.dev.yaml", "- config", "Pulumi.dev.yaml has no config, which is a mapping"),
+        ("Pulumi.dev.yaml", "config: [a]", "Pulumi.dev.yaml has no config, which is a mapping"),
+        ("Pulumi.yaml", "name: 5", "Pulumi.yaml has no name, which is a text"),
+        ("Pulumi.yaml", "runtime: python", "Pulumi.yaml has no name, which is a text"),
+        ("Pulumi.dev.yaml", "config:\n  a: 1\n  a: 2", "Pulumi.dev.yaml, line 2: the key a stands twice"),
+        ("Pulumi.dev.yaml", "config:\n  a: glpat-secret: b", "Pulumi.dev.yaml, line 2: mapping values"),
+        ("Pulumi.dev.yaml", "config:\n\ta: 1", "Pulumi.dev.yaml, line 2: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_content(
+    folder: Path, file: str, text: str, said: str
+) -> None:
+    (folder / file).write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load_settings("dev")
+    assert str(error.value).startswith(said)
+    assert "glpat-secret" not in str(error.value)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_stack_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(SettingsError, match=r"Pulumi.stagign.yaml cannot be read .*here are: dev$"):
+        load_settings("stagign")
+
+
+@pytest.mark.parametrize("folder_option", ["nowhere", "Pulumi.yaml"])
+@pytest.mark.usefixtures("folder")
+def test_a_folder_that_is_none_is_a_wrong_option(folder_option: str) -> None:
+    done = CliRunner().invoke(app, ["-C", folder_option, "status", "--stack", "dev"])
+    assert done.exit_code == 2
+    assert "--cwd" in done.output
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "said"),
+    [
+        ("move-database", [], "given: neither"),
+        ("move-database", ["--to", "oracle"], "given: --to oracle"),
+        ("move-database", ["--to", "statefulset", "--discard"], "given: --to statefulset and --discard"),
+        ("upgrade", [], "given: neither"),
+        ("upgrade", ["--to", "18", "--discard"], "given: --to 18 and --discard"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_one_of_two_options_is_given(command: str, given: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, [command, "--stack", "dev", *given])
+    assert isinstance(done.exception, SourceError)
+    assert str(done.exception).endswith(said)
+
+
+@pytest.mark.usefixtures("folder")
+def test_where_nothing_can_be_written_nothing_is_asked() -> None:
+    done = CliRunner().invoke(app, ["import-existing", "--stack", "dev", "--output", "nowhere/import.json"])
+    assert isinstance(done.exception, PulumiError)
+    assert str(done.exception) == "--output nowhere/import.json: there is no folder nowhere"
