@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -275,8 +276,18 @@ def is_passing(error: Exception) -> bool:
     return not isinstance(error, ApiException) or error.status in (None, 0, 410, 429) or error.status >= 500
 
 
+def reason_given(body: bytes | str | None) -> str:
+    """The message of a Kubernetes Status, behind a colon; that it is none where it is a page."""
+    try:
+        return f": {json.loads(body or '{}')['message']}"
+    except (KeyError, TypeError):
+        return ""
+    except ValueError:
+        return ", which is not JSON: something else answers in the API server's place"
+
+
 def error_message(error: Exception) -> str:
     """What the API server said, or that it said nothing."""
     if isinstance(error, ApiException):
-        return f"the API server answered {error.status} {error.reason}: {error.body or ''}".rstrip(": \n")
+        return f"the API server answered {error.status} {error.reason}{reason_given(error.body)}"
     return f"the API server does not answer: {error}"

@@ -25,7 +25,7 @@ from components.wal_archive import API as WAL_API
 from components.wal_archive import PLUGIN
 from components.wal_archive import RESOURCE as STORES
 from ops.backup import cron_job, labels, why_no_backups
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, error_message, unless_gone
 from ops.kube.job import Job, JobFailedError, create, run
 from ops.restore.source import Source, SourceError, parse_moment, shown
 from ops.results import backup_taken
@@ -249,7 +249,7 @@ class Recovery:
                 if error.status == 409:  # an attempt before has made it, and its answer was lost
                     return
                 if error.status in {400, 403, 422}:
-                    raise ClusterError(f"the recovered Cluster is refused: {error.body}") from error
+                    raise ClusterError(f"the recovered Cluster is refused: {error_message(error)}") from error
                 raise
 
         self.cluster.persistently(request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 import cloudflare
@@ -21,6 +20,7 @@ from lookups.cluster import ClusterError, ForbiddenError
 from lookups.credentials import CredentialsError
 from lookups.onepassword import SecretProblemError
 from lookups.tunnel_document import TunnelDocumentError
+from ops.kube.cluster import reason_given
 
 CLUSTER_FIX: Final = "check with kubectl that this kubeconfig's user may read the stack's namespace, Secrets included"
 GITLAB_FIX: Final = "GITLAB_TOKEN must not have expired, have the scope api, and be a Maintainer's of the app's project"
@@ -57,7 +57,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case ResourceNotFoundError():
             return f"the API server knows no such kind: {error}", "install the CRDs that the kind belongs to"
         case ApiException() | DynamicApiError():
-            return f"the API server answers {error.status} {error.reason}{_message(error.body)}", CLUSTER_FIX
+            return f"the API server answers {error.status} {error.reason}{reason_given(error.body)}", CLUSTER_FIX
         case ConfigException():
             return f"the kubeconfig cannot be used: {error}", CLUSTER_FIX
         case GitlabError():
@@ -79,11 +79,3 @@ def _of_gitlab(error: GitlabError) -> tuple[str, str]:
     busy = error.response_code == _TOO_MANY or error.response_code >= _SERVER_ERROR
     said = f"GitLab answers {error.response_code}: {error.error_message}"
     return said, "try again in some minutes" if busy else GITLAB_FIX
-
-
-def _message(body: bytes | str | None) -> str:
-    """The message of a Kubernetes Status."""
-    try:
-        return f": {json.loads(body or '{}')['message']}"
-    except (ValueError, KeyError, TypeError):
-        return ""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 from typer.testing import CliRunner
 
 from ops.clients import load_settings
 from ops.command_line import PulumiError
 from ops.commands import app
+from ops.kube.cluster import error_message
 from ops.restore.source import SourceError
+from ops.verify.trouble import explain
 from settings import SettingsError
 from tests.stacks import STACKS
 
@@ -84,3 +87,25 @@ def test_where_nothing_can_be_written_nothing_is_asked() -> None:
     done = CliRunner().invoke(app, ["import-existing", "--stack", "dev", "--output", "nowhere/import.json"])
     assert isinstance(done.exception, PulumiError)
     assert str(done.exception) == "--output nowhere/import.json: there is no folder nowhere"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            '{"kind": "Status", "message": "namespaces \\"x\\" not found"}',
+            'answered 404 Not Found: namespaces "x" not found',
+        ),
+        ("<html>a page</html>", "answered 404 Not Found, which is not JSON: something else answers"),
+        ("", "answered 404 Not Found"),
+        (None, "answered 404 Not Found"),
+        ('"a text"', "answered 404 Not Found"),
+    ],
+)
+def test_the_api_server_is_quoted_with_its_message_alone(body: str | None, said: str) -> None:
+    error = ApiException(status=404, reason="Not Found")
+    error.body = body
+    for told in (error_message(error), explain(error)[0].replace("answers", "answered", 1)):
+        assert said in told
+        assert "{" not in told
+        assert "page" not in told
