@@ -272,7 +272,7 @@ def test_nothing_is_in_the_way_of_a_healthy_cluster(problems: Callable[..., list
         ),
         ({"objects": Objects("cloudnative-pg:1.27.3")}, "1.27.4, 1.28.2, 1.29 or newer"),
         ({"objects": Objects(scripts=())}, "pulumi up -s dev"),
-        ({"to": 19}, "names no images of PostgreSQL 19"),
+        ({"to": 19}, "this program knows PostgreSQL 17 and 18, and no 19"),
         ({"upgrade": None}, "database.upgrade.operandImage"),
     ],
 )
