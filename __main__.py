@@ -58,6 +58,7 @@ if settings.database and secrets.of_database:
         secret=secrets.of_database,
         claims=found.database_claims,
         alone=beside is None,
+        statements=settings.database_metrics is not None and settings.database_metrics.statements,
         wal=secrets.wal,
         wal_r2=found.r2.get(ARCHIVE),
     )

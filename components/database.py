@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -54,18 +55,25 @@ SHUTDOWN: Final = ["pg_ctl", "stop", "--mode=fast", "--wait", f"--timeout={_GRAC
 """Ends every session and writes at most the 128 MB of shared buffers."""
 
 
-START_HOOK: Final = ("set-role-password.sh", "include-rules.sh")
+START_HOOK: Final = ("set-role-password.sh", "count-statements.sh", "include-rules.sh")
 """Scripts that only the server's own pod runs."""
 
+STATEMENTS: Final = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "off"}
+"""Parameters with which the server counts statements. It keeps their texts without constants; utility statements, which
+define, copy or set something, would be kept as they are."""
 
-def set_role_password(*, rules: str | None = None) -> list[str]:
+
+def set_role_password(*, rules: str | None = None, statements: bool = False) -> list[str]:
     """Command that runs beside the server at each start.
 
     It holds the script, and the statements that make a new database's role an owner without SUPERUSER. In a ConfigMap a
-    changed script would need something more to restart the pod. `rules` is a file of rules for pg_hba.conf.
+    changed script would need something more to restart the pod. `rules` is a file of rules for pg_hba.conf;
+    `statements` says whether the server counts them.
     """
     script, hand_over = without_comments("set-role-password.sh", "#"), without_comments("hand-over.sql", "--")
     command = ["sh", "-c", script, "set-role-password", "/proc/1/fd/2", hand_over]
+    if statements:
+        command[2] += without_comments("count-statements.sh", "#")
     if rules is not None:
         command[2] += without_comments("include-rules.sh", "#")
         command.append(rules)
@@ -95,6 +103,8 @@ class DatabaseArgs:
     """Where the write-ahead log is archived."""
     wal_r2: R2Ids | None = None
     """Where the program makes the bucket for that."""
+    statements: bool = False
+    """Whether the server counts what each statement costs, for postgres_exporter."""
 
 
 class Database(DatabaseWires):
@@ -234,7 +244,11 @@ def _resource(args: DatabaseArgs, resource: str, claim: str) -> str:
 
 def _parameters(settings: DatabaseSettings) -> list[str]:
     """The server's arguments. The image puts `postgres` before what begins with a hyphen."""
-    return [f"--{name}={value}" for name, value in settings.server_parameters.items()]
+    return _arguments(settings.server_parameters)
+
+
+def _arguments(parameters: Mapping[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in parameters.items()]
 
 
 def data_directory(image: str) -> list[core.EnvVarArgs]:
@@ -276,7 +290,11 @@ def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArg
                 core.ContainerArgs(
                     name=CONTAINER,
                     image=args.settings.image,
-                    args=[*_parameters(args.settings), *(tls.parameters if tls else ())],
+                    args=[
+                        *_parameters(args.settings),
+                        *_arguments(STATEMENTS if args.statements else {}),
+                        *(tls.parameters if tls else ()),
+                    ],
                     ports=[core.ContainerPortArgs(name="postgresql", container_port=address.port)],
                     env=[
                         core.EnvVarArgs(name="POSTGRES_USER", value=address.user),
@@ -286,7 +304,9 @@ def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArg
                     ],
                     resources=container_resources(args.settings.resources),
                     security_context=container_security(read_only=True),
-                    lifecycle=_lifecycle(tls.rules if tls else None),
+                    lifecycle=_lifecycle(
+                        set_role_password(rules=tls.rules if tls else None, statements=args.statements)
+                    ),
                     # The others wait for it: the replay of the log after a crash is no reason to kill. 300 s, as the
                     # script's patience.
                     startup_probe=_probe(address, period=5, failures=60),
@@ -322,9 +342,9 @@ def _shared_memory(args: DatabaseArgs) -> str:
     return quantity(Decimal(mebibytes * 2**20), binary=True)
 
 
-def _lifecycle(rules: str | None) -> core.LifecycleArgs:
+def _lifecycle(start_hook: list[str]) -> core.LifecycleArgs:
     return core.LifecycleArgs(
-        post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=set_role_password(rules=rules))),
+        post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=start_hook)),
         # Without it SIGTERM asks for a smart shutdown, which waits for the app to go first, until it is killed.
         pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=SHUTDOWN)),
     )

@@ -144,16 +144,19 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         security_context=container_security(read_only=True),
         volume_mounts=args.database.client_mounts or None,
     )
+    # The view of statements is there, see count-statements.sh.
+    database = "postgres" if args.settings.statements else address.database
     tls = f"verify-full&sslrootcert={AUTHORITY}" if args.database.authority is not None else "disable"
     exporter = core.ContainerArgs(
         name="postgres-exporter",
         image=IMAGE,
+        args=["--collector.stat_statements"] if args.settings.statements else None,
         ports=[core.ContainerPortArgs(name="metrics", container_port=PORT)],
         env=[
             core.EnvVarArgs(
                 name="DATA_SOURCE_URI",
                 value=pulumi.Output.format(
-                    "{0}:{1}/{2}?sslmode={3}&connect_timeout=10", host, args.database.port, address.database, tls
+                    "{0}:{1}/{2}?sslmode={3}&connect_timeout=10", host, args.database.port, database, tls
                 ),
             ),
             core.EnvVarArgs(name="DATA_SOURCE_USER", value=names.monitor_role),

@@ -26,6 +26,8 @@ class DatabaseMetricsSettings(Section):
 
     password: SecretReference | None = None
     """Password of the exporter's role: an op:// reference; the value is URL-safe."""
+    statements: bool = False
+    """Count what each statement costs (pg_stat_statements), for the dashboard. A change restarts the database."""
     resources: Resources = Resources.of(cpu=("10m", "200m"), memory=("32Mi", "96Mi"))
 
 
@@ -50,7 +52,7 @@ class MonitoringSettings(Section):
     """Run postgres_exporter beside the database. Without it nobody counts its connections."""
     runbook: PageUrl | None = None
     """Where docs/alerts.md of this program is read; alerts link to its sections. Without it to that page in
-    `repository.infrastructure.project`, or nowhere."""
+    `repository.infrastructure.project`, or nowhere: each names its section, in any case."""
 
     @property
     def prometheus_namespace(self) -> str:

@@ -21,9 +21,10 @@ def start_hook(
     path: Path | None = None,
     patience: int = 30,
     rules: Path | None = None,
+    statements: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
-    shell, flag, script, name, _, *texts = set_role_password(rules=str(rules) if rules else None)
+    shell, flag, script, name, _, *texts = set_role_password(rules=str(rules) if rules else None, statements=statements)
     program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
     image = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password, "POSTGRES_DB": DATABASE}
     environment = server.environment(local=True, **image, PATIENCE=str(patience))

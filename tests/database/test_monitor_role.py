@@ -21,8 +21,11 @@ from rehearsal import optional_tools
 from rehearsal.pods.postgres import DATABASE, USER, PostgresServer
 from rehearsal.processes import free_port
 from tests.database.invoices import fill
+from tests.database.start_hook import connect, start_hook
 from tests.database.test_role_password import TALKATIVE
 from tests.stacks import PROD
+from tests.unit.program import Program, run
+from tests.unit.test_postgres_exporter import METRICS, VALUES
 
 ROLE: Final = PROD.monitor_role
 OLD: Final = "the-old-password"
@@ -121,21 +124,30 @@ def test_neither_the_password_nor_its_hash_is_in_the_log_of_a_server_that_logs_e
     assert digest not in log
 
 
-def asked_for() -> set[str]:
+def asked_for(*, statements: bool = False) -> set[str]:
     """Every metric of PostgreSQL's that an alert or a panel is about."""
-    watched = Watched(names=PROD, claims=["data"], database_metrics=True)
+    watched = Watched(names=PROD, claims=["data"], database_metrics=True, statements=statements)
     return set(re.findall(r"\bpg_\w+", json.dumps(alerts(watched)) + dashboard_json(watched)))
 
 
 @pytest.fixture
 def exporter(database: PostgresServer) -> Iterator[str]:
     """URL of the metrics of a real exporter, with the role's password."""
-    assert create(database, OLD).returncode == 0
+    with exporting(database, run("prod", {"monitoring": METRICS}, values=VALUES)) as url:
+        yield url
+
+
+@contextmanager
+def exporting(server: PostgresServer, program: Program) -> Iterator[str]:
+    """The exporter as the pod of this program runs it, but at this server."""
+    assert create(server, OLD).returncode == 0
+    (pod,) = program.one("Deployment", PROD.exporter).inputs["spec"]["template"]["spec"]["containers"]
+    (uri,) = [each["value"] for each in pod["env"] if each["name"] == "DATA_SOURCE_URI"]
     port = free_port()
     process = subprocess.Popen(
-        [optional_tools.postgres_exporter(), f"--web.listen-address=127.0.0.1:{port}"],
+        [optional_tools.postgres_exporter(), f"--web.listen-address=127.0.0.1:{port}", *pod.get("args", [])],
         env={
-            "DATA_SOURCE_URI": f"127.0.0.1:{database.port}/{DATABASE}?sslmode=disable&connect_timeout=10",
+            "DATA_SOURCE_URI": uri.replace(f"{PROD.database}:5432", f"127.0.0.1:{server.port}"),
             "DATA_SOURCE_USER": ROLE,
             "DATA_SOURCE_PASS": OLD,
         },
@@ -168,6 +180,49 @@ def test_the_exporter_exports_what_alerts_and_panels_are_about(exporter: str) ->
     assert len(wanted) > 5
     assert not {name for name in wanted if not re.search(rf"^{name}[{{ ]", found, re.MULTILINE)}
     assert httpx.get(exporter).status_code == 200, "what the readiness probe asks for"
+
+
+@pytest.fixture(scope="module")
+def counted() -> Program:
+    metrics = {"databaseMetrics": {**METRICS["databaseMetrics"], "statements": True}}
+    return run("prod", {"monitoring": metrics}, values=VALUES)
+
+
+def preloaded(program: Program) -> dict[str, str]:
+    """What that program's server is started with beside the usual, by name."""
+    (container,) = program.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"]
+    words = (word.removeprefix("--").partition("=") for word in container["args"])
+    return {name: value for name, _, value in words if "pg_stat_statements" in name + value}
+
+
+def test_statements_are_counted_without_what_they_say_and_no_dump_knows_of_it(counted: Program) -> None:
+    with PostgresServer(settings=preloaded(counted)) as server:
+        # The library without its view: nothing else is missing.
+        assert start_hook(server, server.password).returncode == 0
+        with exporting(server, counted) as url:
+            found = metrics(url)
+        assert re.search(r"^pg_up 1$", found, re.MULTILINE)
+        assert "pg_stat_statements_calls_total" not in found
+
+        for _ in range(2):
+            done = start_hook(server, server.password, statements=True)
+            assert (done.returncode, done.stderr) == (0, "")
+        fill(server, count=5)
+        with connect(server, server.password) as session:
+            session.execute("SELECT count(*) FROM invoices WHERE number = 'Ada Lovelace'")
+            session.execute("SET application_name = 'Ada Lovelace'")
+        with exporting(server, counted) as url:
+            found = metrics(url)
+        wanted = asked_for(statements=True)
+        assert wanted > asked_for()
+        assert not {name for name in wanted if not re.search(rf"^{name}[{{ ]", found, re.MULTILINE)}
+        asked = "SELECT queryid FROM pg_stat_statements WHERE query LIKE '%invoices WHERE number = $1%'"
+        labels = f'datname="{DATABASE}",queryid="{server.sql(asked, database="postgres")}",user="{USER}"'
+        assert f"pg_stat_statements_calls_total{{{labels}}} 1\n" in found
+        kept = server.sql("SELECT string_agg(query, ' ') FROM pg_stat_statements", database="postgres")
+        assert "Ada" not in kept + found
+        assert "PASSWORD" not in kept
+        assert server.sql("SELECT count(*) FROM pg_extension WHERE extname LIKE 'pg_stat%'") == "0"
 
 
 def test_an_exporter_that_may_not_log_in_says_that_it_sees_nothing(database: PostgresServer, exporter: str) -> None:

@@ -59,6 +59,26 @@ def test_another_password_starts_the_pod_anew_and_leaves_the_database_alone(meas
     assert before == after == run("prod").one("StatefulSet").inputs
 
 
+def test_statements_are_counted_where_that_is_wanted_and_read_where_no_dump_looks(measured: Program) -> None:
+    metrics = {**METRICS["databaseMetrics"], "statements": True}
+    counted = run("prod", {"monitoring": {"databaseMetrics": metrics}}, values=VALUES)
+    (server,), (before,) = (
+        each.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"] for each in (counted, measured)
+    )
+    assert set(server["args"]) - set(before["args"]) == {
+        "--shared_preload_libraries=pg_stat_statements",
+        "--pg_stat_statements.track_utility=off",
+    }
+    hook, usual = (each["lifecycle"]["postStart"]["exec"]["command"] for each in (server, before))
+    assert hook[2].startswith(usual[2])
+    assert "CREATE EXTENSION IF NOT EXISTS pg_stat_statements" in hook[2].removeprefix(usual[2])
+    (exporter,) = pod(counted)["spec"]["containers"]
+    assert exporter["args"] == ["--collector.stat_statements"]
+    (uri,) = [each["value"] for each in exporter["env"] if each["name"] == "DATA_SOURCE_URI"]
+    assert uri.startswith("invoicetron-db:5432/postgres?")
+    assert not [each for each in pod(measured)["spec"]["containers"] if "args" in each]
+
+
 def test_prometheus_asks_the_exporter_and_the_exporter_asks_the_database(prod: Program, measured: Program) -> None:
     assert edges(measured) - edges(prod) == {
         ("Prometheus", NAME, "9187/TCP"),
