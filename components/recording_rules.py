@@ -10,6 +10,12 @@ DURATION: Final = "namespace_cronjob:kube_job_duration_seconds:last"
 """Seconds that the last good Job of each CronJob took. Its label `cronjob` outlives the Jobs."""
 VOLUME_BYTES: Final = "namespace_persistentvolumeclaim:kubelet_volume_stats_used_bytes:max"
 """Bytes in use on each volume, while a pod has it mounted."""
+BACKUP_ROWS: Final = "namespace_cronjob:backup_rows:last"
+"""Rows that the last good backup holds, or the last good drill has restored; `ops record` writes the rule."""
+BACKUP_BYTES: Final = "namespace_cronjob:backup_bytes:last"
+"""Bytes of the dump of the last good backup; likewise."""
+BACKUP_SECONDS: Final = "namespace_cronjob:backup_seconds:last"
+"""Seconds that the last good backup or drill took; likewise. DURATION also counts a run that had nothing to do."""
 
 
 def recording_rules(watched: Watched) -> list[dict[str, Any]]:
@@ -30,11 +36,13 @@ def _volumes(watched: Watched) -> list[dict[str, Any]]:
 
 def _duration(watched: Watched, cron_job: str) -> dict[str, Any]:
     jobs = f'namespace="{watched.namespace}", job_name=~"{cron_job}-.+"'
-    # A Job that failed has no completion time.
-    ended, started = (f"kube_job_status_{part}_time{{{jobs}}}" for part in ("completion", "start"))
+    # A Job that failed has no completion time. While one kube-state-metrics takes another's place, each Job has two.
+    ended, started = (
+        f"max by (namespace, job_name) (kube_job_status_{part}_time{{{jobs}}})" for part in ("completion", "start")
+    )
     last = f"{ended} == on (namespace) group_left max by (namespace) ({ended})"
     return {
         "record": DURATION,
-        "expr": f"max by (namespace) (({last}) - on (namespace, job_name) {started})",
+        "expr": f"max by (namespace) (({last}) - {started})",
         "labels": {"cronjob": cron_job},
     }

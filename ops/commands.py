@@ -377,8 +377,14 @@ def status_command(
 def record_command(
     check: Annotated[Literal["drift", "verify"], typer.Argument(help="What has passed.")], stack: StackOption
 ) -> None:
-    """Records that a scheduled check has passed, in a Lease; for pipelines, whose alerts count from there."""
-    from ops.checks import record  # noqa: PLC0415 - the client's models, which the other commands do without
+    """Records that a scheduled check has passed, in a Lease, from which alerts count; for pipelines.
+
+    With it, what the last backup and the last drills said of themselves, for the dashboard.
+    """
+    from ops import backup_metrics, checks  # noqa: PLC0415 - the client's models, which the other commands do without
 
     settings = load_settings(stack)
-    typer.echo(record(kubernetes_client(settings), settings.names, check))
+    client = kubernetes_client(settings)
+    typer.echo(checks.record(client, settings.names, check))
+    if told := backup_metrics.record(client, settings):
+        typer.echo(told)

@@ -217,6 +217,11 @@ class Names:
         """ConfigMap with the Grafana dashboard."""
         return f"{self.project}-dashboard"
 
+    @property
+    def backup_results(self) -> str:
+        """PrometheusRule with what the last backup and the last drills said of themselves."""
+        return f"{self.project}-backup-results"
+
     def check_lease(self, check: str) -> str:
         """Lease that says when a scheduled check last passed. It names the namespace: not every exporter does."""
         return f"{self.namespace}-{check}"

@@ -22,12 +22,14 @@ from rehearsal.pipeline import InfrastructureRepository, Run
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.gitlab import MAINTAINER, REPORTER, GitLab
+from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.test_app_pipeline_definition import scripts, shellcheck
 from tests.stacks import STACKS
 
 MERGE_REQUEST = "merge_request_event"
 WRITES = re.compile(r"pulumi (up|destroy)")
+RESULTS = "invoicetron-backup-results"
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +221,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         one.program.up("dev", "--skip-preview")
         set_variables(one)
         yield one
-        one.kubectl("delete", "clusterrolebinding,clusterrole", "preview", "preview-record")
+        one.kubectl("delete", "clusterrolebinding,clusterrole", "preview", "preview-record", "preview-results")
         one.kubectl("delete", "serviceaccount", "preview", "-n", "default")
 
 
@@ -273,18 +275,26 @@ def read_only_kubeconfig(rehearsal: Rehearsal) -> str:
         *("create", "clusterrolebinding", "preview-record", "--clusterrole=preview-record"),
         f"--serviceaccount={account}",
     )
+    rehearsal.kubectl(
+        *("create", "clusterrole", "preview-results", "--verb=create,patch"),
+        *("--resource=prometheusrules.monitoring.coreos.com", "--resource-name=invoicetron-backup-results"),
+    )
+    rehearsal.kubectl(
+        *("create", "clusterrolebinding", "preview-results", "--clusterrole=preview-results"),
+        f"--serviceaccount={account}",
+    )
     config: dict[str, Any] = yaml.safe_load(rehearsal.control_plane.kubeconfig.read_text())
     for user in config["users"]:
         user["user"] = {"token": rehearsal.kubectl("create", "token", name, "-n", "default").strip()}
     return yaml.safe_dump(config)
 
 
-def change(clone: InfrastructureRepository, key: str, value: str) -> None:
+def change(clone: InfrastructureRepository, key: str, value: str | bool) -> None:
     """Changes one setting in the branch's stack file."""
     file = clone.clone / "Pulumi.dev.yaml"
     config = yaml.safe_load(file.read_text())
     section, _, name = key.partition(".")
-    config["config"][f"invoicetron:{section}"][name] = value
+    config["config"].setdefault(f"invoicetron:{section}", {})[name] = value
     file.write_text(yaml.safe_dump(config))
 
 
@@ -365,11 +375,18 @@ def test_up_applies_what_was_merged_and_keeps_the_app_s_image(pipeline: Pipeline
 def test_drift_is_reported_and_the_app_s_image_is_none(pipeline: Pipeline, tmp_path: Path) -> None:
     lifecycle = Lifecycle(pipeline.rehearsal, "dev")
     clone = pipeline.clone(tmp_path, branch="main")
+    change(clone, "monitoring.dashboard", True)
     assert pipeline.run(clone, "up:dev").passed
     lifecycle.deploy(lifecycle.image)
+    stack = BackedUp(rehearsal=pipeline.rehearsal)
+    stack.fill(count=5)
+    stack.run("invoicetron-db-backup", "backup-now")
     run = pipeline.run(clone, "drift:dev")
     assert run.passed, run.output
     assert "Recorded in the Lease" in run.output
+    path = "--output=jsonpath={.spec.groups[*].rules[*].expr}"
+    rows = pipeline.rehearsal.kubectl("-n", lifecycle.namespace, "get", "prometheusrule", RESULTS, path)
+    assert re.fullmatch(r"vector\([1-9]\d*\) vector\([1-9]\d*\) vector\(\d+\)", rows), "rows, bytes, seconds"
     recorded = passed(pipeline.rehearsal, "invoicetron-dev-drift")
     assert dt.timedelta() <= dt.datetime.now(dt.UTC) - recorded < dt.timedelta(minutes=5)
     service = ["-n", lifecycle.namespace, "patch", "service", "invoicetron", "--type=merge", "-p"]
