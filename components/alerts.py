@@ -6,6 +6,7 @@ They need what blackbox exporter, kube-state-metrics and the kubelet export.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -55,6 +56,8 @@ class Watched:
     offsite_drill: str | None = None
     database_metrics: bool = False
     """By postgres_exporter."""
+    statements: bool = False
+    """Whether it exports what each statement costs, too."""
     instance_metrics: bool = False
     """By the instances of CloudNativePG themselves."""
     wal_archive: bool = False
@@ -112,19 +115,20 @@ class Watched:
         if self.database_pods is None:
             server = f'namespace="{self.namespace}", statefulset="{self.stateful_set}"'
             return f"kube_statefulset_status_replicas_ready{{{server}}}"
-        # kube-state-metrics knows no Cluster; where no pod is ready there is nothing to count.
+        # kube-state-metrics knows no Cluster, and two of it export each pod twice; where no pod is ready there is
+        # nothing to count.
         pods = f'namespace="{self.namespace}", pod=~"{self.database_pods}", condition="true"'
-        return f"count(kube_pod_status_ready{{{pods}}} == 1) or vector(0)"
+        return f"count(max by (pod) (kube_pod_status_ready{{{pods}}}) == 1) or vector(0)"
 
 
 def alerts(watched: Watched) -> list[dict[str, Any]]:
     """The rules. Each also fires when what it looks at has vanished, where silence could mean that all is well."""
-    job = f'job="{probe_job(watched.namespace)}"'
+    job = probed(probe_job(watched.namespace), watched.health_urls)
     up = f"probe_success{{{job}}}"
-    outside = f'probe_success{{job="{public_probe_job(watched.namespace)}"}}'
-    # The operator labels a probe's result with what was asked for: one of several that vanishes is seen, too.
+    outside = f"probe_success{{{probed(public_probe_job(watched.namespace), watched.public_urls)}}}"
+    # One of several that vanishes is seen, too.
     several = watched.health_urls if len(watched.health_urls) > 1 else ()
-    unprobed = [up, *(f'probe_success{{{job}, instance="{url}"}}' for url in several)]
+    unprobed = [up, *(f'probe_success{{job="{probe_job(watched.namespace)}", instance="{url}"}}' for url in several)]
     unprobed += [outside] if watched.public_urls else []
     certificate = f"probe_ssl_earliest_cert_expiry{{{job}}}"
     containers = f'namespace="{watched.namespace}", container=~"{"|".join(watched.containers)}"'
@@ -161,7 +165,8 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         _alert(
             watched,
             "Restarts",
-            expr=f"{restarted} > 2",
+            # Extrapolated to the whole hour, and so a little more than there were.
+            expr=f"round({restarted}) >= 3",
             for_="0m",
             severity="warning",
             summary="container {{ $labels.container }} has restarted three times within an hour",
@@ -349,6 +354,15 @@ def volume_selector(watched: Watched) -> str:
     return f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
 
 
+def probed(job: str, urls: Sequence[str]) -> str:
+    """Label matchers of the results of a Probe for these URLs; the operator labels each with what was asked for.
+
+    A URL that is asked for no longer, because the settings name another, is neither down nor forgotten.
+    """
+    named = f", instance=~`{'|'.join(map(re.escape, urls))}`" if urls else ""
+    return f'job="{job}"{named}'
+
+
 def probe_job(namespace: str) -> str:
     """Prometheus' `job` of the probe."""
     return f"{namespace}-health"
@@ -372,6 +386,7 @@ def _alert(watched: Watched, name: str, *, expr: str, for_: str, severity: str, 
         "labels": {**watched.alert_labels, "severity": severity, "namespace": watched.namespace},
         "annotations": {
             "summary": f"{summary} ({watched.namespace})",
+            "description": f"What to do: docs/alerts.md of this program, {name}",
             # A link that leads nowhere is worse than none.
             **({"runbook_url": f"{watched.runbook}#{name.lower()}"} if watched.runbook else {}),
         },

@@ -6,6 +6,7 @@ stack has it, postgres_exporter, and for what recording_rules.py makes of it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -29,17 +30,19 @@ from components.alerts import (
     Watched,
     last_check,
     probe_job,
+    probed,
     unix_time,
     volume_selector,
 )
-from components.recording_rules import DURATION, VOLUME_BYTES
-from settings.schedules import BACKUP_HOURS, CHECK_HOURS
+from components.recording_rules import BACKUP_BYTES, BACKUP_ROWS, BACKUP_SECONDS, DURATION, VOLUME_BYTES
+from settings.schedules import BACKUP_HOURS, CHECK_HOURS, DRILL_HOURS, RECOVERY
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
 """Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
 
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _DAY: Final = 24 * 3600
+_LONGEST_UID: Final = 40  # github.com/grafana/grafana, pkg/util/shortid_generator.go
 _HEIGHT: Final = 7
 _RATE: Final = "[$__rate_interval]"
 
@@ -51,7 +54,7 @@ def dashboard_json(watched: Watched) -> str:
     """The dashboard, as Grafana imports it. The same for the same `watched`."""
     made = (
         dashboard.Dashboard(f"{watched.names.app} ({watched.namespace})")
-        .uid(watched.namespace)  # else every upgrade would be another dashboard, and bookmarks lead nowhere
+        .uid(_uid(watched.namespace))  # else every upgrade would be another dashboard, and bookmarks lead nowhere
         .tags([watched.names.project])
         .readonly()
         .timezone("browser")
@@ -64,6 +67,7 @@ def dashboard_json(watched: Watched) -> str:
         ("Now", _now(watched)),
         ("App and database" if watched.database else "App", _pods(watched)),
         *([("PostgreSQL", _database(watched))] if watched.database_metrics else []),
+        *([("Statements", _statements(watched))] if watched.statements else []),
         *([("PostgreSQL", _instances(watched))] if watched.instance_metrics else []),
         *([("Volumes and backups", _volumes(watched))] if watched.claims else []),
     ):
@@ -73,31 +77,46 @@ def dashboard_json(watched: Watched) -> str:
     return json.dumps(made.build(), cls=JSONEncoder, sort_keys=True, indent=1)
 
 
+def _uid(namespace: str) -> str:
+    """Grafana refuses one of more than 40 characters; a namespace has up to 63."""
+    if len(namespace) <= _LONGEST_UID:
+        return namespace
+    return f"{namespace[: _LONGEST_UID - 9]}-{hashlib.sha256(namespace.encode()).hexdigest()[:8]}"
+
+
 def _now(watched: Watched) -> Iterator[Builder[Panel]]:
-    namespace, job = f'namespace="{watched.namespace}"', f'job="{probe_job(watched.namespace)}"'
+    namespace, job = f'namespace="{watched.namespace}"', probed(probe_job(watched.namespace), watched.health_urls)
     yield _stat("Up", {"{{instance}}": f"probe_success{{{job}}}"}, colours={None: "red", 1: "green"})
-    firing = f'count(ALERTS{{{namespace}, alertstate="firing"}}) or vector(0)'
+    # kube-prometheus-stack sends `info` and `none` to nobody: a quota that just fits is full for ever, for one.
+    firing = f'count(ALERTS{{{namespace}, alertstate="firing", severity!~"info|none"}}) or vector(0)'
     yield _stat("Alerts", {"firing": firing}, colours={None: "green", 1: "red"})
+    # The panels fill a row of 24.
+    wide = 4 if RECOVERY in watched.checks else 6
     yield _stat(
         "Image",
-        {"{{image}}": f'kube_pod_container_info{{{namespace}, container="{watched.containers[0]}"}}'},
+        # As the Deployment says it: a node may know the same image by another name, or by its digest alone.
+        {
+            "{{image_spec}}": (
+                f'group by (image_spec) (kube_pod_container_info{{{namespace}, container="{watched.containers[0]}"}})'
+            )
+        },
         names=True,
-        width=6,
+        width=wide,
     )
     days = {"certificate": f"min(probe_ssl_earliest_cert_expiry{{{job}}} - time()) / {_DAY}"}
     for _, name, day in watched.tokens:
         days[name.partition(" that ")[0].partition(" with ")[0]] = f"vector(({unix_time(day)} - time()) / {_DAY})"
-    checks = {
-        check: f"time() - {last_check(watched, check)}"
-        for check, hours in watched.checks.items()
-        if hours == CHECK_HOURS
-    }
-    yield _stat("Since the last good check", checks, unit="s", colours={None: "green", CHECK_HOURS * 3600: "red"})
-    yield _stat("Days until it ends", days, width=6, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
+    for title, hours in (("Since the last good check", CHECK_HOURS), ("Since the last good recovery", DRILL_HOURS)):
+        checks = {
+            check: f"time() - {last_check(watched, check)}" for check, most in watched.checks.items() if most == hours
+        }
+        if checks:
+            yield _stat(title, checks, unit="s", colours={None: "green", hours * 3600: "red"})
+    yield _stat("Days until it ends", days, width=wide, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
 
 
 def _pods(watched: Watched) -> Iterator[Builder[Panel]]:
-    namespace, job = f'namespace="{watched.namespace}"', f'job="{probe_job(watched.namespace)}"'
+    namespace, job = f'namespace="{watched.namespace}"', probed(probe_job(watched.namespace), watched.health_urls)
     containers = f'{namespace}, container=~"{"|".join(watched.containers)}"'
     yield _graph("Latency of the probe", {"{{instance}}": f"probe_duration_seconds{{{job}}}"}, unit="s")
     yield _graph(
@@ -164,6 +183,16 @@ def _database(watched: Watched) -> Iterator[Builder[Panel]]:
     )
 
 
+def _statements(watched: Watched) -> Iterator[Builder[Panel]]:
+    # Not of the database in which the exporter itself asks.
+    of = f'namespace="{watched.namespace}", datname!="postgres"'
+    seconds, calls = (
+        f"sum by (queryid) (rate(pg_stat_statements_{part}_total{{{of}}}{_RATE}))" for part in ("seconds", "calls")
+    )
+    yield _graph("Slowest statements, one call", {"{{queryid}}": f"topk(5, {seconds} / {calls})"}, unit="s")
+    yield _graph("Statements that take the most time", {"{{queryid}}": f"topk(5, {seconds})"}, unit="percentunit")
+
+
 def _instances(watched: Watched) -> Iterator[Builder[Panel]]:
     for title, (queries, unit) in instance_alerts.panels(watched.namespace, rate=_RATE).items():
         yield _graph(title, dict(queries), **({"unit": unit} if unit else {}))
@@ -195,6 +224,12 @@ def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
             unit="s",
             colours={None: "green", hours * 3600: "red"},
         )
+    for title, name, unit in (
+        ("Rows, backed up and restored", BACKUP_ROWS, "none"),
+        ("Dump", BACKUP_BYTES, "bytes"),
+        ("Backed up and restored within", BACKUP_SECONDS, "s"),
+    ):
+        yield _graph(title, {"{{cronjob}}": f"{name}{{{namespace}}}"}, unit=unit)
     took = f'{DURATION}{{{namespace}, cronjob=~"{"|".join(runs)}"}}'
     yield _graph("How long the last good run took", {"{{cronjob}}": took}, unit="s")
     jobs = f'{namespace}, job_name=~"({"|".join(runs)})-.+"'

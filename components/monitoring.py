@@ -89,6 +89,7 @@ class Monitoring(pulumi.ComponentResource):
                 service_token_expires=token.expires if token else None,
                 public_urls=args.settings.public_health_urls if settings.public_module else (),
                 database_metrics=args.exporter is not None,
+                statements=settings.database_metrics is not None and settings.database_metrics.statements,
                 instance_metrics=args.instance_metrics is not None,
                 wal_archive=args.settings.wal is not None,
             )

@@ -26,7 +26,9 @@ Steps = Sequence[tuple[int, float | None]]
 NEVER: Final[Steps] = ()
 
 _OURS: Final = 'namespace="invoicetron-prod"'
-PROBE: Final = 'probe_success{job="invoicetron-prod-health", instance="https://invoicetron.example.org/api/health"}'
+PROBE: Final = (
+    'probe_success{job="invoicetron-prod-health", instance="https://invoicetron.k8s.rommelporras.com/api/health"}'
+)
 CERTIFICATE: Final = PROBE.replace("probe_success", "probe_ssl_earliest_cert_expiry")  # blackbox_exporter, for https
 # kube-state-metrics' docs/metrics/workload.
 READY: Final = f'kube_statefulset_status_replicas_ready{{{_OURS}, statefulset="invoicetron-db"}}'
@@ -118,6 +120,10 @@ MOVED: Final[Mapping[str, Steps]] = {
     volume("capacity", DATA, "two"): [(60, SIZE * 2)],
     volume("used", DATA, "two"): [(60, SIZE * 0.81)],
 }
+RENAMED: Final[Mapping[str, Steps]] = {
+    PROBE.replace("invoicetron.k8s", "bills.k8s"): [(0, 1), (100, None)],
+    PROBE: [(100, 1)],
+}
 # A day later the backups' volume, twice as large, is mounted on another node.
 GROWN: Final[Mapping[str, Steps]] = {
     **BACKUP_VOLUME,
@@ -133,6 +139,8 @@ CASES: Final = {
     "nobody ever probed the app": Case(seen={PROBE: NEVER}, minute=50),
     "nobody ever probed the app, for over an hour": Case(seen={PROBE: NEVER}, minute=70, fire=fires(NOT_PROBED)),
     "nobody probes the app any more": Case(seen={PROBE: [(0, 1), (100, None)]}, minute=112, fire=fires(DOWN)),
+    # Another hostname, or another health path: what nobody asks for any more is not down.
+    "the app was probed at another address until today": Case(seen=RENAMED, minute=112),
     "the certificate is renewed in time": Case(seen={CERTIFICATE: [(0, 15 * DAY * 60)]}, minute=DAY),
     "the certificate is not renewed": Case(
         seen={CERTIFICATE: [(0, 15 * DAY * 60)]}, minute=DAY + 70, fire=fires(CERTIFICATE_ENDS)
@@ -141,6 +149,11 @@ CASES: Final = {
     "the database does not start": Case(seen={READY: [(0, 0)]}, minute=11, fire=fires(NOT_READY)),
     "the database is stopped on purpose": Case(seen={READY: [(0, 0)], WANTED: [(0, 0)]}, minute=30),
     "the app restarts twice": Case(seen={restarts("invoicetron"): [(0, 0), (10, 1), (20, 2)]}, minute=25),
+    # `increase` extrapolates: of a pod that is older than the hour, two restarts count as 2.03.
+    "the app of yesterday restarts twice": Case(seen={restarts("invoicetron"): [(0, 1), (80, 2), (90, 3)]}, minute=110),
+    "the app of yesterday restarts again and again": Case(
+        seen={restarts("invoicetron"): [(0, 1), (80, 2), (90, 3), (100, 4)]}, minute=110, fire=fires(RESTARTS)
+    ),
     "the app restarts again and again": Case(
         seen={restarts("invoicetron"): [(0, 0), (10, 1), (20, 2), (30, 3)]}, minute=35, fire=fires(RESTARTS)
     ),
@@ -346,8 +359,8 @@ def test_what_fails_off_site_fires_its_own_alert_and_no_other(
     assert_fires(promtool, rules_of(offsite, tmp_path), case)
 
 
-def instance(number: int, name: str = "invoicetron-db") -> str:
-    return f'kube_pod_status_ready{{{_OURS}, pod="{name}-{number}", condition="true"}}'
+def instance(number: int, name: str = "invoicetron-db", exporter: str = "one") -> str:
+    return f'kube_pod_status_ready{{{_OURS}, pod="{name}-{number}", condition="true", instance="{exporter}"}}'
 
 
 def instance_volume(part: str) -> str:
@@ -362,6 +375,16 @@ OPERATED_CASES: Final = {
     ),
     "the standby is lost": Case(
         seen={**OPERATED_WELL, instance(4): [(0, 1), (20, 0)]}, minute=31, fire=fires(NOT_READY)
+    ),
+    # Two replicas, or one that takes another's place: each sees every pod.
+    "the standby is lost, and there are two of kube-state-metrics": Case(
+        seen={
+            **{instance(3, exporter=each): [(0, 1)] for each in ("one", "two")},
+            **{instance(4, exporter=each): [(0, 1), (20, 0)] for each in ("one", "two")},
+            READY: NEVER,
+        },
+        minute=31,
+        fire=fires(NOT_READY),
     ),
     "no pod is left": Case(
         seen={instance(3): [(0, 1), (20, None)], instance(4): [(0, 1), (20, None)], READY: NEVER},

@@ -19,9 +19,9 @@ from tests.unit.program import run
 MINUTE: Final = 30
 
 
-def good_job(name: str, *, took: int, ended: int) -> dict[str, Steps]:
+def good_job(name: str, *, took: int, ended: int, exporter: str = "one") -> dict[str, Steps]:
     """kube-state-metrics' docs/metrics/workload/job-metrics.md: a Job has a completion time once it has succeeded."""
-    job = f'namespace="invoicetron-prod", job_name="{name}"'
+    job = f'namespace="invoicetron-prod", job_name="{name}", instance="{exporter}"'
     return {
         f"kube_job_status_start_time{{{job}}}": [(0, ended - took)],
         f"kube_job_status_completion_time{{{job}}}": [(0, ended)],
@@ -31,6 +31,8 @@ def good_job(name: str, *, took: int, ended: int) -> dict[str, Steps]:
 SEEN: Final[Mapping[str, Steps]] = {
     **good_job("invoicetron-db-backup-28", took=40, ended=1000),
     **good_job("invoicetron-db-backup-29", took=30, ended=2000),
+    # One kube-state-metrics takes another's place, and for minutes both are read.
+    **good_job("invoicetron-db-backup-29", took=30, ended=2000, exporter="two"),
     **failed_job("invoicetron-db-backup-30", at=20),
     **good_job("invoicetron-db-drill-7", took=300, ended=1500),
     **good_job("invoicetron-migrate-7", took=5, ended=1500),

@@ -11,8 +11,11 @@ from settings.names import Names
 WATCHED: Final = Watched(
     names=Names("shop", "test"),
     claims=["data", "backups"],
+    health_urls=["https://shop.example.org/health"],
     backup="shop-backup",
     drill="shop-drill",
     database_metrics=True,
+    statements=True,
+    wal_archive=True,
     token_expires=dt.date(2027, 12, 31),
 )

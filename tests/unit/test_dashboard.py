@@ -13,6 +13,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from components.alerts import Watched
 from components.dashboard import dashboard_json
+from settings.names import Names
 from tests.unit.dashboard import WATCHED
 from tests.unit.program import Program, run
 
@@ -56,6 +57,17 @@ def test_only_what_the_stack_has_is_shown() -> None:
     assert "cronjob" not in bare
     assert "pg_" not in bare
     assert "deploy token" in dashboard_json(WATCHED)
+
+
+@pytest.mark.parametrize("stack", ["t", "test", "a-stack-with-a-long-name", "a-stack-with-a-long-name-too"])
+def test_grafana_takes_the_id_of_a_stack_with_a_long_name_and_each_has_its_own(stack: str) -> None:
+    def uid(stack: str) -> str:
+        watched = Watched(names=Names("a-project-with-a-long-name-it-has", stack), claims=[])
+        return str(json.loads(dashboard_json(watched))["uid"])
+
+    assert len(uid(stack)) <= 40
+    assert uid(stack) == uid(stack)
+    assert uid(stack) != uid(f"{stack}x")
 
 
 def test_the_sidecar_finds_it_and_every_stack_has_its_own(wanted: Program) -> None:

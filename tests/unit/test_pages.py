@@ -216,9 +216,13 @@ def test_every_alert_has_the_section_that_it_links_to() -> None:
     assert linked == {f"{page}#{each.lower()}" for each in sections}
 
 
-def test_an_alert_without_a_page_to_link_to_links_nowhere() -> None:
+def test_an_alert_without_a_page_to_link_to_links_nowhere_and_names_its_section_all_the_same() -> None:
+    sections = headings(REPOSITORY / "docs" / "alerts.md")
     for rule in alerts(Watched(names=PROD, claims=["c"], backup="b", drill="d")):
         assert "runbook_url" not in rule["annotations"]
+        page, _, section = rule["annotations"]["description"].rpartition(" of this program, ")
+        assert page.endswith("docs/alerts.md")
+        assert section in sections
 
 
 def test_alertmanager_routes_every_alert_by_the_labels_of_the_settings() -> None:

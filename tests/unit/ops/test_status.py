@@ -34,12 +34,18 @@ DOWN = "InvoicetronDown"
 PROXY = "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy/api/v1/alerts"
 
 
-def alert(name: str, state: str = "firing", namespace: str = "invoicetron-prod", **annotations: str) -> dict[str, Any]:
+def alert(
+    name: str,
+    state: str = "firing",
+    namespace: str = "invoicetron-prod",
+    severity: str = "critical",
+    **annotations: str,
+) -> dict[str, Any]:
     """As Prometheus' API has it (prometheus.io/docs/prometheus/latest/querying/api/#alerts)."""
     return {
         "activeAt": "2026-11-27T08:00:00.60602144Z",
         "annotations": annotations,
-        "labels": {"alertname": name, "namespace": namespace, "severity": "critical"},
+        "labels": {"alertname": name, "namespace": namespace, "severity": severity},
         "state": state,
         "value": "1e+00",
     }
@@ -92,6 +98,14 @@ def test_only_alerts_of_the_stack_s_namespace_are_told_of() -> None:
     assert answered() == "none fires"
     assert answered(alert("KubeletDown", namespace="kube-system"), alert("Watchdog", namespace="")) == "none fires"
     assert answered(alert("InvoicetronDown", "pending")) == "none fires; pending: InvoicetronDown"
+
+
+def test_what_is_not_to_call_anybody_is_not_told_of() -> None:
+    """kube-prometheus-stack's rules for a quota, and the one that has Alertmanager hide them."""
+    quota, hidden = alert("KubeQuotaFullyUsed", severity="info"), alert("InfoInhibitor", severity="none")
+    assert answered(quota, hidden) == "none fires"
+    with pytest.raises(CheckError, match="KubeJobFailed"):
+        answered(quota, hidden, alert("KubeJobFailed", severity="warning"))
 
 
 def test_an_alert_that_fires_is_told_with_its_age_and_its_summary() -> None:
