@@ -116,7 +116,8 @@ class Lifecycle:
         """The app's Deployment is shared with its pipeline: an edit by somebody else stops the up, in words."""
         self._patch("deployment", "/spec/template/spec/containers/0/readinessProbe/httpGet/path", "/nonsense")
         try:
-            self._up()
+            # It is the preview that stops: an `up` without one takes over what kubectl has edited.
+            self.rehearsal.program.up(self.stack)
         except EngineError as error:
             self._expect("kubectl-patch" in str(error), f"the up failed for another reason:\n{error}")
         else:

@@ -58,5 +58,5 @@ def test_the_image_is_kept_even_where_somebody_forgot_the_field_manager(rehearsa
     rehearsal.program.up("dev", "--skip-preview")
     rehearsal.kubectl("-n", "invoicetron-dev", "set", "image", "deployment/invoicetron", f"invoicetron={FIRST}")
     rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
-    rehearsal.program.up("dev", "--skip-preview")
+    rehearsal.program.up("dev")
     assert image(rehearsal) == FIRST
