@@ -182,7 +182,7 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
     # A credential plugin that fails, or a certificate that is no base64, ends in all kinds of errors.
     except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         raise CredentialsError(
-            f"the context {context} cannot be read from {kubeconfig}: {error}. Export KUBECONFIG with "
+            f"the context {context} cannot be read from {kubeconfig}: {str(error).rstrip('.')}. Export KUBECONFIG with "
             "the path of a file that has it, or name another in cluster.context"
         ) from None
     # An HTTP client prints a header that cannot be sent.

@@ -15,7 +15,7 @@ from settings.names import Names
 
 LATEST: Final = "latest"
 _OFFSITE: Final = "s3:"
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?) ?(Z|UTC|[+-]\d\d:\d\d)?")
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?) ?(Z|UTC|[+-](?:0\d|1[0-4]):[0-5]\d)?")
 _EXAMPLE_TIME: Final = "2026-11-20 14:05"
 _BACKUP: Final = r"({}|before-restore|recovered)-\d{{6}}-\d{{8}}T\d{{6}}Z"
 # With the longest project and `_look_` before it, within PostgreSQL's 63 bytes.

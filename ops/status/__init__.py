@@ -15,7 +15,7 @@ from typing import Any, Final
 import httpx
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ops.status import alerts, checks, workloads
@@ -62,7 +62,9 @@ def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
 
 def screen(settings: Settings, results: Iterable[Result], *, at: str) -> Group:
     """The results, a row each; `at` says when they were seen."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    # What does not fit is folded: of a path or a command that is cut short nobody can use the rest.
+    seen = Column(overflow="fold")
+    table = Table(Column(), Column(), seen, box=None, pad_edge=False, show_header=False)
     for one in results:
         mark = Text("ok", "green") if one.ok else Text("LOOK", "bold red")
         fix = Text(f"\n{one.fix}", "dim") if one.fix else Text()

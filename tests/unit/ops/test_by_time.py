@@ -58,6 +58,8 @@ def test_a_time_in_another_zone_is_shown_in_both() -> None:
         ("2999-01-01 00:00Z", "2999-01-01 00:00:00 UTC is yet to come; the newest backup is: latest"),
         ("2026-01-20", "nor a time, which looks like '2026-11-20 14:05'"),
         ("2026-01-20 at noon", "nor a time, which looks like"),
+        ("2026-01-20 14:05+99:00", "nor a time, which looks like"),
+        ("2026-01-20 14:05+01:60", "nor a time, which looks like"),
     ],
 )
 def test_what_is_no_time_or_not_a_single_one_is_refused(given: str, reason: str) -> None:

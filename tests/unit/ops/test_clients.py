@@ -41,7 +41,7 @@ def test_a_kubeconfig_that_leads_nowhere_is_told_with_its_path(
     monkeypatch.setenv("KUBECONFIG", str(file))
     monkeypatch.chdir(STACKS)
     with pytest.raises(
-        CredentialsError, match=f"(?s)the context homelab cannot be read from {file}.*Export KUBECONFIG"
+        CredentialsError, match=rf"(?s)the context homelab cannot be read from {file}.*[^.]\. Export KUBECONFIG"
     ):
         kubernetes_client(load_settings("dev"))
 

@@ -203,6 +203,14 @@ def test_the_screen_names_the_stack_and_wraps_nothing_away() -> None:
     assert "mend" in text
 
 
+@pytest.mark.parametrize("width", [30, 40, 80])
+def test_a_path_is_whole_in_a_narrow_terminal(width: int) -> None:
+    shown, path = io.StringIO(), "/home/rommel/.kube/a-folder-of-mine/config-of-the-homelab"
+    results = [Result(check="database-operator", ok=False, seen=f"{path} does not exist", fix=f"mend {path}")]
+    Console(file=shown, width=width).print(status.screen(load_settings("dev"), results, at="now"))
+    assert "".join(shown.getvalue().split()).count(path) == 2
+
+
 @pytest.mark.parametrize(("options", "looks"), [([], 1), (["--watch"], 3)])
 def test_watch_looks_again_until_it_is_interrupted(
     monkeypatch: pytest.MonkeyPatch, options: list[str], looks: int
