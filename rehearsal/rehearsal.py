@@ -107,6 +107,7 @@ def start_rehearsal(
         cloudflare_url = stack.enter_context(serve(cloudflare.app))
         kinds = plugin_path.populate(directory / "bin", os.environ, tools.pulumi)
         standins = stack.enter_context(fork_server(directory / "bin", plugin_path.stand_ins(kinds)))
+        plugin_path.cache(directory / "bin", directory / "pulumi", os.environ)
         state = directory / "state"
         state.mkdir()
         program_directory = directory / "program"
@@ -127,6 +128,7 @@ def start_rehearsal(
             ),
             plugin_path.DIRECTORY: str(directory / "bin"),
             "PULUMI_HOME": str(directory / "pulumi"),
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
             "PULUMI_BACKEND_URL": state.as_uri(),
             "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(24),
             "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 
 from rehearsal.engine import dynamic_provider
@@ -22,6 +23,7 @@ DIRECTORY = "REHEARSAL_BIN"
 _STAND_IN = "a stand-in (rehearsal/plugins)"
 _STAND_IN_HOST = "rehearsal.engine.language_host"
 _HOST = "pulumi-language-python"
+_DYNAMIC_PROVIDER = "pulumi-resource-pulumi-python"
 _WATCHED = Path(__file__).with_name("watched.py")
 _DYNAMIC = "rehearsal.engine.dynamic_provider"
 
@@ -87,7 +89,7 @@ def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> d
     if choice_ is PluginChoice.STANDIN or host is None:
         _wrap(directory / _HOST, fork_server.client(directory, _STAND_IN_HOST))
         _wrap(
-            directory / "pulumi-resource-pulumi-python",
+            directory / _DYNAMIC_PROVIDER,
             shlex.join(dynamic_provider.COMMAND),
             fork=fork_server.client(directory, _DYNAMIC),
         )
@@ -110,6 +112,26 @@ def section(directory: Path) -> dict[str, list[dict[str, str]]]:
     return {kind: [{"name": name, "path": str(directory)} for name in found] for kind, found in names.items()}
 
 
+def cache(directory: Path, home: Path, environment: Mapping[str, str]) -> None:
+    """Puts what `populate` made into the plugin cache of `home`, Pulumi's folder, for projects without `section`.
+
+    A second app's Pulumi.yaml is one. They need PULUMI_IGNORE_AMBIENT_PLUGINS, too: the engine prefers what is on PATH,
+    and warns. It still prefers a language host that came with it.
+    """
+    executables = {file.name: file for file in directory.glob("pulumi-*-*")}
+    # A real host's dynamic provider may be on PATH alone.
+    if dynamic := shutil.which(_DYNAMIC_PROVIDER, path=search_path(environment)):
+        executables.setdefault(_DYNAMIC_PROVIDER, Path(dynamic))
+    for file_name, executable in executables.items():
+        name = file_name.removeprefix("pulumi-")
+        provider = name.removeprefix("resource-")
+        # The program asks for the version of the provider's SDK.
+        package = f"pulumi_{provider}" if provider in PROVIDERS else "pulumi"
+        folder = home / "plugins" / f"{name}-v{version(package)}"
+        folder.mkdir(parents=True)
+        (folder / file_name).symlink_to(executable)
+
+
 def stand_ins(kinds: Mapping[str, str]) -> list[str]:
     """The modules of the stand-ins among what `populate` returned."""
     providers = [f"rehearsal.plugins.{name}" for name in PROVIDERS if kinds[name] == _STAND_IN]
@@ -123,7 +145,10 @@ def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Pa
     home = Path(environment.get("PULUMI_HOME", Path.home() / ".pulumi"))
     name = executable.removeprefix("pulumi-")
     found = sorted(home.glob(f"plugins/{name}-v*/{executable}"), key=lambda path: path.parent.stat().st_mtime)
-    return found[-1] if found else None
+    # As in `search_path`: those of a rehearsal around this one are in its `cache`, too.
+    around = environment.get(DIRECTORY)
+    own = [path for path in found if around is None or path.resolve().parent != Path(around).resolve()]
+    return own[-1] if own else None
 
 
 def _wrap(executable: Path, command: str, *, fork: str = "") -> None:

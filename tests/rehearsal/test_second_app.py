@@ -139,6 +139,7 @@ def app(live: Rehearsal, before: object) -> Program:
     status, output = run(live, recipe("mkdir -p apps/ledger"))
     assert status == 0, output
     assert "Now run: pulumi -C apps/ledger up -s dev" in output
+    assert "$PATH" not in output  # the engine's warning of a plugin that it finds there
     program = ledger(live)
     program.init("prod")
     for stack in STACKS:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.engine.plugin_path import DIRECTORY, HOST, PROVIDERS, PluginsMissingError, populate, section, stand_ins
+from rehearsal.engine.plugin_path import (
+    DIRECTORY,
+    HOST,
+    PROVIDERS,
+    PluginsMissingError,
+    cache,
+    populate,
+    section,
+    stand_ins,
+)
 
 PULUMI = Path("/nowhere/pulumi")
 
@@ -37,6 +46,7 @@ def test_the_stand_ins_of_a_rehearsal_around_this_one_do_not_pass_for_real(tmp_p
     real = installed(tmp_path / "path", "gitlab")
     populate(tmp_path / "outer", environment(tmp_path, tmp_path / "path"), PULUMI)
     inside = environment(tmp_path, tmp_path / "outer", tmp_path / "path", **{DIRECTORY: str(tmp_path / "outer")})
+    cache(tmp_path / "outer", tmp_path / "home", inside)
     kinds = populate(tmp_path / "inner", inside, PULUMI)
     assert (tmp_path / "inner/pulumi-resource-gitlab").readlink() == real
     assert {name for name in PROVIDERS if "real" in kinds[name]} == {"gitlab"}
@@ -53,6 +63,20 @@ def test_a_project_file_names_what_is_there(tmp_path: Path) -> None:
     assert named["languages"] == [{"name": "python", "path": str(here)}]
     for one in named["providers"]:
         assert (Path(one["path"]) / f"pulumi-resource-{one['name']}").is_file()
+
+
+def test_a_project_file_that_names_none_finds_them_in_the_plugin_cache(tmp_path: Path) -> None:
+    dynamic = installed(tmp_path / "path", "pulumi-python")
+    here = environment(tmp_path, tmp_path / "path")
+    populate(tmp_path / "bin", here, PULUMI)
+    (tmp_path / "bin" / dynamic.name).unlink()  # as beside a real language host
+    cache(tmp_path / "bin", tmp_path / "pulumi", here)
+    cached = {one.parent.name.rsplit("-v", 1)[0]: one.resolve() for one in tmp_path.glob("pulumi/plugins/*/*")}
+    assert cached == {
+        **{f"resource-{name}": tmp_path / f"bin/pulumi-resource-{name}" for name in PROVIDERS},
+        "resource-pulumi-python": dynamic,
+        "language-python": tmp_path / "bin/pulumi-language-python",
+    }
 
 
 @pytest.mark.parametrize("where", ["path", "beside the engine"])
