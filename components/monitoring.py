@@ -13,14 +13,12 @@ import pulumi
 from pulumi import ResourceOptions
 
 from components.alerts import Watched, alerts, probe_job, public_probe_job
-from components.backup import Backup
+from components.backups import Backups
 from components.database import CONTAINER
+from components.database_metrics import DatabaseMetrics
 from components.database_wires import DatabaseWires
 from components.environment import Environment
-from components.instance_metrics import InstanceMetrics
-from components.offsite import Offsite
 from components.pods import PATCH_FORCE, core, meta
-from components.postgres_exporter import PostgresExporter
 from components.recording_rules import recording_rules
 from sdks import kubernetes
 from settings import Settings
@@ -39,14 +37,8 @@ class MonitoringArgs:
     """The section of those settings, which not every stack has."""
     environment: Environment
     database: DatabaseWires | None
-    backup: Backup | None
-    """None where the stack has no backups."""
-    offsite: Offsite | None
-    """None where the stack has no off-site copies."""
-    exporter: PostgresExporter | None
-    """None where nobody reads the database's statistics, or its instances export them."""
-    instance_metrics: InstanceMetrics | None = None
-    """None where nobody reads them, or postgres_exporter does."""
+    backups: Backups
+    metrics: DatabaseMetrics
 
 
 class Monitoring(pulumi.ComponentResource):
@@ -54,7 +46,8 @@ class Monitoring(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: MonitoringArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:monitoring:Monitoring", name, None, opts)
-        settings, names, backup = args.monitoring, args.environment.names, args.backup
+        settings, names = args.monitoring, args.environment.names
+        backup, offsite = args.backups.backup, args.backups.offsite
         delivery, token = args.settings.delivery, args.settings.service_token
         metadata = {
             "name": names.app,
@@ -71,9 +64,9 @@ class Monitoring(pulumi.ComponentResource):
             runbook=args.settings.alerts_page,
             backup=backup.backup if backup else None,
             drill=backup.drill if backup else None,
-            upload=args.offsite.upload if args.offsite else None,
-            offsite_check=args.offsite.check if args.offsite else None,
-            offsite_drill=args.offsite.drill if args.offsite else None,
+            upload=offsite.upload if offsite else None,
+            offsite_check=offsite.check if offsite else None,
+            offsite_drill=offsite.drill if offsite else None,
             certificate_ends=args.database.certificate_ends if args.database else None,
         ).apply(
             lambda known: Watched(
@@ -88,9 +81,9 @@ class Monitoring(pulumi.ComponentResource):
                 pipeline_token_renewed=delivery.renew_token_by if delivery else None,
                 service_token_expires=token.expires if token else None,
                 public_urls=args.settings.public_health_urls if settings.public_module else (),
-                database_metrics=args.exporter is not None,
+                database_metrics=args.metrics.exporter is not None,
                 statements=settings.database_metrics is not None and settings.database_metrics.statements,
-                instance_metrics=args.instance_metrics is not None,
+                instance_metrics=args.metrics.instances is not None,
                 wal_archive=args.settings.wal is not None,
             )
         )

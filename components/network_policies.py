@@ -13,9 +13,9 @@ from pulumi import ResourceOptions
 
 from components.app import App
 from components.backup import Backup
-from components.database_wires import DatabaseWires
+from components.database_metrics import DatabaseMetrics
+from components.databases import Databases
 from components.environment import Environment
-from components.instance_metrics import InstanceMetrics
 from components.network import (
     Rule,
     from_gateway,
@@ -26,7 +26,6 @@ from components.network import (
     to_names,
     to_pods,
 )
-from components.postgres_exporter import PostgresExporter
 from settings import Settings
 from settings.names import PROGRAM
 
@@ -38,15 +37,11 @@ class NetworkPoliciesArgs:
     settings: Settings
     environment: Environment
     app: App
-    database: DatabaseWires | None
-    other: DatabaseWires | None = None
-    """The one beside it during a move: which of the two the app reaches, its URL says, and no other lets it in."""
+    databases: Databases
+    """Which of the two the app reaches during a move, its URL says, and no other lets it in."""
     backup: Backup | None
     """None where the stack has no backups."""
-    exporter: PostgresExporter | None
-    """None where nobody reads the database's statistics, or its instances export them."""
-    instance_metrics: InstanceMetrics | None = None
-    """None where nobody reads them, or postgres_exporter does."""
+    metrics: DatabaseMetrics
 
 
 class NetworkPolicies(pulumi.ComponentResource):
@@ -55,9 +50,9 @@ class NetworkPolicies(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetworkPoliciesArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:network_policies:NetworkPolicies", name, None, opts)
         child = ResourceOptions(parent=self)
-        settings, environment, database = args.settings, args.environment, args.database
-        app = args.app
-        databases = [one for one in (database, args.other) if one]
+        settings, environment, app, metrics = args.settings, args.environment, args.app, args.metrics
+        database = args.databases.live
+        databases = [one for one in (database, args.databases.other) if one]
         to_database = [to_pods(one.pods, port=one.port) for one in databases]
         ingress: list[pulumi.Input[Rule]] = [from_gateway(port=app.port), from_kubelet(port=app.port)]
         if settings.access.public:
@@ -80,8 +75,8 @@ class NetworkPolicies(pulumi.ComponentResource):
                 egress=[to_dns(), *to_database],
                 opts=child,
             )
-        clients = [app.pods, app.migration_pods, *(each.pods for each in (args.backup, args.exporter) if each)]
-        measured = [args.instance_metrics.ingress] if args.instance_metrics else []
+        clients = [app.pods, app.migration_pods, *(each.pods for each in (args.backup, metrics.exporter) if each)]
+        measured = [metrics.instances.ingress] if metrics.instances else []
         for one in databases:
             network_policy(
                 environment.names.database if one is database else environment.names.other_database,
