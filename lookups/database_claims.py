@@ -24,7 +24,7 @@ STOPPED_BY: Final = f"ops.{PROGRAM}/stopped-by"
 """Annotation of the app's Deployment: the run of `ops` that stopped it, and that may start it again."""
 UPGRADE_RUN: Final = "upgrade-"
 """With what a run of `ops upgrade` begins there."""
-_PAGE: Final = "docs/runbook.md, Another major version of PostgreSQL"
+_PAGE: Final = "docs/runbook/database.md, Another major version of PostgreSQL"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from settings.commands import ops_command, pulumi_command
 from settings.database import DatabaseSettings
 from settings.names import Names
 
-_PAGE: Final = "docs/runbook.md, Moving the database to the other engine"
+_PAGE: Final = "docs/runbook/database.md, Moving the database to the other engine"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,9 +39,9 @@ UNKNOWN_CLAIM: Final = "unknown"
 _READY_ONCE: Final = "database_host"
 """Stack output of every release; it was known once the database was ready."""
 _RETAIN: Final = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
-_PAGE: Final = "docs/runbook.md, The database's claim is gone"
+_PAGE: Final = "docs/runbook/backups.md, The database's claim is gone"
 _ENGINES: Final = "docs/database-engines.md"
-_MOVING: Final = "docs/runbook.md, The backups move to another volume"
+_MOVING: Final = "docs/runbook/backups.md, The backups move to another volume"
 
 
 class VolumesError(pulumi.RunError):
@@ -350,7 +350,7 @@ def _sort_order(
             f"database.image is {wanted}, which sorts text by {c_library(wanted)}; the database was written by {live}, "
             f"which sorts by {c_library(live)}. Indexes keep that order: PostgreSQL would start, no longer find rows "
             "that are there, and let duplicates in. Set it back, or move the data by a dump "
-            "(docs/runbook.md, The database gets an image with another C library)"
+            "(docs/runbook/database.md, The database gets an image with another C library)"
         )
 
 

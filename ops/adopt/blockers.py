@@ -115,7 +115,7 @@ def _sentence(found: Sequence[Fault]) -> str:
     if plain:
         said.append(
             f"{', '.join(plain)}: a secret in plain, {_RECORDED}. Change it in 1Password once this is done "
-            "(docs/runbook.md, Rotation), because anyone who may read pods could read it"
+            "(docs/runbook/credentials.md, Rotation), because anyone who may read pods could read it"
         )
     if other:
         said.append(
@@ -149,7 +149,7 @@ def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
     """That of a database whose data the program's pod would not find, or could not serve."""
     return Blocker(
         why=f"{'; '.join(why)}. The program's pod would start with an EMPTY database beside this data",
-        remedy=f"Dump it, and let `up` make a new volume into which `ops restore` puts the dump: docs/runbook.md, "
+        remedy=f"Dump it, and let `up` make a new volume into which `ops restore` puts the dump: docs/runbook/cluster.md, "
         f"The data is elsewhere on its volume (namespace {namespace})",
         imported=False,
         fatal=True,

@@ -63,7 +63,7 @@ def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
     if "deletionTimestamp" in found["metadata"]:
         raise CheckError(
             f"{claim} is being deleted, and is gone with the last pod that uses it",
-            "take a backup, and restore it into a new volume (docs/runbook.md)",
+            "take a backup, and restore it into a new volume (docs/runbook/backups.md)",
         )
     return f"{claim} is Bound, {found['status']['capacity']['storage']}"
 

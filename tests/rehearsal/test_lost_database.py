@@ -15,7 +15,7 @@ from tests.pages import REPOSITORY, blocks
 from tests.rehearsal.cleanup import delete_namespaces
 from tests.stacks import PROD
 
-RUNBOOK = REPOSITORY / "docs" / "runbook.md"
+RUNBOOK = REPOSITORY / "docs" / "runbook" / "backups.md"
 
 BACKUPS, CLAIM = PROD.backups_claim, PROD.database_claim
 

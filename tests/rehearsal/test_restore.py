@@ -27,7 +27,7 @@ from tests.rehearsal.backed_up import CLAIM, BackedUp
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.cuttable import Cuttable
 
-RUNBOOK = REPOSITORY / "docs" / "runbook.md"
+RUNBOOK = REPOSITORY / "docs" / "runbook" / "backups.md"
 CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-restore")
 
 

@@ -175,11 +175,11 @@ def test_every_step_that_was_done_by_hand_has_its_row() -> None:
 
 
 def test_every_symptom_that_was_known_by_hand_has_its_section() -> None:
-    assert not set(SYMPTOMS) - set(headings(REPOSITORY / "docs" / "runbook.md"))
+    assert not set(SYMPTOMS) - set(headings(REPOSITORY / "docs" / "runbook" / "symptoms.md"))
 
 
 def test_the_runbook_has_a_row_for_each_check_of_verify() -> None:
-    runbook = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")
+    runbook = (REPOSITORY / "docs" / "runbook" / "verify.md").read_text(encoding="utf-8")
     section = runbook.partition("## Verify the live system")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE) == [check.name for check in CHECKS]
 

@@ -31,7 +31,7 @@ from tests.unit.test_service_token import SERVICE_TOKEN
 from tests.unit.test_wal_archive import WAL
 from tests.unit.test_wal_bucket import MADE as MADE_FOR_THE_LOG
 
-RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
+RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook" / "verify.md"
 OFFSITE = {"upload", "offsite-check", "offsite-drill"}
 BUCKET = {"offsite-bucket"}
 OPERATED = {"database-operator"}
