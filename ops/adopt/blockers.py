@@ -149,8 +149,8 @@ def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
     """That of a database whose data the program's pod would not find, or could not serve."""
     return Blocker(
         why=f"{'; '.join(why)}. The program's pod would start with an EMPTY database beside this data",
-        remedy=f"Dump it, and let `up` make a new volume into which `ops restore` puts the dump: docs/runbook/cluster.md, "
-        f"The data is elsewhere on its volume (namespace {namespace})",
+        remedy="Dump it, let `up` create a new volume, and put the dump into that with `ops restore`: "
+        f"docs/runbook/cluster.md, The data is elsewhere on its volume (namespace {namespace})",
         imported=False,
         fatal=True,
     )

@@ -9,14 +9,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
 from rehearsal.rehearsal import Rehearsal
+from rehearsal.toolchain import Tools
+from tests.rehearsal.cleanup import rehearsed
+
+REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
+"""Where the jobs push the image of dev."""
 
 # Stands in for a command of a job: notes its arguments and its standard input, then runs `then`.
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$*" >>"{log}"
 {then}
 """
+
+
+@contextmanager
+def dev_up(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterator[Rehearsal]:
+    """A rehearsal whose stack dev is up, with the API server's own address for the pipeline."""
+    with rehearsed(tools, control_plane, directory) as one:
+        one.program.init("dev")
+        one.configure("dev", "cluster.apiUrl", one.control_plane.url)
+        one.program.up("dev", "--skip-preview")
+        yield one
 
 
 class Deployed:
