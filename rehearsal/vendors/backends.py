@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from typing import Any, Final
 
 from kubernetes.dynamic import DynamicClient
 from starlette.responses import Response
+
+from rehearsal.background import repeated
 
 _EVERY: Final = 0.05
 """Seconds between two looks at the cluster."""
@@ -54,20 +55,9 @@ class LaggingBackends(Backends):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Looks at the cluster meanwhile."""
-        stopped = threading.Event()
-
-        def watch() -> None:
-            while not stopped.wait(_EVERY):
-                self._look()
-
         self._look()
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
+        with repeated(self._look, every=_EVERY):
             yield
-        finally:
-            stopped.set()
-            thread.join()
 
     def _look(self) -> None:
         now = time.monotonic()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rehearsal.background import repeated
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
 from rehearsal.rehearsal import Rehearsal
@@ -91,20 +91,13 @@ class Deployed:
 @contextmanager
 def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
     """Every pod of a migration ends well, whatever its image is."""
-    ended = threading.Event()
 
     def succeed() -> None:
         pods = ["-n", "invoicetron-dev", "get", "pods", "--selector=app=invoicetron-migrate", "--output=name"]
-        while not ended.wait(0.2):
-            for pod in rehearsal.kubectl(*pods).split():
-                done = json.dumps({"status": {"phase": "Succeeded"}})
-                patch = ["patch", pod, "--subresource=status", "--patch", done]
-                rehearsal.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
+        for pod in rehearsal.kubectl(*pods).split():
+            done = json.dumps({"status": {"phase": "Succeeded"}})
+            patch = ["patch", pod, "--subresource=status", "--patch", done]
+            rehearsal.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
 
-    thread = threading.Thread(target=succeed, daemon=True)
-    thread.start()
-    try:
+    with repeated(succeed, every=0.2):
         yield
-    finally:
-        ended.set()
-        thread.join()

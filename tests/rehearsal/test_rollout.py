@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx
 from kubernetes.dynamic import DynamicClient
 
 from components.availability import STOP_PAUSE_SECONDS
+from rehearsal.background import repeated
 from rehearsal.homelab import INTERNAL
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.backends import LaggingBackends
@@ -32,21 +32,12 @@ IMAGE: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev:{0}"
 def asked_without_a_pause(url: str) -> Iterator[Counter[int]]:
     """What a client is answered meanwhile, by status; over connections of its own, as each visitor's."""
     answers: Counter[int] = Counter()
-    ended = threading.Event()
 
     def ask() -> None:
-        while not ended.is_set():
-            answers[httpx.get(url, headers={"Host": HOST}, timeout=10).status_code] += 1
+        answers[httpx.get(url, headers={"Host": HOST}, timeout=10).status_code] += 1
 
-    threads = [threading.Thread(target=ask, daemon=True) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
+    with repeated(ask, every=0), repeated(ask, every=0):
         yield answers
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
 
 
 def roll_out(rehearsal: Rehearsal, tag: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from settings import Settings, SettingsError
 from settings.names import Names
@@ -57,3 +58,12 @@ def refusal_of(path: str, value: object, stack: str = "prod") -> str:
     message = refusal(stack, with_value(stack, path, value))
     assert "1 mistake." in message
     return message
+
+
+def accepts(kind: Any, value: object) -> bool:
+    """Whether a setting of this type may have the value."""
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return False
+    return True

@@ -7,20 +7,11 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter, ValidationError
 
 from settings import Settings
 from settings.quantities import Cpu, Memory, Quantity, Storage
 from tests.stacks import PROD
-from tests.unit.stack_files import refusal_of, with_value
-
-
-def accepts(kind: type[Quantity], value: object) -> bool:
-    try:
-        TypeAdapter(kind).validate_python(value)
-    except ValidationError:
-        return False
-    return True
+from tests.unit.stack_files import accepts, refusal_of, with_value
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,17 +15,9 @@ from settings.cron import skipped_run
 from settings.schedules import DailySchedule, WeeklySchedule
 from settings.types import CronSchedule
 from tests.stacks import PROD
-from tests.unit.stack_files import refusal, sections, with_value
+from tests.unit.stack_files import accepts, refusal, sections, with_value
 
 SINCE = dt.date(2026, 1, 1)
-
-
-def accepts(kind: Any, schedule: str) -> bool:
-    try:
-        TypeAdapter(kind).validate_python(schedule)
-    except ValidationError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(

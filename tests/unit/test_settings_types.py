@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from settings.images import ImageReference, PostgresImage, image_registry, image_repository
 from settings.references import ItemReference, SecretReference
@@ -34,16 +34,9 @@ from settings.types import (
     TimeZone,
     Uuid,
 )
+from tests.unit.stack_files import accepts
 
 DIGEST = "sha256:" + "0" * 64
-
-
-def accepts(kind: Any, value: object) -> bool:
-    try:
-        TypeAdapter(kind).validate_python(value)
-    except ValidationError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(
