@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,15 +17,16 @@ from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import ops_command
 
-PSQL: Final = """
-usual='-c role=none -c default_transaction_read_only=off -c statement_timeout=0 -c transaction_timeout=0'
-silent='-c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c event_triggers=off'
+_OPTIONS: Final = re.compile(r"^(?:usual|silent)='[^']*'\n", re.MULTILINE)
+"""The two sets of session options in set-role-password.sh."""
+_ASK: Final = """
 ask() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"; }
 first=$(PGOPTIONS=$usual ask --username="$POSTGRES_USER" --dbname=postgres \\
   --command='SELECT rolname FROM pg_roles WHERE oid = 10') || exit
 PGOPTIONS="$usual $silent" ask --username="$first" --dbname="${2:-$POSTGRES_DB}" --set=role="$POSTGRES_USER" \\
   --set=monitor="$1"
 """
+PSQL: Final = "".join(_OPTIONS.findall(without_comments("set-role-password.sh", "#"))) + _ASK
 """Runs the statements that it is given as the server's first role, whatever it is called; what was set for
 the roles does not reach it."""
 _STATE: Final = "SELECT rolsuper, oid = 10 FROM pg_roles WHERE rolname = :'role';\n"

@@ -187,7 +187,8 @@ $$;
 SET LOCAL SESSION AUTHORIZATION DEFAULT;
 DO $$ BEGIN EXECUTE format('DROP ROLE %I', current_setting('hand_over.role') || '_hand_over'); END $$;
 -- What its backups set (`sessions` of common.sh). set-role-password.sh takes this line for its own: a parameter that a later
--- release adds is granted at the next start of a server whose role was handed over before.
+-- release adds is granted at the next start of a server whose role was handed over before. Below it is written again, because
+-- here it belongs to the transaction.
 GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit TO :"role";
 COMMIT;
 \else

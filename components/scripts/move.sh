@@ -81,7 +81,8 @@ at_source env DATABASE="$database" PGDATABASE="$closed" NAME_FILE="$name_file" S
   trap - EXIT # it has said why
   exit 1
 }
-passwords=$(at_source maintenance --set=owner="${OWNER:-$database}" --file="$scripts/move-passwords.sql") ||
+passwords=$(at_source maintenance --set=owner="${OWNER:-$database}" --set=administrator="$SOURCE_PGUSER" \
+  --file="$scripts/passwords.sql") ||
   fail "the passwords of the old server's roles cannot be read"
 printf '%s\n' "$passwords" | maintenance --file="$scripts/take-passwords.sql" ||
   fail "the new server does not take the passwords of the old one's roles"

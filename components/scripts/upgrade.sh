@@ -98,10 +98,11 @@ new "$PGUSER" createdb --maintenance-db=postgres "$PGDATABASE" || fail "the new 
 new "$PGUSER" sql --set=role="$PGUSER" --set=monitor= --file="$scripts/hand-over.sql" ||
   fail "the new server's superuser cannot be made a role of its own"
 
-statements=$(sql --file="$scripts/passwords.sql") || fail "the roles' passwords cannot be read: $PGUSER is no superuser"
-printf '%s\n' "$statements" | new postgres sql --set=VERBOSITY=terse ||
+passwords=$(sql --set=owner= --set=administrator= --file="$scripts/passwords.sql") ||
+  fail "the roles' passwords cannot be read: $PGUSER is no superuser"
+printf '%s\n' "$passwords" | new postgres sql --file="$scripts/take-passwords.sql" ||
   fail "the roles and their passwords cannot be taken over"
-unset statements
+unset passwords
 
 case $inventory in
 '{"rows": {},'*) say "the database has no tables yet: nothing to move" ;;

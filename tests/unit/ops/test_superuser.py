@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from kubernetes.client import ApiClient
 
 from ops import superuser as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
-from ops.superuser import DatabasePod, Revocation, Role, lent
+from ops.superuser import PSQL, DatabasePod, Revocation, Role, lent
 from tests.stacks import DEV
 from tests.unit.program import load_settings
 
@@ -134,3 +135,11 @@ def test_a_restore_that_has_begun_since_somebody_was_asked_is_not_disturbed(monk
     with pytest.raises(ClusterError, match="wait for the end of invoicetron-db-restore-1"):
         revocation.run()
     assert server.superuser
+
+
+def test_a_session_has_the_options_of_the_script_that_sets_the_password() -> None:
+    """A role's own timeout would cut the hand-over short, and the server's log would show a hash."""
+    (usual,) = re.findall(r"^usual='([^']*)'$", PSQL, re.MULTILINE)
+    (silent,) = re.findall(r"^silent='([^']*)'$", PSQL, re.MULTILINE)
+    assert {"role=none", "lock_timeout=0", "idle_session_timeout=0"} <= set(usual.split())
+    assert {"log_statement=none", "event_triggers=off"} <= set(silent.split())
