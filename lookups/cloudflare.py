@@ -293,7 +293,7 @@ def _check_records(
         else:
             # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
             pulumi.log.warn(
-                f"DNS record {hostname!r}: it exists, without this program's comment. Unless it is in the "
+                f"DNS record {hostname!r}: it exists without this program's comment. Unless it is in the "
                 f"state, `up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
             )
     if foreign:

@@ -32,7 +32,7 @@ def check_cluster(settings: Settings, cluster: Cluster) -> None:
         run = f"; run it again on the branch {settings.delivery.branch}" if settings.delivery else ""
         pulumi.log.warn(
             f"The namespace {settings.namespace} has no Deployment {settings.names.app}, so `up` makes it with the "
-            f"placeholder {settings.app.image}. The app is away until its pipeline has deployed{run}."
+            f"placeholder {settings.app.image}. The app is down until its pipeline has deployed{run}."
         )
 
 

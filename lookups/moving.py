@@ -58,7 +58,7 @@ def other_engine(settings: Settings, database: DatabaseSettings, moved: LiveData
     if moved is not None and moved.engine == database.engine:
         discard = ops_command("move-database", settings.stack, "--discard")
         return (
-            f"{what}, from which the data was moved. Where it is no longer wanted: {discard}; to keep it for now, set "
+            f"{what}, from which the data was moved. If it is no longer needed: {discard}; to keep it for now, set "
             f"database.movingFrom: {other}"
         )
     move = ops_command("move-database", settings.stack, "--to", database.engine)

@@ -178,7 +178,7 @@ class Vaults:
             raise SecretProblemError(
                 str(reference),
                 f"the item is another stack's: it has the mark of {another}, and this stack is {owner}",
-                f"name another item in {setting}, or delete this one where that stack is no more",
+                f"name another item in {setting}, or delete this one if that stack no longer exists",
             )
         if by_title:
             return ItemPlace(vault=vault, title=reference.item, item=None)
@@ -211,7 +211,7 @@ class Vaults:
             none=SecretProblemError(
                 subject,
                 "there is no such vault, or these credentials do not see it",
-                "give the token access to the vault, or correct its name in the stack file where it was renamed",
+                "give the token access to the vault, or correct its name in the stack file if it was renamed",
             ),
             several=("several vaults have this name", "write the vault's UUID instead of its name"),
         )

@@ -121,7 +121,7 @@ def gitlab_words(error: Exception) -> str:
     if status == _TOO_MANY:
         return f"GitLab refuses: {status} {error.error_message}. Try again in some minutes"
     if status == _UNAUTHORIZED:
-        fix = "GITLAB_TOKEN has expired, was revoked, or lacks the role Maintainer: make a new one"
+        fix = "GITLAB_TOKEN has expired, was revoked, or lacks the role Maintainer: create a new one"
     elif status == _NOT_FOUND:
         fix = "Correct delivery.project in the stack file, or make the user of GITLAB_TOKEN a Maintainer of it"
     else:

@@ -86,7 +86,7 @@ def in_folder(
 def recover_command(
     stack: StackOption,
     yes: Annotated[
-        bool, typer.Option("--yes", help="The process that holds the lock is dead: do not ask, where nobody can know.")
+        bool, typer.Option("--yes", help="Do not ask whether the process that holds the lock has ended.")
     ] = False,
 ) -> None:
     """After an `up` that was killed, or lost its connection: records or revokes what it had made and not recorded."""
@@ -100,10 +100,10 @@ def recover_command(
     except UnknownHolderError as error:
         if not sys.stdin.isatty():
             raise PulumiError(f"{error}, then run this with --yes. Nothing was changed.") from None
-        typer.confirm(f"{error}. Take the lock away?", abort=True)
+        typer.confirm(f"{error}. Remove the lock?", abort=True)
         done = recover(settings.names, live.find, certain=True)
     if done.mended:
-        typer.echo("The state was half-written and has been mended.")
+        typer.echo("The state was half-written and has been repaired.")
     for urn, id_ in done.imported.items():
         typer.echo(f"made and now recorded: {urn} ({id_})")
     for urn in done.cleared:
@@ -148,7 +148,7 @@ def import_existing_command(
         ("made by `up`", found.missing),
     ):
         typer.echo(f"{title}: {', '.join(names) or 'nothing'}")
-    typer.echo("\nFirst, each of these:" if found.blockers else "\nNothing stands in the way.")
+    typer.echo("\nFirst, each of these:" if found.blockers else "\nNothing prevents the import.")
     for name, blockers in found.blockers.items():
         for blocker in blockers:
             typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
@@ -195,7 +195,8 @@ def restore_command(
         typer.Option("--from", help="latest, a backup's name or a time, after s3: of the off-site copies; or a dump."),
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="A time: the database as it was then, from the archive of its log.")
+        str | None,
+        typer.Option("--to", help="A time: recovers the database as it was then, from the archive of its log."),
     ] = None,
     archive: Annotated[
         str | None, typer.Option(help="With --to: name of the archive, where it is not the live database's.")
@@ -203,12 +204,12 @@ def restore_command(
     expect: Annotated[
         str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
     ] = None,
-    clear_sessions: Annotated[bool, typer.Option("--clear-sessions", help="Nobody stays logged in.")] = False,
+    clear_sessions: Annotated[bool, typer.Option("--clear-sessions", help="Log everybody out.")] = False,
     into: Annotated[
-        str | None, typer.Option(help="Name: replace nothing, and fill a database beside the live one to look into.")
+        str | None, typer.Option(help="Name of a database to fill beside the live one, which is not replaced.")
     ] = None,
     discarded: Annotated[
-        str | None, typer.Option("--discard", help="Name that was given to --into: takes that database away.")
+        str | None, typer.Option("--discard", help="Name that was given to --into: deletes that database.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
 ) -> None:
@@ -249,7 +250,7 @@ def drill_command(
     stack: StackOption,
     *,
     if_due: Annotated[
-        bool, typer.Option("--if-due", help="Only where the last one is a week old and the stack has an archive.")
+        bool, typer.Option("--if-due", help="Only if the last drill is a week old and the stack has an archive.")
     ] = False,
 ) -> None:
     """Recovers the archive of the write-ahead log beside the live database, counts its rows, and deletes it again."""
@@ -265,7 +266,7 @@ def move_database_command(
     stack: StackOption,
     *,
     to: Annotated[str | None, typer.Option("--to", help="cloudnative-pg or statefulset.")] = None,
-    discarded: Annotated[bool, typer.Option("--discard", help="Takes the old database of a move away.")] = False,
+    discarded: Annotated[bool, typer.Option("--discard", help="Delete the old database of a move.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Moves the data to the database of the other engine, which `up` has made beside it; stops the app meanwhile."""
@@ -365,7 +366,7 @@ def verify_command(
 @app.command("status")
 def status_command(
     stack: StackOption,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every ten seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every ten seconds, until Ctrl-C.")] = False,
 ) -> None:
     """One screen, in seconds: what runs and since when, the last backups, what ends, which alerts fire. Only reads."""
     from ops import status  # noqa: PLC0415 - as verify

@@ -96,7 +96,7 @@ class Revocation:
             return f"The role {role} is a superuser since a restore that did not end: that is taken back."
         return (
             f"The role {role} is PostgreSQL's superuser. It becomes the owner of its database and of all that is in\n"
-            "it, with the same password. The superuser is postgres then, whom only the pod's socket lets in.\n"
+            "it, with the same password. The superuser is postgres then, which logs in over the pod's socket only.\n"
             "Tables are locked for a moment, and the app's sessions end once: it connects again by itself."
         )
 

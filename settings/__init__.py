@@ -169,7 +169,9 @@ class Settings(Section):
         of_database = {"postgresPassword": found.postgres_password, "databaseUrl": found.database_url}
         if info.data["database"] is None:
             if given := [key for key, reference in of_database.items() if reference]:
-                raise refusal("no password and no URL of a database, which the stack does not have", key=given[0])
+                raise refusal(
+                    "no database password and no database URL, because the stack has no database", key=given[0]
+                )
             return secrets
         needed = {"postgresPassword": found.postgres_password, "betterAuthSecret": found.better_auth_secret}
         if missing := [key for key, reference in needed.items() if not reference]:
@@ -205,7 +207,7 @@ class Settings(Section):
         database = info.data.get("database")
         if backup is None and database is not None and database.moving_from:
             raise refusal(
-                "a section beside database.movingFrom: the move is a backup that is restored in the new database",
+                "a section backup beside database.movingFrom: a move restores a backup in the new database",
                 given="nothing",
                 fix="add the section, e.g. {}",
             )
@@ -286,7 +288,7 @@ class Settings(Section):
     def _upgrade_has_backups(self) -> Self:
         if self.database is not None and self.database.upgrade is not None and self.backup is None:
             raise refusal(
-                "a section backup beside it, for `ops upgrade` takes a backup first",
+                "a section backup beside it, because `ops upgrade` takes a backup first",
                 key="database.upgrade",
                 given=self.database.upgrade.image,
                 fix="add a section `backup: {}`",

@@ -34,7 +34,7 @@ def _one_list(hostnames: tuple[str, ...], info: ValidationInfo) -> tuple[str, ..
     if single is not None and hostnames:
         raise refusal("hostname or hostnames, not both", fix=f"put {single} into the list, and remove the key hostname")
     if single is None and not hostnames:
-        raise refusal("one hostname at least, as hostname: <name> or in the list hostnames", given="nothing")
+        raise refusal("at least one hostname, as hostname: <name> or in the list hostnames", given="nothing")
     if twice := sorted({name for name in hostnames if hostnames.count(name) > 1}):
         raise refusal("each hostname once", given=", ".join(map(repr, twice)))
     return hostnames or (single or "",)
@@ -100,7 +100,7 @@ class ServiceTokenSettings(Section):
         running = info.context and info.context.get(RUNNING)
         if not today() < expires <= today() + _LONGEST and not (running and expires <= today()):
             raise refusal(
-                f"a day after today and within {_LONGEST.days} days, which is how long Cloudflare honours a token",
+                f"a day after today and within {_LONGEST.days} days, because Cloudflare accepts a token for no longer",
                 given=repr(expires.isoformat()),
             )
         return expires

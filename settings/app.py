@@ -29,16 +29,14 @@ def _schema(ends: tuple[int, int]) -> WithJsonSchema:
 def _check_port(port: int) -> int:
     if not _PORTS[0] <= port <= _PORTS[1]:
         raise ValueError(
-            f"a port from {_PORTS[0]} to {_PORTS[1]}: only root may listen on one below, and no pod has it"
+            f"a port from {_PORTS[0]} to {_PORTS[1]}: only root may listen on lower ports, and no pod runs as root"
         )
     return port
 
 
 def _check_user(user: int) -> int:
     if not _USERS[0] <= user <= _USERS[1]:
-        raise ValueError(
-            f"a user id from {_USERS[0]} to {_USERS[1]}: the `restricted` level of pod security has no root"
-        )
+        raise ValueError(f"a user id from {_USERS[0]} to {_USERS[1]}: the pod-security level `restricted` forbids root")
     return user
 
 
@@ -54,17 +52,19 @@ def _check_value(value: str) -> str:
     if "\0" in value:
         raise ValueError("text without NUL, which no environment variable can hold")
     if any(shape.search(value) for shape in SHAPES.values()):
-        raise refusal("no secret, which this looks like", given="(not shown)", fix=_MOVE)
+        raise refusal("no secret, but this looks like one", given="(not shown)", fix=_MOVE)
     if _GO_TIME.fullmatch(value):
-        raise refusal("a text, in quotes where it looks like a date: Pulumi hands an unquoted one over as a time")
+        raise refusal("a text, in quotes if it looks like a date: Pulumi passes an unquoted one as a time")
     if "op://" in value.lower():
-        raise refusal("the value itself: here nothing looks up a reference", fix=_MOVE)
+        raise refusal("the value itself: references are not resolved here", fix=_MOVE)
     return value
 
 
 def _check_public(name: str) -> str:
     if SECRET_NAME.search(name):
-        raise refusal("variables whose names do not say that they are secret: these show in the cluster", fix=_MOVE)
+        raise refusal(
+            "variables whose names do not suggest a secret: their values are visible in the cluster", fix=_MOVE
+        )
     return name
 
 
@@ -116,7 +116,7 @@ class AppSettings(Section):
         port = info.data.get("port")
         if port is not None and environment.get("PORT") not in {None, str(port)}:
             raise refusal(
-                f"{port}, which is app.port: there probes, Service and tunnel look for the app",
+                f"{port}, the value of app.port, which probes, Service and tunnel use",
                 key="PORT",
                 given=repr(environment["PORT"]),
                 fix="set app.port, and remove PORT",
@@ -128,6 +128,6 @@ class AppSettings(Section):
     def _stand_once(cls, secrets: dict[str, SecretReference], info: ValidationInfo) -> dict[str, SecretReference]:
         if twice := sorted(secrets.keys() & info.data.get("environment", {}).keys()):
             raise refusal(
-                "variables that app.environment does not have", given=", ".join(twice), fix="remove one of both"
+                "variables that app.environment does not have", given=", ".join(twice), fix="remove one of the two"
             )
         return secrets

@@ -60,9 +60,9 @@ class BucketSettings(Section):
         if "r2" not in info.data:  # a mistake of its own
             return value
         if info.data["r2"] is None and value is None:
-            raise refusal("a value, unless the program makes the bucket (r2)", given="nothing")
+            raise refusal("a value, unless the program creates the bucket (r2)", given="nothing")
         if info.data["r2"] is not None and value is not None:
-            raise refusal("nothing beside r2, which makes the bucket and its keys", fix="remove either")
+            raise refusal("nothing beside r2, which creates the bucket and its keys", fix="remove either")
         return value
 
     @property

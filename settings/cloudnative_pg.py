@@ -55,7 +55,7 @@ class EngineSettings(Section):
         if moving_from is not None and moving_from == info.data.get("engine"):
             raise refusal(
                 f"another engine than database.engine, which is {moving_from} already",
-                fix="set database.engine to the one to move to; or, where nothing moves, remove movingFrom",
+                fix="set database.engine to the new engine or, if nothing moves, remove movingFrom",
             )
         return moving_from
 
@@ -87,7 +87,7 @@ class EngineSettings(Section):
             why = (
                 "or the loss of the one standby would stop every write"
                 if synchronous == "required"
-                else "for a commit waits for a standby"
+                else "because a commit waits for a standby"
             )
             raise refusal(f"with database.instances {least} or more, {why}; given: {instances}")
         return synchronous

@@ -53,8 +53,8 @@ class DatabaseSettings(EngineSettings):
         wal: WalSettings | None = info.data.get("wal")
         if lost is not None and wal is not None and wal.archive is None:
             raise refusal(
-                "with database.wal.archive beside it, a name that no archive of the bucket has had: the log of the "
-                "lost database is still there, and the new one must not be mixed with it"
+                "with database.wal.archive beside it, a name that no archive of the bucket has had: the bucket still "
+                "contains the log of the lost database, which must not be mixed with the new one"
             )
         return lost
 
@@ -78,7 +78,7 @@ class DatabaseSettings(EngineSettings):
                 f"an image of a later major version than database.image, {image}",
                 key="image",
                 given=upgrade.image,
-                fix="remove database.upgrade, where the database has been upgraded",
+                fix="remove database.upgrade if the database is upgraded",
             )
         return upgrade
 

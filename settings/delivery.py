@@ -34,19 +34,19 @@ class PullCredentialsSettings(Section):
     def _goes_with_issue(cls, expires: Date | None, info: ValidationInfo) -> Date | None:
         issue = info.data.get("issue")
         if issue and expires is None:
-            raise refusal("a date like 2027-12-31, because issue is true and no token lives for ever")
+            raise refusal("a date like 2027-12-31, because issue is true, and every issued token expires")
         if issue is False and expires is not None:
             raise refusal("no date while issue is false, because the token is then the user's own")
         running = info.context and info.context.get(RUNNING)
         if expires is not None and expires <= today() and not running:
             raise refusal(
-                "a day after today: the token would end before the next pod pulls with it",
+                "a day after today: the token would expire before the next pod uses it",
                 given=repr(expires.isoformat()),
                 fix="write a later date; a change issues a new token and revokes the old one once nothing uses it",
             )
         if expires is not None and expires >= _FOREVER:
             raise refusal(
-                f"a day before {_FOREVER.year}: GitLab takes later ones for a token that never expires",
+                f"a day before {_FOREVER.year}: GitLab treats a later one as no expiry",
                 given=repr(expires.isoformat()),
                 fix=f"write a date within {MOST_DAYS} days; a change issues a new token and revokes the old one",
             )
@@ -59,7 +59,7 @@ class PullCredentialsSettings(Section):
         days = (self.expires - today()).days
         if days < LEAST_DAYS:
             return (
-                f"the deploy token ends in {days} days ({self.expires}); write a later date, and `up` issues a new one"
+                f"the deploy token expires in {days} days ({self.expires}); set a later date, and `up` issues a new one"
             )
         if days > MOST_DAYS:
             return (
@@ -110,7 +110,7 @@ class DeliverySettings(Section):
             raise refusal(
                 f"a day after today and within {MOST_DAYS} days",
                 given=repr(day.isoformat()),
-                fix="write a later date; `up` makes a new token, gives it to the pipeline, and revokes the old one",
+                fix="write a later date; `up` creates a new token, gives it to the pipeline, and revokes the old one",
             )
         return day
 

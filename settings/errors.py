@@ -65,7 +65,7 @@ def nulls(config: Mapping[str, Any], *, project: str, told: Collection[tuple[int
             _spelled(project, list(path)),
             given="nothing (null)",
             allowed="a value, or no such key",
-            fix="write what it holds, or remove the key",
+            fix="write a value, or remove the key",
         )
         for path in _nulls(config, ())
         if path not in told
@@ -171,7 +171,7 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
             given = str(details["input"])
             if not given.startswith("op://") or _SECRET_LOOK.search(given):
                 return context["allowed"], (
-                    "keep the value in 1Password and write its address here; a secret that stood in a file is known"
+                    "keep the value in 1Password, write its reference here, and change the secret: it was in a file"
                 )
             return context["allowed"], "write a title that has / ? or # as its UUID" if re.search(
                 "[?#]", given
@@ -192,7 +192,7 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
             known = sorted(_keys(_model_at(model, details["loc"])))
             return f"a mapping with the keys {', '.join(known)}", None
         case "string_type":
-            return "a text, in quotes where it looks like a number or a date", None
+            return "a text, in quotes if it looks like a number or a date", None
         case "dict_type":
             return "a mapping", None
         case _:

@@ -31,8 +31,8 @@ PostgresImage = Annotated[
         rf"(?:{_OFFICIAL}|(?!(?:index\.)?docker\.io/)(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::{PORT})?|[a-z0-9-]+:{PORT})/"
         rf"(?:{_PATH_PART}/)*)postgres:(?:{_SUPPORTED.replace(' or ', '|')})"
         r"(?:\.\d+)?(?:-\w[\w.-]*)?(?:@sha256:[0-9a-f]{64})?",
-        f"the official image of PostgreSQL {_SUPPORTED} or a mirror of it, with a tag that says so: volume, backups "
-        "and restores are made for these; from one to a later one, `python -m ops upgrade` moves the data",
+        f"the official image of PostgreSQL {_SUPPORTED} or a mirror of it, with the version in its tag: volume, "
+        "backups and restores support these; `python -m ops upgrade` moves the data to a later one",
         "postgres:18-alpine",
     ),
 ]

@@ -36,7 +36,8 @@ def scheduled_checks(*, archive: bool) -> Mapping[str, int]:
 def _check_daily(schedule: str) -> str:
     if longest_pause(schedule) > LONGEST_PAUSES["daily"]:
         raise ValueError(
-            f"a schedule that runs every day, for {BACKUP_HOURS} hours without a backup are an alert; e.g. 0 3 * * *"
+            f"a schedule that runs every day, because {BACKUP_HOURS} hours without a backup cause an alert; "
+            "e.g. 0 3 * * *"
         )
     return schedule
 
@@ -44,7 +45,7 @@ def _check_daily(schedule: str) -> str:
 def _check_weekly(schedule: str) -> str:
     if longest_pause(schedule) > LONGEST_PAUSES["weekly"]:
         raise ValueError(
-            f"a schedule that runs every week, for {DRILL_HOURS // 24} days without a drill are an alert; "
+            f"a schedule that runs every week, because {DRILL_HOURS // 24} days without a drill cause an alert; "
             "e.g. 0 4 * * 0"
         )
     return schedule
@@ -57,8 +58,8 @@ def check_not_skipped(schedule: str, zone: str, *, pauses: str, key: str = "") -
     """
     if missed := skipped_run(schedule, zone, longest=LONGEST_PAUSES[pauses], since=today()):
         raise refusal(
-            f"a time that {zone} never skips: on {missed:%Y-%m-%d} clocks there go forward and none shows "
-            f"{missed:%H:%M}, and that run is left out",
+            f"a time that {zone} never skips: on {missed:%Y-%m-%d} the clocks go forward past "
+            f"{missed:%H:%M}, so that run would be left out",
             key=key,
             given=repr(schedule),
             fix="take a later hour, for example 0 5, or timeZone: Etc/UTC",

@@ -20,7 +20,7 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise yaml.constructor.ConstructorError(
-                problem=f"the key {twice[0]} stands twice", problem_mark=node.start_mark
+                problem=f"the key {twice[0]} occurs twice", problem_mark=node.start_mark
             )
         return super().construct_mapping(node, deep=deep)
 

@@ -198,7 +198,7 @@ LabelKey = Annotated[
     str,
     Form(
         rf"(?:{_LABEL}(?:\.{_LABEL})*/)?[A-Za-z0-9](?:[\w.-]{{0,61}}[A-Za-z0-9])?",
-        "the key of a label, perhaps behind a domain and a slash",
+        "the key of a label, optionally after a domain and a slash",
         "app.kubernetes.io/name",
     ),
 ]
@@ -224,7 +224,7 @@ AccessSelector = Annotated[
     Form(r"[A-Za-z][A-Za-z_-]*", "the name of a selector as Cloudflare's API spells it", "email_domain"),
 ]
 TeamName = Annotated[
-    str, Form(_LABEL, "the team's name alone: what stands before .cloudflareaccess.com", "homelab", longest=63)
+    str, Form(_LABEL, "the team's name alone: the part before .cloudflareaccess.com", "homelab", longest=63)
 ]
 CloudflareId = Annotated[
     str, Form(r"[0-9a-f]{32}", "the 32 hexadecimal digits of a Cloudflare id", "0123456789abcdef0123456789abcdef")
@@ -297,7 +297,7 @@ HttpsUrl = Annotated[
     str,
     Form(
         rf"https://{_HOST}(?::{PORT})?/?",
-        "https://, a host in lower case and perhaps a port (1 to 65535), without user, path or query",
+        "https://, a host in lower case, optionally a port (1 to 65535), without user, path or query",
         "https://api.k8s.rommelporras.com:6443",
     ),
     AfterValidator(lambda url: url.rstrip("/")),
@@ -307,7 +307,7 @@ S3Endpoint = Annotated[
     str,
     Form(
         rf"https://(?!{_INSIDE}){_DNS_NAME}(?::{PORT})?/?",
-        "https:// and the host name of an endpoint outside the cluster, in lower case, perhaps with a port (1 to "
+        "https:// and the host name of an endpoint outside the cluster, in lower case, optionally with a port (1 to "
         "65535), without bucket or path",
         "https://s3.eu-central-003.backblazeb2.com",
     ),

@@ -58,11 +58,11 @@ def kubernetes_blockers(
         )
         return
     if kind == "CronJob" and found:
-        why = f"{_sentence(found)}. It holds nothing else than its Jobs' history: `up` makes it again"
+        why = f"{_sentence(found)}. Only its Jobs' history is lost: `up` creates it again"
         yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if kind == "ConfigMap" and any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
-        why = f"it holds a secret in plain, {_RECORDED}: `up` makes one of its own"
+        why = f"it holds a secret in plain, {_RECORDED}: `up` creates its own"
         yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if _LAST_APPLIED in annotations and not found and _keeps_a_secret(annotations[_LAST_APPLIED], kind, secrets):
@@ -79,7 +79,7 @@ def kubernetes_blockers(
             {"op": "test", "path": path, "value": manager},
             {"op": "replace", "path": path, "value": "pulumi-kubernetes"},
         ]
-        why = f"its fields belong to {manager}, and the program forces nothing on this object: hand them over"
+        why = f"its fields belong to {manager}, and the program does not force changes on this object: hand them over"
     if found:
         # In one command with the handing over, whose index another edit would move.
         why = "; ".join([_sentence(found), *([why] if handed else [])])

@@ -75,7 +75,7 @@ def parse_request(
     if into is not None:
         wrong += look_complaints("--into", into)
         if clear_sessions:
-            wrong.append("--clear-sessions: nobody logs in to a database to look into (--into)")
+            wrong.append("--clear-sessions: not with --into, because nobody logs in to that database")
     if wrong or parsed is None:
         raise SourceError("\n".join(wrong))
     return RestoreRequest(
@@ -146,7 +146,7 @@ class Restore:
             f"Stack {self.request.stack}, namespace {self.cluster.namespace}, cluster {host}:",
             f"  the database is replaced by {self.request.source},",
             f"  {self.request.source.scope};",
-            "  what it holds now, if anything, is saved as a backup before-restore-...;",
+            "  its present data, if any, is saved as a backup before-restore-...;",
             f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
             + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
             *[f"  the Job {name} of an earlier restore still runs, and is ended first;" for name in self.left],

@@ -198,7 +198,7 @@ class Recovery:
             with self.terminal.step(f"{job.name} has the log archived until now"):
                 job.follow(waiting=self.terminal.waiting)
         except JobFailedError as error:
-            self.terminal.say(f"What is archived already has to do: {error}")
+            self.terminal.say(f"The recovery uses what is archived already: {error}")
 
     @contextmanager
     def beside(self, body: dict[str, Any]) -> Iterator[None]:
@@ -296,7 +296,9 @@ class Recovery:
             deadline = time.monotonic() + _GONE
             while self.read(name) is not None:
                 if time.monotonic() > deadline:
-                    raise ClusterError(f"it does not go; see: kubectl -n {self.cluster.namespace} get cluster {name}")
+                    raise ClusterError(
+                        f"it is not deleted; see: kubectl -n {self.cluster.namespace} get cluster {name}"
+                    )
                 self._pause()
 
     def _pause(self) -> None:

@@ -107,7 +107,7 @@ def parse_moment(given: str, *, zone: str) -> dt.datetime:
     """The moment that `--to` names, in `zone` where it names no other; raises `SourceError`."""
     found = _TIME.fullmatch(given)
     if found is None:
-        raise SourceError(f"--to {given}: a time is wanted, which looks like '{_EXAMPLE_TIME}'")
+        raise SourceError(f"--to {given}: not a time, which looks like '{_EXAMPLE_TIME}'")
     try:
         return _parse_time(*found.groups(), zone=zone)
     except ValueError as error:
@@ -129,7 +129,7 @@ def _parse_time(text: str, offset: str | None, *, zone: str) -> dt.datetime:
         if time.utcoffset() != time.replace(fold=1).utcoffset():
             raise ValueError(f"clocks are changed at that time in {zone} (backup.timeZone): add Z and give it in UTC")
     if time > dt.datetime.now(dt.UTC):
-        raise ValueError(f"{shown(time)} is yet to come; the newest backup is: {LATEST}")
+        raise ValueError(f"{shown(time)} is in the future; the newest backup is: {LATEST}")
     return time
 
 

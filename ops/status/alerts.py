@@ -50,7 +50,7 @@ def _active(systems: Systems) -> list[Any]:
         fix = f"let this kubeconfig's user get services/proxy in namespace {namespace}"
         raise CheckError(f"Prometheus could not be asked: {answer.status} of {name}.{namespace}", fix)
     if answer.status != _OK:
-        fix = "correct monitoring.prometheus in the stack file, or see why Prometheus is away"
+        fix = "correct monitoring.prometheus in the stack file, or find out why Prometheus does not answer"
         raise CheckError(f"Prometheus could not be asked: {answer.status} of {name}.{namespace}", fix)
     try:
         found: list[Any] = json.loads(body)["data"]["alerts"]

@@ -114,7 +114,7 @@ def certificate(systems: Systems) -> str:
     seen = f"the server's certificate ends in {left} days, on {ends(pem):%Y-%m-%d}"
     if left < LEAST_DAYS:
         raise CheckError(
-            f"{seen}; the least is {LEAST_DAYS}", f"{systems.up}, which renews it and restarts the database"
+            f"{seen}; the minimum is {LEAST_DAYS}", f"{systems.up}, which renews it and restarts the database"
         )
     return seen
 
@@ -154,7 +154,7 @@ def node_loss(systems: Systems) -> str:
     value = (found or {}).get("value")
     if value not in _MOVES:
         raise CheckError(
-            f"Longhorn's {_NODE_DOWN} is {value or 'not there'}: the database stays on a node that is gone",
+            f"Longhorn's {_NODE_DOWN} is {value or 'not there'}: the database stays on a lost node",
             f"kubectl -n longhorn-system patch settings.longhorn.io {_NODE_DOWN} --type=merge "
             f'-p \'{{"value": "{_MOVES[0]}"}}\'',
         )

@@ -160,7 +160,7 @@ def infrastructure(systems: Systems) -> str:
     if schedule is None:
         wrong.append((f"it has no schedule {description!r}", systems.up))
     elif not schedule.active:
-        wrong.append(("its schedule is switched off, so nobody looks at the stacks", systems.up))
+        wrong.append(("its schedule is inactive, so the stacks are not checked", systems.up))
     elif (schedule.cron, schedule.cron_timezone) != (own.schedule, own.time_zone):
         wrong.append((f"its schedule is {schedule.cron} ({schedule.cron_timezone}), not {own.schedule}", systems.up))
     if RELEASES not in tags:

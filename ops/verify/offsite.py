@@ -22,7 +22,7 @@ def copies(systems: Systems) -> str:
     wanted = lock_rules(r2, s3.folder(systems.names.namespace), f"{systems.names.owner.mark}")
     wrong = [problem for rule in wanted if (problem := _lacks(rule, locked.get(rule.id)))]
     if wrong:
-        raise CheckError(f"{r2.bucket}: {'; '.join(wrong)}: whoever has its key could delete copies", systems.up)
+        raise CheckError(f"{r2.bucket}: {'; '.join(wrong)}: anyone with its key could delete copies", systems.up)
     _check_not_public(systems, r2)
     return f"{r2.bucket} is locked for {r2.lock_days} days, and not public"
 
@@ -74,7 +74,7 @@ def _lacks(wanted: LockRule, found: Any) -> str | None:
         return None
     seconds = getattr(found.condition, "max_age_seconds", 0)  # until a day: for what was uploaded long before
     if wanted.seconds is None:
-        return f"{wanted.prefix} is not locked for good"
+        return f"{wanted.prefix} is not locked indefinitely"
     if seconds < wanted.seconds:
         return f"{wanted.prefix} is locked for {seconds / DAY:g} days, not {wanted.seconds // DAY}"
     return None

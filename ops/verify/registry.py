@@ -81,7 +81,7 @@ def images(systems: Systems) -> str:
         return f"{', '.join(tags)}: in the registry, whose clean-up policy is off"
     if endangered := _endangered(policy, found, tags):
         raise CheckError(
-            f"GitLab's clean-up policy removes {', '.join(endangered)}, which run or would be gone back to",
+            f"GitLab's clean-up policy removes {', '.join(endangered)}, which run, or which a rollback would deploy",
             f"in GitLab ({_POLICY}) keep the {_ENOUGH} most recent tags of each image, or what these are called",
         )
     return f"{', '.join(tags)}: in the registry, and kept by its clean-up policy"
@@ -119,7 +119,7 @@ def _lost(repository: Any, image: str) -> str | None:
     except GitlabGetError as error:
         if error.response_code != _NOT_FOUND:
             raise
-        return f"the registry no longer has {image}, so a node without it starts no pod"
+        return f"the registry no longer has {image}, so a node without it cannot start a pod"
     if digest and found.digest != digest:
         return f"{tag} is another image by now, and {digest} has no tag that keeps it"
     return None

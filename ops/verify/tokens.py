@@ -42,12 +42,12 @@ def pipeline_token(systems: Systems) -> str:
     secret = systems.need("v1", "Secret", deployer.token_secret(systems.delivery))
     seen = f"made {(systems.now - moment(secret['metadata']['creationTimestamp'])).days} days ago"
     if day is None:
-        return f"{seen}, and not to be changed by a day (delivery.renewTokenBy)"
+        return f"{seen}, and has no date of renewal (delivery.renewTokenBy)"
     left = dt.datetime.combine(day, dt.time(), dt.UTC) - systems.now
     if left <= dt.timedelta():
         fix = f"set a later delivery.renewTokenBy in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
-        raise CheckError(f"{seen}, and was to be changed by {day}", fix)
-    return f"{seen}, to be changed in {left.days} days, by {day}"
+        raise CheckError(f"{seen}, and should have been renewed by {day}", fix)
+    return f"{seen}, to be renewed in {left.days} days, by {day}"
 
 
 def service_token(systems: Systems) -> str:
@@ -100,7 +100,7 @@ def _lives(systems: Systems, what: str, end: dt.datetime, fix: str) -> str:
         raise CheckError(f"{what} expired on {end:%Y-%m-%d}", fix)
     seen = f"{what} expires in {left.days} days, on {end:%Y-%m-%d}"
     if left.days < LEAST_DAYS:
-        raise CheckError(f"{seen}; the least is {LEAST_DAYS}", fix)
+        raise CheckError(f"{seen}; the minimum is {LEAST_DAYS}", fix)
     return seen
 
 

@@ -141,7 +141,7 @@ def test_verify_says_when_the_certificate_ends_and_fails_before(days: int, good:
     if good:
         assert f"ends in {days - 1} days" in database.certificate(systems)
     else:
-        with pytest.raises(CheckError, match="the least is"):
+        with pytest.raises(CheckError, match="the minimum is"):
             database.certificate(systems)
     data.clear()
     with pytest.raises(CheckError, match="holds no certificate"):

@@ -158,7 +158,7 @@ def test_verify_sees_whether_anybody_looks_at_the_stacks_and_who_makes_releases(
     project.protected_tags.create({"name": "v*", "create_access_level": 40})
     assert seen() == (f"{PROJECT} looks at the stacks at 30 6 * * * (Etc/UTC), and Maintainers alone create tags v*")
     project.schedules.update(str(made["id"]), {"active": False})
-    assert "its schedule is switched off, so nobody looks at the stacks" in seen()
+    assert "its schedule is inactive, so the stacks are not checked" in seen()
     project.schedules.update(str(made["id"]), {"active": True, "cron": "0 0 1 1 *"})
     assert "its schedule is 0 0 1 1 * (Etc/UTC), not 30 6 * * *" in seen()
     project.protected_tags.create({"name": "v2*", "create_access_level": 30})

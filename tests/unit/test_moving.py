@@ -74,7 +74,7 @@ def test_what_a_move_cannot_be_is_refused(database: dict[str, Any], said: str) -
 def test_a_move_needs_the_backups() -> None:
     sections = with_value("prod", "backup", None)
     sections["database"] = {"engine": "cloudnative-pg", "movingFrom": "statefulset"}
-    assert "the move is a backup that is restored" in refusal("prod", sections)
+    assert "a move restores a backup in the new database" in refusal("prod", sections)
 
 
 # The live one

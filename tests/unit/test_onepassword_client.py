@@ -152,7 +152,7 @@ def test_only_connect_itself_says_that_an_item_is_gone(
 @pytest.mark.parametrize(
     ("status", "message", "what", "fix"),
     [
-        (200, "", "there is no such vault", "correct its name in the stack file where it was renamed"),
+        (200, "", "there is no such vault", "correct its name in the stack file if it was renamed"),
         (403, "Token does not have access to the vault", "403: Token does not have access", "may read the vault"),
         (401, "Invalid bearer token", "401: Invalid bearer token", "has not expired"),
     ],

@@ -123,7 +123,7 @@ def test_a_bucket_is_given_or_made(key: str) -> None:
     with pytest.raises(SettingsError) as told:
         load({each: value for each, value in S3.items() if each != key})
     assert f"backup.s3.{key}" in str(told.value)
-    assert "unless the program makes the bucket (r2)" in str(told.value)
+    assert "unless the program creates the bucket (r2)" in str(told.value)
     assert load(MADE).s3
     with pytest.raises(SettingsError) as told:
         load({**MADE, key: S3[key]})
@@ -217,7 +217,7 @@ BREAK: Final[Mapping[str, tuple[Callable[[Cloudflare], object], str]]] = {
     ),
     "not for good": (
         lambda it: it.r2.rules["homelab-backups"][0].update(condition={"type": "Age", "maxAgeSeconds": 9999 * DAY}),
-        "invoicetron-prod/config is not locked for good",
+        "invoicetron-prod/config is not locked indefinitely",
     ),
     "public": (lambda it: it.r2.public.add("homelab-backups"), "can be read without a key, at pub-"),
     "a domain of its own": (

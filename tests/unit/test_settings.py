@@ -282,7 +282,7 @@ def test_a_stack_that_is_up_can_be_looked_at_when_its_last_day_is_over() -> None
 def test_a_last_day_that_gitlab_takes_for_never_is_refused(day: str) -> None:
     message = refusal_of("delivery.pullCredentials", {"issue": True, "expires": day})
     assert day in message
-    assert "GitLab takes later ones for a token that never expires" in message
+    assert "GitLab treats a later one as no expiry" in message
 
 
 def test_a_repository_needs_the_project_that_delivery_names() -> None:

@@ -163,7 +163,7 @@ def test_the_app_listens_where_probes_and_tunnel_look_for_it() -> None:
 
 @pytest.mark.parametrize("value", ["op://a/b/c", "OP://a/b/c", " op://a/b/c", "{{ op://a/b/c }}"])
 def test_a_reference_among_plain_values_is_refused_however_it_is_written(value: str) -> None:
-    assert "here nothing looks up a reference" in refusal_of("app.environment", {"LEVEL": value})
+    assert "references are not resolved here" in refusal_of("app.environment", {"LEVEL": value})
 
 
 @pytest.mark.parametrize(

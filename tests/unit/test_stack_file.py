@@ -58,7 +58,7 @@ def test_a_value_is_what_pulumi_takes_it_for(tmp_path: Path, written: str) -> No
 def test_a_key_that_stands_twice_is_a_mistake(tmp_path: Path, text: str) -> None:
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text(text)
-    with pytest.raises(yaml.YAMLError, match="stands twice"):
+    with pytest.raises(yaml.YAMLError, match="occurs twice"):
         read_yaml(file)
 
 

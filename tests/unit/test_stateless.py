@@ -121,8 +121,8 @@ def test_a_restore_is_refused_in_words() -> None:
     ("changes", "words"),
     [
         ({"backup": {}}, "nothing to back up"),
-        ({"secrets": {"postgresPassword": "op://a/b/c"}}, "no password and no URL of a database"),
-        ({"secrets": {"databaseUrl": "op://a/b/c"}}, "no password and no URL of a database"),
+        ({"secrets": {"postgresPassword": "op://a/b/c"}}, "no database password and no database URL"),
+        ({"secrets": {"databaseUrl": "op://a/b/c"}}, "no database password and no database URL"),
     ],
 )
 def test_a_section_that_is_about_a_database_is_refused(changes: dict[str, Any], words: str) -> None:

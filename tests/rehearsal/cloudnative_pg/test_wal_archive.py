@@ -96,7 +96,7 @@ def undo_a_mistake(stack: Stack) -> None:
     uid = stack.cluster()["metadata"]["uid"]
     done = backed_up.ops("restore", *to, "--yes", "--expect", "invoices=300")
     assert done.returncode == 0, done.stdout
-    assert "What is archived already has to do" in done.stdout
+    assert "The recovery uses what is archived already" in done.stdout
     assert content(server) == before
     assert stack.cluster()["metadata"]["uid"] == uid
     assert not stack.get("clusters", "-l", "app=invoicetron-db-recovery")["items"]

@@ -72,7 +72,7 @@ OF_DELIVERY: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], 
     ),
     "a clean-up policy keeps no number of tags": (
         lambda live: changed(live.project.clean_up, enabled=True, keep_n=None),
-        {"registry": "which run or would be gone back to"},
+        {"registry": "which run, or which a rollback would deploy"},
     ),
     "the deploy token expires in ten days": (
         lambda live: changed(deploy_token(live), expires_at=ago(days=-10, hours=-1)),

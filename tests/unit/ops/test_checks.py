@@ -199,7 +199,7 @@ def test_the_pipeline_s_token_is_shown_with_its_age_and_fails_on_the_day_it_is_t
     delivery = systems.delivery.model_copy(update={"renew_token_by": day})
     systems.settings = systems.settings.model_copy(update={"delivery": delivery})
     if not well:
-        with pytest.raises(CheckError, match=f"made 100 days ago, and was to be changed by {day}") as told:
+        with pytest.raises(CheckError, match=f"made 100 days ago, and should have been renewed by {day}") as told:
             tokens.pipeline_token(systems)
         assert "set a later delivery.renewTokenBy" in told.value.fix
         return

@@ -49,9 +49,9 @@ def test_the_live_database_s_archive_is_meant_unless_another_is_named(
         (load_settings("prod"), "2026-01-20 14:05", "database.engine statefulset archives no write-ahead log"),
         (settings(wal=None), "2026-01-20 14:05", r"archives no write-ahead log \(database.wal\)"),
         (settings(moving_from="statefulset"), "2026-01-20 14:05", "moves to the other engine"),
-        (settings(), "yesterday", "--to yesterday: a time is wanted, which looks like '2026-11-20 14:05'"),
-        (settings(), "2999-01-01 00:00Z", "--to 2999-01-01 00:00Z: 2999-01-01 00:00:00 UTC is yet to come"),
-        (settings(), "latest", "a time is wanted"),
+        (settings(), "yesterday", "--to yesterday: not a time, which looks like '2026-11-20 14:05'"),
+        (settings(), "2999-01-01 00:00Z", "--to 2999-01-01 00:00Z: 2999-01-01 00:00:00 UTC is in the future"),
+        (settings(), "latest", "not a time"),
     ],
 )
 def test_what_cannot_be_recovered_is_refused_in_words(stack: Settings, to: str, said: str) -> None:

@@ -253,7 +253,7 @@ def test_a_signal_stops_at_the_next_check_and_not_in_what_must_be_finished() -> 
 def test_the_name_of_a_database_to_look_into_is_refused_where_it_is_none(name: str) -> None:
     with pytest.raises(SourceError, match=r"--into .*: up to 20 lower-case letters") as error:
         parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=True, into=name)
-    assert "--clear-sessions: nobody logs in" in str(error.value)
+    assert "--clear-sessions: not with --into" in str(error.value)
     with pytest.raises(SourceError, match=r"--discard .*: up to 20 lower-case letters"):
         Options(discarded=name).check(load_settings("prod"))
 

@@ -120,7 +120,7 @@ def test_an_alert_that_fires_is_told_with_its_age_and_its_summary() -> None:
     ("code", "body", "seen", "fix"),
     [
         (404, "{}", "could not be asked: 404 of prometheus-operated.monitoring", "correct monitoring.prometheus"),
-        (503, "no endpoints", "could not be asked: 503", "why Prometheus is away"),
+        (503, "no endpoints", "could not be asked: 503", "why Prometheus does not answer"),
         (403, "{}", "could not be asked: 403", "services/proxy in namespace monitoring"),
         (200, "<html>", "does not answer as Prometheus does", "correct monitoring.prometheus"),
         (200, '{"data": null}', "does not answer as Prometheus does", "correct monitoring.prometheus"),
