@@ -26,13 +26,13 @@ _ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted"
 
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """The app that is reached, and what Cloudflare knows of the public side."""
+    """The app to publish, and the ids that Cloudflare has for its public address."""
 
     settings: AccessSettings
     environment: Environment
     app: App
     ids: CloudflareIds | None
-    """None where the stack has no public side."""
+    """None if the stack has no public address."""
     service_token_item: ItemPlace | None
     """Where the service token is written; None where the stack has none."""
 

@@ -54,7 +54,7 @@ _DEPLOYMENT: Final = {**_SKIP_AWAIT, "pulumi.com/patchForce": "false"}
 
 @dataclass(frozen=True, kw_only=True)
 class AppArgs:
-    """What the application is made of."""
+    """Settings and wires of the application."""
 
     settings: AppSettings
     environment: Environment

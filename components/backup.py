@@ -45,7 +45,7 @@ UPLOAD: Final = "/upload"
 DRILL_HISTORY: Final = 8
 """Drills whose results are kept, which is two months where they run weekly."""
 RESULT: Final = "/dev/termination-log"
-"""What a container writes there, its pod's status keeps, as long as there is the pod."""
+"""File of a container whose content Kubernetes keeps in the pod's status."""
 
 _HOURLY: Final = "0 * * * *"
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
@@ -57,7 +57,7 @@ _CATCH_UP_SECONDS: Final = 12 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class BackupArgs:
-    """What is backed up, where to, when, and how much of it is kept."""
+    """Settings and wires of the backups."""
 
     settings: BackupSettings
     environment: Environment
@@ -72,7 +72,7 @@ class Backup(pulumi.ComponentResource):
     pods: Mapping[str, str]
     """Labels of the pods that must reach the database."""
     watched_claims: Sequence[pulumi.Output[str]]
-    """Claims that the backups alone fill up: how full an export is, is others' doing too."""
+    """Claims whose fill level to watch; none for an NFS export, which others fill, too."""
     backup: pulumi.Output[str]
     """Name of the CronJob that takes the backups."""
     template: JobTemplate

@@ -1,4 +1,4 @@
-"""Backups: those on the backup volume, and their copies off-site."""
+"""The backups on the backup volume, and their off-site copies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from settings.bucket import COPIES
 
 @dataclass(frozen=True, kw_only=True)
 class Backups:
-    """Each None where the stack has none."""
+    """Each is None if the stack has none."""
 
     backup: Backup | None = None
     offsite: Offsite | None = None
 
 
 def create_backups(found: Found, environment: Environment, databases: Databases, opts: ResourceOptions) -> Backups:
-    """By the section `backup`."""
+    """Creates what the section `backup` asks for."""
     settings, database = found.settings.backup, databases.live
     if settings is None or database is None:
         return Backups()

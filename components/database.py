@@ -88,14 +88,14 @@ def without_comments(script: str, mark: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseArgs:
-    """What the database is made of."""
+    """Settings and wires of the database."""
 
     settings: DatabaseSettings
     environment: Environment
     secret: SecretData
     """PASSWORD_KEY."""
     claims: DatabaseClaims
-    """What there is by now."""
+    """The claims that exist, and those to create."""
     alone: bool = True
     """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget whose
     name both would use, and deletes another's."""

@@ -1,4 +1,4 @@
-"""DatabaseMetrics: PostgreSQL's statistics for Prometheus, by an exporter's pod or by the instances themselves."""
+"""PostgreSQL's statistics for Prometheus, from an exporter's pod or from the instances themselves."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lookups.stack import Found
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseMetrics:
-    """One of them, or neither where nobody reads the statistics."""
+    """At most one of them; neither without `monitoring.databaseMetrics`."""
 
     exporter: PostgresExporter | None = None
-    """Of a StatefulSet's server."""
+    """For the StatefulSet's server."""
     instances: InstanceMetrics | None = None
-    """Of a cluster of CloudNativePG."""
+    """For the instances of CloudNativePG."""
 
 
 def create_database_metrics(
     found: Found, environment: Environment, database: DatabaseWires | None, opts: ResourceOptions
 ) -> DatabaseMetrics:
-    """By the section `monitoring.databaseMetrics`."""
+    """Creates what the section `monitoring.databaseMetrics` asks for."""
     settings, monitoring = found.settings.database_metrics, found.settings.monitoring
     if settings is None or monitoring is None or database is None:
         return DatabaseMetrics()

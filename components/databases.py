@@ -1,4 +1,4 @@
-"""Databases: the stack's PostgreSQL and, during a move to the other engine, that one's beside it."""
+"""The stack's database and, during a move to the other engine, the second one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from settings.database import DatabaseSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Databases:
-    """Each None where the stack has none."""
+    """Each is None if the stack has none."""
 
     live: DatabaseWires | None = None
     """The one that the app uses."""
     other: DatabaseWires | None = None
-    """The other engine's, before its move and after."""
+    """The other engine's during a move, before the data is moved and after."""
     target: DatabaseWires | None = None
-    """The same while `ops move-database` is still to fill it."""
+    """The same, as long as `ops move-database` has not filled it."""
 
 
 def create_databases(found: Found, environment: Environment, opts: ResourceOptions) -> Databases:
-    """By the section `database`; both have the same Pulumi name, and differ in their types."""
+    """Creates what the section `database` asks for. Both have the same Pulumi name, and differ in their types."""
     settings, secret, metrics = found.settings.database, found.secrets.of_database, found.settings.database_metrics
     if settings is None or secret is None:
         return Databases()
@@ -51,7 +51,7 @@ def create_databases(found: Found, environment: Environment, opts: ResourceOptio
 
 
 def databases_footprint(settings: DatabaseSettings | None) -> Footprint:
-    """What the pods of both take up."""
+    """What the pods of both databases take up."""
     there = [one for one in (settings, settings.beside if settings else None) if one]
     return Footprint.total([_engine(one).footprint(one) for one in there])
 

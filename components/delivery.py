@@ -1,4 +1,4 @@
-"""Delivery: what the app's GitLab project is given so that its pipeline can deploy into this stack."""
+"""Delivery: the environment and CI variables in the app's GitLab project, with which its pipeline deploys."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def variables(
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryArgs:
-    """What a Delivery needs: of the settings it names more than its own section to the pipeline."""
+    """The whole settings, because the pipeline's variables come from more than one section, and the wires."""
 
     settings: Settings
     delivery: DeliverySettings

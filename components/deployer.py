@@ -33,16 +33,16 @@ def token_secret(settings: DeliverySettings) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DeployerArgs:
-    """What a Deployer needs."""
+    """Settings and wires of the deployer."""
 
     settings: DeliverySettings
     environment: Environment
     app: App
-    """Its migrations' template, if any, is what the pipeline makes its Job from."""
+    """The pipeline creates its migration Job from the app's template, if there is one."""
     backup: Backup | None
-    """What it takes a backup with before that; None where the stack has no backups."""
+    """The pipeline takes a backup before that, from this template; None if the stack has no backups."""
     identity: JobIdentity | None
-    """As whom its jobs come with ID tokens of GitLab's; None where they are given a token."""
+    """User of the jobs' ID tokens; None if they get a token instead."""
 
 
 class Deployer(pulumi.ComponentResource):

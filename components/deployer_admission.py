@@ -47,7 +47,7 @@ _KEPT_BY_SERVER: Final = "['generation', 'managedFields', 'resourceVersion']"
 
 @dataclass(frozen=True, kw_only=True)
 class DeployerAdmissionArgs:
-    """What the pipeline writes."""
+    """The objects that the pipeline may create and change, and its user."""
 
     settings: AppSettings
     """Every image that the pipeline sets comes from the repository of `image`."""

@@ -24,7 +24,7 @@ LABELS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentArgs:
-    """The whole stack file, as the namespace is everybody's, and how much the quota holds."""
+    """The whole settings, because the namespace serves all components, and the size of the quota."""
 
     settings: Settings
     workloads: Footprint

@@ -18,7 +18,7 @@ _MAINTAINER: Final = "maintainer"
 
 @dataclass(frozen=True, kw_only=True)
 class InfrastructureArgs:
-    """What an Infrastructure needs."""
+    """Settings, and what GitLab has already."""
 
     settings: InfrastructureSettings
     project: InfrastructureProject

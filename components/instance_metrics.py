@@ -24,7 +24,7 @@ _INSTANCES: Final = {"cnpg.io/podRole": "instance"}
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceMetricsArgs:
-    """Who reads them."""
+    """Settings and wires of the metrics."""
 
     monitoring: MonitoringSettings
     environment: Environment

@@ -38,7 +38,7 @@ class NetworkPoliciesArgs:
     environment: Environment
     app: App
     databases: Databases
-    """Which of the two the app reaches during a move, its URL says, and no other lets it in."""
+    """During a move the app may reach both; its URL says which one it uses."""
     backup: Backup | None
     """None where the stack has no backups."""
     metrics: DatabaseMetrics

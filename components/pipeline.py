@@ -1,4 +1,4 @@
-"""Pipeline: as whom the app's pipeline comes to the cluster, what it may do there, and its variables in GitLab."""
+"""What the app's pipeline needs: its account in the cluster, its rights, and its variables in GitLab."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lookups.stack import Found
 def create_pipeline(
     found: Found, *, environment: Environment, app: App, access: Access, backup: Backup | None, opts: ResourceOptions
 ) -> None:
-    """By the section `delivery`; nothing where the stack has none."""
+    """Creates what the section `delivery` asks for; nothing if the stack has none."""
     settings, project = found.settings.delivery, found.project
     if settings is None or project is None:
         return

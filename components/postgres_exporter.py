@@ -46,7 +46,7 @@ def create_role() -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresExporterArgs:
-    """What is read, and by whom it is asked for."""
+    """Settings and wires of the exporter."""
 
     settings: DatabaseMetricsSettings
     monitoring: MonitoringSettings

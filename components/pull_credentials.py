@@ -58,7 +58,7 @@ class Issue:
 
 @dataclass(frozen=True, kw_only=True)
 class PullCredentialsArgs:
-    """What PullCredentials need."""
+    """Settings and wires of the pull credentials."""
 
     settings: RegistrySettings
     environment: Environment

@@ -17,7 +17,7 @@ from settings.repository import RepositorySettings
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryArgs:
-    """What a Repository needs."""
+    """Settings, and what GitLab has already."""
 
     settings: RepositorySettings
     project: GitLabProject

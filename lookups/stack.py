@@ -1,4 +1,4 @@
-"""Everything that is looked up before the first resource exists, in the order in which the answers help most."""
+"""All look-ups before the first resource; the order puts the most helpful error first."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What the stack's systems say."""
+    """The answers of the cluster, GitLab, Cloudflare and 1Password."""
 
     settings: Settings
     """With the live database, during a move from one engine to the other, and the version that it is on by now."""
@@ -48,13 +48,13 @@ class Found:
     project: GitLabProject | None
     """The app's project in GitLab; None for a stack without `delivery`."""
     job_identity: JobIdentity | None
-    """As whom the pipeline's jobs come to the API server; None where they are given a token."""
+    """User of the pipeline's ID tokens; None if its jobs get a token instead."""
     infrastructure: InfrastructureProject | None
     """This program's own project in GitLab; None for a stack without `repository.infrastructure`."""
     cloudflare: CloudflareIds | None
-    """Ids of what the public side refers to; None for a stack without one."""
+    """Ids that the public address refers to; None for a stack without one."""
     r2: Mapping[str, R2Ids]
-    """For the buckets that the stack makes, by their keys of the stack file."""
+    """For the buckets that the stack creates, by their keys of the stack file."""
 
 
 def look_up(settings: Settings, providers: Providers) -> Found:

@@ -57,7 +57,7 @@ class Settings(Section):
     stack: str
     """Name of the stack, as Pulumi knows it."""
     released_namespace: SkipJsonSchema[str | None] = Field(default=None, alias="namespace")
-    """A key of stack files up to the release of November 2026. It may say what follows anyway."""
+    """A key of stack files up to the release of November 2026. It may still have the value that it had to have."""
     cluster: ClusterSettings = ClusterSettings()
     database: Optional[DatabaseSettings] = DatabaseSettings()
     """PostgreSQL; `{enabled: false}` for an app without one."""
@@ -74,7 +74,7 @@ class Settings(Section):
 
     @property
     def names(self) -> Names:
-        """What everything of the stack is called."""
+        """Names of everything in the stack."""
         return Names(self.project, self.stack)
 
     @property
@@ -110,24 +110,24 @@ class Settings(Section):
 
     @property
     def database_metrics(self) -> DatabaseMetricsSettings | None:
-        """The section `monitoring.databaseMetrics`; None where nobody reads the database's statistics."""
+        """The section `monitoring.databaseMetrics`; None where the statistics are not exported."""
         return self.monitoring.database_metrics if self.monitoring else None
 
     @property
     def service_token(self) -> ServiceTokenSettings | None:
-        """The section `access.public.serviceToken`; None where nothing asks for the public side from outside."""
+        """The section `access.public.serviceToken`; None where no health check comes from the internet."""
         return self.access.public.service_token if self.access.public else None
 
     @property
     def public_health_urls(self) -> list[str]:
-        """The same as people on the internet reach it, with the service token; empty without one."""
+        """The health check's public URLs, which need the service token; empty without one."""
         if self.access.public is None or self.service_token is None:
             return []
         return [f"{url_of(hostname)}{self.app.health_path}" for hostname in self.access.public.hostnames]
 
     @property
     def health_urls(self) -> list[str]:
-        """What answers 200 where the app and its database are well: inside the network, where no login is asked for."""
+        """The health check's internal URLs, without a login; they answer 200 if app and database work."""
         return [f"{url}{self.app.health_path}" for url in self.access.urls]
 
     @field_validator("released_namespace")
@@ -143,7 +143,7 @@ class Settings(Section):
 
     @property
     def alerts_page(self) -> str | None:
-        """Where docs/alerts.md is read; None where nobody said where, nor where this program itself is."""
+        """URL of docs/alerts.md; None if neither it nor this program's own project is in the stack file."""
         infrastructure = self.repository.infrastructure if self.repository else None
         if self.monitoring is not None and self.monitoring.runbook is not None:
             return self.monitoring.runbook
@@ -399,7 +399,7 @@ def split(config: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list
 
 
 def decoded(section: str, value: str) -> Any:
-    """What a text of Pulumi's stands for: it hands mappings and booleans over as JSON, and texts as they are."""
+    """The value of a text from Pulumi, which passes mappings and booleans as JSON, and texts unchanged."""
     if section == "namespace":
         return value
     try:

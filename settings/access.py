@@ -41,7 +41,7 @@ def _one_list(hostnames: tuple[str, ...], info: ValidationInfo) -> tuple[str, ..
 
 
 def url_of(hostname: str) -> str:
-    """Where people reach the app under this hostname; logins from other origins are refused."""
+    """The app's URL under this hostname; the app refuses logins from other origins."""
     return f"https://{hostname}"
 
 
@@ -58,28 +58,28 @@ class GatewaySettings(Section):
 
 
 class CloudflaredSettings(Section):
-    """The pods of the shared tunnel's connector, for the policy that lets them reach the app."""
+    """The pods of cloudflared, which runs the shared tunnel: a network policy lets them reach the app."""
 
     namespace: DnsLabel = "cloudflare"
     pod_labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"app": "cloudflared"})
 
 
 class AdoptedIds(Section):
-    """Ids of what already exists by hand for one hostname, and is taken over instead of created."""
+    """Ids of manually created resources of one hostname, which `up` adopts instead of creating them."""
 
     application: Uuid | None = None
     """Id of the Access application."""
     dns_record: CloudflareId | None = None
     """Id of the DNS record."""
     tunnel_rule: bool = False
-    """Take over a rule for the hostname that the tunnel already has."""
+    """Adopt a rule for the hostname that the tunnel already has."""
 
 
 class AdoptSettings(AdoptedIds):
-    """The same: of the first hostname, and by hostname."""
+    """Ids for the first hostname, and by name for the others."""
 
     hostnames: dict[DnsName, AdoptedIds] = Field(default={})
-    """Ids by hostname, for the others of a list."""
+    """Ids by hostname, for the further hostnames of a list."""
 
 
 _LONGEST: Final = dt.timedelta(days=365)
@@ -87,12 +87,12 @@ _LONGEST: Final = dt.timedelta(days=365)
 
 
 class ServiceTokenSettings(Section):
-    """An Access service token, with which the probe and the pipeline ask for the public hostnames from outside."""
+    """An Access service token, for health checks of the public hostnames by the probe and the pipeline."""
 
     item: ItemReference
     """The 1Password item to which `up` writes it: user name (client id) and password (client secret)."""
     expires: Date
-    """Day on which it is to be changed, within a year; another date issues a new token and revokes the old one."""
+    """Day by which to renew it, within a year; another date issues a new token and revokes the old one."""
 
     @field_validator("expires")
     @classmethod
@@ -107,36 +107,36 @@ class ServiceTokenSettings(Section):
 
 
 class PublicAccessSettings(Section):
-    """The public side: Access application, rule of the shared tunnel, DNS record."""
+    """The app's public address: Access application, rule of the shared tunnel, DNS record."""
 
     zone: DnsName
     """Name of the Cloudflare zone that holds the hostnames."""
     hostname: DnsName | None = None
     """Public hostname, directly below the zone unless `advancedCertificate` is true. Or give `hostnames`."""
     hostnames: Hostnames = ()
-    """Several public hostnames, instead of `hostname`; links lead to the first. In Python all, however given."""
+    """Several public hostnames, instead of `hostname`; links use the first. In Python always the whole list."""
     zone_id: CloudflareId | None = None
-    """Looked up by name where it is absent, which needs the Zone Read permission."""
+    """Looked up by name if it is not given, which needs the Zone Read permission."""
     account_id: CloudflareId | None = None
-    """The zone's account where it is absent."""
+    """By default the zone's account."""
     tunnel: Name
     """Name of the shared tunnel."""
     tunnel_id: Uuid | None = None
-    """Looked up by name where it is absent."""
+    """Looked up by name if it is not given."""
     policy_name: Name
     """Name that the reusable Access policy must have."""
     policy_id: Uuid | None = None
-    """Looked up by name among the account's reusable policies where it is absent."""
+    """Looked up by name among the account's reusable policies if it is not given."""
     allow_selectors: Annotated[tuple[AccessSelector, ...], Field(strict=False)] = ()
     """Selectors the policy may use beside those that name people: `email_domain` lets in a whole domain."""
     team_name: TeamName | None = None
-    """The Zero Trust team, as in <team>.cloudflareaccess.com; looked up in the account where it is absent."""
+    """The Zero Trust team, as in <team>.cloudflareaccess.com; looked up in the account if it is not given."""
     session_duration: SessionDuration = "24h"
-    """How long a login lasts; a duration of the policy's own beats it."""
+    """How long a login lasts, unless the policy has a duration of its own."""
     one_time_pin: bool = False
     """Allow the one-time PIN only, instead of every identity provider of the account."""
     advanced_certificate: bool = False
-    """Whether the zone has a certificate of Advanced Certificate Manager that covers a hostname further down."""
+    """Whether the zone has a certificate of Advanced Certificate Manager that covers a deeper hostname."""
     service_token: ServiceTokenSettings | None = None
     """Let the probe and the app's pipeline past the login, with a token of the stack's own. Off by default."""
     cloudflared: CloudflaredSettings = CloudflaredSettings()
@@ -148,7 +148,7 @@ class PublicAccessSettings(Section):
         return f"access.public.{'hostname' if self.hostname else 'hostnames'}"
 
     def adopted(self, hostname: str) -> AdoptedIds:
-        """What is taken over for one hostname."""
+        """The adopted resources of one hostname."""
         first = self.adopt if hostname == self.hostnames[0] else AdoptedIds()
         return self.adopt.hostnames.get(hostname, first)
 
@@ -176,7 +176,7 @@ class PublicAccessSettings(Section):
 
 
 class AccessSettings(Section):
-    """How people reach the app: inside the network always, from the internet where `public` is given."""
+    """How people reach the app: always inside the network, and from the internet if `public` is given."""
 
     hostname: DnsName | None = None
     """Internal hostname. Or give `hostnames`."""
@@ -184,7 +184,7 @@ class AccessSettings(Section):
     """Several internal hostnames, instead of `hostname`; probes and pipelines use the first. In Python all, however
     given."""
     gateway: GatewaySettings
-    """The listener that serves them."""
+    """The Gateway listener that serves the internal hostnames."""
     public: PublicAccessSettings | None = None
 
     @property
@@ -199,7 +199,7 @@ class AccessSettings(Section):
 
     @property
     def urls(self) -> list[str]:
-        """Where the app is inside the network."""
+        """The app's URLs inside the network."""
         return [url_of(hostname) for hostname in self.hostnames]
 
     @property
@@ -209,7 +209,7 @@ class AccessSettings(Section):
 
     @property
     def people_url(self) -> str:
-        """Where links to the app lead."""
+        """The URL for links to the app."""
         return url_of(self.public.hostnames[0]) if self.public else self.url
 
     @field_validator("public")

@@ -79,7 +79,7 @@ _PublicVariable = Annotated[_Variable, AfterValidator(_check_public)]
 
 
 class MigrationSettings(Section):
-    """The Jobs that bring the database to what the next image expects; they run in that image."""
+    """The Jobs that migrate the database to the schema of the next image; they run in that image."""
 
     command: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_command)] = (
         "bunx",
@@ -87,7 +87,7 @@ class MigrationSettings(Section):
         "migrate",
         "deploy",
     )
-    """Program and arguments. It must do nothing where nothing is left to do: each deployment runs it."""
+    """Program and arguments. Each deployment runs it, so without a pending migration it must do nothing."""
 
 
 class AppSettings(Section):
@@ -98,14 +98,14 @@ class AppSettings(Section):
     port: Annotated[int, AfterValidator(_check_port), _schema(_PORTS)] = 3000
     """Port on which the image listens (HTTP)."""
     health_path: UrlPath = "/api/health"
-    """Path that answers 200 where the app and its database are well, without a login."""
+    """Path that answers 200, without a login, if the app and its database work."""
     user: Annotated[int, AfterValidator(_check_user), _schema(_USERS)] = 1001
     """User and group id that the image is built for."""
     resources: Resources = Resources.of(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))
     egress: Annotated[tuple[InternetName, ...], Field(strict=False), EachOnce] = ()
     """Hosts on the internet that the app may call over HTTPS; the network policy denies every other."""
     environment: dict[_PublicVariable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
-    """Environment variables of the app, by name. No secret: they show in the cluster and in previews."""
+    """Environment variables of the app, by name. Not for secrets: they are visible in the cluster and in previews."""
     secrets: dict[_Variable, SecretReference] = Field(default={})
     """Environment variables of the app whose values are in 1Password: an op:// reference, by name of the variable."""
     migration: MigrationSettings = MigrationSettings()

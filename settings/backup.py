@@ -22,7 +22,7 @@ from settings.types import (
 
 
 class NfsExport(Section):
-    """An NFS export, so that the backups survive the cluster."""
+    """An NFS export for the backups, which survives the cluster."""
 
     server: Host
     """The NFS server."""
@@ -44,9 +44,9 @@ class BackupSettings(Section):
     time_zone: TimeZone = "Etc/UTC"
     """Zone in which both schedules are read."""
     schedule: DailySchedule | None = None
-    """When a backup is taken: every day, or more often; without it every hour, as long as a dump is small."""
+    """When a backup is taken: at least daily; without it every hour, while dumps are small."""
     drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 4 * * 0"
-    """When the newest backup is tried out: every week, or more often."""
+    """When a drill restores the newest backup: at least weekly."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("2Gi")
     recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False), EachOnce] = ()
@@ -57,7 +57,7 @@ class BackupSettings(Section):
     """Beside the volume or the export: encrypted copies off-site. Dumps on the volume are then not compressed."""
     retention: Retention = Retention()
     session_tables: Annotated[tuple[TableName, ...], Field(strict=False), EachOnce] = ()
-    """Tables that `ops restore --clear-sessions` empties, where the app's sessions are in others than session(s)."""
+    """Tables that `ops restore --clear-sessions` empties, if the app's sessions are not in `session` or `sessions`."""
     resources: Resources = Resources.of(cpu=("50m", "500m"), memory=("64Mi", "256Mi"))
     drill_resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("256Mi", "1Gi"))
 

@@ -21,7 +21,7 @@ Engine: TypeAlias = Literal["statefulset", "cloudnative-pg"]
 
 
 def other_engine(engine: Engine) -> Engine:
-    """The one of the two that is not this one."""
+    """The other of the two engines."""
     return "statefulset" if engine == CLOUDNATIVE_PG else "cloudnative-pg"
 
 

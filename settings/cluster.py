@@ -12,7 +12,7 @@ class ClusterSettings(Section):
     context: Name = "homelab"
     """Context of the kubeconfig; the current context is never used."""
     identifier: DnsLabel = "homelab"
-    """Name under which Pulumi knows the cluster. A change plans to replace every resource, the namespace included."""
+    """Name under which Pulumi knows the cluster. After a change Pulumi replaces every resource, even the namespace."""
     priority_class: ResourceName | None = None
     """PriorityClass of the app's and the database's pods; it must exist. Without it: the cluster's default."""
     api_url: HttpsUrl = "https://api.k8s.rommelporras.com:6443"

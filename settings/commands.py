@@ -1,4 +1,4 @@
-"""The commands that messages give to a user, as they are typed in this program's directory."""
+"""The commands in messages to the user, to run in this program's directory."""
 
 from __future__ import annotations
 

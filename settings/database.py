@@ -41,7 +41,7 @@ class DatabaseSettings(EngineSettings):
     recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False), EachOnce] = ()
     """Longhorn's groups of recurring jobs (snapshots, backups) that the volume is in; none: those of `default`."""
     lost_claim: Uuid | Literal["unknown"] | None = None
-    """UID of a claim that is gone and given up: an empty database may take its place. `up` says which, and when."""
+    """UID of a lost claim that an empty database may replace; `up` says when to set it, and to what."""
     # As much as it may take: what a node has promised to others is not there when the database needs it.
     resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
     parameters: Annotated[ServerParameters, Field(validate_default=True)] = ServerParameters()

@@ -1,4 +1,4 @@
-"""`delivery`: what the app's GitLab project is given."""
+"""`delivery`: what the app's GitLab project gets from the program."""
 
 from __future__ import annotations
 
@@ -77,24 +77,24 @@ class EnvironmentSettings(Section):
 
 
 class DeliverySettings(Section):
-    """What the app's GitLab project is given to deploy into this stack."""
+    """What the app's GitLab project gets, so that its pipeline can deploy into this stack."""
 
     gitlab: HttpsUrl = "https://gitlab.k8s.rommelporras.com"
-    """The GitLab server; GITLAB_BASE_URL, where it is set, beats it."""
+    """The GitLab server; GITLAB_BASE_URL overrides it."""
     project: GitLabProject
     """The app's project."""
     environment: EnvironmentSettings
-    """Its environment that this stack is."""
+    """The GitLab environment of this stack."""
     branch: BranchName
     """Branch whose pipeline deploys into this stack."""
     admission_policy: bool = False
     """Let the API server compare what the pipeline's token writes with the stack's templates. The kubeconfig has to be
     allowed to manage validatingadmissionpolicies and their bindings, which are the cluster's."""
     credentials: Literal["token", "id-token"] = "token"
-    """As whom the pipeline comes to the API server: with a token that GitLab keeps (`token`), or with the ID token that
-    GitLab signs for each of its jobs (`id-token`), which the API server has to be told about (docs/app-pipeline.md)."""
+    """How the pipeline authenticates to the API server: with a token that GitLab stores (`token`), or with the ID token
+    that GitLab signs for each job (`id-token`); configure the API server to accept it (docs/app-pipeline.md)."""
     renew_token_by: Date | None = None
-    """Day by which the pipeline's token for the cluster is to be changed. Another day makes a new one, and revokes the
+    """Day by which to renew the pipeline's token for the cluster. Another day creates a new token, and revokes the
     old one; alerts fire before. Without a day the token is valid until somebody deletes its Secret."""
     pull_credentials: PullCredentialsSettings = PullCredentialsSettings()
 
