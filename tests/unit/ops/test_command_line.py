@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Pulumi.dev.yaml", "config: [a]", "Pulumi.dev.yaml has no config, which is a mapping"),
         ("Pulumi.yaml", "name: 5", "Pulumi.yaml has no name, which is a text"),
         ("Pulumi.yaml", "runtime: python", "Pulumi.yaml has no name, which is a text"),
-        ("Pulumi.dev.yaml", "config:\n  a: 1\n  a: 2", "Pulumi.dev.yaml, line 2: the key a stands twice"),
+        ("Pulumi.dev.yaml", "config:\n  a: 1\n  a: 2", "Pulumi.dev.yaml, line 2: the key a occurs twice"),
         ("Pulumi.dev.yaml", "config:\n  a: glpat-secret: b", "Pulumi.dev.yaml, line 2: mapping values"),
         ("Pulumi.dev.yaml", "config:\n\ta: 1", "Pulumi.dev.yaml, line 2: "),
     ],
