@@ -55,25 +55,25 @@ _REASONS: Final = {
 _HEAD: Final = """\
 # Who may reach whom
 
-Made from the CiliumNetworkPolicies that the program registers, by `make generate`; a test compares the two,
-and another states what it should say (`tests/unit/test_network.py`). A connection stands here when its source's
-policies let it out and its destination's let it in. Every pod of a stack is denied everything else, in both directions.
+`make generate` writes this page from the CiliumNetworkPolicies that the program registers. It lists each connection
+that the policies of its source and of its destination allow; everything else is denied to the pods of a stack, in both
+directions. `tests/unit/test_network.py` says which connections there should be.
 """
 _TAIL: Final = """\
 ## What the policies do not decide
 
-- Cilium lets in whatever runs on a pod's own node, on every port, unless its agent has `--allow-localhost=policy`; the
+- Cilium admits everything on a pod's own node, on every port, unless its agent has `--allow-localhost=policy`; the
   rule for the kubelet keeps the app's probes working there too. The database's probes run inside its container and need
   no network, and neither do `kubectl exec`, `cp` and `port-forward`.
 - The Gateway is Cilium's proxy, whichever node it runs on: its identity is `ingress`, not that of a pod or a node.
-- Images are pulled by the node.
-- On CloudNativePG (`database.engine`) the same clients reach the instances on 5432. Besides, the instances reach each
+- The node pulls the images.
+- On CloudNativePG (`database.engine`) the same clients reach the instances on 5432. The instances also reach each
   other on 5432 and 8000, the cluster's DNS and the API server; the operator reaches them on 5432 and 8000, and their
-  own node on 8000. With `database.wal` they also reach the host of its bucket; and so does a database that
+  own node on 8000. With `database.wal` they also reach the host of its bucket, and so does a database that
   `ops restore --to` recovers beside them, which backups reach and which reaches no other database.
-- Whether the other end lets a connection in or out is its owner's: the cluster's DNS, monitoring, and cloudflared, to
-  which the program adds a way out to the app and takes none away (`enableDefaultDeny: {egress: false}`).
-- Hosts that `app.egress` lists are reached on 443 once the app has resolved them through Cilium's DNS proxy.
+- The policies at the other end are not the program's: the cluster's DNS, monitoring, and cloudflared, for which the
+  program only adds egress to the app (`enableDefaultDeny: {egress: false}`).
+- The app reaches hosts in `app.egress` on 443 once it has resolved them through Cilium's DNS proxy.
 """
 
 
