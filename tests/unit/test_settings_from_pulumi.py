@@ -140,8 +140,8 @@ def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: obje
 @pytest.mark.parametrize(
     ("days", "warning"),
     [
-        (1, "ends in 1 days"),
-        (13, "ends in 13 days"),
+        (1, "expires in 1 days"),
+        (13, "expires in 13 days"),
         (14, None),
         (400, None),
         (401, "is valid for 401 days"),
