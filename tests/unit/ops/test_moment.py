@@ -16,6 +16,7 @@ from settings import Settings
 from settings.database import DatabaseSettings
 from tests.stacks import PROD
 from tests.unit.program import load_settings, run
+from tests.unit.test_database_claims import OPERATED_17, TO_18
 from tests.unit.test_wal_archive import ENGINE, VALUES, WAL
 
 AT = dt.datetime(2026, 1, 20, 14, 5, tzinfo=dt.UTC)
@@ -49,6 +50,7 @@ def test_the_live_database_s_archive_is_meant_unless_another_is_named(
         (load_settings("prod"), "2026-01-20 14:05", "database.engine statefulset archives no write-ahead log"),
         (settings(wal=None), "2026-01-20 14:05", r"archives no write-ahead log \(database.wal\)"),
         (settings(moving_from="statefulset"), "2026-01-20 14:05", "moves to the other engine"),
+        (settings(**OPERATED_17, upgrade={**TO_18, "archive": "second"}), "2026-01-20 14:05", "finish the upgrade"),
         (settings(), "yesterday", "--to yesterday: not a time, which looks like '2026-11-20 14:05'"),
         (settings(), "2999-01-01 00:00Z", "--to 2999-01-01 00:00Z: 2999-01-01 00:00:00 UTC is in the future"),
         (settings(), "latest", "not a time"),

@@ -19,7 +19,7 @@ from ops.upgrade import Discard, conditions
 from ops.upgrade import operated as module
 from ops.upgrade.conditions import SCRIPT, find_problems
 from ops.upgrade.operated import BACKUP, OperatedUpgrade
-from ops.upgrade.operated_cluster import OperatedCluster, messages
+from ops.upgrade.operated_cluster import OperatedCluster
 from settings.database import DatabaseSettings
 from tests.stacks import DEV
 from tests.unit.program import load_settings
@@ -297,13 +297,58 @@ def test_a_writer_and_a_stack_without_backups_are_told(
     assert problems() == ["there is no CronJob"]
 
 
-def test_the_operators_log_is_told_without_its_form() -> None:
-    log = (
-        '{"level":"info","msg":"Running pg_upgrade"}\nplain\n{"level":"error","msg":"failed","error":"exit status 1"}\n'
-    )
-    assert messages(log) == ["Running pg_upgrade", "plain", "failed: exit status 1"]
-
-
 def test_nothing_is_kept_that_could_be_discarded() -> None:
     with pytest.raises(ClusterError, match="upgrades in place"):
         Discard.look(mock.MagicMock(), SETTINGS)
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., OperatedUpgrade]:
+    """Looks at a Cluster whose conditions are `problems`, and whose app `stopped` has stopped."""
+
+    def looked(live: dict[str, Any] | None, *, stopped: str | None = None, problems: tuple[str, ...] = ()) -> Any:
+        cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
+        monkeypatch.setattr(Cluster, "custom_object", lambda *_: live)
+        monkeypatch.setattr(App, "stopped_by", lambda _: stopped)
+        monkeypatch.setattr(App, "before", lambda _: PreviousState(replicas=2, ready=True, remembered=False))
+        monkeypatch.setattr(module, "labels", lambda _: {})
+        monkeypatch.setattr(module, "find_problems", lambda *_: iter(problems))
+        return OperatedUpgrade.look(cluster, mock.MagicMock(), SETTINGS, 18)
+
+    return looked
+
+
+def asked(major: int) -> dict[str, Any]:
+    """The Cluster once the operator has been asked for 18 and its data is of this version."""
+    live = copy.deepcopy(changed(pgDataImageInfo={"image": OLD, "majorVersion": major}))
+    live["spec"]["imageName"] = NEW
+    live["metadata"]["annotations"] = {BACKUP: "before-restore-1"}
+    return live
+
+
+def test_everything_that_is_in_the_way_is_one_message(look: Callable[..., OperatedUpgrade]) -> None:
+    with pytest.raises(
+        ClusterError, match=r"(?s)to PostgreSQL 18 as it is\. Nothing was changed\.\n  one\n  two\n  .*restore"
+    ):
+        look(LIVE, stopped="0a1b", problems=("one", "two"))
+    with pytest.raises(ClusterError, match="run `pulumi up -s dev` first"):
+        look(None)
+
+
+def test_what_will_happen_is_told_with_what_it_costs(look: Callable[..., OperatedUpgrade]) -> None:
+    said = look(LIVE).announcement
+    for words in (f"from PostgreSQL 17 to {NEW};", "the only way back", "archive second", "has 2 replicas again"):
+        assert words in said
+
+
+@pytest.mark.parametrize("major", [17, 18])
+def test_an_upgrade_that_was_begun_goes_on_whatever_state_the_cluster_is_in(
+    look: Callable[..., OperatedUpgrade], major: int
+) -> None:
+    found = look(asked(major), stopped="upgrade-0", problems=("the Cluster is not well",))
+    assert (found.asked, found.interrupted, found.backup) == (True, True, "before-restore-1")
+    assert "goes on" in found.announcement
+
+
+def test_a_database_that_has_the_version_is_told_so(look: Callable[..., OperatedUpgrade]) -> None:
+    assert look(asked(18)).announcement == "The database of dev is on PostgreSQL 18."

@@ -17,6 +17,7 @@ from settings import Settings
 from settings.database import DatabaseSettings
 from tests.stacks import PROD
 from tests.unit.program import load_settings
+from tests.unit.test_database_claims import OPERATED_17, TO_18
 from tests.unit.test_wal_archive import WAL
 
 NOW = dt.datetime(2026, 1, 20, 6, 30, tzinfo=dt.UTC)
@@ -55,6 +56,7 @@ def test_a_drill_is_weekly_though_the_schedule_looks_every_day(
         (settings(wal=None), "archives no write-ahead log"),
         (load_settings("prod").model_copy(update={"database": None}), "archives no write-ahead log"),
         (settings(movingFrom="statefulset"), "moves to the other engine"),
+        (settings(**OPERATED_17, upgrade={**TO_18, "archive": "second"}), "is upgraded"),
     ],
 )
 def test_where_nothing_can_be_recovered_the_schedule_passes_and_a_user_is_told(
