@@ -301,13 +301,18 @@ def test_small_dumps_are_taken_every_hour_and_large_ones_once_a_day(pod: Pod, se
         assert done.returncode == 0, done.stdout
         return done.stdout
 
+    result = pod.upload / "result"
     for count in (1, 2):
-        run(**hourly)
+        run(**hourly, RESULT=str(result))
         assert len(pod.names()) == count
+    said = json.loads(result.read_text())
+    assert said["backup"] == pod.names()[-1]
     # As many of them as are kept no longer fit into half of the volume.
     large = {**hourly, "KEEP_DAILY": str(10**9)}
-    assert "one a day is taken, and the last is not a day old" in run(**large)
+    result.unlink()
+    assert "one a day is taken, and the last is not a day old" in run(**large, RESULT=str(result))
     assert len(pod.names()) == 2
+    assert json.loads(result.read_text()) | {"seconds": 0} == said | {"seconds": 0}
     manifest_ = pod.backups / pod.names()[-1] / "manifest.json"
     manifest_.write_text(re.sub(r'"seconds": \d+', '"seconds": 61', manifest_.read_text()))
     assert "the last dump had" in run(**hourly)
