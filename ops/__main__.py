@@ -1,4 +1,4 @@
-"""What a deployment is not: `python -m ops --help`, in the program's directory, with the providers' environment."""
+"""Operations on live stacks: `python -m ops --help`, in the program's directory, with the providers' environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backup now, instead of at three in the morning."""
+"""Takes a backup now, instead of at the scheduled time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What backups there are, on the volume or off-site: `python -m ops backups list`."""
+"""Lists the backups on the volume or off-site: `python -m ops backups list`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The scheduled checks of a stack, recorded where Prometheus sees them: a Lease each, renewed by a job that has passed.
+"""Records the scheduled checks of a stack for Prometheus: a job that has passed renews the Lease of its check.
 
-kube-state-metrics exports the time, as `kube_lease_renew_time`, without being told to.
+kube-state-metrics exports the time as `kube_lease_renew_time` by default.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FORBIDDEN = 403
 
 
 def record(client: ApiClient, names: Names, check: str) -> str:
-    """Says that the check has passed just now; returns what to tell the user.
+    """Records that the check has just passed; returns a message for the user.
 
     A job whose account may not is no failed check: its alert, which has nothing to look at, does not fire either.
     """

@@ -1,4 +1,4 @@
-"""The commands of `python -m ops`, each with its options; what goes wrong in them, `__main__.py` words."""
+"""The commands of `python -m ops`, each with its options; `__main__.py` turns their errors into messages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from settings.commands import pulumi_command
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-backups_app = typer.Typer(no_args_is_help=True, help="What backups there are.")
+backups_app = typer.Typer(no_args_is_help=True, help="Shows the backups.")
 app.add_typer(backups_app, name="backups")
 
 _WIDE = 250  # columns, where nobody's terminal says how many there are
@@ -77,7 +77,7 @@ def in_folder(
         ),
     ] = None,
 ) -> None:
-    """What a deployment is not."""
+    """Operations on a live stack: checks, backups, restores, moves and repairs."""
     if cwd is not None:
         os.chdir(cwd)
 
@@ -89,7 +89,7 @@ def recover_command(
         bool, typer.Option("--yes", help="Do not ask whether the process that holds the lock has ended.")
     ] = False,
 ) -> None:
-    """After an `up` that was killed, or lost its connection: records or revokes what it had made and not recorded."""
+    """Cleans up after an `up` that was killed: records or revokes what it had created but not recorded."""
     settings = load_settings(stack)
     live = connect(settings)
     if live.gitlab is not None:
@@ -128,7 +128,7 @@ def import_existing_command(
         "import.json"
     ),
 ) -> None:
-    """Writes the ids of what exists already, for `pulumi import`. Changes nothing anywhere."""
+    """Writes the ids of existing resources, for `pulumi import`. Changes nothing."""
     if not output.parent.is_dir():
         raise PulumiError(f"--output {output}: there is no folder {output.parent}")
     live = connect(load_settings(stack))
@@ -158,7 +158,7 @@ def import_existing_command(
 
 @app.command("backup")
 def backup_command(stack: StackOption) -> None:
-    """Takes a backup now and waits for it. Status 3: the backup is good, and its volume nearly full."""
+    """Takes a backup now and waits for it. Status 3: the backup is complete, but its volume is nearly full."""
     settings = load_settings(stack)
     check_has_backups(settings)
     with Interrupts() as interrupts:
@@ -175,7 +175,7 @@ def list_command(
     stack: StackOption,
     target: Annotated[Target, typer.Option(help="Where to look: on the volume, or off-site.")] = Target.VOLUME,
 ) -> None:
-    """What backups there are: age, size, rows, app image, migration, who took it, and whether a drill restored it."""
+    """Lists the backups: age, size, rows, app image, migration, who took it, and whether a drill restored it."""
     settings = load_settings(stack)
     with Interrupts() as interrupts:
         cluster = _cluster(settings, interrupts)
@@ -213,7 +213,7 @@ def restore_command(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
 ) -> None:
-    """Replaces the database by a backup or a dump from this machine; the app is stopped meanwhile."""
+    """Replaces the database by a backup or a dump from this machine. The app is stopped during that time."""
     settings = load_settings(stack)
     request, moment = Options(
         source=source,
@@ -253,7 +253,7 @@ def drill_command(
         bool, typer.Option("--if-due", help="Only if the last drill is a week old and the stack has an archive.")
     ] = False,
 ) -> None:
-    """Recovers the archive of the write-ahead log beside the live database, counts its rows, and deletes it again."""
+    """Recovers a database from the archived log beside the live one, counts its rows, and deletes it again."""
     settings, now = load_settings(stack), dt.datetime.now(dt.UTC)
     with Interrupts() as interrupts:
         cluster = _cluster(settings, interrupts)
@@ -269,7 +269,7 @@ def move_database_command(
     discarded: Annotated[bool, typer.Option("--discard", help="Delete the old database of a move.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Moves the data to the database of the other engine, which `up` has made beside it; stops the app meanwhile."""
+    """Moves the data to the other engine's database, which `up` has created. The app is stopped during that time."""
     if (to is None) != discarded or to not in (None, "cloudnative-pg", "statefulset"):
         raise SourceError(
             "either --to says where: cloudnative-pg or statefulset; or --discard takes the old one away; given: "
@@ -296,7 +296,7 @@ def revoke_superuser_command(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Makes the app's role, a superuser until now, the owner of its database and no more. Its password stays."""
+    """Revokes SUPERUSER from the app's role, which then owns its database. Its password stays the same."""
     settings = load_settings(stack)
     with Interrupts() as interrupts:
         cluster = _cluster(settings, interrupts)
@@ -315,7 +315,7 @@ def upgrade_command(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Moves the database to another major version of PostgreSQL; the app is stopped meanwhile."""
+    """Moves the database to another major version of PostgreSQL. The app is stopped during that time."""
     settings = load_settings(stack)
     if (to is None) == (not discard_old):
         raise SourceError(
@@ -337,7 +337,7 @@ def upgrade_command(
 
 @app.command("sync-mirror")
 def sync_mirror_command(stack: StackOption) -> None:
-    """Has GitLab push to the mirror now, and waits for the end. For after its key was pasted into GitHub."""
+    """Makes GitLab push to the mirror now, and waits for it. Run it once the mirror's key is in GitHub."""
     settings = load_settings(stack)
     gitlab = gitlab_client(settings)
     if gitlab is None or settings.delivery is None or settings.repository is None:
@@ -352,7 +352,7 @@ def verify_command(
     stack: StackOption,
     as_json: Annotated[bool, typer.Option("--json", help="A report for machines.")] = False,
 ) -> None:
-    """The live system against the stack file, check by check. Changes nothing; exits with 1 where a check failed."""
+    """Checks the live system against the stack file. Changes nothing; exits with 1 if a check failed."""
     from ops import verify  # noqa: PLC0415 - brings the SDKs of the components, which the other commands do without
 
     results = verify.verify(load_settings(stack))
@@ -368,7 +368,7 @@ def status_command(
     stack: StackOption,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every ten seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """One screen, in seconds: what runs and since when, the last backups, what ends, which alerts fire. Only reads."""
+    """Shows what runs and since when, the last backups, what expires, and which alerts fire. Only reads."""
     from ops import status  # noqa: PLC0415 - as verify
 
     (status.watch if watch else status.show)(load_settings(stack), Console())

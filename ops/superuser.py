@@ -1,4 +1,4 @@
-"""Whether the app's role is PostgreSQL's superuser, and what is done about it over the socket of the database's pod."""
+"""Whether the app's role is PostgreSQL's superuser; revokes that, or lends it to a restore, over the socket of the pod."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Role:
 
     superuser: bool
     first: bool
-    """Whether it is the role that the data directory was made with, which is a superuser for ever."""
+    """Whether the data directory was created with this role, which then always is a superuser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class DatabasePod:
 
 @dataclass(frozen=True, kw_only=True)
 class Revocation:
-    """The passing over of a stack whose app's role is a superuser; `look` before asking, `run` after."""
+    """Revokes SUPERUSER from the app's role of a stack; `look` before asking, `run` after."""
 
     pod: DatabasePod
     settings: Settings
@@ -123,7 +123,7 @@ def _refuse_restore(cluster: Cluster, settings: Settings) -> None:
 
 
 def needs_loan(cluster: Cluster, template: Any) -> bool:
-    """Whether the role of `template`, the CronJob of restores, is not a superuser for ever.
+    """Whether the role of `template`, the CronJob of restores, is a superuser only when it is made one.
 
     Raises `ClusterError` where the database's pod does not run, or no command can be run in it.
     """

@@ -1,4 +1,4 @@
-"""Adopts what people made by hand: the file from which `pulumi import` takes it into a stack's state.
+"""Adopts manually created resources: writes the file from which `pulumi import` takes them into a stack's state.
 
 `pulumi preview --import-file` writes one entry for each resource that the program would create, with its provider and
 parent, and a placeholder for the id. This fills in the ids of those that exist, and leaves the others out: they are

@@ -1,4 +1,4 @@
-"""What stands in the way of taking an existing object over as it is, and what to do about it first."""
+"""Why an existing object cannot be adopted as it is, and what to do about it first."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _RECORDED: Final = "which `pulumi import` would write into the state"
 
 @dataclass(frozen=True, kw_only=True)
 class Blocker:
-    """One object that is not taken over as it is."""
+    """One object that cannot be adopted as it is."""
 
     why: str
     remedy: str
     """A command, or what to click."""
     imported: bool = True
-    """Whether it is still imported; otherwise the next `up` makes one of its own in its place."""
+    """Whether it is still imported; otherwise the next `up` creates its own instead."""
     fatal: bool = False
     """Whether nothing may be imported, or deleted for the import, before this is resolved."""
 

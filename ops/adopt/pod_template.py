@@ -1,4 +1,4 @@
-"""What in a pod template made by hand stands in the way: secrets in plain, and fields that exclude the program's.
+"""What in an existing pod template prevents its adoption: secrets in plain text, and fields that exclude the program's.
 
 `pulumi import` records an object whole, so a secret in it is in the state for good. And where the API allows one of
 several fields (a variable's `value` or `valueFrom`, a probe's `exec` or `httpGet`), applying the program's beside
@@ -53,7 +53,7 @@ class Secrets:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One field that cannot stay."""
+    """One field that must be removed or replaced."""
 
     where: str
     """Which, in words."""

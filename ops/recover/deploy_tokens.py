@@ -1,4 +1,4 @@
-"""Deploy tokens that GitLab has and the state has not: GitLab shows a token once, so nobody can use such a one."""
+"""Deploy tokens that are in GitLab but not in the state: GitLab shows a token once, so nobody can use them."""
 
 from __future__ import annotations
 

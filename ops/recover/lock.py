@@ -1,4 +1,4 @@
-"""Who holds a stack's lock: `recover` takes it from a process that is dead, and from no other.
+"""Who holds a stack's lock: `recover` removes it only if that process has ended.
 
 Pulumi's file backend keeps a lock as .pulumi/locks/organization/<project>/<stack>/<id>.json, with the process that took
 it (pulumi's pkg/backend/diy/lock.go). Other backends show their locks to nobody.

@@ -1,4 +1,4 @@
-"""What Cloudflare had made when its answer was lost: recorded, so that the next `up` does not make it a second time.
+"""Records what Cloudflare had created when its answer was lost, so that the next `up` does not create it again.
 
 The engine takes such a create for failed, so nothing is pending, and Cloudflare refuses a second application or record
 for one hostname. GitLab and 1Password need none of this: the program itself imports what it finds there.

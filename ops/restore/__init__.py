@@ -1,4 +1,4 @@
-"""Replaces a stack's database by a backup or a dump from this machine; the app is stopped meanwhile."""
+"""Replaces a stack's database by a backup or a dump from this machine, while the app is stopped."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _NEAREST: Final = 3  # backups that a refusal names
 
 
 def named(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> RestoreRequest:
-    """The request, about a backup by name, before anybody is asked and while the app still runs.
+    """The request with the backup's name, found before the user is asked and while the app still runs.
 
     Raises `SourceError` where no backup is old enough, `JobFailedError` and `ClusterError`.
     """

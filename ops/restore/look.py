@@ -1,4 +1,4 @@
-"""A look into a backup: a database beside the live one, which nothing of it touches, until it is discarded."""
+"""Restores a backup into a database beside the live one, to look into it until it is discarded."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
 
 
 def ways_in(names: Names, name: str, engine: EngineSettings) -> str:
-    """How to reach the database, and how to get rid of it."""
+    """How to reach the database, and how to discard it."""
     service = DatabaseAddress.of(names, engine).host
     # CloudNativePG's socket accepts only the server's own user, whose role psql takes by itself.
     role = "" if engine.is_cluster else f" --username={names.database_role}"

@@ -1,4 +1,4 @@
-"""One screen about a stack, in seconds: what runs and since when, what was last backed up, what ends, what fires.
+"""One screen about a stack, in seconds: what runs and since when, the last backups, what expires, which alerts fire.
 
 `ops verify` is the full checklist; what both look at, they look at with the same checks. Read-only.
 """
