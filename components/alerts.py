@@ -41,11 +41,11 @@ class Watched:
     alert_labels: Mapping[str, str] = field(default_factory=dict)
     token_expires: dt.date | None = None
     public_urls: Sequence[str] = ()
-    """What is probed from outside, past Access."""
+    """URLs to probe from the internet, through Access."""
     pipeline_token_renewed: dt.date | None = None
-    """When the pipeline's token for the cluster is to be changed."""
+    """Day by which to renew the pipeline's token for the cluster."""
     service_token_expires: dt.date | None = None
-    """When the token is to be changed with which that is done."""
+    """Day by which to renew the service token of these probes."""
     certificate_ends: str | None = None
     """The day on which the database's certificate ends, ISO 8601."""
     runbook: str | None = None

@@ -39,9 +39,9 @@ CONTAINER: Final = "postgres"
 HEALTHY: Final = "Cluster in healthy state"
 """The operator's phase of a Cluster for which there is nothing to do."""
 CLUSTER_LABEL: Final = "cnpg.io/cluster"
-"""Label of everything that the operator makes for a Cluster."""
+"""Label of everything that the operator creates for a Cluster."""
 STATUS_PORT: Final = 8000
-"""Where the instances answer the operator, the kubelet's probes and each other."""
+"""Port on which the instances answer the operator, the kubelet's probes and each other."""
 OPERATOR: Final[Mapping[str, str]] = {"app.kubernetes.io/name": "cloudnative-pg"}
 """Labels of the operator's pods and Deployment, in the release's manifest and in its Helm chart."""
 
@@ -65,7 +65,7 @@ def instances(names: Names) -> str:
 
 
 class DatabaseCluster(DatabaseWires):
-    """The Cluster, with the Secrets of its roles, as its clients see it."""
+    """The Cluster, with the Secrets of its roles."""
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:

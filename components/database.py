@@ -108,7 +108,7 @@ class DatabaseArgs:
 
 
 class Database(DatabaseWires):
-    """The server, with its volume and its Secret, as its clients see it."""
+    """The server, with its volume and its Secret."""
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:

@@ -1,4 +1,4 @@
-"""DatabaseWires: what the rest of a stack sees of its database, whichever engine runs it."""
+"""DatabaseWires: the interface of the stack's database, which is the same for both engines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class NextVersion:
     claim: pulumi.Output[str]
     """Name of the claim for its data."""
     resources: Resources
-    """Of the server."""
+    """Resources of the server."""
     parameters: Sequence[str]
-    """Arguments that the server is started with."""
+    """Command-line arguments of the server."""
 
 
 _VOLUME: Final = "database-tls"
@@ -34,10 +34,10 @@ _VOLUME: Final = "database-tls"
 
 @dataclass(frozen=True, kw_only=True)
 class Peers:
-    """Whom pods reach and who reaches them, besides the clients of a database."""
+    """Pods, with their connections besides those of the database's clients."""
 
     pods: Mapping[str, str]
-    """Their labels."""
+    """Labels of the pods."""
     port: int
     """The server's."""
     ingress: Sequence[pulumi.Input[Rule]]
@@ -45,7 +45,7 @@ class Peers:
 
 
 class DatabaseWires(pulumi.ComponentResource):
-    """Base of the engines' components, each of which sets all of this."""
+    """Base of the engines' components, which set all of these attributes."""
 
     host: pulumi.Output[str]
     """Known once the server is ready."""
@@ -53,21 +53,21 @@ class DatabaseWires(pulumi.ComponentResource):
     pods: Mapping[str, str]
     """Labels of its pods."""
     ingress: Sequence[pulumi.Input[Rule]]
-    """Who reaches its pods besides its clients."""
+    """Ingress rules of its pods, besides those for its clients."""
     egress: Sequence[pulumi.Input[Rule]]
-    """Whom its pods reach."""
+    """Egress rules of its pods."""
     recovered: Peers | None = None
-    """Pods of the database that a recovery to a moment makes beside this one, whose one client is a backup."""
+    """Pods of the database that a recovery to a moment creates beside this one; only backups connect to it."""
     administrator: str
-    """A superuser's role: who takes backups and puts them back."""
+    """The superuser's role, which backups and restores use."""
     secret: pulumi.Output[str]
     """Name of the Secret that holds the administrator's password."""
     password_key: str
-    """Under which key."""
+    """Key of the password in that Secret."""
     owner: str
-    """The role that the app logs in as, to which what is restored from elsewhere belongs."""
+    """The app's role, which owns everything that is restored from a dump made elsewhere."""
     image: str
-    """pg_dump and pg_restore must be of its version."""
+    """Image with pg_dump and pg_restore of the server's version."""
     claim: pulumi.Output[str]
     """Name of its volume's claim, or the regular expression that the names of all of them match."""
     size: Quantity
@@ -77,9 +77,9 @@ class DatabaseWires(pulumi.ComponentResource):
     watched_pods: str | None
     """Regular expression of the names of its pods, where no StatefulSet counts them."""
     instances: int
-    """How many pods serve or stand by."""
+    """Number of pods that serve or stand by."""
     next: NextVersion | None = None
-    """What the database is to be upgraded to."""
+    """The version to which the database is to be upgraded."""
     identity: pulumi.Output[dict[str, str | None]]
     """`uid` of what holds the data: a claim, with its `volume`, or an object of another `kind`.
 
@@ -87,20 +87,20 @@ class DatabaseWires(pulumi.ComponentResource):
     """
 
     authority: pulumi.Output[str] | None = None
-    """Name of the ConfigMap with the certificate that clients know the server by; None where there is no TLS."""
+    """Name of the ConfigMap with the CA certificate for clients; None without TLS."""
     certificate_ends: pulumi.Output[str] | None = None
     """The day on which the server's certificate ends, ISO 8601; None where there is no TLS, or the engine renews it."""
 
     @property
     def client_volumes(self) -> list[core.VolumeArgs]:
-        """What a client's pod needs to know the server by: no volume, or one for `client_mounts`."""
+        """Volumes of a client's pod with the CA certificate, for `client_mounts`; none without TLS."""
         if self.authority is None:
             return []
         return [core.VolumeArgs(name=_VOLUME, config_map=core.ConfigMapVolumeSourceArgs(name=self.authority))]
 
     @property
     def client_mounts(self) -> list[core.VolumeMountArgs]:
-        """Of a client's container."""
+        """Mounts of a client's container."""
         if self.authority is None:
             return []
         return [core.VolumeMountArgs(name=_VOLUME, mount_path=str(PurePosixPath(AUTHORITY).parent), read_only=True)]

@@ -24,7 +24,7 @@ from settings.names import PROGRAM
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the variable with the token that deploys."""
 USER: Final = "KUBE_USER"
-"""Key of the one with the user that the API server takes jobs for, where they have ID tokens instead."""
+"""Key of the variable with the user name of the jobs' ID tokens, which take the token's place."""
 CLIENT_ID: Final = "CF_ACCESS_CLIENT_ID"
 CLIENT_SECRET: Final = "CF_ACCESS_CLIENT_SECRET"  # noqa: S105 - the variable's name
 """Keys of the variables with the Access service token, where the stack has one."""
@@ -74,7 +74,7 @@ class DeliveryArgs:
     project: GitLabProject
     deployer: Deployer
     service_token: ServiceToken | None
-    """With which the pipeline asks for the public side; None where the stack has none."""
+    """For the pipeline's check of the public address; None if the stack has none."""
 
 
 class Delivery(pulumi.ComponentResource):

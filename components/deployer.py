@@ -53,7 +53,7 @@ class Deployer(pulumi.ComponentResource):
     """
 
     user: pulumi.Output[str]
-    """Name of the user that the API server takes the pipeline for."""
+    """Name of the pipeline's user in the API server."""
     token: pulumi.Output[str] | None
     """Bearer token; secret. None where GitLab signs one for each job."""
     certificate_authority: pulumi.Output[str]

@@ -52,7 +52,7 @@ class DeployerAdmissionArgs:
     settings: AppSettings
     """Every image that the pipeline sets comes from the repository of `image`."""
     user: pulumi.Input[str]
-    """Name of the user that the API server takes the pipeline for."""
+    """Name of the pipeline's user in the API server."""
     environment: Environment
     app: App
     """Its migrations' template, into which the pipeline puts an image."""

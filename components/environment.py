@@ -28,7 +28,7 @@ class EnvironmentArgs:
 
     settings: Settings
     workloads: Footprint
-    """What all of them take up at the same time, at their most."""
+    """The most that all workloads use at the same time."""
 
 
 class Environment(pulumi.ComponentResource):
@@ -39,15 +39,15 @@ class Environment(pulumi.ComponentResource):
     """
 
     names: Names
-    """Of everything in it."""
+    """Names of everything in the namespace."""
     namespace: pulumi.Output[str]
     """Its name; known once it exists and is bounded."""
     protect: bool
     """Refuse to delete what holds data, and keep its volume when its claim leaves the program, or the cluster."""
     context: str
-    """Context of the kubeconfig, for what has to find the namespace without a provider."""
+    """Context of the kubeconfig, for dynamic resources that reach the namespace without a provider."""
     priority_class: str | None
-    """Of the pods that serve."""
+    """PriorityClass of the app's and the database's pods."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:environment:Environment", name, None, opts)

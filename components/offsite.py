@@ -55,18 +55,18 @@ _SCRATCH: Final = "1Gi"
 
 @dataclass(frozen=True, kw_only=True)
 class OffsiteArgs:
-    """The section of the stack file, its part about the bucket, and what is copied."""
+    """Settings and wires of the off-site copies."""
 
     settings: BackupSettings
     s3: S3Settings
     environment: Environment
     backup: Backup
-    """Whose volume is copied."""
+    """The backups whose volume is copied."""
     database: DatabaseWires
-    """Whose image and size a drill takes."""
+    """The database whose image and size a drill uses."""
     secrets: S3Secrets
     r2: R2Ids | None = None
-    """Where the program makes the bucket."""
+    """Ids for the bucket that the program creates; None for a bucket of your own."""
 
 
 class Offsite(pulumi.ComponentResource):

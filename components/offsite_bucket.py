@@ -49,7 +49,7 @@ class Purpose:
 
 @dataclass(frozen=True, kw_only=True)
 class OffsiteBucketArgs:
-    """The section of the stack file, and what was looked up for it."""
+    """Settings of the bucket, and ids that were looked up."""
 
     settings: R2BucketSettings
     environment: Environment

@@ -21,7 +21,7 @@ from settings.ownership import Owner
 
 @dataclass(frozen=True, kw_only=True)
 class PublicHostnameArgs:
-    """Where the hostname leads, who is let in, and what exists already."""
+    """The service behind the hostname, the policies of its application, and what exists already."""
 
     owner: Owner
     """Whose they are; the application's name and the record's comment say so."""

@@ -24,7 +24,7 @@ LONGEST_DAYS: Final = 365
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceTokenArgs:
-    """Whose the token is, and where people find it."""
+    """The owner of the token, and its 1Password item."""
 
     names: Names
     account_id: str

@@ -1,4 +1,4 @@
-"""What all workloads of a stack take up, which the quota adds up."""
+"""The footprint of all workloads of a stack, for the quota."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from settings import Settings
 
 
 def footprint(settings: Settings) -> Footprint:
-    """What all pods of the stack take up at the same time, at their most."""
+    """The most that all pods of the stack use at the same time."""
     return Footprint.total(
         [
             databases_footprint(settings.database),

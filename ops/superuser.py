@@ -1,4 +1,4 @@
-"""Whether the app's role is PostgreSQL's superuser; revokes that, or lends it to a restore, over the socket of the pod."""
+"""Whether the app's role is PostgreSQL's superuser; revokes that, or lends it to a restore, over the pod's socket."""
 
 from __future__ import annotations
 
