@@ -35,6 +35,12 @@ def prod() -> Program:
     return run("prod")
 
 
+@pytest.fixture(scope="session")
+def operated() -> Program:
+    """prod with its database run by CloudNativePG's operator. Tests only look at it."""
+    return run("prod", {"database.engine": "cloudnative-pg"})
+
+
 @pytest.fixture(scope="session", params=["dev", "prod"])
 def program(request: pytest.FixtureRequest) -> Program:
     """Each stack in turn."""

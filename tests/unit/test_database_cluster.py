@@ -24,11 +24,6 @@ NAMES: Final = load_settings("prod").names
 ENGINE: Final = {"database.engine": "cloudnative-pg"}
 
 
-@pytest.fixture(scope="module")
-def operated() -> Program:
-    return run("prod", ENGINE)
-
-
 def cluster(program: Program) -> dict[str, Any]:
     spec: dict[str, Any] = program.one("Cluster").inputs["spec"]
     return spec

@@ -25,7 +25,7 @@ def alerts(program: Program) -> dict[str, str]:
     return {rule["alert"].removeprefix("Invoicetron"): rule["expr"] for rule in group["rules"] if "alert" in rule}
 
 
-def test_prometheus_reads_the_instances_and_there_is_no_other_exporter(measured: Program) -> None:
+def test_prometheus_reads_the_instances_and_there_is_no_other_exporter(measured: Program, operated: Program) -> None:
     monitor = measured.one("PodMonitor")
     selected = monitor.inputs["spec"]["selector"]["matchLabels"]
     assert selected == {"cnpg.io/cluster": "invoicetron-db", "cnpg.io/podRole": "instance"}
@@ -33,13 +33,15 @@ def test_prometheus_reads_the_instances_and_there_is_no_other_exporter(measured:
     assert monitor.inputs["metadata"]["labels"]["release"] == "prometheus"
     names = {one.inputs["metadata"]["name"] for one in measured.of("Deployment")}
     assert "invoicetron-db-exporter" not in names
-    assert quota(measured) == quota(run("prod", ENGINE))
+    assert quota(measured) == quota(operated)
 
 
-def test_the_network_policy_lets_prometheus_in_and_only_where_it_is_wanted(measured: Program) -> None:
+def test_the_network_policy_lets_prometheus_in_and_only_where_it_is_wanted(
+    measured: Program, operated: Program
+) -> None:
     into, before = (
         {(source, port) for source, destination, port in connections(program, LIVE) if destination == LIVE.name}
-        for program in (measured, run("prod", ENGINE))
+        for program in (measured, operated)
     )
     assert into - before == {("Prometheus", "9187/TCP")}
 

@@ -52,11 +52,11 @@ def test_only_the_secret_holds_the_password_and_the_exporter_has_no_other(measur
     assert {each["value"] for each in exporter["env"] if each["name"] == "DATA_SOURCE_USER"} == {ROLE}
 
 
-def test_another_password_starts_the_pod_anew_and_leaves_the_database_alone(measured: Program) -> None:
+def test_another_password_starts_the_pod_anew_and_leaves_the_database_alone(prod: Program, measured: Program) -> None:
     rotated = run("prod", {"monitoring": METRICS}, values={"monitor-password": "another-one"})
     assert pod(rotated)["metadata"]["annotations"] != pod(measured)["metadata"]["annotations"]
     before, after = (each.one("StatefulSet").inputs for each in (measured, rotated))
-    assert before == after == run("prod").one("StatefulSet").inputs
+    assert before == after == prod.one("StatefulSet").inputs
 
 
 def test_statements_are_counted_where_that_is_wanted_and_read_where_no_dump_looks(measured: Program) -> None:

@@ -51,11 +51,10 @@ def test_the_cluster_archives_its_log_by_the_plugin_into_the_store_that_is_there
     assert "backup" not in prod.one("Cluster").inputs["spec"]
 
 
-def test_a_stack_without_the_section_has_nothing_of_it() -> None:
-    program = run("prod", ENGINE)
-    assert not program.of("ObjectStore")
-    assert not program.of("ScheduledBackup")
-    assert "plugins" not in program.one("Cluster").inputs["spec"]
+def test_a_stack_without_the_section_has_nothing_of_it(operated: Program) -> None:
+    assert not operated.of("ObjectStore")
+    assert not operated.of("ScheduledBackup")
+    assert "plugins" not in operated.one("Cluster").inputs["spec"]
 
 
 def test_the_first_base_backup_is_taken_at_once_and_then_by_the_schedule(prod: Program) -> None:
@@ -100,11 +99,12 @@ def test_an_endpoint_is_asked_for_no_encryption_only_where_the_stack_file_says_s
     assert "encryption" not in configuration["data"]
 
 
-def test_the_quota_holds_the_plugins_container_beside_each_instance_and_a_recovered_cluster() -> None:
-    program = archived()
-    with_archive, without = quota(program), quota(run("prod", ENGINE))
-    sidecar = store(program)["instanceSidecarConfiguration"]["resources"]
-    instance = program.one("Cluster").inputs["spec"]["resources"]
+def test_the_quota_holds_the_plugins_container_beside_each_instance_and_a_recovered_cluster(
+    prod: Program, operated: Program
+) -> None:
+    with_archive, without = quota(prod), quota(operated)
+    sidecar = store(prod)["instanceSidecarConfiguration"]["resources"]
+    instance = prod.one("Cluster").inputs["spec"]["resources"]
     for kind in ("requests", "limits"):
         for name in ("cpu", "memory"):
             # Two instances and the Job of a new one have one more container each; the recovered one has both.
@@ -142,9 +142,8 @@ def test_a_recovered_database_is_reached_by_backups_alone_and_reaches_no_other_d
     assert out == {"the cluster's DNS", "the API server", BUCKETS_HOST.name}
 
 
-def test_only_the_instances_reach_the_bucket(prod: Program) -> None:
-    without = run("prod", ENGINE)
-    for program, pods, reached in ((prod, (LIVE, RECOVERED), 2), (without, (LIVE,), 0)):
+def test_only_the_instances_reach_the_bucket(prod: Program, operated: Program) -> None:
+    for program, pods, reached in ((prod, (LIVE, RECOVERED), 2), (operated, (LIVE,), 0)):
         found = connections(program, *pods)
         out = {(source, port) for source, destination, port in found if destination == BUCKETS_HOST.name}
         assert out == ({(pod.name, "9000/TCP") for pod in pods} if reached else set())

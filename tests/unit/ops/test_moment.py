@@ -15,7 +15,7 @@ from ops.restore.source import Source, SourceError
 from settings import Settings
 from settings.database import DatabaseSettings
 from tests.stacks import PROD
-from tests.unit.program import load_settings, run
+from tests.unit.program import Program, load_settings, run
 from tests.unit.test_database_claims import OPERATED_17, TO_18
 from tests.unit.test_wal_archive import ENGINE, VALUES, WAL
 
@@ -121,8 +121,8 @@ def test_a_moment_before_the_archive_begins_is_refused(
         recovery.check_reach()
 
 
-def test_a_cluster_that_archives_nothing_yet_is_told_so() -> None:
-    spec = run("prod", ENGINE).one("Cluster").inputs["spec"]
+def test_a_cluster_that_archives_nothing_yet_is_told_so(operated: Program) -> None:
+    spec = operated.one("Cluster").inputs["spec"]
     with pytest.raises(ClusterError, match="archives nothing yet: run `pulumi up -s prod` first"):
         beside({"spec": spec}, Moment(at=AT, archive="a", live=True), PROD)
 
