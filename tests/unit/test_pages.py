@@ -23,6 +23,7 @@ PAGES = (README, *DOCS)
 SCHEMA = json.loads((REPOSITORY / "stack.schema.json").read_text(encoding="utf-8"))
 EXAMPLES = {"docs/backup-and-restore.md"}
 """Pages that the code names as somebody else's."""
+OPS: Any = typer.main.get_command(app)
 FILES = re.compile(r"[\w.-]+(/[\w.{}-]+)*\.(py|sh|sql|ya?ml|json|md|toml)")
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
@@ -53,12 +54,11 @@ def test_every_target_of_make_exists(page: Path) -> None:
 
 @every_page
 def test_every_command_of_ops_and_its_options_exist(page: Path) -> None:
-    group: Any = typer.main.get_command(app)
     wrong = []
     for each in commands(page):
         for text in re.findall(r"python -m ops ([^|;&#)]+)", each):
             name, *words = shlex.split(re.sub(r"^-C \S+ ", "", text))
-            command = group.commands.get(name)
+            command = OPS.commands.get(name)
             if command and hasattr(command, "commands") and words:
                 command = command.commands.get(words[0])
             known = (
