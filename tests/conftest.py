@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import httpx
 import pytest
-from httpx import create_ssl_context
 from hypothesis import HealthCheck, settings
 
 from tests.scheduling import ByWorld, rank
@@ -35,6 +33,9 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _one_ssl_context() -> Iterator[None]:
     """httpx reads the certificates of all authorities for each client: 25 ms, for servers that speak plain HTTP."""
+    import httpx  # noqa: PLC0415 - xdist's workers wait for a controller, which runs no test
+    from httpx import create_ssl_context  # noqa: PLC0415 - as above
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx._transports.default, "create_ssl_context", cache(create_ssl_context))
         yield

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rehearsal.vendors.server import serve
-from tests.unit.program import Program, run
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from tests.unit.program import Program
+
+
+def _run(stack: str, changes: dict[str, Any] | None = None) -> Program:
+    from tests.unit.program import run  # noqa: PLC0415 - xdist's workers wait for a controller, which runs no test
+
+    return run(stack, changes)
 
 
 class _Switch:
@@ -26,19 +34,19 @@ class _Switch:
 @pytest.fixture(scope="session")
 def dev() -> Program:
     """What the stack dev registers, with its stack file as it is. Tests only look at it."""
-    return run("dev")
+    return _run("dev")
 
 
 @pytest.fixture(scope="session")
 def prod() -> Program:
     """The same of prod."""
-    return run("prod")
+    return _run("prod")
 
 
 @pytest.fixture(scope="session")
 def operated() -> Program:
     """prod with its database run by CloudNativePG's operator. Tests only look at it."""
-    return run("prod", {"database.engine": "cloudnative-pg"})
+    return _run("prod", {"database.engine": "cloudnative-pg"})
 
 
 @pytest.fixture(scope="session", params=["dev", "prod"])
@@ -50,6 +58,8 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[tuple[_Switch, str]]:
+    from rehearsal.vendors.server import serve  # noqa: PLC0415 - as above
+
     switch = _Switch()
     with serve(switch) as url:
         yield switch, url
