@@ -56,7 +56,7 @@ def _health(cluster: Cluster, live: dict[str, Any], major: int | None) -> Iterat
     ready, phase = status.get("readyInstances", 0), status.get("phase", "not seen by the operator yet")
     if phase != HEALTHY or ready != wanted:
         yield (
-            f"the Cluster is not well, {ready} of {wanted} instances are ready: {phase}; see: kubectl -n "
+            f"the Cluster is not healthy, {ready} of {wanted} instances are ready: {phase}; see: kubectl -n "
             f"{cluster.namespace} describe cluster {name}"
         )
     elif major is None:
@@ -88,7 +88,7 @@ def _archive(cluster: Cluster, database: DatabaseSettings, live: dict[str, Any])
     archiving = next((one for one in conditions if one["type"] == _ARCHIVING), None)
     if archiving is None or archiving["status"] != "True":
         why = archiving["message"] if archiving else "nothing has been archived yet"
-        yield f"the write-ahead log is not archived: {why}. Find out by `ops verify` (wal-archive)"
+        yield f"the write-ahead log is not archived: {why}. `ops verify` says why (wal-archive)"
     store = cluster.custom_object(wal_archive.API, wal_archive.RESOURCE, cluster.names.database)
     used = ((store or {}).get("status") or {}).get("serverRecoveryWindow") or {}
     if database.upgrade is not None and database.upgrade.archive in used:

@@ -140,15 +140,15 @@ class OperatedUpgrade:
             with self._or_start_the_app():
                 self._try()  # who may not, or may not so, is refused while everything runs
                 backup = self._back_up()
-            with self._or_say_how_to_go_on(), self.cluster.interrupts.deferred():
+            with self._or_say_how_to_go_on(backup), self.cluster.interrupts.deferred():
                 self._ask(backup)
         elif self.interrupted:
             self.app.stop()  # it is, and is this run's to start from now on
-        with self._or_say_how_to_go_on():
+        with self._or_say_how_to_go_on(backup):
             try:
                 self._wait_for_data()
             except UpgradeFailedError as error:
-                self._give_up(error)
+                self._give_up(error, backup)
             self._wait_for_server()
             # Once the app has run, the rows are others.
             if backup is not None and (self.interrupted or not self.asked):
@@ -172,9 +172,9 @@ class OperatedUpgrade:
             raise
 
     @contextmanager
-    def _or_say_how_to_go_on(self) -> Iterator[None]:
+    def _or_say_how_to_go_on(self, backup: str | None) -> Iterator[None]:
         again = ops_command("upgrade", self.settings.stack, "--to", str(self.major))
-        kept = f" The backup of before is {self.backup}." if self.backup else ""
+        kept = f" The backup from before is {backup}." if backup else ""
         try:
             yield
         except ClusterError as error:
@@ -266,7 +266,7 @@ class OperatedUpgrade:
                     f"{self.cluster.namespace} describe cluster {names.database}"
                 )
 
-    def _give_up(self, reason: UpgradeFailedError) -> NoReturn:
+    def _give_up(self, reason: UpgradeFailedError, backup: str | None) -> NoReturn:
         """Puts the old image back, at which the operator deletes its Job and starts the instances as they were."""
         wal, old = self.database.wal, self.live.read()["status"]["pgDataImageInfo"]["image"]
         try:
@@ -277,7 +277,8 @@ class OperatedUpgrade:
                 self._start_app()
         except ClusterError as error:
             raise JobFailedError(
-                f"The upgrade has failed: {reason}\nThe old image {old} was put back, and then: {error}"
+                f"The upgrade has failed: {reason}\nThe old image {old} was put back, and then: {error}\nThe app may "
+                f"be stopped. The backup from before is {backup} (docs/database-engines.md, Another major version)"
             ) from error
         raise JobFailedError(
             f"The upgrade has failed, and the database is on PostgreSQL {self.found} again, as it was: {reason}"
