@@ -19,9 +19,9 @@ from lookups.cluster import api_client
 from lookups.credentials import CredentialsError, check_environment, gitlab_problems
 from lookups.live_database import with_live_database
 from ops.adopt.existing import Live
-from settings import Settings, SettingsError, split
+from settings import Settings, SettingsError
 from settings.names import Names
-from settings.stack_file import read_yaml
+from settings.stack_file import read_yaml, split
 
 _PATIENCE: Final = 15.0  # seconds for one answer
 _UNAUTHORIZED: Final = 401

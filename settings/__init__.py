@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final, Self, TypeVar
 
@@ -29,6 +28,7 @@ from settings.registry import RegistrySettings
 from settings.repository import RepositorySettings
 from settings.secrets import SecretsSettings
 from settings.section import RUNNING, Section
+from settings.stack_file import split
 from settings.wal import WalSettings
 
 _T = TypeVar("_T")
@@ -386,23 +386,3 @@ def load_from_pulumi() -> Settings:
     if settings.delivery and (warning := settings.delivery.pull_credentials.warning()):
         pulumi.log.warn(f"{prefix}delivery.pullCredentials.expires: {warning}")
     return settings
-
-
-def split(config: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:
-    """The decoded sections of a stack's config, by name, and its keys of other namespaces than the project's."""
-    prefix = f"{project}:"
-    ours = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
-    foreign = [key for key in config if not key.startswith(prefix)]
-    # Whenever Pulumi writes the file, it writes a boolean as a text.
-    decode = {name: decoded(name, value) if isinstance(value, str) else value for name, value in ours.items()}
-    return decode, foreign
-
-
-def decoded(section: str, value: str) -> Any:
-    """The value of a text from Pulumi, which passes mappings and booleans as JSON, and texts unchanged."""
-    if section == "namespace":
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError:
-        return value

@@ -6,7 +6,9 @@ with go-yaml 3, to which the first two are texts and the third is a mistake (mea
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,3 +55,23 @@ _Loader.add_constructor(f"{_TAG}timestamp", _Loader.construct_date)
 def read_yaml(file: Path) -> Any:
     """The content of Pulumi.yaml or of a stack file. Raises `OSError`, `ValueError` or `yaml.YAMLError`."""
     return yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+
+
+def split(config: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:
+    """The decoded sections of a stack's config, by name, and its keys of other namespaces than the project's."""
+    prefix = f"{project}:"
+    ours = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    foreign = [key for key in config if not key.startswith(prefix)]
+    # Whenever Pulumi writes the file, it writes a boolean as a text.
+    decoded = {name: _decoded(name, value) if isinstance(value, str) else value for name, value in ours.items()}
+    return decoded, foreign
+
+
+def _decoded(section: str, value: str) -> Any:
+    """The value of a text from Pulumi, which passes mappings and booleans as JSON, and texts unchanged."""
+    if section == "namespace":
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value

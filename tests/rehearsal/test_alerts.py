@@ -16,7 +16,6 @@ from components.alerts import Watched, alerts
 from rehearsal import optional_tools
 from tests.stacks import PROD
 from tests.unit.program import Program, run
-from tests.unit.test_offsite import S3, VALUES
 
 HOUR: Final = 60
 DAY: Final = 24 * HOUR
@@ -25,18 +24,18 @@ Steps = Sequence[tuple[int, float | None]]
 """The minutes in which a series gets another value; None where it ends."""
 NEVER: Final[Steps] = ()
 
-_OURS: Final = 'namespace="invoicetron-prod"'
+OURS: Final = 'namespace="invoicetron-prod"'
 PROBE: Final = (
     'probe_success{job="invoicetron-prod-health", instance="https://invoicetron.k8s.rommelporras.com/api/health"}'
 )
 CERTIFICATE: Final = PROBE.replace("probe_success", "probe_ssl_earliest_cert_expiry")  # blackbox_exporter, for https
 # kube-state-metrics' docs/metrics/workload.
-READY: Final = f'kube_statefulset_status_replicas_ready{{{_OURS}, statefulset="invoicetron-db"}}'
-WANTED: Final = f'kube_statefulset_replicas{{{_OURS}, statefulset="invoicetron-db"}}'
-BACKUP_CREATED: Final = f'kube_cronjob_created{{{_OURS}, cronjob="invoicetron-db-backup"}}'
-BACKUP_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{_OURS}, cronjob="invoicetron-db-backup"}}'
-DRILL_CREATED: Final = f'kube_cronjob_created{{{_OURS}, cronjob="invoicetron-db-drill"}}'
-DRILL_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{_OURS}, cronjob="invoicetron-db-drill"}}'
+READY: Final = f'kube_statefulset_status_replicas_ready{{{OURS}, statefulset="invoicetron-db"}}'
+WANTED: Final = f'kube_statefulset_replicas{{{OURS}, statefulset="invoicetron-db"}}'
+BACKUP_CREATED: Final = f'kube_cronjob_created{{{OURS}, cronjob="invoicetron-db-backup"}}'
+BACKUP_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{OURS}, cronjob="invoicetron-db-backup"}}'
+DRILL_CREATED: Final = f'kube_cronjob_created{{{OURS}, cronjob="invoicetron-db-drill"}}'
+DRILL_GOOD: Final = f'kube_cronjob_status_last_successful_time{{{OURS}, cronjob="invoicetron-db-drill"}}'
 SIZE: Final = 1000.0
 
 DOWN, NOT_PROBED = "InvoicetronDown", "InvoicetronNotProbed"
@@ -49,12 +48,12 @@ DRILL_OLD, DRILL_FAILED = "InvoicetronDrillTooOld", "InvoicetronDrillFailed"
 
 
 def volume(part: str, claim: str, node: str = "one") -> str:
-    return f'kubelet_volume_stats_{part}_bytes{{{_OURS}, persistentvolumeclaim="{claim}", node="{node}"}}'
+    return f'kubelet_volume_stats_{part}_bytes{{{OURS}, persistentvolumeclaim="{claim}", node="{node}"}}'
 
 
 def restarts(container: str) -> str:
     pod = {"postgresql": "invoicetron-db-0"}.get(container, "invoicetron-5d4-x7")
-    return f'kube_pod_container_status_restarts_total{{{_OURS}, pod="{pod}", container="{container}", uid="1"}}'
+    return f'kube_pod_container_status_restarts_total{{{OURS}, pod="{pod}", container="{container}", uid="1"}}'
 
 
 def killed(container: str) -> str:
@@ -296,71 +295,8 @@ def test_every_alert_fires_in_some_case_and_is_checked_by_promtool(promtool: Pat
     }
 
 
-UPLOAD, CHECK = "invoicetron-db-upload", "invoicetron-db-offsite-check"
-UPLOAD_OLD, UPLOAD_FAILED = "InvoicetronUploadTooOld", "InvoicetronUploadFailed"
-CHECK_OLD, CHECK_FAILED = "InvoicetronOffsiteCheckTooOld", "InvoicetronOffsiteCheckFailed"
-OFFSITE_DRILL = "invoicetron-db-offsite-drill"
-OFFSITE_DRILL_OLD, OFFSITE_DRILL_FAILED = "InvoicetronOffsiteDrillTooOld", "InvoicetronOffsiteDrillFailed"
-
-
-def cron_job(part: str, name: str) -> str:
-    return f'kube_cronjob_{part}{{{_OURS}, cronjob="{name}"}}'
-
-
-OFFSITE_WELL: Final[Mapping[str, Steps]] = {
-    cron_job("created", UPLOAD): [(0, 0)],
-    cron_job("status_last_successful_time", UPLOAD): WELL[BACKUP_GOOD],
-    cron_job("created", CHECK): [(0, 0)],
-    cron_job("status_last_successful_time", CHECK): WELL[DRILL_GOOD],
-    cron_job("created", OFFSITE_DRILL): [(0, 0)],
-    cron_job("status_last_successful_time", OFFSITE_DRILL): WELL[DRILL_GOOD],
-}
-OFFSITE_CASES: Final = {
-    "all is well for nine days": Case(seen=OFFSITE_WELL, minute=9 * DAY),
-    "an upload fails": Case(
-        seen={**OFFSITE_WELL, **failed_job(f"{UPLOAD}-29", at=90)}, minute=95, fire=fires(UPLOAD_FAILED)
-    ),
-    "an upload has succeeded since": Case(
-        seen={**OFFSITE_WELL, **failed_job(f"{UPLOAD}-29", at=90)}, minute=DAY + HOUR + 5
-    ),
-    "no upload succeeds any more": Case(
-        seen={**OFFSITE_WELL, cron_job("status_last_successful_time", UPLOAD): ONCE},
-        minute=27 * HOUR + 20,
-        fire=fires(UPLOAD_OLD),
-    ),
-    "a check fails": Case(
-        seen={**OFFSITE_WELL, **failed_job(f"{CHECK}-29", at=90)}, minute=95, fire=fires(CHECK_FAILED)
-    ),
-    "no check succeeds any more": Case(
-        seen={**OFFSITE_WELL, cron_job("status_last_successful_time", CHECK): ONCE},
-        minute=8 * DAY + HOUR + 20,
-        fire=fires(CHECK_OLD),
-    ),
-    "a drill of the copies fails": Case(
-        seen={**OFFSITE_WELL, **failed_job(f"{OFFSITE_DRILL}-29", at=90)}, minute=95, fire=fires(OFFSITE_DRILL_FAILED)
-    ),
-    "no drill of the copies succeeds any more": Case(
-        seen={**OFFSITE_WELL, cron_job("status_last_successful_time", OFFSITE_DRILL): ONCE},
-        minute=8 * DAY + HOUR + 20,
-        fire=fires(OFFSITE_DRILL_OLD),
-    ),
-}
-
-
-@pytest.fixture(scope="module")
-def offsite() -> Program:
-    return run("prod", {"backup.s3": S3}, values=VALUES)
-
-
-@pytest.mark.parametrize("case", OFFSITE_CASES.values(), ids=list(OFFSITE_CASES))
-def test_what_fails_off_site_fires_its_own_alert_and_no_other(
-    promtool: Path, offsite: Program, tmp_path: Path, case: Case
-) -> None:
-    assert_fires(promtool, rules_of(offsite, tmp_path), case)
-
-
 def instance(number: int, name: str = "invoicetron-db", exporter: str = "one") -> str:
-    return f'kube_pod_status_ready{{{_OURS}, pod="{name}-{number}", condition="true", instance="{exporter}"}}'
+    return f'kube_pod_status_ready{{{OURS}, pod="{name}-{number}", condition="true", instance="{exporter}"}}'
 
 
 def instance_volume(part: str) -> str:

@@ -15,7 +15,6 @@ from ops.backup_metrics import rules
 from rehearsal import optional_tools
 from tests.rehearsal.test_alerts import (
     CERTIFICATE,
-    OFFSITE_WELL,
     PROBE,
     READY,
     WELL,
@@ -30,6 +29,7 @@ from tests.rehearsal.test_check_alerts import lease
 from tests.rehearsal.test_instance_alerts import PRIMARY, STANDBY, of
 from tests.rehearsal.test_instance_alerts import WELL as INSTANCES_WELL
 from tests.rehearsal.test_metrics_alerts import MEASURED_WELL
+from tests.rehearsal.test_offsite_alerts import OFFSITE_WELL
 from tests.stacks import PROD
 from tests.unit.ops.test_backup_metrics import BACKED_UP
 from tests.unit.ops.test_backups import pod as ended_pod
