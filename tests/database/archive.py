@@ -94,10 +94,16 @@ class Archive:
 
     def archive_command(self, directory: Path) -> str:
         """For PostgreSQL; a script, so that no key is in a process' arguments."""
+        return f"{self._script(directory / 'archive', 'wal-archive', self._archiving())} %p"
+
+    def upload(self, server: PostgresServer, segment: str) -> subprocess.CompletedProcess[str]:
+        """What `archive_command` does with a segment of the log."""
+        return self.run(server, "wal-archive", *self._archiving(), str(server.data / "pg_wal" / segment), check=False)
+
+    def _archiving(self) -> list[str]:
         form = self.configuration["wal"]
         asked = ["-e", form["encryption"]] if "encryption" in form else []
-        options = [f"--{form['compression']}", *asked, *self._way(), *self._place()]
-        return f"{self._script(directory / 'archive', 'wal-archive', options)} %p"
+        return [f"--{form['compression']}", *asked, *self._way(), *self._place()]
 
     def restore_command(self, directory: Path) -> str:
         """For a server that recovers."""

@@ -87,6 +87,58 @@ _ERRORS = {
 }
 
 
+class Front(BaseHTTPRequestHandler):
+    """Answers in front of an S3 server, or passes on to it."""
+
+    def body(self) -> bytes:
+        """What came with the request; it can be read once."""
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answers with an error of S3."""
+        body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def pass_on(self, port: int, body: bytes | None = None) -> None:
+        """Has the server answer; `body` is what `body()` gave, where that was asked."""
+        if body is None:
+            body = self.body()
+        server = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():  # the host's name among them, which is signed
+            server.putheader(name, value)
+        server.endheaders(body)
+        answer = server.getresponse()
+        content = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
+        self.send_header("Content-Length", length or "0")
+        self.end_headers()
+        self.wfile.write(content)
+        server.close()
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def serving(handler: type[Front]) -> Iterator[int]:
+    """The port on which it answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
 @contextmanager
 def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
     """The port of an endpoint that refuses with an error of S3, resets (`reset`), or never answers (`slow`).
@@ -97,19 +149,13 @@ def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
     """
     stopped = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Front):
         def _fail(self) -> None:
             if behind is not None and not self._is_refused():
-                self._pass_on(behind)
+                self.pass_on(behind)
                 return
             if fault in _ERRORS:
-                status, code, message = _ERRORS[fault]
-                body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/xml")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.refuse(*_ERRORS[fault])
             elif fault == "slow":
                 stopped.wait(60)
             self.close_connection = True
@@ -120,34 +166,10 @@ def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
                 return self.command == "DELETE" and not re.search("/(locks|index)/", self.path)
             return self.command == "PUT"
 
-        def _pass_on(self, port: int) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            server = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():  # the host's name among them, which is signed
-                server.putheader(name, value)
-            server.endheaders(body)
-            answer = server.getresponse()
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(content))
-            self.send_header("Content-Length", length or "0")
-            self.end_headers()
-            self.wfile.write(content)
-            server.close()
-
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _fail  # noqa: N815 - the library's names
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(Handler) as port:
         try:
-            yield server.server_address[1]
+            yield port
         finally:
             stopped.set()
-            server.shutdown()

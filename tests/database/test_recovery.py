@@ -4,9 +4,11 @@ was at a moment. The store's settings are those that the program writes; the ope
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -14,9 +16,11 @@ import pytest
 from rehearsal.pods.postgres import PostgresError, PostgresServer
 from tests.database.archive import Archive, Recovered, archiving, interpreter, programs
 from tests.database.pod import Pod
-from tests.database.s3_server import S3Server
+from tests.database.r2_endpoint import r2_endpoint
+from tests.database.s3_server import S3Server, s3_server
 from tests.unit.program import run
 from tests.unit.test_wal_archive import BUCKET, ENGINE, VALUES
+from tests.unit.test_wal_bucket import MADE as MADE_IN_R2
 
 ARCHIVE: Final = "invoicetron-db"
 BACKUP: Final = "backup-20261127010000"  # as the plugin names them
@@ -116,3 +120,24 @@ def test_a_log_that_is_not_archived_is_told() -> None:
         done = archive_log(server, PATIENCE="3")
     assert done.returncode == 1
     assert "FAILED: the write-ahead log is not archived; the last failure was at 20" in done.stdout
+
+
+def test_r2_takes_what_is_archived_and_a_lock_would_stop_it(archive: Archive, tmp_path: Path) -> None:
+    """docs/decisions/33: parts of one size, no header that asks for encryption, and segments that come twice."""
+    bucket = {**MADE_IN_R2, "r2": {**MADE_IN_R2["r2"], "bucket": "homelab-backups"}}
+    spec = run("prod", {**ENGINE, "database.wal": {"s3": bucket}}).one("ObjectStore").inputs["spec"]
+    with s3_server(tmp_path, region="auto") as s3, r2_endpoint(s3) as r2, PostgresServer() as server:
+        made = replace(archive, store=spec, s3=replace(s3, port=r2.port), region="auto")
+        server.settings |= archiving(made, server.directory)
+        server.restart()
+        (server.data / "noise").write_bytes(os.urandom(48 * 2**20))  # more than two of barman's parts
+        made.back_up(server, BACKUP)
+        assert BACKUP in made.backups(server)
+        assert max(map(len, r2.parts.values())) == 3
+
+        segment = server.sql("SELECT last_archived_wal FROM pg_stat_archiver")
+        assert not made.upload(server, segment).returncode
+        r2.is_locked = True
+        refused = made.upload(server, segment)
+        assert refused.returncode
+        assert "ObjectLockedByBucketPolicy" in refused.stderr
