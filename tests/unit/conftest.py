@@ -86,8 +86,10 @@ def _event_loop_of_its_own() -> Iterator[None]:
     loop.close()
 
 
-@pytest.fixture(autouse=True)
-def _no_1password_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _no_1password_of_this_machine() -> Iterator[None]:
     """A title that is not found is looked for in the account that the environment leads to."""
-    for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
-        monkeypatch.delenv(name, raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
+            patch.delenv(name, raising=False)
+        yield
