@@ -42,7 +42,7 @@ test: lint unit $(STAMP) ## everything; what CI runs
 
 unit: $(STAMP) ## the unit tests: seconds
 	@echo "== unit tests (usually 30 s) =="
-	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 tests/unit
+	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal tests/unit
 
 lint: $(STAMP) ## ruff, mypy, shellcheck
 	@echo "== ruff, mypy, shellcheck (usually 30 s) =="
