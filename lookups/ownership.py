@@ -61,7 +61,7 @@ def check_ownership(
             f"Stack {settings.stack!r} would take over what is not its own. Nothing was created or changed.\n\n"
             f"{text}\n\n"
             f"If Pulumi.{settings.stack}.yaml is a copy of another stack's file, give this stack names of its own. "
-            "What an owner that is gone for good has left, delete by hand first."
+            "If the other owner no longer exists, first delete by hand what it has left."
         )
 
 

@@ -141,6 +141,6 @@ class _Bucket:
             return f"it exists, and is not this stack's: name another, or set {self.key}.adopt to true to take it over"
         pulumi.log.warn(
             f"bucket {r2.bucket!r}: it exists, with this stack's mark. Unless it is in the state, `up` ends with "
-            f"Cloudflare's refusal of a second one (10004): set {self.key}.adopt to true to go on with it"
+            f"Cloudflare's refusal of a second one (10004): set {self.key}.adopt to true to use it again"
         )
         return None

@@ -128,7 +128,7 @@ def _switched_off(settings: Settings, resource: str, claim: Object | None) -> st
     both = f"{delete} {resource} {name}" + (f"\n{delete} pvc {claim['metadata']['name']}" if claim else "")
     return (
         f"database is switched off, and the {what} with all data would be deleted. Remove `enabled: false`; or, "
-        f"where the data is given up, take a last backup, delete it by hand, and run this again:\n{both}"
+        f"if the data is no longer needed, take a last backup, delete it by hand, and run this again:\n{both}"
     )
 
 
@@ -211,7 +211,7 @@ def _database_cluster(
     meta = live["metadata"]
     if meta.get("deletionTimestamp"):
         yield (
-            f"The Cluster {name} is being deleted, which cannot be taken back, and takes its instances and claims "
+            f"The Cluster {name} is being deleted, which cannot be undone, and takes its instances and claims "
             "with it. Keep the volumes, and take a backup while the database still runs:\n"
             f"    kubectl -n {settings.namespace} get pvc -l {CLUSTER_LABEL}={name}\n"
             f"    kubectl patch pv <each volume> -p '{_RETAIN}'"
@@ -270,9 +270,9 @@ def _ways(settings: Settings, lost: Record) -> str:
     key = f"{settings.project}:database.lostClaim"
     given_up = pulumi_command("config set", settings.stack, "--path", key, lost.uid)
     return (
-        f"Where a destroy was stopped half-way, finish it: {pulumi_command('destroy', settings.stack)}. Else restore "
-        f"first: where its volume is still there, take it again ({_PAGE}). Where the data is given up, or will "
-        "come back from a backup by `ops restore`, say so, and run this again:\n"
+        f"If a destroy was interrupted, finish it: {pulumi_command('destroy', settings.stack)}. Otherwise, if its "
+        f"volume still exists, use that again ({_PAGE}). If the data is no longer needed, or you will restore a backup "
+        "with `ops restore`, confirm that, and run this again:\n"
         f"    {given_up}"
     )
 
@@ -281,9 +281,9 @@ def _rescue(claim: Object) -> str:
     meta = claim["metadata"]
     held = ", ".join(meta.get("finalizers") or []) or "nothing"
     return (
-        f"The database's claim {meta['name']} is being deleted, which cannot be taken back: it is gone once nothing "
+        f"The database's claim {meta['name']} is being deleted, which cannot be undone: it is gone once nothing "
         f"holds it (now: {held}; a pod that uses it counts), and its volume may go with it. Keep the volume, take a "
-        f"backup while the database still runs, and take the volume again when the claim is gone ({_PAGE}):\n"
+        f"backup while the database still runs, and use the volume again once the claim is gone ({_PAGE}):\n"
         f"    kubectl patch pv {claim['spec'].get('volumeName', '<volume>')} -p '{_RETAIN}'"
     )
 
