@@ -45,7 +45,7 @@ def rehearsed(
     """
     with start_rehearsal(tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword) as one:
         logs = engine_logs(one)
-        logs.parent.mkdir()
+        logs.parent.mkdir(exist_ok=True)
         logs.touch()
         try:
             yield one
