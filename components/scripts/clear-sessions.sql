@@ -29,7 +29,8 @@ BEGIN
                 CASE nspname WHEN 'public' THEN relname ELSE nspname || '.' || relname END
         ) AS names (spelt, shown),
         LATERAL (
-            SELECT bool_or(name ~ '^(user|account|member|customer|owner|person|principal|subject)(id|uuid)?$' OR name = 'uid'),
+            SELECT bool_or(name ~ '^(user|account|member|customer|owner|person|principal|subject|tokenable)(id|uuid)?$'
+                    OR name = 'uid'),
                 bool_or(name ~ '^(session|auth|login|remember)?(token|tokenhash|tokendigest|hashedtoken)$'
                     OR name IN ('jti', 'sid', 'sessionid', 'sessionkey')),
                 bool_or(name ~ '^(expir|validuntil|validto|ttl|exp$)')

@@ -62,6 +62,9 @@ sql() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON
 # manifest_value MANIFEST KEY: a number or plain text of its outer level.
 manifest_value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$1"; }
 
+# about MANIFEST KEY: a number of what it says of the server.
+about() { sed -n "s/^  \"about\": .*\"$2\": \([0-9]*\).*/\1/p" "$1"; }
+
 # rows_of MANIFEST: of all tables.
 rows_of() {
   sed -n 's/^  "inventory": .*"rows": {\([^}]*\)}.*/\1/p' "$1" | tr ',' '\n' |

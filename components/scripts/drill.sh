@@ -41,16 +41,21 @@ trap 'explain $?; pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop |
 # The first role has a name of its own, as where the app's is no superuser: here it is one beside that.
 initdb --pgdata="$drill/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$drill/log")"
+# As many locks as the server has that the backup is of, which a restore in one transaction has to make do with.
+locks="-c max_connections=$(about "$MANIFEST" connections) -c max_locks_per_transaction=$(about "$MANIFEST" locksPerTransaction)"
+case $locks in
+*'= '* | *=) locks= ;; # a backup of an earlier release
+esac
 # Nobody needs this copy after a crash, so nothing waits for the disk.
 pg_ctl --pgdata="$drill/data" --log="$drill/log" --silent --timeout=120 start \
-  --options="-c listen_addresses= -c unix_socket_directories='$drill' -c fsync=off -c full_page_writes=off" ||
+  --options="$locks -c listen_addresses= -c unix_socket_directories='$drill' -c fsync=off -c full_page_writes=off" ||
   fail "the server did not start: $(tail -n 5 "$drill/log")"
 
 createuser --username=postgres --superuser "$PGUSER" || fail "the role $PGUSER cannot be made"
 createdb --maintenance-db=postgres "$database" || fail "the database to be replaced cannot be made"
 read_contents
 prepare
-fill || fail "$name cannot be restored"
+fill || fail "$name cannot be restored$(why_not_filled)"
 prove
 swap
 drop "$replaced" || fail "the replaced database cannot be dropped"

@@ -77,7 +77,11 @@ create() {
 read_contents() {
   pg_restore --list "$dump" >"$scratch/contents" ||
     fail "the file is no dump in pg_dump's custom format, or one of a newer version than $(pg_restore --version)"
-  is_own || return 0
+  if ! is_own; then
+    ! grep -q '^[0-9]*; 1259 [0-9]* TABLE ' "$scratch/contents" || grep -q ' TABLE DATA ' "$scratch/contents" ||
+      fail "the dump has tables and none of their rows, as pg_dump --schema-only writes it"
+    return 0
+  fi
   case $(manifest_value "$MANIFEST" format) in
   1 | 2) ;;
   *) fail "$MANIFEST was written by a newer version of this program: restore with that one" ;;
@@ -126,6 +130,12 @@ fill() {
   fi
   sed -n '/^pg_restore:/p; /^HINT:/p' "$scratch/errors" >&2
   return "$filled"
+}
+
+# why_not_filled: one transaction holds a lock for each table, index and sequence that it makes.
+why_not_filled() {
+  ! grep -q 'ERROR: .*out of shared memory' "$scratch/errors" ||
+    printf ': the server has too few locks for so many tables; raise database.parameters.max_locks_per_transaction'
 }
 
 # pour [OPTIONS]: what fails leaves nothing behind.

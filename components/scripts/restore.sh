@@ -56,7 +56,7 @@ free_kib() { maintenance --file="$scripts/space.sql"; }
 
 # Twice the data: the write-ahead log of a restore is about as large. A dump tells nothing of the size; tenfold is usual.
 check_space() {
-  needed=$(sed -n 's/^  "about": .*"databaseBytes": \([0-9]*\).*/\1/p' "${MANIFEST:-/dev/null}")
+  needed=$(about "${MANIFEST:-/dev/null}" databaseBytes)
   needed=$((2 * ${needed:-$((10 * $(stat -c %s "$dump")))} / 1024 + 2 * reserve_kib))
   free=$(free_kib) || fail "the server's free space cannot be read"
   [ "$free" -ge "$needed" ] ||
@@ -174,7 +174,7 @@ restored=yes checked=yes saved=yes
 wait "$restoring" || restored=no
 wait "$checking" || checked=no
 wait "$saving" || saved=no
-[ "$restored" = yes ] || fail "the dump could not be restored; the old data is untouched"
+[ "$restored" = yes ] || fail "the dump could not be restored$(why_not_filled); the old data is untouched"
 [ "$checked" = yes ] || fail "$dump is damaged: it is not what was written; the old data is untouched"
 [ "$saved" = yes ] || fail "the old data could not be saved first; it is untouched"
 

@@ -40,7 +40,9 @@ SELECT :'globals';
 SELECT jsonb_build_object(
     'database', current_database(), 'serverVersion', current_setting('server_version'),
     'databaseBytes', pg_database_size(current_database()), 'publicSchema', to_regnamespace('public') IS NOT NULL,
-    'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
+    'connections', current_setting('max_connections')::integer,
+    'locksPerTransaction', current_setting('max_locks_per_transaction')::integer
 );
 \o
 COMMIT;

@@ -56,7 +56,7 @@ for name in $missing; do
   has_checksum "$backups/$name/database.dump" "$(manifest_value "$manifest" dumpSha256)" ||
     fail "$name is damaged on the volume, and is not uploaded: its checksum is not the manifest's"
   migration=$(sed -n 's/^  "inventory": .*"lastMigration": "\([^"]*\)".*/\1/p' "$manifest")
-  database=$(sed -n 's/^  "about": .*"databaseBytes": \([0-9]*\).*/\1/p' "$manifest")
+  database=$(about "$manifest" databaseBytes)
   taken=$(manifest_value "$manifest" takenAt | tr 'TZ' '  ')
   say "uploading $name"
   started=$(date +%s)

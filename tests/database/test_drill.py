@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -32,6 +33,27 @@ def test_the_drill_restores_the_newest_backup_without_the_database(pod: Pod, ser
     assert "-000002-20200101T000000Z restores completely" in log
     assert list(pod.drill.glob("data")) == [], "the copy is still there"
     assert content(server) != before
+
+
+def test_the_drill_has_as_many_locks_as_the_server_of_the_backup(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    table = "CREATE TABLE t_%s (id serial PRIMARY KEY, note text)"
+    server.sql(f"DO $$ BEGIN FOR i IN 1..700 LOOP EXECUTE format('{table}', i); END LOOP; END $$")
+    assert pod.run("backup.sh").returncode == 0
+    status, log = drill(pod)
+    assert status == 0, log
+    manifest = pod.backups / pod.names()[0] / "manifest.json"
+    given = json.loads(manifest.read_text())["about"]
+    fewer = {"connections": 20, "locksPerTransaction": 10}
+    text = manifest.read_text()
+    for key, value in fewer.items():
+        text = text.replace(f'"{key}": {given[key]}', f'"{key}": {value}')
+    manifest.write_text(text)
+    status, log = drill(pod)
+    assert status != 0
+    assert (
+        "too few locks for so many tables; raise database.parameters.max_locks_per_transaction" in log.splitlines()[-1]
+    )
 
 
 def test_the_drill_fails_without_a_backup(pod: Pod) -> None:

@@ -33,6 +33,25 @@ def test_a_dump_of_the_schema_public_alone_is_restored(pod: Pod, server: Postgre
     assert server.sql("SELECT has_schema_privilege('pg_monitor', 'public', 'usage')") == "t", "as in every database"
 
 
+@pytest.mark.parametrize("more", [{}, {"RESTORE_INTO": "lost"}])
+def test_a_dump_without_rows_replaces_nothing(pod: Pod, server: PostgresServer, more: dict[str, str]) -> None:
+    fill(server)
+    before = content(server)
+    bring(pod, server, "--schema-only")
+    done = pod.run("restore.sh", RESTORE_FROM="upload", **more)
+    assert done.returncode != 0
+    assert "the dump has tables and none of their rows" in done.stdout.splitlines()[-1]
+    assert content(server) == before
+
+
+def test_a_dump_whose_tables_are_empty_has_their_rows(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    server.sql('TRUNCATE invoices, invoice_items, products, "user", session CASCADE')
+    bring(pod, server, "--table=products")
+    done = pod.run("restore.sh", RESTORE_FROM="upload")
+    assert done.returncode == 0, done.stdout
+
+
 def test_roles_that_its_policies_name_are_made_and_may_not_log_in(pod: Pod, server: PostgresServer) -> None:
     fill(server)
     server.sql(

@@ -40,6 +40,7 @@ def test_what_is_cleared_is_named(pod: Pod, server: PostgresServer) -> None:
         ("remember_tokens (selector text, validator text, user_id int)", "remember_tokens"),
         ('"RefreshToken" (id text, "userId" text, hash text, "validUntil" timestamptz)', "RefreshToken"),
         ("auth.authtoken_token (key text, user_id int)", "auth.authtoken_token"),
+        ("personal_access_tokens (tokenable_id int, token text, expires_at timestamptz)", "personal_access_tokens"),
         ("logins (id int, account_id int, at timestamptz)", "logins"),
         ("tickets (jti uuid, uid int, exp bigint)", "tickets"),
         ("devices (token_digest bytea, member_id int, valid_until date)", "devices"),
