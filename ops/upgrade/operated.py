@@ -179,8 +179,8 @@ class OperatedUpgrade:
             yield
         except ClusterError as error:
             raise ClusterError(
-                f"{error}\nThe app stays stopped, and the operator goes on by itself. To go on, run this again: {again}"
-                f"{kept}"
+                f"{error}\nThe app stays stopped, and the operator goes on by itself.{kept} To go on, run this again: "
+                f"{again}"
             ) from error
 
     def _try(self) -> None:
