@@ -7,11 +7,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
-from rehearsal.cluster.controllers import STEP, run
+from rehearsal.cluster import controllers
+from rehearsal.cluster.controllers import run
+
+STEP: Final = 0.1
+
+
+@pytest.fixture(autouse=True)
+def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No API server has to keep up with these controllers."""
+    monkeypatch.setattr(controllers, "STEP", STEP)
 
 
 class Kind:
@@ -70,7 +79,7 @@ def test_a_step_follows_a_change_or_the_end_of_a_watch_and_nothing_else(change: 
     controller = Counting(kind)
     with running(controller):
         eventually(lambda: controller.steps == 1)
-        time.sleep(STEP)
+        time.sleep(2 * STEP)
         assert controller.steps == 1
         kind.changes.put(change)
         eventually(lambda: controller.steps == 2)
@@ -84,7 +93,7 @@ def test_changes_at_once_are_one_step() -> None:
         for number in range(20):
             kind.changes.put(number)
         eventually(lambda: controller.steps > 1)
-        time.sleep(STEP)
+        time.sleep(2 * STEP)
         assert controller.steps <= 3
 
 
