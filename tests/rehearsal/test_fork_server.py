@@ -22,7 +22,7 @@ from tests.pids import lives
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every stand-in is a process of its own")
 
-MODULE = "tests.unit.rehearsal.forked"
+MODULE = "tests.rehearsal.forked"
 
 
 @pytest.fixture

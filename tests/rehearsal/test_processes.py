@@ -16,7 +16,7 @@ from rehearsal.pods.container import Container
 from rehearsal.processes import ProcessError, free_port, kill_group, running, stop, wait_until
 from tests.pids import lives
 
-_REPOSITORY = Path(__file__).parents[3]
+_REPOSITORY = Path(__file__).parents[2]
 _PATIENCE = 10.0  # seconds; each of these takes a few milliseconds
 
 
