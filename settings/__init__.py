@@ -220,7 +220,9 @@ class Settings(Section):
     ) -> BackupSettings | None:
         database: DatabaseSettings | None = info.data.get("database")
         if backup and backup.s3 and database and database.wal:
-            check_apart(backup.s3, database.wal.s3)
+            namespace = Names(info.data["project"], info.data["stack"]).namespace
+            folders = backup.s3.folder(namespace), database.wal.s3.folder(namespace)
+            check_apart(backup.s3, database.wal.s3, folders=folders)
         return backup
 
     @field_validator("monitoring")

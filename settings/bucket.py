@@ -91,18 +91,28 @@ class BucketSettings(Section):
         return self.region or ("auto" if self.r2 else None)
 
 
-def check_apart(copies: BucketSettings, archive: BucketSettings) -> None:
-    """Raises a refusal, for `backup`, where both are in one bucket that the program makes.
+def check_apart(copies: BucketSettings, archive: BucketSettings, *, folders: tuple[str, str]) -> None:
+    """Raises a refusal, for `backup`, where both are in one bucket that the program makes, or in one folder.
 
     The key of such a bucket opens all of it, and the lock of the copies refuses what an archive deletes and writes
-    again. A bucket that somebody made may have keys for folders.
+    again. A bucket that somebody made may have keys for folders. `folders` are theirs, of the copies first.
     """
-    places = [(each.url, each.bucket_name) for each in (copies, archive)]
-    if (copies.r2 or archive.r2) and places[0] == places[1]:
+    places = [(each.host, each.port, each.bucket_name) for each in (copies, archive)]
+    if places[0] != places[1]:
+        return
+    if copies.r2 or archive.r2:
         raise refusal(
             "another bucket than that of database.wal.s3: the key of either would open both, and the lock of the "
             "copies would stop the archive",
             key="s3.r2.bucket" if copies.r2 else "s3.bucket",
             given=repr(copies.bucket_name),
             fix="name another in either",
+        )
+    own, other = folders
+    if f"{own}/".startswith(f"{other}/") or f"{other}/".startswith(f"{own}/"):
+        raise refusal(
+            "another folder of the bucket than that of database.wal.s3, and neither inside the other: each is pruned "
+            "by a program that takes what is there for its own",
+            key="s3.prefix",
+            given=f"{own!r}, beside {other!r}",
         )

@@ -39,7 +39,11 @@ class WalBucketSettings(BucketSettings):
 
     def path(self, namespace: str) -> str:
         """Where the archives of the stack in this namespace are, as barman-cloud reads it."""
-        return f"s3://{self.bucket_name}/{self.prefix or f'wal/{namespace}'}"
+        return f"s3://{self.bucket_name}/{self.folder(namespace)}"
+
+    def folder(self, namespace: str) -> str:
+        """Their folder in the bucket."""
+        return self.prefix or f"wal/{namespace}"
 
 
 class WalSettings(Section):

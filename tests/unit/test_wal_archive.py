@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from settings import Settings
+from tests.stacks import PROD
 from tests.unit.network_page import endpoints
 from tests.unit.program import Program, amount, run
 from tests.unit.reachability import Outsider, Pod, Policies
@@ -194,3 +196,51 @@ def test_the_key_that_every_instance_holds_is_not_the_one_of_the_off_site_copies
     config = with_value("prod", "database", {"engine": "cloudnative-pg", "wal": WAL})
     config["backup"] = {**config["backup"], "s3": {**copies, "password": f"{ITEM}/password"}}
     assert "another secret than that of backup.s3.accessKey" in refusal("prod", config)
+
+
+COPIES: Final[dict[str, Any]] = {
+    "endpoint": "https://s3.example.com:9000",
+    "bucket": "homelab-archive",
+    "accessKey": "op://Kubernetes/Copies/access-key",
+    "secretKey": "op://Kubernetes/Copies/secret-key",
+    "password": "op://Kubernetes/Copies/password",
+}
+
+
+def beside(copies: dict[str, Any], **bucket: Any) -> dict[str, Any]:
+    """The sections of prod with copies and archive."""
+    wal = {"s3": {**BUCKET, **bucket}}
+    return with_value("prod", "database", {"engine": "cloudnative-pg", "wal": wal}) | {"backup": {"s3": copies}}
+
+
+@pytest.mark.parametrize(
+    ("copies", "archive"),
+    [
+        ("same", "same"),
+        ("all", "all/log"),
+        ("all/copies", "all"),
+        (None, "invoicetron-prod"),
+        ("wal/invoicetron-prod", None),
+        ("wal", None),
+    ],
+)
+def test_copies_and_archive_are_in_folders_apart(copies: str | None, archive: str | None) -> None:
+    given = {**COPIES, "prefix": copies} if copies else COPIES
+    bucket = {"prefix": archive} if archive else {}
+    message = refusal("prod", beside(given, **bucket))
+    assert "invoicetron:backup.s3.prefix\n" in message
+    assert "neither inside the other" in message
+    for elsewhere in (
+        {"bucket": "another"},
+        {"endpoint": "https://s3.example.com"},
+        {"endpoint": "https://s4.example.com:9000"},
+    ):
+        assert Settings.load(PROD, beside(given | elsewhere, **bucket))
+
+
+@pytest.mark.parametrize(
+    ("copies", "archive"), [(None, None), ("all/copies", "all/log"), ("wa", "wal"), ("wal2", "wal")]
+)
+def test_one_bucket_may_hold_both(copies: str | None, archive: str | None) -> None:
+    given = {**COPIES, "prefix": copies} if copies else COPIES
+    assert Settings.load(PROD, beside(given, **({"prefix": archive} if archive else {})))
