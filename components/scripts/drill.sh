@@ -41,7 +41,7 @@ trap 'explain $?; pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop |
 # The first role has a name of its own, as where the app's is no superuser: here it is one beside that.
 initdb --pgdata="$drill/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$drill/log")"
-# As many locks as the server has that the backup is of, which a restore in one transaction has to make do with.
+# As many locks as the server has that the backup is of: a restore there has to make do with them.
 locks="-c max_connections=$(about "$MANIFEST" connections) -c max_locks_per_transaction=$(about "$MANIFEST" locksPerTransaction)"
 case $locks in
 *'= '* | *=) locks= ;; # a backup of an earlier release
@@ -55,7 +55,7 @@ createuser --username=postgres --superuser "$PGUSER" || fail "the role $PGUSER c
 createdb --maintenance-db=postgres "$database" || fail "the database to be replaced cannot be made"
 read_contents
 prepare
-fill || fail "$name cannot be restored$(why_not_filled)"
+fill || fail "$name cannot be restored"
 prove
 swap
 drop "$replaced" || fail "the replaced database cannot be dropped"

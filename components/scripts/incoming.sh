@@ -128,20 +128,30 @@ fill() {
     filled=0
     pour '-c restore.search_path=own' || filled=$?
   fi
+  if [ "$filled" != 0 ] && lacks_locks; then
+    say "once more, in many transactions: the server has too few locks for so many tables in one"
+    filled=0
+    pour_in_parts || filled=$?
+  fi
   sed -n '/^pg_restore:/p; /^HINT:/p' "$scratch/errors" >&2
   return "$filled"
 }
 
-# why_not_filled: one transaction holds a lock for each table, index and sequence that it makes.
-why_not_filled() {
-  ! grep -q 'ERROR: .*out of shared memory' "$scratch/errors" ||
-    printf ': the server has too few locks for so many tables; raise database.parameters.max_locks_per_transaction'
-}
+# lacks_locks: whether it failed for that. One transaction holds a lock for each table, index and sequence that it makes.
+lacks_locks() { grep -q 'ERROR: .*out of shared memory' "$scratch/errors"; }
 
 # pour [OPTIONS]: what fails leaves nothing behind.
 pour() {
   # shellcheck disable=SC2086
   PGOPTIONS="$(sessions on) ${1:-}" pg_restore --dbname="$incoming" --single-transaction --no-password \
+    --use-list="$scratch/contents" $flags "$dump" 2>"$scratch/errors"
+}
+
+# pour_in_parts: what fails leaves a part behind, in a database that is dropped then. No event trigger runs, ours included,
+# which would count too early.
+pour_in_parts() {
+  # shellcheck disable=SC2086
+  PGOPTIONS=$(sessions off) pg_restore --dbname="$incoming" --transaction-size=100 --no-password \
     --use-list="$scratch/contents" $flags "$dump" 2>"$scratch/errors"
 }
 

@@ -174,7 +174,7 @@ restored=yes checked=yes saved=yes
 wait "$restoring" || restored=no
 wait "$checking" || checked=no
 wait "$saving" || saved=no
-[ "$restored" = yes ] || fail "the dump could not be restored$(why_not_filled); the old data is untouched"
+[ "$restored" = yes ] || fail "the dump could not be restored; the old data is untouched"
 [ "$checked" = yes ] || fail "$dump is damaged: it is not what was written; the old data is untouched"
 [ "$saved" = yes ] || fail "the old data could not be saved first; it is untouched"
 
