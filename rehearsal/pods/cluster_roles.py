@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rehearsal.pods.postgres import PostgresServer
+from settings.images import postgres_major
 
 SUPERUSER: Final = "postgres"
 """As `initdb` makes the server; nobody has its password."""
@@ -24,6 +25,12 @@ def database(cluster: Mapping[str, Any]) -> str:
 def host(cluster: Mapping[str, Any]) -> str:
     """The Service that leads to the primary."""
     return f"{cluster['metadata']['name']}-rw"
+
+
+def major(cluster: Mapping[str, Any]) -> int:
+    """The version of its data: of what the operator has noted, or, before it has, of what it is to begin with."""
+    noted: int | None = (cluster.get("status", {}).get("pgDataImageInfo") or {}).get("majorVersion")
+    return noted or postgres_major(cluster["spec"]["imageName"])
 
 
 def is_recovered(cluster: Mapping[str, Any]) -> bool:

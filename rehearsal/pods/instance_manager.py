@@ -35,7 +35,8 @@ CLUSTER: Final = "cnpg.io/cluster"
 _INSTANCES: Final = "cnpg.io/podRole=instance"
 _PORT: Final = 8000
 _LSN: Final = "0/5000060"
-_SYSTEM: Final = "7500000000000000001"
+_SYSTEM: Final = "75000000000000000{major:02}"
+"""Of each major version another, as pg_upgrade makes it."""
 
 
 class InstanceManagers:
@@ -94,10 +95,11 @@ class InstanceManagers:
         seen = self._cluster(namespace, cluster).get("status", {})
         current = seen.get("currentPrimary")
         primary = current == pod
+        major = (seen.get("pgDataImageInfo") or {}).get("majorVersion", 0)
         # A primary that is gone, or that another is to follow, sends nothing: the operator waits for that.
         receives = seen.get("targetPrimary") == current and (namespace, current) in self._serving
         said: dict[str, Any] = {
-            "systemID": _SYSTEM,
+            "systemID": _SYSTEM.format(major=major),
             "isPrimary": primary,
             "replayPaused": False,
             "pendingRestart": False,

@@ -7,9 +7,21 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from rehearsal.pods import cluster_roles
 from rehearsal.pods.postgres import PostgresError, PostgresServer
+
+
+def server_of(cluster: Mapping[str, Any], there: PostgresServer | None) -> PostgresServer:
+    """The server of a Cluster, of the version that its operator says; `there` is the one that has run until now."""
+    major = cluster_roles.major(cluster)
+    if there is None:
+        name, user = cluster_roles.database(cluster), cluster_roles.SUPERUSER
+        return PostgresServer(name=name, user=user, major=major).__enter__()
+    return there if there.major == major else upgraded(there, major).__enter__()
 
 
 def upgraded(server: PostgresServer, major: int) -> PostgresServer:

@@ -9,9 +9,10 @@ What stands in: there are no images, cgroups or namespaces. The paths of a conta
 this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
 enforced. The database's Service leads to the PostgreSQL of this machine, which gets the role's password from the
 StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). Where
-there is a Cluster of CloudNativePG, it gets the roles that this manages, with their passwords. One that is recovered to
-a moment holds what the database held when it was last remembered before (`archive.py`). The endpoint of off-site
-copies leads to a server of this machine, in plain HTTP, and else nowhere.
+there is a Cluster of CloudNativePG, it gets the roles that this manages, with their passwords, and where the operator
+has upgraded the data, the real pg_upgrade does. One that is recovered to a moment holds what the database held when it
+was last remembered before (`archive.py`). The endpoint of off-site copies leads to a server of this machine, in plain
+HTTP, and else nowhere.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from rehearsal.pods.archive import Archive
 from rehearsal.pods.container import Container, Mount, placed
 from rehearsal.pods.instance_manager import CLUSTER, CLUSTERS
 from rehearsal.pods.kwok_objects import as_account, tell_kwok
+from rehearsal.pods.pg_upgrade import server_of
 from rehearsal.pods.postgres import PostgresServer, account
 from rehearsal.pods.postgres_tls import write_secrets
 from rehearsal.pods.shell import link_applets
@@ -112,9 +114,7 @@ class PodRunner:
         cluster = self._cluster(namespace)
         if cluster is not None and host in (None, cluster_roles.host(cluster)):
             key = f"{uid}/{cluster['metadata']['uid']}"
-            if key not in self._databases:
-                made = PostgresServer(name=cluster_roles.database(cluster), user=cluster_roles.SUPERUSER)
-                self._databases[key] = made.__enter__()
+            self._databases[key] = server_of(cluster, self._databases.get(key))
             cluster_roles.reconcile(self._databases[key], cluster, lambda name: self._secret(namespace, name))
             return self._databases[key]
         if not (found := self._apps.list_namespaced_stateful_set(namespace).items):

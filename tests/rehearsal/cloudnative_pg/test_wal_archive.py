@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -12,8 +15,9 @@ from kubernetes.dynamic import DynamicClient
 
 from components.wal_archive import PLUGIN
 from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
-from tests.database.invoices import content
+from tests.database.invoices import content, fill
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused
 from tests.unit.program import run
@@ -111,6 +115,112 @@ def undo_a_mistake(stack: Stack) -> None:
     # The quota held the recovered instance, and the plugin's container beside it.
     assert "exceeded quota" not in operated.kubectl("-n", stack.namespace, "get", "events", "-o", "wide")
     assert not operated.program.preview("dev").changes
+
+
+OLD: Final = {"image": "postgres:17-alpine", "operandImage": "ghcr.io/cloudnative-pg/postgresql:17.9-minimal-trixie"}
+NEW: Final = {"image": "postgres:18-alpine", "operandImage": "ghcr.io/cloudnative-pg/postgresql:18.6-minimal-trixie"}
+UPGRADE: Final = ("upgrade", "--to", "18", "--yes")
+
+
+def test_an_upgrade_in_place_begins_another_archive_and_goes_on_where_it_was_killed(operated: Rehearsal) -> None:
+    stack, program, ops = archiving(operated, "dev"), operated.program, BackedUp(rehearsal=operated)
+    for key, value in OLD.items():
+        stack.set(key, value)
+    program.up("dev", "--skip-preview")
+    lifecycle = Lifecycle(operated, "dev", operated=True)
+    lifecycle.deploy(lifecycle.image)
+    fill(ops.server)
+    before = content(ops.server)
+    assert (ops.server.major, ops.app()) == (17, (1, 1))
+
+    for key, value in NEW.items():
+        stack.set(key, value)
+    assert "python -m ops upgrade --stack dev --to 18" in refused(stack)
+    for key, value in OLD.items():
+        stack.set(key, value)
+    for key, value in {**NEW, "archive": "second"}.items():
+        stack.set(f"upgrade.{key}", value)
+    uid = stack.cluster()["metadata"]["uid"]
+    assert not program.up("dev", "--skip-preview").changes
+    assert "not archived: nothing has been archived yet" in ops.ops(*UPGRADE).stdout
+    archives(stack)
+    # The operator here is older than it has to be, and upgrades all the same where nothing fails.
+    assert "cloudnative-pg:1.27.0, which may upgrade" in ops.ops(*UPGRADE).stdout
+    with called(operated, "1.27.4"):
+        upgrade(stack, ops)
+    assert (ops.server.major, content(ops.server), ops.app()) == (18, before, (1, 1))
+    assert (server_name(stack), stack.cluster()["metadata"]["uid"]) == ("second", uid)
+    backups = stack.get("backups.postgresql.cnpg.io")["items"]
+    assert [one["spec"]["target"] for one in backups if "upgraded" in one["metadata"]["name"]] == ["primary"]
+
+    # The stack file still says what it did: `up` goes back nowhere.
+    program.up("dev", "--skip-preview")
+    assert (stack.cluster()["spec"]["imageName"], server_name(stack)) == (NEW["operandImage"], "second")
+    for key, value in {**NEW, "wal.archive": "second"}.items():
+        stack.set(key, value)
+    stack.unset("upgrade")
+    assert not program.up("dev", "--skip-preview").changes
+    done = ops.ops("backup")
+    assert done.returncode == 0, done.stdout
+    for key, value in OLD.items():
+        stack.set(key, value)
+    assert "Set it to an image of 18" in refused(stack)
+
+
+def upgrade(stack: Stack, ops: BackedUp) -> None:
+    """Killed while the operator is at work, which goes on; and run again."""
+    with ops.started(*UPGRADE) as process:
+        heard(process, "the operator upgrades")
+        process.kill()
+    assert ops.app()[0] == 0
+    said = refused(stack)
+    assert "would break that off" in said or "The app is stopped for an upgrade" in said
+    done = ops.ops(*UPGRADE)
+    assert done.returncode == 0, done.stdout
+
+
+@contextmanager
+def called(rehearsal: Rehearsal, version: str) -> Iterator[None]:
+    """The operator's Deployment, which is only reported to run, has the image of that version."""
+    where = ("-n", "cnpg-system", "set", "image", "deployment/cnpg-controller-manager")
+    try:
+        rehearsal.kubectl(*where, f"manager=ghcr.io/cloudnative-pg/cloudnative-pg:{version}")
+        yield
+    finally:
+        rehearsal.kubectl(*where, "manager=ghcr.io/cloudnative-pg/cloudnative-pg:1.27.0")
+
+
+def archives(stack: Stack) -> None:
+    """Has the Cluster say that its log is archived, as an instance manager says it: none runs here."""
+    conditions = [
+        *stack.cluster()["status"]["conditions"],
+        {
+            "type": "ContinuousArchiving",
+            "status": "True",
+            "reason": "ContinuousArchivingSuccess",
+            "message": "Continuous archiving is working",
+            "lastTransitionTime": f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}",
+        },
+    ]
+    body = json.dumps({"status": {"conditions": conditions}})
+    command = ("patch", "cluster", CLUSTER, "--subresource=status", "--type=merge", "--patch", body)
+    stack.rehearsal.kubectl("-n", stack.namespace, *command)
+
+
+def server_name(stack: Stack) -> Any:
+    (plugin,) = stack.cluster()["spec"]["plugins"]
+    return plugin["parameters"]["serverName"]
+
+
+def heard(process: subprocess.Popen[str], words: str) -> None:
+    """Returns once the command has said this."""
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return
+    pytest.fail(f"never said {words!r}:\n{''.join(said)}")
 
 
 def made(kind: str, **wal: Any) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def made(**database: Any) -> dict[str, Any]:
         {"instances": 2, "synchronous": "preferred"},
         {"instances": 9, "synchronous": "required", "size": "100Ti", "storageClass": "other"},
         {"parameters": {"min_wal_size": "32MB", "max_wal_size": "64MB"}},
+        {"image": "postgres:17-alpine", "operandImage": "ghcr.io/cloudnative-pg/postgresql:17.9-minimal-trixie"},
         {"operandImage": f"mirror.example.com:5000/cnpg/postgresql:18.3@sha256:{'0' * 64}"},
     ],
 )
