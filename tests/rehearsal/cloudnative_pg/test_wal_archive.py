@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import subprocess
 import time
@@ -19,13 +20,14 @@ from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
 from tests.database.invoices import content, fill
 from tests.rehearsal.backed_up import BackedUp
-from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused
+from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused, wait_until
 from tests.unit.program import run
 from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_wal_archive import BUCKET, ENGINE, VALUES
 
 KEYS: Final = {"accessKey": "access-key", "secretKey": "secret-key"}
 ITEM: Final = "Invoicetron Archive"
+IN_R2: Final = "homelab-archive-in-r2"
 SIDECAR: Final = "plugin-barman-cloud"
 
 
@@ -66,6 +68,7 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
     assert (check["ok"], check["seen"]) == (False, "nothing has been archived yet")
 
     undo_a_mistake(stack)
+    move_to_r2(stack)
 
     # Without the label of its Service the operator finds no plugin in a cluster.
     service = ("-n", "cnpg-system", "label", "service", "barman-cloud", "--overwrite")
@@ -114,6 +117,35 @@ def undo_a_mistake(stack: Stack) -> None:
     assert "a drill is weekly: nothing to do" in backed_up.ops("drill", "--if-due").stdout
     # The quota held the recovered instance, and the plugin's container beside it.
     assert "exceeded quota" not in operated.kubectl("-n", stack.namespace, "get", "events", "-o", "wide")
+
+
+def move_to_r2(stack: Stack) -> None:
+    """To a bucket that `up` makes: no instance notices, and a base backup in it is asked for at once."""
+    operated, cloudflare = stack.rehearsal, stack.rehearsal.cloudflare
+    pods = stack.pods()
+    for key in BUCKET:
+        stack.unset(f"wal.s3.{key}")
+    stack.set("wal.s3.serverSideEncryption", "bucket-default")
+    stack.set("wal.s3.r2.accountId", cloudflare.account_id)
+    stack.set("wal.s3.r2.bucket", IN_R2)
+    stack.set("wal.s3.r2.item", "op://Kubernetes/Invoicetron Archive R2")
+    operated.kubectl("-n", stack.namespace, "delete", "scheduledbackup", CLUSTER)
+    operated.program.up("dev", "--skip-preview")
+
+    (token,) = cloudflare.r2.tokens.values()
+    secret = hashlib.sha256(token["value"].encode()).hexdigest()
+    assert stack.secret("invoicetron-db-wal") == {"access-key": token["id"], "secret-key": secret, "region": "auto"}
+    (policy,) = token["policies"]
+    assert [*policy["resources"]] == [f"com.cloudflare.edge.r2.bucket.{cloudflare.account_id}_default_{IN_R2}"]
+    assert [rule["enabled"] for rule in cloudflare.r2.rules[IN_R2]] == [False]
+    store = stack.get("objectstores", CLUSTER)["spec"]["configuration"]
+    assert store["destinationPath"] == f"s3://{IN_R2}/wal/{stack.namespace}"
+    assert stack.pods() == pods
+    wait_until(lambda: len(stack.get("backups.postgresql.cnpg.io")["items"]) == 2, "there is no second base backup")
+    state = json.dumps(operated.program.export("dev"))
+    assert token["value"] not in state
+    assert secret not in state
+    # What was made is what a refresh finds.
     assert not operated.program.preview("dev").changes
 
 
