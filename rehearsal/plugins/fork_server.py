@@ -112,24 +112,24 @@ def _become_what_is_asked_for(connection: socket.socket) -> NoReturn:
     connection.sendall(os.getpid().to_bytes(8))
     threading.Thread(target=_follow, args=(connection,), daemon=True).start()
     sys.argv = [module, *arguments]
-    status = 1
+    status = [1]
+    # After all threads, and after what the module registers itself, such as Kubernetes' client for its temporary files.
+    # Taking the interpreter down would take longer than most plugins run.
+    atexit.register(_exit, connection, status)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
-        status = 0
+        status[:] = [0]
     except SystemExit as error:
-        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+        status[:] = [error.code if isinstance(error.code, int) else int(error.code is not None)]
         raise
-    finally:
-        # After all threads have ended, as always; taking the interpreter down would take longer than most plugins run.
-        atexit.register(_exit, connection, status)
     sys.exit()
 
 
-def _exit(connection: socket.socket, status: int) -> NoReturn:
+def _exit(connection: socket.socket, status: list[int]) -> NoReturn:
     sys.stdout.flush()
     with contextlib.suppress(OSError):  # the client is gone
-        connection.sendall(bytes([status]))
-    os._exit(status)
+        connection.sendall(bytes(status))
+    os._exit(status[0])
 
 
 def _follow(client_: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -19,6 +20,8 @@ def main(task: str) -> None:
     print("to standard error", file=sys.stderr, flush=True)
     if task == "fail":
         sys.exit(7)
+    if task == "clean":
+        atexit.register(print, "cleaned up", flush=True)
     if task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "wait":

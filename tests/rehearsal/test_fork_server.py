@@ -88,6 +88,13 @@ def test_nothing_of_one_process_reaches_the_next(server: Child, tmp_path: Path) 
     assert server.process.poll() is None
 
 
+def test_what_a_process_has_registered_for_its_end_is_done(server: Child, tmp_path: Path) -> None:
+    with started(tmp_path, "clean") as process:
+        output, _ = process.communicate(timeout=10)
+    assert output.splitlines()[1:] == ["cleaned up"]
+    assert (process.returncode, server.process.poll()) == (0, None)
+
+
 def test_what_the_engine_sends_to_the_client_reaches_it(server: Child, tmp_path: Path) -> None:
     with started(tmp_path, "wait") as process:
         pid = waiting(process)
