@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kubernetes.client import CustomObjectsApi
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE
 from components.wal_archive import PLUGIN
@@ -82,11 +83,18 @@ class OperatedCluster:
         """Why a Job has failed."""
         look = f"see: kubectl -n {self.cluster.namespace} logs job/{job} --all-containers"
         for pod in self.cluster.pods_of(job).listed(self.cluster):
-            with suppress(ApiException):
+            # Where the pod or its node is gone, it has no log any more.
+            with suppress(HTTPError, ApiException):
+                # Decoded by the client, an empty log is None, and one that is not UTF-8 an error.
                 log = self.cluster.core.read_namespaced_pod_log(
-                    pod.metadata.name, self.cluster.namespace, tail_lines=50, _request_timeout=REQUEST_TIMEOUT
-                )
-                return "\n".join(["", *(f"  {line}" for line in messages(log)[-_LINES:])])
+                    pod.metadata.name,
+                    self.cluster.namespace,
+                    tail_lines=50,
+                    _preload_content=False,
+                    _request_timeout=REQUEST_TIMEOUT,
+                ).data
+                if said := messages(log.decode(errors="replace")):
+                    return "\n".join(["", *(f"  {line}" for line in said[-_LINES:])])
         return f"its Job has failed, and left no log; {look}"
 
     def create_base_backup(self, **options: str) -> str:

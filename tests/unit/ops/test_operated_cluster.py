@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
+from urllib3 import HTTPResponse
 
 from ops.kube.cluster import Cluster, ClusterError, Interrupts
 from ops.upgrade.operated_cluster import OperatedCluster, messages, serves
@@ -99,3 +101,23 @@ def test_the_operators_log_is_told_without_its_form() -> None:
         '{"level":"info","msg":"Running pg_upgrade"}\nplain\n{"level":"error","msg":"failed","error":"exit status 1"}\n'
     )
     assert messages(log) == ["Running pg_upgrade", "plain", "failed: exit status 1"]
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (b"", "its Job has failed, and left no log; see: kubectl -n invoicetron-dev logs job/db-1-major-upgrade"),
+        (
+            b'{"msg":"Running pg_upgrade"}\nYour installation contains \xff\n',
+            "\n  Running pg_upgrade\n  Your installation",
+        ),
+    ],
+)
+def test_a_failed_job_has_the_last_words_of_its_log_if_it_has_one(
+    api: Api, monkeypatch: pytest.MonkeyPatch, log: bytes, words: str
+) -> None:
+    pod = SimpleNamespace(metadata=SimpleNamespace(name="db-1-major-upgrade-x"))
+    monkeypatch.setattr(Cluster, "pods_of", lambda *_: SimpleNamespace(listed=lambda _: [pod]))
+    answer = HTTPResponse(BytesIO(log), headers={"Content-Type": "text/plain"}, status=200, preload_content=False)
+    monkeypatch.setattr("urllib3.PoolManager.request", lambda *_, **__: answer)
+    assert api.live.last_words("db-1-major-upgrade").startswith(words)
