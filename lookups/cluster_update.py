@@ -14,7 +14,7 @@ from settings.images import postgres_major
 _OPERATOR_DEFAULTS: Final = {"max_parallel_workers": "32"}
 """What the operator writes into a Cluster that does not say, of the parameters that the settings know.
 
-https://github.com/cloudnative-pg/cloudnative-pg/blob/v1.27.0/pkg/postgres/configuration.go, CnpgConfigurationSettings
+https://github.com/cloudnative-pg/cloudnative-pg/blob/v1.27.4/pkg/postgres/configuration.go, CnpgConfigurationSettings
 """
 
 

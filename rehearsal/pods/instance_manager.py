@@ -90,8 +90,8 @@ class InstanceManagers:
             return found
         return {}
 
-    def status(self, namespace: str, cluster: str, pod: str) -> dict[str, Any]:
-        """What `/pg/status` of one instance says."""
+    def status(self, namespace: str, cluster: str, pod: str, *, session: str) -> dict[str, Any]:
+        """What `/pg/status` of one instance says; `session` is another with each start of its instance manager."""
         seen = self._cluster(namespace, cluster).get("status", {})
         current = seen.get("currentPrimary")
         primary = current == pod
@@ -112,7 +112,7 @@ class InstanceManagers:
             "pod": None,
             "timeLineID": 1,
             "executableHash": self._hash,
-            "instanceManagerVersion": "1.27.0",
+            "sessionID": session,
             "instanceArch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "isInstanceManagerUpgrading": False,
             "isPodReady": False,
@@ -140,7 +140,7 @@ class InstanceManagers:
                 if self.path != "/pg/status":
                     self.send_error(404)
                     return
-                body = json.dumps(manager.status(namespace, cluster, name)).encode()
+                body = json.dumps(manager.status(namespace, cluster, name, session=uid)).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
