@@ -8,10 +8,11 @@ _RUN = """
 import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+{before}
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 
 
-def attentive(module: str) -> list[str]:
-    """The command `python -m <module>`, to which signals mean what they do at a terminal."""
-    return [sys.executable, "-c", _RUN.format(module=module)]
+def attentive(module: str, before: str = "") -> list[str]:
+    """The command `python -m <module>`, to which signals mean what they do at a terminal; `before` is run first."""
+    return [sys.executable, "-c", _RUN.format(module=module, before=before)]

@@ -125,11 +125,11 @@ class BackedUp:
         return subprocess.CompletedProcess(arguments, process.returncode, output)
 
     @contextmanager
-    def started(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-        """The same, while it runs; its output in one pipe."""
+    def started(self, *arguments: str, before: str = "", **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """The same, while it runs; its output in one pipe. `before` is Python that it runs first."""
         command, *options = arguments
         process = subprocess.Popen(
-            [*attentive("ops"), *command.split(), "--stack", self.stack, *options],
+            [*attentive("ops", before), *command.split(), "--stack", self.stack, *options],
             cwd=self.rehearsal.program.directory,
             env={**self.rehearsal.program.environment, "PYTHONPATH": str(REPOSITORY), **environment},
             stdin=subprocess.DEVNULL,

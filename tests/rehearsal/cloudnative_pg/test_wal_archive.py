@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from kubernetes.dynamic import DynamicClient
 
+from components.cloudnative_pg import HEALTHY
 from components.wal_archive import PLUGIN
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.lifecycle import Lifecycle
@@ -149,6 +150,7 @@ def move_to_r2(stack: Stack) -> None:
 
 OLD: Final = {"image": "postgres:17-alpine", "operandImage": "ghcr.io/cloudnative-pg/postgresql:17.9-minimal-trixie"}
 NEW: Final = {"image": "postgres:18-alpine", "operandImage": "ghcr.io/cloudnative-pg/postgresql:18.6-minimal-trixie"}
+MISSING: Final = f"{NEW['operandImage']}-placeholder"
 UPGRADE: Final = ("upgrade", "--to", "18", "--yes")
 
 
@@ -174,6 +176,9 @@ def test_an_upgrade_in_place_begins_another_archive_and_goes_on_where_it_was_kil
     assert not program.up("dev", "--skip-preview").changes
     assert "not archived: nothing has been archived yet" in ops.ops(*UPGRADE).stdout
     archives(stack)
+    take_back(stack, ops)
+    assert (ops.server.major, content(ops.server), ops.app()) == (17, before, (1, 1))
+    assert not program.preview("dev").changes
     upgrade(stack, ops)
     assert (ops.server.major, content(ops.server), ops.app()) == (18, before, (1, 1))
     assert (server_name(stack), stack.cluster()["metadata"]["uid"]) == ("second", uid)
@@ -204,6 +209,42 @@ def upgrade(stack: Stack, ops: BackedUp) -> None:
     assert "would break that off" in said or "The app is stopped for an upgrade" in said
     done = ops.ops(*UPGRADE)
     assert done.returncode == 0, done.stdout
+
+
+def take_back(stack: Stack, ops: BackedUp) -> None:
+    """The image cannot be pulled, so the operator's Job does not start; then its pod fails, as a kubelet reports it."""
+    stack.set("upgrade.operandImage", MISSING)
+    with ops.started(*UPGRADE, before="import ops.upgrade.operated as it; it.START_PATIENCE = 3") as process:
+        said, _ = process.communicate(timeout=120)
+    assert "its pod did not start within 3 s: ImagePullBackOff" in said
+    check_as_before(stack, said)
+
+    with ops.started(*UPGRADE) as process:
+        wait_until(lambda: bool(upgrading(stack, "pods")), "the operator's Job has a pod")
+        (pod,) = upgrading(stack, "pods")
+        body = ("--subresource=status", "--type=merge", "--patch", '{"status": {"phase": "Failed"}}')
+        stack.rehearsal.kubectl("-n", stack.namespace, "patch", "pod", pod["metadata"]["name"], *body)
+        said, _ = process.communicate(timeout=120)
+    assert "its Job has failed" in said
+    check_as_before(stack, said)
+    stack.set("upgrade.operandImage", NEW["operandImage"])
+
+
+def check_as_before(stack: Stack, said: str) -> None:
+    """The operator has deleted its Job, and runs all instances on the old image."""
+    assert f"putting {OLD['operandImage']} back" in said
+    assert "is on PostgreSQL 17 again, as it was" in said
+    assert (stack.cluster()["spec"]["imageName"], server_name(stack)) == (OLD["operandImage"], CLUSTER)
+    wait_until(lambda: stack.cluster()["status"]["phase"] == HEALTHY, "both instances are back")
+    assert not upgrading(stack, "jobs")
+    assert OLD["operandImage"] in stack.images()
+
+
+def upgrading(stack: Stack, kind: str) -> list[dict[str, Any]]:
+    """The operator's Jobs that upgrade the data, or their pods."""
+    labels = f"cnpg.io/cluster={CLUSTER},cnpg.io/jobRole=major-upgrade"
+    found: list[dict[str, Any]] = stack.get(kind, "-l", labels)["items"]
+    return found
 
 
 def archives(stack: Stack) -> None:
