@@ -13,6 +13,7 @@ from typing import Any
 
 from rehearsal.pods import cluster_roles
 from rehearsal.pods.postgres import PostgresError, PostgresServer
+from rehearsal.processes import free_port
 
 
 def server_of(cluster: Mapping[str, Any], there: PostgresServer | None) -> PostgresServer:
@@ -44,4 +45,5 @@ def upgraded(server: PostgresServer, major: int) -> PostgresServer:
     except subprocess.CalledProcessError as error:
         raise PostgresError(f"the upgrade failed:\n{error.stdout}{error.stderr}") from error
     server.__exit__()
+    new.port = free_port()  # the one it had from the beginning may have been taken in these seconds
     return new
