@@ -158,8 +158,8 @@ serve_engine(lambda server: None, workers=1)
     done = subprocess.run(
         [sys.executable, "-c", interrupts_itself], capture_output=True, text=True, check=False, timeout=20
     )
-    assert int(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout)
 
 
 def test_it_is_killed_with_its_client(server: Child, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def assert_clear(said: list[str], rehearsal: Rehearsal) -> None:
         told = errors(output)
         assert told, output
         for error in told:
-            assert "GitLab" in error
+            assert "GitLab" in error, output
             assert len(error) < 900, error
 
 
