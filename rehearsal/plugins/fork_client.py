@@ -55,17 +55,24 @@ def main(address: str, module: str, *arguments: str) -> None:
                 poll.unregister(0)
                 has_pipe = False
             _send(connection, signal.SIGTERM)
+    _end_as(connection, pid)
+
+
+def _end_as(connection: socket.socket, pid: int) -> None:
+    """Ends with the status of the process.
+
+    What it has started ends with it, such as a program that waits for an engine which has hung up: the engine kills the
+    process group of a plugin, and this one has a group of its own. It kills that itself, unless it was killed.
+    """
     try:
         status = connection.recv(1)
     except OSError:
         status = b""
-    # What it has started ends with it, such as a program that waits for an engine which has hung up: the engine kills
-    # the process group of a plugin, and this one has a group of its own.
-    try:  # noqa: SIM105 - importing contextlib takes longer
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    # Without a word it was killed itself.
+    if not status:
+        try:  # noqa: SIM105 - importing contextlib takes longer
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
     os._exit(status[0] if status else 1)
 
 

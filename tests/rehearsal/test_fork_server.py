@@ -129,6 +129,9 @@ def test_what_is_sent_to_the_client_before_it_knows_its_process_reaches_that(
         assert connection.recv(1) == bytes([number])
         connection.sendall(made.pid.to_bytes(8) + bytes([3]))
         assert process.wait(5) == 3
+        # It has ended by then, and its id may be another's.
+        assert made.poll() is None, "a process that has said its status is not killed any more"
+        made.kill()
 
 
 def test_what_was_sent_to_the_client_is_not_lost_with_its_server(tmp_path: Path) -> None:
