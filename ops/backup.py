@@ -11,6 +11,7 @@ from kubernetes.client.exceptions import ApiException
 
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
+from ops.results import backup_taken
 from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import pulumi_command
@@ -51,6 +52,16 @@ def check_has_backups(settings: Settings) -> None:
     """Raises `ClusterError` where the stack has none."""
     if why := why_no_backups(settings):
         raise ClusterError(why)
+
+
+def written_by(job: Job) -> str:
+    """Name of the backup that a Job of backup.sh has taken. Raises `ClusterError` where its pods do not say."""
+    cluster = job.cluster
+    pods = cluster.client.sanitize_for_serialization(cluster.pods_of(job.name).listed(cluster))
+    name = backup_taken(pods)
+    if name is None:
+        raise ClusterError(f"{job.name} does not say what it wrote")
+    return name
 
 
 def labels(cluster: Cluster) -> dict[str, str]:

@@ -67,12 +67,12 @@ class BucketSettings(Section):
 
     @property
     def url(self) -> str:
-        """The endpoint, whoever made the bucket."""
+        """The endpoint: as given, or the account's if the program creates the bucket."""
         return self.r2.endpoint if self.r2 else self.endpoint or ""
 
     @property
     def bucket_name(self) -> str:
-        """The bucket's name, whoever made it."""
+        """The bucket's name, given or created."""
         return self.r2.bucket if self.r2 else self.bucket or ""
 
     @property

@@ -14,6 +14,7 @@ from ops.backup import cron_job, labels, why_no_backups
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
 from ops.offsite import fetch
+from ops.restore.app_start import or_else, start_app
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source, SourceError, look_complaints, parse_expectation, parse_source
 from ops.restore.transfer import upload
@@ -211,27 +212,14 @@ class Restore:
 
     @contextmanager
     def _app_stopped(self) -> Iterator[None]:
-        try:
+        with or_else(self._start_app):
             with self.terminal.step("stopping the app"):
                 self.app.stop()
             yield
-        except BaseException as error:
-            try:
-                self._start_app()
-            except ClusterError as second:
-                raise ClusterError(f"{error}\n{second}") from error
-            raise
         self._start_app()
 
     def _start_app(self) -> None:
-        with self.cluster.interrupts.deferred(), self.terminal.step("starting the app"):
-            try:
-                self.terminal.say(self._started())
-            except ClusterError as error:
-                raise ClusterError(
-                    f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
-                    f"{self.cluster.namespace} scale deployment/{self.cluster.names.app} --replicas={self.was.replicas}"
-                ) from error
+        start_app(self.cluster, self.terminal, self._started, replicas=self.was.replicas)
 
     def _started(self) -> str:
         # Whatever the app writes while a restore runs would go with the data that is replaced.

@@ -24,11 +24,10 @@ from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE
 from components.wal_archive import API as WAL_API
 from components.wal_archive import PLUGIN
 from components.wal_archive import RESOURCE as STORES
-from ops.backup import cron_job, labels, why_no_backups
+from ops.backup import cron_job, labels, why_no_backups, written_by
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, error_message, unless_gone
 from ops.kube.job import Job, JobFailedError, create, run
 from ops.restore.source import Source, SourceError, parse_moment, shown
-from ops.results import backup_taken
 from ops.terminal import Terminal
 from settings import Settings
 from settings.commands import pulumi_command
@@ -233,11 +232,7 @@ class Recovery:
             environment=recovered,
             script="backup.sh",
         )
-        pods = self.cluster.client.sanitize_for_serialization(self.cluster.pods_of(job.name).listed(self.cluster))
-        name = backup_taken(pods)
-        if name is None:
-            raise ClusterError(f"{job.name} does not say what it wrote")
-        return name
+        return written_by(job)
 
     def _make(self, body: dict[str, Any]) -> None:
         def request() -> None:

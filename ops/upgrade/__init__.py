@@ -20,6 +20,7 @@ from lookups.database_claims import UPGRADE_RUN, candidates
 from ops.backup import cron_job, labels
 from ops.kube.cluster import PROVIDER, REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
 from ops.kube.job import Job, delete, run, unfinished
+from ops.restore.app_start import or_else, start_app
 from ops.restore.app_stop import App, PreviousState, running_writer
 from ops.superuser import DatabasePod, lent
 from ops.terminal import Terminal
@@ -131,17 +132,11 @@ class Upgrade:
         Raises `JobFailedError` or `ClusterError` (`StoppedError` among them): the app runs on the old server again
         then, unless a message says that it stays stopped.
         """
-        try:
-            if self.template is not None:
+        if self.template is not None:
+            with or_else(self._start_app):
                 self._switch(dry_run="All")  # who may not, or may not so, is refused while everything runs
                 self._fill()
                 self._mark()
-        except BaseException as error:
-            try:
-                self._start_app()
-            except ClusterError as second:
-                raise ClusterError(f"{error}\n{second}") from error
-            raise
         try:
             # From here on there is no way back to the old server, whatever comes.
             with self.cluster.interrupts.deferred():
@@ -232,14 +227,7 @@ class Upgrade:
             time.sleep(_AGAIN)
 
     def _start_app(self) -> None:
-        with self.cluster.interrupts.deferred(), self.terminal.step("starting the app"):
-            try:
-                self.terminal.say(self.app.start())
-            except ClusterError as error:
-                raise ClusterError(
-                    f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
-                    f"{self.cluster.namespace} scale deployment/{self.cluster.names.app} --replicas={self.was.replicas}"
-                ) from error
+        start_app(self.cluster, self.terminal, self.app.start, replicas=self.was.replicas)
 
     @property
     def _next_steps(self) -> str:

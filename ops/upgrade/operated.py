@@ -18,11 +18,11 @@ from typing import Any, Final, NoReturn, Self
 from components.cloudnative_pg import API, CLUSTER_LABEL, RESOURCE
 from components.wal_archive import PLUGIN, archive
 from lookups.database_claims import UPGRADE_RUN, data_major, requested_major
-from ops.backup import cron_job, labels
+from ops.backup import cron_job, labels, written_by
 from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import START_PATIENCE, Job, JobFailedError, run
+from ops.restore.app_start import or_else, start_app
 from ops.restore.app_stop import App, PreviousState
-from ops.results import backup_taken
 from ops.terminal import Terminal
 from ops.upgrade.conditions import SCRIPT, find_problems
 from ops.upgrade.operated_cluster import OperatedCluster, serves
@@ -137,7 +137,7 @@ class OperatedUpgrade:
         """
         backup = self.backup
         if not self.asked:
-            with self._or_start_the_app():
+            with or_else(self._start_app):
                 self._try()  # who may not, or may not so, is refused while everything runs
                 backup = self._back_up()
             with self._or_say_how_to_go_on(backup), self.cluster.interrupts.deferred():
@@ -159,17 +159,6 @@ class OperatedUpgrade:
         if backup is not None:
             self.live.patch({"metadata": {"annotations": {BACKUP: None}}})
         self.terminal.say(self._next_steps(taken))
-
-    @contextmanager
-    def _or_start_the_app(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            try:
-                self._start_app()
-            except ClusterError as second:
-                raise ClusterError(f"{error}\n{second}") from error
-            raise
 
     @contextmanager
     def _or_say_how_to_go_on(self, backup: str | None) -> Iterator[None]:
@@ -205,10 +194,7 @@ class OperatedUpgrade:
             environment={**self.labels, "KIND": "before-restore"},
             script="backup.sh",
         )
-        pods = self.cluster.client.sanitize_for_serialization(self.cluster.pods_of(job.name).listed(self.cluster))
-        name = backup_taken(pods)
-        if name is None:
-            raise ClusterError(f"{job.name} does not say what it wrote")
+        name = written_by(job)
         if not self.app.is_ours():
             raise ClusterError("another run of ops has stopped the app since, and continues without this one")
         return name
@@ -217,7 +203,7 @@ class OperatedUpgrade:
         """Both at once: whatever the upgraded server writes goes to the archive of its own."""
         upgrade = self.database.upgrade
         if upgrade is None or upgrade.operand_image is None:
-            raise ValueError("`look` has let an upgrade pass that names no image")
+            raise ValueError("`look` refuses an upgrade that names no image")
         if not options:
             self.terminal.say(f"asking the operator for {upgrade.operand_image}")
         self._set(upgrade.operand_image, upgrade.archive, backup, **options)
@@ -312,14 +298,7 @@ class OperatedUpgrade:
             return None
 
     def _start_app(self) -> None:
-        with self.cluster.interrupts.deferred(), self.terminal.step("starting the app"):
-            try:
-                self.terminal.say(self.app.start())
-            except ClusterError as error:
-                raise ClusterError(
-                    f"The app: {error}\nIf it does not run, run this command again, or: kubectl -n "
-                    f"{self.cluster.namespace} scale deployment/{self.cluster.names.app} --replicas={self.was.replicas}"
-                ) from error
+        start_app(self.cluster, self.terminal, self.app.start, replicas=self.was.replicas)
 
     def _next_steps(self, taken: str | None) -> str:
         stack, upgrade = self.settings.stack, self.database.upgrade

@@ -67,7 +67,7 @@ class Stage:
         monkeypatch.setattr(module, "START_PATIENCE", 0)
         monkeypatch.setattr(module, "cron_job", lambda *_: SimpleNamespace(metadata=SimpleNamespace(name="backup")))
         monkeypatch.setattr(module, "run", lambda *_, script, **__: self.does(script))
-        monkeypatch.setattr(module, "backup_taken", lambda _: "before-restore-1")
+        monkeypatch.setattr(module, "written_by", lambda _: "before-restore-1")
         monkeypatch.setattr(App, "stop", lambda _: self.does("stop"))
         monkeypatch.setattr(App, "start", lambda _: self.does("start"))
         monkeypatch.setattr(App, "is_ours", lambda _: self.ours)

@@ -1,4 +1,4 @@
-"""The options of `ops restore` together: what does not go with what is told at once, before anything is touched."""
+"""The options of `ops restore`: all combinations that do not fit are reported at once, before anything changes."""
 
 from __future__ import annotations
 
