@@ -23,6 +23,7 @@ from settings import Settings, SettingsError
 from settings.names import Names
 from settings.stack_file import read_yaml, split
 
+_NO_FILE: Final = f"{os.devnull}/discovery.json"  # can be neither read nor written, which the client takes silently
 _PATIENCE: Final = 15.0  # seconds for one answer
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
@@ -67,7 +68,7 @@ def connect(settings: Settings) -> Live:
     Raises `CredentialsError` where the environment does not lead to all of them.
     """
     check_environment(settings)
-    cluster = DynamicClient(kubernetes_client(settings))
+    cluster = dynamic_client(kubernetes_client(settings))
     return Live(
         kubernetes=cluster,
         names=settings.names,
@@ -85,6 +86,15 @@ def kubernetes_client(settings: Settings) -> ApiClient:
     Raises `CredentialsError` where that does not lead to a cluster.
     """
     return api_client(settings.cluster.context)
+
+
+def dynamic_client(client: ApiClient) -> DynamicClient:
+    """The official client for any kind, which asks the API server each time what it serves.
+
+    By default it keeps the answer in a file of the system's temporary folder, named after the server's address: every
+    user of the machine can write that file, and it outlives the cluster and its CRDs.
+    """
+    return DynamicClient(client, cache_file=_NO_FILE)
 
 
 def gitlab_client(settings: Settings) -> Gitlab | None:

@@ -32,7 +32,7 @@ from lookups.credentials import (
 from lookups.onepassword import Vaults
 from lookups.onepassword_client import client, onepassword_problems
 from lookups.secrets import Values, read_values
-from ops.clients import check_gitlab, kubernetes_client
+from ops.clients import check_gitlab, dynamic_client, kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from settings.access import PublicAccessSettings, ServiceTokenSettings
@@ -139,7 +139,7 @@ class Systems:
         with _api_server():
             # The client's own discovery would wait for ever.
             VersionApi(client).get_code(_request_timeout=self.patience)
-            return DynamicClient(client)
+            return dynamic_client(client)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object of that name, in the stack's namespace where no other is named; None where there is none."""

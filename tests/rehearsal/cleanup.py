@@ -18,6 +18,7 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 from kubernetes.dynamic.resource import Resource, ResourceList
 
+from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal, start_rehearsal
 from rehearsal.toolchain import Tools
@@ -64,7 +65,7 @@ def engine_logs(rehearsal: Rehearsal) -> Path:
 
 def clean_up(client: ApiClient) -> None:
     """Deletes every stack's namespace, its content and its volumes, and returns once all of it is gone."""
-    cluster = DynamicClient(client)
+    cluster = dynamic_client(client)
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace").get().items
     names = [one.metadata.name for one in namespaces if one.metadata.name.startswith(APPS)]
     delete_namespaces(client, *names)
@@ -85,7 +86,7 @@ def clean_up(client: ApiClient) -> None:
 
 def delete_namespaces(client: ApiClient, *names: str) -> None:
     """Deletes namespaces and their content, and returns once all of it is gone, as `kubectl delete namespace` does."""
-    cluster = DynamicClient(client)
+    cluster = dynamic_client(client)
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace")
     for name in names:
         with suppress(NotFoundError):  # a test deleted it, and the controller has just finished

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes.dynamic import DynamicClient
 
+from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.cluster.gateway import API
 
@@ -19,9 +19,9 @@ _PORT = 3000
 
 
 @pytest.fixture
-def cluster(control_plane: ControlPlane, tmp_path: Path) -> Iterator[DynamicClient]:
+def cluster(control_plane: ControlPlane) -> Iterator[DynamicClient]:
     with control_plane.client() as client:
-        yield DynamicClient(client, cache_file=str(tmp_path / "discovery.json"))
+        yield dynamic_client(client)
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import httpx
-from kubernetes.dynamic import DynamicClient
 
 from components.availability import STOP_PAUSE_SECONDS
+from ops.clients import dynamic_client
 from rehearsal.background import repeated
 from rehearsal.homelab import INTERNAL
 from rehearsal.rehearsal import Rehearsal
@@ -52,11 +51,11 @@ def settled(rehearsal: Rehearsal) -> None:
     time.sleep(LAG + 0.5)
 
 
-def test_no_request_of_a_rollout_fails_and_without_the_pause_some_do(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_no_request_of_a_rollout_fails_and_without_the_pause_some_do(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     roll_out(rehearsal, "1a2b3c4d")
-    cluster = DynamicClient(rehearsal.client, cache_file=str(tmp_path / "discovery.json"))
+    cluster = dynamic_client(rehearsal.client)
     backends = LaggingBackends(cluster, "invoicetron", NAMESPACE, lag=LAG)
     assert LAG < STOP_PAUSE_SECONDS
     with backends.watching(), serve(Gateway(cluster, backends).app) as url:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from kubernetes.dynamic import DynamicClient
 
+from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import EngineError, Program
 from rehearsal.homelab import APP_PROJECT, ZONE
@@ -56,7 +56,7 @@ def vendors_hold(rehearsal: Rehearsal) -> None:
 
 def versions(rehearsal: Rehearsal) -> dict[str, str]:
     """UID and version of every object of invoicetron's, wherever it stands."""
-    cluster = DynamicClient(rehearsal.client)
+    cluster = dynamic_client(rehearsal.client)
     of_namespaces = {
         f"{kind.kind} {one.metadata.namespace}/{one.metadata.name}": _version(one)
         for kind in namespaced_kinds(cluster)

@@ -6,15 +6,13 @@ import datetime as dt
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
 import httpx
 import pytest
-from kubernetes.dynamic import DynamicClient
 
-from ops.clients import load_settings
+from ops.clients import dynamic_client, load_settings
 from ops.verify import verify
 from rehearsal.engine import EngineError
 from rehearsal.homelab import ZONE
@@ -51,10 +49,10 @@ def login(rehearsal: Rehearsal) -> dict[str, str]:
 
 
 @pytest.fixture
-def asked(rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.BaseTransport]:
+def asked(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.BaseTransport]:
     """prod with a service token, and the way to its public side; the process has the program's environment."""
     with ExitStack() as stack:
-        cluster = DynamicClient(rehearsal.client, cache_file=str(tmp_path / "discovery.json"))
+        cluster = dynamic_client(rehearsal.client)
         way = stack.enter_context(transport(Gateway(cluster), Edge(cluster, rehearsal.cloudflare)))
         rehearsal.program.init("prod")
         configure(rehearsal, expires=in_days(200))

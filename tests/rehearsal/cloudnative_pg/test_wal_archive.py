@@ -10,10 +10,10 @@ import time
 from typing import Any, Final
 
 import pytest
-from kubernetes.dynamic import DynamicClient
 
 from components.cloudnative_pg import HEALTHY
 from components.wal_archive import PLUGIN
+from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
@@ -302,7 +302,7 @@ def test_what_the_settings_allow_the_api_server_takes(
 ) -> None:
     body = made(kind, **wal)
     with operated_plane.client() as client:
-        api = DynamicClient(client).resources.get(api_version=body["apiVersion"], kind=kind)
+        api = dynamic_client(client).resources.get(api_version=body["apiVersion"], kind=kind)
         assert answer(api, body) == ""
 
 
@@ -330,7 +330,7 @@ def test_what_the_cluster_refuses_the_settings_have_refused_before(
         target = target[key]
     target[last] = bad[1]
     with operated_plane.client() as client:
-        api = DynamicClient(client).resources.get(api_version=body["apiVersion"], kind=kind)
+        api = dynamic_client(client).resources.get(api_version=body["apiVersion"], kind=kind)
         assert said in answer(api, body)
     config = with_value("dev", "database", {"engine": "cloudnative-pg", "wal": {"s3": BUCKET, **wal}})
     assert "invoicetron:database.wal." in refusal("dev", config)

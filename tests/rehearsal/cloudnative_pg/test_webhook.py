@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubernetes.dynamic import DynamicClient
 
+from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
 from tests.rehearsal.cloudnative_pg.operated import answer
 from tests.unit.program import run
@@ -19,7 +19,7 @@ ENGINE = {"engine": "cloudnative-pg"}
 @pytest.fixture(scope="module")
 def clusters(operated_plane: ControlPlane) -> Iterator[Any]:
     with operated_plane.client() as client:
-        yield DynamicClient(client).resources.get(api_version="postgresql.cnpg.io/v1", kind="Cluster")
+        yield dynamic_client(client).resources.get(api_version="postgresql.cnpg.io/v1", kind="Cluster")
 
 
 def made(**database: Any) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from kubernetes.dynamic import DynamicClient
 
+from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
 from rehearsal.toolchain import Tools
@@ -29,7 +29,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
     directory = tmp_path_factory.mktemp("verify")
     with ExitStack() as stack:
         one = stack.enter_context(rehearsed(tools, control_plane, directory / "rehearsal"))
-        cluster = DynamicClient(one.client, cache_file=str(directory / "discovery.json"))
+        cluster = dynamic_client(one.client)
         gateway, edge = Gateway(cluster), Edge(cluster, one.cloudflare)
         whole = Live(one, gateway, edge, stack.enter_context(transport(gateway, edge)))
         patch = stack.enter_context(pytest.MonkeyPatch.context())

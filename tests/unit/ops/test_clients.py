@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import cloudflare
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from components.tunnel import TunnelError
 from lookups.cloudflare_api import CloudflareError
-from lookups.cluster import ClusterError, ForbiddenError
+from lookups.cluster import ClusterError, ForbiddenError, api_client
 from lookups.credentials import CredentialsError
 from ops import __main__ as command
-from ops.clients import gitlab_client, kubernetes_client, load_settings
+from ops.clients import dynamic_client, gitlab_client, kubernetes_client, load_settings
 from ops.verify.trouble import CLUSTER_FIX, NETWORK_FIX, explain
 from tests.stacks import STACKS
+from tests.unit.kubeconfig import write_kubeconfig
 
 
 @pytest.mark.parametrize("written", ["true", '"true"'])
@@ -93,3 +101,30 @@ def test_gitlab_s_token_is_looked_at_before_it_is_used(
         monkeypatch.setenv("GITLAB_TOKEN", token)
     with pytest.raises(CredentialsError, match=words):
         gitlab_client(load_settings("prod"))
+
+
+def test_what_a_cluster_serves_is_asked_anew_and_kept_in_no_file(
+    served: Callable[[ASGIApp], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = ["apps"]
+
+    def answer(request: Request) -> JSONResponse:
+        if request.url.path == "/version":
+            return JSONResponse({"major": "1"})
+        if request.url.path == "/apis":
+            named = [{"name": one, "versions": [{"version": "v1"}], "preferredVersion": {}} for one in groups]
+            return JSONResponse({"kind": "APIGroupList", "groups": named})
+        kind = {"name": "things", "kind": request.url.path.split("/")[-2].capitalize(), "namespaced": True, "verbs": []}
+        return JSONResponse({"kind": "APIResourceList", "resources": [kind]})
+
+    write_kubeconfig(served(Starlette(routes=[Route("/{path:path}", answer)])), tmp_path, monkeypatch)
+    (folder := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    kinds = []
+    for group in ("apps", "later"):
+        groups.append(group)
+        found = list(dynamic_client(api_client("a")).resources)
+        kinds.append({name.kind for one in found if isinstance(one, list) for name in one if name.group})
+        assert list(folder.iterdir()) == []
+    assert "Later" not in kinds[0]
+    assert "Later" in kinds[1]
