@@ -14,7 +14,6 @@ from components.wal_archive import PLUGIN, PLUGIN_LABEL
 from components.wal_archive import RESOURCE as WAL_RESOURCE
 from lookups.cluster import Cluster, ForbiddenError, Object
 from settings import Settings
-from settings.cloudnative_pg import CLOUDNATIVE_PG
 from settings.images import image_repository
 
 LEAST: Final = (1, 27)
@@ -25,22 +24,6 @@ takes a failed upgrade back (cloudnative-pg#10298 and #10104). Later minor relea
 
 _PLUGIN: Final = "install it (https://cloudnative-pg.io/plugin-barman-cloud/docs/installation)"
 _INSTALL: Final = "install it (https://cloudnative-pg.io/docs/current/installation_upgrade)"
-
-
-class OperatorError(pulumi.RunError):
-    """The operator that is to run the database is not as this needs it; the message says how it is."""
-
-
-def check_operator(settings: Settings, cluster: Cluster) -> None:
-    """Raises `OperatorError` before anything is made; warns where the kubeconfig's user may not look."""
-    if settings.database_of_operator is None:
-        return
-    if problems := list(find_problems(settings, cluster)):
-        listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
-        raise OperatorError(
-            f"Stack {settings.stack!r} has database.engine: {CLOUDNATIVE_PG}, for which the cluster "
-            f"{settings.cluster.context} is not ready. Nothing was created or changed.\n\n{listed}"
-        )
 
 
 def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:

@@ -20,11 +20,11 @@ from lookups.gitlab import GitLabProject, read_project
 from lookups.infrastructure import InfrastructureProject, read_infrastructure
 from lookups.job_identity import JobIdentity, read_job_identity
 from lookups.live_database import with_live_database
-from lookups.operator import check_operator
 from lookups.own_outputs import own_outputs
 from lookups.own_state import check_own_state
 from lookups.ownership import Claim, check_ownership, project_folders
 from lookups.permissions import check_permissions
+from lookups.prerequisites import check_prerequisites
 from lookups.project_file import check_project_file
 from lookups.r2 import R2Ids
 from lookups.secrets import StackSecrets, read_secrets
@@ -66,7 +66,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     check_cluster(settings, cluster)
     settings = with_live_database(settings, cluster)
     check_own_state(settings, cluster)
-    check_operator(settings, cluster)
+    check_prerequisites(settings, cluster)
     # A preview writes nothing: a user that may only read is enough for it.
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lookups.cluster import ForbiddenError
-from lookups.operator import OperatorError, check_operator, find_problems, upgrades_safely, version_of
+from lookups.operator import find_problems, upgrades_safely, version_of
 from settings import Settings
 from settings.database import DatabaseSettings
 from tests.unit.operator_objects import OPERATOR_DEPLOYMENT, PLUGIN_DEPLOYMENT, PLUGIN_SERVICE
@@ -80,12 +80,6 @@ def test_an_old_operator_that_does_not_run_is_told_both() -> None:
     away, old = told(Cluster(deployment("cloudnative-pg:1.26.1", replicas=1)))
     assert "not available" in away
     assert "cloudnative-pg:1.26.1, and 1.27 or newer is needed: upgrade it" in old
-
-
-def test_all_of_it_is_one_message_and_nothing_is_asked_for_the_other_engine() -> None:
-    with pytest.raises(OperatorError, match=r"(?s)database\.engine: cloudnative-pg.*Nothing was created.*install it"):
-        check_operator(SETTINGS, Cluster(api=False))  # type: ignore[arg-type]
-    check_operator(PLAIN, Cluster(api=False))  # type: ignore[arg-type]
 
 
 def test_who_may_not_look_is_warned_and_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,57 @@
+"""Whether the cluster has what the stack builds on: APIs, the Gateway, an operator. Asked before the first resource.
+
+Without them `up` would make everything else, wait, and fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pulumi
+
+from components.admission_names import API_VERSION, POLICIES
+from lookups import gateway, operator
+from lookups.cluster import Cluster
+from settings import Settings
+
+_CILIUM: Final = "install Cilium 1.16 or newer"
+_GATEWAY_API: Final = "install Gateway API's CRDs and a controller (https://docs.cilium.io, Gateway API Support)"
+_PROMETHEUS: Final = "install the Prometheus operator (https://prometheus-operator.dev), or remove `monitoring`"
+_KUBERNETES: Final = "upgrade to Kubernetes 1.30 or newer, or set delivery.admissionPolicy to false"
+
+
+class PrerequisitesError(pulumi.RunError):
+    """The cluster lacks what the stack builds on; the message lists all of it."""
+
+
+def check_prerequisites(settings: Settings, cluster: Cluster) -> None:
+    """Raises `PrerequisitesError` with all that is missing; warns where the kubeconfig's user may not look."""
+    if problems := list(find_problems(settings, cluster)):
+        listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
+        raise PrerequisitesError(
+            f"The cluster {settings.cluster.context} is not ready for stack {settings.stack!r}. Nothing was created or "
+            f"changed.\n\n{listed}"
+        )
+
+
+def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    """What is wrong, each with its fix."""
+    for api_version, resources, fix in _apis(settings):
+        missing = [one for one in resources if not cluster.serves(api_version, one)]
+        if missing:
+            yield f"The API server does not know {' and '.join(missing)} ({api_version})", fix
+        elif api_version == gateway.API:
+            yield from gateway.find_problems(settings, cluster)
+    if settings.database_of_operator is not None:
+        yield from operator.find_problems(settings, cluster)
+
+
+def _apis(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    yield "cilium.io/v2", ("ciliumnetworkpolicies",), _CILIUM
+    yield gateway.API, (gateway.RESOURCE, "httproutes"), _GATEWAY_API
+    if settings.monitoring:
+        metrics = ("podmonitors",) if settings.database_metrics else ()
+        yield "monitoring.coreos.com/v1", ("probes", "prometheusrules", *metrics), _PROMETHEUS
+    if settings.delivery and settings.delivery.admission_policy:
+        yield API_VERSION, (POLICIES,), _KUBERNETES

@@ -1,0 +1,53 @@
+"""What a stack builds on in its cluster, asked for before the first resource."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lookups.prerequisites import PrerequisitesError, check_prerequisites
+from settings import Settings
+from settings.database import DatabaseSettings
+from tests.unit.program import load_settings
+
+PLAIN, MONITORED = load_settings("dev"), load_settings("prod")
+OPERATED = PLAIN.model_copy(update={"database": DatabaseSettings(engine="cloudnative-pg")})
+CILIUM, GATEWAY_API = "ciliumnetworkpolicies (cilium.io/v2)", "gateways and httproutes (gateway.networking.k8s.io/v1)"
+PROMETHEUS = "probes and prometheusrules (monitoring.coreos.com/v1)"
+
+
+class Cluster:
+    """Serves these API groups, and has the Gateway of any stack file, with a listener of every name in question."""
+
+    def __init__(self, *groups: str) -> None:
+        self._groups = groups
+
+    def serves(self, api_version: str, _resource: str) -> bool:
+        return api_version.partition("/")[0] in self._groups
+
+    def get(self, api_version: str, resource: str, _name: str, _namespace: str) -> Any:
+        assert self.serves(api_version, resource)
+        allowed = {"namespaces": {"from": "All"}}
+        return {"spec": {"listeners": [{"name": name, "allowedRoutes": allowed} for name in ("https", "https-dev")]}}
+
+
+def refused(settings: Settings, *groups: str) -> str:
+    with pytest.raises(PrerequisitesError) as caught:
+        check_prerequisites(settings, Cluster(*groups))  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+def test_everything_that_is_missing_is_said_at_once() -> None:
+    message = refused(OPERATED)
+    assert "The cluster homelab is not ready for stack 'dev'. Nothing was created or changed." in message
+    assert all(one in message for one in (CILIUM, GATEWAY_API, "There is no CloudNativePG"))
+
+
+@pytest.mark.parametrize("stack", [PLAIN, MONITORED])
+def test_what_the_stack_does_not_build_on_may_be_missing(stack: Settings) -> None:
+    every = ("cilium.io", "gateway.networking.k8s.io", "admissionregistration.k8s.io")
+    monitoring = ("monitoring.coreos.com",) if stack.monitoring else ()
+    check_prerequisites(stack, Cluster(*every, *monitoring))  # type: ignore[arg-type]
+    assert (PROMETHEUS in refused(stack, "cilium.io")) is bool(stack.monitoring)
+    assert CILIUM not in refused(stack, "cilium.io")
