@@ -20,8 +20,9 @@ import yaml
 
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.engine import Program, plugin_path
-from rehearsal.plugins.fork_server import fork_server
-from rehearsal.processes import COLLECTING_LESS, Child
+from rehearsal.plugins.fork_server import SOCKET
+from rehearsal.plugins.fork_server import fork_server as start_fork_server
+from rehearsal.processes import COLLECTING_LESS
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.cloudflare import Cloudflare
 from rehearsal.vendors.gitlab import GitLab
@@ -59,8 +60,6 @@ class Rehearsal:
     cloudflare: Cloudflare
     kinds: dict[str, str] = field(default_factory=dict)
     """What each plugin is, real or stand-in, in words."""
-    fork_server: Child | None = None
-    """The process whose forks the stand-ins are; they start without it too, only slower."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Output of `kubectl <arguments>` as the cluster's administrator; raises `CalledProcessError` if `check`."""
@@ -92,11 +91,12 @@ def start_rehearsal(
     *,
     stack_files: Path = REPOSITORY,
     onepassword: OnePassword | None = None,
+    fork_server: Path | None = None,
 ) -> Iterator[Rehearsal]:
     """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`.
 
     `stack_files` is the folder of the Pulumi.<stack>.yaml that the copy gets; `onepassword` one that has survived
-    another rehearsal.
+    another rehearsal; `fork_server` is the folder of one that runs already, for rehearsals one after the other.
     """
     with ExitStack() as stack:
         onepassword = onepassword or OnePassword.seeded()
@@ -106,7 +106,10 @@ def start_rehearsal(
         cloudflare = Cloudflare()
         cloudflare_url = stack.enter_context(serve(cloudflare.app))
         kinds = plugin_path.populate(directory / "bin", os.environ, tools.pulumi)
-        standins = stack.enter_context(fork_server(directory / "bin", plugin_path.stand_ins(kinds)))
+        if fork_server is None:
+            stack.enter_context(start_fork_server(directory / "bin", plugin_path.stand_ins(kinds)))
+        else:
+            (directory / "bin" / SOCKET).symlink_to(fork_server / SOCKET)
         plugin_path.cache(directory / "bin", directory / "pulumi", os.environ)
         state = directory / "state"
         state.mkdir()
@@ -153,7 +156,6 @@ def start_rehearsal(
             gitlab=gitlab,
             cloudflare=cloudflare,
             kinds=kinds,
-            fork_server=standins,
         )
 
 

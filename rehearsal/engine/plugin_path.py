@@ -28,6 +28,10 @@ _WATCHED = Path(__file__).with_name("watched.py")
 _DYNAMIC = "rehearsal.engine.dynamic_provider"
 
 
+EVERY_STAND_IN = (*(f"rehearsal.plugins.{name}" for name in PROVIDERS), _STAND_IN_HOST, _DYNAMIC)
+"""The modules of all stand-ins."""
+
+
 class PluginChoice(StrEnum):
     """The values of `REHEARSAL_PLUGINS`."""
 

@@ -28,7 +28,7 @@ from typing import NoReturn
 from rehearsal.processes import Child, running
 
 _CLIENT = Path(__file__).with_name("fork_client.py")
-_SOCKET = "plugins.socket"
+SOCKET = "plugins.socket"
 
 
 @contextmanager
@@ -44,12 +44,12 @@ def fork_server(directory: Path, modules: Sequence[str]) -> Iterator[Child | Non
         here = Path.cwd()
         os.chdir(directory)  # the address of a socket is at most 107 bytes long
         try:
-            listener.bind(_SOCKET)
+            listener.bind(SOCKET)
         finally:
             os.chdir(here)
         listener.listen(64)
         # Its path is for who looks at the list of processes, in which every fork has this command.
-        where = [str(listener.fileno()), str(directory / _SOCKET)]
+        where = [str(listener.fileno()), str(directory / SOCKET)]
         command = [sys.executable, "-u", "-m", "rehearsal.plugins.fork_server", *where, *modules]
         # Of nobody's environment: what a library reads as it is imported must not differ from what the engine has.
         environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -66,7 +66,7 @@ def is_serving() -> bool:
 
 def client(directory: Path, module: str) -> str:
     """The shell command that runs a module as a fork of the server in `directory`."""
-    return shlex.join([sys.executable, "-I", "-S", str(_CLIENT), str(directory / _SOCKET), module])
+    return shlex.join([sys.executable, "-I", "-S", str(_CLIENT), str(directory / SOCKET), module])
 
 
 def serve(listener: socket.socket, modules: Sequence[str]) -> None:

@@ -7,9 +7,13 @@ finalizes the namespace once nothing of it is left. The product leaves all of th
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from kubernetes.client import ApiClient, CoreV1Api, V1Namespace, V1ObjectMeta
@@ -20,6 +24,8 @@ from kubernetes.dynamic.resource import Resource, ResourceList
 
 from ops.clients import dynamic_client
 from rehearsal.cluster.controlplane import ControlPlane
+from rehearsal.engine import plugin_path
+from rehearsal.plugins.fork_server import fork_server
 from rehearsal.rehearsal import Rehearsal, start_rehearsal
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.onepassword import OnePassword
@@ -44,7 +50,9 @@ def rehearsed(
 
     Its engine keeps no logs: see `engine_logs`. `onepassword` has survived another rehearsal.
     """
-    with start_rehearsal(tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword) as one:
+    with start_rehearsal(
+        tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword, fork_server=_fork_server()
+    ) as one:
         logs = engine_logs(one)
         logs.parent.mkdir(exist_ok=True)
         logs.touch()
@@ -52,6 +60,17 @@ def rehearsed(
             yield one
         finally:
             clean_up(one.client)
+
+
+@cache
+def _fork_server() -> Path:
+    """The folder of one for all rehearsals of this process: nothing of one reaches the next (test_fork_server.py)."""
+    directory = Path(tempfile.mkdtemp(prefix="fork-server-"))
+    stack = ExitStack()
+    stack.callback(shutil.rmtree, directory)
+    stack.enter_context(fork_server(directory, plugin_path.EVERY_STAND_IN))
+    atexit.register(stack.close)
+    return directory
 
 
 def engine_logs(rehearsal: Rehearsal) -> Path:

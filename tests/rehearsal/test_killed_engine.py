@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from rehearsal.lifecycle import Lifecycle
-from rehearsal.processes import stop
+from rehearsal.plugins.fork_server import SOCKET
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.vendors.server import Call
 from tests.kills import kills
@@ -27,8 +27,8 @@ OWN = "processes of their own"
 @pytest.fixture(params=["forks", OWN])
 def either_way(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Rehearsal:
     """A rehearsal with each of the two ways in which stand-ins start."""
-    if rehearsal.fork_server is not None and request.param != "forks":
-        stop(rehearsal.fork_server.process)
+    if request.param == OWN:
+        (rehearsal.program.directory.parent / "bin" / SOCKET).unlink(missing_ok=True)
     return rehearsal
 
 
