@@ -61,6 +61,13 @@ HELD: Final = {
     "persistentvolumeclaims": None,
     "clusters": None,
     "configmaps": {"data": {"ca.crt": CA}},
+    "gateways": {
+        "spec": {
+            "listeners": [
+                {"name": name, "allowedRoutes": {"namespaces": {"from": "All"}}} for name in ("https", "https-dev")
+            ]
+        }
+    },
 }
 """What the cluster has of each kind; of every other it has something."""
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
