@@ -37,7 +37,7 @@ setup: $(STAMP) ## environment and tools, and nothing more
 # Three workers for two cores: for a fifth of the time a test waits, for a controller or a deadline.
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
-	@echo "== contract, rehearsal and PostgreSQL tests (usually 50 min on two cores) =="
+	@echo "== contract, rehearsal and PostgreSQL tests (usually 40 min on two cores) =="
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
