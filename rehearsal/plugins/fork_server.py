@@ -81,6 +81,9 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, _reap)
+    # A shell lets what it runs in its background ignore SIGINT. The dynamic provider would, too, and the engine, which
+    # ends plugins one after the other, would wait 5 s for it and then call the next ones broken.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:

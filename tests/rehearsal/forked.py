@@ -24,6 +24,9 @@ def main(task: str) -> None:
         atexit.register(print, "cleaned up", flush=True)
     if task == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if task == "sleep":
+        print("waiting", flush=True)
+        time.sleep(60)
     if task == "wait":
         signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
         print("waiting", flush=True)

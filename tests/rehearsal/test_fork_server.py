@@ -104,6 +104,19 @@ def test_what_the_engine_sends_to_the_client_reaches_it(server: Child, tmp_path:
     assert server.process.poll() is None
 
 
+def test_it_is_interrupted_also_where_whoever_started_the_server_ignores_that(tmp_path: Path) -> None:
+    """As a shell does for what it runs in its background: the engine would wait 5 s for the dynamic provider's end."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with fork_server(tmp_path, [MODULE]), started(tmp_path, "sleep") as process:
+            pid = waiting(process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait_for_end(pid)
+
+
 @contextmanager
 def asking(directory: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
     """A client that has asked this process for one, and has no answer yet."""

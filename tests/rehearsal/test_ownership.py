@@ -137,7 +137,8 @@ def _without_labels(rehearsal: Rehearsal) -> None:
 
 
 def _of_a_person(rehearsal: Rehearsal) -> None:
-    spec = {"parentRefs": [{"name": "homelab-gateway", "namespace": "default"}], "hostnames": ["taken.example.com"]}
+    gateway = {"name": "homelab-gateway", "namespace": "default"}
+    spec = {"parentRefs": [gateway], "hostnames": ["taken.dev.k8s.rommelporras.com"]}
     meta = {"name": "by-hand", "namespace": "default"}
     route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta, "spec": spec}
     rehearsal.kubectl("apply", "-f", "-", stdin=json.dumps(route))
@@ -147,7 +148,7 @@ def _of_a_person(rehearsal: Rehearsal) -> None:
     ("before", "hostname", "owner"),
     [
         (_without_labels, "invoicetron.dev.k8s.rommelporras.com", "invoicetron/dev"),
-        (_of_a_person, "taken.example.com", "the creator of that route"),
+        (_of_a_person, "taken.dev.k8s.rommelporras.com", "the creator of that route"),
     ],
 )
 def test_a_hostname_that_an_unmarked_route_serves_is_refused(
