@@ -8,7 +8,7 @@ be a quarter of the program's start (docs/measurements.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +84,15 @@ class Cluster:
 
     def serves(self, api_version: str, resource: str) -> bool:
         """Whether the API server knows the kind whose plural is `resource`. Raises as `get` does."""
+        return resource in self.served(api_version)
+
+    def served(self, api_version: str) -> Collection[str]:
+        """Plurals of the kinds that the API server knows in this version; none where there is no such API.
+
+        Raises as `get` does.
+        """
         found = self._ask("GET", f"/{'apis' if '/' in api_version else 'api'}/{api_version}")
-        return found is not None and any(one["name"] == resource for one in found["resources"])
+        return {str(one["name"]) for one in found["resources"]} if found is not None else set()
 
     def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
         """Whether the kubeconfig's user may do this, in all namespaces where none is named.

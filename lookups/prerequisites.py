@@ -38,7 +38,8 @@ def check_prerequisites(settings: Settings, cluster: Cluster) -> None:
 def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
     """What is wrong, each with its fix."""
     for api_version, resources, fix in _apis(settings):
-        missing = [one for one in resources if not cluster.serves(api_version, one)]
+        served = cluster.served(api_version)
+        missing = [one for one in resources if one not in served]
         if missing:
             yield f"The API server does not know {' and '.join(missing)} ({api_version})", fix
         elif api_version == gateway.API:

@@ -278,6 +278,7 @@ def run(
     held.list.side_effect = lambda _, resource, *__, **___: LISTED.get(resource, [])
     objects = {**HELD, **(there or {})}
     held.get.side_effect = lambda _, resource, *__: objects.get(resource, {"metadata": {}})
+    held.served.return_value = mock.MagicMock(**{"__contains__.return_value": True})
     connected = mock.patch("lookups.stack.connect", return_value=held)
     # Cloudflare, too, is asked by the program itself.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)

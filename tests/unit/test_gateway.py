@@ -48,7 +48,7 @@ def gateway(hostname: str | None = None, *, allowed: str | None = "All", name: s
 
 
 def problems(cluster: Cluster, wanted: Settings | None = None) -> list[str]:
-    found = find_problems(wanted or settings(), cluster)  # type: ignore[arg-type]
+    found = find_problems(wanted or settings(), cluster)  # type: ignore[arg-type] # a fake
     return [f"{what}: {fix}" for what, fix in found]
 
 
