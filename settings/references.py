@@ -18,6 +18,9 @@ _PART: Final = (
     rf"(?!{TOKEN_BEGINNING})"
     r"[^/\s?#\x00-\x1f\x7f](?:[^/?#\x00-\x1f\x7f]*[^/\s?#\x00-\x1f\x7f])?"
 )
+# A Connect server is asked for a vault or an item by `title eq "<title>"`, which has no way to write a double quote.
+_TITLE: Final = rf'(?![^/]*"){_PART}'
+_BY_UUID: Final = """a vault or item with one of / ? # " in its name by its UUID"""
 
 
 class _Address:
@@ -57,8 +60,8 @@ class ItemReference(_Address):
     vault: str
     item: str
 
-    PATTERN: ClassVar[str] = rf"op://{_PART}/{_PART}"
-    ALLOWED: ClassVar[str] = "op://vault/item, each a name or a UUID"
+    PATTERN: ClassVar[str] = rf"op://{_TITLE}/{_TITLE}"
+    ALLOWED: ClassVar[str] = f"op://vault/item, {_BY_UUID}"
 
     @classmethod
     def _from_parts(cls, parts: list[str]) -> Self:
@@ -81,8 +84,10 @@ class SecretReference(_Address):
     section: str | None
     field: str
 
-    PATTERN: ClassVar[str] = rf"op://{_PART}/{_PART}(?:/{_PART})?/{_PART}"
-    ALLOWED: ClassVar[str] = "op://vault/item/field or op://vault/item/section/field, never the secret itself"
+    PATTERN: ClassVar[str] = rf"op://{_TITLE}/{_TITLE}(?:/{_PART})?/{_PART}"
+    ALLOWED: ClassVar[str] = (
+        f"op://vault/item/field or op://vault/item/section/field, never the secret itself; {_BY_UUID}"
+    )
 
     @classmethod
     def _from_parts(cls, parts: list[str]) -> Self:

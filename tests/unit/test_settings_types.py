@@ -325,7 +325,9 @@ def test_a_secret_reference_tells_its_parts_and_its_item() -> None:
     assert SecretReference.parse("op://Kubernetes/Invoicetron Dev/postgres-password").section is None
 
 
-@pytest.mark.parametrize("address", ["op://vault/an item/field", "op://vault/item/section/field"])
+@pytest.mark.parametrize(
+    "address", ["op://vault/an item/field", "op://vault/item/section/field", 'op://vault/item/12" rack/field']
+)
 def test_a_secret_reference_is_written_as_it_was_read(address: str) -> None:
     assert str(SecretReference.parse(address)) == address
 
@@ -345,6 +347,8 @@ def test_the_field_of_an_item_is_in_whichever_section_it_is() -> None:
         "op://vault/item/ field",
         "op://vault/item/field\n",
         "op://vault/item/field?attribute=otp",
+        'op://vault/the "new" item/field',
+        'op://my "vault"/item/section/field',
         "OP://vault/item/field",
     ],
 )
