@@ -50,7 +50,7 @@ class Stack(StrEnum):
 
 
 class Engine(StrEnum):
-    """What may run the database."""
+    """The engines that can run the database."""
 
     STATEFULSET = "statefulset"
     CLOUDNATIVE_PG = "cloudnative-pg"
@@ -61,7 +61,7 @@ StackOption = Annotated[Stack, typer.Option(help="Which stack.")]
 
 @contextmanager
 def rehearsal(need: Need = Need.EVERYTHING, *, operated: bool = False) -> Iterator[Rehearsal]:
-    """A rehearsal in a temporary folder, with what is real in it said at the start.
+    """A rehearsal in a temporary folder; prints at the start which parts are real.
 
     `operated`: CloudNativePG's operator runs beside the controllers.
     """
@@ -83,7 +83,7 @@ def rehearsal(need: Need = Need.EVERYTHING, *, operated: bool = False) -> Iterat
 
 
 def say_what_is_real(one: Rehearsal, *, whole: bool) -> None:
-    """The kinds of everything that takes part, so that nobody takes a stand-in for the real thing."""
+    """Prints which components are real, so that nobody takes a stand-in for the real thing."""
     controllers = " and its controllers" if whole else ""
     CONSOLE.print(f"real: the Pulumi engine ({one.tools.pulumi}), etcd, kube-apiserver{controllers}, the CRDs")
     if whole:
@@ -132,7 +132,7 @@ def _preview(one: Rehearsal, stack: str, *, diff: bool) -> int:
     if diff:
         print(seen.output)
         return 0
-    # A pipe has no width; narrower than this, types would be cut off.
+    # A pipe has no width; in fewer than 200 columns, types would be cut off.
     width = None if sys.stdout.isatty() else 200
     Console(width=width, highlight=False).print(output.tree(seen.events))
     print(output.report(seen.output))
@@ -163,7 +163,7 @@ def rehearse(
 
 
 def _kept(text: str) -> Path:
-    """A file with the text, which stays."""
+    """Writes the text to a file that outlives the command."""
     handle, name = tempfile.mkstemp(prefix="invoicetron-rehearsal-", suffix=".log")
     with os.fdopen(handle, "w") as file:
         file.write(text)
@@ -177,7 +177,7 @@ def shell() -> None:
         for stack in STACKS:
             one.program.init(stack)
         CONSOLE.print(GREETING, markup=False, highlight=False)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for what runs in the shell
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for what runs in the shell
         # Our own Python first, so that `python -m ops` works too.
         path = os.pathsep.join([str(Path(sys.executable).parent), one.program.environment["PATH"]])
         environment = {**one.program.environment, "PATH": path, "PS1": "(rehearsal) \\$ ", "PULUMI_STACK": ""}
@@ -196,7 +196,7 @@ def bench(
 
 
 def _terminated(*_: object) -> NoReturn:
-    # As with Ctrl-C: everything that was started is stopped on the way out.
+    # As with Ctrl-C, everything that was started is stopped on exit.
     raise KeyboardInterrupt
 
 

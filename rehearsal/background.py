@@ -1,4 +1,4 @@
-"""What happens beside the caller's own work, again and again."""
+"""Repeats an action in the background while the caller works."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def repeated(action: Callable[[], object], *, every: float) -> Iterator[None]:
-    """Runs `action` in a thread meanwhile, `every` so many seconds; leaving waits for the run that has begun."""
+    """Runs `action` in a background thread every `every` seconds; leaving the context waits for a run in progress."""
     stopped = threading.Event()
 
     def run() -> None:

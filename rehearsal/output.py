@@ -1,4 +1,4 @@
-"""What people read of the engine's output: what would change, and the lines that matter."""
+"""The parts of the engine's output that people read: what would change, and the lines that matter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIGNS: Final = {
 
 
 def tree(events: Iterable[Mapping[str, Any]]) -> Tree | None:
-    """Every resource that a preview would change, below its parent, with its operation; None where there is none."""
+    """Every resource that a preview would change, with its operation, below its parent; None if nothing changes."""
     steps = [event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event]
     found: dict[str, Mapping[str, Any]] = {step["urn"]: step for step in steps if not _is_default_provider(step)}
     shown: set[str] = set()
@@ -52,7 +52,7 @@ def tree(events: Iterable[Mapping[str, Any]]) -> Tree | None:
 
 
 def _is_default_provider(step: Mapping[str, Any]) -> bool:
-    """What the engine makes for its own functions; it neither shows nor counts it."""
+    """Whether this is a provider that the engine makes for its own functions; it neither shows nor counts those."""
     return bool(step["type"].startswith("pulumi:providers:") and step["urn"].rsplit("::", 1)[-1].startswith("default"))
 
 
@@ -67,14 +67,14 @@ def _label(step: Mapping[str, Any]) -> Text:
 
 
 def report(output: str) -> str:
-    """What follows the progress of a command: policies, diagnostics, outputs, counts; all where there is none of it."""
+    """What a command prints after its progress: policies, diagnostics, outputs, counts. Without these, all of it."""
     lines = output.splitlines()
     start = next((number for number, line in enumerate(lines) if line in _SECTIONS), 0)
     return "\n".join(lines[start:]).strip()
 
 
 def what_matters(output: str, *, most: int = 12) -> str:
-    """The errors in a command's output, at most so many lines; where it names none, its first lines."""
+    """The errors in a command's output, at most `most` lines; if there are none, the output's first lines."""
     errors = [error.strip() for error in _ERROR.findall(output)]
     named = [error for error in dict.fromkeys(errors) if error not in _WITHOUT_REASON]
     lines = [line.rstrip() for line in ("\n".join(named) or output).splitlines() if line.strip()]

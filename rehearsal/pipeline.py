@@ -1,7 +1,7 @@
-"""Runs jobs of a pipeline as GitLab would, with the variables that GitLab holds: npm's `gitlab-ci-local`.
+"""Runs a pipeline's jobs as GitLab would, with the variables that GitLab holds, through npm's `gitlab-ci-local`.
 
-The jobs run in this machine's shell instead of their images: `pulumi`, `kubectl` and `curl` come from PATH. GitLab's
-own JSON schema comes with `gitlab-ci-local`, which checks the pipeline against it before it runs anything.
+The jobs run in this machine's shell instead of their images: `pulumi`, `kubectl` and `curl` come from PATH.
+`gitlab-ci-local` includes GitLab's JSON schema and checks the pipeline against it before it runs anything.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ DOCKER = REPOSITORY / "ci" / "docker.gitlab-ci.yml"
 ROLLBACK = REPOSITORY / "ci" / "rollback.gitlab-ci.yml"
 
 
-# gitlab-ci-local copies the repository for jobs that run in containers. Those here run in the clone itself; only what a
-# job hands over to another (`reports: dotenv`) is copied.
+# gitlab-ci-local copies the repository for jobs that run in containers. The jobs here run in the clone itself; only
+# what one job passes on to another (`reports: dotenv`) is copied.
 _RSYNC = """#!/bin/sh
 for target; do :; done
 mkdir -p "$target"
@@ -57,7 +57,7 @@ _OURS = (
 
 
 class PipelineError(Exception):
-    """The pipeline is not valid; the message holds gitlab-ci-local's words."""
+    """The pipeline is not valid, or git failed; the message holds the output of gitlab-ci-local or git."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +65,15 @@ class Run:
     """How one job ended."""
 
     output: str
-    """What the job's log shows, without GitLab's masks."""
+    """The job's log, without GitLab's masking."""
     passed: bool
 
 
 class Repository:
-    """A clone of a repository on one branch of GitLab, with what `gitlab-ci-local` needs to run its pipeline."""
+    """A clone of a GitLab repository on one branch, with what `gitlab-ci-local` needs to run its pipeline."""
 
     remote: str
-    """Where it was cloned from, as git names it."""
+    """The URL that it was cloned from, as git writes it."""
 
     def __init__(self, directory: Path, *, branch: str) -> None:
         self.branch = branch
@@ -88,12 +88,12 @@ class Repository:
             (self._bin / "rsync").chmod(0o755)
 
     def commit(self) -> str:
-        """A new commit; its short hash as GitLab's CI_COMMIT_SHORT_SHA has it."""
+        """Makes a commit; returns its short hash, as GitLab's CI_COMMIT_SHORT_SHA has it."""
         self._git("commit", "--quiet", "--allow-empty", "--message", "change")
         return self._git("rev-parse", "--short=8", "HEAD").strip()
 
     def jobs(self, *, source: str = "push") -> dict[str, Mapping[str, Any]]:
-        """The jobs of a pipeline of this source, by name; PipelineError where the pipeline is not valid."""
+        """The jobs of a pipeline with this source, by name. Raises `PipelineError` if the pipeline is not valid."""
         listed = self._gitlab_ci_local(["--list-json"], _source(source))
         if listed.returncode:
             raise PipelineError(listed.stderr)
@@ -101,7 +101,7 @@ class Repository:
 
     @cached_property
     def definitions(self) -> Mapping[str, Mapping[str, Any]]:
-        """The jobs as they are once everything is included and extended."""
+        """The jobs after `include` and `extends` have been resolved."""
         expanded = self._gitlab_ci_local(["--preview"], {})
         if expanded.returncode:
             raise PipelineError(expanded.stderr)
@@ -109,7 +109,7 @@ class Repository:
         return {name: job for name, job in pipeline.items() if isinstance(job, dict) and "script" in job}
 
     def environment(self, job: str) -> str:
-        """The name of the job's environment, which decides what variables it sees; empty for a job without one."""
+        """The name of the job's environment, which decides which variables it sees; empty for a job without one."""
         name: str = self._environment(job).get("name", "")
         return name
 
@@ -126,25 +126,25 @@ class Repository:
         variables: Mapping[str, str] | None = None,
         runner: Mapping[str, str] | None = None,
     ) -> Run:
-        """Runs one job of a pipeline of this source with what `project` lets it see.
+        """Runs one job of a pipeline with this source and the variables that `project` lets the job see.
 
-        `variables` override GitLab's; `runner` is what the machine brings: PATH (before this one's) and the like.
+        `variables` override GitLab's. `runner`: the runner's own environment, such as PATH (put before this machine's).
         """
         protected = json.dumps(project.branches.protects(self.branch))
         seen = project.variables_for(self.branch, self.environment(job))
         given = {
             "CI_COMMIT_REF_PROTECTED": protected,
-            "CI_PROJECT_DIR": str(self.clone),  # else the folder of a container, at the root of this machine
+            "CI_PROJECT_DIR": str(self.clone),  # otherwise a container's folder, at the root of this machine
             "CI_PROJECT_ID": str(project.id),
             "CI_ENVIRONMENT_NAME": self.environment(job),
-            # Where a test has no other: gitlab-ci-local's would be GitLab's own address.
+            # For tests that set no other; gitlab-ci-local's own would be GitLab's real address.
             "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
             "CI_JOB_TOKEN": "none",
             **_source(source),
             **seen,
             **self._id_tokens(job, project, seen),
         }
-        # In a file of the clone's own, so that no value is ever an argument of a process.
+        # In a file in the clone, so that no value is ever a process argument.
         file = self.clone / ".gitlab-ci-local-variables.yml"
         file.touch(mode=0o600)
         file.write_text(yaml.safe_dump(_typed({**given, **(variables or {})}, project)))
@@ -156,8 +156,8 @@ class Repository:
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
 
     def _id_tokens(self, job: str, project: Project, variables: Mapping[str, str]) -> dict[str, str]:
-        """As GitLab signs them for the job, with the variables in an audience replaced (`expanded_id_token_aud`)."""
-        values = defaultdict(str, variables)  # of one that there is not, nothing is left
+        """The job's ID tokens as GitLab signs them; expands variables in the audience (`expanded_id_token_aud`)."""
+        values = defaultdict(str, variables)  # an unknown variable expands to nothing
         wanted: Mapping[str, Any] = self.definitions[job].get("id_tokens", {})
         environment = self.environment(job) or None
         return {
@@ -166,7 +166,7 @@ class Repository:
         }
 
     def _initialize(self) -> None:
-        """Makes the clone's content its first commit, as the remote has it."""
+        """Commits the clone's content as its first commit, which `origin` has, too."""
         self._git("init", "--quiet", f"--initial-branch={self.branch}")
         self._git("config", "user.name", "Developer")
         self._git("config", "user.email", "developer@example.com")
@@ -197,7 +197,7 @@ class Repository:
 
 
 class AppRepository(Repository):
-    """A clone of the app's repository, with nothing in it but the pipeline that it includes."""
+    """A clone of the app's repository that holds only the pipeline that it includes."""
 
     remote = f"git@{GITLAB}:{APP_PROJECT}.git"
 
@@ -212,12 +212,12 @@ class AppRepository(Repository):
 
     @property
     def curlrc(self) -> Path:
-        """Settings of the jobs' `curl`, for a test that leads a host name to loopback."""
+        """Settings of the jobs' `curl`, for a test that points a host name to loopback."""
         return self._home / ".curlrc"
 
 
 class InfrastructureRepository(Repository):
-    """A clone of this repository, mostly links; what its jobs would install or take from a cache is there already."""
+    """A clone of this repository, mostly links; already holds what its jobs would install or take from a cache."""
 
     remote = f"git@{GITLAB}:{INFRASTRUCTURE_PROJECT}.git"
 
@@ -238,12 +238,15 @@ class InfrastructureRepository(Repository):
 
 
 def _without_services(pipeline: Path, copy: Path) -> None:
-    """gitlab-ci-local would start them with this machine's docker; jobs find one that a test puts into PATH."""
+    """Copies a pipeline without its services, which gitlab-ci-local would start with this machine's docker.
+
+    Jobs find the docker that a test puts into PATH.
+    """
     copy.write_text(re.sub(r"\n  services: .*", "", pipeline.read_text()))
 
 
 def _typed(variables: Mapping[str, str], project: Project) -> dict[str, dict[str, Any]]:
-    """Each variable as gitlab-ci-local has it; of one of type file, a job sees the path of a file with its value."""
+    """Each variable in gitlab-ci-local's form; for one of type file, a job sees the path of a file with the value."""
     files = {variable["key"] for variable in project.variables.entries({}) if variable["variable_type"] == "file"}
     return {
         name: {"type": "file" if name in files else "variable", "values": {"*": value}}
@@ -252,7 +255,7 @@ def _typed(variables: Mapping[str, str], project: Project) -> dict[str, dict[str
 
 
 def _source(source: str) -> dict[str, str]:
-    """What a job knows of how its pipeline came about. A merge request's has no branch."""
+    """The variables that tell a job the source of its pipeline. A merge request's pipeline has no branch."""
     variables = {"CI_PIPELINE_SOURCE": source}
     return {**variables, "CI_COMMIT_BRANCH": ""} if source == "merge_request_event" else variables
 

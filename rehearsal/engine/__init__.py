@@ -1,4 +1,4 @@
-"""The literal `pulumi` command line, run on a program, with what the engine did read from its event log.
+"""Runs the real `pulumi` command line on a program, and reads what the engine did from its event log.
 
 Not the automation API: its `up` always skips the preview, and people type the command line.
 """
@@ -37,7 +37,7 @@ class Update:
 
     @property
     def changes(self) -> dict[str, str]:
-        """Name of every resource that is not as it was, and the operation that changed it."""
+        """Name of every changed resource, and the operation that changed it."""
         return {urn.rsplit("::", 1)[-1]: op for op, urn in self.steps if op not in UNCHANGED}
 
     @property
@@ -54,12 +54,12 @@ class Program:
     directory: Path
     environment: Mapping[str, str]
     policies: Path | None = None
-    """Policy pack that every preview is checked by."""
+    """The policy pack that checks every preview."""
 
     def run(self, *arguments: str, timeout: float = 900, stdin: str | None = None) -> str:
         """Output of `pulumi <arguments>`, standard error included; raises `EngineError` when it fails.
 
-        `timeout` in seconds: ten minutes of the Kubernetes provider's patience, and what comes before and after.
+        `timeout` in seconds: the ten minutes that the Kubernetes provider waits, and what comes before and after.
         """
         done = subprocess.run(
             [str(self.pulumi), *arguments, "--non-interactive", "--color", "never"],
@@ -81,11 +81,11 @@ class Program:
         return replace(self, environment={**self.environment, **more})
 
     def init(self, stack: str) -> None:
-        """Makes the stack in the backend; writes its encryption salt into `Pulumi.<stack>.yaml`."""
+        """Creates the stack in the backend; writes its encryption salt into `Pulumi.<stack>.yaml`."""
         self.run("stack", "init", stack)
 
     def preview(self, stack: str, *options: str) -> Update:
-        """`pulumi preview`, checked by the policy pack; raises `EngineError` where it refuses."""
+        """`pulumi preview`, checked by the policy pack; raises `EngineError` if the pack refuses."""
         pack = ["--policy-pack", str(self.policies)] if self.policies else []
         return self._update("preview", stack, *pack, *options)
 
@@ -126,7 +126,7 @@ class Program:
     def up_killed(self, stack: str, *, at: int) -> bool:
         """Starts an `up` and kills the engine (SIGKILL) as it begins to change its `at`-th resource, counted from 0.
 
-        False where the update ended before it got there.
+        Returns False if the update ended before that.
         """
         with tempfile.TemporaryDirectory() as directory:
             log = Path(directory) / "events.jsonl"

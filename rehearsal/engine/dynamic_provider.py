@@ -1,7 +1,7 @@
-"""The dynamic provider as a fork of the rehearsal's fork server: the process that `python -m pulumi.dynamic` would be.
+"""The dynamic provider as a fork of the rehearsal's fork server: the same process as `python -m pulumi.dynamic`.
 
-Only for programs that run in this interpreter's environment; `dynamic_provider.sh` is for all others, and for these
-where there is no fork server.
+Only for programs that run in this interpreter's environment; `dynamic_provider.sh` serves all others, and these too if
+there is no fork server.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ COMMAND = [
     *(sys.executable, "-I", "-S", str(Path(__file__).with_name("watched.py"))),
     *("/bin/sh", str(Path(__file__).with_name("dynamic_provider.sh"))),
 ]
-"""The provider as a process of its own, which ends with its engine."""
+"""The provider as a separate process, which ends with its engine."""
 
 _REPOSITORY = str(Path(__file__).parents[2])
 _FOREIGN = ("kubernetes", "rehearsal")
-"""Packages that the fork server has imported and the process would not have: the rehearsal is not on its path, and
-Kubernetes' client has read the environment, which is the fork server's, as it was imported."""
+"""Packages that the fork server has imported but a separate process would not have: the rehearsal is not on its path,
+and Kubernetes' client read the fork server's environment when it was imported."""
 
 
 def become_pristine() -> None:
-    """Takes away what only a fork of the server has; what the process then imports comes from its own directory."""
+    """Removes what only a fork of the server has; later imports come from the process's own directory."""
     sys.path[:] = [str(Path.cwd()), *(entry for entry in sys.path[1:] if entry not in {"", _REPOSITORY})]
     for name in list(sys.modules):
         if name.partition(".")[0] in _FOREIGN:

@@ -1,10 +1,9 @@
 """The Python language host of a rehearsal whose engine was built from its Go module.
 
-An engine installed from pulumi.com brings `pulumi-language-python`; a self-built one has none, because it is published
-in no package registry. This is a `LanguageRuntime` that does what the engine asks of it for this program: run it, run
-its policy pack, say what Python it is, with the Python that Pulumi.yaml's `virtualenv` names. Each run is a process of
-its own, as with the real host, so that every run imports the program again; code generation and dependency installation
-are left out.
+An engine installed from pulumi.com brings `pulumi-language-python`; a self-built engine has none, because no package
+registry publishes it. This `LanguageRuntime` does what the engine asks of it for this program, with the Python that
+Pulumi.yaml's `virtualenv` names: run it, run its policy pack, say which Python it is. Like the real host, it starts a
+process for each run, so that every run imports the program again. It does not generate code or install dependencies.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             env=environment,
         )
         self._programs.add(program)
-        # The engine hangs up on a program that is to stop: once something has failed, and on Ctrl-C.
+        # The engine ends this call to stop the program: after something has failed, and on Ctrl-C.
         if not context.add_callback(lambda: _interrupt(program)):
             _interrupt(program)
         status = program.wait()
@@ -130,7 +129,7 @@ def _virtual_environment(
     context: grpc.ServicerContext,
     check: Callable[[VirtualEnvironment], None] = lambda _: None,
 ) -> VirtualEnvironment:
-    """The program's, checked; what is wrong with it ends the call."""
+    """The program's virtual environment, after `check`; a problem with it aborts the call."""
     try:
         found = VirtualEnvironment.of(
             Path(info.root_directory), Path(info.program_directory), MessageToDict(info.options)
@@ -143,7 +142,7 @@ def _virtual_environment(
 
 
 def _interrupt(program: subprocess.Popen[bytes]) -> None:
-    """SIGINT, as the real host; SIGKILL for a program that lives on."""
+    """Sends SIGINT, like the real host; SIGKILL if the program does not end."""
     if program.poll() is None:
         program.send_signal(signal.SIGINT)
         try:
@@ -153,7 +152,7 @@ def _interrupt(program: subprocess.Popen[bytes]) -> None:
 
 
 def _program_environment() -> dict[str, str]:
-    """The environment of the program: without the path on which it would find the rehearsal."""
+    """The program's environment, without the path on which it would find the rehearsal."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
@@ -162,7 +161,7 @@ def main() -> None:
     engine_address = next((argument for argument in reversed(sys.argv[1:]) if not argument.startswith("-")), "")
     host = LanguageHost(engine_address)
     serve_engine(partial(language_pb2_grpc.add_LanguageRuntimeServicer_to_server, host), workers=8)
-    # A program that still runs has its connection to the engine broken and ends; nothing here is worth waiting for.
+    # A program that still runs loses its connection to the engine and ends; there is nothing to wait for.
     os._exit(0)
 
 

@@ -18,7 +18,7 @@ HOST = "python language host"
 PROVIDERS = ("kubernetes", "onepassword", "gitlab", "cloudflare")
 
 DIRECTORY = "REHEARSAL_BIN"
-"""Variable with the directory that a rehearsal fills and puts first on PATH, for a rehearsal that runs within it."""
+"""The variable that holds the directory that a rehearsal fills and puts first on PATH; a nested rehearsal reads it."""
 
 _STAND_IN = "a stand-in (rehearsal/plugins)"
 _STAND_IN_HOST = "rehearsal.engine.language_host"
@@ -55,7 +55,7 @@ def choice(environment: Mapping[str, str]) -> PluginChoice:
 
 
 def search_path(environment: Mapping[str, str]) -> str:
-    """PATH without the directory of a rehearsal around this one: its stand-ins would pass for the real plugins."""
+    """PATH without the directory of an outer rehearsal, whose stand-ins would pass for the real plugins."""
     return os.pathsep.join(
         entry for entry in environment["PATH"].split(os.pathsep) if entry != environment.get(DIRECTORY)
     )
@@ -64,8 +64,8 @@ def search_path(environment: Mapping[str, str]) -> str:
 def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> dict[str, str]:
     """Fills `directory` with one executable for each provider, the language host and the dynamic provider.
 
-    A real language host is one on PATH, or beside `pulumi`, where the engine looks too; the dynamic provider is the one
-    that came with it. Returns what each provider and the host is, in words for people. Raises `PluginsMissingError`.
+    A real language host is on PATH or beside `pulumi`, where the engine looks too, and brings its own dynamic provider.
+    Returns a description of each provider and of the host, for people. Raises `PluginsMissingError`.
     """
     choice_, path = choice(environment), search_path(environment)
     directory.mkdir(parents=True, exist_ok=True)
@@ -105,9 +105,9 @@ def populate(directory: Path, environment: Mapping[str, str], pulumi: Path) -> d
 
 
 def section(directory: Path) -> dict[str, list[dict[str, str]]]:
-    """The section `plugins` of a Pulumi.yaml that names what `populate` made.
+    """The section `plugins` of a Pulumi.yaml, naming what `populate` made.
 
-    The engine finds all of it on PATH too, and warns of each plugin that comes from there, in every command.
+    The engine also finds all of them on PATH, but then every command warns of each plugin that comes from there.
     """
     names = {
         kind: sorted(file.name.removeprefix(prefix) for file in directory.glob(f"{prefix}*"))
@@ -119,11 +119,11 @@ def section(directory: Path) -> dict[str, list[dict[str, str]]]:
 def cache(directory: Path, home: Path, environment: Mapping[str, str]) -> None:
     """Puts what `populate` made into the plugin cache of `home`, Pulumi's folder, for projects without `section`.
 
-    A second app's Pulumi.yaml is one. They need PULUMI_IGNORE_AMBIENT_PLUGINS, too: the engine prefers what is on PATH,
-    and warns. It still prefers a language host that came with it.
+    A second app's project is one. They also need PULUMI_IGNORE_AMBIENT_PLUGINS: without it, the engine prefers plugins
+    on PATH, and warns. Even with it, the engine prefers a language host that came with it.
     """
     executables = {file.name: file for file in directory.glob("pulumi-*-*")}
-    # A real host's dynamic provider may be on PATH alone.
+    # A real host's dynamic provider may be only on PATH.
     if dynamic := shutil.which(_DYNAMIC_PROVIDER, path=search_path(environment)):
         executables.setdefault(_DYNAMIC_PROVIDER, Path(dynamic))
     for file_name, executable in executables.items():
@@ -149,14 +149,14 @@ def _installed(executable: str, path: str, environment: Mapping[str, str]) -> Pa
     home = Path(environment.get("PULUMI_HOME", Path.home() / ".pulumi"))
     name = executable.removeprefix("pulumi-")
     found = sorted(home.glob(f"plugins/{name}-v*/{executable}"), key=lambda path: path.parent.stat().st_mtime)
-    # As in `search_path`: those of a rehearsal around this one are in its `cache`, too.
+    # As in `search_path`: an outer rehearsal's stand-ins are in its `cache`, too.
     around = environment.get(DIRECTORY)
     own = [path for path in found if around is None or path.resolve().parent != Path(around).resolve()]
     return own[-1] if own else None
 
 
 def _wrap(executable: Path, command: str, *, fork: str = "") -> None:
-    """`fork` is run in place of the command where the program has this interpreter's environment."""
+    """`fork` runs instead of the command if the program has this interpreter's environment."""
     prefix = shlex.quote(str(Path(sys.prefix).resolve()))
     ours = (
         'environment=$(cd "${PULUMI_RUNTIME_VIRTUALENV:-.}" 2>/dev/null && pwd)\n'

@@ -1,7 +1,7 @@
 """Runs one Pulumi program in a fresh interpreter: what the language host starts for every `Run`.
 
 Takes one argument, a JSON object that says which program, for which stack, and where engine and monitor listen; the
-configuration comes in `PULUMI_CONFIG`. Imports nothing of the rehearsal, which is not on the program's path.
+configuration comes in `PULUMI_CONFIG`. Imports nothing from the rehearsal, which is not on the program's path.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(run: dict[str, Any]) -> int:
     except pulumi.RunError as error:
         return _fail(str(error))
     except grpc.RpcError as error:
-        # The monitor goes away when the engine has already decided to stop, and has said so.
+        # The monitor goes away once the engine has decided to stop and has reported it.
         lost = getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE
         return _BAIL if lost else _fail(f"RPC error: {error}")
     except Exception:  # noqa: BLE001 - whatever the program raises is shown to its user
@@ -93,5 +93,5 @@ if __name__ == "__main__":
     status = main(description)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: threads that wait for an engine which is gone would keep the process.
+    # Not sys.exit: threads that wait for an engine that is gone would keep the process alive.
     os._exit(status)

@@ -1,4 +1,4 @@
-"""Which Python runs a program: `toolchain` and `virtualenv` of its Pulumi.yaml, as the real language host takes them.
+"""Which Python runs a program: `toolchain` and `virtualenv` of its Pulumi.yaml, as the real language host reads them.
 
 Source: pulumi 3.259, sdk/python/toolchain (`pip.go`, `toolchain.go`) and `parseOptions` of pulumi-language-python.
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 _LOCKS = {"uv.lock": "uv", "poetry.lock": "poetry"}
-"""Files that choose a toolchain where Pulumi.yaml names none; the first that is found, upwards from the program."""
+"""Files that select a toolchain if Pulumi.yaml names none; each is looked for from the program's folder upwards."""
 
 _OPTIONS = {"virtualenv": (), "typechecker": ("mypy", "pyright"), "toolchain": ("pip", "poetry", "uv")}
-"""Those of the runtime in the order in which the real host looks at them, and the texts that each may be; none: any."""
+"""The runtime's options, in the order in which the real host checks them, and their allowed values (empty: any)."""
 
 
 class VirtualEnvironmentError(Exception):
-    """The options cannot be followed; the message is the real host's, or says what the stand-in lacks."""
+    """The options cannot be applied; the message is the real host's, or says what the stand-in lacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,14 @@ class VirtualEnvironment:
                 f"and no toolchain {toolchain} with {options.get('typechecker', 'none')}; install Pulumi for those"
             )
         option = options.get("virtualenv", "")
-        # By its text, as the real host joins them: `..` of a link is the link's folder.
+        # Joined as text, as the real host does: `..` after a link is the folder that holds the link.
         return cls(option=option, path=Path(os.path.normpath(root / option)))
 
     def ensure(self) -> None:
-        """Makes it where its folder is missing or empty, without any packages: those would come from the network.
+        """Creates the environment if its folder is missing or empty, without packages: those would need the network.
 
-        The real host goes on to install requirements.txt, which a rehearsal's copy of the program does not have. It
-        then lists the packages; so a folder without a Python is refused in the words of that attempt.
+        The real host then installs requirements.txt, which a rehearsal's copy of the program does not have, and lists
+        the packages; so a folder without a Python is refused with the error of that attempt.
         """
         if not self.option or self._is_one:
             return
@@ -94,11 +94,11 @@ class VirtualEnvironment:
 
     @property
     def python(self) -> str:
-        """The interpreter, whether it is there or not."""
+        """The interpreter's path, whether or not it exists."""
         return str(self.path / "bin" / "python") if self.option else _ambient_python()
 
     def activated(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """The environment of what runs in it."""
+        """`environment` with this virtual environment activated."""
         if not self.option:
             return dict(environment)
         path = os.pathsep.join([str(self.path / "bin"), *filter(None, [environment.get("PATH")])])

@@ -1,6 +1,6 @@
 """`python -I -S watched.py <executable> ...`: runs a plugin, and ends it once its engine is gone.
 
-The real language host asks for its engine every five minutes, and lives on so long after one that was killed.
+The real language host checks for its engine every five minutes, so it outlives a killed one by up to that long.
 """
 
 import os
@@ -11,9 +11,9 @@ import sys
 import time
 
 PULSE = 0.5
-"""Seconds between two looks whether the engine is still there."""
+"""Seconds between two checks whether the engine still runs."""
 PATIENCE = 5.0
-"""Seconds that the plugin has to end itself; an engine gives as many."""
+"""Seconds that the plugin has to end by itself; an engine allows as many."""
 
 
 class _EndedError(Exception):
@@ -25,10 +25,10 @@ def _ended(*_: object) -> None:
 
 
 def main(executable: str, *arguments: str) -> None:
-    """Runs it to its end, and ends with its status."""
+    """Runs the executable to its end, and exits with its status."""
     engine = os.getppid()
-    # In the process group that the engine made for its plugin: what it sends reaches both. Ignored here before there is
-    # a plugin to interrupt, and its end held back until there is its number to wait for.
+    # This process is in the process group that the engine made for its plugin, so the engine's signals reach both.
+    # SIGINT is ignored here before there is a plugin to interrupt; SIGCHLD is blocked until its id is known.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, _ended)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
