@@ -1,4 +1,4 @@
-"""The gRPC side of a stand-in plugin: `ResourceProvider`, spoken in plain Python values.
+"""The gRPC side of a stand-in plugin: `ResourceProvider`, in plain Python values.
 
 A plugin is a process that the engine starts as `pulumi-resource-<name>`; it prints the port it listens on and serves
 until the engine asks it to stop. A stand-in subclasses `Plugin` and ends with `serve(MyPlugin())`.
@@ -44,7 +44,7 @@ class CheckFailedError(Exception):
 
 
 class InitFailedError(Exception):
-    """The object exists but never became ready. The engine records it with its reasons and retries it by an Update."""
+    """The object exists but never became ready. The engine records it with the reasons and retries with an Update."""
 
     def __init__(self, id_: str, outputs: Properties, inputs: Properties, reasons: Sequence[str]) -> None:
         super().__init__("; ".join(reasons))
@@ -64,12 +64,12 @@ class DiffKind(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Diff:
-    """What an update would change: property path to kind; a kind that replaces makes the whole resource replaced."""
+    """What an update would change: property path to kind; one replacing kind replaces the whole resource."""
 
     changes: Mapping[str, DiffKind] = field(default_factory=dict)
     delete_before_replace: bool = False
     input_diff: bool = True
-    """Whether the old values that the engine shows are recorded inputs; else recorded outputs, but for deletions."""
+    """Whether the old values that the engine shows are recorded inputs; else recorded outputs, except for deletions."""
 
     @property
     def replaces(self) -> list[str]:
@@ -88,7 +88,7 @@ class Call:
     olds: Properties = field(default_factory=dict)
     old_inputs: Properties = field(default_factory=dict)
     ignore_changes: tuple[str, ...] = ()
-    timeout: float = 0.0  # seconds; 0 means that the provider's own default holds
+    timeout: float = 0.0  # seconds; 0 means the provider's own default
     preview: bool = False
 
     @property
@@ -104,7 +104,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A resource as the provider found it: its id, outputs, and inputs in the shape of the last ones."""
+    """A resource as the provider found it: its id, its outputs, and its inputs in the shape of the last ones."""
 
     id: str
     outputs: Properties
@@ -137,22 +137,22 @@ class Plugin(ABC):
 
     @abstractmethod
     def create(self, call: Call) -> tuple[str, Properties]:
-        """Makes the object: its id and outputs. In a preview it makes nothing."""
+        """Creates the object; returns its id and outputs. In a preview, it creates nothing."""
 
     @abstractmethod
     def read(self, call: Call) -> State | None:
-        """The object as it is now (`old_inputs` empty: an import); None where it is gone."""
+        """The object as it is now (`old_inputs` empty: an import); None if it is gone."""
 
     @abstractmethod
     def update(self, call: Call) -> Properties:
-        """Changes the object: its outputs. In a preview it changes nothing."""
+        """Changes the object; returns its outputs. In a preview, it changes nothing."""
 
     @abstractmethod
     def delete(self, call: Call) -> None:
-        """Removes the object."""
+        """Deletes the object."""
 
     def cancel(self) -> None:
-        """The user asks to stop (Ctrl-C): operations that wait give up, in whatever thread they are."""
+        """The user asks to stop (Ctrl-C): waiting operations give up, whichever thread they run in."""
 
     def invoke(self, token: str, args: Properties) -> Properties:
         """A provider function."""
@@ -289,7 +289,7 @@ def _checked(context: grpc.ServicerContext, check: Callable[[], Properties]) -> 
 
 
 def _answer(context: grpc.ServicerContext, run: Callable[[], _Response]) -> _Response:
-    """Runs one request; what it raises becomes the gRPC status that the engine understands."""
+    """Runs one request; an exception becomes the gRPC status that the engine understands."""
     try:
         return run()
     except InitFailedError as error:
@@ -305,7 +305,7 @@ def _answer(context: grpc.ServicerContext, run: Callable[[], _Response]) -> _Res
         _abort(context, grpc.StatusCode.UNKNOWN, str(error), [detail])
     except PluginError as error:
         _abort(context, grpc.StatusCode.UNKNOWN, str(error), [])
-    except Exception as error:  # noqa: BLE001 - a plugin that dies takes the whole update with it
+    except Exception as error:  # noqa: BLE001 - a plugin that dies ends the whole update
         traceback.print_exc(file=sys.stderr)
         _abort(context, grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}", [])
     raise AssertionError("abort always raises")
@@ -325,7 +325,7 @@ def serve(plugin: Plugin) -> None:
 def serve_engine(add_servicer: Callable[[grpc.Server], None], *, workers: int) -> None:
     """Prints the port of a gRPC server and serves until the engine ends or interrupts this process."""
     stopped = threading.Event()
-    # The engine gives each plugin a process group of its own, so that Ctrl-C does not reach it; to end one it sends
+    # The engine gives each plugin its own process group, so that Ctrl-C does not reach it. To end a plugin, it sends
     # SIGINT, and SIGKILL five seconds later. It may do so as soon as it has read the port.
     for signal_ in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_, lambda *_: stopped.set())
@@ -340,7 +340,7 @@ def serve_engine(add_servicer: Callable[[grpc.Server], None], *, workers: int) -
 
 
 def _wait_for_engine(stopped: threading.Event) -> None:
-    """Returns once `stopped` is set or the engine that started this process is gone, killed for instance."""
+    """Returns once `stopped` is set or the engine that started this process is gone, for instance killed."""
     engine = os.getppid()
     while not stopped.wait(0.5):
         if os.getppid() != engine or _has_hung_up():
@@ -348,9 +348,9 @@ def _wait_for_engine(stopped: threading.Event) -> None:
 
 
 def _has_hung_up() -> bool:
-    """Whether standard input is a pipe whose other end nobody holds; the engine's plugins all have one.
+    """Whether standard input is a pipe whose other end nobody holds; all of the engine's plugins have such a pipe.
 
-    The parent alone says nothing of an engine that was killed before we looked for the first time.
+    The parent's id alone does not show that the engine was killed before we first looked.
     """
     if not stat.S_ISFIFO(os.fstat(0).st_mode):
         return False

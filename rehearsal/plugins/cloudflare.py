@@ -1,6 +1,6 @@
 """Stand-in for the cloudflare plugin (pulumi-cloudflare 6.23.1): the resources that the program uses.
 
-And the functions that the last release uses (tests/rehearsal/test_upgrade.py); this one asks Cloudflare itself.
+Also the functions that the last release uses (tests/rehearsal/test_upgrade.py); this release asks Cloudflare itself.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class AccessApplication(Kind):
         return f"/accounts/{owner}/access/apps"
 
     def _body(self, inputs: Properties) -> Properties:
-        # What is not named is sent as an empty list, which detaches every policy.
+        # Without `policies`, the provider sends an empty list, which detaches every policy.
         return {"policies": [], **super()._body(inputs)}
 
     def _normalised(self, live: Properties) -> Properties:
-        # A reusable policy comes back expanded and is kept as its id.
+        # The API returns a reusable policy expanded; the provider keeps its id.
         policies = [{"id": one["id"], "precedence": one["precedence"]} for one in live.get("policies", [])]
         return {**live, "policies": policies, **({} if live.get("allowed_idps") else {"allowed_idps": None})}
 
@@ -99,7 +99,7 @@ class AccessServiceToken(Kind):
 
 
 class R2Bucket(Kind):
-    """`cloudflare.R2Bucket`: known by its name."""
+    """`cloudflare.R2Bucket`; its id is its name."""
 
     owner = "accountId"
     required = ("accountId", "name")
@@ -121,7 +121,7 @@ class R2Bucket(Kind):
 
 
 class R2BucketLock(Kind):
-    """`cloudflare.R2BucketLock`: all rules of a bucket, written as they are."""
+    """`cloudflare.R2BucketLock`: all rules of a bucket, written as given."""
 
     owner = "accountId"
     required = ("accountId", "bucketName", "rules")
@@ -145,7 +145,7 @@ class R2BucketLock(Kind):
         return self.create(inputs)[1]
 
     def delete(self, id_: str, olds: Properties) -> None:
-        """The provider has no call for it: the rules stay."""
+        """The provider makes no call: the rules stay."""
 
 
 class AccountToken(Kind):
@@ -216,7 +216,7 @@ class CloudflarePlugin(RestPlugin):
 
     @property
     def client(self) -> Client:
-        """A client with the configuration's token, or else the environment's."""
+        """A client with the configuration's token, or the environment's if it has none."""
         return Client(self._config)
 
     def _zone(self, args: Properties) -> Properties:
@@ -239,7 +239,7 @@ class CloudflarePlugin(RestPlugin):
     def _tunnel_config(self, args: Properties) -> Properties:
         path = f"/accounts/{args['accountId']}/cfd_tunnel/{args['tunnelId']}/configurations"
         found = self.client.call("GET", path)
-        # Of the document the provider's types know a part; the program needs none of it from here.
+        # The provider's types cover only part of the document, and the program needs none of it from here.
         return {**args, "source": found["source"], "version": found["version"]}
 
     def _records(self, args: Properties) -> Properties:
@@ -266,7 +266,7 @@ class CloudflarePlugin(RestPlugin):
 
 
 def _record(live: Properties) -> Properties:
-    """A DNS record as the provider has it: `meta` is a text there."""
+    """A DNS record as the provider has it, where `meta` is a string."""
     return {**live, "meta": json.dumps(live.get("meta", {}))}
 
 

@@ -1,4 +1,4 @@
-"""Cloudflare's API as the stand-in for its plugin asks it, and what its resources have in common."""
+"""The Cloudflare API client of the stand-in plugin, and what the plugin's resources have in common."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _WORD: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class NotFoundError(PluginError):
-    """The API answers 404."""
+    """The API answered 404."""
 
 
 class Client:
-    """Cloudflare's envelope, unwrapped; waits and repeats as the provider's client does."""
+    """Unwraps Cloudflare's envelope; waits and retries as the provider's client does."""
 
     def __init__(self, config: Properties) -> None:
         token = config.get("apiToken") or os.environ.get("CLOUDFLARE_API_TOKEN")
@@ -34,7 +34,7 @@ class Client:
         self._client = httpx.Client(base_url=base.rstrip("/"), headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
     def call(self, method: str, path: str, *, body: Any = None, **query: str) -> Any:
-        """The `result` of a call; raises `PluginError` with Cloudflare's words."""
+        """The `result` of a call; raises `PluginError` with Cloudflare's error."""
         problem = ""
         for attempt in range(_RETRIES + 1):
             try:
@@ -51,7 +51,7 @@ class Client:
         raise PluginError(f'{method} "{path}": {problem}')
 
     def pages(self, path: str, **query: str) -> list[Any]:
-        """All of a list: the provider's data sources ask on until a page is empty."""
+        """The whole list: the provider's data sources request pages until one is empty."""
         found: list[Any] = []
         page = 1
         while listed := self.call("GET", path, **query, page=str(page)):
@@ -70,7 +70,7 @@ def _result(method: str, path: str, answer: httpx.Response) -> Any:
 
 
 class ClientOwner(Protocol):
-    """The plugin, whose configuration the client has."""
+    """The plugin, which configures the client."""
 
     @property
     def client(self) -> Client: ...
@@ -82,7 +82,7 @@ class Kind(ResourceKind):
     owner = ""
     required: tuple[str, ...] = ()
     shown_once = ""
-    """The secret output that the API shows as it creates the object; from then on the state's is kept."""
+    """The secret output that the API shows only when it creates the object; later the state's value is kept."""
 
     def __init__(self, plugin: ClientOwner) -> None:
         self._plugin = plugin
@@ -109,7 +109,7 @@ class Kind(ResourceKind):
         except NotFoundError:
             return None
         outputs = {**camel(self._normalised(live)), self.owner: owner, **self._secret(olds)}
-        # An import has no inputs yet: they are everything that a program could have given.
+        # An import has no inputs yet: they become everything that a program could have given.
         given = extract_inputs(inputs, outputs) if inputs else {k: v for k, v in outputs.items() if k in self.inputs}
         return State(id=parts[-1], inputs=given, outputs=outputs)
 
@@ -141,7 +141,7 @@ def camel(value: Properties) -> Properties:
 
 
 def snake(value: Properties) -> Properties:
-    """An object of Pulumi's with its keys as the API spells them."""
+    """A Pulumi object with its keys as the API spells them."""
     return {_WORD.sub("_", key).lower(): _each(snake, item) for key, item in value.items()}
 
 

@@ -1,13 +1,13 @@
-"""What the engine starts for a stand-in: asks the rehearsal's fork server for a process, and is its pulse.
+"""What the engine starts for a stand-in: asks the rehearsal's fork server for a process, and watches over it.
 
 `python -I -S fork_client.py <socket> <module> <arguments>`. The process that runs the module is a child of the fork
-server, with this process's environment, working directory and standard streams. This one passes signals on to it, ends
-with its status, and takes it along when it is killed. Where there is no fork server it becomes that process itself.
+server, with this process's environment, working directory and standard streams. This process passes signals on to it
+and exits with its status; if this one is killed, the other ends, too. Without a fork server, it becomes that process.
 
-Signals go through the connection, not to a process id: they are in order behind the request, so none is lost that comes
-while the process is made, and none reaches a process that has taken the id of one that has ended.
+Signals go through the connection, not to a process id. They arrive after the request, so none is lost while the process
+is being made, and none reaches a process that has reused the id of one that has ended.
 
-The standard library's cheapest modules only: the start of this process is what a stand-in costs.
+Imports only the standard library's cheapest modules: the start of this process is what a stand-in costs.
 """
 
 import os
@@ -19,7 +19,7 @@ import sys
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PULSE = 0.5
-"""Seconds between two looks whether the engine is still there."""
+"""Seconds between two checks whether the engine still runs."""
 
 _REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - importing pathlib takes longer than all of this
 
@@ -36,7 +36,7 @@ def main(address: str, module: str, *arguments: str) -> None:
     except OSError:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-            if number in received:  # the server took it along
+            if number in received:  # the signal was lost with the server
                 os.kill(os.getpid(), number)
         _run_here(module, arguments)
     poll = select.poll()
@@ -48,7 +48,7 @@ def main(address: str, module: str, *arguments: str) -> None:
         events = dict(poll.poll(PULSE * 1000))
         if connection.fileno() in events:
             break
-        # Of an engine that was killed before we looked for the first time only the end of our standard input tells.
+        # If the engine was killed before we first looked, only the end of our standard input shows it.
         if 0 in events or os.getppid() != engine:
             engine = os.getppid()
             if has_pipe:
@@ -59,10 +59,10 @@ def main(address: str, module: str, *arguments: str) -> None:
 
 
 def _end_as(connection: socket.socket, pid: int) -> None:
-    """Ends with the status of the process.
+    """Exits with the status of the process.
 
-    What it has started ends with it, such as a program that waits for an engine which has hung up: the engine kills the
-    process group of a plugin, and this one has a group of its own. It kills that itself, unless it was killed.
+    What the process has started ends with it, such as a program that waits for an engine that has hung up: the engine
+    kills a plugin's process group, but the fork has another one. It kills that group itself, unless it was killed.
     """
     try:
         status = connection.recv(1)
@@ -77,9 +77,9 @@ def _end_as(connection: socket.socket, pid: int) -> None:
 
 
 def _ask(connection: socket.socket, address: str, command: list[str], received: list[int]) -> int:
-    """The id of the process that the fork server made. Raises `OSError` where it made none.
+    """The id of the process that the fork server made. Raises `OSError` if it made none.
 
-    Signals are passed on from here on, and noted in `received`.
+    From here on, signals are passed on and recorded in `received`.
     """
 
     def pass_on(number: int, _: object) -> None:
@@ -94,7 +94,7 @@ def _ask(connection: socket.socket, address: str, command: list[str], received: 
         os.chdir(here)
     fields = [here, str(len(command)), *command, *(f"{name}={value}" for name, value in os.environ.items())]
     request = "\0".join(fields).encode("utf-8", "surrogateescape")
-    # Until now a signal has ended this process; from the last byte of the request on it is the other's.
+    # Until now, a signal has ended this process; from the last byte of the request on, it is meant for the other.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         socket.send_fds(connection, [len(request).to_bytes(8)], [0, 1, 2])

@@ -1,9 +1,9 @@
 """One process that has imported every stand-in, and makes the engine's plugin processes by forking itself.
 
-The engine starts each plugin two to four times a command, and importing a stand-in takes longer than what it does. A
-fork costs a few milliseconds and is in every other respect the process that the engine asked for: its environment,
-working directory and standard streams are those of the engine's own child (`fork_client`), and what it is configured
-with ends with it. So nothing of one command, stack or rehearsal can reach another.
+The engine starts each plugin two to four times per command, and importing a stand-in takes longer than its work. A fork
+costs a few milliseconds and is otherwise the process that the engine asked for: its environment, working directory and
+standard streams are those of the engine's own child (`fork_client`), and its configuration ends with it. So nothing
+leaks from one command, stack or rehearsal into another.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ SOCKET = "plugins.socket"
 
 @contextmanager
 def fork_server(directory: Path, modules: Sequence[str]) -> Iterator[Child | None]:
-    """A fork server for the time of the context. Nothing waits for it: a client that comes first is served later.
+    """A fork server for the duration of the context. Nothing waits for it: it serves an early client later.
 
-    Linux only, for others it does nothing: macOS's frameworks do not survive a fork.
+    Linux only; elsewhere it does nothing, because macOS's frameworks do not survive a fork.
     """
     if sys.platform != "linux" or not modules:
         yield None
@@ -48,19 +48,19 @@ def fork_server(directory: Path, modules: Sequence[str]) -> Iterator[Child | Non
         finally:
             os.chdir(here)
         listener.listen(64)
-        # Its path is for who looks at the list of processes, in which every fork has this command.
+        # The path is for readers of the process list, in which every fork shows this command.
         where = [str(listener.fileno()), str(directory / SOCKET)]
         command = [sys.executable, "-u", "-m", "rehearsal.plugins.fork_server", *where, *modules]
-        # Of nobody's environment: what a library reads as it is imported must not differ from what the engine has.
+        # Nobody's environment: what a library reads when it is imported must not differ from the engine's variables.
         environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
         log = directory / "fork-server.log"
         with running(command, log=log, environment=environment, keep=[listener.fileno()]) as child:
-            listener.close()  # from here on only the server's: a client is refused once that is gone
+            listener.close()  # from here on only the server has it: clients are refused once it is gone
             yield child
 
 
 def is_serving() -> bool:
-    """Whether this process is a fork server, or a fork of one: what it imports is imported once for all forks."""
+    """Whether this process is a fork server, whose imports serve all forks, or a fork of one."""
     return "rehearsal.plugins.fork_server" in sys.orig_argv
 
 
@@ -70,19 +70,19 @@ def client(directory: Path, module: str) -> str:
 
 
 def serve(listener: socket.socket, modules: Sequence[str]) -> None:
-    """Imports what the modules need, then forks for every client, until this process is ended."""
+    """Imports what the modules need, then forks for every client until this process is ended."""
     for module in modules:
         spec = importlib.util.find_spec(module)
         is_package = spec is not None and spec.submodule_search_locations is not None
         main = f"{module}.__main__" if is_package else module
         importlib.import_module(main)
-        del sys.modules[main]  # it is run again, and under another name
-    # Collected now and never looked at again: a collection would write to, and so copy, every page of every fork.
+        del sys.modules[main]  # each fork runs it again, under another name
+    # Collected now and then frozen: a later collection would write to, and so copy, every page of every fork.
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, _reap)
-    # A shell lets what it runs in its background ignore SIGINT. The dynamic provider would, too, and the engine, which
-    # ends plugins one after the other, would wait 5 s for it and then call the next ones broken.
+    # A shell makes its background jobs ignore SIGINT. The dynamic provider would ignore it, too; the engine, which ends
+    # plugins one after the other, would wait 5 s for it and then report the next ones as broken.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     while True:
         connection, _ = listener.accept()
@@ -100,7 +100,7 @@ def _reap(*_: object) -> None:
 
 
 def _become_what_is_asked_for(connection: socket.socket) -> NoReturn:
-    """Runs the module as `python -m` would, with everything of the client's that a process inherits."""
+    """Runs the module as `python -m` would, with everything that a child of the client would inherit."""
     os.setpgid(0, 0)
     length, streams, _, _ = socket.recv_fds(connection, 8, 3)
     request = connection.recv(int.from_bytes(length), socket.MSG_WAITALL)
@@ -116,8 +116,8 @@ def _become_what_is_asked_for(connection: socket.socket) -> NoReturn:
     threading.Thread(target=_follow, args=(connection,), daemon=True).start()
     sys.argv = [module, *arguments]
     status = [1]
-    # After all threads, and after what the module registers itself, such as Kubernetes' client for its temporary files.
-    # Taking the interpreter down would take longer than most plugins run.
+    # Runs after all threads, and after what the module itself registers, such as the Kubernetes client's removal of its
+    # temporary files. Shutting the interpreter down would take longer than most plugins run.
     atexit.register(_exit, connection, status)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -132,13 +132,13 @@ def _exit(connection: socket.socket, status: list[int]) -> NoReturn:
     sys.stdout.flush()
     with contextlib.suppress(OSError):  # the client is gone
         connection.sendall(bytes(status))
-    # What it has started ends with it. From outside a kill might come when its id is another's already.
+    # What it has started ends with it. A kill from outside might come when its id already belongs to another process.
     os.killpg(0, signal.SIGKILL)
     raise AssertionError("a process outlives SIGKILL")
 
 
 def _follow(client_: socket.socket) -> None:
-    """Takes the signals that the client passes on; ends this process once its client was killed, the last resort."""
+    """Receives the signals that the client passes on; as a last resort, kills this group once the client is gone."""
     with contextlib.suppress(OSError):
         while number := client_.recv(1):
             os.kill(os.getpid(), number[0])

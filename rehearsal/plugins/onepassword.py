@@ -1,8 +1,8 @@
 """Stand-in for the onepassword plugin (pulumi-onepassword 1.2.1, terraform-provider-onepassword 2.2.1), over Connect.
 
-Its CheckConfig records the credentials of its environment, with which it then refreshes and deletes, whatever the
-environment says by that time. Left out, and refused in words: password recipes; fields of the type DATE. Files of items
-are not handed out.
+CheckConfig records the credentials from the environment; refreshes and deletes then use these, whatever the environment
+says by that time. Left out: password recipes, which the stand-in refuses with an error; what the provider does with
+fields of the type DATE; the files of items.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TOP_LEVEL: Final = {
     "public key": "publicKey",
     "private key": "privateKey",
 }
-"""Labels, in this case, of fields outside any section that the provider hands out; it drops others in silence."""
+"""Labels, case-sensitive, of the fields outside any section that the provider returns; it silently drops others."""
 
 _BUILT_IN: Final = {
     "login": ("username", "password", "noteValue"),
@@ -45,7 +45,7 @@ _BUILT_IN: Final = {
     "database": ("username", "password", "hostname", "database", "port", "type", "noteValue"),
     "secure_note": ("noteValue",),
 }
-"""Category to the properties that are fields of such an item."""
+"""For each category, the properties that are fields of such an item."""
 
 _FROM_ENVIRONMENT: Final = {
     "url": "OP_CONNECT_HOST",
@@ -61,12 +61,12 @@ _SENSITIVE: Final = {"password", "noteValue"}
 
 
 class Connect:
-    """The few calls of a Connect server that the provider's client makes, in its words."""
+    """The few calls to a Connect server that the provider's client makes, with that client's error messages."""
 
     def __init__(self, url: str, token: str) -> None:
-        # As the client does: it puts no limit on an answer's time, and joins URL and path as they are.
+        # Like the client, without a timeout for answers, and with URL and path joined as they are.
         self._url = url
-        # Go keeps loopback out of the proxies of the environment, httpx does not.
+        # Go does not send requests for loopback to the environment's proxies; httpx does.
         self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=None, trust_env=False)  # noqa: S113 - as above
 
     def vaults(self, name: str) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ class Connect:
         return vault
 
     def item(self, vault: str, reference: str) -> dict[str, Any]:
-        """The one item of that id or, where it does not look like an id, of that title."""
+        """The one item with that id or, if `reference` does not look like an id, with that title."""
         if _ID.match(reference):
             item: dict[str, Any] = self._call("GET", f"/v1/vaults/{vault}/items/{reference}")
             return item
@@ -93,14 +93,14 @@ class Connect:
         return found[0]
 
     def create(self, vault: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes an item, and waits for a moment until the server shows it."""
+        """Creates an item, and waits briefly until the server shows it."""
         made: dict[str, Any] = self._call("POST", f"/v1/vaults/{vault}/items", json=item)
         with contextlib.suppress(PluginError):
             self._wait_for(made, 1, missing_at_first=True)
         return made
 
     def update(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Replaces an item as a whole, and waits until the server shows the next version of it."""
+        """Replaces the whole item, and waits until the server shows its next version."""
         made: dict[str, Any] = self._call("PUT", f"/v1/vaults/{item['vault']['id']}/items/{item['id']}", json=item)
         self._wait_for(made, made["version"] + 1)
         return made
@@ -171,7 +171,7 @@ class ItemKind(ResourceKind):
 
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State:
         vault, item_id = _parts(id_)
-        # Gone is an error, too: this version of the provider does not drop the resource from the state.
+        # A missing item is an error, too: this version of the provider does not drop the resource from the state.
         words = f"1Password Item read error: Could not get item '{item_id}' from vault '{vault}', got error"
         item = _in_words(words, item_id, lambda one: self._connect().item(vault, one))
         outputs = _outputs(item, olds or inputs)
@@ -181,7 +181,7 @@ class ItemKind(ResourceKind):
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
         vault, item_id = _parts(id_)
         words = f"1Password Item update error: Could not update item '{item_id}' from vault '{vault}', got error"
-        # What was generated is kept: an item without a password of its own is sent the one in the state.
+        # A generated password is kept: inputs without a password get the one in the state.
         item = {"id": item_id, **_body({"password": olds.get("password"), **inputs}, olds)}
         return _outputs(_in_words(words, item, lambda one: self._connect().update(one)), inputs)
 
@@ -231,7 +231,7 @@ class OnePasswordPlugin(RestPlugin):
         self._client = Connect(url, token)
 
     def connect(self) -> Connect | Command:
-        """What `configure` found."""
+        """The client that `configure` made."""
         if self._client is None:
             raise PluginError("the provider is not configured")
         return self._client
@@ -280,7 +280,7 @@ def _exactly_one(args: Properties, *names: str) -> None:
 
 
 def _in_words(words: str, argument: Any, call: Callable[[Any], Any]) -> Any:
-    """The call's answer; errors carry the provider's words."""
+    """The call's answer; its errors are prefixed with `words`, the provider's own."""
     try:
         return call(argument)
     except PluginError as error:
@@ -297,7 +297,7 @@ def _primary_url(item: Mapping[str, Any]) -> str | None:
 
 
 def _top_level(item: Mapping[str, Any]) -> Properties:
-    """The fields that the provider hands out beside the sections."""
+    """The fields that the provider returns outside the sections."""
     fields: Properties = {}
     for field in item["fields"]:
         purpose = _PURPOSES.get(field.get("purpose", ""))
@@ -309,7 +309,7 @@ def _top_level(item: Mapping[str, Any]) -> Properties:
 
 
 def _sections(item: Mapping[str, Any]) -> list[Properties]:
-    """The item's sections, as long as it lists them, with their fields."""
+    """The sections that the item lists, with their fields."""
     return [
         {
             "id": section["id"],
@@ -325,7 +325,7 @@ def _sections(item: Mapping[str, Any]) -> list[Properties]:
 
 
 def _body(inputs: Properties, olds: Properties) -> dict[str, Any]:
-    """The whole item as it is written; sections keep the ids that they have in the state."""
+    """The whole item as the provider sends it; sections keep the ids that they have in the state."""
     ids = {section["label"]: section["id"] for section in olds.get("sections", []) if section.get("id")}
     sections = [
         {"id": ids.get(section["label"]) or str(uuid.uuid4()), "label": section["label"]}
@@ -367,12 +367,12 @@ def _built_in(name: str, inputs: Properties, category: str) -> dict[str, Any]:
     purpose = {given: purpose for purpose, given in _PURPOSES.items()}.get(name)
     if purpose and (category != "database" or name == "noteValue"):
         field["purpose"] = purpose
-    # An empty password is an order to make one up.
+    # An empty password asks 1Password to generate one.
     return {**field, "generate": True} if name == "password" and not value else field
 
 
 def _outputs(item: Mapping[str, Any], known: Properties) -> Properties:
-    """The item's state; what is empty in it is absent. Values in sections are not secret, as with the real one."""
+    """The item's state, without empty values. As with the real plugin, values in sections are not secret."""
     outputs = {
         "uuid": item["id"],
         "vault": item["vault"]["id"],

@@ -1,7 +1,7 @@
 """What the stand-in for the onepassword plugin does with a service account or the desktop app: it runs `op`.
 
-As terraform-provider-onepassword 2.2 does it: the version is asked before each call, answers are JSON on standard
-output, and errors are a line of standard error that begins with [ERROR].
+Like terraform-provider-onepassword 2.2, it asks for the version before each call. Answers are JSON on standard output;
+an error is a line on standard error that begins with [ERROR].
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Command:
         return found
 
     def create(self, vault: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Makes an item."""
+        """Creates an item."""
         made: dict[str, Any] = self._run("item", "create", "-", f"--vault={vault}", stdin=json.dumps(item))
         return made
 
     def update(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Replaces an item as a whole."""
+        """Replaces the whole item."""
         where = ("item", "edit", item["id"], f"--vault={item['vault']['id']}")
         made: dict[str, Any] = self._run(*where, stdin=json.dumps(item))
         return made

@@ -1,6 +1,6 @@
 """Stand-ins for providers that are thin layers over a REST API: one `ResourceKind` for each resource type.
 
-Diff is by inputs, property by property, as the bridged providers do it; a kind names the properties whose change
+The diff compares inputs property by property, as the bridged providers do; a kind names the properties whose change
 replaces the resource.
 """
 
@@ -20,7 +20,7 @@ class ResourceKind(ABC):
     replace_on: ClassVar[frozenset[str]] = frozenset()
     delete_before_replace: ClassVar[bool] = False
     computed: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that are unknown until the object exists: what a preview of a create shows as unknown."""
+    """Outputs that are unknown until the object exists; a preview of a create shows them as unknown."""
 
     def check(self, inputs: Properties) -> Properties:
         """The inputs to record, with defaults; raises `CheckFailedError`. Values may be secret or unknown."""
@@ -28,19 +28,19 @@ class ResourceKind(ABC):
 
     @abstractmethod
     def create(self, inputs: Properties) -> tuple[str, Properties]:
-        """Makes the object: id and outputs (mark what the real provider marks with `Secret`)."""
+        """Creates the object; returns id and outputs (wrap in `Secret` what the real provider marks)."""
 
     @abstractmethod
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
-        """The object as it is; `inputs` is empty in an import; None where it is gone."""
+        """The object as it is; `inputs` is empty in an import; None if it is gone."""
 
     @abstractmethod
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        """Changes the object in place: its outputs."""
+        """Changes the object in place; returns its outputs."""
 
     @abstractmethod
     def delete(self, id_: str, olds: Properties) -> None:
-        """Removes the object."""
+        """Deletes the object."""
 
 
 class RestPlugin(Plugin):
@@ -101,7 +101,7 @@ class RestPlugin(Plugin):
 
 
 def extract_inputs(inputs: Properties, outputs: Properties) -> Properties:
-    """The inputs as a refresh finds them: of `outputs`, what `inputs` already had (the bridge's extractInputs)."""
+    """The inputs as a refresh finds them: what of `outputs` `inputs` already had (the bridge's extractInputs)."""
     return {name: _extracted(value, outputs[name]) for name, value in inputs.items() if outputs.get(name) is not None}
 
 
@@ -114,7 +114,7 @@ def _extracted(old: Any, new: Any) -> Any:
 
 
 def _marked(news: Properties, olds: Properties) -> Properties:
-    """`news`, secret wherever `olds` has a secret, as the engine marks it for the bridged plugins (annotateSecrets)."""
+    """`news`, secret wherever `olds` is, as the engine marks it for the bridged plugins (annotateSecrets)."""
     return {name: _mark(value, olds.get(name)) for name, value in news.items()}
 
 

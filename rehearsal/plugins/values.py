@@ -1,7 +1,7 @@
 """Property values as plugins see them: plain Python, with secrets and unknowns kept apart.
 
-The engine sends properties as `google.protobuf.Struct` with a signature key for anything that JSON cannot say
-(`pulumi.runtime.rpc`). Here a secret is a `Secret`, a value that is not known during a preview is `UNKNOWN`.
+The engine sends properties as `google.protobuf.Struct` with a signature key for anything that JSON cannot express
+(`pulumi.runtime.rpc`). Here a secret is a `Secret`; a value that is not known during a preview is `UNKNOWN`.
 """
 
 from __future__ import annotations

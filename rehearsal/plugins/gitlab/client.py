@@ -1,4 +1,4 @@
-"""The connection to GitLab, and what its refusals become."""
+"""The connection to GitLab, and the errors that its refusals become."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from rehearsal.plugins.values import Properties
 _T = TypeVar("_T")
 
 RETRIES = 5
-"""Of a request answered with 429 or 5xx: client-go's default, which the provider keeps."""
+"""Retries of a request answered with 429 or 5xx: client-go's default, which the provider keeps."""
 
 _PAUSE = 0.4
-"""Seconds before the next try after a 5xx: the longest that client-go waits."""
+"""Seconds before a retry after a 5xx: the longest that client-go waits."""
 
 TIMEOUT = 60.0
-"""Seconds for one answer; the provider has none, and a rehearsal must end."""
+"""Seconds to wait for one answer; the provider has no limit, but a rehearsal must end."""
 
 
 class _Connection(gitlab.Gitlab):
-    """Tries again as client-go does: after 429 and 5xx, and never after a connection that broke."""
+    """Retries as client-go does: after 429 and 5xx, but not after a broken connection."""
 
     def http_request(self, *args: Any, **kwargs: Any) -> Any:
         for _ in range(RETRIES):
@@ -41,7 +41,7 @@ class _Connection(gitlab.Gitlab):
 
 
 class Client:
-    """Made from the provider's inputs, then from the environment, as the real plugin does it."""
+    """Configured from the provider's inputs, then from the environment, as in the real plugin."""
 
     def __init__(self, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
         base_url = config.get("baseUrl") or environment.get("GITLAB_BASE_URL") or "https://gitlab.com/api/v4/"
@@ -69,7 +69,7 @@ class Client:
 
 @contextmanager
 def refusals(subject: str) -> Iterator[None]:
-    """What GitLab refuses becomes a message for the user: the subject, the status and GitLab's own words."""
+    """Turns a refusal into a message for the user: the subject, the status and GitLab's own text."""
     try:
         yield
     except gitlab.GitlabError as error:
@@ -81,7 +81,7 @@ def refusals(subject: str) -> Iterator[None]:
 
 
 def if_present(call: Callable[[], _T]) -> _T | None:
-    """What the call returns; None where GitLab says that the object is gone."""
+    """What the call returns; None if GitLab answers that the object is gone."""
     try:
         return call()
     except gitlab.GitlabError as error:
@@ -91,7 +91,7 @@ def if_present(call: Callable[[], _T]) -> _T | None:
 
 
 def kept(inputs: Properties, live: Properties) -> Properties:
-    """Inputs after a refresh: the last ones with the live values; in an import all that is not a zero value."""
+    """Inputs after a refresh: the last ones with the live values; in an import, every value that is not zero."""
     if not inputs:
         return {name: value for name, value in live.items() if value not in (None, "", [], False)}
     return {name: live.get(name, value) for name, value in inputs.items()}

@@ -15,7 +15,7 @@ from rehearsal.plugins.rest import ResourceKind
 from rehearsal.plugins.values import Properties, Secret
 
 STOP_TIMEOUT = 600.0
-"""Seconds that an environment is given to stop before it is deleted; the provider waits without a documented limit."""
+"""Seconds that an environment has to stop before it is deleted; the provider waits without a documented limit."""
 
 
 class _Kind(ResourceKind):
@@ -165,7 +165,7 @@ def _filter(scope: str) -> dict[str, Any]:
 
 
 class DeployToken(_Kind):
-    """`gitlab:index/projectDeployToken:ProjectDeployToken`: no update; the token is known from its creation only."""
+    """`gitlab:index/projectDeployToken:ProjectDeployToken`: no update; GitLab shows the token only at its creation."""
 
     replace_on = frozenset({"project", "name", "scopes", "expiresAt", "username", "validatePastExpirationDate"})
     computed = frozenset({"username", "token", "expired", "revoked"})
@@ -204,7 +204,7 @@ class DeployToken(_Kind):
     def delete(self, id_: str, olds: Properties) -> None:
         project, _, number = id_.rpartition(":")
         with refusals(f"the deletion of the deploy token {olds['name']}"):
-            self._client.project(project).deploytokens.delete(int(number))  # one that is gone is an error, too
+            self._client.project(project).deploytokens.delete(int(number))  # a missing token is an error, too
 
 
 def _instant(text: str | None) -> dt.datetime:

@@ -62,7 +62,7 @@ class PipelineSchedule(Kind):
 
 
 class TagProtection(Kind):
-    """`gitlab:index/tagProtection:TagProtection`: GitLab's API has no way to change one."""
+    """`gitlab:index/tagProtection:TagProtection`; GitLab's API cannot change one."""
 
     replace_on = frozenset({"project", "tag", "createAccessLevel"})
 

@@ -89,7 +89,7 @@ class GitLabPlugin(RestPlugin):
         return {"id": args["project"], "project": args["project"], "environments": shown}
 
     def _variables(self, args: Properties) -> Properties:
-        # The data source of the provider filters by scope on its own side.
+        # The provider's data source itself filters by scope.
         scope = args.get("environmentScope")
         with refusals("the CI variables"):
             found = self._client.project(args["project"]).variables.list(get_all=True)

@@ -14,11 +14,11 @@ from rehearsal.plugins.values import Properties, Secret
 LEVELS: Final = {"no one": 0, "developer": 30, "maintainer": 40, "admin": 60}
 """Access levels by the provider's names."""
 LEVEL_NAMES: Final = {number: name for name, number in LEVELS.items()}
-"""The other way round."""
+"""The provider's names by access level."""
 
 
 class Kind(ResourceKind):
-    """A resource in a project of GitLab."""
+    """A resource in a GitLab project."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -79,7 +79,7 @@ class PushMirror(Kind):
 
 
 class Branch(Kind):
-    """`gitlab:index/branch:Branch`; `ref` is only known from the creation."""
+    """`gitlab:index/branch:Branch`; `ref` is known only from its creation."""
 
     replace_on = frozenset({"project", "name", "ref"})
     computed = frozenset({"commits", "canPush", "default", "merged", "protected", "webUrl"})
@@ -105,7 +105,7 @@ class Branch(Kind):
 
     @override
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        return {**olds, **inputs}  # only `keepOnDestroy` can change, which GitLab does not know
+        return {**olds, **inputs}  # only `keepOnDestroy` can change, and GitLab does not know it
 
     @override
     def delete(self, id_: str, olds: Properties) -> None:
@@ -123,8 +123,8 @@ class Branch(Kind):
 class BranchProtection(Kind):
     """`gitlab:index/branchProtection:BranchProtection`.
 
-    Access levels come as `pushAccessLevel` on a Community Edition only, as `allowedToPushes` on an
-    Enterprise Edition only (provider 19.0).
+    A Community Edition takes access levels only as `pushAccessLevel`, an Enterprise Edition only as
+    `allowedToPushes` (provider 19.0).
     """
 
     replace_on = frozenset({"project", "branch", "pushAccessLevel", "mergeAccessLevel"})
@@ -181,7 +181,7 @@ class BranchProtection(Kind):
             if_present(lambda: self._client.project(project).protectedbranches.delete(branch))
 
     def _take_over_default(self, id_: str, branch: str) -> None:
-        """GitLab protects the default branch by itself: the provider unprotects it and protects it again."""
+        """GitLab already protects the default branch, so the provider unprotects it and protects it again."""
         project = self._client.project(id_)
         present = if_present(lambda: project.protectedbranches.get(branch))
         if present and self._client.connection.projects.get(id_).default_branch == branch:

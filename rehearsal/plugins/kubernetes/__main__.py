@@ -7,7 +7,7 @@ from rehearsal.plugins.fork_server import is_serving
 from rehearsal.plugins.kubernetes.provider import KubernetesPlugin
 
 if is_serving():
-    # The client makes a kind's model when it is first named, a fifth of a second for these: made here, forks have them.
+    # The client builds a kind's model at its first use, which takes a fifth of a second for these. Forks inherit them.
     from kubernetes.client import (  # noqa: F401
         V1ConfigMap,
         V1CronJob,

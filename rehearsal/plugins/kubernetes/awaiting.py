@@ -25,7 +25,7 @@ from rehearsal.plugins.kubernetes.objects import (
 from rehearsal.plugins.kubernetes.wait_for import WaitForError, expectations
 
 DEFAULT_TIMEOUT: Final = 600.0
-"""Seconds that any operation waits, unless a resource's `customTimeouts` or `pulumi.com/timeoutSeconds` says else."""
+"""Seconds that any operation waits, unless a resource's `customTimeouts` or `pulumi.com/timeoutSeconds` differs."""
 
 DEPLOYMENT: Final = Kind("apps/v1", "Deployment")
 STATEFUL_SET: Final = Kind("apps/v1", "StatefulSet")
@@ -42,20 +42,20 @@ _ENDPOINTS: Final = Kind("v1", "Endpoints")
 _STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass")
 
 _FIXED_LIMITS: Final = {CLAIM: 300.0, VOLUME: 300.0, QUOTA: 60.0, SECRET: 5.0}
-"""Seconds for kinds whose patience no setting changes."""
+"""Seconds to wait for kinds whose timeout no setting changes."""
 
 _CHECKED_ON_READ: Final = frozenset({DEPLOYMENT, STATEFUL_SET, JOB, POD, SERVICE})
-"""Kinds that a refresh reports as unhealthy; of all others it only reads the state."""
+"""Kinds that a refresh may report as unhealthy; of all others it only reads the state."""
 
 _SHORTEST: Final = 0.02
-"""Seconds between the first two looks."""
+"""Seconds between the first two polls."""
 
 _NOT_AWAITED_WHEN_DELETED: Final = frozenset({NAMESPACE, POD, DEPLOYMENT, STATEFUL_SET, JOB})
-"""Kinds whose `pulumi.com/skipAwait` also holds for their deletion."""
+"""Kinds whose `pulumi.com/skipAwait` also applies to their deletion."""
 
 
 class NotReadyError(Exception):
-    """The object exists, but is not what was waited for; `reasons` say what it lacks."""
+    """The object exists, but not in the state that was waited for; `reasons` say what it lacks."""
 
     def __init__(self, message: str, reasons: list[str]) -> None:
         super().__init__(message)
@@ -66,11 +66,11 @@ class NotReadyError(Exception):
 class Awaiter:
     """Waits on one cluster until `cancelled` is set.
 
-    The real plugin watches, and so sees at once what happens. This looks again after a quarter of the time that has
-    passed, and after `interval` seconds at most.
+    The real plugin watches, and so sees at once what happens. This one polls: it looks again after a quarter of the
+    time that has passed, and after at most `interval` seconds.
 
-    `settling`: seconds that a Service's endpoints must have been at rest; the real plugin's ten make any Service with a
-    selector take that long.
+    `settling`: seconds that a Service's endpoints must have been unchanged; because of the real plugin's ten, any
+    Service with a selector takes that long.
     """
 
     cluster: Cluster
@@ -82,7 +82,7 @@ class Awaiter:
     def ready(self, live: Object, inputs: Object, *, timeout: float) -> Object:
         """Returns the live object once it is ready; `timeout` is the resource's own, 0 for none.
 
-        Raises `NotReadyError`, at once where the object cannot become ready any more.
+        Raises `NotReadyError`, at once if the object can no longer become ready.
         """
         kind = Kind.of(live)
         if is_marked(inputs, SKIP_AWAIT):
@@ -96,7 +96,7 @@ class Awaiter:
         return self._until(live, self._missing, limit)
 
     def check(self, live: Object, inputs: Object) -> None:
-        """Raises `NotReadyError` where a refresh finds the object unhealthy."""
+        """Raises `NotReadyError` if a refresh would find the object unhealthy."""
         if is_marked(inputs, SKIP_AWAIT) or Kind.of(live) not in _CHECKED_ON_READ:
             return
         reasons = self._lacks(live)
@@ -163,7 +163,7 @@ class Awaiter:
 
     def _missing(self, live: Object) -> list[str]:
         kind = Kind.of(live)
-        # A status that speaks of the object before this change would count as ready at once.
+        # A status from before this change would count as ready at once.
         if kind in (DEPLOYMENT, STATEFUL_SET) and not readiness.is_observed(live):
             return [f"{kind.name} controller has not observed generation {metadata(live, 'generation')} yet"]
         reasons = self._lacks(live)

@@ -1,4 +1,4 @@
-"""What the engine records of an object: its live state, the inputs that made it, and which of both is secret."""
+"""What the engine records of an object: its live state, the inputs that made it, and what of both is secret."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _FIELD_MANAGER: Final = "__fieldManager"
 def checkpoint(*, live: Object, inputs: Object, secrets_of: Properties, field_manager: str) -> Properties:
     """The outputs of a resource.
 
-    `secrets_of` are properties as the engine sent them; what is secret there is secret in the outputs, and in the
-    inputs among them. The inputs are recorded a second time, as in the real plugin: `Diff` and `Delete` read them.
+    `secrets_of`: properties as the engine sent them; what is secret there is secret in the outputs and in the inputs
+    among them. As in the real plugin, the outputs record the inputs a second time: `Diff` and `Delete` read them there.
     """
     return {
         **mark_secrets(live, secrets_of),
@@ -36,7 +36,7 @@ def recorded(outputs: Properties) -> tuple[Object, Object]:
 
 
 def recorded_field_manager(outputs: Properties) -> str | None:
-    """The name under which the object's fields are applied, None before the first checkpoint."""
+    """The field manager that applies the object's fields; None before the first checkpoint."""
     name = outputs.get(_FIELD_MANAGER)
     return name if isinstance(name, str) else None
 
@@ -44,7 +44,7 @@ def recorded_field_manager(outputs: Properties) -> str | None:
 def mark_secrets(obj: Object, like: Any) -> Properties:
     """The object with every value marked secret whose counterpart in `like` is, or holds, a secret.
 
-    The data of a Secret always is. Below a list nothing is told apart: one secret in it makes the whole list secret.
+    The data of a Secret always is. Lists are not marked item by item: one secret in a list makes all of it secret.
     """
     if obj.get("kind") == "Secret":
         return {key: Secret(value) if key in ("data", "stringData") else value for key, value in obj.items()}

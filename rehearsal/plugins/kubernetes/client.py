@@ -1,4 +1,4 @@
-"""The cluster, through the official client: any kind, found by discovery; errors in the API server's own words."""
+"""The cluster through the official client: any kind, found by discovery; errors with the API server's own message."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class ApiError(Exception):
 
     @property
     def is_missing_namespace(self) -> bool:
-        """Whether it is the namespace that is missing."""
+        """Whether the namespace is what is missing."""
         return self.code == 404 and self.details.get("kind") == "namespaces"
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether the credentials do not suffice, or admission refused."""
+        """Whether the credentials lack the right, or admission refused."""
         return self.code == 403
 
     @property
@@ -72,8 +72,8 @@ class UnreachableError(Exception):
 
 
 _NO_FILE: Final = f"{os.devnull}/discovery.json"
-"""The client writes all that it has discovered into a file with each kind, by default a shared one, and goes on where
-it cannot. Nobody would read it."""
+"""With each kind, the client writes all that it has discovered into a file, by default a shared one, and goes on if it
+cannot. Nobody would read the file."""
 
 
 class Cluster:
@@ -94,7 +94,7 @@ class Cluster:
             raise UnreachableError(f"unable to load schema information from the API server: {error}") from error
 
     def is_namespaced(self, kind: Kind) -> bool:
-        """Whether objects of a kind live in a namespace; so it is assumed of kinds that the server does not know."""
+        """Whether objects of a kind live in a namespace; assumed of kinds that the server does not know."""
         try:
             return bool(self._resource(kind).namespaced)
         except NoMatchError:
@@ -113,12 +113,12 @@ class Cluster:
         return self._request("get", kind, name=name.name, namespace=self._namespace(kind, name.namespace))
 
     def in_namespace(self, kind: Kind, namespace: str) -> list[Object]:
-        """The live objects of a namespace; each knows its kind, which lists of the API server leave out."""
+        """The live objects in a namespace, each with its kind, which the API server's lists leave out."""
         found = self._request("get", kind, namespace=namespace)
         return [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in found["items"]]
 
     def create(self, obj: Object, *, manager: str, dry_run: bool) -> Object:
-        """Creates an object that does not exist yet; the fields are owned by `manager`, operation Update."""
+        """Creates an object that does not exist yet; `manager` then owns its fields, with operation Update."""
         return self._request(
             "create",
             Kind.of(obj),
@@ -129,7 +129,7 @@ class Cluster:
         )
 
     def apply(self, obj: Object, *, manager: str, force: bool, dry_run: bool) -> Object:
-        """Server-side apply; raises an `ApiError` that `is_conflict` where another manager owns a field."""
+        """Server-side apply; raises an `ApiError` that `is_conflict` if another manager owns a field."""
         return self._request(
             "server_side_apply",
             Kind.of(obj),
@@ -157,7 +157,7 @@ class Cluster:
         )
 
     def delete(self, kind: Kind, name: Name, *, propagation: str) -> None:
-        """Asks for deletion; `propagation` is Foreground, Background or Orphan."""
+        """Requests deletion; `propagation` is Foreground, Background or Orphan."""
         self._request(
             "delete",
             kind,
@@ -192,8 +192,8 @@ class Cluster:
 
 def _api_client(configuration: Configuration) -> tuple[kubernetes.client.ApiClient, str]:
     settings = kubernetes.client.Configuration()
-    # Without a kubeconfig of its own the plugin takes that of its environment; the client's default location is what
-    # the environment was when the client was imported.
+    # Without a kubeconfig in its configuration, the plugin uses the environment's. The client's own default would be
+    # that of the environment in which the client was imported.
     own = configuration.kubeconfig or os.environ.get("KUBECONFIG", "~/.kube/config")
     kubeconfig = load_kubeconfig(own)
     name = configuration.context
@@ -208,7 +208,7 @@ def _api_client(configuration: Configuration) -> tuple[kubernetes.client.ApiClie
         kubeconfig, context=name, client_configuration=settings, persist_config=False
     )
     namespace = configuration.namespace or context.get("namespace") or "default"
-    settings.retries = False  # a refused connection is an answer here, not a reason to wait
+    settings.retries = False  # here a refused connection is an answer, not a reason to wait
     settings.connection_pool_maxsize = 32  # as many as the plugin has threads
     return kubernetes.client.ApiClient(settings), namespace
 
@@ -224,7 +224,7 @@ def _status(error: DynamicApiError) -> Object:
 
 
 def _report_warning(header: str, kind: Kind, arguments: dict[str, Any]) -> None:
-    """Says on standard error, which the engine shows, what the API server warns of: `299 - "text"`.
+    """Writes the API server's warning (`299 - "text"`) to standard error, which the engine shows.
 
     The real plugin drops these warnings; a rehearsal is where they should be seen.
     """

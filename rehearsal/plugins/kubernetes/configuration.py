@@ -1,4 +1,4 @@
-"""The provider's own inputs: which cluster, and how objects in it are treated."""
+"""The provider's own inputs: which cluster, and how the plugin treats the objects in it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _REFUSED: Final = {
     "renderYamlToDirectory": True,
     "skipUpdateUnreachable": True,
 }
-"""Options that this stand-in does not have, and the value that would need them."""
+"""Options that this stand-in does not support, and the value that it refuses."""
 
 
 class KubeconfigError(Exception):
-    """A kubeconfig that cannot be read, or does not contain what it is asked for."""
+    """A kubeconfig that cannot be read, or lacks what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def _option(properties: Properties, key: str, variable: str) -> bool:
 def load_kubeconfig(path_or_text: str) -> dict[str, Any]:
     """A kubeconfig from its path or its text; empty for an empty string. Raises `KubeconfigError`.
 
-    A path to a missing file is taken for text, and fails as the real plugin fails on it.
+    A path to a missing file is parsed as text, and fails as it does in the real plugin.
     """
     if not path_or_text:
         return {}
@@ -96,7 +96,7 @@ def load_kubeconfig(path_or_text: str) -> dict[str, Any]:
 
 
 def active_context(kubeconfig: Mapping[str, Any], context: str | None) -> dict[str, Any] | None:
-    """The named context, else the current one; None where the kubeconfig has no such context."""
+    """The named context, else the current one; None if the kubeconfig has no such context."""
     return _named(kubeconfig.get("contexts"), context or kubeconfig.get("current-context"), "context")
 
 
@@ -115,10 +115,10 @@ def _active_cluster(properties: Properties) -> dict[str, Any] | None:
 
 
 def diff_configuration(olds: Properties, news: Properties) -> Diff:
-    """What changed inputs mean: a changed `clusterIdentifier` replaces every resource, an unchanged one nothing.
+    """What changed inputs mean: a changed `clusterIdentifier` replaces every resource, an unchanged one none.
 
     Without an identifier, a changed server, certificate or proxy of the active cluster replaces everything. Raises
-    `PluginError` where either kubeconfig cannot be read, so also where the recorded path is not on this machine.
+    `PluginError` if either kubeconfig cannot be read, so also if the recorded path does not exist on this machine.
     """
     olds, news = plain(olds), plain(news)
     changed = {key for key in olds.keys() | news.keys() if olds.get(key) != news.get(key)}

@@ -1,4 +1,4 @@
-"""What differs between an object as recorded and as wanted, in the engine's terms."""
+"""The differences between an object as recorded and as wanted, in the engine's terms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Change:
 def changes(
     old: Object, new: Object, *, force_new: Sequence[Sequence[str]], ignore: Sequence[str] = ()
 ) -> dict[str, DiffKind]:
-    """Property path to kind of change; a kind that replaces where the change touches a path of `force_new`.
+    """Property path to kind of change; the kind is a replacing one if the change touches a path of `force_new`.
 
     `old` is the recorded live object in the shape of the recorded inputs, `new` the wanted inputs. Paths of `ignore`,
     and everything below them, are left out.
@@ -78,7 +78,7 @@ def _field_in(change: _Change, field: Sequence[str]) -> bool:
     for element, wanted in zip(change.path, field, strict=False):
         if not (element == wanted or (wanted == "*" and isinstance(element, int))):
             return False
-    # The change may lie above the field: a whole `spec` that comes or goes takes what is in it along.
+    # The change may be above the field: a whole `spec` that is added or removed includes its fields.
     return _holds(change.new, field[len(change.path) :])
 
 

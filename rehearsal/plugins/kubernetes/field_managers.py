@@ -1,8 +1,8 @@
-"""Who owns which field: what the real plugin does to `managedFields` before, and tells the server while, it applies.
+"""Who owns which field: what the real plugin does to `managedFields` before it applies, and tells the server then.
 
-The traps are those of the real provider, pulumi-kubernetes 4.34: managers are matched by prefix, so that the fields of
-`kubectl set image` (manager `kubectl-set`) are taken over in silence by the next real update; and an ignored path with
-a list index matches nothing, so that the field is sent with whatever value was recorded last.
+The traps are those of the real provider, pulumi-kubernetes 4.34. It matches managers by prefix, so the next real update
+silently takes over the fields of `kubectl set image` (manager `kubectl-set`). And an ignored path with a list index
+matches nothing, so the provider sends the field with whatever value was recorded last.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rehearsal.plugins.kubernetes.diff import parse_path, path_text
 from rehearsal.plugins.kubernetes.objects import PATCH_FORCE, Object, is_marked, metadata, pluck
 
 CREATOR: Final = "pulumi-kubernetes"
-"""The manager of objects that were created and never updated; their fields are held by operation Update."""
+"""The manager of objects that were created and never updated; it owns their fields with operation Update."""
 
 _ABSORBED: Final = (
     ("kubectl", "Apply"),
@@ -27,7 +27,7 @@ _ABSORBED: Final = (
 
 
 def absorb(live: Object, manager: str) -> list[Object] | None:
-    """The `managedFields` in which `manager` has taken over those of kubectl and of the creator; None to leave them."""
+    """The `managedFields` after `manager` has taken over kubectl's and the creator's; None if it takes over nothing."""
     entries = metadata(live, "managedFields") or []
     own = next((entry for entry in entries if entry.get("manager") == manager and entry["operation"] == "Apply"), None)
     absorbed = [entry for entry in entries if entry is not own and _is_absorbed(entry)]
@@ -57,7 +57,7 @@ def _merged(left: Object, right: Object) -> Object:
 def without_ignored(inputs: Object, live: Object, ignore: Sequence[str], manager: str) -> Object:
     """The inputs to apply: an ignored field that only others own is left out, any other gets its live value.
 
-    Paths are taken apart at the dots only, as in the real plugin.
+    As in the real plugin, paths are split only at the dots.
     """
     result = copy.deepcopy(inputs)
     for text in ignore:
@@ -85,10 +85,10 @@ def _owned(live: Object, path: Sequence[str], is_owner: Any) -> bool:
 
 
 def must_force(inputs: Object, live: Object, *, preview: bool, enabled: bool) -> bool:
-    """Whether the server shall override the ownership of others.
+    """Whether to make the server override the ownership of others.
 
-    `enabled` is the provider's option. A preview of the first update forces too, because the takeover of the creator's
-    fields is not rehearsed in a preview.
+    `enabled` is the provider's option. A preview of the first update forces, too, because a preview does not take over
+    the creator's fields.
     """
     managers = metadata(live, "managedFields") or []
     if is_marked(inputs, PATCH_FORCE) or enabled or not managers:

@@ -119,9 +119,9 @@ _CONFIG_MAP: Final = Kind("v1", "ConfigMap")
 
 
 def force_new_fields(obj: Object, *, secret_mutable: bool, config_map_mutable: bool) -> list[tuple[str, ...]]:
-    """Paths, of keys and of `*` for any list index, whose change replaces this object.
+    """Paths whose change replaces this object, as keys, and `*` for any list index.
 
-    An object marked `immutable` is replaced for a change of its data, whatever the provider's settings.
+    A change of its data replaces an object marked `immutable`, whatever the provider's settings.
     """
     kind = Kind.of(obj)
     fields = ["metadata.name", "metadata.namespace", *_FIELDS.get(kind, ())]

@@ -1,8 +1,8 @@
-"""Inputs in the one form that the API server gives back, so that what means the same does not count as a difference.
+"""Inputs in the form that the API server returns, so that two notations of the same value are no difference.
 
 The real plugin converts inputs of built-in kinds to the typed Go object and back, cut to the shape of the input:
 unknown fields vanish, quantities become canonical, and values that Go leaves out when they are zero are left out. Here
-the types are those of the official client. Custom resources stay as they are, there as here.
+the types are those of the official client. Custom resources stay as they are in both.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _QUANTITY_MAPS: Final = frozenset(
 )
 _QUANTITIES: Final = frozenset({"sizeLimit", "divisor"})
 
-# Optional fields that are plain values in Go's types, not pointers: a zero there is the same as nothing.
+# Optional fields that are plain values in Go's types, not pointers: there zero means unset.
 _LEFT_OUT_WHEN_ZERO: Final = frozenset(
     {
         "hostNetwork",
@@ -82,7 +82,7 @@ _DECIMAL: Final = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 def normalize(obj: Object) -> Object:
     """The object in canonical form, without metadata that only the server writes.
 
-    An object with values that are not known yet keeps its form; only the metadata goes.
+    An object with values that are not known yet keeps its form; only that metadata is removed.
     """
     kind = Kind.of(obj)
     model = model_of(kind)
@@ -135,7 +135,7 @@ def _resolve(text: str) -> Any:
 
 
 def _normalize_secret(obj: Object) -> Object:
-    """`stringData` becomes `data`, which is what the server keeps."""
+    """`stringData` becomes `data`, which is what the server stores."""
     texts = obj.get("stringData") or {}
     data = {key: _recode(value) for key, value in (obj.get("data") or {}).items()}
     data |= {key: base64.b64encode(str(value).encode()).decode() for key, value in texts.items()}
@@ -149,13 +149,13 @@ def _recode(value: Any) -> Any:
     try:
         return base64.b64encode(base64.b64decode(value, validate=False)).decode()
     except (binascii.Error, TypeError, ValueError):
-        return value  # the API server will say what is wrong with it
+        return value  # the API server will report what is wrong with it
 
 
 def canonical_quantity(value: str | float) -> str:
     """A quantity as Go's `resource.Quantity` writes it: `1024Mi` is `1Gi`, `0.5` is `500m`, `1000m` is `1`.
 
-    Something that is no quantity is returned unchanged; the API server will refuse it.
+    Anything that is not a quantity is returned unchanged; the API server will refuse it.
     """
     text = str(value)
     try:

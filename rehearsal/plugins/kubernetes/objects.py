@@ -17,7 +17,7 @@ DELETION_PROPAGATION: Final = "pulumi.com/deletionPropagationPolicy"
 
 
 class Kind(NamedTuple):
-    """What an object is, e.g. `Kind("apps/v1", "Deployment")`; the core group has no group in its version."""
+    """An object's kind, e.g. `Kind("apps/v1", "Deployment")`; the core group has no group in its version."""
 
     api_version: str
     name: str
@@ -48,12 +48,12 @@ class Kind(NamedTuple):
 
     @property
     def path(self) -> str:
-        """As messages of the API machinery put it: `apps/v1/Deployment`, `v1/Secret`."""
+        """As the API machinery's messages write it: `apps/v1/Deployment`, `v1/Secret`."""
         return f"{self.api_version}/{self.name}"
 
 
 class Name(NamedTuple):
-    """Where an object is; the namespace is empty for what belongs to the whole cluster."""
+    """An object's namespace and name; the namespace is empty for cluster-scoped objects."""
 
     namespace: str
     name: str
@@ -76,7 +76,7 @@ class Name(NamedTuple):
 
 
 def strip(value: Any) -> Any:
-    """A copy without secret marks and without keys that hold nothing, which is how the real plugin reads properties."""
+    """A copy without secret marks and without keys whose value is None; so the real plugin reads properties."""
     if isinstance(value, dict):
         return {key: strip(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -86,7 +86,7 @@ def strip(value: Any) -> Any:
 
 
 def pluck(obj: Any, *path: str) -> Any:
-    """The value at a path of keys, None where the path breaks off."""
+    """The value at a path of keys, None if the path does not exist."""
     for key in path:
         if not isinstance(obj, dict):
             return None
@@ -95,23 +95,23 @@ def pluck(obj: Any, *path: str) -> Any:
 
 
 def metadata(obj: Object, key: str) -> Any:
-    """A field of the object's metadata, None where it is missing."""
+    """A field of the object's metadata, None if it is missing."""
     return pluck(obj, "metadata", key)
 
 
 def annotation(obj: Object, key: str) -> str | None:
-    """An annotation's value, None where it is missing or not known yet."""
+    """An annotation's value, None if it is missing or not known yet."""
     value = pluck(obj, "metadata", "annotations", key)
     return value if isinstance(value, str) else None
 
 
 def is_marked(obj: Object, key: str) -> bool:
-    """Whether an annotation says `true`."""
+    """Whether an annotation is `true`."""
     return annotation(obj, key) == "true"
 
 
 def condition(obj: Object, type_: str) -> Object | None:
-    """The status condition of a type, None where the object has none."""
+    """The status condition of a type, None if the object has none."""
     for found in pluck(obj, "status", "conditions") or []:
         if found.get("type") == type_:
             return dict(found)

@@ -1,4 +1,4 @@
-"""The plugin: what each request of the engine does to the cluster."""
+"""The plugin: what each of the engine's requests does to the cluster."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from rehearsal.plugins.kubernetes.pruning import prune
 from rehearsal.plugins.values import UNKNOWN, Properties, has_unknown
 
 REFUSED_KINDS: Final = frozenset({"DaemonSet", "ReplicationController", "Ingress", "CustomResourceDefinition"})
-"""Kinds that the real plugin treats in ways this stand-in does not know."""
+"""Kinds that the real plugin treats in ways that this stand-in does not implement."""
 
 _CONFLICT_HELP: Final = (
     "https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/managing-resources-with-server-side-apply/"
@@ -60,12 +60,12 @@ class ConflictError(Exception):
 
 
 class KubernetesPlugin(Plugin):
-    """Speaks for one provider resource of the program, and so for one cluster."""
+    """Serves one provider resource of the program, and so one cluster."""
 
     version: ClassVar[str] = "4.34.2"
 
     retry_delays: ClassVar[tuple[float, ...]] = (1, 2, 4, 8, 16, 32)
-    """Seconds between attempts to create what the server has no kind or no namespace for yet: 63 s in all."""
+    """Seconds between attempts to create an object whose kind or namespace does not exist yet: 63 s in all."""
 
     def __init__(self) -> None:
         self._configuration = Configuration()
@@ -74,7 +74,7 @@ class KubernetesPlugin(Plugin):
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Ends all waiting; what was being waited for is recorded as not ready."""
+        """Ends all waiting; objects still waited for are recorded as not ready."""
         self._cancelled.set()
 
     def diff_config(self, olds: Properties, news: Properties) -> Diff:
@@ -82,7 +82,7 @@ class KubernetesPlugin(Plugin):
         return diff_configuration(olds, news)
 
     def configure(self, config: Properties) -> None:
-        """Connects; a cluster that cannot be reached is reported by the operations that need it."""
+        """Connects; operations that need the cluster report if it cannot be reached."""
         self._configuration = Configuration.of(config)
         try:
             self._cluster = Cluster(self._configuration)
@@ -102,7 +102,7 @@ class KubernetesPlugin(Plugin):
         return mark_secrets(inputs, call.inputs)
 
     def diff(self, call: Call) -> Diff:
-        """Recorded live state in the shape of the recorded inputs, against the wanted inputs; no server is asked."""
+        """Compares the recorded live state, in the recorded inputs' shape, with the wanted inputs; asks no server."""
         old_inputs, old_live = recorded(call.olds)
         new = normalize(strip(call.inputs))
         old = prune(old_live, normalize(old_inputs))
@@ -128,7 +128,7 @@ class KubernetesPlugin(Plugin):
         return replace(found, delete_before_replace=bool(found.replaces) and named and stays)
 
     def create(self, call: Call) -> tuple[str, Properties]:
-        """Creates the object, client-side, and waits until it is ready. A preview is a dry run where that can tell."""
+        """Creates the object client-side and waits until it is ready. A preview is a dry run if one is possible."""
         inputs: Object = strip(call.inputs)
         cluster = self._reachable_unless(call.preview)
         if cluster is None or (call.preview and (has_unknown(inputs) or not cluster.knows(Kind.of(inputs)))):
@@ -142,7 +142,7 @@ class KubernetesPlugin(Plugin):
                 f"have been created: {error}"
             ) from error
         except ApiError as error:
-            # What a preview cannot know: a namespace that comes first, a predecessor that goes first, a right not held.
+            # What a preview cannot know: an earlier step makes the namespace or removes a predecessor; a missing right.
             if call.preview and (error.is_forbidden or error.is_missing_namespace or error.already_exists):
                 return "", call.inputs
             raise PluginError(
@@ -224,7 +224,7 @@ class KubernetesPlugin(Plugin):
         return self._unready(message, reasons, live=live, inputs=inputs, call=call, manager=manager)
 
     def read(self, call: Call) -> State | None:
-        """The live object; its inputs are the live values of what the recorded inputs state; in an import, all."""
+        """The live object; its inputs are the live values of all that the recorded inputs state; in an import, all."""
         cluster = self._cluster
         if cluster is None:
             self._refuse_to_read_unreachable()
@@ -263,7 +263,7 @@ class KubernetesPlugin(Plugin):
             )
 
     def delete(self, call: Call) -> None:
-        """Deletes the object, dependents first unless an annotation of the recorded inputs says else, and waits."""
+        """Deletes the object and waits; dependents first, unless an annotation in the recorded inputs differs."""
         if self._cluster is None:
             _log(f"configured Kubernetes cluster is unreachable: {self._unreachable}")
             if self._configuration.delete_unreachable:
@@ -304,7 +304,7 @@ class KubernetesPlugin(Plugin):
         return InitFailedError(Name.of(live).id, outputs, {}, [message, *reasons])
 
     def _patiently(self, create: Callable[[], _T], *, once: bool) -> _T:
-        """Tries again while the kind or the namespace is missing: another resource of the program may bring it."""
+        """Retries while the kind or the namespace is missing: another resource of the program may create it."""
         for delay in () if once else self.retry_delays:
             try:
                 return create()
@@ -328,7 +328,7 @@ def _refuse_unsupported(call: Call) -> None:
 
 
 def _assign_name(inputs: Object, old_inputs: Object, resource: str) -> None:
-    """A name of the resource's own and eight random digits where the program gives none, kept over later updates."""
+    """If the program gives no name: the resource's name and eight random digits, kept by later updates."""
     meta = inputs.setdefault("metadata", {})
     if "name" in meta or "generateName" in meta:
         return
@@ -342,7 +342,7 @@ def _assign_name(inputs: Object, old_inputs: Object, resource: str) -> None:
 
 
 def _imported_inputs(live: Object) -> Object:
-    """The live object without what no program states; of a custom resource, whose schema is unknown, only its name."""
+    """The live object without what no program states; of a custom resource, whose schema is unknown, only the name."""
     if model_of(Kind.of(live)) is None:
         name = {"name": live["metadata"]["name"]}
         return prune(live, {"apiVersion": "", "kind": "", "metadata": {**name, "namespace": ""}})

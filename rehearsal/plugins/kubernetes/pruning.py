@@ -1,7 +1,7 @@
 """Live objects cut down to the shape of the inputs that made them: what `Read` records as the inputs.
 
-The API server fills in what nobody asked for; only what the program stated may count as drift. This is also what lets
-`refresh: always` carry the image that the app's pipeline has set into the recorded inputs.
+The API server adds fields that nobody set; only those that the program stated may count as drift. This is also how
+`refresh: always` puts the image that the app's pipeline has set into the recorded inputs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rehearsal.plugins.kubernetes.objects import Object
 def prune(live: Object, shape: Object) -> Object:
     """The parts of `live` that have a counterpart in `shape`, lists by position. Values are those of `live`.
 
-    Where the two hold values of different kinds, the live one is kept whole.
+    Where the two hold values of different types, the live one is kept whole.
     """
     return {key: _prune_value(value, shape[key]) for key, value in live.items() if key in shape}
 

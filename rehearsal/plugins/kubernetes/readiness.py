@@ -1,6 +1,6 @@
-"""When an object counts as ready, kind by kind, as the real plugin's awaiters decide it.
+"""When an object of each kind counts as ready, by the rules of the real plugin's awaiters.
 
-Each function takes live objects and returns what is still missing, in the real plugin's words; nothing means ready.
+Each function takes live objects and returns what is still missing, as the real plugin words it; nothing means ready.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NO_ENDPOINTS: Final = (
 
 
 def is_observed(obj: Object) -> bool:
-    """Whether the controller's status speaks of the object's present form, not of an earlier one."""
+    """Whether the controller's status is about the object's current generation, not an earlier one."""
     return bool(pluck(obj, "status", "observedGeneration") == metadata(obj, "generation"))
 
 
@@ -61,7 +61,7 @@ def _used_claims(live: Object, claims: Sequence[Object]) -> list[Object]:
 
 
 def stateful_set(live: Object, pods: Sequence[Object]) -> list[str]:
-    """What a StatefulSet still lacks: ready replicas of one revision, which is the wanted one."""
+    """What a StatefulSet still lacks: ready replicas that all have the wanted revision."""
     wanted = pluck(live, "spec", "replicas")
     status = live.get("status") or {}
     replicas, ready = status.get("replicas") or 0, status.get("readyReplicas") or 0
@@ -109,7 +109,7 @@ def pod(live: Object) -> list[str]:
 
 
 def service(live: Object, endpoints: Object | None) -> list[str]:
-    """What a Service still lacks: that none of the pods it selects is still unready. No pods at all is fine."""
+    """What a Service still lacks: all pods that it selects are ready. No pods at all is fine."""
     if not waits_for_endpoints(live):
         return []
     if endpoints is None or any(subset.get("notReadyAddresses") for subset in endpoints.get("subsets") or []):
@@ -118,7 +118,7 @@ def service(live: Object, endpoints: Object | None) -> list[str]:
 
 
 def waits_for_endpoints(live: Object) -> bool:
-    """Whether the Service has endpoints to wait for: it selects pods, is not headless and not an external name."""
+    """Whether the Service has endpoints to wait for: it selects pods, and is neither headless nor an external name."""
     spec = live.get("spec") or {}
     return bool(spec.get("selector")) and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName"
 
@@ -139,20 +139,20 @@ def volume(live: Object) -> list[str]:
 
 
 def quota(live: Object) -> list[str]:
-    """What a ResourceQuota still lacks: that its controller has taken note of the limits."""
+    """What a ResourceQuota still lacks: its controller's record of the limits in the status."""
     taken = pluck(live, "spec", "hard") == pluck(live, "status", "hard")
     return [] if taken else [f'ResourceQuota "{metadata(live, "name")}" is not in effect yet']
 
 
 def secret(live: Object) -> list[str]:
-    """What a Secret still lacks: its token, where it is one for a service account."""
+    """What a Secret still lacks: its token, if it is a service account's."""
     if live.get("type") != "kubernetes.io/service-account-token" or live.get("data"):
         return []
     return [f'Secret "{metadata(live, "name")}" has no token yet']
 
 
 def pod_problems(live: Object) -> list[str]:
-    """Why a pod is not ready, one sentence for the first condition that is not met."""
+    """Why a pod is not ready: one sentence for the first condition that is not met."""
     for type_ in ("Initialized", "Ready"):
         found = condition(live, type_)
         if found is None or found.get("status") == "True":

@@ -1,4 +1,4 @@
-"""The `pulumi.com/waitFor` annotation: what must be true of an object before the program goes on."""
+"""The `pulumi.com/waitFor` annotation: what must be true of an object before the program continues."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _JSONPATH: Final = re.compile(r"(?s)\{(?P<path>.*)\}(?:=(?P<value>.*))?")
 
 
 class WaitForError(Exception):
-    """An annotation that cannot be understood."""
+    """An annotation that cannot be parsed."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One expression, and how to tell whether an object satisfies it."""
+    """One expression, and the function that tells whether an object satisfies it."""
 
     text: str
     is_met: Callable[[Object], bool]
