@@ -1,1 +1,1 @@
-"""Emulators of the HTTP endpoints that the program uses, on loopback, with their faults."""
+"""Emulators of the HTTP endpoints that the program uses, on loopback, with faults."""

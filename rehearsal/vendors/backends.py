@@ -1,4 +1,4 @@
-"""What is behind the cluster's Services, as it is now, or as a proxy sees it that learns of changes a moment later."""
+"""The pods behind the cluster's Services, as they are now or as a proxy sees them that learns of changes later."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from starlette.responses import Response
 from rehearsal.background import repeated
 
 _EVERY: Final = 0.05
-"""Seconds between two looks at the cluster."""
+"""Seconds between two polls of the cluster."""
 
 
 class Backends:
-    """The endpoints of Services as they are."""
+    """The endpoints of Services as they are now."""
 
     def __init__(self, cluster: DynamicClient) -> None:
         self._slices = cluster.resources.get(api_version="discovery.k8s.io/v1", kind="EndpointSlice")
 
     def answer(self, name: str, namespace: str, *, unready: int) -> Response:
-        """200 where a pod of the Service is ready, else `unready`."""
+        """200 if a pod of the Service is ready, else `unready`."""
         return Response(status_code=200 if self._ready(name, namespace) else unready)
 
     def _ready(self, name: str, namespace: str) -> list[str]:
@@ -36,11 +36,11 @@ class Backends:
 
 
 class LaggingBackends(Backends):
-    """The endpoints of one Service, each change of which the proxy learns `lag` seconds late.
+    """The endpoints of one Service; the proxy learns of each change `lag` seconds late.
 
-    It sends each request to one of those that it knows. A container gets SIGTERM after the pause of its preStop hook,
-    and is taken to answer nobody from then on, as a server that closes its port. kwok's pods vanish as they are
-    deleted; the container is reckoned with as a kubelet would run it.
+    The proxy sends each request to one of the endpoints that it knows. A container gets SIGTERM after the pause of its
+    preStop hook, and is assumed to answer nobody from then on, like a server that closes its port. kwok's pods vanish
+    when they are deleted; this class still counts the container for as long as a kubelet would run it.
     """
 
     def __init__(self, cluster: DynamicClient, name: str, namespace: str, *, lag: float) -> None:
@@ -54,7 +54,7 @@ class LaggingBackends(Backends):
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Looks at the cluster meanwhile."""
+        """Polls the cluster for the duration of the context."""
         self._look()
         with repeated(self._look, every=_EVERY):
             yield
@@ -71,7 +71,7 @@ class LaggingBackends(Backends):
         self._pauses |= alive
 
     def answer(self, name: str, namespace: str, *, unready: int) -> Response:
-        """200 from a container that runs; 502 where the proxy sends the request to one that has ended."""
+        """200 from a container that runs; 502 if the proxy sends the request to one that has ended."""
         now = time.monotonic()
         known = next((pods for when, pods in reversed(list(self._seen)) if when <= now - self._lag), self._seen[0][1])
         if (name, namespace) != (self._name, self._namespace) or not known:
@@ -81,6 +81,6 @@ class LaggingBackends(Backends):
 
 
 def _pause(pod: Any) -> float:
-    """Seconds that the pod's first container goes on serving once the pod is deleted."""
+    """Seconds that the pod's first container continues to serve after the pod is deleted."""
     hook = (pod["spec"]["containers"][0].get("lifecycle") or {}).get("preStop") or {}
     return float((hook.get("sleep") or {}).get("seconds", 0))

@@ -1,8 +1,8 @@
-"""Stands in for what lies between people and the app: DNS, the cluster's Gateway, Cloudflare's edge with its tunnel.
+"""Stands in for what is between users and the app: DNS, the cluster's Gateway, Cloudflare's edge with its tunnel.
 
-They answer from what the cluster and the Cloudflare emulator hold at that moment. Not real: TLS, since requests are led
-to loopback in plain HTTP; network policies, which nothing enforces; and the app, of which no more is known than whether
-a pod of it is ready, so that every path of it answers 200.
+They answer from what the cluster and the Cloudflare emulator hold at that moment. Not real: TLS, because requests go to
+loopback in plain HTTP; network policies, which nothing enforces; and the app, of which they know only whether one of
+its pods is ready, so every path of it answers 200.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from rehearsal.vendors.cloudflare import Cloudflare, Object
 from rehearsal.vendors.server import Service, serve
 
 LOGIN: Final = f"{TEAM}.cloudflareaccess.com"
-"""Where the account's login pages are."""
+"""The host of the account's login pages."""
 
 
 class Gateway:
-    """Envoy behind the cluster's Gateway; `app` can be made fail. It knows the cluster's endpoints, or those given."""
+    """Envoy behind the cluster's Gateway; `app` can be made to fail. Knows the cluster's endpoints, or those given."""
 
     def __init__(self, cluster: DynamicClient, backends: Backends | None = None) -> None:
         self._routes = cluster.resources.get(api_version=API, kind="HTTPRoute")
@@ -51,12 +51,11 @@ class Gateway:
 
 
 class Edge:
-    """Cloudflare's edge and the tunnel's connector, cloudflared. `app` can be made fail.
+    """Cloudflare's edge and the tunnel's connector, cloudflared. `app` can be made to fail.
 
-    Access asks for a login where an application guards the hostname, and nobody here has one. It issues a token to who
-    shows a service token that a policy lets in; a policy that bypasses it issues none. cloudflared takes the first rule
-    that matches, and where the rule demands a token looks whose it is (cloudflared,
-    `ingress/middleware/jwtvalidator.go`).
+    Access asks for a login if an application guards the hostname, and nobody here has one. It issues a token to a
+    client whose service token a policy accepts; with a bypass policy it issues none. cloudflared takes the first rule
+    that matches and, if it demands a token, checks whose that is (cloudflared, `ingress/middleware/jwtvalidator.go`).
     """
 
     def __init__(self, cluster: DynamicClient, cloudflare: Cloudflare) -> None:
@@ -65,7 +64,7 @@ class Edge:
         self.app = _served(self._answer)
 
     def serves(self, hostname: str) -> bool:
-        """Whether DNS leads here. Without the proxy a tunnel's name leads to an address that nobody can connect to."""
+        """Whether DNS points here. Without the proxy, a tunnel's name resolves to an address that nobody can reach."""
         records = [one for one in self._cloudflare.records.values() if one["name"] == hostname and one["proxied"]]
         return any(one["content"] == self._cloudflare.target for one in records)
 
@@ -95,7 +94,7 @@ class Edge:
 
 @contextmanager
 def transport(gateway: Gateway, edge: Edge) -> Iterator[httpx.BaseTransport]:
-    """Serves both; what to give a client whose requests are to go where DNS would lead them."""
+    """Serves both; the transport sends a client's requests where DNS would point them."""
     with serve(gateway.app) as inside, serve(edge.app) as outside:
 
         def resolve(hostname: str) -> str | None:
@@ -107,7 +106,7 @@ def transport(gateway: Gateway, edge: Edge) -> Iterator[httpx.BaseTransport]:
 
 
 class _Loopback(httpx.BaseTransport):
-    """Carries a request to a server on loopback, with the host name that was asked for in its header."""
+    """Sends a request to a server on loopback, with the requested host name in its header."""
 
     def __init__(self, resolve: Callable[[str], str | None]) -> None:
         self._resolve = resolve

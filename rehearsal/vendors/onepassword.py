@@ -1,8 +1,8 @@
 """Emulates the 1Password Connect server, as far as the provider's client uses it (connect-sdk-go 1.5.3).
 
-Items are kept as Connect's JSON has them. A PUT is answered with the old version and GET afterwards shows the next one,
-because that is what the client waits for. Titles are not unique, as in 1Password. Refusals have the words of issues
-1Password/connect#82 and 1Password/terraform-provider-onepassword#24; left out: files, PATCH, the activity log.
+Items are kept in Connect's JSON form. The answer to a PUT has the old version, and a GET after it shows the next one,
+because the client waits for that. As in 1Password, titles are not unique. The texts of refusals come from issues
+1Password/connect#82 and 1Password/terraform-provider-onepassword#24. Left out: files, PATCH, the activity log.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from rehearsal.vendors.server import Service
 Item = dict[str, Any]
 
 UNNAMED: Final = "add more"
-"""Id of the section without a label into which 1Password's apps put fields that a user adds."""
+"""Id of the section without a label in which 1Password's apps put the fields that a user adds."""
 
 _FILTER: Final = re.compile(r'^(title|name) eq "(.*)"$')
-_UNRETURNED: Final = {"fields", "sections", "files"}  # by the list of items
+_UNRETURNED: Final = {"fields", "sections", "files"}  # left out of lists of items
 
 
 def new_id() -> str:
-    """An id as 1Password makes them; the client takes anything else for a title."""
+    """An id in 1Password's format; the client takes anything else for a title."""
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(26))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Grant:
-    """What a token may see: vault ids, None for all."""
+    """What a token may access: vault ids, None for all."""
 
     vaults: frozenset[str] | None = None
     write: bool = True
 
 
 class OnePassword:
-    """Vaults and items in memory. `app` is what to serve; `handed_out` every secret value that ever left it."""
+    """Vaults and items in memory. `app` is what to serve; `handed_out` holds every secret value that ever left it."""
 
     def __init__(self) -> None:
         self._grants: dict[str, _Grant] = {}
@@ -72,7 +72,7 @@ class OnePassword:
 
     @classmethod
     def seeded(cls) -> Self:
-        """With what the stack files refer to; every value is made up again."""
+        """With the items that the stack files refer to; every value is newly generated."""
         server = cls()
         server.add_vault(VAULT)
         for stack in ("Dev", "Prod"):
@@ -88,17 +88,17 @@ class OnePassword:
         return server
 
     def rotate(self, stack: str) -> None:
-        """What a user does to change a database password: the password, and the URL that holds it."""
+        """Changes a database password as a user does: the password, and the URL that holds it."""
         password, title = secrets.token_hex(20), f"Invoicetron {stack.capitalize()}"
         self.set_field(title, "postgres-password", password)
         self.set_field(title, "database-url", _database_url(password))
 
     def issue_token(self, *vaults: str, write: bool = True) -> str:
-        """A token for the named vaults alone, perhaps only for reading; `token` is for all vaults."""
+        """A token for the named vaults only, read-only unless `write`; `token` is for all vaults."""
         return self._issue(_Grant(vaults=frozenset(map(self._vault_id, vaults)), write=write))
 
     def revoke_token(self, token: str) -> None:
-        """The token is refused from now on."""
+        """Refuses the token from now on."""
         del self._grants[token]
 
     def _issue(self, grant: _Grant) -> str:
@@ -107,7 +107,7 @@ class OnePassword:
         return token
 
     def add_vault(self, name: str) -> str:
-        """Makes a vault; its id."""
+        """Makes a vault; returns its id."""
         id_, now = new_id(), _now()
         self._vaults[id_] = {
             "id": id_,
@@ -131,7 +131,7 @@ class OnePassword:
         vault: str = VAULT,
         section: str | None = UNNAMED,
     ) -> str:
-        """Makes an item with concealed `fields` in a section (None: in no section at all); its id."""
+        """Makes an item with concealed `fields` in a section (None: outside any section); returns its id."""
         builtin = [
             {"id": "username", "type": "STRING", "purpose": "USERNAME", "label": "username", "value": username},
             {"id": "password", "type": "CONCEALED", "purpose": "PASSWORD", "label": "password", "value": password},
@@ -142,26 +142,26 @@ class OnePassword:
         return self._store(item, self._vault_id(vault))
 
     def set_field(self, title: str, label: str, value: str) -> None:
-        """Changes a field of the one item of that title, as a user does in the app."""
+        """Changes a field of the one item with that title, as a user does in the app."""
         item = self.item(title)
         field = next(field for field in item["fields"] if field["label"] == label)
         field["value"] = value
         _touch(item)
 
     def add_field(self, title: str, label: str, value: str, *, section: str | None = UNNAMED) -> None:
-        """Adds a concealed field to the one item of that title, which may have one of that label already."""
+        """Adds a concealed field to the one item with that title, which may already have one with that label."""
         item = self.item(title)
         _add(item, label, value, section)
         _touch(item)
 
     def remove_field(self, title: str, label: str) -> None:
-        """Removes all fields of that label from the one item of that title."""
+        """Removes all fields with that label from the one item with that title."""
         item = self.item(title)
         item["fields"] = [field for field in item["fields"] if field["label"] != label]
         _touch(item)
 
     def item(self, title: str) -> Item:
-        """The one item of that title, itself and not a copy."""
+        """The one item with that title; not a copy."""
         (found,) = [item for item in self._items.values() if item["title"] == title]
         return found
 
@@ -170,11 +170,11 @@ class OnePassword:
         return sorted(item["title"] for item in self._items.values())
 
     def delete(self, title: str) -> None:
-        """Deletes the one item of that title."""
+        """Deletes the one item with that title."""
         del self._items[self.item(title)["id"]]
 
     def purge(self) -> None:
-        """Empties the archive, which is what `state` says of an item."""
+        """Empties the archive: deletes the items that have a `state`."""
         self._items = {id_: item for id_, item in self._items.items() if "state" not in item}
 
     def _vault_id(self, name: str) -> str:
@@ -221,14 +221,14 @@ class OnePassword:
         return Response(status_code=204)
 
     def _grant(self, request: Request) -> _Grant:
-        """What the request's token may; 401 where there is no such token."""
+        """What the request's token may do; 401 if there is no such token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme != "Bearer" or token not in self._grants:
             raise HTTPException(401, "Invalid token signature")
         return self._grants[token]
 
     def _vault(self, request: Request, *, write: bool = False) -> str:
-        """Id of the request's vault, if its token may do that to it."""
+        """Id of the request's vault, if the request's token has that access to it."""
         grant, vault = self._grant(request), str(request.path_params["vault"])
         if grant.vaults is not None and vault not in grant.vaults:
             raise HTTPException(403, f"vault {vault} is not in scope")
@@ -239,7 +239,7 @@ class OnePassword:
         return vault
 
     def _item(self, request: Request, *, write: bool = False) -> str:
-        """Id of the request's item, if its token may do that to it."""
+        """Id of the request's item, if the request's token has that access to it."""
         vault, id_ = self._vault(request, write=write), str(request.path_params["item"])
         if id_ not in self._items or self._items[id_]["vault"]["id"] != vault:
             raise HTTPException(404, f"item {id_} not found")
@@ -280,7 +280,7 @@ def _add(item: Item, label: str, value: str, section: str | None) -> None:
 
 
 def _received(item: Item, vault: str) -> Item:
-    """What a client wrote, with what 1Password adds: ids, and values that it is asked to generate."""
+    """The item that a client wrote, with what 1Password adds: ids, and the values that it is asked to generate."""
     if item.get("vault", {}).get("id") != vault:
         raise HTTPException(400, "The item's vault is not the vault of the path")
     if not item.get("category"):
@@ -297,7 +297,7 @@ def _filtered(request: Request, objects: list[dict[str, Any]], name: str) -> lis
     if asked is None:
         return objects
     parsed = _FILTER.match(asked)
-    if parsed is None or parsed[1] not in {name, "title"}:  # Connect takes title for the name of a vault
+    if parsed is None or parsed[1] not in {name, "title"}:  # Connect accepts title for a vault's name
         raise HTTPException(400, "Invalid filter")
     return [one for one in objects if one[name] == parsed[2]]
 

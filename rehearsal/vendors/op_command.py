@@ -1,7 +1,7 @@
 """Stands in for 1Password's `op`, over an emulated account: `python -m rehearsal.vendors.op_command item get ...`.
 
-OP_SERVICE_ACCOUNT_TOKEN is one of the emulator's tokens, and REHEARSAL_OP_SERVER where the emulator listens. Left out:
-signing in, fields given as arguments, and every command but those that the program and the plugin run.
+OP_SERVICE_ACCOUNT_TOKEN is one of the emulator's tokens, REHEARSAL_OP_SERVER the emulator's address. Left out: signing
+in, fields given as arguments, and every command except those that the program and the plugin run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Op:
         )
 
     def run(self, command: tuple[str, str], name: str, vault: str) -> Any:
-        """The answer as JSON; None where there is none."""
+        """The answer as JSON; None if there is none."""
         match command:
             case ("vault", "list"):
                 return self._call("GET", "/v1/vaults")
@@ -80,7 +80,7 @@ def _fail(words: str) -> NoReturn:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints what the command prints."""
+    """Prints what `op` would print."""
     if arguments == ["--version"]:
         sys.stdout.write(f"{_VERSION}\n")
         return

@@ -1,13 +1,13 @@
-"""Serves an emulator on loopback, logs what it was asked, and makes it fail on demand.
+"""Serves an emulator on loopback, logs its requests, and makes it fail on demand.
 
 An emulator is an ASGI application. `Service(app)` wraps it:
 
-- `service.log`: every request and its status, in order; `service.writes` those that could have changed something;
+- `service.log`: every request and its status, in order; `service.writes`: those that could have changed something;
 - `service.fail(fault, call=3)`: the fourth call fails; `service.fail(fault, method="PUT", path="/configurations")`: the
-  next call that matches; `times=` more than once; `service.fail_each(fault)`: each call fails the first time;
+  next matching call fails; `times=`: more than one; `service.fail_each(fault)`: each call fails the first time;
 - `service.before` and `service.after`: functions of the call, for a concurrent editor, or to look at the state. Those
-  of `after` run when the call took effect and before its answer leaves, so that no other call can come in between.
-  They run in a thread of their own and may call the emulator themselves (which runs the hooks for that call, too).
+  of `after` run after the call took effect and before its answer leaves, so that no other call can come in between.
+  They run in another thread and may call the emulator themselves (which runs the hooks for that call, too).
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _START: Final = 10.0  # seconds
 _GRACE: Final = 1.0
-"""Seconds that a call which has not been answered at the server's end is waited for."""
+"""Seconds that the server, when it ends, waits for a call without an answer yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens to a call: an error, a torn connection, or (with nothing but a `delay`) a slow proper answer."""
+    """What happens to a call: an error, a broken connection or, with nothing but a `delay`, a slow regular answer."""
 
     status: int | None = None
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    """Seconds before anything else happens."""
+    """Seconds before the fault or the answer."""
     reset: bool = False
     """The connection is reset without an answer."""
     after_effect: bool = False
-    """The emulator does what it was asked, and only then the fault happens: the answer is lost, the effect is not."""
+    """The emulator does what it was asked before the fault happens: the answer is lost, the effect is not."""
 
     def __post_init__(self) -> None:
         if self.reset and self.status is not None:
@@ -57,19 +57,19 @@ class Fault:
 
     @property
     def slow(self) -> bool:
-        """Whether the proper answer comes, only late."""
+        """Whether the regular answer comes, but late."""
         return self.status is None and not self.reset
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request; `path` is the raw path with its query, no header and no body, so that no secret is kept."""
+    """One request; `path` is the raw path with its query. Headers and body are left out, so that no secret is kept."""
 
     number: int
     method: str
     path: str
     status: int | None = None
-    """None where the connection was reset."""
+    """None if the connection was reset."""
 
 
 @dataclass(kw_only=True)
@@ -80,11 +80,11 @@ class _Planned:
     path: re.Pattern[str]
     times: float
     each: bool = False
-    """Only the first call of each method and path, its query aside."""
+    """Only the first call of each method and path, without its query."""
     seen: set[tuple[str, str]] = field(default_factory=set)
 
     def takes(self, call: Call) -> bool:
-        """Whether the call fails; it is counted then."""
+        """Whether the call fails; if so, counts it."""
         if self.times <= 0 or (self.call is not None and self.call != call.number):
             return False
         if self.method not in {None, call.method} or self.path.search(call.path) is None:
@@ -117,16 +117,16 @@ class Service:
     def fail(
         self, fault: Fault, *, call: int | None = None, method: str | None = None, path: str = "", times: int = 1
     ) -> None:
-        """Plans `fault` for the next `times` calls that match: number (counted from 0), method, pattern in the path."""
+        """Plans `fault` for the next `times` calls that match the number (counted from 0), method and path pattern."""
         self._planned.append(_Planned(fault=fault, call=call, method=method, path=re.compile(path), times=times))
 
     def fail_each(self, fault: Fault, *, method: str | None = None, path: str = "") -> None:
-        """Plans `fault` once for every method and path (its query aside) among the calls that match."""
+        """Plans `fault` once for every method and path (without its query) among the calls that match."""
         pattern = re.compile(path)
         self._planned.append(_Planned(fault=fault, call=None, method=method, path=pattern, times=math.inf, each=True))
 
     def forget(self) -> None:
-        """Forgets log and planned faults, and counts calls from 0 again."""
+        """Clears the log and the planned faults, and counts calls from 0 again."""
         with self._lock:
             self._planned.clear()
             self.log.clear()
@@ -153,7 +153,7 @@ class Service:
             await send(message)
 
     async def _asked(self, scope: Scope, receive: Receive, call: Call) -> list[Message]:
-        """The emulator's answer, held back. An exception in the emulator is a 500 to the client, and shown."""
+        """The emulator's answer, held back. An exception in the emulator is a 500 for the client, and is shown."""
         answer: list[Message] = []
 
         async def hold(message: Message) -> None:
@@ -192,9 +192,9 @@ def _error(fault: Fault) -> list[Message]:
 
 
 def _reset(send: Send) -> None:
-    """Resets the connection. `send` belongs to uvicorn's cycle of this request, which has the transport."""
+    """Resets the connection. `send` belongs to uvicorn's cycle for this request, which has the transport."""
     cycle: Any = getattr(send, "__self__", None)
-    # Lingering for no time makes the kernel send RST where an ordinary close would send FIN.
+    # A linger time of zero makes the kernel send RST, where an ordinary close would send FIN.
     connection = cycle.transport.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     cycle.disconnected = True
@@ -202,9 +202,9 @@ def _reset(send: Send) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends as soon as it is asked to: uvicorn itself looks ten times a second, and then waits a tenth for its clients.
+    """Ends as soon as it is asked to: uvicorn itself checks ten times a second, then waits 0.1 s for its clients.
 
-    A test has up to three servers, and there are some thousand.
+    A test has up to three servers, and there are some thousand tests.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -213,8 +213,8 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def end(self) -> None:
-        """From any thread, started or not."""
-        self.should_exit = True  # in case that it is just starting
+        """May be called from any thread, before or after the start."""
+        self.should_exit = True  # in case it is just starting
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 self._loop.call_soon_threadsafe(self._ending.set)
@@ -229,13 +229,13 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), timeout=1)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - our caller closes it
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - our caller closes them
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         deadline = time.monotonic() + _GRACE
-        while (self.server_state.connections or self.server_state.tasks) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event tells
+        while (self.server_state.connections or self.server_state.tasks) and time.monotonic() < deadline:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
         for task in self.server_state.tasks:
             task.cancel()
@@ -243,18 +243,18 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def serve(app: ASGIApp, *, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """Serves `app` on a free port of 127.0.0.1 for the time of the context; gives its base URL, without a slash.
+    """Serves `app` on a free port of 127.0.0.1 for the duration of the context; yields its base URL, without a slash.
 
-    With the files of a private key and a certificate of `localhost` over HTTPS, else over HTTP.
+    `certificate`: the files of a private key and a certificate of `localhost`, for HTTPS; otherwise over HTTP.
     """
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it, each answer takes 40 ms.
+    # asyncio turns Nagle's algorithm off only if the protocol is given; with it, each answer takes 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         log_level="error",
         lifespan="off",
-        # A client that picks a kept connection up just as it expires sees a reset that no test asked for.
+        # A client that reuses a kept-alive connection just as it expires sees a reset that no test asked for.
         timeout_keep_alive=3600,
         ssl_keyfile=certificate[0] if certificate else None,
         ssl_certfile=certificate[1] if certificate else None,

@@ -1,4 +1,4 @@
-"""Whom Access lets in, as the account keeps it: reusable policies, groups, and service tokens."""
+"""Whom Access lets in: the account's reusable policies, groups and service tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Handler = Callable[[Request], Awaitable[Any]]
 
 
 class Access:
-    """The objects by id; `applications` are the account's, which hold policies as they are now."""
+    """The objects by id; `applications` are the account's, which show policies as they are now."""
 
     def __init__(self, applications: dict[str, Object]) -> None:
         self.policies: dict[str, Object] = {}
@@ -35,7 +35,7 @@ class Access:
         self._applications = applications
 
     def routes(self, access: str) -> list[tuple[str, str, str | None, Handler]]:
-        """Method, path, permission and handler; `access` is the path that they begin with."""
+        """Method, path, permission and handler; `access` is the prefix of the paths."""
         policies, tokens = f"{access}/policies", f"{access}/service_tokens"
         return [
             ("GET", f"{access}/groups/{{id}}", ORGANIZATION_READ, self._group),

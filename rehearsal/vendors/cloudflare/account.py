@@ -1,4 +1,4 @@
-"""Emulates the calls of Cloudflare's API that the program makes; other people's hostnames are in the tunnel already."""
+"""Emulates the Cloudflare API calls that the program makes; the tunnel already has other people's hostnames."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ POLICY: Final = "Allow Admin"
 
 
 class Cloudflare:
-    """One account with one zone and one shared tunnel, beside another one's. `app` is what to serve."""
+    """One account with one zone and one shared tunnel, beside somebody else's account. `app` is what to serve."""
 
     def __init__(self) -> None:
         self.account, self.other_account = new_account("homelab"), new_account("somebody else's")
@@ -63,9 +63,9 @@ class Cloudflare:
         self._grants: dict[str, Grant] = {}
         self.token = self.issue_token(*SCOPES)
         self.hides_zones = False
-        """Whether a list of zones is empty for a token that may not read them, instead of refused: both are seen."""
+        """Whether a token that may not read zones gets an empty list instead of a refusal: both have been seen."""
         self.refuses_account_tokens = 401
-        """What `/user/tokens/verify` answers to an account's own token: 401, and in one report 403."""
+        """What `/user/tokens/verify` answers to an account's own token: 401; one report has 403."""
         self.organization = new_organization()
         self.version = 7
         self.document = shared_document()
@@ -140,7 +140,7 @@ class Cloudflare:
     def issue_token(
         self, *scopes: str, expires: str | None = None, of_account: bool = False, elsewhere: bool = False
     ) -> str:
-        """A token with these scopes and no other, of the user or of the account; or one for another account."""
+        """A token with only these scopes, of the user or of the account; or one for another account."""
         token = secrets.token_hex(20)
         account = self.other_account if elsewhere else self.account
         self._grants[token] = Grant(scopes=frozenset(scopes), account=account, expires=expires, of_account=of_account)
@@ -157,7 +157,7 @@ class Cloudflare:
         require: list[Object] | None = None,
         exclude: list[Object] | None = None,
     ) -> str:
-        """An Access policy of the account, which lets in one address unless told otherwise; its id."""
+        """Adds an Access policy to the account, by default for one address; returns its id."""
         policy_id = id_ or str(uuid.uuid4())
         owner = [{"email": {"email": "owner@example.com"}}]
         rules = new_rules(owner if include is None else include, require, exclude)
@@ -165,28 +165,28 @@ class Cloudflare:
         return policy_id
 
     def add_group(self, name: str, *include: Object, require: list[Object] | None = None) -> str:
-        """An Access group of the account; its id."""
+        """Adds an Access group to the account; returns its id."""
         id_ = str(uuid.uuid4())
         self.groups[id_] = new_group(id_, name, new_rules(list(include), require, None))
         return id_
 
     def add_application(self, hostname: str, *, name: str) -> str:
-        """A hand-made Access application, with the policy that everybody uses; its id."""
+        """Adds a hand-made Access application with the policy that everybody uses; returns its id."""
         policy = {**self.policies[self.policy_id], "precedence": 1}
         return str(self._store_application({"name": name, "type": "self_hosted", "domain": hostname}, [policy])["id"])
 
     def add_record(self, hostname: str) -> str:
-        """A record that leads to the tunnel, as the dashboard makes it with a public hostname; its id."""
+        """Adds a record that points to the tunnel, as the dashboard does with a public hostname; returns its id."""
         record = {"name": hostname, "type": "CNAME", "content": self.target, "proxied": True}
         return str(self._store_record(record)["id"])
 
     def add_tunnel(self, name: str) -> str:
-        """Another tunnel of the account; its id."""
+        """Adds another tunnel to the account; returns its id."""
         self.tunnels.append(new_tunnel(self.account, name))
         return str(self.tunnels[-1]["id"])
 
     def delete_tunnel(self) -> str:
-        """Deletes the shared tunnel, which stays to be read, and makes another one of its name; that one's id."""
+        """Deletes the shared tunnel, which stays readable, and makes another of the same name; returns the new id."""
         self._tunnel |= {"deleted_at": now(), "status": "inactive"}
         self._tunnel = new_tunnel(self.account, TUNNEL)
         self.tunnels.append(self._tunnel)
@@ -194,9 +194,9 @@ class Cloudflare:
         return self.tunnel_id
 
     def exposed(self) -> set[str]:
-        """Hostnames that anybody reaches: they resolve, the tunnel has a rule for them, no application guards them.
+        """Hostnames that anybody can reach: they resolve, the tunnel has a rule for them, no application guards them.
 
-        What cloudflared demands is not counted: it is there for when this fails.
+        cloudflared's own demand does not count: it is the fallback for when this fails.
         """
         guarded = {one["domain"] for one in self.applications.values() if one["policies"]}
         ruled = {rule.get("hostname") for rule in self.document["ingress"]}
@@ -205,11 +205,11 @@ class Cloudflare:
         return (resolving & ruled) - guarded - others
 
     def others_rules(self, *own: str) -> list[Object]:
-        """The tunnel's rules but those for the hostnames in `own`."""
+        """The tunnel's rules except those for the hostnames in `own`."""
         return [rule for rule in self.document["ingress"] if rule.get("hostname") not in own]
 
     def write(self, document: Object) -> None:
-        """What somebody else's write does."""
+        """Writes the document as somebody else would."""
         self.document = copy.deepcopy(document)
         self.version += 1
 
@@ -237,7 +237,7 @@ class Cloudflare:
 
     def _authorize(self, request: Request, scope: str | None) -> None:
         grant = self._grant(request)
-        # An account that a token is not for is refused as a permission that it lacks.
+        # Another account is refused like a missing permission.
         elsewhere = request.path_params.get("account", grant.account["id"]) != grant.account["id"]
         if elsewhere or (scope is not None and scope not in grant.scopes):
             raise RefusedError(403, 10000, "Authentication error")

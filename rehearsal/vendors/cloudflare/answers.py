@@ -18,7 +18,7 @@ ORGANIZATION_READ: Final = "Access: Organizations, Identity Providers, and Group
 R2_EDIT: Final = "Workers R2 Storage: Edit"
 TOKENS_EDIT: Final = "Account API Tokens: Edit"
 OF_ACCOUNTS: Final = frozenset({TUNNEL_EDIT, ACCESS_EDIT, SERVICE_TOKENS_EDIT, ORGANIZATION_READ, R2_EDIT, TOKENS_EDIT})
-"""Permissions by which a token sees the account itself."""
+"""Permissions with which a token sees the account itself."""
 SCOPES: Final = OF_ACCOUNTS | {DNS_EDIT, ZONE_READ}
 
 _PER_PAGE: Final = 20
@@ -26,7 +26,7 @@ _ADDRESSES: Final = frozenset({"A", "AAAA", "CNAME"})
 
 
 class RefusedError(Exception):
-    """An answer that is an error: HTTP status, Cloudflare's code and its words."""
+    """An error answer: HTTP status, Cloudflare's code and its message."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
@@ -41,11 +41,11 @@ class Grant:
     account: Object
     expires: str | None = None
     of_account: bool = False
-    """Whether the token is the account's own and no user's."""
+    """Whether the token is the account's own and not a user's."""
 
 
 def found(objects: dict[str, Object], request: Request, code: int, message: str) -> Object:
-    """The object of the id in the path; refused with 404 where there is none."""
+    """The object with the id in the path; refused with 404 if there is none."""
     try:
         return objects[request.path_params["id"]]
     except KeyError:
@@ -53,7 +53,7 @@ def found(objects: dict[str, Object], request: Request, code: int, message: str)
 
 
 def page_of(listed: list[Object], request: Request) -> Object:
-    """The page of a list that is asked for, and where it is in the whole."""
+    """The requested page of a list, and its position in the whole."""
     page = int(request.query_params.get("page", 1))
     size = int(request.query_params.get("per_page", _PER_PAGE))
     shown = listed[(page - 1) * size : page * size]
@@ -62,7 +62,7 @@ def page_of(listed: list[Object], request: Request) -> Object:
 
 
 def check_record(body: Object, named: list[Object]) -> None:
-    """Refuses a DNS record that cannot stand beside those of its name. Only these few exclude each other:
+    """Refuses a DNS record that cannot exist beside those of its name. Only these few exclude each other:
     https://developers.cloudflare.com/dns/manage-dns-records/troubleshooting/records-with-same-name/"""
     types = {one["type"] for one in named}
     if body.get("proxied") and body.get("ttl") != 1:

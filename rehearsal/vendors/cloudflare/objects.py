@@ -1,6 +1,6 @@
-"""What Cloudflare's API answers, object by object, with the fields that its published schema demands.
+"""The objects that Cloudflare's API answers with, and the fields that its published schema requires.
 
-`tests/contract/test_cloudflare.py` reads each of them with the official client's own models.
+`tests/contract/test_cloudflare.py` parses each of them with the official client's own models.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Object = dict[str, Any]
 
 
 def now() -> str:
-    """The current time, as the API writes one."""
+    """The current time in the API's format."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -58,7 +58,7 @@ def new_zone(account: Object, name: str = ZONE) -> Object:
 
 
 def new_tunnel(account: Object, name: str) -> Object:
-    """A tunnel whose connector is up. `deleted_at` is what a deletion sets: the tunnel stays to be read."""
+    """A tunnel whose connector is up. A deletion sets `deleted_at`; the tunnel stays readable."""
     return {
         "id": str(uuid.uuid4()),
         "account_tag": account["id"],
@@ -95,7 +95,7 @@ def new_rules(include: list[Object], require: list[Object] | None, exclude: list
 
 
 def new_policy(id_: str, name: str, decision: str, rules: Object, *, reusable: bool) -> Object:
-    """An Access policy. One that is an application's own has no key `reusable`."""
+    """An Access policy. An application's own policy has no key `reusable`."""
     return {
         "id": id_,
         "name": name,
@@ -129,7 +129,7 @@ def new_service_token(id_: str, name: str, duration: str) -> Object:
 
 
 def new_identity_provider() -> Object:
-    """The one-time PIN, which each account has at first."""
+    """The one-time PIN, which every account starts with."""
     return {
         "id": str(uuid.uuid4()),
         "name": "PIN",
@@ -141,7 +141,7 @@ def new_identity_provider() -> Object:
 
 
 def stored_application(body: Object, policies: list[Object], kept: Object) -> Object:
-    """An Access application once it is stored: places and defaults are filled in, policies come back expanded."""
+    """An Access application once it is stored: destinations and defaults are filled in, policies are expanded."""
     domains = body.get("self_hosted_domains") or [body["domain"]]
     return {
         "allowed_idps": [],
@@ -181,7 +181,7 @@ def stored_record(body: Object, zone: Object, kept: Object) -> Object:
 
 
 def shared_document() -> Object:
-    """The shared tunnel's document as the homelab has it before invoicetron, unknown keys included."""
+    """The shared tunnel's document in the homelab before invoicetron, unknown keys included."""
     return {
         "ingress": [
             {"hostname": f"portfolio.{ZONE}", "service": "http://portfolio.portfolio-prod.svc.cluster.local:80"},

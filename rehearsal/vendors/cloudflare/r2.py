@@ -1,4 +1,4 @@
-"""Emulates R2's buckets and their locks, and the account's own API tokens, of which S3's keys follow.
+"""Emulates R2's buckets and their locks, and the account's own API tokens, from which the S3 keys follow.
 
 Codes: https://developers.cloudflare.com/r2/api/error-codes/
 """
@@ -31,13 +31,13 @@ class R2:
     def __init__(self) -> None:
         self.buckets: dict[str, Object] = {}
         self.rules: dict[str, list[Object]] = {}
-        """Of each bucket's lock, by its name."""
+        """The rules of each bucket's lock, by the bucket's name."""
         self.public: set[str] = set()
-        """Names of the buckets that everybody reads at their r2.dev address."""
+        """Names of the buckets that anybody can read at their r2.dev address."""
         self.domains: dict[str, list[Object]] = {}
         """Custom domains of each bucket, by its name."""
         self.tokens: dict[str, Object] = {}
-        """With their values, which the API shows once."""
+        """Tokens by id, with their values, which the API shows only once."""
 
     def routes(self, account: str) -> list[tuple[str, str, str | None, Handler]]:
         """Verb, path, permission and handler of each call."""
@@ -57,7 +57,7 @@ class R2:
         ]
 
     def add_bucket(self, name: str, rules: list[Object] | None = None) -> str:
-        """A bucket that somebody made by hand; its name."""
+        """Adds a bucket that somebody made by hand; returns its name."""
         self.buckets[name] = {
             "name": name,
             "creation_date": now(),
@@ -125,7 +125,7 @@ class R2:
 
 
 def _with_groups(body: Object) -> Object:
-    """The token as it is asked for; what it may do has names and ids."""
+    """The token as requested, with names and ids added to its permissions."""
     policies: list[Object] = []
     for policy in body["policies"]:
         if unknown := [one["id"] for one in policy["permission_groups"] if one["id"] not in _GROUPS]:

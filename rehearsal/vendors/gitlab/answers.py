@@ -1,4 +1,4 @@
-"""How GitLab answers what it does not carry out."""
+"""GitLab's refusals, and what its answers have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ACCESS_LEVELS: Final = {0: "No one", 30: "Developers + Maintainers", 40: "Maint
 
 
 class RefusedError(Exception):
-    """GitLab's answer to a request that it does not carry out."""
+    """GitLab's answer to a request that it refuses."""
 
     def __init__(self, status: int, body: Body) -> None:
         super().__init__(f"{status} {body}")
@@ -22,46 +22,46 @@ class RefusedError(Exception):
 
 
 def invalid(**reasons: str) -> RefusedError:
-    """A model validation that failed: `{"message": {"name": ["has already been taken"]}}`."""
+    """A failed model validation: `{"message": {"name": ["has already been taken"]}}`."""
     return RefusedError(400, {"message": {name: [reason] for name, reason in reasons.items()}})
 
 
 def missing(what: str = "") -> RefusedError:
-    """404 as GitLab words it: `404 Variable Not Found`."""
+    """A 404 with GitLab's message: `404 Variable Not Found`."""
     return RefusedError(404, {"message": f"404 {what} Not Found".replace("  ", " ")})
 
 
 def now() -> str:
-    """The time as GitLab writes it."""
+    """The current time in GitLab's format."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def user(id_: int) -> Body:
-    """A user as GitLab shows one beside what they did."""
+    """A user as GitLab shows the author of an object."""
     names = {"username": f"user-{id_}", "name": f"User {id_}"}
     return {"id": id_, **names, "state": "active", "avatar_url": None, "web_url": f"https://{GITLAB}/user-{id_}"}
 
 
 def required(body: Body, *names: str) -> None:
-    """Refuses a request without one of these parameters, in Grape's words."""
+    """Refuses a request that lacks one of these parameters, with Grape's message."""
     absent = [name for name in names if body.get(name) in (None, "", [])]
     if absent:
         raise RefusedError(400, {"error": ", ".join(f"{name} is missing" for name in absent)})
 
 
 def access_level(id_: int, level: int) -> Body:
-    """One role that may do something with what is protected."""
+    """One role that may act on a protected object."""
     if level not in _ACCESS_LEVELS:
         raise RefusedError(400, {"error": "access_level does not have a valid value"})
     return {"id": id_, "access_level": level, "access_level_description": _ACCESS_LEVELS[level]}
 
 
 class Collection:
-    """What a project has several of: listed, shown and deleted by id or by name, whichever `key` says."""
+    """Objects of a project that are listed, shown and deleted by id or name, whichever `key` says."""
 
     key: ClassVar[str] = "id"
     kind: ClassVar[str] = ""
-    """GitLab's word for one in a 404."""
+    """GitLab's name of the object in a 404."""
 
     def __init__(self, ids: Iterator[int]) -> None:
         self._ids = ids

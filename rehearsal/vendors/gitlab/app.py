@@ -24,7 +24,7 @@ from rehearsal.vendors.gitlab.project import Project
 from rehearsal.vendors.server import Service
 
 Handler = Callable[[Project, str, Body], Any]
-"""Project, the path's variable segments with a slash between them (empty where it has none), parameters."""
+"""Project, the path's variable segments joined by slashes (empty if it has none), parameters."""
 
 MAINTAINER: Final = 40
 DEVELOPER: Final = 30
@@ -34,18 +34,18 @@ _GUEST: Final = 10
 
 @dataclass(frozen=True)
 class Access:
-    """What a token may do: its scopes, and the role its user has in every project."""
+    """What a token may do: its scopes, and its user's role in every project."""
 
     scopes: frozenset[str]
     level: int = MAINTAINER
     user: int = 1
-    """Each token is that of another user, as project access tokens are."""
+    """Each token belongs to another user, as with project access tokens."""
     expires: dt.date | None = None
-    """The day on which it stops; None for never, which an administrator may allow."""
+    """The day on which it expires; None for never, which an administrator may allow."""
 
 
 def _scope(body: Body) -> str | None:
-    """The scope that a variable request filters by: in the query, or in the body of python-gitlab's PUT."""
+    """The scope by which a request for a variable filters: in the query, or in the body of python-gitlab's PUT."""
     nested = body.get("filter")
     found = nested.get("environment_scope") if isinstance(nested, Mapping) else body.get("filter[environment_scope]")
     return None if found is None else str(found)
@@ -116,11 +116,11 @@ _EXPIRED: Final = RefusedError(
     },
 )
 _DEVELOPER_READS: Final = ("environments", "registry", "repository", "protected_branches")
-"""What a Developer may read; everything else under a project, and every write, takes a Maintainer."""
+"""What a Developer may read; everything else under a project, and every write, needs a Maintainer."""
 
 
 class GitLab:
-    """An in-memory GitLab with private projects; `app` serves it, keeps a log and can be made fail."""
+    """An in-memory GitLab with private projects; `app` serves it, keeps a log and can be made to fail."""
 
     def __init__(self, *paths: str, enterprise: bool = True, licensed: bool = False) -> None:
         self.enterprise = enterprise
@@ -137,18 +137,18 @@ class GitLab:
 
     @classmethod
     def seeded(cls) -> GitLab:
-        """As the homelab's is: an unlicensed Enterprise Edition with the app's project and that of this repository."""
+        """Like the homelab's: an unlicensed Enterprise Edition with the app's project and this repository's."""
         return cls(APP_PROJECT, INFRASTRUCTURE_PROJECT)
 
     def add_project(self, path: str) -> Project:
-        """A further project, as a user makes it."""
+        """Adds another project, as a user would."""
         licensed = self.project.licensed
         number = 57 + len(self.projects)
         made = Project(number, path, self.id_tokens, enterprise=self.enterprise, licensed=licensed)
         return self.projects.setdefault(path, made)
 
     def be(self, version: str) -> None:
-        """Is of another version from now on, `18.10.0` say, and does what that does."""
+        """Switches to another version, e.g. `18.10.0`, and behaves as that version does."""
         self._version = version
         major, minor, *_ = map(int, version.split("."))
         for project in self.projects.values():
@@ -161,7 +161,7 @@ class GitLab:
 
     @property
     def infrastructure(self) -> Project:
-        """The project of this repository."""
+        """This repository's project."""
         return self.projects[INFRASTRUCTURE_PROJECT]
 
     @property
@@ -174,7 +174,7 @@ class GitLab:
         return shown
 
     def issue_token(self, *scopes: str, level: int = MAINTAINER, expires: dt.date | None = None) -> str:
-        """An access token with these scopes, of a user with this role."""
+        """Issues an access token with these scopes, of a user with this role."""
         token = f"glpat-{secrets.token_urlsafe(15)}"
         self._access[token] = Access(frozenset(scopes), level, len(self._access) + 1, expires)
         return token
@@ -259,7 +259,7 @@ class GitLab:
 
     def _project(self, key: str, access: Access) -> Project:
         for project in self.projects.values():
-            # They are private: who is no member is told that there is none.
+            # Projects are private: for a user who is not a member, GitLab answers that there is none.
             if access.level >= _GUEST and key in (str(project.id), project.path):
                 return project
         raise missing("Project")
@@ -288,7 +288,7 @@ class GitLab:
         handler, argument = _route(request.method, rest)
         reads = request.method == "GET" and rest[0] in _DEVELOPER_READS
         if access.level < (DEVELOPER if reads or rest[0] == "deployments" else MAINTAINER):
-            # Mirrors alone refuse as if the token were not known (lib/api/remote_mirrors.rb).
+            # Only mirrors refuse as if the token were unknown (lib/api/remote_mirrors.rb).
             raise _UNAUTHORIZED if rest[0] == "remote_mirrors" else RefusedError(403, {"message": "403 Forbidden"})
         answer = handler(project, argument, parameters)
         if answer is None:
@@ -300,7 +300,7 @@ class GitLab:
 
 
 def _described(access: Access) -> Body:
-    """A token as GitLab tells it about itself."""
+    """What GitLab tells a token about itself."""
     return {
         "id": 1,
         "name": "pulumi",
@@ -345,7 +345,7 @@ def _page(request: Request, items: list[Any], parameters: Body) -> Response:
         "X-Next-Page": str(page + 1) if page < pages else "",
         "X-Prev-Page": str(page - 1) if page > 1 else "",
     }
-    if page < pages:  # which python-gitlab follows, where the provider's client reads X-Next-Page
+    if page < pages:  # python-gitlab follows Link; the provider's client reads X-Next-Page
         following = request.url.include_query_params(page=page + 1, per_page=size)
         headers["Link"] = f'<{following}>; rel="next"'
     return JSONResponse(items[(page - 1) * size : page * size], headers=headers)

@@ -18,7 +18,7 @@ _GUESSED: Final = {
     r"st(a|)g|mod(e|)l|pre|demo|non": "staging",
     r"pr(o|)d|live": "production",
 }
-_MASKABLE: Final = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # Ci::Maskable::REGEX, for values that are expanded
+_MASKABLE: Final = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # Ci::Maskable::REGEX, for values with expansion
 _MASKABLE_RAW: Final = re.compile(r"\S{8,}")  # Ci::Maskable::MASK_AND_RAW_REGEX
 _SCOPE: Final = re.compile(r"[a-zA-Z0-9_ .\-/${}*]{1,255}")
 _TOKEN_SCOPES: Final = {
@@ -73,13 +73,13 @@ class Environments:
     def get(self, id_: str) -> Body:
         environment = self._find(id_)
         answer = dict(environment)
-        if environment["state"] == "stopping":  # its stop action has ended by the next look
+        if environment["state"] == "stopping":  # its stop action has ended by the next request
             environment["state"] = "stopped"
         return answer
 
     def update(self, id_: str, body: Body) -> Body:
         environment = self._find(id_)
-        # The name cannot be changed since GitLab 16.0; the parameter is dropped in silence.
+        # Since GitLab 16.0 the name cannot be changed; GitLab silently drops the parameter.
         self._change(environment, {key: value for key, value in body.items() if key != "name"})
         return _listed(environment)
 
@@ -90,7 +90,7 @@ class Environments:
         return _listed(environment)
 
     def deployed(self, name: str) -> None:
-        """A job has deployed to it: it is started (GitLab's `Deployments::UpdateEnvironmentService`)."""
+        """A job has deployed to it: starts it (GitLab's `Deployments::UpdateEnvironmentService`)."""
         for environment in self._by_id.values():
             if environment["name"] == name:
                 environment["state"] = "available"
@@ -128,12 +128,12 @@ class Environments:
 
 
 def _tier(name: str) -> str:
-    """What GitLab guesses from a name (app/models/environment.rb, guess_tier)."""
+    """The tier that GitLab guesses from a name (app/models/environment.rb, guess_tier)."""
     return next((tier for pattern, tier in _GUESSED.items() if re.search(pattern, name, re.IGNORECASE)), "other")
 
 
 def _listed(environment: Body) -> Body:
-    """An environment wherever it is not asked for alone."""
+    """An environment in any answer but the one to a request for it alone."""
     return {key: value for key, value in environment.items() if key != "last_deployment"}
 
 
@@ -147,7 +147,7 @@ class Variables:
         return [dict(_shown(variable)) for variable in self._by_key.values()]
 
     def stored(self) -> list[Body]:
-        """All variables as jobs get them: with the values of hidden ones."""
+        """All variables as jobs get them, with the values of hidden ones."""
         return [dict(variable) for variable in self._by_key.values()]
 
     def create(self, body: Body) -> Body:
@@ -216,12 +216,12 @@ class Variables:
 
 
 def _shown(variable: Body) -> Body:
-    """A variable as the API shows it: the value of a hidden one to nobody."""
+    """A variable as the API shows it: without its value if it is hidden."""
     return {**variable, "value": None} if variable["hidden"] else variable
 
 
 class DeployTokens:
-    """`/projects/:id/deploy_tokens`: there is no update, and a token is shown once, when it is made."""
+    """`/projects/:id/deploy_tokens`: no update; GitLab shows a token only once, when it is created."""
 
     def __init__(self, ids: Iterator[int]) -> None:
         self._ids = ids
@@ -261,7 +261,7 @@ class DeployTokens:
         del self._by_id[self.get(id_)["id"]]
 
     def may_pull(self, username: str, password: str) -> bool:
-        """Whether the registry would let these credentials pull."""
+        """Whether the registry would accept these credentials for a pull."""
         return any(
             (token["username"], token["token"]) == (username, password)
             and "read_registry" in token["scopes"]

@@ -1,4 +1,4 @@
-"""What was deployed into a GitLab project's environments, by its jobs and by calls of the API."""
+"""The deployments into a GitLab project's environments, by its jobs and by API calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ORDERS: Final = {"id", "iid", "created_at", "updated_at", "finished_at", "ref"}
 
 
 class Deployments:
-    """`/projects/:id/deployments`. The last that succeeded is what the environment's page shows."""
+    """`/projects/:id/deployments`. The environment's page shows the last one that succeeded."""
 
     def __init__(self, ids: Iterator[int], environments: Environments) -> None:
         self._ids, self._environments = ids, environments
@@ -23,7 +23,7 @@ class Deployments:
         self._entries: list[Body] = []
 
     def shown(self, environment: str) -> str | None:
-        """The commit that the page of the environment shows as deployed."""
+        """The commit that the environment's page shows as deployed."""
         made = [one for one in self._entries if one["environment"]["name"] == environment]
         return next((str(one["sha"]) for one in reversed(made) if one["status"] == "success"), None)
 
@@ -41,7 +41,7 @@ class Deployments:
         return sorted(found, key=lambda one: str(one[order]).zfill(20), reverse=sort == "desc")
 
     def create(self, body: Body) -> Body:
-        """By the API: a deployment that no job made."""
+        """Adds a deployment through the API, which no job made."""
         required(body, "environment", "sha", "ref", "status")
         if "tag" not in body:
             raise RefusedError(400, {"error": "tag is missing"})
@@ -50,7 +50,7 @@ class Deployments:
         return self.add(body["environment"], body["sha"], body["ref"], status=body["status"])
 
     def add(self, environment: str, sha: str, ref: str, *, status: str = "success") -> Body:
-        """A deployment into an environment, which is made where there is none of the name, and started."""
+        """Adds a deployment into an environment, which it starts, and creates if there is none of that name."""
         found = self._environments.entries({"name": environment})
         (at,) = found or [self._environments.create({"name": environment})]
         self._environments.deployed(environment)

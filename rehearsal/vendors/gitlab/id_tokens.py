@@ -1,7 +1,7 @@
-"""GitLab's ID tokens for jobs, and the two documents by which others know its signature.
+"""GitLab's ID tokens for jobs, and the two documents with which others verify its signature.
 
 The claims are those of `lib/gitlab/ci/jwt.rb`, `jwt_v2.rb` and `lib/json_web_token/user_project_token_claims.rb`; all
-are texts but for the times. https://docs.gitlab.com/ci/secrets/id_token_authentication/#token-payload
+except the times are strings. https://docs.gitlab.com/ci/secrets/id_token_authentication/#token-payload
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rehearsal.homelab import GITLAB
 
 ISSUER: Final = f"https://{GITLAB}"
 _KEY: Final = "rehearsal"
-_EARLIER: Final = 5  # seconds by which a token is valid before it was made: NOT_BEFORE_TIME
+_EARLIER: Final = 5  # seconds that a token is valid before its creation: NOT_BEFORE_TIME
 
 
 class IdTokens:
@@ -50,7 +50,7 @@ class IdTokens:
         seconds: int = 1800,
         claims: dict[str, Any] | None = None,
     ) -> str:
-        """The token of a job with a timeout of so many `seconds`; `claims` beside or in place of GitLab's."""
+        """The token of a job with a timeout of `seconds`; `claims` add to GitLab's or replace them."""
         now = int(time.time())
         payload = {
             "namespace_path": path.rpartition("/")[0],
@@ -86,7 +86,7 @@ class IdTokens:
         return token
 
     def app(self) -> Starlette:
-        """What GitLab serves to everybody: the issuer's configuration, and its keys."""
+        """What GitLab serves to anybody: the issuer's configuration and its keys."""
 
         def configuration(request: Request) -> JSONResponse:
             return JSONResponse(

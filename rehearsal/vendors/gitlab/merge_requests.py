@@ -1,4 +1,4 @@
-"""What a GitLab project holds for reviewers: merge requests, as far as their comments go."""
+"""What a GitLab project holds for reviewers: merge requests, but only their comments."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class MergeRequests:
         self._notes: dict[int, dict[int, Body]] = {}
 
     def open(self) -> int:
-        """A new merge request; its number within the project (iid)."""
+        """Opens a merge request; returns its number within the project (iid)."""
         iid = len(self._notes) + 1
         self._notes[iid] = {}
         return iid
 
     def notes(self, iid: str, query: Body) -> list[Body]:
-        """The notes of a merge request, the newest first unless `sort` says otherwise."""
+        """The notes of a merge request, newest first unless `sort` says otherwise."""
         notes = list(self._of(iid).values())
         return notes if query.get("sort") == "asc" else notes[::-1]
 

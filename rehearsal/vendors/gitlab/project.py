@@ -20,7 +20,7 @@ class Project:
     """A private project with one branch, protected as GitLab protects a new project's default branch."""
 
     def __init__(self, id_: int, path: str, id_tokens: IdTokens, *, enterprise: bool, licensed: bool) -> None:
-        ids = itertools.count(1000 * id_ + 1)  # so that no id of one project is one of another's
+        ids = itertools.count(1000 * id_ + 1)  # so that no two projects share an id
         self.id, self.path, self.default_branch, self.licensed = id_, path, "main", licensed
         self.id_tokens = id_tokens
         self.environments = Environments(ids)
@@ -48,7 +48,7 @@ class Project:
         self.merge_requests = MergeRequests(ids, project=id_)
 
     def describe(self) -> Body:
-        """`GET /projects/:id`, the attributes in use."""
+        """`GET /projects/:id`: the attributes in use."""
         name = self.path.rpartition("/")[2]
         return {
             "id": self.id,
@@ -64,7 +64,7 @@ class Project:
         }
 
     def variables_for(self, branch: str, environment: str) -> dict[str, str]:
-        """The CI variables that a job of this branch with this environment sees; the narrower scope wins."""
+        """The CI variables that a job on this branch with this environment sees; the narrower scope wins."""
         protected = self.branches.protects(branch)
         seen = [
             variable
@@ -76,7 +76,7 @@ class Project:
         return {variable["key"]: variable["value"] for variable in seen}
 
     def id_token(self, branch: str, environment: str | None, *, audience: str) -> str:
-        """The ID token of a job of this branch, which is masked in its log."""
+        """The ID token of a job on this branch; GitLab masks it in the job's log."""
         protected = self.branches.protects(branch)
         return self.id_tokens.issue(
             self.id, self.path, audience=audience, ref=branch, protected=protected, environment=environment

@@ -23,7 +23,7 @@ class Registry:
         self._tags: dict[str, dict[str, Body]] = {}
 
     def push(self, image: str, *, created_at: str | None = None) -> str:
-        """As a build job pushes `repository:tag`; gives the digest."""
+        """Pushes `repository:tag` as a build job does; returns the digest."""
         location, _, tag = image.partition("@")[0].rpartition(":")
         if location not in self._tags:
             path = location[_SUFFIX:]
@@ -52,7 +52,7 @@ class Registry:
         return f"sha256:{revision}"
 
     def remove(self, image: str) -> None:
-        """As a user or the clean-up policy removes a tag."""
+        """Removes a tag, as a user or the clean-up policy does."""
         location, _, tag = image.partition("@")[0].rpartition(":")
         del self._tags[location][tag]
 

@@ -27,7 +27,7 @@ class Mirrors(Collection):
     """`/projects/:id/remote_mirrors`: push mirrors."""
 
     takes_host_keys = True
-    """Whether GitLab is 18.11 or newer; older ones drop the parameter in silence, as Grape drops any unknown one."""
+    """Whether GitLab is 18.11 or newer; older versions silently drop the parameter, as Grape does any unknown one."""
 
     def create(self, body: Body) -> Body:
         required(body, "url")
@@ -67,7 +67,7 @@ class Mirrors(Collection):
         self._push(mirror, None)
 
     def push(self, *, error: str | None = None) -> None:
-        """What a push to the repository does: every mirror is brought up to date, or told why not."""
+        """What a push to the repository does: updates every mirror, or records why it failed."""
         for mirror in self._entries.values():
             self._push(mirror, error)
 
@@ -90,7 +90,7 @@ class Mirrors(Collection):
 
 
 def _accepted(keys: list[str]) -> list[str]:
-    """Host keys, bare or as known_hosts lines; GitLab's words for those that are none (its HostKeysConverter)."""
+    """Host keys, bare or as known_hosts lines; refuses invalid ones with GitLab's message (its HostKeysConverter)."""
     if len(keys) > _MOST_HOST_KEYS:
         raise RefusedError(400, {"message": f"too many host keys (maximum is {_MOST_HOST_KEYS})"})
     if wrong := [key for key in keys if not _is_key(key)]:
@@ -210,7 +210,7 @@ class Branches:
         del self._protected[self.get_protected(name)["name"]]
 
     def _levels(self, body: Body, action: str) -> list[Body]:
-        # A Community Edition does not declare `allowed_to_*`, and GitLab drops undeclared parameters in silence.
+        # A Community Edition does not declare `allowed_to_*`, and GitLab silently drops undeclared parameters.
         granular = body.get(f"allowed_to_{action}") if self._enterprise else None
         levels = [item["access_level"] for item in granular or [{"access_level": body.get(f"{action}_access_level")}]]
         made = [access_level(next(self._ids), 40 if level is None else level) for level in levels]
@@ -221,8 +221,8 @@ class Branches:
 class ProtectedEnvironments(Collection):
     """`/projects/:id/protected_environments`; a Community Edition does not have the routes.
 
-    An Enterprise Edition asks for the role alone (GitLab's `ee/lib/api/protected_environments.rb` and its services):
-    without a licence it lists and takes protections, too, and `protected?` of an environment ignores them.
+    An Enterprise Edition checks only the role (GitLab's `ee/lib/api/protected_environments.rb` and its services): even
+    without a licence it lists and accepts protections, but an environment's `protected?` ignores them.
     """
 
     key = "name"
@@ -256,7 +256,7 @@ class ProtectedEnvironments(Collection):
 
 
 def _commit(sha: str, url: str) -> Body:
-    """A commit as GitLab shows it with a branch."""
+    """A commit as GitLab shows it in a branch."""
     made, person = "2026-01-01T00:00:00.000+00:00", {"name": "User 1", "email": "user-1@example.com"}
     return {
         "id": sha,

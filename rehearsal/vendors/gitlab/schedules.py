@@ -33,7 +33,7 @@ class Schedules(Collection):
     def update(self, id_: str, body: Body) -> Body:
         schedule = super().get(id_)
         schedule |= {key: body[key] for key in _SETTABLE if key in body}
-        # GitLab keeps the whole reference, whichever was given.
+        # GitLab keeps the full reference, whichever form was given.
         if not schedule["ref"].startswith("refs/"):
             schedule["ref"] = f"refs/heads/{schedule['ref']}"
         schedule["updated_at"] = now()
