@@ -1,4 +1,4 @@
-"""Modules run as at a terminal: what a shell runs in its background, these tests perhaps, it starts deaf to Ctrl-C."""
+"""Runs modules as at a terminal: a shell makes its background jobs, perhaps these tests, ignore Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 
 
 def attentive(module: str, before: str = "") -> list[str]:
-    """The command `python -m <module>`, to which signals mean what they do at a terminal; `before` is run first."""
+    """The command `python -m <module>`, with the signal handling of a terminal; `before` is code to run first."""
     return [sys.executable, "-c", _RUN.format(module=module, before=before)]

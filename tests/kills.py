@@ -1,4 +1,4 @@
-"""How often tests kill at random: in the usual run a quarter as often as with `KILLS=all`."""
+"""How often tests kill at random: the usual run kills a quarter as often as `KILLS=all`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ EVERY: Final = os.environ.get("KILLS") == "all"
 
 
 def kills(number: int) -> int:
-    """`number` where every kill is asked for.
+    """`number` with `KILLS=all`, else a quarter of it.
 
-    Kills before each command of a script (tests/database/test_kills_at_each_step.py) find what random ones find, but
-    for what happens in the middle of a command.
+    Kills before each command of a script (tests/database/test_kills_at_each_step.py) find what random kills find,
+    except for what happens in the middle of a command.
     """
     return number if EVERY else number // 4

@@ -1,13 +1,13 @@
 """The pages that people read, and the commands in them.
 
-A block of commands says in its info string what keeps it true:
+The info string of a command block says what checks it:
 
     ```sh rehearsed             run by tests/rehearsal/test_pages.py, page by page, in order, on a fresh stack dev
-    ```sh rehearsed-by <file>   run by that test in a rehearsal of its own, in other words
+    ```sh rehearsed-by <file>   run by that test in a separate rehearsal, worded differently
     ```sh make                  targets of the Makefile, which exist; CI runs `make test`
     ```sh real-system           needs what no rehearsal has
 
-A comment `<!-- given: <command> -->` before a block is run before it, for what the block starts from.
+The command in a comment `<!-- given: <command> -->` before a block runs first, to set up what the block starts from.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Block:
 
     @property
     def mark(self) -> str:
-        """What stands behind the language."""
+        """What follows the language in the info string."""
         return self.info.partition(" ")[2]
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ def prose(page: Path) -> str:
 
 
 def code(page: Path) -> list[str]:
-    """Everything that stands between backticks in the page's prose."""
+    """Everything between backticks in the page's prose."""
     return [" ".join(each.split()) for each in _CODE.findall(prose(page))]
 
 

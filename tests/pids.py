@@ -1,4 +1,4 @@
-"""Whether a process still runs, for tests of what must not outlive the rehearsal."""
+"""Whether a process still runs, for tests of processes that must not outlive the rehearsal."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def lives(pid: int) -> bool:
         return False
     if not Path("/proc/self/stat").exists():
         return True
-    # Nobody may have reaped it yet: what was ours is nobody's child in a container without an init.
+    # It may not have been reaped yet: in a container without an init, nobody reaps our orphans.
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
-        return False  # it went as we looked
+        return False  # it ended while we looked

@@ -1,4 +1,4 @@
-"""Which tests a worker takes together, and in which order: the suite is as slow as the worker that ends last."""
+"""Which tests one worker takes together, and in which order: the suite is as slow as the worker that ends last."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
 TOGETHER: Final = ("tests/rehearsal/verify/",)
-"""Folders whose files have a system in common that takes a minute to make."""
+"""Folders whose files share a system that takes a minute to make."""
 
 LONGEST: Final = (
     "tests/rehearsal/verify/",
@@ -29,16 +29,16 @@ LONGEST: Final = (
     "tests/rehearsal/test_node_loss.py",
     "tests/database/test_rotation.py",
 )
-"""What takes more than a minute and a half, first: else one worker runs it at the end while the others wait."""
+"""Files that take more than a minute and a half run first: otherwise one runs at the end while other workers wait."""
 
 
 def scope(nodeid: str) -> str:
-    """What one worker takes as a whole: a file, or a folder of `TOGETHER`."""
+    """What one worker runs as a whole: a file, or a folder of `TOGETHER`."""
     return next((folder for folder in TOGETHER if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
 
 def rank(nodeid: str) -> int:
-    """The place of a test among the others: equal ones stay in the order in which pytest finds them."""
+    """A test's position among the others; tests of equal rank stay in the order in which pytest finds them."""
     return next((place for place, one in enumerate(LONGEST) if nodeid.startswith(one)), len(LONGEST))
 
 

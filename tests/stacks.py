@@ -1,4 +1,4 @@
-"""Stack files of the tests' own: an edit of a live one fails no test."""
+"""The tests' own stack files: an edit of a live one makes no test fail."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from settings.names import Names
 
 STACKS: Final = Path(__file__).parent / "unit" / "stacks"
 PROJECT: Final = "invoicetron"
-"""Of those stack files."""
+"""The project of those stack files."""
 DEV: Final = Names(PROJECT, "dev")
 PROD: Final = Names(PROJECT, "prod")

@@ -1,4 +1,4 @@
-"""A Cloudflare account, and what is asked of it."""
+"""A Cloudflare account, and the requests to it."""
 
 from __future__ import annotations
 

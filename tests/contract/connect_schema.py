@@ -1,7 +1,7 @@
-"""The shapes of 1Password Connect's REST API, as models of our own.
+"""The shapes of 1Password Connect's REST API, as our own models.
 
-Source: docs/openapi/spec.yaml of github.com/1Password/connect at bad1808c (version 1.7.1 of the API). The names are its
-schemas'. A key that a schema does not know is refused: nobody may rely on one.
+Source: docs/openapi/spec.yaml of github.com/1Password/connect at bad1808c (version 1.7.1 of the API), with the names of
+its schemas. The models refuse a key that a schema does not know: nobody may rely on one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Shape(BaseModel):
 
 
 class ErrorResponse(Shape):
-    """Body of every refusal."""
+    """The body of every refusal."""
 
     status: int
     message: str
@@ -81,7 +81,7 @@ class Url(Shape):
 
 
 class Item(Shape):
-    """An item without what is in it, as the list of a vault's items has it."""
+    """An item without its content, as the list of a vault's items has it."""
 
     id: Uuid
     title: str
@@ -105,14 +105,14 @@ class ItemSection(Shape):
 
 
 class InSection(Shape):
-    """The section of a field. The document has the id alone; connect-sdk-go, and so the plugin, sends a label."""
+    """A field's section. The document has only the id; connect-sdk-go, and so the plugin, sends a label."""
 
     id: str
     label: str | None = None
 
 
 class ItemField(Shape):
-    """A field as it is answered; the document demands id and type."""
+    """A field in an answer; the document requires id and type."""
 
     id: str
     type: Literal["STRING", "EMAIL", "CONCEALED", "URL", "TOTP", "DATE", "MONTH_YEAR", "MENU"]
@@ -131,13 +131,13 @@ class FullItem(Item):
 
 
 class SentField(ItemField):
-    """A field as it is sent."""
+    """A field in a request."""
 
     generate: bool | None = None
 
 
 class SentItem(Shape):
-    """The body of POST and PUT: the document demands vault and category. What is read-only may come back as it was."""
+    """The body of POST and PUT; the document requires vault and category. Read-only keys may come back unchanged."""
 
     id: Uuid | Literal[""] | None = None
     title: str

@@ -1,4 +1,4 @@
-"""An emulator that is held to what its vendor publishes."""
+"""An emulator that is checked against the contract that its vendor publishes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Operation = tuple[str, str]
 
 
 class Held(ABC):
-    """An application in front of the emulator that holds every request and answer to the published contract."""
+    """An application in front of the emulator that checks every request and answer against the published contract."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,9 +46,9 @@ class Held(ABC):
     @staticmethod
     @abstractmethod
     def operation_of(scope: Scope) -> Operation:
-        """The operation that is asked for."""
+        """The requested operation."""
 
     @staticmethod
     @abstractmethod
     def check(operation: Operation, scope: Scope, sent: bytes, status: int, answered: bytes) -> None:
-        """Raises where the request or its answer is not what the contract says."""
+        """Raises if the request or its answer is not what the contract says."""

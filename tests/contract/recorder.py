@@ -1,4 +1,4 @@
-"""Keeps what an emulator was asked, bodies included."""
+"""Records the requests to an emulator, bodies included."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Recorded = tuple[str, str, dict[str, str], Any]
 
 
 class Recorder:
-    """Keeps every request to the application behind it."""
+    """Records every request to the application behind it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

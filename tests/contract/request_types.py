@@ -1,4 +1,4 @@
-"""The official client's request types, as checks that refuse keys which they do not know."""
+"""The official client's request types, as checks that refuse unknown keys."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Annotated, Any, Required, Union, get_args, get_origin
 from cloudflare._types import SequenceNotStr
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
-# The client's are those of typing_extensions, which the functions of `typing` do not know before Python 3.13.
+# The client uses those of typing_extensions, which `typing`'s functions do not know before Python 3.13.
 from typing_extensions import get_type_hints, is_typeddict
 
 _MANY = {Iterable, Sequence, SequenceNotStr, list}
 
 
 def check(type_: Any, request: Any) -> None:
-    """Raises pydantic's ValidationError where `request` is not what the client would take and send."""
+    """Raises pydantic's ValidationError if `request` is not what the client would accept and send."""
     TypeAdapter(_closed(type_)).validate_python(request)
 
 
 def _closed(type_: Any) -> Any:
-    """The type with every TypedDict in it closed; a protocol for "any sequence" is a list."""
+    """The type with every TypedDict in it closed; a protocol for "any sequence" becomes a list."""
     if is_typeddict(type_):
         return _model(type_)
     origin: Any = get_origin(type_)
@@ -38,7 +38,7 @@ def _closed(type_: Any) -> Any:
 def _model(type_: Any) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(type_, include_extras=True).items():
-        # Not `__required_keys__`: the annotations are strings, in which it sees no Required.
+        # Not `__required_keys__`: the annotations are strings, in which it does not see Required.
         origin: Any = get_origin(hint)
         default = ... if origin is Required else None
         fields[name] = (_closed(hint), Field(default, alias=_alias(hint) or name, validate_default=False))
@@ -47,7 +47,7 @@ def _model(type_: Any) -> type[BaseModel]:
 
 
 def _alias(hint: Any) -> str | None:
-    """What the key is called on the wire."""
+    """The key's name on the wire."""
     origin: Any = get_origin(hint)
     if origin is Required:
         return _alias(get_args(hint)[0])

@@ -1,7 +1,7 @@
-"""The Cloudflare emulator's answers, held to the API that Cloudflare publishes.
+"""The Cloudflare emulator's answers, checked against the API that Cloudflare publishes.
 
 The official client's models are generated from Cloudflare's OpenAPI document; its strict mode refuses an answer that
-lacks a required field or has one of another type.
+lacks a required field or has one of the wrong type.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def test_a_token_s_own_answer_is_one_that_the_published_schema_allows(
 def test_the_tunnel_s_document_has_the_one_gap_of_the_published_schema(
     client: cloudflare.Cloudflare, emulator: Cloudflare
 ) -> None:
-    """The schema demands a `hostname` of each rule; the live API, and cloudflared, of each but the catch-all."""
+    """The schema requires a `hostname` in each rule; the live API, and cloudflared, in each but the catch-all."""
     configurations = client.zero_trust.tunnels.cloudflared.configurations
     with pytest.raises(APIResponseValidationError) as refused:
         configurations.get(emulator.tunnel_id, account_id=emulator.account_id)
@@ -224,7 +224,7 @@ LISTS: Final = {
 
 
 def many(emulator: Cloudflare) -> None:
-    """More than a page of everything that can be listed."""
+    """Adds more than a page of everything that can be listed."""
     for number in range(60):
         emulator.add_policy(f"policy-{number}")
         emulator.add_tunnel(f"tunnel-{number}")

@@ -1,6 +1,6 @@
-"""Everything that program and stand-ins ask of Cloudflare, held to the request types that Cloudflare publishes.
+"""Every request of the program and the stand-ins to Cloudflare, checked against the request types that it publishes.
 
-What `ops` asks goes through the official client, and mypy compares it with the same types.
+Requests of `ops` go through the official client, and mypy checks them against the same types.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def shape(path: str) -> str:
 
 
 def parameters(recorded: Recorded) -> dict[str, Any]:
-    """What the client's function would have been given: ids in the path, query and body in one."""
+    """The arguments that the client's function would have had: ids in the path, query and body in one."""
     _, path, query, body = recorded
     parts = path.split("/")
     owner = {"accounts": "account_id", "zones": "zone_id"}.get(parts[1], "")
@@ -206,7 +206,7 @@ def test_every_request_is_one_that_the_published_schema_knows(
             unchecked.add(method)
             continue
         if body and "config" in body:
-            # The one gap of the published schema, as in the answer.
+            # The published schema's one gap, as in the answer.
             catch_all = request["config"]["ingress"].pop()
             assert "hostname" not in catch_all
         check(type_, request)

@@ -1,4 +1,4 @@
-"""The emulator of 1Password Connect and all who ask it keep to Connect's OpenAPI document."""
+"""The emulator of 1Password Connect and all its clients keep to Connect's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ ANSWERS: Final[dict[tuple[str, str], tuple[int, Any]]] = {
     ("PUT", "/v1/vaults/{id}/items/{id}"): (200, FullItem),
     ("DELETE", "/v1/vaults/{id}/items/{id}"): (204, None),
 }
-"""Every operation in use: the status of success, and the shape of its answer."""
-# The document says name for vaults; connect-sdk-go, and so the plugin, sends title, which Connect takes.
+"""Every operation in use: the success status, and the shape of its answer."""
+# The document says name for vaults; connect-sdk-go, and so the plugin, sends title, which Connect accepts.
 FILTER: Final = re.compile(r'(title|name) eq "[^"]+"')
 
 
 class HeldConnect(Held):
-    """In front of the emulator of Connect."""
+    """Checks the requests to the emulator of Connect, and its answers."""
 
     @staticmethod
     def operation_of(scope: Scope) -> Operation:
@@ -55,7 +55,7 @@ class HeldConnect(Held):
 
     @staticmethod
     def check(operation: Operation, scope: Scope, sent: bytes, status: int, answered: bytes) -> None:
-        """Raises where the request or its answer is not what the document says."""
+        """Raises if the request or its answer is not what the document says."""
         good, shape = ANSWERS[operation]
         if operation[0] in {"POST", "PUT"}:
             SentItem.model_validate_json(sent)

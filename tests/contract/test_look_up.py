@@ -1,4 +1,4 @@
-"""What `up` asks of Cloudflare before the first resource: everything that is wrong is told, in words that lead on."""
+"""What `up` asks Cloudflare before the first resource: it reports everything that is wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_two_policies_of_one_name_are_told_with_their_ids(cloudflare: Cloudflare
 BESIDE: Final = re.findall(
     r"\S+", "TXT CAA MX SRV HTTPS SVCB TLSA SSHFP LOC NAPTR URI PTR CERT DNSKEY DS SMIMEA OPENPGPKEY A_OF_TOMORROW"
 )
-"""Types of DNS records that Cloudflare has beside addresses and delegations."""
+"""Cloudflare's types of DNS records other than addresses and delegations."""
 
 
 @pytest.mark.parametrize("type_", BESIDE)

@@ -1,8 +1,8 @@
-"""The shapes of GitLab's REST API v4, as models of our own: what each endpoint in use answers.
+"""The shapes of GitLab's REST API v4, as our own models: what each endpoint in use answers.
 
-Source: the pages of docs.gitlab.com/api that `requests.PAGES` names; where a page shows less than the API gives, the
-entities in lib/api/entities of github.com/gitlabhq/gitlabhq. An attribute that neither knows is refused: nobody may
-rely on one.
+Source: the pages of docs.gitlab.com/api that `requests.PAGES` names; where a page shows less than the API returns, the
+entities in lib/api/entities of github.com/gitlabhq/gitlabhq. The models refuse an attribute that neither source knows:
+nobody may rely on one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
-"""GitLab writes moments in UTC, with milliseconds."""
+"""GitLab writes times in UTC, with milliseconds."""
 Tier = Literal["production", "staging", "testing", "development", "other"]
 Role = Literal[0, 30, 40, 60]
 
@@ -25,7 +25,7 @@ class Shape(BaseModel):
 
 
 class Part(BaseModel):
-    """An answer of which the emulator gives what is in use; what it gives is checked."""
+    """An answer of which the emulator returns only what is in use, which is checked."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -88,7 +88,7 @@ class ProjectAccess(Shape):
 
 
 class Permissions(Shape):
-    """The roles of who asks."""
+    """The requesting user's roles."""
 
     project_access: ProjectAccess | None
     group_access: ProjectAccess | None
@@ -128,7 +128,7 @@ class RegistryTag(Shape):
 
 
 class OneRegistryTag(RegistryTag):
-    """A tag that is asked for by its name."""
+    """A tag that was requested by its name."""
 
     revision: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     short_revision: Annotated[str, Field(pattern="^[0-9a-f]{9}$")]
@@ -179,7 +179,7 @@ class OneEnvironment(Environment):
 
 
 class Deployment(Part):
-    """A deployment: in a list, or just made by the API."""
+    """A deployment: in a list, or just created through the API."""
 
     id: StrictInt
     iid: StrictInt
@@ -248,11 +248,11 @@ class RemoteMirror(Shape):
     auth_method: Literal["password", "ssh_public_key"]
     host_keys: list[HostKey]
     mirror_branch_regex: StrictStr | None = None
-    """With a licence only."""
+    """Only with a licence."""
 
 
 class PublicKey(Shape):
-    """The key by which a push mirror logs in."""
+    """The key with which a push mirror logs in."""
 
     public_key: Annotated[str, Field(pattern=r"^ssh-rsa \S+")]
 
@@ -292,7 +292,7 @@ class Branch(Shape):
 
 
 class AccessLevel(Shape):
-    """Who may; the last two with an Enterprise Edition only."""
+    """Who may act; the last two only in an Enterprise Edition."""
 
     id: StrictInt
     access_level: Role | None
@@ -331,7 +331,7 @@ class ProtectedTag(Part):
 
 
 class PipelineSchedule(Part):
-    """A schedule in a list, and as it is created."""
+    """A schedule in a list, or just created."""
 
     id: StrictInt
     description: StrictStr
@@ -346,7 +346,7 @@ class PipelineSchedule(Part):
 
 
 class OnePipelineSchedule(PipelineSchedule):
-    """One that is asked for."""
+    """A schedule that was requested alone."""
 
     last_pipeline: dict[str, Any] | None
     variables: list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""A GitLab that is held to its API's pages, and the stand-in for the plugin that asks it."""
+"""A GitLab that is checked against its API's pages, and the stand-in plugin that calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An emulator of GitLab that is held to the pages of GitLab's API."""
+"""An emulator of GitLab that is checked against the pages of GitLab's API."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.contract.held import Held
 
 
 class HeldGitLab(Held):
-    """In front of the emulator of GitLab."""
+    """Checks the requests to the emulator of GitLab, and its answers."""
 
     @staticmethod
     def operation_of(scope: Scope) -> Operation:
-        """The operation of `OPERATIONS`; a path that none of them has is returned as it is."""
+        """The matching operation of `OPERATIONS`; a path that none of them has is returned unchanged."""
         return operation_of(scope)
 
     @staticmethod
     def check(operation: Operation, scope: Scope, sent: bytes, status: int, answered: bytes) -> None:
-        """Raises where the request or its answer is not what the operation's page says."""
+        """Raises if the request or its answer is not what the operation's page says."""
         check(operation, attributes(scope, sent), status, answered)
 
 
 def operation_of(scope: Scope) -> Operation:
-    """The operation of `OPERATIONS`; a path that none of them has is returned as it is."""
+    """The matching operation of `OPERATIONS`; a path that none of them has is returned unchanged."""
     path = scope["raw_path"].decode().partition("?")[0].removeprefix("/api/v4/")
     parts = path.split("/")
     for method, pattern in OPERATIONS:
@@ -49,7 +49,7 @@ def attributes(scope: Scope, body: bytes) -> dict[str, Any]:
 
 
 def check(operation: Operation, given: dict[str, Any], status: int, answered: bytes) -> None:
-    """Raises where the request or its answer is not what the operation's page says."""
+    """Raises if the request or its answer is not what the operation's page says."""
     taken, good, shape = OPERATIONS[operation]
     if status < 400:
         taken.model_validate(given)
@@ -61,6 +61,6 @@ def check(operation: Operation, given: dict[str, Any], status: int, answered: by
         return
     assert status in {400, 401, 403, 404, 405, 409, 422}
     refused = json.loads(answered)
-    # Its own words in `message`; Grape's, and those about a token, in `error`.
+    # GitLab's own text is in `message`; Grape's, and the text about a token, in `error`.
     described = {"error", "error_description"}
     assert refused.keys() in ({"message"}, {"error"}, described, {*described, "scope"})

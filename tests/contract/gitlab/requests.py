@@ -1,6 +1,6 @@
-"""What GitLab's REST API v4 takes, from the same sources as answers.py, and which operation takes and answers what.
+"""The requests of GitLab's REST API v4, from the same sources as answers.py, and each operation's request and answer.
 
-An attribute that the pages do not know is refused: GitLab drops it in silence.
+The models refuse an attribute that the pages do not know: GitLab would silently drop it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.contract.gitlab.answers import (
 
 
 class Listed(Shape):
-    """What every list takes."""
+    """The parameters of every list."""
 
     page: Annotated[int, Field(ge=1)] | None = None
     per_page: Annotated[int, Field(ge=1, le=100)] | None = None
@@ -70,7 +70,7 @@ class ListedDeployments(Listed):
 
 
 class NewDeployment(Shape):
-    """A deployment that no job makes."""
+    """A new deployment that no job makes."""
 
     environment: StrictStr
     sha: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
@@ -80,7 +80,7 @@ class NewDeployment(Shape):
 
 
 class ChangedEnvironment(Shape):
-    """What can be changed of an environment: not its name."""
+    """What can be changed about an environment; its name cannot."""
 
     description: StrictStr | None = None
     external_url: StrictStr | None = None
@@ -102,19 +102,19 @@ class Stop(Shape):
 
 
 class Filter(Shape):
-    """Which of several variables of one key."""
+    """Selects one of several variables with the same key."""
 
     environment_scope: StrictStr
 
 
 class Filtered(Shape):
-    """A variable that is read or deleted."""
+    """Reads or deletes a variable."""
 
     filter: Filter | None = None
 
 
 class ChangedVariable(Filtered):
-    """A variable that is changed."""
+    """Changes a variable."""
 
     value: StrictStr
     description: StrictStr | None = None
@@ -152,7 +152,7 @@ class NewToken(Shape):
 
 
 class ChangedMirror(Shape):
-    """What can be changed of a push mirror."""
+    """What can be changed about a push mirror."""
 
     auth_method: Literal["password", "ssh_public_key"] | None = None
     enabled: StrictBool | None = None
@@ -176,7 +176,7 @@ class NewBranch(Shape):
 
 
 class Allowed(Shape):
-    """An access level that is added, or taken away by its id."""
+    """An access level to add, or to remove by its id."""
 
     id: StrictInt | None = None
     access_level: Role | None = None
@@ -184,7 +184,7 @@ class Allowed(Shape):
 
 
 class ChangedProtection(Shape):
-    """What can be changed of a branch's protection."""
+    """What can be changed about a branch's protection."""
 
     allow_force_push: StrictBool | None = None
     allowed_to_push: list[Allowed] | None = None
@@ -207,7 +207,7 @@ class NewEnvironmentProtection(Shape):
 
 
 class ChangedSchedule(Shape):
-    """What can be changed of a pipeline schedule."""
+    """What can be changed about a pipeline schedule."""
 
     description: StrictStr | None = None
     ref: StrictStr | None = None
@@ -326,4 +326,4 @@ OPERATIONS: Final[dict[Operation, tuple[type[BaseModel], int, Any]]] = {
     ("POST", f"{_P}/merge_requests/*/notes"): (Body, 201, Note),
     ("PUT", f"{_P}/merge_requests/*/notes/*"): (Body, 200, Note),
 }
-"""Every operation in use: its attributes beside those in the path, the status of success, and the answer's shape."""
+"""Every operation in use: its attributes other than those in the path, the success status, and the answer's shape."""

@@ -1,4 +1,4 @@
-"""How GitLab refuses, and what it shows to nobody."""
+"""How GitLab refuses, and what it never shows."""
 
 from __future__ import annotations
 

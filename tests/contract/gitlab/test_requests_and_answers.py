@@ -1,4 +1,4 @@
-"""The emulator of GitLab and all who ask it keep to the pages of GitLab's API."""
+"""The emulator of GitLab and all its clients keep to the pages of GitLab's API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def project_id(emulator: GitLab) -> str:
 
 
 def resources(emulator: GitLab) -> dict[str, dict[str, Any]]:
-    """Each resource of the program, with all that it is ever given; and what of it changes later."""
+    """Each resource of the program, with every input that it is ever given."""
     project = project_id(emulator)
     levels = [{"accessLevel": "maintainer"}]
     return {
@@ -107,7 +107,7 @@ UNCHANGEABLE: Final = {"TagProtection", "ProjectProtectedEnvironment", "ProjectD
 
 
 def live(plugin: GitLabPlugin, emulator: GitLab) -> None:
-    """Every resource is created, read, changed and deleted by the stand-in for the plugin."""
+    """The stand-in plugin creates, reads, changes and deletes every resource."""
     for type_, inputs in resources(emulator).items():
         urn = f"urn:pulumi:dev::invoicetron::{type_}::one"
         id_, outputs = plugin.create(Call(urn=urn, inputs=inputs))
@@ -147,7 +147,7 @@ FUNCTIONS: Final = {
 
 
 def fill(emulator: GitLab, count: int) -> None:
-    """So many of everything that can be listed."""
+    """Adds `count` of everything that can be listed."""
     project = emulator.project
     for number in range(count):
         project.environments.create({"name": f"review/{number}"})
@@ -211,7 +211,7 @@ def test_every_list_has_pages_and_a_client_that_asks_on_sees_all_of_it(
     assert len(manager.list(get_all=False, per_page=1000)) == 100, "the largest page"
     whole = manager.list(iterator=True)
     assert len(list(whole)) == whole.total >= MANY
-    held.problems = [one for one in held.problems if "per_page" not in one]  # asked for too much on purpose
+    held.problems = [one for one in held.problems if "per_page" not in one]  # the page is too large on purpose
 
 
 def test_what_the_program_and_ops_look_for_is_found_on_whatever_page_it_is(url: str, emulator: GitLab) -> None:

@@ -1,4 +1,4 @@
-"""What people are told when GitLab refuses, or is not there."""
+"""What users are told when GitLab refuses or is not reachable."""
 
 from __future__ import annotations
 
