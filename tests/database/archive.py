@@ -1,8 +1,8 @@
-"""What the plugin's container does beside an instance, by the real barman-cloud and the store that the program makes.
+"""What the plugin's container does beside an instance, with the real barman-cloud and the store that the program makes.
 
 The commands' options follow github.com/cloudnative-pg/barman-cloud v0.5.0 (pkg/archiver/command.go,
-pkg/backup/backup.go, pkg/command/commandbuilder.go) and the plugin's internal/cnpgi/restore/restore.go; the parameters
-of a recovery those of CloudNativePG 1.27 (api/v1/cluster_funcs.go, BuildPostgresOptions).
+pkg/backup/backup.go, pkg/command/commandbuilder.go) and the plugin's internal/cnpgi/restore/restore.go. The parameters
+of a recovery follow CloudNativePG 1.27 (api/v1/cluster_funcs.go, BuildPostgresOptions).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from rehearsal.pods.postgres import PostgresError, PostgresServer
 from tests.database.s3_server import S3Server
 
 _USED: Final = {"s3", "endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json"}
-"""Of boto's descriptions of 400 services, 20 MB."""
+"""The files in use of boto's descriptions of 400 services, 20 MB."""
 
 
 def programs(directory: Path) -> Path:
-    """barman-cloud where PostgreSQL's account can read it."""
+    """Copies barman-cloud to where PostgreSQL's account can read it."""
 
     def unused(folder: str, names: list[str]) -> list[str]:
         return [name for name in names if name not in _USED] if folder.endswith("botocore/data") else []
@@ -38,7 +38,7 @@ def programs(directory: Path) -> Path:
 
 
 def interpreter(directory: Path, account: Mapping[str, Any]) -> Path:
-    """Python where PostgreSQL's account can read it: a copy where it stands in root's home, say."""
+    """A Python that PostgreSQL's account can read: a copy if this one is, for instance, in root's home."""
     with suppress(OSError):
         if not subprocess.run([sys.executable, "-V"], check=False, capture_output=True, **account).returncode:
             return Path(sys.executable)
@@ -53,15 +53,15 @@ def interpreter(directory: Path, account: Mapping[str, Any]) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """One archive in the store of a stack, in a bucket of this machine."""
+    """One archive in a stack's store, in a bucket on this machine."""
 
     programs: Path
     python: Path
     store: Mapping[str, Any]
-    """Spec of the ObjectStore, as the program makes it."""
+    """The ObjectStore's spec, as the program makes it."""
     s3: S3Server
     name: str
-    """The archive's."""
+    """The archive's name."""
     region: str = "us-east-1"
 
     @property
@@ -70,7 +70,7 @@ class Archive:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the plugin's container gives the commands."""
+        """The environment that the plugin's container gives the commands."""
         given = {one["name"]: one["value"] for one in self.store["instanceSidecarConfiguration"]["env"]}
         return {
             **given,
@@ -89,15 +89,15 @@ class Archive:
         return [self.configuration["destinationPath"], self.name]
 
     def _program(self, name: str) -> list[str]:
-        # By the interpreter, for pip has written the path of its own into the program's first line.
+        # Through the interpreter: pip has written its own interpreter's path into the program's first line.
         return [str(self.python), "-P", str(self.programs / "bin" / f"barman-cloud-{name}")]
 
     def archive_command(self, directory: Path) -> str:
-        """For PostgreSQL; a script, so that no key is in a process' arguments."""
+        """For PostgreSQL; a script, so that no key is among a process's arguments."""
         return f"{self._script(directory / 'archive', 'wal-archive', self._archiving())} %p"
 
     def upload(self, server: PostgresServer, segment: str) -> subprocess.CompletedProcess[str]:
-        """What `archive_command` does with a segment of the log."""
+        """Does what `archive_command` does with a WAL segment."""
         return self.run(server, "wal-archive", *self._archiving(), str(server.data / "pg_wal" / segment), check=False)
 
     def _archiving(self) -> list[str]:
@@ -106,7 +106,7 @@ class Archive:
         return [f"--{form['compression']}", *asked, *self._way(), *self._place()]
 
     def restore_command(self, directory: Path) -> str:
-        """For a server that recovers."""
+        """For a server in recovery."""
         return f"{self._script(directory / 'fetch', 'wal-restore', [*self._way(), *self._place()])} %f %p"
 
     def _script(self, path: Path, program: str, options: list[str]) -> str:
@@ -119,7 +119,7 @@ class Archive:
     def run(
         self, server: PostgresServer, name: str, *options: str, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """One of the commands, beside the server."""
+        """Runs one of the commands beside the server."""
         environment = {**server.environment(local=True), **self.environment}
         done = subprocess.run(
             [*self._program(name), *options],
@@ -134,15 +134,16 @@ class Archive:
         return done
 
     def back_up(self, server: PostgresServer, name: str) -> None:
-        """A base backup."""
+        """Takes a base backup."""
         form = self.configuration["data"]
         asked = ["--encryption", form["encryption"]] if "encryption" in form else []
         options = ["--user", server.user, "--name", name, f"--{form['compression']}", *asked]
-        # Not in the operator's: it waits up to five minutes for a checkpoint that spares the disk.
+        # The operator does not pass --immediate-checkpoint: it waits up to five minutes for a checkpoint that spares
+        # the disk.
         self.run(server, "backup", *options, "--immediate-checkpoint", *self._way(), *self._place())
 
     def is_empty(self, server: PostgresServer) -> bool:
-        """What the plugin asks before the first segment of a Cluster, and refuses where it is not."""
+        """The plugin's check before a Cluster's first segment; it refuses an archive that is not empty."""
         return not self.run(server, "check-wal-archive", *self._way(), *self._place(), check=False).returncode
 
     def backups(self, server: PostgresServer) -> str:
@@ -159,7 +160,7 @@ def archiving(archive: Archive, directory: Path) -> dict[str, str]:
 
 
 class Recovered(PostgresServer):
-    """A new server on what is in the archive, as it was at a moment; the last where none is given."""
+    """A new server recovered from the archive, as of a point in time, or of the latest if none is given."""
 
     def __init__(self, archive: Archive, backup: str, *, at: str | None = None) -> None:
         self.archive, self.backup, self.at = archive, backup, at
@@ -179,11 +180,11 @@ class Recovered(PostgresServer):
         self._give_away(self.data / "recovery.signal")
 
     def promoted(self) -> None:
-        """Returns once the server has reached the moment and accepts writes; raises `PostgresError` with its log."""
+        """Returns once the server has reached that time and accepts writes; raises `PostgresError` with its log."""
         deadline = time.monotonic() + 60
         try:
             while self.sql("SELECT pg_is_in_recovery()") == "t":
                 assert time.monotonic() < deadline, self.log.read_text()[-3000:]
                 time.sleep(0.1)
-        except subprocess.CalledProcessError:  # it read, and ended before it had reached the moment
+        except subprocess.CalledProcessError:  # it answered, and ended before it reached that time
             raise PostgresError(self.log.read_text()[-3000:]) from None

@@ -16,7 +16,7 @@ from tests.database.s3_server import S3Server, s3_server
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PostgresServer]:
-    """One server for the tests that leave it as they found it."""
+    """One server for the tests that leave it as they find it."""
     with PostgresServer() as started:
         yield started
 
@@ -24,11 +24,11 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def pod(server: PostgresServer) -> Iterator[Pod]:
     """A pod with an empty backup volume beside an empty database."""
-    # What an earlier file's tests have left on the server, which the session shares, is none of this one's.
+    # The session shares the server: databases that an earlier file's tests have left on it are not for this test.
     for name in set(databases(server)) - {"postgres"}:
         server.sql(f'DROP DATABASE "{name}" WITH (FORCE)', database="postgres")
     server.sql("CREATE DATABASE invoicetron", database="postgres")
-    # Not pytest's tmp_path: only root can reach that, and the scripts do not run as root.
+    # Not pytest's tmp_path: only root can reach it, and the scripts do not run as root.
     directory = server.directory / "pod"
     directory.mkdir()
     yield Pod(server, directory)
@@ -37,7 +37,7 @@ def pod(server: PostgresServer) -> Iterator[Pod]:
 
 @pytest.fixture
 def backup(pod: Pod, server: PostgresServer) -> str:
-    """Name of a backup of a database that has changed since: fewer rows, a newer table that refers to an older one."""
+    """Name of a backup of a database that has changed since: fewer rows, and a new table that refers to an old one."""
     fill(server)
     server.sql("ANALYZE")
     done = pod.run("backup.sh")

@@ -1,4 +1,4 @@
--- Something of every kind that belongs to somebody, of the app's role; and what names that role.
+-- An object of every kind that has an owner, owned by the app's role; and what names that role.
 CREATE TYPE mood AS ENUM ('good'); CREATE TYPE pair AS (a int, b int); CREATE TYPE span AS RANGE (subtype = float8);
 CREATE DOMAIN amount AS numeric; CREATE PROCEDURE p(INOUT x int) LANGUAGE sql AS 'SELECT 1'; CREATE SCHEMA "Odd, one";
 CREATE FUNCTION f(a int DEFAULT 1, VARIADIC b text[] DEFAULT '{}') RETURNS int LANGUAGE sql AS 'SELECT 1';

@@ -1,4 +1,4 @@
--- What else may be in a database, on it and on its server: every kind of object, each with what people add to it.
+-- Further objects in a database, on it and on its server, of every kind, each with what people add to it.
 CREATE ROLE app_owner; CREATE ROLE auditor LOGIN; CREATE ROLE "role with spaces & 'quotes' -- \ back"; CREATE ROLE "日本";
 GRANT pg_monitor TO auditor WITH ADMIN OPTION; GRANT app_owner TO auditor WITH INHERIT FALSE, SET TRUE; GRANT app_owner TO "日本" WITH ADMIN OPTION;
 GRANT app_owner TO "role with spaces & 'quotes' -- \ back" GRANTED BY "日本"; GRANT pg_maintain TO "日本" WITH INHERIT FALSE, SET FALSE;

@@ -1,4 +1,4 @@
-"""The tables of invoicetron as far as a backup can tell, with rows; and what must be equal in a restored copy."""
+"""invoicetron's tables as far as a backup can tell, with rows; and what must be equal in a restored copy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 
 from rehearsal.pods.postgres import PostgresServer
 
-# Shapes that a dump must bring back: a foreign key, a sequence, an index, a table of another schema, awkward names,
-# and Prisma's own table.
+# Objects that a dump must restore: a foreign key, a sequence, an index, a table in another schema, awkward names, and
+# Prisma's own table.
 SCHEMA = """
 CREATE TABLE invoices (id serial PRIMARY KEY, number text UNIQUE NOT NULL, note text);
 CREATE TABLE invoice_items (id serial PRIMARY KEY, invoice integer REFERENCES invoices, amount numeric NOT NULL);
@@ -42,7 +42,7 @@ INSERT INTO reports.totals VALUES ('2025-01-01', 12.5);
 
 
 def fill(server: PostgresServer, *, count: int = 500, width: int = 4) -> None:
-    """Makes the tables, as the app does; an invoice's note is 32 x `width` bytes."""
+    """Creates the tables, as the app does; an invoice's note is 32 x `width` bytes."""
     server.sql(SCHEMA + ROWS.format(count=count, width=width), user=server.name)
 
 
@@ -64,5 +64,5 @@ ORDER BY nspname, relname
 
 
 def databases(server: PostgresServer) -> list[str]:
-    """Names of all but the templates."""
+    """Names of all databases except the templates."""
     return server.sql("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1", database="postgres").split()

@@ -1,4 +1,4 @@
-"""When a kill meets a run of a script: at any point of it, however busy the machine is by then."""
+"""When to kill a running script: at any point of the run, however busy the machine is by then."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _STEP = 1.1
 
 
 class KillDelay:
-    """Seconds from the start of a run to its kill, drawn again for each.
+    """Seconds from the start of a run to its kill, drawn anew for each run.
 
-    The longest delay grows with each kill that meets a running script and shrinks with each that comes after its end.
-    So about half of the kills meet it, however long it takes by now.
+    The longest delay grows with each kill that hits a running script and shrinks with each that comes after its end. So
+    about half of the kills hit it, however long it takes by then.
     """
 
     def __init__(self, usual: float, *, seed: int) -> None:
-        """`usual` is how many seconds a run took just now."""
+        """`usual`: the seconds that a run has just taken."""
         self._longest, self._chance = usual * _STEP, random.Random(seed)  # noqa: S311 - repeatable, not secret
 
     def draw(self) -> float:
@@ -23,5 +23,5 @@ class KillDelay:
         return self._chance.uniform(0, self._longest)
 
     def met(self, running: bool) -> None:
-        """Takes note of whether the kill came while the script was running."""
+        """Records whether the kill came while the script was running."""
         self._longest *= _STEP if running else 1 / _STEP

@@ -1,4 +1,4 @@
--- Whatever belongs to somebody, is granted, switched or set: in the database, on it, and on the server.
+-- Everything that has an owner, or is granted, switched or set: in the database, on it, and on the server.
 CREATE ROLE readers NOINHERIT; CREATE ROLE clerk LOGIN CREATEDB CONNECTION LIMIT 3 VALID UNTIL '2031-02-03 04:05:06+08';
 CREATE ROLE "it's ""odd"", isn't it" BYPASSRLS; CREATE ROLE guard SUPERUSER NOLOGIN; CREATE ROLE "Upper Case";
 COMMENT ON ROLE clerk IS E'writes\nbills, and says "it''s done"';

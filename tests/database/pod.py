@@ -1,4 +1,4 @@
-"""The scripts on this machine as a pod runs them."""
+"""Runs the scripts on this machine as a pod does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pod:
     """Runs the scripts as a pod does: their shell, their account, a backup volume, the database over TCP."""
 
     def __init__(self, server: PostgresServer, directory: Path, *, clients: Path | None = None) -> None:
-        """`clients` is the folder of PostgreSQL's programs in its image, where that is of another version."""
+        """`clients`: the folder of PostgreSQL's programs in the pod's image, if their version is not the server's."""
         self.server, self._clients = server, clients or server.bin
         self.directory = directory
         self.backups = self._folder("backups")
@@ -35,7 +35,7 @@ class Pod:
         link_applets(self._programs)
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What the pod's containers have in their environment."""
+        """The environment of the pod's containers."""
         environment = self.server.environment(
             BACKUPS=str(self.backups), UPLOAD=str(self.upload), TZ="Etc/UTC", KEEP_DAILY="100", PATIENCE="0"
         )
@@ -43,7 +43,7 @@ class Pod:
         return {**environment, **more}
 
     def start(self, script: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        """Starts a script in a process group of its own, with `more` in its environment and its log in one pipe."""
+        """Starts a script in its own process group, with `more` in its environment and its log in one pipe."""
         return subprocess.Popen(
             [*self._limits(more), "sh", str(self.scripts / script), *arguments],
             env=self.environment(**more),
@@ -56,7 +56,7 @@ class Pod:
         )
 
     def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Runs a script to its end, which must come within two minutes."""
+        """Runs a script to its end, for at most two minutes."""
         process = self.start(script, *arguments, **more)
         try:
             log, _ = process.communicate(timeout=120)
@@ -65,12 +65,12 @@ class Pod:
         return subprocess.CompletedProcess(process.args, process.returncode, log)
 
     def names(self) -> list[str]:
-        """Names on the backup volume that anybody would take for backups."""
+        """Names on the backup volume that look like backups."""
         return sorted(path.name for path in self.backups.iterdir() if not path.name.startswith("."))
 
     def set_clock(self, now: datetime) -> None:
-        """What `date` says from now on."""
-        # Debian's BusyBox shell, unlike alpine's, runs its own `date` before it looks at PATH.
+        """Sets what `date` prints from now on."""
+        # Debian's BusyBox shell, unlike alpine's, runs its own `date` before it searches PATH.
         (self._programs / "sh").unlink(missing_ok=True)
         date = self._programs / "date"
         date.unlink(missing_ok=True)
@@ -78,19 +78,19 @@ class Pod:
         date.chmod(0o755)
 
     def folder(self, path: Path) -> Path:
-        """Makes an empty folder of the account that the scripts run as."""
+        """Makes an empty folder that belongs to the account that the scripts run as."""
         path.mkdir()
         self.give(path)
         return path
 
     def give(self, path: Path) -> None:
-        """Makes a file the account's own."""
+        """Gives a file to that account."""
         if self.server.account:
             os.chown(path, self.server.account["user"], self.server.account["group"])
 
     @contextmanager
     def limited(self, kind: str, size: int) -> Iterator[dict[str, str]]:
-        """A backup volume with room for `size` bytes; yields variables to run the script with."""
+        """A backup volume with room for `size` bytes; yields the variables with which to run the script."""
         if kind == "file size limit":
             yield {"LIMIT": str(size)}
             return
@@ -108,7 +108,7 @@ class Pod:
 
 @contextmanager
 def small_disk(path: Path, size: int) -> Iterator[None]:
-    """A tmpfs of `size` bytes at `path`; skips the test where the machine does not let us mount one."""
+    """A tmpfs of `size` bytes at `path`; skips the test if the machine does not let us mount one."""
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
     if os.getuid() != 0 or subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("needs the right to mount a tmpfs")
@@ -119,9 +119,9 @@ def small_disk(path: Path, size: int) -> Iterator[None]:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """SIGKILL to a script and all it started, until nothing of it is left: what happens to a pod whose container dies.
+    """Sends SIGKILL to a script and all that it started, and waits until all are gone, as when a pod's container dies.
 
-    A process that is still on its way out would hold the script's locks, which no pod does that another one follows.
+    A process that is still exiting would hold the script's locks, which a pod never does once another one follows it.
     """
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -134,7 +134,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 def kill_named(process: subprocess.Popen[str], name: str) -> None:
-    """SIGKILL to the programs of this name among a script's children."""
+    """Sends SIGKILL to the programs with this name among a script's children."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError):
             pid, rest = status.read_text().split(" (", 1)

@@ -1,4 +1,4 @@
-"""What Cloudflare R2 refuses and other S3 servers take, in front of one of those.
+"""Refuses what Cloudflare R2 refuses and other S3 servers accept, in front of one of those.
 
 https://developers.cloudflare.com/r2/objects/multipart-objects/#limitations, https://developers.cloudflare.com/r2/api/s3/api/
 and https://developers.cloudflare.com/r2/buckets/bucket-locks/#notes.
@@ -17,18 +17,18 @@ from tests.database.s3_server import Front, S3Server, serving
 
 @dataclass
 class R2Endpoint:
-    """What was asked of it."""
+    """The endpoint's port, and what it was asked."""
 
     port: int = 0
     is_locked: bool = False
-    """Whether a rule without a prefix locks the bucket."""
+    """Whether a rule without a prefix locks the whole bucket."""
     parts: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     """Sizes of each upload's parts, by number."""
 
 
 @contextmanager
 def r2_endpoint(behind: S3Server) -> Iterator[R2Endpoint]:
-    """Runs in front of the server. Deletions of several objects at a time are not looked at."""
+    """Runs in front of the server. Does not check deletions of several objects at a time."""
     endpoint = R2Endpoint()
 
     class Handler(Front):
@@ -48,7 +48,7 @@ def r2_endpoint(behind: S3Server) -> Iterator[R2Endpoint]:
                 self.pass_on(behind.port, body)
 
         def _changes(self, path: str, query: dict[str, str]) -> bool:
-            """Whether an object that is there would be gone, or another."""
+            """Whether the request would delete or replace an existing object."""
             written = self.command in {"PUT", "DELETE"} and "uploadId" not in query
             completed = self.command == "POST" and "uploadId" in query
             return (written or completed) and (behind.folder / path.lstrip("/")).is_file()

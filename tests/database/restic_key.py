@@ -1,8 +1,9 @@
 """A restic repository that opens at once.
 
-restic makes its password's key so that each opening takes half a second of computing, and the scripts open a repository
-some ten times a run. Where a test kills many runs, nearly all kills would meet that. Its key file says what scrypt is
-to cost (restic's doc/design.rst, «Keys, Encryption and MAC»), so it can be written again with the least.
+restic derives a key from the password so that each opening takes half a second of computing, and the scripts open a
+repository some ten times per run. In a test that kills many runs, nearly all kills would come during that. restic's key
+file states the cost of scrypt (restic's doc/design.rst, «Keys, Encryption and MAC»), so it can be rewritten with the
+lowest.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NONCE = _MAC = 16  # bytes
 
 
 def cheapen(repository: Path, password: str) -> None:
-    """Writes the only key of the repository again, of the same password, so that it costs nothing to compute."""
+    """Rewrites the repository's only key for the same password, so that it costs nothing to compute."""
     (file,) = (repository / "keys").iterdir()
     key = json.loads(file.read_text())
     sealed = base64.b64decode(key["data"])
@@ -43,7 +44,7 @@ def cheapen(repository: Path, password: str) -> None:
 
 
 def _derive(password: str, key: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """The keys of encryption and authentication."""
+    """The keys for encryption and authentication."""
     cost = {"n": key["N"], "r": key["r"], "p": key["p"]}
     salt = base64.b64decode(key["salt"])
     derived = hashlib.scrypt(password.encode(), salt=salt, dklen=64, maxmem=2**28, **cost)
@@ -56,5 +57,5 @@ def _aes_ctr(key: bytes, nonce: bytes, data: bytes) -> bytes:
 
 
 def _poly1305_aes(key: bytes, nonce: bytes, data: bytes) -> bytes:
-    pad = Cipher(AES(key[:16]), ECB()).encryptor().update(nonce)  # noqa: S305 - one block, as Poly1305-AES has it
+    pad = Cipher(AES(key[:16]), ECB()).encryptor().update(nonce)  # noqa: S305 - one block, as Poly1305-AES requires
     return Poly1305.generate_tag(key[16:] + pad, data)

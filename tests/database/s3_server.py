@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, and one in front of it that fails as endpoints do."""
+"""A real S3 server on loopback, and an endpoint in front of it that fails as real ones do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rehearsal.processes import free_port, running, wait_until
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """Keys, a bucket, and where."""
+    """An S3 server's keys, bucket and location."""
 
     port: int
     access_key: str
@@ -29,7 +29,7 @@ class S3Server:
     bucket: str = "homelab-backups"
 
     def environment(self, prefix: str) -> dict[str, str]:
-        """What the pods of the off-site copies have in their environment."""
+        """The environment of the off-site copies' pods."""
         return {
             "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{self.port}/{self.bucket}/{prefix}",
             "RESTIC_PASSWORD": "a password of the off-site copies",
@@ -45,7 +45,7 @@ class S3Server:
 def s3_server(
     directory: Path, *, access_key: str = "tester", secret_key: str | None = None, region: str = "us-east-1"
 ) -> Iterator[S3Server]:
-    """Runs `versitygw` on an empty bucket below the directory, with these keys; requests are signed for the region."""
+    """Runs `versitygw` on an empty bucket below `directory`, with these keys; clients sign requests for `region`."""
     server = S3Server(
         port=free_port(),
         access_key=access_key,
@@ -88,14 +88,14 @@ _ERRORS = {
 
 
 class Front(BaseHTTPRequestHandler):
-    """Answers in front of an S3 server, or passes on to it."""
+    """Answers in front of an S3 server, or passes requests on to it."""
 
     def body(self) -> bytes:
-        """What came with the request; it can be read once."""
+        """The request's body; it can be read only once."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def refuse(self, status: int, code: str, message: str) -> None:
-        """Answers with an error of S3."""
+        """Answers with an S3 error."""
         body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
@@ -104,12 +104,12 @@ class Front(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def pass_on(self, port: int, body: bytes | None = None) -> None:
-        """Has the server answer; `body` is what `body()` gave, where that was asked."""
+        """Lets the server answer; `body` is what `body()` returned, if it was called."""
         if body is None:
             body = self.body()
         server = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():  # the host's name among them, which is signed
+        for name, value in self.headers.items():  # including the host's name, which is signed
             server.putheader(name, value)
         server.endheaders(body)
         answer = server.getresponse()
@@ -125,12 +125,12 @@ class Front(BaseHTTPRequestHandler):
         server.close()
 
     def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @contextmanager
 def serving(handler: type[Front]) -> Iterator[int]:
-    """The port on which it answers."""
+    """Serves the handler for the duration of the context; yields its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -141,11 +141,11 @@ def serving(handler: type[Front]) -> Iterator[int]:
 
 @contextmanager
 def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
-    """The port of an endpoint that refuses with an error of S3, resets (`reset`), or never answers (`slow`).
+    """The port of an endpoint that refuses with an S3 error, resets (`reset`), or never answers (`slow`).
 
-    With `behind`, the port of a server, only what is to be written fails; the rest is passed on to that server. With
-    `object lock` (in S3's words) and `bucket lock` (in Cloudflare R2's), only the deletion of what such a lock protects
-    fails: all but restic's locks and indexes.
+    With `behind`, the port of a server, only writes fail; the endpoint passes the rest on to that server. With `object
+    lock` (S3's error) and `bucket lock` (Cloudflare R2's), only the deletion of what such a lock protects fails: of
+    everything but restic's locks and indexes.
     """
     stopped = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The start of the database's container, and the app's log-in."""
+"""The start hook of the database's container, and the app's login."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start_hook(
     rules: Path | None = None,
     statements: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """What the kubelet does once it has started the container; BusyBox, as in the image, where this machine has it."""
+    """Does what the kubelet does after it starts the container; in BusyBox, as in the image, if this machine has it."""
     shell, flag, script, name, _, *texts = set_role_password(rules=str(rules) if rules else None, statements=statements)
     program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
     image = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password, "POSTGRES_DB": DATABASE}
@@ -37,7 +37,7 @@ def start_hook(
         capture_output=True,
         text=True,
         timeout=60,
-        start_new_session=True,  # a hook has no terminal, from which psql would rather read
+        start_new_session=True,  # a hook has no terminal, which psql would prefer to read from
         **server.account,
     )
     with suppress(subprocess.CalledProcessError):  # a server that a test has killed
@@ -46,7 +46,7 @@ def start_hook(
 
 
 def connect(server: PostgresServer, password: str) -> psycopg.Connection:
-    """A session as the app opens one."""
+    """Opens a session as the app does."""
     return psycopg.connect(
         host="127.0.0.1", port=server.port, user=USER, dbname=DATABASE, password=password, autocommit=True
     )

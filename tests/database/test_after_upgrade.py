@@ -1,4 +1,4 @@
-"""after-upgrade.sh, on a server of PostgreSQL 17 of which the real pg_upgrade has made one of 18."""
+"""after-upgrade.sh, on a PostgreSQL 17 server that the real pg_upgrade has upgraded to 18."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.database.pod import Pod
 
 @pytest.fixture(scope="module")
 def upgrade() -> Iterator[tuple[Pod, str, str]]:
-    """A pod of the old version beside the upgraded server, the name of the backup of before, and what was there."""
-    # Not the server's own folder, which the upgrade removes; nor pytest's, which only root can reach.
+    """A pod of the old version beside the upgraded server, the name of the backup before, and the content then."""
+    # Neither the server's own folder, which the upgrade removes, nor pytest's, which only root can reach.
     with tempfile.TemporaryDirectory(prefix="upgrade-") as folder, PostgresServer(major=17) as old:
         directory = Path(folder)
         directory.chmod(0o755)

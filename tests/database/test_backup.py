@@ -30,7 +30,7 @@ def manifest(pod: Pod, name: str) -> dict[str, Any]:
 
 
 def assert_restores(pod: Pod, server: PostgresServer, name: str) -> None:
-    """The backup restores into an empty database, which then holds what its manifest says."""
+    """Asserts that the backup restores into an empty database, which then holds what the manifest says."""
     server.sql("DROP DATABASE IF EXISTS proof WITH (FORCE)", database="postgres")
     server.sql("CREATE DATABASE proof TEMPLATE template0", database="postgres")
     dump = pod.backups / name / "database.dump"
@@ -44,7 +44,7 @@ def assert_restores(pod: Pod, server: PostgresServer, name: str) -> None:
 
 @contextmanager
 def writer(server: PostgresServer) -> Iterator[None]:
-    """Commits invoices with their items, and now and then empties a table, for as long as the block runs."""
+    """Commits invoices with their items, and occasionally truncates a table, for as long as the block runs."""
     stop = threading.Event()
 
     def write() -> None:
@@ -307,7 +307,7 @@ def test_small_dumps_are_taken_every_hour_and_large_ones_once_a_day(pod: Pod, se
         assert len(pod.names()) == count
     said = json.loads(result.read_text())
     assert said["backup"] == pod.names()[-1]
-    # As many of them as are kept no longer fit into half of the volume.
+    # The number of dumps to keep no longer fits into half of the volume.
     large = {**hourly, "KEEP_DAILY": str(10**9)}
     result.unlink()
     assert "one a day is taken, and the last is not a day old" in run(**large, RESULT=str(result))
@@ -321,7 +321,7 @@ def test_small_dumps_are_taken_every_hour_and_large_ones_once_a_day(pod: Pod, se
     os.utime(manifest_, (a_day_ago, a_day_ago))
     run(**large)
     assert len(pod.names()) == 3
-    # A backup that is asked for is taken, and so is one of a schedule that the stack file names.
+    # backup.sh takes a backup that somebody asks for, and one of a schedule that the stack file names.
     others = (
         "rommel@laptop",
         "invoicetron-db-backup-ci-12345678",

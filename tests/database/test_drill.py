@@ -25,7 +25,7 @@ def test_the_drill_restores_the_newest_backup_without_the_database(pod: Pod, ser
     before = content(server)
     assert pod.run("backup.sh").returncode == 0
     server.sql("INSERT INTO products (name) VALUES ('newer')")
-    # A clock that was ahead when the first was taken does not make it the newest.
+    # A clock that was ahead for the first backup does not make that one the newest.
     pod.set_clock(datetime(2020, 1, 1, tzinfo=UTC))
     assert pod.run("backup.sh").returncode == 0
     status, log = drill(pod)

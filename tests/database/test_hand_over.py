@@ -1,5 +1,5 @@
-"""The app's role owns its database and is no superuser: in a new database from the start, in a live one once it is
-handed over; and backup, restore, drill, rotation and the exporter go on, on a real PostgreSQL 18."""
+"""The app's role owns its database and is not a superuser: in a new database from the start, in a live one after the
+hand-over. Backup, restore, drill, rotation and the exporter continue to work, on a real PostgreSQL 18."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEW: Final = "the-new-password"
 MONITOR: Final = PROD.monitor_role
 EVERY_KIND: Final = (Path(__file__).parent / "every_kind.sql").read_text(encoding="utf-8")
 STAYS: Final = {"noted", "everything", "w"}
-"""What only a superuser may own."""
+"""Objects that only a superuser may own."""
 OWNED: Final = [
     ("pg_class", "relowner", "relname"),
     ("pg_collation", "collowner", "collname"),
@@ -53,18 +53,18 @@ OWNED: Final = [
 
 
 def left(server: PostgresServer) -> set[str]:
-    """Names of what the first role owns beside what initdb and extensions have made."""
+    """Names of the objects that the first role owns, other than those that initdb and extensions have made."""
     found: set[str] = set()
     for catalog, owner, name in OWNED:
         part = f"classid = '{catalog}'::regclass AND objid = {catalog}.oid AND deptype IN ('e', 'i')"
-        least = 0 if catalog == "pg_largeobject_metadata" else 16384  # whoever makes one may choose its number
+        least = 0 if catalog == "pg_largeobject_metadata" else 16384  # whoever creates one may choose its id
         other = f"{catalog}.oid >= {least} AND NOT EXISTS (SELECT FROM pg_depend WHERE {part})"
         found |= set(server.sql(f"SELECT {name} FROM {catalog} WHERE {owner} = 10 AND {other}").splitlines())  # noqa: S608
     return {one for one in found if not one.startswith(("pg_toast", "pg_temp"))}
 
 
 def hand_over(server: PostgresServer, statements: str | None = None) -> subprocess.CompletedProcess[str]:
-    """What `ops revoke-superuser` runs in the database's pod, or other statements in the same way."""
+    """Runs what `ops revoke-superuser` runs in the database's pod, or other statements in the same way."""
     env = server.environment(local=True, POSTGRES_USER="invoicetron", POSTGRES_DB="invoicetron")
     done = subprocess.run(
         ["sh", "-c", PSQL, "sh", MONITOR],  # noqa: S607 - by PATH, as in the pod
@@ -82,7 +82,7 @@ def hand_over(server: PostgresServer, statements: str | None = None) -> subproce
 
 
 def attributes(server: PostgresServer) -> str:
-    """Of the app's role, and of whom its database is."""
+    """The attributes of the app's role, and its database's owner."""
     return server.sql(
         "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication, pg_get_userbyid(datdba)"
         " FROM pg_roles, pg_database WHERE rolname = 'invoicetron' AND datname = 'invoicetron'"
@@ -95,7 +95,7 @@ NO_SUPERUSER: Final = "f|t|t|f|f|invoicetron"
 
 @pytest.fixture
 def live() -> Iterator[PostgresServer]:
-    """A server as the release before this one has left it, with something of every kind."""
+    """A server as the previous release has left it, with an object of every kind."""
     with PostgresServer(password=OLD, settings={"wal_level": "logical"}) as server:
         fill(server)
         server.sql(EVERY_KIND)
@@ -226,7 +226,7 @@ def test_what_would_be_lost_is_refused_and_everything_stays_as_it_was(
 
 
 def test_killed_at_any_moment_the_app_is_let_in_and_the_next_run_ends_it(live: PostgresServer) -> None:
-    live.sql("CHECKPOINT")  # or a crash would have the sequences skip numbers
+    live.sql("CHECKPOINT")  # otherwise a crash would make the sequences skip numbers
     before, delay, kills = live.sql(CONTENT), 0.0, 0
     while attributes(live) != NO_SUPERUSER:
         running = threading.Thread(target=hand_over, args=(live,))
@@ -306,7 +306,7 @@ def test_backup_drill_and_restore_go_on_without_a_superuser(new: Pod) -> None:
 def test_what_backups_set_is_granted_again_by_the_next_run_and_at_the_next_start(
     new: Pod, again: Callable[[PostgresServer], subprocess.CompletedProcess[str]]
 ) -> None:
-    """As after a release whose backups set one more."""
+    """As after a release whose backups set one more parameter."""
     fill(new.server)
     new.server.sql("REVOKE SET ON PARAMETER lc_messages, temp_file_limit FROM invoicetron", database="postgres")
     done = new.run("backup.sh")

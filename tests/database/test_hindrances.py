@@ -1,4 +1,4 @@
-"""What stands in the way of backup, restore and drill: settings of others, and what server or volume do not give."""
+"""What can hinder backup, restore and drill: other people's settings, and what the server or the volume lacks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_what_is_set_for_role_or_database_reaches_no_session_of_the_scripts(
             done = pod.run(script, DRILL=str(pod.drill), RESTORE_FROM="".join(pod.names()[:1]))
             assert done.returncode == 0, done.stdout
     finally:
-        # Its own sessions, too, are to end neither early nor as somebody else.
+        # The test's own sessions, too, must neither end early nor run as another role.
         timeouts = "-c idle_session_timeout=0 -c statement_timeout=0 -c transaction_timeout=0 -c lock_timeout=0"
         options = f"-c role=none -c default_transaction_read_only=off {timeouts}"
         env = server.environment(local=True, PGOPTIONS=options)
@@ -135,7 +135,7 @@ def test_a_lock_that_cannot_be_had_is_not_called_somebody_elses(
     pod: Pod, server: PostgresServer, script: str, flock: str, reason: str
 ) -> None:
     fill(server)
-    for name in ("sh", "flock"):  # a shell that has the program in it does not look at PATH
+    for name in ("sh", "flock"):  # a shell with the program built in does not search PATH
         (pod.directory / "bin" / name).unlink(missing_ok=True)
     (pod.directory / "bin" / "flock").write_text(f"#!/bin/sh\n{flock}\n")
     (pod.directory / "bin" / "flock").chmod(0o755)

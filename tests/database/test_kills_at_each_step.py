@@ -1,7 +1,7 @@
-"""Backups and restores on the volume, killed before each command of their scripts: whatever is left over restores.
+"""Backups and restores on the volume, killed before each command of their scripts: whatever remains restores.
 
-A handful of these moments in the usual run; with `KILLS=all` each of them. An export (`backup.nfs`) is a folder to the
-same scripts: what holds here holds there, as far as its rename is one step and its locks are everybody's.
+The usual run kills at a handful of these moments; `KILLS=all` at each of them. To the same scripts, an export
+(`backup.nfs`) is a folder: what holds here holds there, if its rename is atomic and its locks are shared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Moment:
 
 
 def _moments(script: Path) -> Iterator[Moment]:
-    """Where the shell reads a command of its own: not in the middle of one, nor of a text."""
+    """Where the shell reads a new command: not in the middle of a command or of a text."""
     lines = script.read_text().splitlines(keepends=True)
     end, before = None, ""
     for number, line in enumerate(lines):
@@ -60,7 +60,7 @@ def _with(script: Path, added: Mapping[int, str]) -> str:
 
 
 def met(pod: Pod, script: str, **environment: str) -> list[Moment]:
-    """The moments that a run comes to, in their order: all of them, or as many as the usual run has time for."""
+    """The moments that a run reaches, in order: all of them, or as many as the usual run has time for."""
     note = pod.directory / "met"
     for file in pod.scripts.glob("*.sh"):
         notes = {one.line: f"echo {one.file} {one.line} >>{note}\n" for one in _moments(SCRIPTS / file.name)}

@@ -1,4 +1,4 @@
-"""restore.sh with RESTORE_INTO, and discard.sh: a database to look into, beside a live one that never notices."""
+"""restore.sh with RESTORE_INTO, and discard.sh: a database to look into, beside a live one that is not disturbed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROLES = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles"
 
 
 def wait_for_something_to_look_into(server: PostgresServer, process: subprocess.Popen[str]) -> None:
-    """Until the database has its name, which is shortly before the restore ends."""
+    """Waits until the database has its name, shortly before the restore ends."""
     while True:
         ended = process.poll() is not None
         if LOOK in databases(server):
@@ -45,7 +45,7 @@ def test_a_backup_is_looked_into_beside_the_live_database_and_discarded(
     again = pod.run("restore.sh", RESTORE_FROM=backup, RESTORE_INTO="lost")
     assert again.returncode == 1
     assert f"there is a database {LOOK} already" in again.stdout.splitlines()[-1]
-    # Neither a backup nor a restore takes notice of it.
+    # Backups and restores ignore it.
     assert pod.run("backup.sh").returncode == 0
     assert LOOK not in (pod.backups / pod.names()[-1] / "manifest.json").read_text()
     assert pod.run("restore.sh", RESTORE_FROM=backup).returncode == 0

@@ -1,5 +1,5 @@
-"""Dumps that this program has not made: restored as they are, without what only the server knows that they are of; and
-backups of this program that come as a file."""
+"""Dumps that this program has not made: they are restored as they are, without what only their server knows. Also
+this program's backups that come as a file."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_tablespace_of_elsewhere_does_not_stop_it(pod: Pod, server: PostgresSe
 
 @pytest.fixture
 def sent(pod: Pod, server: PostgresServer) -> None:
-    """A backup of this program as `ops restore` sends it: dump, manifest, checksum."""
+    """One of this program's backups as `ops restore` sends it: dump, manifest, checksum."""
     fill(server)
     server.sql("CREATE ROLE reader; GRANT SELECT ON invoices TO reader")
     assert pod.run("backup.sh").returncode == 0

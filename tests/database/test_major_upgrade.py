@@ -1,4 +1,4 @@
-"""upgrade.sh, as the pods run it: from a real PostgreSQL 17 into a data directory of 18."""
+"""upgrade.sh, as the pods run it: from a real PostgreSQL 17 to a data directory of PostgreSQL 18."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KILLS = 4
 
 @pytest.fixture
 def old() -> Iterator[PostgresServer]:
-    """The server of a stack on 17, whose app's role owns its database and is no superuser."""
+    """The server of a stack on PostgreSQL 17; the app's role owns its database and is not a superuser."""
     with PostgresServer(major=17) as server:
         assert start_hook(server, server.password).returncode == 0
         yield server
@@ -29,7 +29,7 @@ def old() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def pod(old: PostgresServer) -> Pod:
-    """A pod of the image of 18 beside it, while `ops upgrade` lends a superuser."""
+    """A pod of the PostgreSQL 18 image beside it, while `ops upgrade` lends the role superuser."""
     directory = old.directory / "pod"
     directory.mkdir()
     pod = Pod(old, directory, clients=programs(18, old.directory / "program-18", old.account))
@@ -47,7 +47,7 @@ def upgrade(pod: Pod, *parameters: str) -> tuple[int, str]:
 
 
 def on_the_new_volume(pod: Pod) -> PostgresServer:
-    """A server of 18 on what was made, as the StatefulSet's next pod starts it."""
+    """A PostgreSQL 18 server on the new data directory, as the StatefulSet's next pod starts it."""
     return PostgresServer(password=pod.server.password, data=pod.directory / "volume" / "18" / "docker")
 
 
@@ -61,7 +61,7 @@ def written(server: PostgresServer, tools: Path, *options: str) -> str:
 
 
 def made(pod: Pod) -> list[str]:
-    """What there is in the new volume of the new version."""
+    """What the volume holds for the new version."""
     folder = pod.directory / "volume" / "18"
     return sorted(one.name for one in folder.iterdir()) if folder.exists() else []
 
@@ -191,7 +191,7 @@ def test_whatever_is_killed_whenever_a_directory_of_the_new_version_is_complete_
 
 
 def kill_servers(pod: Pod) -> None:
-    """Servers of the killed pod, which with its container would have ended."""
+    """Kills the servers of the killed pod, which would have ended with its container."""
     volume = str(pod.directory / "volume").encode()
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""The role of postgres_exporter, and the real exporter with it, against a real PostgreSQL 18."""
+"""postgres_exporter's role, and the real exporter with it, against a real PostgreSQL 18."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def database() -> Iterator[PostgresServer]:
 
 
 def create(server: PostgresServer, password: str = OLD, role: str = ROLE) -> subprocess.CompletedProcess[str]:
-    """What the pod runs before the exporter."""
+    """Runs what the pod runs before the exporter."""
     environment = server.environment(MONITOR_USER=role, MONITOR_PASSWORD=password)
     return subprocess.run(
         create_role(),
@@ -50,13 +50,13 @@ def create(server: PostgresServer, password: str = OLD, role: str = ROLE) -> sub
         capture_output=True,
         text=True,
         timeout=60,
-        start_new_session=True,  # a container has no terminal, from which psql would rather read
+        start_new_session=True,  # a container has no terminal, which psql would prefer to read from
         **server.account,
     )
 
 
 def of_role(server: PostgresServer, attributes: str) -> str:
-    """What the server has noted of the role."""
+    """What the server has recorded about the role."""
     return server.sql(f"SELECT {attributes} FROM pg_authid WHERE rolname = '{ROLE}'")  # noqa: S608 - our own names
 
 
@@ -125,7 +125,7 @@ def test_neither_the_password_nor_its_hash_is_in_the_log_of_a_server_that_logs_e
 
 
 def asked_for(*, statements: bool = False) -> set[str]:
-    """Every metric of PostgreSQL's that an alert or a panel is about."""
+    """Every PostgreSQL metric that an alert or a panel uses."""
     watched = Watched(names=PROD, claims=["data"], database_metrics=True, statements=statements)
     return set(re.findall(r"\bpg_\w+", json.dumps(alerts(watched)) + dashboard_json(watched)))
 
@@ -139,7 +139,7 @@ def exporter(database: PostgresServer) -> Iterator[str]:
 
 @contextmanager
 def exporting(server: PostgresServer, program: Program) -> Iterator[str]:
-    """The exporter as the pod of this program runs it, but at this server."""
+    """The exporter as this program's pod runs it, but for this server."""
     assert create(server, OLD).returncode == 0
     (pod,) = program.one("Deployment", PROD.exporter).inputs["spec"]["template"]["spec"]["containers"]
     (uri,) = [each["value"] for each in pod["env"] if each["name"] == "DATA_SOURCE_URI"]
@@ -189,7 +189,7 @@ def counted() -> Program:
 
 
 def preloaded(program: Program) -> dict[str, str]:
-    """What that program's server is started with beside the usual, by name."""
+    """The additional parameters with which that program starts its server, by name."""
     (container,) = program.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"]
     words = (word.removeprefix("--").partition("=") for word in container["args"])
     return {name: value for name, _, value in words if "pg_stat_statements" in name + value}
@@ -197,7 +197,7 @@ def preloaded(program: Program) -> dict[str, str]:
 
 def test_statements_are_counted_without_what_they_say_and_no_dump_knows_of_it(counted: Program) -> None:
     with PostgresServer(settings=preloaded(counted)) as server:
-        # The library without its view: nothing else is missing.
+        # The library has no view yet; nothing else is missing.
         assert start_hook(server, server.password).returncode == 0
         with exporting(server, counted) as url:
             found = metrics(url)

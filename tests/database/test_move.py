@@ -1,4 +1,4 @@
-"""The move of a database from one server to the other, there and back, killed at every step, on two real servers."""
+"""Moves a database from one server to the other and back, killed at every step, on two real servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STEPS: Final = [
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """A server of one of the engines, as its pods see it."""
+    """One engine's server, as its pods see it."""
 
     server: PostgresServer
     user: str
@@ -54,7 +54,7 @@ class Side:
 
 @pytest.fixture(scope="module")
 def stateful_set() -> Iterator[Side]:
-    """As the image and its start hook make it, its role made a superuser for the time of the move."""
+    """As the image and its start hook make it; its role is a superuser for the duration of the move."""
     with PostgresServer() as server:
         assert start_hook(server, server.password).returncode == 0
         server.sql("ALTER ROLE invoicetron SUPERUSER", database="postgres")
@@ -63,7 +63,7 @@ def stateful_set() -> Iterator[Side]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Side]:
-    """As the operator makes it: the order of bytes by the server itself, an owner, and an administrator."""
+    """As the operator makes it: byte order from the server's builtin locale, an owner, and an administrator."""
     with PostgresServer(user="postgres") as server:
         server.sql(
             f"CREATE ROLE {ADMINISTRATOR} SUPERUSER LOGIN PASSWORD 'of-the-administrator';"
@@ -95,7 +95,7 @@ def killed(pod: Pod, file: str, when: str, environment: dict[str, str]) -> None:
     script = pod.scripts / file
     whole = script.read_text()
     kill = KILL if file.endswith(".sql") else "kill -KILL 0\n"
-    if file == "rename.sql":  # in the middle of the script is the transaction
+    if file == "rename.sql":  # the transaction is in the middle of the script
         kill = KILL
     script.write_text(kill + whole if when == "before" else whole + kill)
     try:
@@ -105,7 +105,7 @@ def killed(pod: Pod, file: str, when: str, environment: dict[str, str]) -> None:
 
 
 def held(side: Side) -> str:
-    """Under which name the server holds the database, and no other."""
+    """The one name under which the server holds the database."""
     (name,) = set(databases(side.server)) & {"invoicetron", "invoicetron_moved"}
     return name
 
@@ -120,7 +120,7 @@ def test_there_and_back_killed_at_every_step(pod: Pod, stateful_set: Side, clust
             if (file, when) == ("rename.sql", "before"):
                 assert held(source) == "invoicetron"
             killed(pod, file, when, environment)
-            # Whatever was killed: the old server holds all of it, under one name.
+            # Whatever was killed, the old server holds all of the data, under one name.
             assert content(source.server, held(source)) == before
         assert held(source) == "invoicetron_moved"
         done = pod.run("move.sh", **environment)
@@ -135,7 +135,7 @@ def test_there_and_back_killed_at_every_step(pod: Pod, stateful_set: Side, clust
             assert app.execute(owners).fetchall() == [("invoicetron",)]
             app.execute("INSERT INTO invoices (number) VALUES (md5(random()::text))")
         ours = "SELECT true FROM pg_authid WHERE rolname = 'invoicetron_admin' AND rolpassword IS NOT NULL"
-        assert bool(target.server.sql(ours)) == (target is cluster)  # nobody logs in as the other engine's
+        assert bool(target.server.sql(ours)) == (target is cluster)  # nobody can log in as the other engine's
         before = content(target.server, "invoicetron")
         clerk = target.server.environment(PGUSER="clerk", PGPASSWORD="of-the-clerk")
         asked: list[str | Path] = [target.server.bin / "psql", "-XAt", "-c", "SELECT count(*) > 1 FROM invoices"]
@@ -150,7 +150,7 @@ def test_what_was_closed_is_given_back_with_everything_written_before(
     environment = between(source, target)
     killed(pod, "create.sql", "before", environment)
     assert held(source) == "invoicetron_moved"
-    for _ in range(2):  # again, where nothing is closed
+    for _ in range(2):  # the second time, nothing is closed
         done = pod.run("move.sh", **{**environment, "MOVE": "give-back"})
         assert done.returncode == 0, done.stdout
         assert content(source.server) == before
@@ -190,7 +190,7 @@ def test_an_empty_database_is_not_moved_and_stays_closed_until_it_is_given_back(
 
 
 def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_one(pod: Pod, cluster: Side) -> None:
-    """The alpine image calls its order of bytes en_US.utf8; the operator's minimal image has no such locale."""
+    """The alpine image calls its byte order en_US.utf8; the operator's minimal image has no such locale."""
     server = cluster.server
     server.sql("DROP DATABASE IF EXISTS invoicetron_moved", database="postgres")
     server.sql("DROP DATABASE IF EXISTS invoicetron", database="postgres")

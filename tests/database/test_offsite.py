@@ -1,4 +1,4 @@
-"""upload.sh, check-offsite.sh and fetch.sh, as the pods run them, with real restic, S3 server and PostgreSQL."""
+"""upload.sh, check-offsite.sh and fetch.sh, as the pods run them, with a real restic, S3 server and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tags(copy: dict[str, Any]) -> dict[str, str]:
 
 
 def day(pod: Pod, number: int) -> None:
-    """Takes the backup of a day of January."""
+    """Takes a backup on a day in January."""
     pod.set_clock(datetime(2026, 1, number, 3, tzinfo=UTC))
     done = pod.run("backup.sh", DUMP_COMPRESSION="none")
     assert done.returncode == 0, done.stdout
@@ -151,7 +151,7 @@ def test_each_backup_is_uploaded_once_and_what_was_forgotten_does_not_come_back(
 def test_restic_runs_no_more_often_than_needed_and_forgets_once_a_day_or_by_new_rules(
     pod: Pod, server: PostgresServer, offsite: dict[str, str]
 ) -> None:
-    """Each run computes its key for half a second, and a prune reads the whole index and writes packs again."""
+    """Each run computes its key for half a second, and a prune reads the whole index and rewrites packs."""
     restic, ran = pod.directory / "bin" / "restic", pod.directory / "tmp" / "ran"
     itself = restic.rename(restic.with_name("restic-itself"))
     first_word = 'for word; do case $word in -* | s3.*) ;; *) echo "$word"; break ;; esac; done'
@@ -184,7 +184,7 @@ def test_restic_runs_no_more_often_than_needed_and_forgets_once_a_day_or_by_new_
 
 @contextmanager
 def dead_lock(pod: Pod, offsite: dict[str, str], locks: Path, *, host: str) -> Iterator[None]:
-    """A lock in the repository, of a restic that was killed on another host."""
+    """A lock in the repository, left by a restic that was killed on another host."""
     elsewhere = ["unshare", "--uts", "sh", "-c", f'hostname {host}; exec "$@"', "sh"]
     process = subprocess.Popen(
         [*elsewhere, optional_tools.restic(), "backup", "--stdin"],
@@ -229,7 +229,7 @@ def test_the_lock_of_an_upload_that_was_killed_holds_up_nobody_and_one_of_elsewh
         assert done.returncode == 0, done.stdout
         assert "somebody else uses the repository" in last_line(done)
         assert kept.exists()
-        # A restore waits for nobody.
+        # A fetch waits for nobody.
         shutil.rmtree(pod.backups / pod.names()[-1])
         assert pod.run("fetch.sh", FETCH="latest", **offsite).returncode == 0
         kept.unlink()

@@ -1,4 +1,4 @@
-"""What is wrong with the bucket ends an upload, a fetch or a check in one clear line, with restic and an S3 server."""
+"""A problem with the bucket ends an upload, a fetch or a check in one clear line; with a real restic and S3 server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_wrong_key_a_missing_repository_and_a_wrong_password_are_named(
         assert backup in pod.names()
         return last_line(done)
 
-    # What is asked first decides which of the two the server says.
+    # Which of the two the server answers depends on the first request.
     refused = reason("upload.sh", AWS_SECRET_ACCESS_KEY="wrong")
     assert "Access Denied" in refused or "signature" in refused
     assert "there is no repository" in reason("fetch.sh", FETCH="latest")
@@ -103,7 +103,7 @@ def test_a_repository_that_has_lost_something_fails_the_check(
 def test_a_copy_that_is_damaged_in_the_bucket_is_not_fetched(
     pod: Pod, backup: str, offsite: dict[str, str], s3: S3Server
 ) -> None:
-    """The checksum of a dump is the restore's to compute: what has left the bucket whole, restic says by its hashes."""
+    """The restore computes a dump's checksum; restic's hashes tell whether it left the bucket whole."""
     assert pod.run("upload.sh", **offsite).returncode == 0
     shutil.rmtree(pod.backups / backup)
     folder = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2] / "data"
@@ -122,7 +122,7 @@ def test_a_copy_that_is_damaged_in_the_bucket_is_not_fetched(
 def test_where_the_bucket_lets_nobody_delete_every_copy_that_is_listed_restores(
     pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server, fault: str
 ) -> None:
-    """Which of the two decides whether restic tries again."""
+    """The kind of lock decides whether restic retries."""
     fill(server)
     keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0", "FORGET_SECONDS": "6"}
     with failing_endpoint(fault, behind=s3.port) as port:
@@ -140,7 +140,7 @@ def test_where_the_bucket_lets_nobody_delete_every_copy_that_is_listed_restores(
         for name in taken:
             done = pod.run("fetch.sh", FETCH=name, **place)
             assert done.returncode == 0, done.stdout
-    # Once the lock has ended, the next upload makes up for it.
+    # Once the lock has ended, the next upload catches up.
     done = pod.run("upload.sh", **keep, **offsite)
     assert done.returncode == 0, done.stdout
     assert [tags(copy)["name"] for copy in copies(pod, offsite)] == taken[-1:]

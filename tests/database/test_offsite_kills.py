@@ -1,4 +1,4 @@
-"""Uploads and fetches that are killed leave nothing that passes for a backup; with real restic and S3 server."""
+"""Killed uploads and fetches leave nothing that passes for a backup; with a real restic and S3 server."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _DUMP = 3_000_000  # bytes: several of restic's blobs
 
 @pytest.fixture
 def made(pod: Pod, backup: str, offsite: dict[str, str], s3: S3Server) -> str:
-    """The name of a backup that has its copy, in a repository that opens at once."""
+    """The name of a backup with a copy, in a repository that opens at once."""
     assert pod.run("upload.sh", **offsite).returncode == 0
     cheapen(s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2], offsite["RESTIC_PASSWORD"])
     return backup
 
 
 def take(pod: Pod, like: str, number: int) -> str:
-    """A backup of that many days later, at which the clock then is, of a dump unlike all others; its name."""
+    """Makes a backup `number` days later, where it sets the clock, with a dump unlike all others; returns its name."""
     taken = _BEGAN + timedelta(days=number)
     pod.set_clock(taken)  # the first upload of each day forgets
     name = f"invoicetron-{number:06}-{taken:%Y%m%dT%H%M%SZ}"
@@ -56,13 +56,13 @@ def take(pod: Pod, like: str, number: int) -> str:
 
 
 def sound(pod: Pod, offsite: dict[str, str]) -> None:
-    """Whatever the repository lists is there: no lock is waited for, none is left."""
+    """Asserts that whatever the repository lists exists; waits for no lock and leaves none."""
     command = [str(optional_tools.restic()), "--quiet", "--no-lock", "check"]
     for last in (False, False, True):
         done = subprocess.run(command, env=pod.environment(**offsite), capture_output=True, text=True, check=False)
         if done.returncode == 0 or last:
             break
-        time.sleep(1)  # the endpoint still carries out what the killed upload had asked for: a copy goes as we look
+        time.sleep(1)  # the endpoint still does what the killed upload had requested: a copy may go while we look
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -79,7 +79,7 @@ def test_whenever_an_upload_is_killed_a_copy_is_whole_or_is_not_there(
     delay = KillDelay(usual, seed=20260204)
     cut_off, copied = 0, 0
     for attempt in range(3, KILLS + 3):
-        # Else what the kills have left undone would pile up, and no upload would come to its end.
+        # Otherwise what killed uploads have left undone would pile up, and no upload would finish.
         for earlier in set(pod.names()) - {made}:
             shutil.rmtree(pod.backups / earlier)
         name = take(pod, made, attempt)
@@ -152,6 +152,6 @@ def test_an_upload_that_is_killed_as_it_makes_the_repository_is_caught_up_with_o
         kill_group(process)
         process.communicate(timeout=60)
         again = pod.run("upload.sh", **place)
-        if "has keys and no config" not in again.stdout:  # that is healed by hand
+        if "has keys and no config" not in again.stdout:  # which is repaired by hand
             assert again.returncode == 0, again.stdout
             assert [tags(copy)["name"] for copy in copies(pod, place)] == [backup]

@@ -1,4 +1,4 @@
-"""`database.parameters` on a real PostgreSQL 18: it takes what a stack file may say, and the defaults do their work."""
+"""`database.parameters` on a real PostgreSQL 18: it accepts what a stack file may say, and the defaults work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def metadata(name: str) -> list[Any]:
 
 
 def extremes(name: str) -> list[object]:
-    """The least and the most that a stack file may say."""
+    """The smallest and the largest value that a stack file may have."""
     found: list[object] = []
     for one in (flat for each in metadata(name) for flat in getattr(each, "metadata", [each])):
         match one:

@@ -1,5 +1,5 @@
-"""`database.wal` with the real barman-cloud, a real S3 server and PostgreSQL 18: what was archived comes back, as it
-was at a moment. The store's settings are those that the program writes; the operator's pods are not there."""
+"""`database.wal` with the real barman-cloud, a real S3 server and PostgreSQL 18: recovers what was archived, as of a
+point in time. The store's settings are those that the program writes; there are no operator pods."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOW: Final = "SELECT clock_timestamp()"
 
 
 def store(s3: S3Server) -> dict[str, Any]:
-    """What the program makes for this bucket."""
+    """The ObjectStore that the program makes for this bucket."""
     changes = {**ENGINE, "database.wal": {"s3": {**BUCKET, "bucket": s3.bucket, "region": "us-east-1"}}}
     spec: dict[str, Any] = run("prod", changes, values=VALUES).one("ObjectStore").inputs["spec"]
     return spec
@@ -37,7 +37,7 @@ def store(s3: S3Server) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def archive(server: PostgresServer, s3: S3Server) -> Archive:
-    directory = server.directory / "barman"  # not pytest's own, which only root can reach
+    directory = server.directory / "barman"  # not pytest's, which only root can reach
     return Archive(
         programs=programs(directory / "programs"),
         python=interpreter(directory / "python", server.account),
@@ -56,7 +56,7 @@ def archive_log(server: PostgresServer, **variables: str) -> subprocess.Complete
 
 @pytest.fixture(scope="module")
 def moments(archive: Archive) -> Iterator[dict[str, str]]:
-    """A server with 100 invoices in its base backup, 150 later, 10 at the end, which is lost: the time of each."""
+    """Times of a server that is then lost: it had 100 invoices in its base backup, later 150, and 10 at the end."""
     with PostgresServer() as server:
         assert archive.is_empty(server)
         server.settings |= archiving(archive, server.directory)
@@ -92,14 +92,14 @@ def test_without_a_moment_everything_that_was_archived_comes_back(archive: Archi
 def test_a_moment_after_the_last_archived_commit_is_refused_by_postgresql(
     archive: Archive, moments: dict[str, str]
 ) -> None:
-    """So `ops restore --to` has the live server write and archive a commit first (archive-log.sh)."""
+    """So `ops restore --to` first makes the live server write and archive a commit (archive-log.sh)."""
     server = Recovered(archive, BACKUP, at=moments["too late"])
     with pytest.raises(PostgresError, match="recovery ended before configured recovery target was reached"), server:
         server.promoted()
 
 
 def test_a_new_database_finds_the_archive_of_the_lost_one_taken(archive: Archive, moments: dict[str, str]) -> None:
-    """As `database.lostClaim` asks for `database.wal.archive`."""
+    """Which is why `database.lostClaim` requires `database.wal.archive`."""
     assert moments
     with PostgresServer() as server:
         assert not archive.is_empty(server)
@@ -107,7 +107,7 @@ def test_a_new_database_finds_the_archive_of_the_lost_one_taken(archive: Archive
 
 
 def test_whoever_reads_the_bucket_reads_the_database(archive: Archive, moments: dict[str, str]) -> None:
-    """What docs/decisions/31 says of encryption: nothing of it is done on this side, whatever the endpoint is asked."""
+    """As docs/decisions/31 says: nothing is encrypted on this side, whatever is asked of the endpoint."""
     assert moments
     assert archive.configuration["wal"]["encryption"] == "AES256"
     folder = archive.s3.folder / archive.s3.bucket / "wal" / "invoicetron-prod" / ARCHIVE / "wals"
@@ -123,7 +123,7 @@ def test_a_log_that_is_not_archived_is_told() -> None:
 
 
 def test_r2_takes_what_is_archived_and_a_lock_would_stop_it(archive: Archive, tmp_path: Path) -> None:
-    """docs/decisions/33: parts of one size, no header that asks for encryption, and segments that come twice."""
+    """docs/decisions/33: parts of one size, no header that requests encryption, and segments that come twice."""
     bucket = {**MADE_IN_R2, "r2": {**MADE_IN_R2["r2"], "bucket": "homelab-backups"}}
     spec = run("prod", {**ENGINE, "database.wal": {"s3": bucket}}).one("ObjectStore").inputs["spec"]
     with s3_server(tmp_path, region="auto") as s3, r2_endpoint(s3) as r2, PostgresServer() as server:

@@ -1,4 +1,4 @@
-"""A restore of a database that others replicate from, or that itself replicates: real publisher, real subscriber."""
+"""Restores of a database that others replicate from, or that itself replicates: real publisher, real subscriber."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
 
 
 def restored(server: PostgresServer) -> str:
-    """Log of a restore of a backup just taken."""
+    """Takes a backup and restores it; returns the restore's log."""
     directory = server.directory / "pod"
     directory.mkdir()
     pod = Pod(server, directory)

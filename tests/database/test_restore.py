@@ -1,4 +1,4 @@
-"""restore.sh, as the pod runs it, against a real PostgreSQL 18: until it has succeeded, the old data is there."""
+"""restore.sh, as the pod runs it, against a real PostgreSQL 18: the old data stays until the restore has succeeded."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def newer_format(dump: bytes) -> bytes:
 
 
 def another_byte(dump: bytes) -> bytes:
-    place = len(dump) - 200  # among the rows, which are last
+    place = len(dump) - 200  # among the rows, which come last
     return dump[:place] + bytes([dump[place] ^ 0xFF]) + dump[place + 1 :]
 
 
@@ -244,7 +244,7 @@ def test_without_room_beside_the_old_data_nothing_is_begun(pod: Pod, server: Pos
 
 
 def rows_that_do_not_fit(server: PostgresServer) -> None:
-    """They compress a thousandfold: a dump far smaller than any estimate takes it for."""
+    """They compress a thousandfold: the dump is far smaller than any estimate assumes."""
     server.sql("CREATE TABLE padding (t text STORAGE PLAIN)")
     server.sql("INSERT INTO padding SELECT repeat('x', 7000) FROM generate_series(1, 30000)")
 
@@ -266,7 +266,7 @@ def test_a_disk_that_fills_up_keeps_the_old_data_in_a_server_that_runs(
     fill_up(server)
     dump = pod.upload / "full.dump"
     server.run([server.bin / "pg_dump", "-Fc", "-f", dump])
-    # Nothing of it below pytest's own folder, which the server's user may not enter.
+    # Nothing of this below pytest's own folder, which the server's user may not enter.
     with (
         TemporaryDirectory() as volume,
         small_disk(disk := Path(volume), 400 << 20),
@@ -277,7 +277,7 @@ def test_a_disk_that_fills_up_keeps_the_old_data_in_a_server_that_runs(
             folder.chmod(0o755)
         pod = Pod(small, Path(elsewhere))
         fill(small)
-        small.sql("CHECKPOINT")  # else a crash makes the sequences skip numbers
+        small.sql("CHECKPOINT")  # otherwise a crash makes the sequences skip numbers
         before = content(small)
         bring(pod, dump)
         (disk / "filler").write_bytes(b"x" * (shutil.disk_usage(disk).free - (200 << 20)))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.database.pod import SCRIPTS
 
 _SHELL = "/bin/sh"
-# A history: seconds from each backup to the next. Mostly about a day, as a CronJob has it; sometimes the clock jumps.
+# A history: seconds from each backup to the next. Mostly about a day, as with a CronJob; sometimes the clock jumps.
 _STEPS = st.lists(
     st.one_of(
         st.integers(80_000, 90_000), st.integers(1, 100_000), st.integers(-40 * 86_400, 40 * 86_400), st.just(86_400)
@@ -43,13 +43,13 @@ def date_of(name: str) -> dt.date:
 
 
 def last_two_days(names: list[str]) -> list[str]:
-    """Those of the last two days that have a backup, whatever the clock said since."""
+    """The backups of the last two days that have one, whatever the clock has said since."""
     days = list(dict.fromkeys(date_of(name) for name in reversed(names)))[:2]
     return [name for name in names if date_of(name) in days]
 
 
 def removed(names: list[str], keep: dict[str, int], kind: str = "invoicetron") -> list[str]:
-    """What `retention.sh plan` says of the names, oldest first."""
+    """The output of `retention.sh plan` for the names, which are given oldest first."""
     done = subprocess.run(
         [_SHELL, str(SCRIPTS / "retention.sh"), "plan", kind],
         input="".join(f"{name}\n" for name in reversed(names)),
@@ -124,7 +124,7 @@ def tree(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*")}
 
 
-# Never written by backup.sh, however much they look like it.
+# backup.sh never writes these, however much they look like its backups.
 _FOREIGN = st.lists(
     st.sampled_from(
         [

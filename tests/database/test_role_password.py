@@ -1,5 +1,5 @@
-"""What the database's pod runs beside its server, against a real PostgreSQL 18: the password follows the Secret at each
-start, and a shutdown waits for nobody."""
+"""What the database's pod runs beside its server, against a real PostgreSQL 18: each start sets the Secret's password,
+and a shutdown waits for nobody."""
 
 from __future__ import annotations
 

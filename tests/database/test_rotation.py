@@ -1,4 +1,4 @@
-"""A client that reconnects in a loop through many rotations of the password, some of which crash half way."""
+"""A client reconnects in a loop through many password rotations, some of which crash half-way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.kills import kills
 
 ROTATIONS = kills(100)
 PATIENCE = 60
-"""Seconds within which the client must have got in with a new password."""
+"""Seconds within which the client must have logged in with a new password."""
 
 
 def password(number: int) -> str:
@@ -26,29 +26,29 @@ def password(number: int) -> str:
 
 @dataclass
 class Client:
-    """Logs in again and again: with the password of before the rotation or, where that is refused, with the new one.
+    """Logs in again and again: with the password from before the rotation or, if that is refused, with the new one.
 
-    The app is such a client: its pods have the one or the other, depending on whether they were replaced already.
+    The app is such a client: its pods have one or the other, depending on whether they have already been replaced.
     """
 
     server: PostgresServer
     rotation: int = 0
     restarting: bool = False
-    """Whether the server is just going down or coming up: the only time in which it may not answer."""
+    """Whether the server is stopping or starting: the only time when it need not answer."""
     locked_out: list[str] = field(default_factory=list)
     turned_away: int = 0
     logins: int = 0
     newest: threading.Event = field(default_factory=threading.Event)
-    """Set once the newest password was accepted."""
+    """Set once the server has accepted the newest password."""
     turn: threading.Lock = field(default_factory=threading.Lock)
-    """Held for a turn of the loop; a rotation begins, and a restart ends, between two turns."""
+    """Held during a turn of the loop; a rotation begins, and a restart ends, between two turns."""
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         while not self.stop.is_set():
             with self.turn:
                 self._log_in()
-            self.stop.wait(0.005)  # let the others have the lock
+            self.stop.wait(0.005)  # lets the others take the lock
 
     def _log_in(self) -> None:
         refusals = []
@@ -62,7 +62,7 @@ class Client:
             if number == self.rotation:
                 self.newest.set()
             return
-        # No answer at all is what a restart looks like; a server that answers must take one of the two.
+        # During a restart there may be no answer at all; a server that answers must accept one of the two.
         if not self.restarting or all("password authentication failed" in refusal for refusal in refusals):
             self.locked_out.append(f"rotation {self.rotation}: {refusals}")
         self.turned_away += 1
@@ -82,9 +82,9 @@ def client() -> Iterator[Client]:
 
 
 def rotate(client: Client, chance: random.Random) -> None:
-    """What a changed Secret does to the pod: the server stops and starts, and the hook sets the new password.
+    """Does what a changed Secret does to the pod: the server restarts, and the hook sets the new password.
 
-    In one of five rotations the server is killed instead of stopped; in another it is killed at some moment while the
+    In one of five rotations, the server is killed instead of stopped; in another, it is killed at some moment while the
     hook runs, and both are started again.
     """
     server = client.server

@@ -1,4 +1,4 @@
-"""restore.sh with RESTORE_CLEAR_SESSIONS: it says that sessions are cleared where they are, and only there."""
+"""restore.sh with RESTORE_CLEAR_SESSIONS: it reports sessions as cleared only if they are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BETTER_AUTH = '(id text, "userId" text, token text, "expiresAt" timestamptz)'
 
 
 def restored(pod: Pod, *named: str) -> tuple[int, str]:
-    """Status and log of a backup's restore without sessions."""
+    """Takes a backup and restores it without sessions; returns the restore's status and log."""
     assert pod.run("backup.sh").returncode == 0
     tables = f"[{', '.join(named)}]"
     more = {"RESTORE_SESSION_TABLES": tables} if named else {}

@@ -1,4 +1,4 @@
-"""The scripts run in BusyBox, as in the image, wherever this machine has it (Debian: busybox-static)."""
+"""The scripts run in BusyBox, as in the image, if this machine has it (Debian: busybox-static)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The moment in which restored and old data change places: what restore.sh says, and keeps, when it is cut off."""
+"""The moment when restored and old data change places: what restore.sh reports, and keeps, when it is interrupted."""
 
 from __future__ import annotations
 

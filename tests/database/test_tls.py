@@ -1,4 +1,4 @@
-"""TLS between the server and its clients, by the certificates of `database.tls`: who is let in, and renewals."""
+"""TLS between the server and its clients, with the certificates of `database.tls`: who is let in, and renewals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def issued(olds: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Secured:
-    """A server with a certificate, and the folder that is its Secret and its clients' ConfigMap."""
+    """A server with a certificate, and the folder that stands for its Secret and its clients' ConfigMap."""
 
     server: PostgresServer
     folder: Path
@@ -49,13 +49,13 @@ class Secured:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Of the server."""
+        """The server's parameters."""
         files = {"ssl_cert_file": str(self.folder / "tls.crt"), "ssl_key_file": str(self.folder / "tls.key")}
         return {"ssl": "on", **files}
 
     @property
     def client(self) -> dict[str, str]:
-        """Variables of a pod's container."""
+        """The variables of a pod's container."""
         return {"PGHOST": "localhost", "PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.folder / "ca.crt")}
 
     def write(self, recorded: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ class Secured:
         self.put("tls.key", recorded["key"])
 
     def put(self, name: str, text: str) -> Path:
-        """A file as a kubelet writes it for a pod whose group the account's is."""
+        """Writes a file as the kubelet does for a pod whose group is the account's."""
         file = self.folder / name
         file.write_text(text)
         file.chmod(0o640 if self.server.account else 0o600)
@@ -80,7 +80,7 @@ class Secured:
         assert done.returncode == 0, done.stderr
 
     def encrypted(self, host: str = "localhost", *, sslmode: str, sslrootcert: str | None = None) -> bool:
-        """Whether a client gets in by TLS; raises where it does not get in."""
+        """Whether a client is let in with TLS; raises if it is not let in."""
         with psycopg.connect(
             host=host,
             hostaddr="127.0.0.1",
@@ -101,7 +101,7 @@ class Secured:
 
 @contextmanager
 def securing(server: PostgresServer) -> Iterator[Secured]:
-    """Starts a server, on a new certificate; its hook has not run."""
+    """Starts a server with a new certificate; its hook has not run."""
     try:
         folder = server.directory / "tls"
         folder.mkdir()
@@ -116,7 +116,7 @@ def securing(server: PostgresServer) -> Iterator[Secured]:
 
 @pytest.fixture
 def secured() -> Iterator[Secured]:
-    """Without its hook having run."""
+    """A server whose hook has not run."""
     with securing(PostgresServer()) as made:
         yield made
 
@@ -132,7 +132,7 @@ def test_who_is_let_in_offered_required_and_without(secured: Secured) -> None:
         with pytest.raises(psycopg.OperationalError, match=r"pg_hba.conf rejects connection.*no encryption"):
             secured.encrypted(sslmode="disable")
         assert secured.verified()
-        # Of the new database's roles the one that may do everything, still from no other host.
+        # The new database's superuser is still let in from no other host.
         with pytest.raises(psycopg.OperationalError, match=r'pg_hba.conf rejects connection.*"postgres"'):
             psycopg.connect(f"postgresql://postgres:x@127.0.0.1:{server.port}/postgres?sslmode=require")
         server.restart()
@@ -145,7 +145,7 @@ def test_who_is_let_in_offered_required_and_without(secured: Secured) -> None:
     with pytest.raises(psycopg.OperationalError, match="does not match host name"):
         secured.encrypted(host="other", sslmode="verify-full", sslrootcert=str(secured.folder / "ca.crt"))
 
-    # `tls` taken away again: the Secret is gone, and the rule with it.
+    # `tls` is unset again: the Secret is gone, and the rule with it.
     secured.rules.unlink()
     server.settings["ssl"] = "off"
     server.restart()
@@ -179,7 +179,7 @@ def test_a_backup_and_a_restore_pass_by_tls_and_a_renewal_loses_nothing(secured:
     server.restart()
     secured.hook()
     assert secured.verified()
-    # A client that was started with the authority of before takes the renewed certificate.
+    # A client that was started with the previous authority accepts the renewed certificate.
     assert secured.verified(before)
     assert content(server) == then
     server.sql("DELETE FROM invoice_items", user=server.superuser)
@@ -230,7 +230,7 @@ def test_a_certificate_is_renewed_when_it_is_due_and_its_authority_before_it_end
     assert provider.diff("id", first, {"hosts": ["localhost", "db"]}).changes
     assert issued(first)["authority"] == first["authority"]
 
-    # An authority that would end before the certificate that it signs.
+    # An authority that would expire before the certificate that it signs.
     with mock.patch.object(server_certificate, "_AUTHORITY_DAYS", LIFETIME_DAYS - 10):
         old = issued()
     renewed = issued(old)
@@ -267,7 +267,7 @@ def test_a_url_that_is_taken_connects_and_one_that_cannot_is_refused(secured: Se
                 connects = False
             else:
                 connects = True
-            # libpq, which prefers TLS, gets in with these; node-postgres, which does without it by default, does not.
+            # libpq, which prefers TLS, gets in with these; node-postgres, which by default uses none, does not.
             if tls == "required" and query in {"", "sslmode=allow", "sslmode=prefer"}:
                 connects = False
             assert taken is connects, (tls, query)

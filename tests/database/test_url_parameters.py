@@ -1,4 +1,4 @@
-"""Parameters of a database URL: libpq and the server agree with what is refused and what is taken."""
+"""Parameters of a database URL: libpq and the server agree with what is refused and what is accepted."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A backup of this program comes back whole, on the server that it was taken of and on a new one.
+"""This program's backups restore completely, on the server that they were taken from and on a new one.
 
-What pg_dump and pg_dumpall write of the copy is what they write of the original.
+pg_dump and pg_dumpall write the same of the copy as of the original.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CLEAN = {"PGOPTIONS": "-c event_triggers=off -c timezone=UTC -c datestyle=ISO"}
 
 
 def sql(server: PostgresServer, statement: str, database: str = "invoicetron") -> str:
-    """As a superuser whom no event trigger stops."""
+    """Runs a statement as a superuser, with event triggers off."""
     command: list[str | Path] = [server.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database]
     env = server.environment(local=True, **CLEAN)
     return server.run(command, env=env, input=statement, capture_output=True).stdout.strip()
 
 
 def written(server: PostgresServer) -> str:
-    """All that PostgreSQL's own tools write of the database and of the server's roles."""
+    """Everything that PostgreSQL's own tools write of the database and of the server's roles."""
     env = server.environment(local=True, **CLEAN)
     whole: list[str | Path] = [server.bin / "pg_dump", "--create", "--restrict-key=same"]
     roles: list[str | Path] = [
@@ -46,7 +46,7 @@ def written(server: PostgresServer) -> str:
 
 @pytest.fixture
 def owned(pod: Pod) -> Iterator[None]:
-    """A database with everything that belongs to roles; the roles go again."""
+    """A database with everything that belongs to roles; the roles are dropped afterwards."""
     with made_of(OWNED, pod.server):
         yield
 
@@ -148,7 +148,8 @@ def test_the_drill_restores_everything_and_sees_what_is_missing(pod: Pod) -> Non
 
 @pytest.mark.usefixtures("owned")
 def test_a_backup_of_before_roles_were_kept_still_comes_back(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
-    # Of a superuser; of a setting that nothing has kept; of a role whose name no message holds in one line.
+    # The trigger is a superuser's; `checked` needs a setting that nothing has kept; no message holds the role's name in
+    # one line.
     sql(server, 'DROP EVENT TRIGGER no_drops; DROP TABLE checked; DROP OWNED BY U&"new\\000Aline" CASCADE')
     rows = sql(server, CONTENT)
     assert pod.run("backup.sh").returncode == 0
