@@ -162,7 +162,7 @@ class Lifecycle:
         return "refused, everything is still there"
 
     def destroyed(self) -> str:
-        """Nothing is left (prod: after the protection was removed by hand)."""
+        """Nothing is left (prod: after a user has removed the protection)."""
         if self.stack == "prod":
             self.rehearsal.program.run("state", "unprotect", "--all", "--yes", "--stack", self.stack)
         update = self.rehearsal.program.destroy(self.stack, *self._options)

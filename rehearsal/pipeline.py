@@ -226,7 +226,7 @@ class InfrastructureRepository(Repository):
         for source in REPOSITORY.iterdir():
             if source.name in {".gitlab-ci.yml", ".gitignore"} or source.match("Pulumi*.yaml"):
                 shutil.copy(source, self.clone)
-            elif source.name == "ci":  # gitlab-ci-local includes nothing through a link
+            elif source.name == "ci":  # gitlab-ci-local does not include files through a link
                 shutil.copytree(source, self.clone / source.name)
                 _without_services(DOCKER, self.clone / source.name / DOCKER.name)
             elif source.name == ".venv" or not source.name.startswith("."):

@@ -45,5 +45,5 @@ def step(what: str, *, usually: str) -> Iterator[None]:
 
 
 def spoken(seconds: float) -> str:
-    """A duration for people: seconds below two minutes, then minutes to the half."""
+    """A duration for people: in seconds below two minutes, then in minutes, rounded to halves."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{round(seconds / 30) / 2:g} min"

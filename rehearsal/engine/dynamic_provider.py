@@ -1,4 +1,4 @@
-"""The dynamic provider as a fork of the rehearsal's fork server: the same process as `python -m pulumi.dynamic`.
+"""The dynamic provider as a fork of the rehearsal's fork server: equivalent to `python -m pulumi.dynamic`.
 
 Only for programs that run in this interpreter's environment; `dynamic_provider.sh` serves all others, and these too if
 there is no fork server.

@@ -45,7 +45,7 @@ class PluginsMissingError(Exception):
 
 
 def choice(environment: Mapping[str, str]) -> PluginChoice:
-    """What `REHEARSAL_PLUGINS` asks for; `auto` where it is not set. Raises `PluginsMissingError` for anything else."""
+    """What `REHEARSAL_PLUGINS` asks for; `auto` if it is not set. Raises `PluginsMissingError` for anything else."""
     asked = environment.get("REHEARSAL_PLUGINS", PluginChoice.AUTO)
     try:
         return PluginChoice(asked)

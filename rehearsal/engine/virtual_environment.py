@@ -79,7 +79,7 @@ class VirtualEnvironment:
             )
 
     def validate(self) -> None:
-        """Raises `VirtualEnvironmentError` where the option names a folder without a Python."""
+        """Raises `VirtualEnvironmentError` if the option names a folder without a Python."""
         if not self.option or self._is_one:
             return
         lacks = "doesn't appear to be a virtual environment" if self.path.exists() else "doesn't exist"

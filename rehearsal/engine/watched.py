@@ -11,7 +11,7 @@ import sys
 import time
 
 PULSE = 0.5
-"""Seconds between two checks whether the engine still runs."""
+"""Seconds between two checks that the engine still runs."""
 PATIENCE = 5.0
 """Seconds that the plugin has to end by itself; an engine allows as many."""
 
@@ -28,7 +28,7 @@ def main(executable: str, *arguments: str) -> None:
     """Runs the executable to its end, and exits with its status."""
     engine = os.getppid()
     # This process is in the process group that the engine made for its plugin, so the engine's signals reach both.
-    # SIGINT is ignored here before there is a plugin to interrupt; SIGCHLD is blocked until its id is known.
+    # SIGINT is ignored here before there is a plugin to interrupt; SIGCHLD is blocked until the plugin's id is known.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, _ended)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])

@@ -1,1 +1,1 @@
-"""Stand-in provider plugins: they do over HTTP what the real ones do, where the real ones are not installed."""
+"""Stand-in provider plugins, for use without the real ones: they do what the real ones do, over the same HTTP."""

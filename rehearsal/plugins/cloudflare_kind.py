@@ -136,7 +136,7 @@ class Kind(ResourceKind):
 
 
 def camel(value: Properties) -> Properties:
-    """An object of the API with its keys as Pulumi spells them."""
+    """An API object with its keys as Pulumi spells them."""
     return {re.sub(r"_(\w)", lambda match: match[1].upper(), key): _each(camel, item) for key, item in value.items()}
 
 

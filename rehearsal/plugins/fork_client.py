@@ -19,7 +19,7 @@ import sys
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PULSE = 0.5
-"""Seconds between two checks whether the engine still runs."""
+"""Seconds between two checks that the engine still runs."""
 
 _REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - importing pathlib takes longer than all of this
 

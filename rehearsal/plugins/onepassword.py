@@ -54,7 +54,7 @@ _FROM_ENVIRONMENT: Final = {
     "account": "OP_ACCOUNT",
     "opCliPath": "OP_CLI_PATH",
 }
-"""Inputs of the provider that the plugin fills in, and so records, from its own environment (docs/measurements.md)."""
+"""The provider's inputs that the plugin fills in from its own environment, and so records (docs/measurements.md)."""
 
 _INPUTS: Final = ("vault", "category", "title", "url", "tags", "sections", *_BUILT_IN["database"])
 _SENSITIVE: Final = {"password", "noteValue"}

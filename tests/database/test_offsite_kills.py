@@ -34,7 +34,7 @@ def made(pod: Pod, backup: str, offsite: dict[str, str], s3: S3Server) -> str:
 
 
 def take(pod: Pod, like: str, number: int) -> str:
-    """Makes a backup `number` days later, where it sets the clock, with a dump unlike all others; returns its name."""
+    """Sets the clock `number` days on and makes a backup with a dump unlike all others; returns the backup's name."""
     taken = _BEGAN + timedelta(days=number)
     pod.set_clock(taken)  # the first upload of each day forgets
     name = f"invoicetron-{number:06}-{taken:%Y%m%dT%H%M%SZ}"

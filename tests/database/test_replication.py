@@ -16,7 +16,7 @@ LOGICAL = {"wal_level": "logical"}
 
 @pytest.fixture
 def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
-    """A publisher and a subscriber of its invoices that has caught up."""
+    """A publisher, and a subscriber to its products that has caught up."""
     with PostgresServer(settings=LOGICAL) as publisher, PostgresServer(settings=LOGICAL) as subscriber:
         fill(publisher)
         publisher.sql("CREATE PUBLICATION bills FOR TABLE products")

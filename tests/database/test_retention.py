@@ -112,7 +112,7 @@ def test_the_last_three_dumps_from_before_a_restore_are_kept(count: int) -> None
 
 
 def write_backup(directory: Path, name: str, *, size: int = 5) -> Path:
-    """A backup as far as retention.sh can tell."""
+    """Makes what retention.sh takes for a backup."""
     path = directory / name
     path.mkdir()
     (path / "database.dump").write_bytes(b"x" * size)

@@ -71,7 +71,7 @@ def made_of(statements: str, server: PostgresServer) -> Iterator[None]:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Pod]:
-    """A pod beside a new server, which knows nothing of the first one's roles."""
+    """A pod beside a new server, which has none of the first server's roles."""
     with PostgresServer() as new:
         directory = new.directory / "pod"
         directory.mkdir()
@@ -79,7 +79,7 @@ def elsewhere() -> Iterator[Pod]:
 
 
 def carry(pod: Pod, name: str, elsewhere: Pod) -> None:
-    """Takes a backup to the other pod's volume."""
+    """Copies a backup to the other pod's volume."""
     shutil.copytree(pod.backups / name, elsewhere.backups / name)
     for path in (elsewhere.backups / name, *(elsewhere.backups / name).iterdir()):
         elsewhere.give(path)

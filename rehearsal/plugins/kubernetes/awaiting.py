@@ -1,4 +1,4 @@
-"""Waiting until an object is ready or gone, with the real plugin's limits."""
+"""Waits until an object is ready or gone, with the real plugin's time limits."""
 
 from __future__ import annotations
 

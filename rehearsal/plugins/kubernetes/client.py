@@ -41,7 +41,7 @@ class ApiError(Exception):
 
     @property
     def is_missing_namespace(self) -> bool:
-        """Whether the namespace is what is missing."""
+        """Whether a namespace is what is missing."""
         return self.code == 404 and self.details.get("kind") == "namespaces"
 
     @property
@@ -170,7 +170,7 @@ class Cluster:
         return (namespace or self.default_namespace) if self._resource(kind).namespaced else None
 
     def _resource(self, kind: Kind) -> Resource:
-        with self._lock:  # the discovery client fills its cache without a lock of its own
+        with self._lock:  # the discovery client fills its cache without a lock
             if kind not in self._resources:
                 try:
                     self._resources[kind] = self._client.resources.get(api_version=kind.api_version, kind=kind.name)

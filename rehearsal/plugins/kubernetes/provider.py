@@ -90,7 +90,7 @@ class KubernetesPlugin(Plugin):
             self._unreachable = str(error)
 
     def check(self, call: Call) -> Properties:
-        """Inputs in canonical form, with a name and a namespace. Unknown kinds pass: their CRD may still come."""
+        """Inputs in canonical form, with a name and a namespace. Unknown kinds pass: their CRD may be created later."""
         _refuse_unsupported(call)
         inputs = normalize(strip(call.inputs))
         _assign_name(inputs, strip(call.old_inputs), call.name)
@@ -142,7 +142,7 @@ class KubernetesPlugin(Plugin):
                 f"have been created: {error}"
             ) from error
         except ApiError as error:
-            # What a preview cannot know: an earlier step makes the namespace or removes a predecessor; a missing right.
+            # A preview cannot tell if an earlier step makes the namespace, removes a predecessor or grants a right.
             if call.preview and (error.is_forbidden or error.is_missing_namespace or error.already_exists):
                 return "", call.inputs
             raise PluginError(
@@ -224,7 +224,7 @@ class KubernetesPlugin(Plugin):
         return self._unready(message, reasons, live=live, inputs=inputs, call=call, manager=manager)
 
     def read(self, call: Call) -> State | None:
-        """The live object; its inputs are the live values of all that the recorded inputs state; in an import, all."""
+        """The live object; its inputs are the live values of the recorded inputs' fields, or in an import all."""
         cluster = self._cluster
         if cluster is None:
             self._refuse_to_read_unreachable()

@@ -67,7 +67,7 @@ def test_the_value_of_a_hidden_variable_is_shown_to_nobody(url: str, emulator: G
 
 
 def test_a_hidden_variable_takes_another_value_and_never_shows_again(url: str, emulator: GitLab) -> None:
-    """`validate_masked_and_hidden_on_update` of GitLab's app/models/concerns/ci/hidable_variable.rb: on a change."""
+    """`validate_masked_and_hidden_on_update` in GitLab's app/models/concerns/ci/hidable_variable.rb, on an update."""
     variables = emulator.project.variables
     variables.create({"key": "HIDDEN_TOO", "value": "never-shown", "masked_and_hidden": True})
     variables.update("HIDDEN_TOO", None, {"value": "another-value", "masked": True})
