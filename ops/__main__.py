@@ -57,7 +57,7 @@ def _main() -> NoReturn:
     ) as error:
         sys.exit(str(error))
     except BrokenPipeError:
-        sys.exit(1)  # nobody reads what it says
+        sys.exit(1)  # nobody reads the output any more
     except OSError as error:
         sys.exit(f"{error.strerror}: {error.filename}" if error.filename else str(error))
     raise SystemExit(0)
@@ -70,7 +70,7 @@ if __name__ == "__main__":
         if isinstance(ended.code, str):
             sys.stderr.write(f"{ended.code}\n")
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # its reader has gone
+            with suppress(OSError):  # the reader is gone
                 stream.flush()
-        # Threads that still read from the API server hold locks; ending in its own way, the interpreter aborts on them.
+        # Threads that still read from the API server hold locks, at which the interpreter's normal shutdown aborts.
         os._exit(ended.code if isinstance(ended.code, int) else int(ended.code is not None))

@@ -17,7 +17,7 @@ from settings import Settings
 from settings.commands import pulumi_command
 
 NEARLY_FULL: Final = 3
-"""Status that `ops backup` leaves with when the backup is good and its volume nearly full."""
+"""Exit status of `ops backup` when the backup is good, but its volume is nearly full."""
 _SAID_SO: Final = " NEARLY FULL: "  # in the log of backup.sh
 
 
@@ -26,7 +26,7 @@ class NearlyFullError(Exception):
 
 
 def cron_job(cluster: Cluster, name: str) -> Any:
-    """One of the Backup component's CronJobs; raises `ClusterError` where `up` has not made it."""
+    """One of the Backup component's CronJobs; raises `ClusterError` if `up` has not created it."""
     try:
         return cluster.batch.read_namespaced_cron_job(name, cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
     except ApiException as error:
@@ -37,7 +37,7 @@ def cron_job(cluster: Cluster, name: str) -> Any:
 
 
 def why_no_backups(settings: Settings) -> str | None:
-    """Why the stack has no backups, and what to do about it; None where it has."""
+    """Why the stack has no backups, and what to do about it; None if it has backups."""
     if settings.database is None:
         return f"stack {settings.stack} has no database (database: {{enabled: false}})"
     if settings.backup is None:
@@ -49,13 +49,13 @@ def why_no_backups(settings: Settings) -> str | None:
 
 
 def check_has_backups(settings: Settings) -> None:
-    """Raises `ClusterError` where the stack has none."""
+    """Raises `ClusterError` if the stack has no backups."""
     if why := why_no_backups(settings):
         raise ClusterError(why)
 
 
 def written_by(job: Job) -> str:
-    """Name of the backup that a Job of backup.sh has taken. Raises `ClusterError` where its pods do not say."""
+    """Name of the backup that a Job of backup.sh has taken. Raises `ClusterError` if its pods do not report it."""
     cluster = job.cluster
     pods = cluster.client.sanitize_for_serialization(cluster.pods_of(job.name).listed(cluster))
     name = backup_taken(pods)
@@ -65,7 +65,7 @@ def written_by(job: Job) -> str:
 
 
 def labels(cluster: Cluster) -> dict[str, str]:
-    """What backup.sh writes into the manifest for people: who takes the backup, and the app's image at this moment."""
+    """What backup.sh writes into the manifest for people to read: who takes the backup, and the app's current image."""
     app = cluster.names.app
     found = cluster.deployment(app).listed(cluster)
     images = [one.image for each in found for one in each.spec.template.spec.containers if one.name == app]

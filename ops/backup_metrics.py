@@ -1,7 +1,7 @@
-"""What the last backup and the last drills said of themselves, for Prometheus.
+"""Exports figures of the last backup and the last drills to Prometheus.
 
-It is in the status of their pods, which no exporter of the usual set reads. A PrometheusRule whose rules record numbers
-that are known needs none.
+The figures are in the status of their pods, which none of the usual exporters reads. A PrometheusRule with rules that
+record constant numbers needs no exporter.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _FORBIDDEN: Final = 403
 
 
 def record(client: ApiClient, settings: Settings) -> str | None:
-    """Writes the PrometheusRule; returns what to tell the user, None where the stack has nothing to record.
+    """Writes the PrometheusRule; returns a message for the user, or None if the stack has nothing to record.
 
-    As with the Lease of a check, a job whose account may not has not failed. What no pod says any more, because it is
-    gone, is recorded no longer.
+    As with the Lease of a check, a job whose account may not write it has not failed. Figures of pods that are gone
+    leave the rule; once no figures are left, the rule stays as it is.
     """
     if settings.monitoring is None or settings.backup is None:
         return None
@@ -44,7 +44,7 @@ def record(client: ApiClient, settings: Settings) -> str | None:
 
 
 def rules(names: Names, pods: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Each records one number, of one CronJob; `pods` as the API has them."""
+    """The recording rules, each with one number of one CronJob; `pods` are JSON, as the API returns them."""
 
     def known(metric: str, value: int, cron_job: str) -> Mapping[str, Any]:
         labels = {"namespace": names.namespace, "cronjob": cron_job}
@@ -75,7 +75,7 @@ def _write(client: ApiClient, names: Names, monitoring: MonitoringSettings) -> s
         "name": names.backup_results,
         "namespace": names.namespace,
         "labels": {**names.owner_labels, **monitoring.labels},
-        # It goes with the alerts, which are the program's.
+        # The API server deletes it with the alerts, which the program manages.
         "ownerReferences": [{**kind, "name": names.app, "uid": alerts["metadata"]["uid"]}],
     }
     api.patch_namespaced_custom_object(

@@ -23,7 +23,7 @@ from ops.terminal import Terminal, age
 from settings import Settings
 
 _UNKNOWN: Final = "-"
-# The Job's name, of one that the schedule made (it ends with the minute that it was due at) and of the pipeline's.
+# Names of Jobs: the schedule's, which end with the minute at which they were due, and the pipeline's.
 _BY: Final = (
     (re.compile(r"[a-z0-9-]+-db-backup-\d{8}"), "schedule"),
     (re.compile(r"[a-z0-9-]+-db-backup-ci-(\d+)"), r"pipeline, job \1"),
@@ -41,11 +41,11 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One backup. What it does not say of itself, because an earlier release took it, is None."""
+    """One backup. Fields that an earlier release did not record are None."""
 
     name: str
     taken: dt.datetime | None = None
-    """None where it is no whole backup any more."""
+    """None if the backup is no longer complete."""
     dump_bytes: int | None = None
     database_bytes: int | None = None
     rows: int | None = None
@@ -55,7 +55,7 @@ class Listed:
 
     @classmethod
     def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
-        """From a line of list.sh."""
+        """From a line that list.sh prints."""
         inventory, taken = manifest.get("inventory") or {}, manifest.get("takenAt")
         return cls(
             name=manifest["name"],
@@ -70,7 +70,7 @@ class Listed:
 
     @classmethod
     def of_snapshot(cls, snapshot: Mapping[str, Any]) -> Self:
-        """From a line of fetch.sh: one of restic's snapshots, with the tags of upload.sh."""
+        """From a line that fetch.sh prints: one of restic's snapshots, with the tags that upload.sh sets."""
         tags = {key: value for key, _, value in (tag.partition("=") for tag in snapshot["tags"]) if value}
         return cls(
             name=tags["name"],
@@ -87,9 +87,9 @@ class Listed:
 def list_backups(
     cluster: Cluster, terminal: Terminal, settings: Settings, target: Target, *, now: dt.datetime
 ) -> Table:
-    """A table of the backups there, newest first; read by a Job in the cluster, which alone reaches them.
+    """A table of the backups on `target`, newest first; only a Job in the cluster reaches them.
 
-    Raises `JobFailedError` where they cannot be read, and `ClusterError`.
+    Raises `JobFailedError` if the backups cannot be read, and `ClusterError`.
     """
     check_has_backups(settings)
     if target is Target.S3 and settings.s3 is None:
@@ -106,7 +106,7 @@ def list_backups(
 
 
 def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[Listed]:
-    """The backups there, in no order, as a Job in the cluster reads them; raises as above."""
+    """The backups on `target`, in no particular order, read by a Job in the cluster; raises like `list_backups`."""
     names = cluster.names
     found: list[Listed] = []
     read = Listed.of_snapshot if target is Target.S3 else Listed.of_manifest
@@ -115,7 +115,7 @@ def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[L
         if line.startswith("{"):
             found.append(read(json.loads(line)))
 
-    # The pods of the drill reach neither the network nor, to write, the volume.
+    # The drill's pods have no network, and cannot write to the volume.
     template = cron_job(cluster, names.upload if target is Target.S3 else names.drill)
     job = Job(cluster=cluster, name=f"{names.listing}-{secrets.token_hex(4)}", say=hear)
     # Without FETCH, fetch.sh lists.
@@ -129,8 +129,8 @@ def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[L
 
 
 def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now: dt.datetime) -> Table:
-    """A row each, in this order; a dash for what is not known. `restored`: which a drill has restored, and when."""
-    # A name is typed after --from, so it is the last to be cut short in a narrow terminal.
+    """One row for each backup, in this order; a dash for unknown values. `restored`: when a drill restored which."""
+    # People type a name after --from, so it is the last column that a narrow terminal truncates.
     heads = (
         Column("backup", no_wrap=True),
         "age",
@@ -154,7 +154,7 @@ def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now
             _by(one.by),
             f"{age(now - restored[one.name])} ago" if one.name in restored else None,
         )
-        # As text: in a plain string rich takes [brackets] for its markup.
+        # As Text: rich reads [brackets] in a plain string as markup.
         made.add_row(*(Text(cell or _UNKNOWN) for cell in (one.name, *cells)))
     return made
 
@@ -167,7 +167,7 @@ def _by(name: str | None) -> str | None:
 
 
 def _image(image: str | None) -> str:
-    """Its name and tag; of one without a tag, the beginning of the digest."""
+    """Name and tag of an image or, if it has no tag, its name and the beginning of its digest."""
     tagged, _, digest = (image or "").rpartition("/")[2].partition("@sha256:")
     return f"{tagged}@{digest[:12]}" if digest and ":" not in tagged else tagged
 

@@ -20,7 +20,7 @@ _FORBIDDEN = 403
 def record(client: ApiClient, names: Names, check: str) -> str:
     """Records that the check has just passed; returns a message for the user.
 
-    A job whose account may not is no failed check: its alert, which has nothing to look at, does not fire either.
+    A job whose account may not write the Lease has not failed: without a Lease the check's alert does not fire either.
     """
     lease = names.check_lease(check)
     spec = {
@@ -50,7 +50,7 @@ def record(client: ApiClient, names: Names, check: str) -> str:
 
 
 def last(client: ApiClient, names: Names, check: str) -> dt.datetime | None:
-    """When the check was last recorded; None where it never was."""
+    """When the check was last recorded; None if it never was."""
     read = CoordinationV1Api(client).read_namespaced_lease
     lease = unless_gone(lambda: read(names.check_lease(check), names.namespace))
     return lease.spec.renew_time if lease and lease.spec else None

@@ -1,4 +1,4 @@
-"""Clients of the live systems of one stack, from its stack file and the environment that the providers read too."""
+"""Clients for the live systems of one stack, built from its stack file and the environment, as the providers' are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from settings import Settings, SettingsError
 from settings.names import Names
 from settings.stack_file import read_yaml, split
 
-_NO_FILE: Final = f"{os.devnull}/discovery.json"  # can be neither read nor written, which the client takes silently
+_NO_FILE: Final = f"{os.devnull}/discovery.json"  # neither readable nor writable, which the client ignores silently
 _PATIENCE: Final = 15.0  # seconds for one answer
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
@@ -32,9 +32,9 @@ _SERVER_ERROR: Final = 500
 
 
 def load_settings(stack: str) -> Settings:
-    """The settings in `Pulumi.<stack>.yaml` of the working directory, with the live database where the stack moves.
+    """The settings in `Pulumi.<stack>.yaml` of the working directory; during a move, those of the live database.
 
-    Raises `SettingsError`; and in a move `lookups.cluster.ClusterError`, for the cluster says which is the live one.
+    Raises `SettingsError`; during a move also `lookups.cluster.ClusterError`: the cluster says which database is live.
     """
     names = Names(_read("Pulumi.yaml", "name", str), stack)
     sections, foreign = split(_read(f"Pulumi.{stack}.yaml", "config", dict), names.project)
@@ -47,7 +47,7 @@ def load_settings(stack: str) -> Settings:
 def _read(file: str, key: str, kind: type) -> Any:
     try:
         content = read_yaml(Path(file))
-    except yaml.MarkedYAMLError as error:  # its own text quotes the line, and with it perhaps a secret
+    except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise SettingsError(f"{file}{line}: {error.problem}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -63,9 +63,9 @@ def _read(file: str, key: str, kind: type) -> Any:
 
 
 def connect(settings: Settings) -> Live:
-    """The cluster's context that the settings name; GitLab and Cloudflare where the stack uses them.
+    """Clients for the cluster's context that the settings name, and for GitLab and Cloudflare if the stack uses them.
 
-    Raises `CredentialsError` where the environment does not lead to all of them.
+    Raises `CredentialsError` if the environment does not give access to all of them.
     """
     check_environment(settings)
     cluster = dynamic_client(kubernetes_client(settings))
@@ -81,9 +81,9 @@ def connect(settings: Settings) -> Live:
 
 
 def kubernetes_client(settings: Settings) -> ApiClient:
-    """The official client for the context that the settings name, from KUBECONFIG or else kubectl's usual file.
+    """The official client for the context that the settings name, from KUBECONFIG or kubectl's default file.
 
-    Raises `CredentialsError` where that does not lead to a cluster.
+    Raises `CredentialsError` if that does not lead to a cluster.
     """
     return api_client(settings.cluster.context)
 
@@ -91,14 +91,14 @@ def kubernetes_client(settings: Settings) -> ApiClient:
 def dynamic_client(client: ApiClient) -> DynamicClient:
     """The official client for any kind, which asks the API server each time what it serves.
 
-    By default it keeps the answer in a file of the system's temporary folder, named after the server's address: every
+    By default it caches the answer in a file of the system's temporary folder, named after the server's address. Every
     user of the machine can write that file, and it outlives the cluster and its CRDs.
     """
     return DynamicClient(client, cache_file=_NO_FILE)
 
 
 def gitlab_client(settings: Settings) -> Gitlab | None:
-    """python-gitlab, where the stack uses GitLab. Raises `CredentialsError` where its variables are wrong."""
+    """A python-gitlab client if the stack uses GitLab. Raises `CredentialsError` if its variables are wrong."""
     if settings.delivery is None:
         return None
     if problems := list(gitlab_problems(os.environ)):
@@ -107,18 +107,18 @@ def gitlab_client(settings: Settings) -> Gitlab | None:
 
 
 def check_gitlab(client: Gitlab, *, patience: float = _PATIENCE) -> None:
-    """Raises what python-gitlab raises where GitLab does not answer, after at most a minute.
+    """Raises python-gitlab's own error if GitLab does not answer, after at most a minute.
 
-    The client alone is patient for many minutes with a GitLab that is away; `patience` is for one answer, in seconds.
+    The client alone would wait many minutes for a GitLab that is down. `patience` is in seconds, for one answer.
     """
     answer = client.http_get("/version", max_retries=2, timeout=patience)
-    # The client hands out a page as it is, and would fail on it in a way of its own.
+    # The client returns a page as it is, and would fail on it later in its own way.
     if not isinstance(answer, dict):
         raise GitlabParsingError("a page instead of JSON")
 
 
 def gitlab_words(error: Exception) -> str:
-    """What a refusal of GitLab means, or its silence, and what to do about it."""
+    """What a refusal or a missing answer of GitLab means, and what to do about it."""
     status = getattr(error, "response_code", None)
     if isinstance(error, GitlabError) and status is None:
         return f"What answers for GitLab is not its API ({error.error_message}). Check its address, and the proxies"

@@ -1,4 +1,4 @@
-"""The user's own `pulumi`, by PATH, run in the program's directory."""
+"""Runs the user's own `pulumi`, found on PATH, in the program's directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class PulumiError(Exception):
 
 
 def pulumi(*arguments: str) -> str:
-    """Output of `pulumi <arguments>` in the program's directory; raises `PulumiError` with its errors."""
+    """The output of `pulumi <arguments>` in the program's directory; raises `PulumiError` with its errors."""
     command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -19,7 +19,7 @@ def pulumi(*arguments: str) -> str:
     try:
         output, errors = process.communicate()
     except KeyboardInterrupt:
-        # It has heard Ctrl-C itself, and ends with its state in order if it is let.
+        # `pulumi` has received Ctrl-C, too; given time, it leaves its state in order.
         process.communicate()
         raise
     if process.returncode:

@@ -46,7 +46,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 backups_app = typer.Typer(no_args_is_help=True, help="Shows the backups.")
 app.add_typer(backups_app, name="backups")
 
-_WIDE = 250  # columns, where nobody's terminal says how many there are
+_WIDE = 250  # columns, if the output goes to no terminal
 
 StackOption = Annotated[str, typer.Option(help="Which stack.")]
 
@@ -56,14 +56,14 @@ def _cluster(settings: Settings, interrupts: Interrupts) -> Cluster:
 
 
 def _confirm(announcement: str, question: str, *, yes: bool) -> None:
-    """Says what will happen, and asks, unless that was answered on the command line."""
+    """Prints what will happen and asks the user, unless the command line has answered already."""
     typer.echo(announcement)
     if not yes:
         typer.confirm(question, abort=True)
 
 
 def _given(to: object, *, discarded: bool) -> str:
-    """The two options of a command that takes either."""
+    """Which of `--to` and `--discard` were given, for the error of a command that takes exactly one."""
     given = [*([f"--to {to}"] if to is not None else []), *(["--discard"] if discarded else [])]
     return " and ".join(given) or "neither"
 
@@ -136,7 +136,7 @@ def import_existing_command(
         check_gitlab(live.gitlab)
     found = import_existing(stack, live)
     if fatal := found.fatal:
-        output.unlink(missing_ok=True)  # one of an earlier run would still be imported
+        output.unlink(missing_ok=True)  # the user might still import the file of an earlier run
         typer.echo("Import nothing yet, and delete nothing for it; no file was written. First:")
         for name, blocker in fatal:
             typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
@@ -353,7 +353,7 @@ def verify_command(
     as_json: Annotated[bool, typer.Option("--json", help="A report for machines.")] = False,
 ) -> None:
     """Checks the live system against the stack file. Changes nothing; exits with 1 if a check failed."""
-    from ops import verify  # noqa: PLC0415 - brings the SDKs of the components, which the other commands do without
+    from ops import verify  # noqa: PLC0415 - imports the components' SDKs, which the other commands do not need
 
     results = verify.verify(load_settings(stack))
     if as_json:
@@ -369,7 +369,7 @@ def status_command(
     watch: Annotated[bool, typer.Option("--watch", help="Refresh every ten seconds, until Ctrl-C.")] = False,
 ) -> None:
     """Shows what runs and since when, the last backups, what expires, and which alerts fire. Only reads."""
-    from ops import status  # noqa: PLC0415 - as verify
+    from ops import status  # noqa: PLC0415 - as for verify
 
     (status.watch if watch else status.show)(load_settings(stack), Console())
 
@@ -382,7 +382,7 @@ def record_command(
 
     With it, what the last backup and the last drills said of themselves, for the dashboard.
     """
-    from ops import backup_metrics, checks  # noqa: PLC0415 - the client's models, which the other commands do without
+    from ops import backup_metrics, checks  # noqa: PLC0415 - imports the client's models, which others do not need
 
     settings = load_settings(stack)
     client = kubernetes_client(settings)

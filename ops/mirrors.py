@@ -1,4 +1,4 @@
-"""The push mirrors of the app's project: found, compared, and asked to push now."""
+"""Finds and compares the push mirrors of the app's project, and has them push now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gitlab.v4.objects import Project, ProjectRemoteMirror
 
 PATIENCE: Final = 300.0
 """Seconds for a push, which GitLab makes in the background."""
-_AGAIN: Final = 2.0  # seconds between two looks
+_AGAIN: Final = 2.0  # seconds between two requests
 _PORTS: Final = {"ssh": ":22", "https": ":443", "http": ":80"}
 _BAD_REQUEST: Final = 400
 
@@ -22,16 +22,16 @@ class MirrorError(Exception):
 
 
 def push_mirrors(project: Project, url: str) -> list[ProjectRemoteMirror]:
-    """The project's push mirrors to that place, by whatever scheme and user.
+    """The project's push mirrors to the repository at `url`, whatever scheme and user they use.
 
-    Those come first whose address is this one: GitLab shows the user `git`, and hides every other and every password.
+    Mirrors with exactly this URL come first. GitLab shows the user `git`, and hides other users and all passwords.
     """
     found = [one for one in project.remote_mirrors.list(iterator=True) if _place(one.url) == _place(url)]
     return sorted(found, key=lambda one: bool(one.url != url))
 
 
 def _place(url: str) -> tuple[str, str]:
-    """Host and repository, which GitHub finds in any case, with and without `.git`."""
+    """Host and repository, normalised: GitHub ignores upper and lower case and a final `.git`."""
     host, _, path = url.rpartition("://")[2].rpartition("@")[2].casefold().partition("/")
     return host.removesuffix(_PORTS.get(url.partition("://")[0], "")), path.rstrip("/").removesuffix(".git")
 
@@ -43,12 +43,12 @@ def fingerprint(host_key: str) -> str:
 
 
 def bare(shown: str) -> str:
-    """A fingerprint as `fingerprint` gives it, from how GitLab shows it."""
+    """A fingerprint that GitLab shows, in the form that `fingerprint` returns."""
     return shown.removeprefix("SHA256:").rstrip("=")
 
 
 def push_now(project: Project, url: str, *, patience: float = PATIENCE) -> str:
-    """Has GitLab push to `url` and waits for the end; when that was. Raises `MirrorError`."""
+    """Has GitLab push to `url` and waits for the end; returns when that was. Raises `MirrorError`."""
     mirror = next((one for one in push_mirrors(project, url) if one.url == url), None)
     if mirror is None:
         raise MirrorError(f"the project has no push mirror to {url}: run `pulumi up`")

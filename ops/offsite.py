@@ -1,4 +1,4 @@
-"""Brings an off-site copy back onto the backup volume: a Job in the cluster, where the keys are."""
+"""Brings an off-site copy back onto the backup volume, by a Job in the cluster, where the keys are."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SAID_SO: Final = " FETCHED "  # in the log of fetch.sh
 
 
 def fetch(cluster: Cluster, terminal: Terminal, *, name: str) -> str:
-    """Brings the copy of this name, or the `latest`, and returns its name; a backup of that name is then on the volume.
+    """Fetches the copy of this name, or the `latest`, and returns its name; the backup is then on the volume.
 
-    Raises `JobFailedError` where it cannot be brought, and `ClusterError`.
+    Raises `JobFailedError` if the copy cannot be fetched, and `ClusterError`.
     """
     fetched = ""
 

@@ -1,5 +1,5 @@
-"""What the Jobs of backups leave in the status of their pods: what was backed up and with what rights, which backup a
-drill restored, which has its copy."""
+"""What the Jobs of backups leave in the status of their pods: what was backed up and with which rights, which backup a
+drill restored, and which backup has its off-site copy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Drill:
 
 
 def newest_backup(pods: Iterable[Mapping[str, Any]]) -> Backup | None:
-    """The last backup that a Job of these pods took; None where none has said so, as those of earlier versions."""
+    """The last backup that a Job of these pods took; None if none reports one, like those of earlier versions."""
     found = [(ended, said) for said, ended in _said(pods) if "backup" in said and "rows" in said]
     if not found:
         return None
@@ -51,7 +51,7 @@ def newest_backup(pods: Iterable[Mapping[str, Any]]) -> Backup | None:
 
 
 def drills(pods: Iterable[Mapping[str, Any]]) -> list[Drill]:
-    """The drills of these pods, as the API has them, that succeeded; the last comes first."""
+    """The successful drills among these pods (JSON, as the API returns them), the last one first."""
     found = [
         Drill(backup=said["drilled"], origin=said["from"], rows=said["rows"], seconds=said["seconds"], ended=ended)
         for said, ended in _said(pods)
@@ -61,25 +61,25 @@ def drills(pods: Iterable[Mapping[str, Any]]) -> list[Drill]:
 
 
 def newest_copy(pods: Iterable[Mapping[str, Any]]) -> str | None:
-    """The newest backup that had its off-site copy at the end of the last good upload; None where none has said so."""
+    """The newest backup that had its off-site copy at the end of the last good upload; None if no pod reports one."""
     found = [(ended, said["newestCopy"]) for said, ended in _said(pods) if said.get("newestCopy")]
     return max(found)[1] if found else None
 
 
 def taken_by_superuser(pods: Iterable[Mapping[str, Any]]) -> bool | None:
-    """Whether the role that took the last backup was a superuser; None where no backup has said so."""
+    """Whether the role that took the last backup was a superuser; None if no pod reports it."""
     found = [(ended, said["superuser"]) for said, ended in _said(pods) if "superuser" in said]
     return max(found)[1] if found else None
 
 
 def backup_taken(pods: Iterable[Mapping[str, Any]]) -> str | None:
-    """The last backup that these pods have taken; None where none has said so."""
+    """The last backup that these pods took; None if none reports one."""
     found = [(ended, said["backup"]) for said, ended in _said(pods) if said.get("backup")]
     return max(found)[1] if found else None
 
 
 def _said(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dt.datetime]]:
-    """What each container that has ended well left as its termination message, and when it ended."""
+    """The termination message of each container that ended successfully, and when it ended."""
     for pod in pods:
         for status in (pod.get("status") or {}).get("containerStatuses") or []:
             ended = (status.get("state") or {}).get("terminated") or {}

@@ -1,4 +1,4 @@
-"""Whether the app's role is PostgreSQL's superuser; revokes that, or lends it to a restore, over the pod's socket."""
+"""Reads whether the app's role is a superuser, revokes that, or lends it to a restore, over the pod's socket."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ PGOPTIONS="$usual $silent" ask --username="$first" --dbname="${2:-$POSTGRES_DB}"
   --set=monitor="$1"
 """
 PSQL: Final = "".join(_OPTIONS.findall(without_comments("set-role-password.sh", "#"))) + _ASK
-"""Runs the statements that it is given as the server's first role, whatever it is called; what was set for
-the roles does not reach it."""
+"""Runs the given statements as the server's first role, whatever its name; settings of the roles do not apply."""
 _STATE: Final = "SELECT rolsuper, oid = 10 FROM pg_roles WHERE rolname = :'role';\n"
 _LEND: Final = 'ALTER ROLE :"role" SUPERUSER;\n'
 _TAKE_BACK: Final = 'ALTER ROLE :"role" NOSUPERUSER;\n'
@@ -36,42 +35,42 @@ _TAKE_BACK: Final = 'ALTER ROLE :"role" NOSUPERUSER;\n'
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What the server says of the app's role."""
+    """The app's role, as the server reports it."""
 
     superuser: bool
     first: bool
-    """Whether the data directory was created with this role, which then always is a superuser."""
+    """Whether the data directory was created with this role; it is then always a superuser."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabasePod:
-    """The pod of a stack's database, for a stack whose database is a StatefulSet."""
+    """The database's pod, in a stack whose database is a StatefulSet."""
 
     cluster: Cluster
     name: str
 
     @classmethod
     def of(cls, cluster: Cluster) -> DatabasePod:
-        """Raises `ClusterError` where it does not run."""
+        """The running pod; raises `ClusterError` if there is none."""
         for pod in cluster.pods({"app": cluster.names.database}).listed(cluster):
             if pod.status.phase == "Running" and pod.metadata.deletion_timestamp is None:
                 return cls(cluster=cluster, name=pod.metadata.name)
         raise ClusterError(f"the pod of {cluster.names.database} does not run: kubectl -n {cluster.namespace} get pods")
 
     def sql(self, statements: str, database: str = "postgres") -> str:
-        """What psql prints, as the server's first role in a database; raises `ClusterError`."""
+        """Runs SQL in a database as the server's first role; returns what psql prints. Raises `ClusterError`."""
         monitor = self.cluster.names.monitor_role
         return run_in(self.cluster, self.name, CONTAINER, PSQL, monitor, database, given=statements).strip()
 
     def role(self) -> Role:
-        """The app's role as it is."""
+        """Reads the app's role."""
         superuser, _, first = self.sql(_STATE).partition("|")
         return Role(superuser=superuser == "t", first=first == "t")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Revocation:
-    """Revokes SUPERUSER from the app's role of a stack; `look` before asking, `run` after."""
+    """Revokes SUPERUSER from a stack's app role; call `look` before asking the user, `run` after."""
 
     pod: DatabasePod
     settings: Settings
@@ -79,7 +78,7 @@ class Revocation:
 
     @classmethod
     def look(cls, cluster: Cluster, settings: Settings) -> Revocation:
-        """What there is; changes nothing. Raises `ClusterError` where it is not to be done."""
+        """Reads the role; changes nothing. Raises `ClusterError` if this stack's role cannot be changed now."""
         if settings.database is None or settings.operated_database is not None:
             raise ClusterError(f"stack {settings.stack} has no StatefulSet of PostgreSQL: there is no such role")
         _refuse_restore(cluster, settings)
@@ -101,13 +100,13 @@ class Revocation:
         )
 
     def run(self) -> str:
-        """Does it, and says what the server says afterwards.
+        """Revokes SUPERUSER; returns a message with what the server reports afterwards.
 
-        Raises `ClusterError`. The old state is then in place or the new one, and running it again ends what was begun.
+        Raises `ClusterError`. Either the old or the new state is then in place, and another run completes the change.
         """
         cluster = self.pod.cluster
-        _refuse_restore(cluster, self.settings)  # one may have begun since somebody was asked
-        with cluster.interrupts.deferred():  # a transaction that commits or does not, and then a look
+        _refuse_restore(cluster, self.settings)  # one may have begun while the user was asked
+        with cluster.interrupts.deferred():  # one transaction, which commits or does not
             self.pod.sql(without_comments("hand-over.sql", "--"), cluster.names.database_role)
         after = self.pod.role()
         if after.superuser:
@@ -123,23 +122,24 @@ def _refuse_restore(cluster: Cluster, settings: Settings) -> None:
 
 
 def needs_loan(cluster: Cluster, template: Any) -> bool:
-    """Whether the role of `template`, the CronJob of restores, is a superuser only when it is made one.
+    """Whether the role that the Jobs of `template` log in as has to be made a superuser for a restore.
 
-    Raises `ClusterError` where the database's pod does not run, or no command can be run in it.
+    Raises `ClusterError` if the database's pod does not run, or no command can be run in it.
     """
     (container,) = template.spec.job_template.spec.template.spec.containers
     variables = {one.name for one in container.env}
-    # With an administrator's role of its own; a move has to do with one server of each kind.
+    # CloudNativePG's databases have an administrator beside the owner. A move has one server of each engine.
     operated = "OWNER" in variables and "SOURCE_PGUSER" not in variables
     return not operated and not DatabasePod.of(cluster).role().first
 
 
 @contextmanager
 def lent(cluster: Cluster, terminal: Terminal, template: Any) -> Iterator[dict[str, str]]:
-    """A superuser for the Job of a restore, which logs in as the app's role: roles, event triggers and untrusted
-    extensions need one. Gives what its environment is to say.
+    """Makes the app's role, as which a restore's Job logs in, a superuser: restoring roles, event triggers and
+    untrusted extensions needs one. Yields variables for the Job's environment.
 
-    Nothing where the role of `template`, the CronJob, is one anyway. Taken back at the end, by the Job itself too.
+    Does nothing if the role of `template`, the CronJob, is a superuser anyway. The Job revokes it at its end, and this
+    does so, too.
     """
     if not needs_loan(cluster, template):
         yield {}
@@ -147,7 +147,7 @@ def lent(cluster: Cluster, terminal: Terminal, template: Any) -> Iterator[dict[s
     try:
         with terminal.step(f"making {cluster.names.database_role} a superuser for the restore"):
             DatabasePod.of(cluster).sql(_LEND)
-        yield {"RESTORE_LENT": "true"}  # restore.sh takes it back at its end
+        yield {"RESTORE_LENT": "true"}  # restore.sh revokes it at its end
     finally:
         with cluster.interrupts.deferred():
             try:

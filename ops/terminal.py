@@ -1,4 +1,4 @@
-"""What the user sees of a Job: its log, what is being waited for and since when, and a bar for what has a size."""
+"""What the user sees of a Job: its log, what it waits for and since when, and a progress bar if the size is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Column
 
 
 def age(time: dt.timedelta) -> str:
-    """Roughly how long, in the largest unit of which it has two, as kubectl does."""
+    """A duration, rounded down to the largest unit of which it has at least two, as kubectl does."""
     minutes = max(0, int(time.total_seconds() // 60))
     if minutes < 2 * 60:
         return f"{minutes} min"
@@ -22,13 +22,13 @@ def age(time: dt.timedelta) -> str:
 
 
 class _Output:
-    """Standard output, whose reader may leave: the terminal is closed, or what we are piped into has ended.
+    """Standard output, whose reader may go away: the terminal is closed, or the process that we pipe into has ended.
 
-    What nobody reads is dropped. An error instead would break off what is being cleaned up, with the app stopped.
+    Output that nobody reads is dropped. An error instead would abort a clean-up, and leave the app stopped.
     """
 
     def __init__(self) -> None:
-        # As it is now: rich puts something in its place while it shows progress.
+        # The current stream: rich replaces sys.stdout while it shows progress.
         self._stream = sys.stdout
         self.encoding = self._stream.encoding
 
@@ -46,7 +46,7 @@ class _Output:
 
 
 class Terminal:
-    """Lines go to standard output; where that is no terminal, there are only lines."""
+    """Prints lines to standard output, and shows progress if that is a terminal."""
 
     def __init__(self) -> None:
         self._console = Console(file=cast(IO[str], _Output()), highlight=False, markup=False, soft_wrap=True)
@@ -68,14 +68,14 @@ class Terminal:
         )
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._console.print(line)
 
     @contextmanager
     def step(self, what: str, *, size: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A line that stays, and while the context lasts what is going on; yields a function that reports progress.
+        """Prints a line that stays, and shows progress while the context lasts; yields a function that reports it.
 
-        `size` is what the reported numbers add up to.
+        `size` is the sum of the reported numbers.
         """
         self.say(what)
         task = self._progress.add_task(what, total=size, reason="")
@@ -88,7 +88,7 @@ class Terminal:
                 self._progress.stop()
 
     def waiting(self, reason: str) -> None:
-        """Why what is going on does not go on; nothing where it does."""
+        """Shows why the current step waits; an empty `reason` clears that."""
         if self._progress.disable and reason not in {"", self._reason}:
             self.say(reason)
         self._reason = reason
