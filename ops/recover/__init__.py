@@ -1,9 +1,9 @@
-"""After an `up` that was killed: takes its lock away, and puts what it had made but not recorded into the state.
+"""Cleans up after an `up` that was killed: removes its lock, and imports what it had created but not recorded.
 
-The engine records a resource once it has been made. Where it dies in between, the object exists and the state holds a
-pending create: the next `up` would make the object a second time, and a Kubernetes API server, say, refuses that. So
-what exists of those is looked up, and imported. (The engine's own remedy, `pulumi refresh --import-pending-creates`,
-turns a pending create into a pending import, which engine 3.259 then drops.)
+The engine records a resource after its creation. If the engine dies in between, the object exists and the state holds a
+pending create: the next `up` would create the object again, which a Kubernetes API server, for one, refuses. So this
+looks up which of these objects exist, and imports them. (The engine's own remedy, `pulumi refresh
+--import-pending-creates`, turns a pending create into a pending import, which engine 3.259 then drops.)
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from settings.commands import ops_command, pulumi_command
 from settings.names import Names
 
 _TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
-"""Packages of what the program itself imports, or finds, in the next `up`."""
+"""Packages whose resources the program itself imports, or finds, in the next `up`."""
 _OLD_ITEM: Final = "onepassword:index/item:Item"
-"""What the registry item was to releases before components/registry_item.py.
+"""Type of the registry item in releases before components/registry_item.py.
 
-Their plugin fails for ever where the item is gone, or the token revoked that it recorded. Without its record, the next
-`up` takes the item over or creates it.
+Their plugin fails for ever if the item is gone, or the token that it recorded is revoked. Once the state has no record
+of the item, the next `up` takes it over or creates it.
 """
 
 _STACK: Final = "pulumi:pulumi:Stack"
@@ -40,30 +40,30 @@ _ALWAYS: Final = frozenset({"namespace", "app", "app-service", "route"})
 """Names of resources that every stack has."""
 
 Find = Callable[[str, Mapping[str, Any]], str | None]
-"""Type token and inputs of a resource to the import id of the object that exists, or None."""
+"""Maps the type token and inputs of a resource to the import id of the existing object, or to None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """What was pending: URN to import id of those that had been made, and the URNs of those that had not."""
+    """What was pending: URN to import id of resources that had been created, and the URNs of those that had not."""
 
     mended: bool
-    """The checkpoint, or what belongs to it, was half-written."""
+    """Whether the checkpoint, or a file that belongs to it, was half-written."""
     imported: Mapping[str, str]
     """Into the state, or by the program itself in the next `up`."""
     cleared: tuple[str, ...]
     released: tuple[str, ...]
-    """URNs that were taken out of the state, for the next `up` to take over what they stand for."""
+    """URNs that were deleted from the state; the next `up` takes their objects over."""
     next: str
     """What to run now, in words."""
 
 
 def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
-    """Cancels the lock of the dead update and settles its pending creates, as `find` sees the live systems.
+    """Cancels the lock of the dead update and settles its pending creates, with `find` to look them up.
 
-    Raises `PulumiError` where the command line refuses, where the process that holds the lock lives, and
-    `UnknownHolderError` where that cannot be known and nobody is `certain` that it does not. Safe to run twice, and
-    where nothing is wrong.
+    Raises `PulumiError` if the command line refuses, or if the process that holds the lock is alive, and
+    `UnknownHolderError` if nobody can know that and the user is not `certain` that it has ended. Safe to run twice, and
+    when nothing is wrong.
     """
     backend, stack = _backend(), names.stack
     mended = mend_store(names, _folder(backend))
@@ -73,13 +73,13 @@ def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
     pulumi("cancel", "--yes", "--stack", stack)
     checkpoint = json.loads(pulumi("stack", "export", "--stack", stack))
     pending, recorded = pending_creates(checkpoint), recorded_urns(checkpoint)
-    # Before anything refreshes.
+    # Before any refresh.
     old = tuple(sorted(urn for urn in recorded if f"${_OLD_ITEM}::" in urn))
     for urn in old:
         pulumi("state", "delete", urn, "--yes", "--stack", stack)
     found = {urn: find(resource["type"], resource.get("inputs", {})) for urn, resource in pending.items()}
     made = {urn: id_ for urn, id_ in found.items() if id_ is not None}
-    # Imported first and cleared afterwards: where either is interrupted, the next run finds what is pending once more.
+    # Import first, clear afterwards: if either is interrupted, the next run finds the pending creates once more.
     unrecorded = [
         _as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made and urn not in recorded
     ]
@@ -91,10 +91,10 @@ def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
 
 
 def interrupted(stack: str, checkpoint: Mapping[str, Any]) -> str:
-    """What to run after the dead update, as far as the state shows what it was; it does not record the command.
+    """What to run after the dead update, as far as the state shows which command that was; it does not record it.
 
-    A `destroy` deletes what every stack has, and an `up` never does, except for what it has replaced. Once an `up` has
-    ended, the stack has outputs; they stay until a `destroy` has ended.
+    A `destroy` deletes resources that every stack has; an `up` never does, except for replaced ones. Once an `up` has
+    ended, the stack has outputs, which stay until a `destroy` has ended.
     """
     deployment = checkpoint["deployment"]
     resources = deployment.get("resources") or []
@@ -120,14 +120,14 @@ def _as_made(resource: Mapping[str, Any], id_: str) -> UnrecordedResource:
 
 
 def _backend() -> str:
-    """URL of the state's backend, as the engine finds it: environment, Pulumi.yaml, or the last `pulumi login`."""
+    """URL of the state's backend, found as the engine does: environment, Pulumi.yaml, or the last `pulumi login`."""
     return os.environ.get("PULUMI_BACKEND_URL") or str(json.loads(pulumi("whoami", "--json"))["url"])
 
 
 def mend_store(names: Names, root: Path | None) -> bool:
-    """Writes again what says how a file backend's folders are laid out, where a kill or a full disk has emptied that.
+    """Rewrites the file with a file backend's folder layout if a kill or a full disk has emptied it.
 
-    Without it the engine calls the whole store corrupt. Stacks that lie in a folder of their project tell the layout.
+    Without it the engine calls the whole store corrupt. Stacks in a folder of their project show which layout it is.
     """
     if root is None or not (root / ".pulumi" / "stacks" / names.project).is_dir():
         return False
@@ -140,11 +140,11 @@ def mend_store(names: Names, root: Path | None) -> bool:
 
 
 def mend_checkpoint(names: Names, backend: str) -> bool:
-    """Mends what a kill in the middle of a write leaves of a checkpoint; says whether that was needed.
+    """Repairs a checkpoint after a kill in the middle of a write; returns whether that was needed.
 
     Only the file backend writes in several steps; object stores replace a file as a whole. Seen after a SIGKILL: an
-    empty file of attributes, which it can do without. Where the checkpoint itself is not readable, its backup takes its
-    place: the state before the last write, in which what was being made is still a pending create.
+    empty attributes file, which the backend can do without. If the checkpoint itself is unreadable, its backup replaces
+    it: the state before the last write, in which a resource under creation is still a pending create.
     """
     root = _folder(backend)
     if root is None:
@@ -167,14 +167,14 @@ def mend_checkpoint(names: Names, backend: str) -> bool:
 
 
 def _folder(backend: str) -> Path | None:
-    """The folder of a file backend, as the engine reads its URL: ~ and ./ may begin it. None for other backends."""
+    """The folder of a file backend, read from its URL as the engine does (~ and ./ may begin it); None for others."""
     if not backend.startswith("file://"):
         return None
     return Path(unquote(backend.removeprefix("file://").partition("?")[0])).expanduser()
 
 
 def _refuse_cut_off(names: Names, backend: Path | None) -> None:
-    """Raises `PulumiError` with the way out where checkpoint and backup are both cut off, as by a full disk."""
+    """Raises `PulumiError` with the way out if both checkpoint and backup are truncated, as by a full disk."""
     if backend is None:
         return
     for checkpoint in _checkpoints(backend / ".pulumi" / "stacks", names):
@@ -198,19 +198,19 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
 
 
 def _checkpoints(folder: Path, names: Names, suffix: str = "") -> Iterator[Path]:
-    """The stack's checkpoint, plain and packed (PULUMI_DIY_BACKEND_GZIP), or what lies beside it."""
+    """The stack's checkpoint, plain and compressed (PULUMI_DIY_BACKEND_GZIP), or a file beside it, by `suffix`."""
     for packed in ("", ".gz"):
         yield from folder.glob(f"{names.project}/{names.stack}.json{packed}{suffix}")
 
 
 def _is_checkpoint(file: Path) -> bool:
-    """Whether the file is whole: cut off it is no JSON, and an empty object is what some editors leave."""
+    """Whether the file is whole: a truncated one is no JSON, and some editors leave an empty object."""
     content = _json(file)
     return isinstance(content, dict) and "version" in content
 
 
 def _json(file: Path) -> Any:
-    """What the file holds, packed or not; None where it is cut off."""
+    """What the file holds, compressed or not; None if it is truncated."""
     try:
         content = file.read_bytes()
         return json.loads(gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content)
@@ -219,7 +219,7 @@ def _json(file: Path) -> Any:
 
 
 def pending_creates(checkpoint: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """URN and resource of every create that was begun and never recorded, from `pulumi stack export`."""
+    """URN and resource of every create that began and was never recorded, from `pulumi stack export`."""
     operations = checkpoint["deployment"].get("pending_operations") or []
     creating = [operation["resource"] for operation in operations if operation["type"] == "creating"]
     return {resource["urn"]: resource for resource in creating}

@@ -1,4 +1,4 @@
-"""Deploy tokens that are in GitLab but not in the state: GitLab shows a token once, so nobody can use them."""
+"""Revokes deploy tokens that are in GitLab but not in the state: GitLab shows a token once, so nobody can use them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TYPE = "gitlab:index/projectDeployToken:ProjectDeployToken"
 
 
 def revoke_orphans(settings: Settings, gitlab: Gitlab, kubernetes: DynamicClient) -> list[str]:
-    """Revokes the tokens with the stack's name that are neither in its state nor in use; their user names.
+    """Revokes the tokens with the stack's name that are neither in its state nor in use; returns their user names.
 
-    In use is what the pull secret names, whatever the state says: revoked, no pod could start any more.
+    A token that the pull secret names is in use, whatever the state says: without it no pod could start any more.
     """
-    assert settings.delivery is not None  # noqa: S101 - there is a GitLab client only then
+    assert settings.delivery is not None  # noqa: S101 - there is a GitLab client only with this section
     recorded = recorded_ids(json.loads(pulumi("stack", "export", "--stack", settings.stack)))
     project = gitlab.projects.get(settings.delivery.project, lazy=True)
     used = _in_use(settings.namespace, kubernetes)
@@ -39,7 +39,7 @@ def revoke_orphans(settings: Settings, gitlab: Gitlab, kubernetes: DynamicClient
 
 def _in_use(namespace: str, kubernetes: DynamicClient) -> set[str]:
     """User names that the pull secret logs in with."""
-    from components.pull_credentials import CONFIG, SECRET  # noqa: PLC0415 - brings SDKs
+    from components.pull_credentials import CONFIG, SECRET  # noqa: PLC0415 - imports SDKs
 
     try:
         found = kubernetes.resources.get(api_version="v1", kind="Secret").get(name=SECRET, namespace=namespace)

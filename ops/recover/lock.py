@@ -1,7 +1,7 @@
-"""Who holds a stack's lock: `recover` removes it only if that process has ended.
+"""Finds the process that holds a stack's lock: `recover` removes the lock only if that process has ended.
 
 Pulumi's file backend keeps a lock as .pulumi/locks/organization/<project>/<stack>/<id>.json, with the process that took
-it (pulumi's pkg/backend/diy/lock.go). Other backends show their locks to nobody.
+it (pulumi's pkg/backend/diy/lock.go). Other backends show nobody their locks.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Lock:
 
 
 def check_lock(names: Names, backend: Path | None, *, certain: bool) -> None:
-    """Raises `PulumiError` where the lock's process lives, or where that cannot be known and nobody is `certain`.
+    """Raises `PulumiError` if the lock's process is alive, or if that is unknown and the user is not `certain`.
 
-    `backend` is the folder of the file backend, None for any other.
+    `backend` is the folder of the file backend, None for any other backend.
     """
     if backend is None:
         if not certain:
@@ -60,7 +60,7 @@ def check_lock(names: Names, backend: Path | None, *, certain: bool) -> None:
 
 
 class UnknownHolderError(PulumiError):
-    """Whether the lock's process lives cannot be known here; the user may be certain that it does not."""
+    """This machine cannot know whether the lock's process is alive; the user may be certain that it has ended."""
 
 
 def _locks(names: Names, backend: Path) -> Iterator[Lock]:
@@ -73,33 +73,33 @@ def _locks(names: Names, backend: Path) -> Iterator[Lock]:
                 hostname=str(content["hostname"]),
                 timestamp=str(content["timestamp"]),
             )
-        except FileNotFoundError:  # it ended meanwhile
+        except FileNotFoundError:  # its process has ended meanwhile
             continue
-        except (OSError, ValueError, KeyError, TypeError):  # half-written: its writer died at once
+        except (OSError, ValueError, KeyError, TypeError):  # half-written: its writer died during the write
             continue
 
 
 def _lives(pid: int) -> bool:
-    """Whether the process runs and is a `pulumi`: its number may be another's by now."""
+    """Whether the process runs and is a `pulumi`: another process may have its number by now."""
     if not _exists(pid):
         return False
     try:
         shown = subprocess.run(
-            ["ps", "-o", "stat=,comm=", "-p", str(pid)],  # noqa: S607 - wherever the system has it
+            ["ps", "-o", "stat=,comm=", "-p", str(pid)],  # noqa: S607 - the system may have it anywhere
             capture_output=True,
             text=True,
             check=False,
             timeout=10,
         ).stdout.split(maxsplit=1)
-    except (OSError, subprocess.TimeoutExpired):  # there is no `ps`
+    except (OSError, subprocess.TimeoutExpired):  # the system has no `ps`
         shown = []
-    if len(shown) != 2:  # nor does BusyBox's know these options: better refuse once too often
+    if len(shown) != 2:  # BusyBox's `ps` does not know these options either: better to refuse once too often
         return _exists(pid)
     return not shown[0].startswith("Z") and "pulumi" in shown[1]
 
 
 def _exists(pid: int) -> bool:
-    if pid <= 0:  # to the system that is a whole group
+    if pid <= 0:  # the system reads that as a whole process group
         return False
     try:
         os.kill(pid, 0)

@@ -1,4 +1,4 @@
-"""Takes what exists into a stack's state, by id."""
+"""Imports existing objects into a stack's state, by id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.command_line import pulumi
 
 @dataclass(frozen=True, kw_only=True)
 class UnrecordedResource:
-    """A resource of the program that exists and is not in the state; `parent` and `provider` are, by these URNs."""
+    """An existing resource of the program that the state lacks; `parent` and `provider` are URNs that it has."""
 
     type: str
     name: str
@@ -24,7 +24,7 @@ class UnrecordedResource:
 
 
 def import_into_state(stack: str, resources: Sequence[UnrecordedResource]) -> None:
-    """Runs `pulumi import`, where there is something to import. Raises `PulumiError`."""
+    """Runs `pulumi import` if there is something to import. Raises `PulumiError`."""
     if not resources:
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -35,7 +35,7 @@ def import_into_state(stack: str, resources: Sequence[UnrecordedResource]) -> No
 
 
 def import_file(resources: Sequence[UnrecordedResource]) -> dict[str, Any]:
-    """The document that `pulumi import --file` reads: it knows URNs by names that its table gives them."""
+    """The document that `pulumi import --file` reads; it refers to URNs by names, which its name table defines."""
     urns = sorted({urn for one in resources for urn in (one.parent, one.provider)})
     names = {urn: f"urn-{number}" for number, urn in enumerate(urns)}
     documents = [

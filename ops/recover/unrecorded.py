@@ -1,7 +1,7 @@
-"""Records what Cloudflare had created when its answer was lost, so that the next `up` does not create it again.
+"""Records what Cloudflare created when its answer was lost, so that the next `up` does not create it again.
 
-The engine takes such a create for failed, so nothing is pending, and Cloudflare refuses a second application or record
-for one hostname. GitLab and 1Password need none of this: the program itself imports what it finds there.
+The engine considers such a create failed, so nothing is pending, and Cloudflare refuses a second application or record
+for a hostname. GitLab and 1Password do not need this: the program itself imports what it finds there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROVIDER: Final = "::pulumi:providers:cloudflare::"
 
 
 def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
-    """Imports what this stack made and its state does not have; name to import id. Raises `PulumiError`."""
+    """Imports what this stack created and its state lacks; returns name to import id. Raises `PulumiError`."""
     public = settings.access.public
     state = json.loads(pulumi("stack", "export", "--stack", settings.stack))["deployment"].get("resources") or []
     urns = [resource["urn"] for resource in state]
@@ -49,7 +49,7 @@ def record_lost(settings: Settings, client: Cloudflare) -> Mapping[str, str]:
 
 
 def _parent(urns: Iterable[str], hostname: str) -> str | None:
-    """URN of the hostname's component, which may be of the last release."""
+    """URN of the hostname's component, which may be the one of the last release."""
     own = f"{COMPONENT_TYPE}::{of_hostname(COMPONENT, hostname)}"
     return next((urn for urn in urns if urn.endswith((own, f"::{RELEASED_TYPE}::{COMPONENT}"))), None)
 
@@ -63,7 +63,7 @@ def _hostname(inputs: Mapping[str, Any]) -> str | None:
 def _made(
     public: PublicAccessSettings, hostname: str, client: Cloudflare, own: Owner
 ) -> Iterator[tuple[str, str, str]]:
-    """Type, name and import id of what has this program's marks; what was made by hand for the hostname has others."""
+    """Type, name and import id of objects with this program's marks; manually created ones have others."""
     try:
         place = find_place(public, CloudflareApi())
     except (CloudflareError, UnusableError) as error:
