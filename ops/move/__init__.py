@@ -1,8 +1,8 @@
-"""Moves a stack's data from the database of one engine to that of the other, which `up` has made beside it.
+"""Moves a stack's data from one engine's database to the other engine's, which `up` has created beside it.
 
-One thing decides which of the two is the live one: what is written on the namespace (`lookups.live_database`). Before
-that the old one is, whatever was killed, and after it the new one. The old one is closed before its last backup is
-taken, and stays so; where the move is given up, it is opened again.
+Only an annotation of the namespace decides which of the two is live (`lookups.live_database`). Before it is written,
+the old database is live, whatever was killed; afterwards, the new one is. The old database is closed before its last
+backup, and stays closed; if the move is abandoned, it is opened again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from settings.database import DatabaseSettings
 
 
 class MoveError(ClusterError):
-    """The move cannot be made as things are; the message says what is to be done first."""
+    """The move is not possible yet; the message says what to do first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step of a move; killed before, in or after it, the move is run again from its beginning."""
+    """One step of a move; after a kill before, during or after it, the move runs again from its first step."""
 
     name: str
     do: Callable[[], None]
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One move; `look` before asking, `run` after."""
+    """One move; call `look` before asking the user, `run` after."""
 
     cluster: Cluster
     terminal: Terminal
@@ -50,23 +50,23 @@ class Move:
     database: DatabaseSettings
     """The section of the live database."""
     target: DatabaseSettings
-    """The section of the database that is to be the live one, or is it already."""
+    """The section of the database that is to become the live one, or is it already."""
     uid: str
-    """Of what holds the new database."""
+    """Of the object that holds the new database."""
     template: Any
-    """The suspended CronJob; None where only the app is still to be started."""
+    """The suspended CronJob; None if the app only has to be started."""
     app: App
     was: PreviousState
     url: str = field(repr=False)
-    """Of the app, as it is to be."""
+    """The database URL that the app is to have."""
     is_pointed: bool
-    """Whether it is that already."""
+    """Whether the app has that URL already."""
     left: Sequence[str] = ()
     """Jobs of earlier moves that still run, because the command that waited for them was killed."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings, to: Engine) -> Move:
-        """What there is; changes nothing. Raises `ClusterError` where the stack cannot be moved."""
+        """Reads the live state; changes nothing. Raises `ClusterError` if the stack cannot be moved."""
         database, names = settings.database, settings.names
         if database is None:
             raise MoveError(f"stack {settings.stack} has no database")
@@ -89,10 +89,10 @@ class Move:
             template = cron_job(cluster, names.move)
             if host_of(template) != address.host:
                 raise MoveError(f"the CronJob {names.move} leads to another database: run `{up}` first")
-            if why := running_writer(cluster):  # closing the database would break it off
+            if why := running_writer(cluster):  # closing the database would abort it
                 raise MoveError(why)
             left = unfinished(cluster, template)
-            needs_loan(cluster, template)  # fails here, and not once the app is stopped
+            needs_loan(cluster, template)  # fails here rather than after the app is stopped
         current = app_url(cluster)
         url = moved_url(current, address.host)
         if fix := fix_of_url(url, names, target):
@@ -115,7 +115,7 @@ class Move:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do: the app runs on the new database, or whatever stopped it was not a move."""
+        """Whether nothing is left to do: the app runs on the new database, or something other than a move stopped it."""
         return self.database.is_moved and self.is_pointed and not self.was.remembered
 
     @property
@@ -135,7 +135,7 @@ class Move:
 
     @property
     def steps(self) -> list[Step]:
-        """All that is left to do, in order."""
+        """The remaining steps, in order."""
         prepare = [
             Step(name="end what an earlier move has left running", do=self._end_earlier),
             Step(name="fill", do=self._fill),
@@ -149,7 +149,7 @@ class Move:
         ]
 
     def run(self) -> None:
-        """Moves; where it raises, the app runs on the old database, or the message says how to go on.
+        """Moves the data; if it raises, the app runs on the old database, or the message says how to go on.
 
         Raises `JobFailedError` or `ClusterError` (`StoppedError` among them).
         """
@@ -201,7 +201,7 @@ class Move:
     def _fill(self) -> None:
         self._refuse_company()
         with lent(self.cluster, self.terminal, self.template) as superuser:
-            # restore.sh gives back what its own role was lent, at the server that it restores to.
+            # restore.sh revokes SUPERUSER from its own role, on the server that it restores to.
             given = {} if self.target.is_cluster else superuser
             self._run_job({**labels(self.cluster), **given, "MOVE": "fill"}, f"moves the data to {self.target.engine}")
         self._refuse_company()
@@ -216,7 +216,7 @@ class Move:
         run(job, self.template, self.terminal, does=does, failed=failed, environment=environment)
 
     def _give_up(self) -> None:
-        """The old database is opened again, and the app started on it."""
+        """Opens the old database again, and starts the app on it."""
         with self.cluster.interrupts.deferred():
             self._refuse_company()
             self._end_earlier()

@@ -1,4 +1,4 @@
-"""What a move has to know of the two databases, and of the URL by which the app finds its one."""
+"""What a move needs to know about the two databases, and about the URL with which the app connects to its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from settings.names import Names
 
 
 def read_namespace(cluster: Cluster) -> dict[str, Any]:
-    """The stack's, as the API has it."""
+    """The stack's namespace, in the API's form, with its annotations only."""
     found = cluster.persistently(
         lambda: cluster.core.read_namespace(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
     )
@@ -25,25 +25,25 @@ def read_namespace(cluster: Cluster) -> dict[str, Any]:
 
 
 def host_of(cron_job: Any) -> str | None:
-    """Host of the database that the Jobs of a CronJob speak to."""
+    """Host of the database that the Jobs of a CronJob connect to."""
     (container,) = cron_job.spec.job_template.spec.template.spec.containers
     return next((one.value for one in container.env if one.name == "PGHOST"), None)
 
 
 def cluster_of(cluster: Cluster) -> dict[str, Any] | None:
-    """CloudNativePG's Cluster of the stack; None where there is none."""
+    """The stack's CloudNativePG Cluster, or None."""
     return cluster.custom_object(cloudnative_pg.API, cloudnative_pg.RESOURCE, cluster.names.database)
 
 
 def claims_of(cluster: Cluster) -> dict[str, Any]:
-    """The claims of the StatefulSet's volumes by name: after an upgrade there may be those of earlier versions."""
+    """The claims of the StatefulSet's volumes, by name; after an upgrade also those of earlier versions."""
     names = set(candidates(cluster.names))
     listed = cluster.core.list_namespaced_persistent_volume_claim(cluster.namespace, _request_timeout=REQUEST_TIMEOUT)
     return {one.metadata.name: one for one in listed.items if one.metadata.name in names}
 
 
 def _current_claim(cluster: Cluster) -> Any:
-    """The claim that the StatefulSet runs on; None where there is none."""
+    """The claim that the StatefulSet runs on, or None."""
     found = unless_gone(
         lambda: cluster.apps.read_namespaced_stateful_set(
             cluster.names.database, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
@@ -54,7 +54,7 @@ def _current_claim(cluster: Cluster) -> Any:
 
 
 def uid_of(cluster: Cluster, engine: Engine) -> str:
-    """Of what holds the database of an engine; raises `ClusterError` where that is not there."""
+    """UID of the object that holds an engine's database; raises `ClusterError` if there is none."""
     if engine == CLOUDNATIVE_PG:
         found = cluster_of(cluster)
         uid = found["metadata"]["uid"] if found else None
@@ -67,7 +67,7 @@ def uid_of(cluster: Cluster, engine: Engine) -> str:
 
 
 def app_url(cluster: Cluster) -> str:
-    """The URL in the app's Secret; raises `ClusterError` where there is none."""
+    """The database URL in the app's Secret; raises `ClusterError` if it has none."""
     secret = cluster.persistently(
         lambda: cluster.core.read_namespaced_secret(
             cluster.names.app_secret, cluster.namespace, _request_timeout=REQUEST_TIMEOUT
@@ -80,7 +80,7 @@ def app_url(cluster: Cluster) -> str:
 
 
 def moved_url(url: str, host: str) -> str:
-    """The URL with another host, and all else that it says."""
+    """The URL with another host, and otherwise unchanged."""
     parts = urlsplit(url)
     user, at, address = parts.netloc.rpartition("@")
     _, colon, port = address.partition(":")
@@ -88,7 +88,7 @@ def moved_url(url: str, host: str) -> str:
 
 
 def fix_of_url(url: str, names: Names, target: DatabaseSettings) -> str | None:
-    """What to do first where the app's URL, once it leads to the new database, asks for what that does not have."""
+    """What to do first if the app's URL, once it leads to the new database, asks for something which that lacks."""
     complaint = url_complaint(url, None, names, target)
     if complaint is None:
         return None
@@ -99,7 +99,7 @@ def fix_of_url(url: str, names: Names, target: DatabaseSettings) -> str | None:
 
 
 def set_app_url(cluster: Cluster, url: str) -> None:
-    """Writes the URL into the app's Secret, which its pods read as they start."""
+    """Writes the URL into the app's Secret, which its pods read when they start."""
     cluster.persistently(
         lambda: cluster.core.patch_namespaced_secret(
             cluster.names.app_secret,

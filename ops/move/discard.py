@@ -1,4 +1,4 @@
-"""Takes the old database of a move away: its server, and its claims. What prod keeps are the volumes."""
+"""Deletes the old database after a move: its server and its claims. prod keeps the volumes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine, other_engine
 from settings.commands import pulumi_command
 
 _FORBIDDEN: Final = 403
-_PATIENCE: Final = 300.0  # seconds for pods to end, which get two minutes, and for their claims to go after them
+_PATIENCE: Final = 300.0  # seconds for pods to end, which get two minutes, and then for their claims to go
 
 
 @dataclass(frozen=True, kw_only=True)
 class Discarding:
-    """`look` before asking, `run` after."""
+    """The deletion of the old database; call `look` before asking the user, `run` after."""
 
     cluster: Cluster
     terminal: Terminal
     settings: Settings
     engine: Engine
-    """Of the database that goes."""
+    """Of the database that is deleted."""
     volumes: list[str]
-    """That stay, for their reclaim policy is Retain."""
+    """Volumes that stay, because their reclaim policy is Retain."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings) -> Discarding:
-        """What there is; changes nothing. Raises `ClusterError` where the old database is still needed."""
+        """Reads the live state; changes nothing. Raises `ClusterError` if the old database is still needed."""
         database, up = settings.database, pulumi_command("up", settings.stack)
         moved = LiveDatabase.of(read_namespace(cluster))
         if database is None or moved is None or moved.engine != database.engine:
@@ -58,7 +58,7 @@ class Discarding:
 
     @property
     def announcement(self) -> str:
-        """What goes, and what stays."""
+        """What is deleted, and what stays."""
         kept = ", ".join(self.volumes)
         stays = (
             f"The volumes stay, with the old data, until you delete them: {kept}" if kept else "No volume of it stays"
@@ -66,7 +66,7 @@ class Discarding:
         return f"The old database of {self.settings.stack} on {self.engine} is deleted, with its claims. {stays}."
 
     def run(self) -> None:
-        """Deletes it, and returns when it is gone. Run again, it ends what was begun."""
+        """Deletes the database, and returns when it is gone. Another run completes an interrupted one."""
         cluster, names = self.cluster, self.settings.names
         with self.terminal.step(f"deleting the database on {self.engine}"):
             if self.engine == CLOUDNATIVE_PG:
@@ -103,7 +103,7 @@ class Discarding:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _PATIENCE
-        # The operator makes instances as long as there is a Cluster, so it goes first, and the rest after it.
+        # The operator creates instances as long as there is a Cluster, so the Cluster goes before everything else.
         while (self.engine == CLOUDNATIVE_PG and cluster_of(self.cluster)) or _claims(self.cluster, self.engine):
             self.cluster.interrupts.check()
             if time.monotonic() > deadline:
@@ -128,5 +128,5 @@ def _is_retained(cluster: Cluster, volume: str) -> bool:
     except ApiException as error:
         if error.status != _FORBIDDEN:
             raise
-        return False  # dev's volumes, which its user need not read: they go with their claims
+        return False  # dev's volumes, which its user need not be able to read, are deleted with their claims
     return bool(found.spec.persistent_volume_reclaim_policy == "Retain")
