@@ -1,8 +1,8 @@
-"""Adopts manually created resources: writes the file from which `pulumi import` takes them into a stack's state.
+"""Adopts manually created resources: writes the file with which `pulumi import` imports them into a stack's state.
 
 `pulumi preview --import-file` writes one entry for each resource that the program would create, with its provider and
-parent, and a placeholder for the id. This fills in the ids of those that exist, and leaves the others out: they are
-created by the next `up`. The next preview then shows updates of what differs, and no create or delete of what exists.
+parent, and a placeholder for the id. This fills in the ids of existing resources and leaves the others out: the next
+`up` creates them. The next preview then shows updates where something differs, but no create or delete of what exists.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ _VARIABLE: Final = "gitlab:index/projectVariable:ProjectVariable"
 
 
 class Live(Protocol):
-    """The live systems, as `ops.adopt.existing.Live` looks at them."""
+    """The live systems, as `ops.adopt.existing.Live` reads them."""
 
     def find(self, type_: str, inputs: Mapping[str, Any]) -> str | None:
         """Import id of the object that the inputs describe, or None."""
 
     def blockers(self, type_: str, inputs: Mapping[str, Any]) -> Iterable[Blocker]:
-        """What keeps that object from being taken over as it is."""
+        """What prevents that object from being adopted as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportFile:
-    """What the file holds; the rest are names of resources, each in one of the groups."""
+    """The file's content, and the names of the resources, each in one of the groups."""
 
     document: Mapping[str, Any]
     imported: tuple[str, ...]
-    """Exist, and are in the file."""
+    """They exist, and are in the file."""
     taken_over: tuple[str, ...]
-    """Exist, and are taken over by the program itself in the next `up`."""
+    """They exist, and the program itself takes them over in the next `up`."""
     missing: tuple[str, ...]
-    """Are made by the next `up`."""
+    """The next `up` creates them."""
     blockers: Mapping[str, tuple[Blocker, ...]]
-    """Of those in the file, and of those that exist and are in no other group."""
+    """Blockers of resources in the file, and of existing resources in no other group."""
 
     @property
     def fatal(self) -> list[tuple[str, Blocker]]:
-        """Those that come before everything else, with the names of their resources."""
+        """The blockers to resolve before anything else, with the names of their resources."""
         return [(name, one) for name, found in self.blockers.items() for one in found if one.fatal]
 
 
 def import_existing(stack: str, live: Live) -> ImportFile:
-    """The import file of a stack, as it finds the live systems. Changes nothing anywhere."""
+    """The import file of a stack, from what exists in the live systems. Changes nothing anywhere."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "import.json"
         preview = json.loads(pulumi("preview", "--stack", stack, "--json", "--import-file", str(file)))
@@ -63,7 +63,7 @@ def import_existing(stack: str, live: Live) -> ImportFile:
 
 
 def complete(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live) -> ImportFile:
-    """The file's placeholders replaced by ids, found by type and inputs as the preview has them."""
+    """Replaces the file's placeholders by ids, which it finds by the types and inputs in the preview."""
     steps = [(step, state) for step in preview["steps"] if (state := step.get("newState")) is not None]
     inputs = {(state["type"], _name(step)): state.get("inputs", {}) for step, state in steps}
     resources, imported, missing = [], [], []
@@ -98,9 +98,9 @@ def complete(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live
 
 
 def _is_taken_over(type_: str, inputs: Mapping[str, Any]) -> bool:
-    """Whether the resource's own creation takes over what exists.
+    """Whether the resource's own create takes over what exists.
 
-    Pulumi imports no dynamic resource. Of a variable with a secret it would record the live value in plain.
+    Pulumi cannot import a dynamic resource. For a variable with a secret, it would record the live value in plain text.
     """
     return type_.startswith(_DYNAMIC) or (type_ == _VARIABLE and inputs.get("key") == TOKEN)
 

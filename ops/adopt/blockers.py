@@ -13,7 +13,8 @@ from ops.adopt.pod_template import Fault, Operation, Secrets, faults
 Object = Mapping[str, Any]
 
 _FIXED: Final = ("volumeClaimTemplates", "podManagementPolicy", "serviceName", "selector")
-"""Of a StatefulSet's spec: the API refuses a change, so the provider deletes it, pods included, and makes it again."""
+"""Fields of a StatefulSet's spec that the API does not let change: the provider deletes the StatefulSet with its pods,
+and creates it again."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _FORCED: Final = "pulumi.com/patchForce"
 _RECORDED: Final = "which `pulumi import` would write into the state"
@@ -21,13 +22,13 @@ _RECORDED: Final = "which `pulumi import` would write into the state"
 
 @dataclass(frozen=True, kw_only=True)
 class Blocker:
-    """One object that cannot be adopted as it is."""
+    """Why one object cannot be adopted as it is."""
 
     why: str
     remedy: str
     """A command, or what to click."""
     imported: bool = True
-    """Whether it is still imported; otherwise the next `up` creates its own instead."""
+    """Whether the object is imported all the same; otherwise the next `up` creates its own instead."""
     fatal: bool = False
     """Whether nothing may be imported, or deleted for the import, before this is resolved."""
 
@@ -39,9 +40,9 @@ def kubernetes_blockers(
     secrets: Secrets = Secrets(),  # noqa: B008 - frozen
     config_maps: Mapping[str, Object] | None = None,
 ) -> Iterator[Blocker]:
-    """Those of an object in the cluster, which the program would have as `inputs`.
+    """The blockers of an object in the cluster that the program describes by `inputs`.
 
-    `secrets` says what must not be in plain, `config_maps` is the data of those of its namespace, by name.
+    `secrets` knows what must not be in plain text; `config_maps` maps the ConfigMaps of its namespace to their data.
     """
     kind, meta = live["kind"], live["metadata"]
     where = f"-n {meta['namespace']} " if "namespace" in meta else ""
@@ -81,7 +82,7 @@ def kubernetes_blockers(
         ]
         why = f"its fields belong to {manager}, and the program does not force changes on this object: hand them over"
     if found:
-        # In one command with the handing over, whose index another edit would move.
+        # In one command with the change of the field manager, because another edit would shift that entry's index.
         why = "; ".join([_sentence(found), *([why] if handed else [])])
         applied = f"/metadata/annotations/{_LAST_APPLIED.replace('/', '~1')}"
         kept = [{"op": "remove", "path": applied}] if _LAST_APPLIED in annotations else []
@@ -108,7 +109,7 @@ def _template_faults(live: Object, inputs: Object, secrets: Secrets, config_maps
 
 
 def _sentence(found: Sequence[Fault]) -> str:
-    """All of them in one sentence; empty for none."""
+    """All faults in one sentence; empty if there are none."""
     plain = [fault.where for fault in found if fault.secret]
     other = [fault.where for fault in found if not fault.secret]
     said = []
@@ -131,13 +132,13 @@ def _keeps_a_secret(applied: str, kind: str, secrets: Secrets) -> bool:
 
 
 def _cannot_become(live: Object, wanted: Object) -> bool:
-    # The API server fills in the policy, so what the program leaves out counts as its default.
+    # The API server fills in the policy, so a field that the program leaves out counts as the default.
     defaults = {"volumeClaimTemplates": [], "podManagementPolicy": "OrderedReady"}
     return any((live.get(name) or defaults.get(name)) != wanted.get(name, defaults.get(name)) for name in _FIXED)
 
 
 def _first_owner(managers: list[Object]) -> tuple[int, str] | None:
-    """Index and name of kubectl's first entry; the provider takes the others' over itself once one has its name."""
+    """Index and name of kubectl's first entry; once one entry has the provider's name, it takes over the others."""
     for index, entry in enumerate(managers):
         updates = entry.get("operation") == "Update" and not entry.get("subresource")
         if updates and str(entry.get("manager", "")).startswith("kubectl"):
@@ -146,7 +147,7 @@ def _first_owner(managers: list[Object]) -> tuple[int, str] | None:
 
 
 def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
-    """That of a database whose data the program's pod would not find, or could not serve."""
+    """The blocker of a database whose data the program's pod would not find, or could not serve."""
     return Blocker(
         why=f"{'; '.join(why)}. The program's pod would start with an EMPTY database beside this data",
         remedy="Dump it, let `up` create a new volume, and put the dump into that with `ops restore`: "
@@ -157,7 +158,7 @@ def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
 
 
 def mirror_blocker(url: str, auth_method: str) -> Blocker:
-    """That of a push mirror by another address, as GitLab shows it, or with another login than the program's."""
+    """The blocker of a push mirror with another address (as GitLab shows it) or another login than the program's."""
     return Blocker(
         why=f"it pushes to {url} with the login {auth_method}, not with a key of its own to the stack file's address: "
         "`up` makes one beside it",
@@ -168,7 +169,7 @@ def mirror_blocker(url: str, auth_method: str) -> Blocker:
 
 
 def tunnel_blocker(hostname: str, service: str) -> Blocker:
-    """That of a rule of the tunnel which leads elsewhere."""
+    """The blocker of a tunnel rule that leads elsewhere."""
     return Blocker(
         why=f"the tunnel's rule for {hostname} leads to {service}",
         remedy="set access.public.adopt.tunnelRule to true for the first `up`",

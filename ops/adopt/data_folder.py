@@ -1,9 +1,9 @@
-"""Whether a volume made by hand holds the database where the program's pod will look for it.
+"""Checks whether a manually created volume holds the database where the program's pod will look for it.
 
-The pod mounts the volume's root at /var/lib/postgresql and leaves PGDATA to the image, which since 18 is
-/var/lib/postgresql/<major>/docker (docker-library/postgres#1259). Where it finds nothing there, PostgreSQL initialises
-an empty database beside the old files, and everything looks well. People keep the data elsewhere to get around
-lost+found (docker-library/postgres#952, #696).
+The pod mounts the volume's root at /var/lib/postgresql and leaves PGDATA to the image; since version 18 it is
+/var/lib/postgresql/<major>/docker (docker-library/postgres#1259). If that folder is empty, the image initialises an
+empty database beside the old files, and everything looks well. People keep the data elsewhere to get around lost+found
+(docker-library/postgres#952, #696).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from settings.names import Names
 Object = Mapping[str, Any]
 
 _OFFICIAL: Final = "postgres"
-_ROOT_USER: Final = 0  # the image's entrypoint changes to the user postgres, of whom the files then are
+_ROOT_USER: Final = 0  # the image's entrypoint switches to the user postgres, who then owns the files
 
 
 def claims(workload: Object) -> dict[str, str]:
-    """Claim to volume, of a pod or of what makes pods."""
+    """Maps claims to volumes, for a pod or a workload that creates pods."""
     spec, name = workload["spec"], workload["metadata"]["name"]
     pod = spec["template"]["spec"] if "template" in spec else spec
     volumes = [(one.get("persistentVolumeClaim") or {}, one["name"]) for one in pod.get("volumes") or []]

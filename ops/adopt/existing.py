@@ -1,6 +1,6 @@
-"""Import ids of what already exists in the live systems, as the providers' documentation spells them.
+"""Import ids of objects that already exist in the live systems, in the form that the providers' documentation gives.
 
-Used by `recover`, for what a killed `up` had made but not recorded, and by `import-existing`, for what people made.
+`recover` uses it for objects that a killed `up` created but did not record, `import-existing` for those people created.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from settings.names import Names
 Inputs = Mapping[str, Any]
 
 _LEAST_SECRET: Final = 8
-"""Characters from which a Secret's value counts wherever it stands; a shorter one may be part of anything."""
+"""Characters from which a Secret's value counts as a secret wherever it occurs; anything may contain a shorter one."""
 
 REGISTRY_ITEM: Final = "pulumi-python:dynamic/registry_item:RegistryItem"
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
@@ -39,7 +39,7 @@ TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """Clients of the live systems, those that the stack uses; a resource of a system that is None is never found."""
+    """Clients for the live systems that the stack uses. Nothing is found in a system that is None."""
 
     kubernetes: DynamicClient
     names: Names
@@ -47,14 +47,14 @@ class Live:
     gitlab: Gitlab | None = None
     cloudflare: Cloudflare | None = None
     mirror: str | None = None
-    """Address of the push mirror, from the settings: inputs and state have it as a secret."""
+    """Address of the push mirror, from the settings, because it is a secret in inputs and state."""
     secret_names: Collection[str] = ()
-    """Variables of `app.secrets`: keys of Secrets whose values count as secret, whatever they are called."""
+    """Variables of `app.secrets`: keys of Secrets whose values count as secret, whatever the name."""
     database_image: str | None = None
-    """With it, the data on the database's volume is looked for where that image will look."""
+    """If set, `blockers` checks that the database's volume has the data where this image will look."""
 
     def find(self, type_: str, inputs: Inputs) -> str | None:
-        """The import id of the object that `inputs` describe, or None where there is none."""
+        """The import id of the object that `inputs` describe, or None if it does not exist."""
         package, _, kind = type_.partition(":")
         if package == "kubernetes":
             return self._in_kubernetes(inputs)
@@ -70,7 +70,7 @@ class Live:
         return None
 
     def blockers(self, type_: str, inputs: Inputs) -> Iterator[Blocker]:
-        """What keeps the object that `find` finds from being taken over as it is."""
+        """What prevents the object that `find` finds from being adopted as it is."""
         if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
             secrets, config_maps = self._of_namespace(live["metadata"].get("namespace"))
             yield from kubernetes_blockers(live, inputs, secrets=secrets, config_maps=config_maps)
@@ -81,7 +81,7 @@ class Live:
                 yield tunnel_blocker(inputs["hostname"], rule["service"])
         elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
             mirror = self._push_mirror(self.gitlab, inputs)
-            # Without a key of its own it cannot show the one to add to GitHub, which the next preview asks for.
+            # The next preview asks for the key to add to GitHub, and a mirror without its own key cannot show one.
             if mirror is not None and (mirror.url != self.mirror or mirror.auth_method != "ssh_public_key"):
                 yield mirror_blocker(mirror.url, mirror.auth_method)
 
@@ -102,7 +102,7 @@ class Live:
         return found
 
     def _of_namespace(self, namespace: str | None) -> tuple[Secrets, dict[str, Mapping[str, Any]]]:
-        """What its Secrets hold under names of secrets, and its ConfigMaps' data by name."""
+        """The values in its Secrets whose keys name secrets, and the data of its ConfigMaps, by name."""
         if namespace is None:
             return Secrets(), {}
         values = {
@@ -165,7 +165,7 @@ class Live:
         return None
 
     def _push_mirror(self, client: Gitlab, inputs: Inputs) -> ProjectRemoteMirror | None:
-        """The push mirror to the stack's address; None where there is none."""
+        """The push mirror to the stack's address, or None."""
         if self.mirror is None:
             return None
         return next(iter(push_mirrors(client.projects.get(inputs["project"], lazy=True), self.mirror)), None)
@@ -185,7 +185,7 @@ class Live:
 
 
 def _registry_item(inputs: Inputs) -> str | None:
-    """Id of the one item that the stack writes its deploy token to."""
+    """Id of the item that the stack writes its deploy token to; None unless there is exactly one."""
     found = existing(client(os.environ), inputs)
     return f"vaults/{inputs['vault']}/items/{found[0]['id']}" if len(found) == 1 else None
 

@@ -1,8 +1,8 @@
 """What in an existing pod template prevents its adoption: secrets in plain text, and fields that exclude the program's.
 
-`pulumi import` records an object whole, so a secret in it is in the state for good. And where the API allows one of
-several fields (a variable's `value` or `valueFrom`, a probe's `exec` or `httpGet`), applying the program's beside
-another is refused (kubernetes#46861), in every preview and `up` from then on.
+`pulumi import` records an object whole, so a secret in it stays in the state for good. And where the API allows one of
+several fields (a variable's `value` or `valueFrom`, a probe's `exec` or `httpGet`), it refuses the program's field
+beside another one (kubernetes#46861), in every preview and `up` from then on.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _ASSIGNED: Final = re.compile(
     r"(?i)(?:^|\s)(?:-{0,2}[\w-]*(?:password|passwd|passphrase|secret|token)=|--[\w-]*(?:password|token)\s+)"
     r"[\"']?(?![\"'$-])[^\s\"']+"
 )
-"""A password among the words of a command; one that is taken from a variable is none."""
+"""A password among the words of a command; a reference to a variable does not count."""
 _REFERENCE: Final = re.compile(r"\$\([\w.-]+\)")
-"""What Kubernetes fills in. Any other dollar is one of the value's own."""
+"""A reference that Kubernetes expands. Any other dollar sign belongs to the value."""
 _OF_SHELL: Final = re.compile(r"\$\w+|\$\{[^}]*\}")
 _HANDLERS: Final = frozenset({"exec", "httpGet", "tcpSocket", "grpc", "sleep"})
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -35,18 +35,18 @@ _HOOKS: Final = ("postStart", "preStop")
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """What counts as a secret in plain: by its name, by its shape, or as the value of a Secret of the namespace."""
+    """What counts as a secret in plain text: by name, by shape, or as the value of a Secret in the namespace."""
 
     values: Collection[str] = ()
 
     def shows(self, text: str, name: str = "") -> bool:
-        """Whether `text`, the value of something called `name`, gives a secret away. `$(VARIABLE)` does not."""
+        """Whether `text`, the value of something called `name`, reveals a secret. `$(VARIABLE)` does not."""
         said = _REFERENCE.sub("", text)
         shaped = any(shape.search(said) for shape in SHAPES.values())
         return bool(said) and (bool(SECRET_NAME.search(name)) or shaped or any(value in said for value in self.values))
 
     def in_command(self, words: Sequence[str]) -> bool:
-        """Whether a command gives one away. `$VARIABLE` is a shell's."""
+        """Whether a command reveals a secret. `$VARIABLE`, which a shell expands, does not."""
         text = " ".join(words)
         return self.shows(_OF_SHELL.sub("", text)) or bool(_ASSIGNED.search(text))
 
@@ -56,15 +56,15 @@ class Fault:
     """One field that must be removed or replaced."""
 
     where: str
-    """Which, in words."""
+    """The field, in words."""
     secret: bool
-    """Whether it holds a secret in plain."""
+    """Whether it holds a secret in plain text."""
     operations: tuple[Operation, ...]
-    """JSON patch of the pod's spec that takes it out. No secret is in it."""
+    """JSON patch of the pod's spec that removes or replaces the field. It holds no secret."""
 
 
 def faults(live: Object, wanted: Object, secrets: Secrets, config_maps: Mapping[str, Object]) -> list[Fault]:
-    """Those of the pod spec `live`, which the program would have as `wanted`; `config_maps` are the data of each."""
+    """The faults of the pod spec `live`, for which the program has `wanted`; `config_maps` maps names to data."""
     found = list(_volumes(live, wanted))
     for section in ("initContainers", "containers"):
         own = {one["name"]: one for one in wanted.get(section) or []}
@@ -80,7 +80,7 @@ def faults(live: Object, wanted: Object, secrets: Secrets, config_maps: Mapping[
 
 def _variables(container: Object, wanted: Object, path: str, secrets: Secrets) -> Iterator[Fault]:
     own = {one["name"]: one for one in wanted.get("env") or []}
-    # From the last to the first: taking one out moves those behind it.
+    # From the last to the first, because a removal shifts those behind it.
     for index, variable in reversed(list(enumerate(container.get("env") or []))):
         name, value = variable["name"], variable.get("value", "")
         counterpart = own.get(name)
@@ -105,7 +105,7 @@ def _source(variable: Object) -> str:
 def _sources(
     container: Object, wanted: Object, path: str, secrets: Secrets, config_maps: Mapping[str, Object]
 ) -> Iterator[Fault]:
-    """`envFrom` of ConfigMaps that hold a secret; what the program has from a Secret takes its place."""
+    """`envFrom` of ConfigMaps that hold a secret; the program's variables from a Secret replace it."""
     own = {one["name"]: one for one in wanted.get("env") or [] if "valueFrom" in one and _known(one)}
     there = {one["name"] for one in container.get("env") or []}
     for index, source in reversed(list(enumerate(container.get("envFrom") or []))):
@@ -140,7 +140,7 @@ def _handlers(container: Object, wanted: Object, path: str, secrets: Secrets) ->
 
 
 def _handler_shows(handler: Object, secrets: Secrets) -> bool:
-    """Whether a probe or a hook gives a secret away: in its command, or in what it asks for."""
+    """Whether a probe or a hook reveals a secret: in its command, or in its HTTP request."""
     asked = handler.get("httpGet") or {}
     headers = asked.get("httpHeaders") or []
     return (
@@ -172,7 +172,7 @@ def _volumes(live: Object, wanted: Object) -> Iterator[Fault]:
 
 
 def _replace(path: str, wanted: Any) -> Operation:
-    """Puts the program's in its place where that is known before the `up`, else takes it out."""
+    """Replaces the field by the program's if that is known before the `up`; otherwise removes it."""
     if wanted is None or not _known(wanted):
         return {"op": "remove", "path": path}
     return {"op": "replace", "path": path, "value": wanted}

@@ -115,7 +115,7 @@ class Move:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do: the app runs on the new database, or something other than a move stopped it."""
+        """Whether nothing is left to do: the app runs on the new database, or something but a move has stopped it."""
         return self.database.is_moved and self.is_pointed and not self.was.remembered
 
     @property
