@@ -1,6 +1,6 @@
 """One screen about a stack, in seconds: what runs and since when, the last backups, what expires, which alerts fire.
 
-`ops verify` is the full checklist; what both look at, they look at with the same checks. Read-only.
+`ops verify` is the full checklist; both share their checks. Read-only.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ SYSTEMS: Final[tuple[tuple[Check, ...], ...]] = (
     tuple(check for check in tokens.CHECKS if check.name not in {"pipeline-token", "cloudflare-token"}),
     tuple(check for check in tokens.CHECKS if check.name == "cloudflare-token"),
 )
-"""What is shown, by the system that is asked for it: the cluster, the app itself, GitLab, Cloudflare."""
+"""The checks on the screen, by the system that they query: the cluster, the app itself, GitLab, Cloudflare."""
 
 PATIENCE: Final = 4.0
-"""Seconds for one answer: a system that is away must not keep the rest from the screen for long."""
+"""Seconds for one answer: a system that is down must not delay the rest of the screen for long."""
 INTERVAL: Final = 10.0
-"""Seconds between two looks of `--watch`."""
+"""Seconds between two screens of `--watch`."""
 
 
 def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) -> list[Result]:
-    """Everything on the screen. The systems are asked at the same time; one that is away says so in its lines.
+    """Everything on the screen. Queries the systems concurrently; the lines of one that is down say so.
 
-    `transport` is what carries requests to the app's own address, where that does not lead to it from here.
+    `transport` carries requests to the app's own address if that address does not lead to the app from here.
     """
     with httpx.Client(transport=transport, timeout=PATIENCE, follow_redirects=False) as http:
         systems = Systems(settings, http=http, patience=PATIENCE)
@@ -61,8 +61,8 @@ def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
 
 
 def screen(settings: Settings, results: Iterable[Result], *, at: str) -> Group:
-    """The results, a row each; `at` says when they were seen."""
-    # What does not fit is folded: of a path or a command that is cut short nobody can use the rest.
+    """The results, one row each; `at` is the time of the checks."""
+    # Long text is folded, because a truncated path or command is of no use.
     seen = Column(overflow="fold")
     table = Table(Column(), Column(), seen, box=None, pad_edge=False, show_header=False)
     for one in results:
@@ -73,12 +73,12 @@ def screen(settings: Settings, results: Iterable[Result], *, at: str) -> Group:
 
 
 def show(settings: Settings, console: Console) -> None:
-    """Looks once, and prints the screen."""
+    """Runs the checks once, and prints the screen."""
     console.print(_look(settings))
 
 
 def watch(settings: Settings, console: Console) -> None:
-    """Looks again and again, until Ctrl-C. Where `console` is no terminal, each screen is printed below the last."""
+    """Repeats the checks until Ctrl-C. If `console` is no terminal, prints each screen below the last."""
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         display: Callable[[Any], None] = console.print
         if console.is_terminal:

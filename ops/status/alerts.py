@@ -1,4 +1,4 @@
-"""Which alerts fire: Prometheus' own answer, through the API server, which reaches its Service where we do not."""
+"""Which alerts fire, asked of Prometheus itself through the API server, which reaches its Service when we cannot."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ops.verify.trouble import CheckError
 _OK: Final = 200
 _FORBIDDEN: Final = 403
 _CALL_NOBODY: Final = frozenset({"info", "none"})
-"""Severities that kube-prometheus-stack sends to nobody: a quota that just fits is full for ever, for one."""
+"""Severities that kube-prometheus-stack sends to nobody: for a quota that just fits, say, the alert fires for ever."""
 
 
 def firing(systems: Systems) -> str:
-    """No alert of the stack's namespace fires that is to call somebody. Those that are about to are named."""
+    """No alert of the stack's namespace fires that calls somebody. The result names pending ones."""
     found = [
         one
         for one in _active(systems)
@@ -37,10 +37,10 @@ def firing(systems: Systems) -> str:
 
 
 def _active(systems: Systems) -> list[Any]:
-    """Alerts of Prometheus' API, `/api/v1/alerts`."""
+    """The active alerts, from Prometheus' API `/api/v1/alerts`."""
     host, _, port = systems.monitoring.prometheus.partition(":")
     name, namespace = host.split(".")[:2]
-    # Not by the client's method of this purpose, which writes the slashes of the inner path as %2F.
+    # The client has a method for this, but it encodes the slashes of the inner path as %2F.
     path = f"/api/v1/namespaces/{namespace}/services/{name}:{port or 80}/proxy/api/v1/alerts"
     client = systems.cluster.client
     request = client.param_serialize("GET", path, auth_settings=["BearerToken"])

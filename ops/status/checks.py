@@ -1,4 +1,4 @@
-"""When the pipeline's scheduled checks last passed, by the Leases that `ops record` renews."""
+"""When the pipeline's scheduled checks last passed, from the Leases that `ops record` renews."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEASE: Final = "coordination.k8s.io/v1", "Lease"
 
 
 def passed(systems: Systems) -> str:
-    """Each of them passed within the alerts' own limit, or was never recorded: not every stack has such a pipeline."""
+    """Each check passed within the alerts' own limit, or was never recorded: not every stack has such a pipeline."""
     seen, late = [], False
     for check, hours in scheduled_checks(archive=systems.settings.wal is not None).items():
         found = systems.get(*_LEASE, systems.names.check_lease(check))

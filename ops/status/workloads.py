@@ -12,17 +12,17 @@ from ops.verify.trouble import CheckError
 
 
 def app_runs(systems: Systems) -> str:
-    """The image, and since when it does."""
+    """The app's image, and since when it runs."""
     image, rollout = cluster.image(systems), cluster.rollout(systems)
     conditions = systems.need("apps/v1", "Deployment", systems.names.app)["status"].get("conditions") or []
-    # The controller leaves the time alone once a rollout is through, whatever becomes of the pods later.
+    # The controller does not change this time after a rollout, whatever happens to the pods later.
     ended = next((one["lastUpdateTime"] for one in conditions if one["type"] == "Progressing"), None)
     since = f" since {_since(systems, ended)}" if ended else ""
     return f"{image}{since}; {rollout}"
 
 
 def database_runs(systems: Systems) -> str:
-    """The server's image, and since when it runs; of a Cluster, how many of its instances are ready."""
+    """The server's image, and since when it runs; for a Cluster, how many of its instances are ready."""
     if systems.settings.operated_database:
         return instances_ready(systems)
     ready = cluster.database_ready(systems)
