@@ -1,8 +1,8 @@
-"""`ops upgrade`: the database moves to another major version of PostgreSQL, by a dump; the app is stopped meanwhile.
+"""`ops upgrade`: moves the database to another major version of PostgreSQL by a dump; the app is stopped meanwhile.
 
-`up` has made a claim for the new version, and a CronJob from which the Job comes that fills it (upgrade.sh), beside the
-server that goes on. When that is complete, this points the StatefulSet at the new claim, and starts the app. So the app
-runs on one of the two servers or not at all. `up` finds in the cluster which one it is (lookups/database_claims.py).
+`up` has created a claim for the new version, and a CronJob for the Job that fills it (upgrade.sh) while the old server
+still runs. When the claim is filled, this points the StatefulSet at it, and starts the app. So the app runs on one of
+the two servers or not at all. `up` finds out from the cluster which one that is (lookups/database_claims.py).
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from settings.commands import ops_command, pulumi_command
 from settings.database import DatabaseSettings
 from settings.images import MAJORS, postgres_major
 
-_READY_PATIENCE: Final = 600.0  # seconds: an image is pulled, and a volume attached elsewhere
+_READY_PATIENCE: Final = 600.0  # seconds, to pull an image and attach a volume to another node
 _ANSWER_PATIENCE: Final = 60.0
 _AGAIN: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """One upgrade; `look` before asking, `run` after."""
+    """One upgrade; call `look` before asking the user, `run` after."""
 
     cluster: Cluster
     terminal: Terminal
     settings: Settings
     major: int
-    """To which version."""
+    """The version to upgrade to."""
     image: str
     template: Any
-    """The suspended CronJob; None where the database is on that version already."""
+    """The suspended CronJob; None if the database is on that version already."""
     claim: str
-    """The one in use."""
+    """The claim in use."""
     app: App
     was: PreviousState
     interrupted: bool
-    """Whether an earlier run has stopped the app and not started it again."""
+    """Whether an earlier run stopped the app and did not start it again."""
     left: list[str]
     """Jobs of earlier runs that still run, because the command that waited for them was killed."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What the backup of the old data says of itself."""
+    """What the backup of the old data records about itself."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings, to: int) -> Self:
-        """What there is; changes nothing. Raises `ClusterError` where this stack cannot be upgraded to that version."""
+        """Reads the live state; changes nothing. Raises `ClusterError` if the stack cannot be upgraded to `to`."""
         database, names = _section(settings), cluster.names
         live, claim = _server(cluster)
         image = database.upgrade.image if database.upgrade else database.image
@@ -127,18 +127,18 @@ class Upgrade:
         return "\n".join(lines)[:-1] + "."
 
     def run(self) -> None:
-        """Upgrades, and says what is to be done next.
+        """Upgrades the database, and prints what to do next.
 
-        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them): the app runs on the old server again
-        then, unless a message says that it stays stopped.
+        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them). The app then runs on the old server
+        again, unless a message says that it stays stopped.
         """
         if self.template is not None:
             with or_else(self._start_app):
-                self._switch(dry_run="All")  # who may not, or may not so, is refused while everything runs
+                self._switch(dry_run="All")  # while everything runs: the API server may refuse it
                 self._fill()
                 self._mark()
         try:
-            # From here on there is no way back to the old server, whatever comes.
+            # From here on there is no way back to the old server, whatever happens.
             with self.cluster.interrupts.deferred():
                 if self.template is not None:
                     with self.terminal.step(f"pointing {self.cluster.names.database} at {self.target}"):
@@ -152,7 +152,7 @@ class Upgrade:
             ) from error
         if self.template is not None or self.interrupted:
             if self.template is None:
-                self.app.stop()  # it is, and is this run's to start from now on
+                self.app.stop()  # it is stopped; this makes it this run's to start
             self._start_app()
         self.terminal.say(self._next_steps)
 
@@ -178,7 +178,7 @@ class Upgrade:
             raise ClusterError("another run of ops has stopped the app since, and continues without this one")
 
     def _mark(self) -> None:
-        """The new claim says whose data it has, so that `up` finds the data where the StatefulSet is gone."""
+        """Annotates the new claim with the origin of its data, so that `up` finds it even without the StatefulSet."""
         claims, where = self.cluster.core, {"namespace": self.cluster.namespace, "_request_timeout": REQUEST_TIMEOUT}
         old = self.cluster.persistently(lambda: claims.read_namespaced_persistent_volume_claim(self.claim, **where))
         body = {"metadata": {"annotations": {UPGRADED_FROM: old.metadata.uid, MAJOR: str(self.major)}}}
@@ -202,7 +202,7 @@ class Upgrade:
         )
 
     def _wait(self) -> None:
-        """Until the server of the new version answers from the new claim."""
+        """Waits until the server of the new version answers from the new claim."""
         cluster = self.cluster
         pods = cluster.pods({"app": cluster.names.database})
         claim = self.target if self.template is not None else self.claim
@@ -252,14 +252,14 @@ class Upgrade:
 
 @dataclass(frozen=True, kw_only=True)
 class Discard:
-    """The end of what an upgrade has kept; `look` before asking, `run` after."""
+    """Deletes what an upgrade has kept; call `look` before asking the user, `run` after."""
 
     cluster: Cluster
     claims: list[Any]
 
     @classmethod
     def look(cls, cluster: Cluster, settings: Settings) -> Self:
-        """What there is; changes nothing. Raises `ClusterError` where nothing is kept, or the app is still stopped."""
+        """Reads the live state; changes nothing. Raises `ClusterError` if nothing is kept or the app is stopped."""
         if settings.operated_database is not None:
             raise ClusterError(
                 f"stack {settings.stack} keeps nothing of an earlier version: CloudNativePG upgrades in place. An "
@@ -286,7 +286,7 @@ class Discard:
         return "\n".join(lines)
 
     def run(self) -> str:
-        """Deletes them, and says what is left to do."""
+        """Deletes the claims; returns a message with what is left to do."""
         retained = []
         for claim in self.claims:
             unless_gone(
@@ -308,7 +308,7 @@ class Discard:
 
 
 def _section(settings: Settings) -> DatabaseSettings:
-    """The section `database` of a StatefulSet."""
+    """The section `database`; raises `ClusterError` unless the database is a StatefulSet."""
     if settings.database is None or settings.database.is_cluster:
         raise ClusterError(f"stack {settings.stack} has no StatefulSet of PostgreSQL: there is nothing to upgrade")
     return settings.database
@@ -349,7 +349,7 @@ def _kept(cluster: Cluster) -> list[Any]:
 
 
 def _template(cluster: Cluster, image: str) -> Any:
-    """The CronJob that `up` has made for this image."""
+    """The CronJob that `up` has created for this image."""
     up = pulumi_command("up", cluster.names.stack)
     try:
         found = cron_job(cluster, cluster.names.upgrade)
@@ -362,12 +362,12 @@ def _template(cluster: Cluster, image: str) -> Any:
 
 
 def _refuse_writers(cluster: Cluster) -> None:
-    if why := running_writer(cluster):  # what it writes during the dump would stay behind
+    if why := running_writer(cluster):  # what it writes during the dump would be lost
         raise ClusterError(why)
 
 
 def _serves(pods: list[Any], *, claim: str) -> bool:
-    """Whether a pod is ready on this claim, and none is on another."""
+    """Whether a pod is ready on this claim, and no pod uses another one."""
     claims = {
         one.persistent_volume_claim.claim_name
         for pod in pods

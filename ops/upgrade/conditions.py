@@ -1,4 +1,4 @@
-"""What has to hold before CloudNativePG's operator is asked to upgrade a database in place."""
+"""Conditions that must hold before CloudNativePG's operator is asked to upgrade a database in place."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from settings.database import DatabaseSettings
 from settings.images import MAJORS, postgres_major
 
 SCRIPT: Final = "after-upgrade.sh"
-"""What compares the database with the backup of before, among the scripts of the backups."""
+"""The one of the backups' scripts that compares the database with the backup from before the upgrade."""
 _ARCHIVING: Final = "ContinuousArchiving"
 
 
 def find_problems(
     cluster: Cluster, settings: Settings, database: DatabaseSettings, live: dict[str, Any], to: int
 ) -> Iterator[str]:
-    """All that is in the way of an upgrade of the Cluster `live` to this major version; each with what to do."""
+    """Everything that prevents an upgrade of the Cluster `live` to this major version, each with what to do."""
     upgrade, major = database.upgrade, data_major(live)
     if major is not None and major > to:
         yield f"the data is of PostgreSQL {major}, and no earlier version reads it"
@@ -101,7 +101,7 @@ def _archive(cluster: Cluster, database: DatabaseSettings, live: dict[str, Any])
 def _backups(cluster: Cluster) -> Iterator[str]:
     try:
         cron_job(cluster, cluster.names.backup)
-        if why := running_writer(cluster):  # what it writes after the backup could not be compared
+        if why := running_writer(cluster):  # the comparison could not know what it writes after the backup
             yield why
     except ClusterError as error:
         yield str(error)

@@ -1,8 +1,8 @@
 """`ops upgrade` on CloudNativePG: its operator upgrades the data in place, by pg_upgrade; the app is stopped meanwhile.
 
-The operator begins once the Cluster names an image of a later major version. Before that this takes a backup; after it,
-this waits, puts the old image back where the operator's Job has failed, and compares the rows with that backup before
-the app is started. `up` finds in the Cluster which version it is on (lookups/database_claims.py).
+The operator begins once the Cluster names an image of a later major version. Before that, this takes a backup; after
+that, this waits, restores the old image if the operator's Job has failed, and compares the rows with that backup before
+it starts the app. `up` finds out from the Cluster which version it is on (lookups/database_claims.py).
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ from settings.database import DatabaseSettings
 from settings.names import PROGRAM
 
 BACKUP: Final = f"ops.{PROGRAM}/upgraded-after"
-"""Annotation of the Cluster during an upgrade: the backup that the upgraded database is to be compared with."""
+"""Annotation of the Cluster during an upgrade: the backup to compare the upgraded database with."""
 _UPGRADE_PATIENCE: Final = 3600.0
-"""Seconds for instances to end and pg_upgrade to run, which copies no data (`--link`)."""
-_READY_PATIENCE: Final = 900.0  # seconds: an image is pulled, and a volume attached elsewhere
-_LOOK: Final = 2.0  # seconds between two looks at the Cluster
+"""Seconds for the instances to end and for pg_upgrade, which copies no data (`--link`)."""
+_READY_PATIENCE: Final = 900.0  # seconds, to pull an image and attach a volume to another node
+_LOOK: Final = 2.0  # seconds between two reads of the Cluster
 
 
 class UpgradeFailedError(Exception):
-    """The operator's Job has not upgraded the data, and does nothing any more; the message says why."""
+    """The operator's Job has ended without upgrading the data; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OperatedUpgrade:
-    """One upgrade; `look` before asking, `run` after."""
+    """One upgrade; call `look` before asking the user, `run` after."""
 
     cluster: Cluster
     terminal: Terminal
     settings: Settings
     database: DatabaseSettings
     major: int
-    """To which version."""
+    """The version to upgrade to."""
     found: int | None
-    """Version of the data."""
+    """The data's version."""
     asked: bool
-    """Whether the operator has been asked for that version already: by an earlier run, or it has it."""
+    """Whether the Cluster asks for that version already: an earlier run has asked, or the database is on it."""
     backup: str | None
-    """The one that an earlier run has taken; None once the database has been compared with it."""
+    """The backup that an earlier run took; None once the database has been compared with it."""
     app: App
     was: PreviousState
     interrupted: bool
-    """Whether an earlier run has stopped the app and not started it again."""
+    """Whether an earlier run stopped the app and did not start it again."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What the backup says of itself."""
+    """What the backup records about itself."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, settings: Settings, to: int) -> Self:
-        """What there is; changes nothing. Raises `ClusterError` with all that is in the way."""
+        """Reads the live state; changes nothing. Raises `ClusterError` with everything that prevents the upgrade."""
         database = settings.database
         live = cluster.custom_object(API, RESOURCE, cluster.names.database)
         if database is None or live is None:
@@ -102,7 +102,7 @@ class OperatedUpgrade:
 
     @property
     def live(self) -> OperatedCluster:
-        """The database's."""
+        """The database's Cluster."""
         return OperatedCluster(cluster=self.cluster)
 
     @property
@@ -130,27 +130,27 @@ class OperatedUpgrade:
         return "\n".join(lines)[:-1] + "."
 
     def run(self) -> None:
-        """Upgrades, and says what is to be done next.
+        """Upgrades the database, and prints what to do next.
 
-        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them): the app runs on the old version again
-        then, unless a message says that it stays stopped.
+        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them). The app then runs on the old version
+        again, unless a message says that it stays stopped.
         """
         backup = self.backup
         if not self.asked:
             with or_else(self._start_app):
-                self._try()  # who may not, or may not so, is refused while everything runs
+                self._try()  # while everything runs: the API server may refuse it
                 backup = self._back_up()
             with self._or_say_how_to_go_on(backup), self.cluster.interrupts.deferred():
                 self._ask(backup)
         elif self.interrupted:
-            self.app.stop()  # it is, and is this run's to start from now on
+            self.app.stop()  # it is stopped; this makes it this run's to start
         with self._or_say_how_to_go_on(backup):
             try:
                 self._wait_for_data()
             except UpgradeFailedError as error:
                 self._give_up(error, backup)
             self._wait_for_server()
-            # Once the app has run, the rows are others.
+            # Once the app has run, the rows differ.
             if backup is not None and (self.interrupted or not self.asked):
                 self._compare(backup)
         if self.interrupted or not self.asked:
@@ -173,13 +173,13 @@ class OperatedUpgrade:
             ) from error
 
     def _try(self) -> None:
-        """Raises `ClusterError` where the API server would refuse what is asked of it later."""
+        """Raises `ClusterError` if the API server would refuse the later requests."""
         self._ask("none", dry_run="All")
         if self.database.wal is not None:
             self.live.create_base_backup(dry_run="All")
 
     def _back_up(self) -> str:
-        """Stops the app and takes the backup; its name."""
+        """Stops the app and takes the backup; returns its name."""
         with self.terminal.step("stopping the app"):
             self.app.stop()
         template = cron_job(self.cluster, self.cluster.names.backup)
@@ -190,7 +190,7 @@ class OperatedUpgrade:
             self.terminal,
             does="takes a backup",
             failed="The database was not upgraded, for it could not be backed up",
-            # Kept as that of a restore: until three others have followed.
+            # Kept like the backup from before a restore: until three others have followed.
             environment={**self.labels, "KIND": "before-restore"},
             script="backup.sh",
         )
@@ -200,7 +200,7 @@ class OperatedUpgrade:
         return name
 
     def _ask(self, backup: str | None, **options: str) -> None:
-        """Both at once: whatever the upgraded server writes goes to the archive of its own."""
+        """Sets image and archive in one request: whatever the upgraded server writes goes to its own archive."""
         upgrade = self.database.upgrade
         if upgrade is None or upgrade.operand_image is None:
             raise ValueError("`look` refuses an upgrade that names no image")
@@ -209,7 +209,7 @@ class OperatedUpgrade:
         self._set(upgrade.operand_image, upgrade.archive, backup, **options)
 
     def _set(self, image: str, name: str | None, backup: str | None, **options: str) -> None:
-        """`name` is the archive's."""
+        """Patches the Cluster; `name` is the archive's."""
         body: dict[str, Any] = {"metadata": {"annotations": {BACKUP: backup}}, "spec": {"imageName": image}}
         if name is not None:
             plugins = self.live.read()["spec"].get("plugins") or []
@@ -220,7 +220,7 @@ class OperatedUpgrade:
         self.live.patch(body, **options)
 
     def _wait_for_data(self) -> None:
-        """Until the operator says that the data is of the new version. Raises `UpgradeFailedError`."""
+        """Waits until the operator reports that the data has the new version. Raises `UpgradeFailedError`."""
         began, look = time.monotonic(), f"kubectl -n {self.cluster.namespace} get pods,jobs -l {CLUSTER_LABEL}"
         pending: float | None = None
         with self.terminal.step(f"the operator upgrades the data to PostgreSQL {self.major}"):
@@ -229,7 +229,7 @@ class OperatedUpgrade:
                 for job in jobs:
                     if any(one.type == "Failed" and one.status == "True" for one in job.status.conditions or []):
                         raise UpgradeFailedError(self.live.last_words(job.metadata.name))
-                # Before its container starts nothing has touched the data; after that nobody should end it.
+                # Until its container starts, nothing has touched the data; after that, nobody should end it.
                 reason = self.live.not_started(jobs[0].metadata.name) if jobs else None
                 pending = None if reason is None else pending or time.monotonic()
                 if reason is not None and pending is not None and time.monotonic() - pending > START_PATIENCE:
@@ -242,7 +242,7 @@ class OperatedUpgrade:
         self.terminal.waiting("")
 
     def _wait_for_server(self) -> None:
-        """Until an instance of the image that the Cluster names is ready, as the operator sees it, too."""
+        """Waits until an instance with the image that the Cluster names is ready."""
         image, names = self.live.read()["spec"]["imageName"], self.cluster.names
         pods = self.cluster.pods({CLUSTER_LABEL: names.database, "cnpg.io/podRole": "instance"})
         with self.terminal.step("waiting for the primary"):
@@ -253,7 +253,7 @@ class OperatedUpgrade:
                 )
 
     def _give_up(self, reason: UpgradeFailedError, backup: str | None) -> NoReturn:
-        """Puts the old image back, at which the operator deletes its Job and starts the instances as they were."""
+        """Restores the old image; the operator then deletes its Job and starts the instances as they were."""
         wal, old = self.database.wal, self.live.read()["status"]["pgDataImageInfo"]["image"]
         try:
             with self.cluster.interrupts.deferred():
@@ -290,7 +290,7 @@ class OperatedUpgrade:
             ) from error
 
     def _take_base_backup(self) -> str | None:
-        """Name of the base backup that is taken from now on: before it nothing can be recovered to a moment."""
+        """Starts a base backup and returns its name; no recovery to a moment is possible before that backup."""
         try:
             return self.live.create_base_backup()
         except ClusterError as error:

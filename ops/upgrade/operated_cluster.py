@@ -1,4 +1,4 @@
-"""A Cluster of CloudNativePG as `ops upgrade` sees and changes it, and the operator's Job that upgrades its data."""
+"""A CloudNativePG Cluster as `ops upgrade` reads and changes it, and the operator's Job that upgrades its data."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _LINES: Final = 8  # of the failed Job's log
 
 @dataclass(frozen=True, kw_only=True)
 class OperatedCluster:
-    """The stack's."""
+    """The stack's Cluster."""
 
     cluster: Cluster
 
     def patch(self, body: dict[str, Any], **options: str) -> None:
-        """Raises `ClusterError` where the API server or a webhook refuses it."""
+        """Patches the Cluster; raises `ClusterError` if the API server or a webhook refuses that."""
         patch = self._objects.patch_namespaced_custom_object
         where = (*API.split("/"), self.cluster.namespace, RESOURCE, self.cluster.names.database, body)
         self._allowed(lambda: patch(*where, field_manager=PROVIDER, _request_timeout=REQUEST_TIMEOUT, **options))
 
     def _allowed(self, request: Callable[[], Any]) -> None:
-        """Raises `ClusterError` with what a webhook says, where one refuses."""
+        """Sends the request; raises `ClusterError` with the webhook's message if one refuses."""
 
         def said() -> Any:
             try:
@@ -54,14 +54,14 @@ class OperatedCluster:
         return CustomObjectsApi(self.cluster.client)
 
     def read(self) -> dict[str, Any]:
-        """As it is; raises `ClusterError` where it is gone."""
+        """The Cluster as it is now; raises `ClusterError` if it is gone."""
         live = self.cluster.custom_object(API, RESOURCE, self.cluster.names.database)
         if live is None:
             raise ClusterError(f"somebody deleted the Cluster {self.cluster.names.database}")
         return live
 
     def jobs(self) -> list[Any]:
-        """The operator's, of this upgrade."""
+        """The operator's Jobs for this upgrade."""
         wanted = {CLUSTER_LABEL: self.cluster.names.database, **_JOB}
         selector = ",".join(f"{key}={value}" for key, value in wanted.items())
         request = partial(
@@ -73,19 +73,19 @@ class OperatedCluster:
         return list(self.cluster.persistently(request).items)
 
     def not_started(self, job: str) -> str | None:
-        """Why the Job's container has not started; None where it has."""
+        """Why the Job's container has not started; None if it has."""
         pods = self.cluster.pods_of(job).listed(self.cluster)
         if not pods:
             return "no pod was made"
         return pending_reason(pods[-1]) if pods[-1].status.phase == "Pending" else None
 
     def last_words(self, job: str) -> str:
-        """Why a Job has failed."""
+        """Why a Job has failed, from the end of its log."""
         look = f"see: kubectl -n {self.cluster.namespace} logs job/{job} --all-containers"
         for pod in self.cluster.pods_of(job).listed(self.cluster):
-            # Where the pod or its node is gone, it has no log any more.
+            # There is no log any more if the pod or its node is gone.
             with suppress(HTTPError, ApiException):
-                # Decoded by the client, an empty log is None, and one that is not UTF-8 an error.
+                # If the client decodes it, an empty log is None, and one that is not UTF-8 raises an error.
                 log = self.cluster.core.read_namespaced_pod_log(
                     pod.metadata.name,
                     self.cluster.namespace,
@@ -98,7 +98,7 @@ class OperatedCluster:
         return f"its Job has failed, and left no log; {look}"
 
     def create_base_backup(self, **options: str) -> str:
-        """Has the plugin take one of the primary; its name. Raises `ClusterError`."""
+        """Has the plugin take a base backup of the primary; returns its name. Raises `ClusterError`."""
         names, live = self.cluster.names, self.read()
         name = f"{names.database}-upgraded-{secrets.token_hex(4)}"
         owner = {"apiVersion": API, "kind": KIND, "name": names.database, "uid": live["metadata"]["uid"]}
@@ -110,7 +110,7 @@ class OperatedCluster:
                 "cluster": {"name": names.database},
                 "method": "plugin",
                 "pluginConfiguration": {"name": PLUGIN},
-                "target": "primary",  # the standbys are still being made
+                "target": "primary",  # the operator still recreates the standbys
             },
         }
         create = self._objects.create_namespaced_custom_object
@@ -120,7 +120,7 @@ class OperatedCluster:
             try:
                 create(*where, _request_timeout=REQUEST_TIMEOUT, **options)
             except ApiException as error:
-                if error.status != 409:  # an attempt before has made it, and its answer was lost
+                if error.status != 409:  # an earlier attempt created it, and its answer was lost
                     raise
 
         self._allowed(once)
@@ -128,7 +128,7 @@ class OperatedCluster:
 
 
 def messages(log: str) -> list[str]:
-    """What the operator's program says in its log, which is JSON, and what pg_upgrade says in there."""
+    """Messages in the operator's log, which is JSON, and those of pg_upgrade in it."""
     said = []
     for line in log.splitlines():
         try:
@@ -142,7 +142,7 @@ def messages(log: str) -> list[str]:
 
 
 def serves(pods: list[Any], *, image: str) -> bool:
-    """Whether a pod of this image is ready."""
+    """Whether a pod with this image is ready."""
     return any(
         pod.metadata.deletion_timestamp is None
         and any(one.image == image for one in pod.spec.containers)
