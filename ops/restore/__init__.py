@@ -1,4 +1,4 @@
-"""Replaces a stack's database by a backup or a dump from this machine, while the app is stopped."""
+"""Replaces a stack's database with a backup, or with a dump from this machine, while the app is stopped."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class RestoreRequest:
     session_tables: Sequence[str] = ()
     """`backup.sessionTables` of the stack file."""
     into: str | None = None
-    """Name of a database to look into; nothing is replaced then."""
+    """Name of a database to fill for inspection; nothing is replaced then."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """What restore.sh reads besides what its pod has anyway."""
+        """Variables that restore.sh reads, beyond those that its pod has anyway."""
         if self.source.at:
             raise ValueError("a backup by its time has no name yet")
         return {
@@ -54,7 +54,7 @@ class RestoreRequest:
 def parse_request(
     settings: Settings, *, source: str, expect: str | None, clear_sessions: bool, into: str | None = None
 ) -> RestoreRequest:
-    """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
+    """The restore that the command line asks for; raises `SourceError` with everything that is wrong with it."""
     wrong: list[str] = []
     parsed, expectation = None, None
     why = why_no_backups(settings)
@@ -90,7 +90,7 @@ def parse_request(
 
 
 def brought(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> RestoreRequest:
-    """The request, about a backup that is on the volume: an off-site copy is fetched. Raises `JobFailedError`."""
+    """The request for a backup on the volume; fetches an off-site copy first. Raises `JobFailedError`."""
     source = request.source
     if not source.offsite or source.backup is None:
         return request
@@ -98,7 +98,7 @@ def brought(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Re
 
 
 def send(cluster: Cluster, terminal: Terminal, source: Source, pod: str) -> None:
-    """Sends the file, where the source is one, to the pod that waits for it; raises `ClusterError`."""
+    """If the source is a file, sends it to the pod that waits for it; raises `ClusterError`."""
     if source.file is None:
         return
     with terminal.step(f"sending {source.file.name} to {pod}", size=source.file.stat().st_size) as sent:
@@ -107,7 +107,7 @@ def send(cluster: Cluster, terminal: Terminal, source: Source, pod: str) -> None
 
 @dataclass(frozen=True, kw_only=True)
 class Restore:
-    """One restore; `look` before asking, `run` after."""
+    """One restore; call `look` before asking the user, `run` after."""
 
     cluster: Cluster
     terminal: Terminal
@@ -119,15 +119,15 @@ class Restore:
     left: list[str]
     """Jobs of earlier restores that still run, because the command that waited for them was killed."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What the backup of the old data says of itself."""
+    """What the backup of the old data records about itself."""
 
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Restore:
-        """What there is; changes nothing. Raises `ClusterError` where this stack cannot be restored."""
+        """Reads the live state; changes nothing. Raises `ClusterError` if this stack cannot be restored."""
         template = cron_job(cluster, cluster.names.restore)
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
-        needs_loan(cluster, template)  # fails here, and not once the app is stopped
+        needs_loan(cluster, template)  # fails here rather than after the app is stopped
         return cls(
             cluster=cluster,
             terminal=terminal,
@@ -141,7 +141,7 @@ class Restore:
 
     @property
     def announcement(self) -> str:
-        """What will be replaced, by what, and what else happens."""
+        """What will be replaced, with what, and what else happens."""
         host = self.cluster.client.configuration.host
         lines = [
             f"Stack {self.request.stack}, namespace {self.cluster.namespace}, cluster {host}:",
@@ -157,13 +157,13 @@ class Restore:
         return "\n".join(lines)[:-1] + "."
 
     def run(self) -> None:
-        """Restores; the app runs again at the end, whatever the end is.
+        """Restores the database; afterwards the app runs again, however the restore has ended.
 
-        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them); the old data is then still in place,
+        Raises `JobFailedError` or `ClusterError` (`StoppedError` among them). The old data is then still in place,
         unless a message says that the new data is.
         """
         self._refuse_company()
-        # The app runs until the data is there.
+        # The app runs until the backup is on the volume.
         environment = {**brought(self.cluster, self.terminal, self.request).environment, **self.labels}
         with self._app_stopped():
             for name in self._refuse_company():
@@ -195,7 +195,7 @@ class Restore:
         return f"The database of {self.request.stack} now holds {self.request.source}."
 
     def _ended_with_success(self, job: Job) -> bool:
-        """Ends the Job, unless it was done before it could be."""
+        """Ends the Job, unless it has succeeded first; returns whether it has."""
         with self.cluster.interrupts.deferred(), self.terminal.step(f"ending {job.name}"):
             if job.is_complete():
                 return True
@@ -203,7 +203,7 @@ class Restore:
             return False
 
     def _refuse_company(self) -> list[str]:
-        """The earlier restores that still run; raises `ClusterError` where one has begun since they were looked at."""
+        """The earlier restores that still run; raises `ClusterError` if another one has begun since `look`."""
         running = unfinished(self.cluster, self.template)
         new = [name for name in running if name not in self.left]
         if new:
@@ -222,7 +222,7 @@ class Restore:
         start_app(self.cluster, self.terminal, self._started, replicas=self.was.replicas)
 
     def _started(self) -> str:
-        # Whatever the app writes while a restore runs would go with the data that is replaced.
+        # Whatever the app writes while a restore runs would be lost with the replaced data.
         if running := unfinished(self.cluster, self.template):
             raise ClusterError(f"it stays stopped while a restore runs: wait for the end of {', '.join(running)}")
         return self.app.start()

@@ -1,4 +1,4 @@
-"""Starts the app again at the end of what has stopped it, or says how to do that by hand."""
+"""Starts the app again after an operation that stopped it, or says how to do that manually."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ops.terminal import Terminal
 
 
 def start_app(cluster: Cluster, terminal: Terminal, start: Callable[[], str], *, replicas: int) -> None:
-    """Runs `start`, usually `App.start`, and prints what became of the app. Ctrl-C waits until it has ended.
+    """Runs `start`, usually `App.start`, and prints its message about the app. Ctrl-C waits for its end.
 
-    Raises `ClusterError` with the command that scales the app to `replicas` by hand.
+    Raises `ClusterError` with the command that scales the app to `replicas` manually.
     """
     with cluster.interrupts.deferred(), terminal.step("starting the app"):
         try:
@@ -26,9 +26,9 @@ def start_app(cluster: Cluster, terminal: Terminal, start: Callable[[], str], *,
 
 @contextmanager
 def or_else(start: Callable[[], None]) -> Iterator[None]:
-    """Calls `start` where the block fails or is interrupted, and raises what ended the block.
+    """Calls `start` if the block fails or is interrupted, and raises the block's error again.
 
-    Raises `ClusterError` with both messages where `start` raises one.
+    Raises `ClusterError` with both messages if `start` raises one, too.
     """
     try:
         yield

@@ -1,11 +1,11 @@
-"""The app is stopped for a restore, and started again as it was, even by another run than the one that stopped it.
+"""Stops the app for a restore, and starts it again as it was, even from another run than the one that stopped it.
 
-How many replicas there were stands in an annotation of the Deployment, written in the same request that stops the app.
+The request that stops the app also writes the number of replicas into an annotation of the Deployment.
 
-Two field managers, on purpose. Stopping is `invoicetron-ops`: an `up` in the middle of a restore would start the app on
-data that is about to be replaced, and stops at a conflict with that name instead. Starting is `pulumi-kubernetes`, the
-name under which the provider creates objects and which it takes over by itself: the field is the program's again, and
-no later `up` finds a stranger in it.
+There are two field managers, on purpose. Stopping uses `invoicetron-ops`: an `up` in the middle of a restore would
+start the app on data that is about to be replaced, and fails with a conflict with that name instead. Starting uses
+`pulumi-kubernetes`, the name with which the provider creates objects, and from which it takes fields over by itself. So
+the field is the program's again, and no later `up` finds a conflict.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from settings.names import PROGRAM
 REPLICAS: Final = f"ops.{PROGRAM}/replicas"
 """Annotation: how many replicas the app had before it was stopped."""
 READY: Final = f"ops.{PROGRAM}/was-ready"
-"""Annotation: whether the app was ready before; one without an image yet is not waited for."""
+"""Annotation: whether the app was ready before; starting does not wait for an app that has no image yet."""
 
-_STOP_PATIENCE: Final = 120.0  # seconds; a pod is killed 30 s after it was asked to go
+_STOP_PATIENCE: Final = 120.0  # seconds; the kubelet kills a pod 30 s after SIGTERM
 _START_PATIENCE: Final = 300.0  # seconds; an image may have to be pulled again
 
 
 def running_writer(cluster: Cluster) -> str | None:
-    """The restore or the migration that runs, which stopping the app does not end, in words; None where none does."""
+    """A message about the running restore or migration, which stopping the app does not end; None if none runs."""
     for what, name in (("restore", cluster.names.restore), ("migration", cluster.names.migration)):
         if running := unfinished(cluster, cron_job(cluster, name)):
             return f"a {what} runs: wait for the end of {', '.join(running)}"
@@ -48,11 +48,11 @@ class PreviousState:
     replicas: int
     ready: bool
     remembered: bool
-    """From an earlier run, which did not start it again."""
+    """Whether the state is from an earlier run, which did not start the app again."""
 
 
 def previous_state(deployment: Any) -> PreviousState:
-    """What the app is to be started as, from its Deployment as it is now."""
+    """The state to start the app with, from its current Deployment."""
     annotations: Mapping[str, str] = deployment.metadata.annotations or {}
     if not deployment.spec.replicas and annotations.get(REPLICAS, "").isdigit():
         return PreviousState(
@@ -66,45 +66,45 @@ def previous_state(deployment: Any) -> PreviousState:
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """The app's Deployment; `run` names this run among those that may stop it."""
+    """The app's Deployment; `run` identifies this run among those that may stop it."""
 
     cluster: Cluster
     run: str
 
     def before(self) -> PreviousState:
-        """What it is now, or was before an earlier run stopped it; raises `ClusterError` where there is no app."""
+        """The app's state now, or before an earlier run stopped it; raises `ClusterError` if there is no app."""
         return previous_state(self._read())
 
     def stop(self) -> PreviousState:
-        """Scales it to nothing and returns what it was when its pods have ended; it is this run's from now on."""
+        """Scales the app to 0, waits for its pods to end and returns its former state; this run now owns it."""
         deployment = self._read()
         was = previous_state(deployment)
         annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
         self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=OPS)
         pods = self.cluster.pods(deployment.spec.selector.match_labels)
-        # An evicted pod stays for people to look at, until somebody deletes it.
+        # An evicted pod stays until somebody deletes it, so that people can inspect it.
         if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):
             raise ClusterError(f"the app's pods do not end; see: kubectl -n {self.cluster.namespace} get pods")
         return was
 
     def stopped_by(self) -> str | None:
-        """The run that stopped it and has not started it again; None where it is not stopped."""
+        """The run that stopped the app and has not started it again; None if the app is not stopped."""
         annotations: Mapping[str, str] = self._read().metadata.annotations or {}
         return annotations.get(STOPPED_BY)
 
     def is_ours(self) -> bool:
-        """Whether this run was the last to stop it, and nobody has started it since."""
+        """Whether this run was the last to stop the app, and nobody has started it since."""
         return self._is_ours(self.cluster.persistently(self._read))
 
     def start(self) -> str:
-        """Scales it to what it was and waits until it is ready, if it was; says what became of it.
+        """Scales the app to its former replicas; if it was ready before, waits until it is. Returns a message.
 
-        Raises `ClusterError` where it cannot be started or does not become ready.
+        Raises `ClusterError` if the app cannot be started or does not become ready.
         """
         deployment = self.cluster.persistently(self._read)
         was, tried = previous_state(deployment), False
         while self._is_ours(deployment):
-            # Only as it was looked at: another run may stop it at this very moment.
+            # Only in the version that was read: another run may stop the app at this moment.
             metadata = {
                 "annotations": dict.fromkeys((REPLICAS, READY, STOPPED_BY)),
                 "resourceVersion": deployment.metadata.resource_version,
@@ -114,7 +114,7 @@ class App:
                 break
             deployment, tried = self.cluster.persistently(self._read), True
         else:
-            # An attempt whose answer was lost may still have started it.
+            # An attempt whose answer was lost may have started it all the same.
             if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
                 return "The app is left as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:
@@ -136,7 +136,7 @@ class App:
         return (deployment.metadata.annotations or {}).get(STOPPED_BY) == self.run
 
     def _start(self, body: dict[str, Any]) -> bool:
-        """Whether the Deployment was still as it had been looked at."""
+        """Patches the Deployment; False if it has changed since it was read."""
         try:
             self._patch(body, manager=PROVIDER)
         except ApiException as error:
@@ -173,10 +173,10 @@ def _has_ended(pod: Any) -> bool:
 
 
 def running(deployments: Iterable[Any], pods: Iterable[Any]) -> int:
-    """How many replicas run, as the Deployment's status and the pods themselves say.
+    """How many replicas run, by both the Deployment's status and the pods.
 
-    Its status counts a pod that is on its way out for a moment more, when the app is stopped and started at once; and
-    the pods alone may be those that a change, not yet seen by the controllers, is about to end.
+    If the app is stopped and started at once, the status still counts a terminating pod for a moment. And the pods
+    alone may be those that a change, which the controllers have not seen yet, is about to end.
     """
     available = [
         one.status.available_replicas or 0

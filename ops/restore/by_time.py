@@ -14,13 +14,13 @@ from ops.restore.source import Source, SourceError, shown
 from ops.terminal import Terminal
 from settings.names import Names
 
-_NEAREST: Final = 3  # backups that a refusal names
+_NEAREST: Final = 3  # backups that the error message names
 
 
 def named(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> RestoreRequest:
-    """The request with the backup's name, found before the user is asked and while the app still runs.
+    """The request with the backup's name, which is found before the user is asked and while the app still runs.
 
-    Raises `SourceError` where no backup is old enough, `JobFailedError` and `ClusterError`.
+    Raises `SourceError` if no backup is old enough, `JobFailedError` and `ClusterError`.
     """
     source = request.source
     if source.at is None:
@@ -32,9 +32,9 @@ def named(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Rest
 
 
 def newest_at(backups: Iterable[Listed], at: dt.datetime, *, names: Names, target: Target) -> tuple[str, dt.datetime]:
-    """Its name and when it was taken. A dump from before a restore counts for none: its data was replaced then.
+    """Name and time of the newest backup at `at`. Dumps from before a restore do not count: their data was replaced.
 
-    By the end of a backup, so that nothing in it was written after `at`.
+    The time is the end of the backup, so that nothing in it was written after `at`.
     """
     taken = sorted(
         (one.taken, one.name) for one in backups if one.taken and one.name.startswith(f"{names.database_role}-")

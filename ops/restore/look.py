@@ -1,4 +1,4 @@
-"""Restores a backup into a database beside the live one, to look into it until it is discarded."""
+"""Restores a backup into a database beside the live one, for inspection until somebody discards it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from settings.names import Names
 
 
 def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest, engine: EngineSettings) -> None:
-    """Fills the database and says how to reach it; there is none where it raises `JobFailedError` or `ClusterError`."""
+    """Fills the database and prints how to reach it. If it raises `JobFailedError` or `ClusterError`, there is none."""
     if request.into is None:
         raise ValueError("asked to look into no database")
     template = cron_job(cluster, cluster.names.restore)
     _refuse_restore(cluster, template)
     wanted = brought(cluster, terminal, request)
-    _refuse_restore(cluster, template)  # bringing it may take hours
-    # One that a restore finds running is ended by it, and counts as a restore therefore.
+    _refuse_restore(cluster, template)  # the fetch may take hours
+    # The Job counts as a restore: a restore ends it if it finds it running.
     job = Job.of(template, cluster, terminal.say)
     with lent(cluster, terminal, template) as superuser:
         create(job, template, environment={**wanted.environment, **superuser})
@@ -49,7 +49,7 @@ def _refuse_restore(cluster: Cluster, template: Any) -> None:
 
 
 def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
-    """Takes the database away, where it is still there; raises `JobFailedError` and `ClusterError`."""
+    """Drops the database if it still exists; raises `JobFailedError` and `ClusterError`."""
     template = cron_job(cluster, cluster.names.restore)
     job = Job(cluster=cluster, name=f"{cluster.names.discard}-{secrets.token_hex(4)}", say=terminal.say)
     create(job, template, environment={"DISCARD": name}, script="discard.sh")
@@ -63,7 +63,7 @@ def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
 def ways_in(names: Names, name: str, engine: EngineSettings) -> str:
     """How to reach the database, and how to discard it."""
     service = DatabaseAddress.of(names, engine).host
-    # CloudNativePG's socket accepts only the server's own user, whose role psql takes by itself.
+    # CloudNativePG's socket accepts only the operating system's user of the server, whose role is psql's default.
     role = "" if engine.is_cluster else f" --username={names.database_role}"
     return (
         "To look into it:\n"

@@ -1,8 +1,8 @@
 """`ops restore --to <moment>`: the database as it was at a moment between two backups, from the archive of its log.
 
-CloudNativePG recovers into a new Cluster only. So one is made beside the live one, and a dump is taken of it; from
-there on a restore is what it always is, with the same guarantees: the live Cluster stays, with its standbys, volumes
-and place in the state, and nothing is replaced before what replaces it is complete and compared.
+CloudNativePG recovers into a new Cluster only. So this creates one beside the live one, and dumps it. From there on it
+is a restore like any other, with the same guarantees: the live Cluster stays, with its standbys, volumes and place in
+the state, and nothing is replaced before the new data is complete and compared.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ _PATIENCE: Final = 6 * 3600.0
 """Seconds for a recovery: a base backup of 100 GB at 10 MB/s takes three hours, and then the log is replayed."""
 _ARCHIVE: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _GONE: Final = 300.0  # seconds for the recovered Cluster's pods to end
-_LOOK: Final = 1.0  # seconds between two looks at it
+_LOOK: Final = 1.0  # seconds between two reads of it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """What is recovered."""
+    """The moment to recover, and the archive to recover it from."""
 
     at: dt.datetime
     archive: str
-    """Name of the archive: the live database's, or that of one that was lost."""
+    """Name of the archive: the live database's, or that of a lost one."""
     live: bool
     """Whether the live database writes into it."""
 
 
 def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
-    """What the command line asks for; raises `SourceError` with everything that is wrong with it."""
+    """The moment that the command line asks for; raises `SourceError` with everything that is wrong with it."""
     database = settings.database
     if database is None:
         raise SourceError(f"{why_no_backups(settings)} to restore into")
@@ -92,9 +92,9 @@ def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
 
 
 def recovered(cluster: Cluster, terminal: Terminal, moment: Moment) -> Source:
-    """The dump of the database as it was then, on the backup volume; nothing is replaced.
+    """Writes a dump of the database as it was then to the backup volume; replaces nothing.
 
-    Raises `SourceError` where the archive does not reach back so far, `JobFailedError` and `ClusterError`.
+    Raises `SourceError` if the archive does not reach back that far, `JobFailedError` and `ClusterError`.
     """
     recovery = Recovery(cluster=cluster, terminal=terminal, moment=moment)
     live = recovery.read(cluster.names.database)
@@ -109,9 +109,9 @@ def recovered(cluster: Cluster, terminal: Terminal, moment: Moment) -> Source:
 
 
 def beside(live: dict[str, Any], moment: Moment, names: Names) -> dict[str, Any]:
-    """The Cluster to recover into: what the live one runs, in one instance, which archives nothing.
+    """The Cluster to recover into: like the live one, but with one instance, and without archiving.
 
-    Raises `ClusterError` where the live one does not archive either.
+    Raises `ClusterError` if the live one does not archive either.
     """
     replaced = {"bootstrap", "plugins", "externalClusters"}
     spec = {key: value for key, value in live["spec"].items() if key not in replaced}
@@ -147,8 +147,8 @@ def beside(live: dict[str, Any], moment: Moment, names: Names) -> dict[str, Any]
                     },
                 }
             ],
-            # Without the store here the plugin would take its container away as soon as the server is there, and the
-            # pod would be restarted in the middle of the dump.
+            # Without the store here, the plugin would remove its container as soon as the server runs, which would
+            # restart the pod in the middle of the dump.
             "plugins": [
                 {
                     "name": PLUGIN,
@@ -174,11 +174,11 @@ class Recovery:
         return CustomObjectsApi(self.cluster.client)
 
     def read(self, name: str, *, api: str = API, resource: str = RESOURCE) -> dict[str, Any] | None:
-        """The object, or None where there is none."""
+        """The object, or None if it does not exist."""
         return self.cluster.custom_object(api, resource, name)
 
     def check_reach(self) -> None:
-        """Raises `SourceError` where the plugin says that the archive begins later."""
+        """Raises `SourceError` if the archive begins later, according to the plugin."""
         store = self.read(self.cluster.names.database, api=WAL_API, resource=STORES)
         windows = ((store or {}).get("status") or {}).get("serverRecoveryWindow") or {}
         first = windows.get(self.moment.archive, {}).get("firstRecoverabilityPoint")
@@ -189,7 +189,7 @@ class Recovery:
             )
 
     def archive_log(self, template: Any) -> None:
-        """Has the live server archive what it has: the moment may be in a segment that is not full yet."""
+        """Has the live server archive its log until now: the moment may be in a segment that is not full yet."""
         names = self.cluster.names
         job = Job(cluster=self.cluster, name=f"{names.recovered}-log-{secrets.token_hex(4)}", say=self.terminal.say)
         create(job, template, script="archive-log.sh")
@@ -201,9 +201,9 @@ class Recovery:
 
     @contextmanager
     def beside(self, body: dict[str, Any]) -> Iterator[None]:
-        """The recovered Cluster is there and ready, and gone afterwards, whatever the end is."""
+        """Creates the recovered Cluster and waits until it is ready; deletes it afterwards in any case."""
         name = self.cluster.names.recovered
-        if self.read(name) is not None:  # not ours to delete: its command may be at work
+        if self.read(name) is not None:  # not ours to delete: another command may be using it
             raise ClusterError(
                 f"there is a Cluster {name}: another recovery runs, or was killed. Where none runs: kubectl -n "
                 f"{self.cluster.namespace} delete cluster {name}"
@@ -218,10 +218,10 @@ class Recovery:
                 self._remove()
 
     def dump(self, template: Any) -> str:
-        """Name of the dump of the recovered Cluster."""
+        """Dumps the recovered Cluster; returns the dump's name."""
         names = self.cluster.names
         job = Job(cluster=self.cluster, name=f"{names.recovered}-dump-{secrets.token_hex(4)}", say=self.terminal.say)
-        # No run of the CronJob, whose success it would count as: it says nothing of the live database.
+        # Not a run of the CronJob: it would count as a success of that, but says nothing about the live database.
         recovered = {"PGHOST": f"{names.recovered}-rw", "KIND": "recovered", **labels(self.cluster)}
         run(
             job,
@@ -241,7 +241,7 @@ class Recovery:
                     *API.split("/"), self.cluster.namespace, RESOURCE, body, _request_timeout=REQUEST_TIMEOUT
                 )
             except ApiException as error:
-                if error.status == 409:  # an attempt before has made it, and its answer was lost
+                if error.status == 409:  # an earlier attempt created it, and its answer was lost
                     return
                 if error.status in {400, 403, 422}:
                     raise ClusterError(f"the recovered Cluster is refused: {error_message(error)}") from error
@@ -266,7 +266,7 @@ class Recovery:
             self.terminal.waiting("")
 
     def _has_failed(self) -> bool:
-        """The operator makes one Job, which tries six times, and does nothing once it has failed."""
+        """Whether the operator's one Job has failed: it tries six times, and the operator does nothing after that."""
         jobs = self.cluster.batch.list_namespaced_job(
             self.cluster.namespace,
             label_selector=f"{CLUSTER_LABEL}={self.cluster.names.recovered}",

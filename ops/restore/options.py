@@ -1,4 +1,4 @@
-"""The options of `ops restore` together: what does not go with what, and everything that is wrong, at once."""
+"""Checks the options of `ops restore` together: which exclude each other, and everything else that is wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """As the command line has them."""
+    """The options, as given on the command line."""
 
     source: str | None = None
     """`--from`."""
@@ -26,7 +26,7 @@ class Options:
     """`--discard`."""
 
     def check(self, settings: Settings) -> tuple[RestoreRequest | None, Moment | None]:
-        """What to restore, and the moment where it is recovered first; neither where something is only discarded.
+        """What to restore, and the moment to recover first, if any; neither if a database is only discarded.
 
         Raises `SourceError` with everything that is wrong.
         """

@@ -1,4 +1,4 @@
-"""`ops drill`: whether the archive of the write-ahead log brings the database back, tried beside the live one."""
+"""`ops drill`: proves beside the live database that the archive of the write-ahead log brings it back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from settings import Settings
 from settings.schedules import DRILL_HOURS, RECOVERY
 
 _DUE: Final = dt.timedelta(hours=DRILL_HOURS - 26)
-"""After this time the next drill is due, so that it is weekly though the schedule looks once a day, late at times."""
+"""Time after which the next drill is due: it stays weekly although the schedule runs once a day, sometimes late."""
 
 
 def nothing_to_drill(settings: Settings) -> str | None:
-    """Why the stack has nothing to drill; None where it has."""
+    """Why the stack has nothing to drill; None if it has something."""
     if settings.database is None or settings.wal is None:
         return f"Stack {settings.stack} archives no write-ahead log (database.wal): there is nothing to drill."
     if settings.database.moving_from is not None:
@@ -28,7 +28,7 @@ def nothing_to_drill(settings: Settings) -> str | None:
 
 
 def not_due(cluster: Cluster, settings: Settings, now: dt.datetime) -> str | None:
-    """Why a scheduled job has nothing to do; None where a drill is due."""
+    """Why a scheduled job has nothing to do; None if a drill is due."""
     if why := nothing_to_drill(settings):
         return why
     last = checks.last(cluster.client, cluster.names, RECOVERY)
@@ -38,9 +38,9 @@ def not_due(cluster: Cluster, settings: Settings, now: dt.datetime) -> str | Non
 
 
 def drill(cluster: Cluster, terminal: Terminal, settings: Settings, now: dt.datetime) -> str:
-    """Recovers the database of a moment ago into a Cluster beside, dumps and counts it, and records that.
+    """Recovers the database of a moment ago into a Cluster beside the live one, dumps and counts it, and records that.
 
-    The live database is only asked to archive its log. Raises as `ops restore --to` does: `SourceError`,
+    The live database only has to archive its log. Raises the same errors as `ops restore --to`: `SourceError`,
     `JobFailedError`, `ClusterError`.
     """
     if why := nothing_to_drill(settings):

@@ -1,4 +1,4 @@
-"""What `ops restore` restores, checked on this machine before anything in the cluster is touched."""
+"""What `ops restore` restores, checked on this machine before the command touches anything in the cluster."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CUSTOM: Final = 1
 
 
 class SourceError(Exception):
-    """What was given cannot be restored; the message says everything that is wrong with it."""
+    """The given source cannot be restored; the message says everything that is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +37,14 @@ class Source:
     backup: str | None = None
     """Its name, or `latest`."""
     at: dt.datetime | None = None
-    """The newest backup that was taken then or before: `ops.restore.by_time` finds its name."""
+    """Means the newest backup taken at this time or before; `ops.restore.by_time` finds its name."""
     recovered: dt.datetime | None = None
-    """Of a dump of a database that was recovered: to which moment."""
+    """If the backup is a dump of a recovered database, the moment of the recovery."""
     offsite: bool = False
-    """Whether it is first brought from the bucket of `backup.s3`."""
+    """Whether it has to be fetched first from the bucket of `backup.s3`."""
     file: Path | None = None
     manifest: Path | None = None
-    """Of a file that is a backup of this program: it comes back with owners, privileges and roles."""
+    """The manifest of a file that is a backup of this program; such a file restores owners, privileges and roles."""
 
     def __str__(self) -> str:
         if self.recovered:
@@ -58,7 +58,7 @@ class Source:
 
     @property
     def scope(self) -> str:
-        """What of it comes back."""
+        """What a restore of it brings back."""
         if self.file is None or self.manifest:
             return "a backup of this program: with its owners, privileges and roles, but without their passwords"
         return "a dump made elsewhere (no manifest.json beside it): without its owners and privileges"
@@ -67,7 +67,7 @@ class Source:
 def parse_source(given: str, *, names: Names, limit: int, zone: str = "Etc/UTC") -> Source:
     """A backup's name, a time in `zone`, or the path of a dump of at most `limit` bytes in pg_dump's custom format.
 
-    Raises `SourceError`. Whether a backup of this name or time exists only its volume knows.
+    Raises `SourceError`. It does not check whether a backup of this name or time exists: only the volume shows that.
     """
     name, example = given.removeprefix(_OFFSITE), f"{names.database_role}-000012-20260205T030000Z"
     if name == LATEST or re.fullmatch(_BACKUP.format(names.database_role), name):
@@ -104,7 +104,7 @@ def parse_source(given: str, *, names: Names, limit: int, zone: str = "Etc/UTC")
 
 
 def parse_moment(given: str, *, zone: str) -> dt.datetime:
-    """The moment that `--to` names, in `zone` where it names no other; raises `SourceError`."""
+    """The moment that `--to` names, in `zone` unless it names another one; raises `SourceError`."""
     found = _TIME.fullmatch(given)
     if found is None:
         raise SourceError(f"--to {given}: not a time, which looks like '{_EXAMPLE_TIME}'")
@@ -115,13 +115,13 @@ def parse_moment(given: str, *, zone: str) -> dt.datetime:
 
 
 def shown(time: dt.datetime) -> str:
-    """A time as the names of backups have it, in UTC; where it was given in another zone, in that one, too."""
+    """A time in UTC, as in the names of backups; if it was given in another zone, in that one, too."""
     utc, given = f"{time.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC", f"{time:%Y-%m-%d %H:%M:%S %Z}"
     return utc if not time.utcoffset() else f"{given} ({utc})"
 
 
 def _parse_time(text: str, offset: str | None, *, zone: str) -> dt.datetime:
-    """Raises ValueError where no clock of the zone shows this time, or shows it twice, and where it is yet to come."""
+    """Raises ValueError if the zone's clocks never show this time, or show it twice, and if it is in the future."""
     if offset:
         time = dt.datetime.fromisoformat(text + offset.replace("UTC", "Z"))
     else:
@@ -134,7 +134,7 @@ def _parse_time(text: str, offset: str | None, *, zone: str) -> dt.datetime:
 
 
 def _manifest(dump: Path, *, size: int) -> Path | None:
-    """The manifest beside a dump, where there is one; raises `SourceError` where it is another dump's."""
+    """The manifest beside a dump, or None; raises `SourceError` if it is another dump's."""
     manifest = dump.with_name("manifest.json")
     if not manifest.is_file():
         return None
@@ -151,7 +151,7 @@ def _manifest(dump: Path, *, size: int) -> Path | None:
 
 
 def parse_expectation(given: str) -> str:
-    """`invoices=567,user=1` as restore.sh takes it: tables that are not named are not compared.
+    """Converts `invoices=567,user=1` to the form that restore.sh takes, which compares only the named tables.
 
     Raises `SourceError` with everything that is wrong.
     """
@@ -172,7 +172,7 @@ def parse_expectation(given: str) -> str:
 
 
 def look_complaints(option: str, name: str) -> list[str]:
-    """What is wrong with the name of a database to look into."""
+    """What is wrong with the name of a database for inspection."""
     if _LOOK.fullmatch(name):
         return []
     return [f"{option} {name}: up to 20 lower-case letters, digits and '_', a letter first; e.g. lost_invoice"]

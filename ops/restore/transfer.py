@@ -1,4 +1,4 @@
-"""Brings files from this machine into a pod, over the API server's exec."""
+"""Copies files from this machine into a pod, through the API server's exec."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.exec import finish, start
 
 CHUNK: Final = 256 * 1024
-"""Bytes of one message; the API server passes messages of up to some megabytes on."""
+"""Bytes of one message; the API server forwards messages of up to a few megabytes."""
 _REFUSAL: Final = "the pod did not take the file"
 
-# `head -c` and not `cat`: not every version of the protocol can say that standard input has ended. $UPLOAD is set in
-# the container. The checksum comes under its name last and at once, because restore.sh takes it for the file's end.
+# `head -c` and not `cat`: not every version of the protocol can signal the end of standard input. $UPLOAD is set in
+# the container. The checksum gets its name last, in one step, because restore.sh waits for it as the end of the file.
 _RECEIVE: Final = 'umask 077; head -c "$1" >"$UPLOAD/$2" && [ "$(wc -c <"$UPLOAD/$2")" -eq "$1" ]'
 _CONFIRM: Final = 'umask 077; printf %s "$1" >"$UPLOAD/.sha256" && mv "$UPLOAD/.sha256" "$UPLOAD/database.dump.sha256"'
 
@@ -27,9 +27,9 @@ _CONFIRM: Final = 'umask 077; printf %s "$1" >"$UPLOAD/.sha256" && mv "$UPLOAD/.
 def upload(
     cluster: Cluster, pod: str, dump: Path, *, manifest: Path | None = None, sent: Callable[[int], None]
 ) -> None:
-    """Sends the manifest, if any, the dump and then its SHA-256; calls `sent` with the bytes of each piece of the dump.
+    """Sends the manifest, if any, the dump and then its SHA-256; calls `sent` with the size of each chunk of the dump.
 
-    Raises `ClusterError` where the connection is lost or the pod does not take it, and `StoppedError`.
+    Raises `ClusterError` if the connection is lost or the pod refuses a file, and `StoppedError`.
     """
     try:
         if manifest is not None:
@@ -45,7 +45,7 @@ def upload(
 
 
 def _send(cluster: Cluster, pod: str, file: Path, name: str, *, sent: Callable[[int], None]) -> str:
-    """Sends one file; its SHA-256."""
+    """Sends one file; returns its SHA-256."""
     digest = hashlib.sha256()
     connection = start(cluster, pod, CONTAINER, _RECEIVE, str(file.stat().st_size), name, stdin=True)
     try:
@@ -56,7 +56,7 @@ def _send(cluster: Cluster, pod: str, file: Path, name: str, *, sent: Callable[[
                 digest.update(chunk)
                 sent(len(chunk))
                 connection.update(timeout=0)
-                if not connection.is_open():  # with the last piece, too: `head` has all, and has ended
+                if not connection.is_open():  # also after the last chunk: `head` has everything, and has ended
                     break
         finish(cluster, connection, refusal=_REFUSAL)
     finally:
