@@ -1,1 +1,1 @@
-"""What the commands share to work with the cluster: its client, Jobs, and the logs of pods."""
+"""What the commands share for work with the cluster: its client, Jobs, exec, and the logs of pods."""

@@ -1,4 +1,4 @@
-"""The stack's namespace through the official Kubernetes client: its APIs, and how to wait for something in it."""
+"""The stack's namespace through the official Kubernetes client: its APIs, and how to wait for changes in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Final, Self
 
-from kubernetes import client as api  # loads an API as it is used; all of them were half of the start of ops
+from kubernetes import client as api  # loads each API on first use; loading all of them took half of the start of ops
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from kubernetes.watch import Watch
@@ -23,26 +23,26 @@ from urllib3.exceptions import HTTPError
 from settings.names import PROGRAM, Names
 
 REQUEST_TIMEOUT: Final = (10, 70)
-"""Seconds to connect, and between two pieces of an answer; a watch ends by itself after `_WATCH` seconds."""
+"""Seconds to connect, and between two chunks of an answer; a watch ends by itself after `_WATCH` seconds."""
 OUTAGE: Final = 120.0
-"""Seconds for which the API server may be away, restarting or moving, before a wait gives up."""
+"""Seconds for which the API server may be down, restarting or moving, before a wait gives up."""
 _WATCH: Final = 60
-_AGAIN: Final = 1.0  # seconds between two attempts to reach an API server that is away
+_AGAIN: Final = 1.0  # seconds between two attempts to reach an API server that is down
 
 
 OPS: Final = f"{PROGRAM}-ops"
-"""Field manager of what an `up` must not take back: it stops at a conflict with this name."""
+"""Field manager for changes that an `up` must not undo: it stops at a conflict with this name."""
 PROVIDER: Final = "pulumi-kubernetes"
-"""Field manager whose fields the provider takes over by itself, so that the next `up` finds no stranger's."""
+"""Field manager whose fields the provider takes over by itself, so that the next `up` finds no conflict."""
 _NOT_FOUND: Final = 404
 
 
 class ClusterError(Exception):
-    """The cluster refused something, or did not answer; the message says what that means for the person."""
+    """The cluster refused something, or did not answer; the message says what that means for the user."""
 
 
 class StoppedError(ClusterError):
-    """A signal asked us to stop: which, is `signal`."""
+    """A signal asked the command to stop; `signal` says which."""
 
     def __init__(self, received: signal.Signals) -> None:
         super().__init__(f"stopped by {received.name}")
@@ -52,7 +52,7 @@ class StoppedError(ClusterError):
 class Interrupts:
     """While entered, SIGINT, SIGTERM and SIGHUP stop the work at its next `check`, never in the middle of a step.
 
-    One that is ignored stays so: `nohup` means it.
+    A signal that the process ignores stays ignored, as `nohup` intends.
     """
 
     _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -60,7 +60,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.wake: Callable[[], None] = lambda: None
-        """Ends a wait, so that its owner calls `check`."""
+        """Wakes a waiting thread, so that it calls `check`."""
         self._deaf = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -74,13 +74,13 @@ class Interrupts:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raises `StoppedError` where a signal has come, unless what runs now must still be finished."""
+        """Raises `StoppedError` if a signal has arrived, except inside `deferred`."""
         if self.received is not None and not self._deaf:
             raise StoppedError(self.received)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """For what must be done before we leave: signals are noted, and stop nothing."""
+        """For work that must finish before the command ends: signals are noted, and stop nothing."""
         before, self._deaf = self._deaf, True
         try:
             yield
@@ -97,34 +97,34 @@ Snapshots = Generator[tuple[list[Any], ...], None, None]
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Objects that are watched together: `selector` is `field_selector` or `label_selector`."""
+    """Objects to watch together; `selector` has `field_selector` or `label_selector`."""
 
     listing: Callable[..., Any]
     selector: Mapping[str, str]
 
     def listed(self, cluster: Cluster) -> list[Any]:
-        """What it holds now, asked for again while the API server is away; raises `ClusterError`."""
+        """The objects now; repeats the request while the API server is down. Raises `ClusterError`."""
         request = partial(self.listing, cluster.namespace, **self.selector, _request_timeout=REQUEST_TIMEOUT)
         return list(cluster.persistently(request).items)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """The APIs for one namespace; the library's models make every field optional, so their types say nothing here."""
+    """The APIs for one namespace, as Any: the library's models make every field optional, so their types do not help."""
 
     client: ApiClient
     names: Names
-    """Of the stack."""
+    """The stack's names."""
     interrupts: Interrupts
 
     @property
     def namespace(self) -> str:
-        """The stack's."""
+        """The stack's namespace."""
         return self.names.namespace
 
     @property
     def core(self) -> Any:
-        """Pods, claims, and what else has no group."""
+        """Pods, claims, and the other kinds without an API group."""
         return api.CoreV1Api(self.client)
 
     @property
@@ -138,7 +138,7 @@ class Cluster:
         return api.BatchV1Api(self.client)
 
     def custom_object(self, api_version: str, resource: str, name: str) -> dict[str, Any] | None:
-        """An object that the library has no model of, e.g. one of `clusters`; None where there is none."""
+        """An object of a kind for which the library has no model, e.g. one of `clusters`; None if it does not exist."""
         objects: Any = api.CustomObjectsApi(self.client)
         read = partial(
             objects.get_namespaced_custom_object,
@@ -170,10 +170,10 @@ class Cluster:
         return Selection(listing=self.apps.list_namespaced_deployment, selector=selector)
 
     def snapshots(self, *selections: Selection, timeout: float | None = None) -> Snapshots:
-        """What each selection holds, again at every change of one of them.
+        """Yields the objects of each selection, again at every change of one of them.
 
-        Raises `TimeoutError` after `timeout` seconds, `StoppedError`, and `ClusterError` when the API server has not
-        answered for `OUTAGE` seconds or has refused.
+        Raises `TimeoutError` after `timeout` seconds, `StoppedError`, and `ClusterError` if the API server has not
+        answered for `OUTAGE` seconds or has refused a request.
         """
         deadline = time.monotonic() + timeout if timeout is not None else None
         queue: SimpleQueue[tuple[int, list[Any]] | ClusterError | None] = SimpleQueue()
@@ -201,7 +201,7 @@ class Cluster:
             stopped.set()
 
     def until(self, *selections: Selection, done: Callable[..., bool], timeout: float) -> bool:
-        """Waits until `done` says so of what each selection holds; False after `timeout` seconds."""
+        """Waits until `done` is true for the objects of each selection; False after `timeout` seconds."""
         try:
             with closing(self.snapshots(*selections, timeout=timeout)) as snapshots:
                 return any(done(*found) for found in snapshots)
@@ -209,7 +209,7 @@ class Cluster:
             return False
 
     def persistently(self, action: Callable[[], Any]) -> Any:
-        """What `action` returns, called again while the API server is away; for what must be done before we leave."""
+        """What `action` returns; calls it again while the API server is down. Signals do not stop it."""
         deadline = time.monotonic() + OUTAGE
         while True:
             try:
@@ -226,7 +226,7 @@ class Cluster:
         queue: SimpleQueue[tuple[int, list[Any]] | ClusterError | None],
         stopped: threading.Event,
     ) -> None:
-        """Lists, watches from there, and lists again when the watch ends or the connection is lost."""
+        """Lists the objects, watches them from there, and starts over when the watch ends or the connection is lost."""
         answered = time.monotonic()
         while not stopped.is_set():
             try:
@@ -256,13 +256,13 @@ class Cluster:
                     queue.put(ClusterError(error_message(error)))
                     return
                 stopped.wait(_AGAIN)
-            except Exception as error:  # noqa: BLE001 - a thread that died in silence would be waited for in vain
+            except Exception as error:  # noqa: BLE001 - a thread that died silently would leave its reader waiting
                 queue.put(ClusterError(f"the cluster's answer cannot be read: {error}"))
                 return
 
 
 def unless_gone(request: Callable[[], Any]) -> Any:
-    """What the request returns; None where the API server does not have what it is about."""
+    """What the request returns; None if its object does not exist."""
     try:
         return request()
     except ApiException as error:
@@ -272,12 +272,12 @@ def unless_gone(request: Callable[[], Any]) -> Any:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same request may succeed a little later: no connection, an overloaded or restarting API server."""
+    """Whether the same request may soon succeed: no connection, or an overloaded or restarting API server."""
     return not isinstance(error, ApiException) or error.status in (None, 0, 410, 429) or error.status >= 500
 
 
 def reason_given(body: bytes | str | None) -> str:
-    """The message of a Kubernetes Status, behind a colon; that it is none where it is a page."""
+    """A colon and the message of a Kubernetes Status; if the body is a page, says that it is not JSON."""
     try:
         return f": {json.loads(body or '{}')['message']}"
     except (KeyError, TypeError):
@@ -287,7 +287,7 @@ def reason_given(body: bytes | str | None) -> str:
 
 
 def error_message(error: Exception) -> str:
-    """What the API server said, or that it said nothing."""
+    """The API server's message, or that it does not answer."""
     if isinstance(error, ApiException):
         return f"the API server answered {error.status} {error.reason}{reason_given(error.body)}"
     return f"the API server does not answer: {error}"

@@ -1,4 +1,4 @@
-"""A command in a container, over the API server's exec."""
+"""Runs a command in a container, through the API server's exec."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ops.kube.cluster import Cluster, ClusterError
 
 STALL: Final = 60.0
 """Seconds without any progress after which the connection counts as lost."""
-LOOK: Final = 1.0  # seconds between two looks at whether we are to stop
+LOOK: Final = 1.0  # seconds between two checks for a signal
 
 
 def run_in(cluster: Cluster, pod: str, container: str, script: str, *arguments: str, given: str = "") -> str:
-    """Standard output of a shell script that reads exactly `given`; raises `ClusterError` where it fails."""
+    """Runs a shell script with `given` as its whole input; returns its standard output. Raises `ClusterError`."""
     data = given.encode()
     try:
-        # `head -c`: not every version of the protocol can say that standard input has ended.
+        # `head -c`: not every version of the protocol can signal the end of standard input.
         piped = f"head -c {len(data)} | {{\n{script}\n}}" if data else script
         connection = start(cluster, pod, container, piped, *arguments, stdin=bool(data))
         try:
@@ -39,13 +39,13 @@ def run_in(cluster: Cluster, pod: str, container: str, script: str, *arguments: 
 
 
 def start(cluster: Cluster, pod: str, container: str, script: str, *arguments: str, stdin: bool) -> Any:
-    """Opens the exec, without which the client would wait for ever for an API server that does not answer."""
+    """Opens the exec in a thread: the client itself would wait for ever if the API server does not answer."""
     opened: SimpleQueue[Any] = SimpleQueue()
 
     def run() -> None:
         try:
             opened.put(_open(cluster, pod, container, ["sh", "-c", script, "sh", *arguments], stdin=stdin))
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+        except Exception as error:  # noqa: BLE001 - raised in the waiting thread
             opened.put(error)
 
     threading.Thread(target=run, name=f"exec in {pod}", daemon=True).start()
@@ -61,7 +61,7 @@ def start(cluster: Cluster, pod: str, container: str, script: str, *arguments: s
 
 
 def _open(cluster: Cluster, pod: str, container: str, command: list[str], *, stdin: bool) -> Any:
-    # A client of its own: `stream` exchanges the way in which its client calls, while other threads use ours.
+    # A separate client: `stream` replaces the client's way of calling, while other threads use ours.
     core: Any = api.CoreV1Api(ApiClient(cluster.client.configuration))
     connection: Any = stream(
         core.connect_get_namespaced_pod_exec,
@@ -81,7 +81,7 @@ def _open(cluster: Cluster, pod: str, container: str, command: list[str], *, std
 
 
 def finish(cluster: Cluster, connection: Any, *, refusal: str = "the pod refused") -> str:
-    """Waits for the command's end; its standard output. Raises `ClusterError` where it did not succeed."""
+    """Waits for the command's end; returns its standard output. Raises `ClusterError` if it did not succeed."""
     deadline = time.monotonic() + STALL
     while connection.is_open() and time.monotonic() < deadline:
         cluster.interrupts.check()

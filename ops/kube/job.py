@@ -1,4 +1,4 @@
-"""A Job made from a CronJob now, as `kubectl create job --from` makes one, and followed to its end."""
+"""Creates a Job from a CronJob, as `kubectl create job --from` does, and follows it to its end."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ops.kube.pod_log import PodLog, last_words
 from ops.terminal import Terminal
 
 START_PATIENCE: Final = 300.0
-"""Seconds from the Job to its running container: pull an image, attach two volumes."""
-_END_PATIENCE: Final = 120.0  # seconds for a deleted Job's pods to go; they are killed after 30
+"""Seconds from the Job to its running container, to pull an image and attach two volumes."""
+_END_PATIENCE: Final = 120.0  # seconds for a deleted Job's pods to end; they are killed after 30
 
 Say = Callable[[str], None]
 
 
 class JobFailedError(Exception):
-    """The Job has ended without success; the message says why."""
+    """The Job did not succeed; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A Job of ours."""
+    """A Job that this command creates."""
 
     cluster: Cluster
     name: str
@@ -37,14 +37,15 @@ class Job:
 
     @classmethod
     def of(cls, cron_job: Any, cluster: Cluster, say: Say) -> Self:
-        """One that is not made yet, with a name that no other has."""
+        """A Job that does not exist yet, with a unique name."""
         return cls(cluster=cluster, name=f"{cron_job.metadata.name}-{secrets.token_hex(4)}", say=say)
 
     def follow(self, *, started: Callable[[str], None] | None = None, waiting: Say = lambda _: None) -> None:
-        """Prints the logs of its pods and returns when it is complete.
+        """Prints the logs of the Job's pods and returns when it is complete.
 
-        Raises `JobFailedError`; where it may still run, `ClusterError` or `StoppedError`. `started` is called with the
-        first pod's name once its container runs; `waiting` with why it does not yet, and then with nothing.
+        Raises `JobFailedError`, or `ClusterError` or `StoppedError` if the Job may still run. Calls `started` with the
+        first pod's name once its container runs; calls `waiting` with the reason why it does not run yet, and then with
+        an empty one.
         """
         first = self._first_pod(waiting)
         waiting("")
@@ -58,12 +59,12 @@ class Job:
             for jobs, pods in snapshots:
                 self._listen(pods, logs)
                 if not jobs:
-                    self.end()  # its pod is asked to go, and may still be at work
+                    self.end()  # its pod is terminating, and may still be at work
                     raise JobFailedError("somebody deleted the Job")
                 ended = _condition(jobs[0])
                 if ended is None:
                     continue
-                # What is watched apart arrives apart: these pods may be those of a moment ago.
+                # Two watches arrive at different times: these pods may be those of a moment ago.
                 last = self.cluster.pods_of(self.name).listed(self.cluster)
                 self._listen(last, logs)
                 for log in logs.values():
@@ -73,23 +74,23 @@ class Job:
                 return
 
     def _listen(self, pods: list[Any], logs: dict[str, PodLog]) -> None:
-        """Adds the logs of the pods that have one and are not listened to yet, the oldest first."""
+        """Starts to follow the logs of new pods that have one, the oldest pod first."""
         for pod in sorted(pods, key=lambda one: str(one.metadata.creation_timestamp)):
             if pod.metadata.name not in logs and pod.status.phase in {"Running", "Succeeded", "Failed"}:
                 logs[pod.metadata.name] = PodLog(self.cluster, pod.metadata.name, self.say)
 
     def is_complete(self) -> bool:
-        """Whether it has ended, and with success."""
+        """Whether the Job has ended successfully."""
         jobs = self.cluster.job(self.name).listed(self.cluster)
         ended = _condition(jobs[0]) if jobs else None
         return ended is not None and ended.type == "Complete"
 
     def end(self) -> None:
-        """Deletes the Job, and returns when nothing of it runs any more."""
+        """Deletes the Job, and returns when none of its pods runs any more."""
         delete(self.cluster, self.name)
 
     def _first_pod(self, waiting: Say) -> str | None:
-        """The first pod, when its container runs or has run; None where the Job ended without one."""
+        """Waits for the first pod whose container runs or has run; None if the Job ended without one."""
         reason = "no pod was made"
         selections = self.cluster.job(self.name), self.cluster.pods_of(self.name)
         try:
@@ -110,10 +111,10 @@ class Job:
 
 
 def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None, script: str | None = None) -> None:
-    """Makes the Job from the CronJob's template, with these variables in the environment of its one container.
+    """Creates the Job from the CronJob's template, with these variables in the environment of its one container.
 
-    One that runs another `script` is no run of the CronJob: it has no owner, or its success would count as the
-    CronJob's, and is deleted an hour after its end.
+    A Job with another `script` is not a run of the CronJob. It has no owner, because otherwise its success would count
+    as the CronJob's, and is deleted an hour after its end.
     """
     cluster = job.cluster
     template = cron_job.spec.job_template
@@ -138,7 +139,7 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
                 **((metadata.annotations if metadata else None) or {}),
                 "cronjob.kubernetes.io/instantiate": "manual",
             },
-            # As of the CronJob's own: they count for its history, and go with it.
+            # As for the CronJob's own Jobs: they count for its history, and are deleted with it.
             "ownerReferences": [
                 {
                     "apiVersion": "batch/v1",
@@ -159,7 +160,7 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
         try:
             cluster.batch.create_namespaced_job(cluster.namespace, body, _request_timeout=REQUEST_TIMEOUT)
         except ApiException as error:
-            # The name is ours alone: an attempt before has made it, and its answer was lost.
+            # The name is unique: an earlier attempt created the Job, and its answer was lost.
             if error.status != 409:
                 raise
 
@@ -176,10 +177,10 @@ def run(
     environment: Mapping[str, str] | None = None,
     script: str | None = None,
 ) -> None:
-    """Makes the Job (`create`) and follows it to its end; one that is not waited for any more is ended.
+    """Creates the Job (`create`) and follows it to its end; deletes it if the wait ends early.
 
-    `does` is what the Job does, after its name, and `failed` begins the message of `JobFailedError`. Raises
-    `ClusterError` and `StoppedError`, too.
+    `does` says what the Job does and is printed after its name; `failed` begins the message of `JobFailedError`. Also
+    raises `ClusterError` and `StoppedError`.
     """
     try:
         create(job, cron_job, environment=environment, script=script)
@@ -194,7 +195,7 @@ def run(
 
 
 def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
-    """Names of the Jobs made from the CronJob that have not ended."""
+    """Names of the CronJob's Jobs that have not ended."""
     return [
         job.metadata.name
         for job in Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
@@ -204,7 +205,7 @@ def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
 
 
 def delete(cluster: Cluster, name: str) -> None:
-    """Deletes a Job, and returns when it and its pods are gone; nothing where it does not exist."""
+    """Deletes a Job, and returns when it and its pods are gone; does nothing if it does not exist."""
 
     request = partial(
         cluster.batch.delete_namespaced_job,
@@ -214,14 +215,14 @@ def delete(cluster: Cluster, name: str) -> None:
         _request_timeout=REQUEST_TIMEOUT,
     )
     cluster.persistently(partial(unless_gone, request))
-    # The Job is deleted a moment after its pods, and until then it counts among those that run.
+    # The Job is deleted a moment after its pods, and counts as running until then.
     selections = cluster.job(name), cluster.pods_of(name)
     if not cluster.until(*selections, done=lambda jobs, pods: not jobs and not pods, timeout=_END_PATIENCE):
         raise ClusterError(f"the pod of {name} does not end; see: kubectl -n {cluster.namespace} get pods")
 
 
 def pending_reason(pod: Any) -> str:
-    """Why a pod's container does not run yet, in the words of the scheduler or the kubelet."""
+    """Why a pod's container does not run yet, in the scheduler's or the kubelet's words."""
     for status in pod.status.container_statuses or []:
         waiting = status.state.waiting if status.state else None
         if waiting is not None and waiting.reason != "ContainerCreating":
@@ -233,19 +234,19 @@ def pending_reason(pod: Any) -> str:
 
 
 def _condition(job: Any) -> Any | None:
-    """The condition by which the Job has ended."""
+    """The condition with which the Job ended; None if it has not."""
     conditions = (job.status.conditions if job.status else None) or []
     return next((one for one in conditions if one.type in {"Complete", "Failed"} and one.status == "True"), None)
 
 
 def _failure(ended: Any, pods: list[Any], logs: Mapping[str, PodLog]) -> JobFailedError:
-    """Why the Job failed: the last words of its last pod, where that failed by itself."""
+    """Why the Job failed: the last log lines of the last pod that failed by itself, or else the Job's condition."""
     for pod in sorted(pods, key=lambda one: str(one.metadata.creation_timestamp), reverse=True):
         for status in pod.status.container_statuses or []:
             terminated = status.state.terminated if status.state else None
             if terminated is not None and terminated.exit_code and pod.metadata.name in logs:
                 words = last_words(logs[pod.metadata.name].lines)
-                # OOMKilled, say: the script did not get to say why.
+                # OOMKilled, for example: the script could not log why.
                 killed = f"{terminated.reason}; last: " if terminated.reason not in {None, "Error"} else ""
                 return JobFailedError(f"{killed}{words}")
     return JobFailedError(f"{ended.reason}: {ended.message}")

@@ -1,4 +1,4 @@
-"""The log of a pod's one container, printed line by line as it is written."""
+"""Prints the log of a pod's one container, line by line, while it is written."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from urllib3.exceptions import HTTPError
 
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster
 
-_SILENCE: Final = 3600  # seconds between two lines; no Job of ours lives longer
+_SILENCE: Final = 3600  # seconds between two lines; none of our Jobs runs longer
 
 
 class PodLog:
-    """Follows from the moment it is made; `finish` brings what the following has missed, however it was cut off."""
+    """Follows the log from its creation; `finish` prints whatever that has missed, however the connection broke."""
 
     def __init__(self, cluster: Cluster, pod: str, say: Callable[[str], None]) -> None:
         self.lines: list[str] = []
@@ -26,17 +26,17 @@ class PodLog:
         threading.Thread(target=self._follow, name=f"log of {pod}", daemon=True).start()
 
     def finish(self) -> None:
-        """To be called once the container has ended: prints the rest of the log."""
+        """Prints the rest of the log; call it once the container has ended."""
         with self._lock:
             self._finished = True
-            # Where the pod or its node is gone, what has been seen must do.
+            # If the pod or its node is gone, the lines so far have to do.
             with contextlib.suppress(HTTPError, ApiException):
                 whole: str = self._read(follow=False).data.decode(errors="replace")
                 for line in whole.splitlines()[len(self.lines) :]:
                     self._add(line)
 
     def _follow(self) -> None:
-        # A connection that breaks ends the following, and nothing else: `finish` reads the rest.
+        # A broken connection only ends this thread: `finish` reads the rest.
         with contextlib.suppress(HTTPError, ApiException, OSError):
             rest = b""
             for piece in self._read(follow=True).stream(decode_content=True):
@@ -62,7 +62,7 @@ class PodLog:
 
 
 def last_words(lines: list[str]) -> str:
-    """Why a script of `components/scripts` failed: its FAILED line and what follows, else its last line."""
+    """Why a script of `components/scripts` failed: its last FAILED line and what follows, or else its last line."""
     failures = [index for index, line in enumerate(lines) if " FAILED: " in line]
     if not failures:
         return lines[-1] if lines else "it left no log"
