@@ -110,7 +110,7 @@ class Selection:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """The APIs for one namespace, as Any: the library's models make every field optional, so their types do not help."""
+    """The APIs for one namespace, as Any: the library's types make every field optional, which is no help."""
 
     client: ApiClient
     names: Names

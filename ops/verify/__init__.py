@@ -1,4 +1,4 @@
-"""The verification checklist against the live system: every check is made, whatever the others find. Read-only."""
+"""The verification checklist against the live system: runs every check, whatever the others find. Read-only."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ CHECKS: Final[tuple[Check, ...]] = (
     *monitoring.CHECKS,
 )
 
-_PATIENCE: Final = 15.0  # seconds for an answer of the app or of Cloudflare's edge
+_PATIENCE: Final = 15.0  # seconds for an answer from the app or from Cloudflare's edge
 
 
 def verify(settings: Settings, *, transport: httpx.BaseTransport | None = None) -> list[Result]:
-    """The result of each check that the stack has something for.
+    """The result of each check that applies to the stack.
 
-    `transport` is what carries requests to the app's own addresses, where they do not lead to it from here.
+    `transport` carries requests to the app's own addresses if they do not lead to the app from here.
     """
     with httpx.Client(transport=transport, timeout=_PATIENCE, follow_redirects=False) as http:
         systems = Systems(settings, http=http)
@@ -58,13 +58,13 @@ def verify(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
 
 
 def as_json(stack: str, results: Sequence[Result]) -> str:
-    """The report for machines; `ok` is whether all of it is."""
+    """The report as JSON; its `ok` says whether every check passed."""
     report = {"stack": stack, "ok": all(one.ok for one in results), "checks": [asdict(one) for one in results]}
     return json.dumps(report, indent=2)
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """The report for people: one line a check, however long."""
+    """Prints the report for people: one line for each check, however long."""
     width = max(len(one.check) for one in results)
     for one in results:
         mark = Text("ok    ", "green") if one.ok else Text("FAILED", "red")

@@ -9,7 +9,7 @@ from settings.access import url_of
 
 
 def route(systems: Systems) -> str:
-    """The Gateway serves the hostnames, and knows where they lead."""
+    """The Gateway serves the hostnames, and resolves their backends."""
     wanted = systems.settings.access
     found = systems.need("gateway.networking.k8s.io/v1", "HTTPRoute", systems.names.app)
     hostnames = found["spec"].get("hostnames", [])
@@ -33,7 +33,7 @@ def route(systems: Systems) -> str:
 
 
 def internal_url(systems: Systems, hostname: str) -> str:
-    """The app answers as people inside reach it, with its database."""
+    """The app and its database answer at the address that people in the network use."""
     url = f"{url_of(hostname)}{systems.settings.app.health_path}"
     status = systems.http.get(url).status_code
     if status != 200:

@@ -20,7 +20,7 @@ _RUN: Final = "kubectl -n {namespace} create job {cron_job}-now --from=cronjob/{
 
 
 def recent(systems: Systems, *, which: Callable[[Names], str], hours: int) -> str:
-    """The CronJob runs by itself, and its last run was good and is not too long ago: the alerts' own limits."""
+    """The CronJob is not suspended, and its last run was good and recent, by the alerts' own limits."""
     cron_job = which(systems.names)
     found = systems.need("batch/v1", "CronJob", cron_job)
     namespace = systems.names.namespace
@@ -47,7 +47,7 @@ def recent(systems: Systems, *, which: Callable[[Names], str], hours: int) -> st
 
 
 def _result(systems: Systems, cron_job: str) -> str | None:
-    """What the last good run has left, where its pod is still there."""
+    """The result of the last good run, if its pod still exists."""
     names = systems.names
     if cron_job == names.backup:
         taken = newest_backup(systems.list("v1", "Pod"))
@@ -61,7 +61,7 @@ def _result(systems: Systems, cron_job: str) -> str | None:
 
 
 def _failure(job: Object, cron_job: str) -> Object | None:
-    """The condition with which a Job of that CronJob failed."""
+    """The condition with which the Job failed; None if it did not, or is not one of that CronJob."""
     owners = job["metadata"].get("ownerReferences", [])
     if not any(owner["kind"] == "CronJob" and owner["name"] == cron_job for owner in owners):
         return None

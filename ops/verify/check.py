@@ -1,4 +1,4 @@
-"""A check, what it found, and what is said where it could not look."""
+"""A check and its result, also for a check that could not be made."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """`look` gives what was seen in `Systems` where all is well, and raises `CheckError` otherwise."""
+    """`look` returns what it saw in `Systems` if all is well, and raises `CheckError` otherwise."""
 
     name: str
     look: Callable[..., str]
     applies: Callable[[Settings], bool] = lambda _settings: True
-    """Whether the stack has what is looked at."""
+    """Whether the stack has what the check looks at."""
     hostnames: Callable[[Settings], Sequence[str]] | None = None
-    """The stack's hostnames, where the check is about one: `look` is then called for each, with its `hostname`."""
+    """If the check is about a hostname, the stack's hostnames: `look` is called once for each, with `hostname`."""
 
     def each(self, settings: Settings) -> list[Check]:
-        """What to examine: nothing, the check, or one for each hostname, named after it where it has others."""
+        """What to examine: nothing, the check, or one check for each hostname, which names it if there are several."""
         if not self.applies(settings):
             return []
         if self.hostnames is None:
@@ -42,7 +42,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One line of the report; `fix` is there where the check failed."""
+    """One line of the report; `fix` is set if the check failed."""
 
     check: str
     ok: bool
@@ -51,7 +51,7 @@ class Result:
 
 
 def examine(check: Check, systems: Systems) -> Result:
-    """The check's result. A check that could not be made has failed, and says why."""
+    """The check's result. A check that could not be made has failed; its result says why."""
     try:
         return Result(check=check.name, ok=True, seen=check.look(systems))
     except CheckError as error:

@@ -24,7 +24,7 @@ LOOK: Final = "look at its pods and events: kubectl -n {0} describe pods --selec
 
 
 def namespace(systems: Systems) -> str:
-    """Exists, with the labels that decide which pods it takes."""
+    """The namespace is active, and has the labels that decide which pods it admits."""
     found = systems.need("v1", "Namespace", systems.names.namespace)
     if found["status"]["phase"] != "Active":
         fix = f"where nothing moves, resolve what holds it; once it is gone, {systems.up}"
@@ -38,7 +38,7 @@ def namespace(systems: Systems) -> str:
 
 
 def database_ready(systems: Systems) -> str:
-    """The StatefulSet runs what it says, and is ready."""
+    """The StatefulSet is ready, and its pod is of the latest revision."""
     found = systems.need("apps/v1", "StatefulSet", systems.names.database)
     status, wanted = found["status"], found["spec"]["replicas"]
     ready = status.get("readyReplicas", 0)
@@ -69,7 +69,7 @@ def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
 
 
 def database_volume(systems: Systems, *, which: Callable[[Names], str] = lambda names: names.database_claim) -> str:
-    """The same of the database's, which outlives its claim where the stack is protected."""
+    """As `volume`, for the database's claim; in a protected stack its volume must outlive the claim."""
     seen = volume(systems, which=which)
     if not systems.settings.protect:
         return seen
@@ -83,7 +83,7 @@ def database_volume(systems: Systems, *, which: Callable[[Names], str] = lambda 
 
 
 def rollout(systems: Systems) -> str:
-    """The app's latest template is what runs: `kubectl rollout status`."""
+    """The app runs its latest template, as `kubectl rollout status` checks."""
     found = _deployment(systems)
     status, wanted = found["status"], found["spec"]["replicas"]
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
@@ -109,7 +109,7 @@ def rollout(systems: Systems) -> str:
 
 
 def image(systems: Systems) -> str:
-    """What runs was built for this environment: public addresses and the like are baked into the image."""
+    """The running image was built for this environment: public addresses and the like are baked into it."""
     found = _image(systems, _deployment(systems))
     first = systems.settings.app.image
     repository = image_repository(first)
@@ -124,7 +124,7 @@ def image(systems: Systems) -> str:
 
 
 def migration(systems: Systems) -> str:
-    """The last migration succeeded. Finished Jobs are removed in time, so an older version may have none left."""
+    """The last migration succeeded. Finished Jobs are deleted after a while, so an older version may have none left."""
     jobs = [
         one
         for one in systems.list("batch/v1", "Job")
@@ -161,7 +161,7 @@ def _without_migration(systems: Systems) -> str:
 
 
 def moment(text: str) -> dt.datetime:
-    """A time as Kubernetes and GitLab write it."""
+    """Parses a time in the form of Kubernetes and GitLab."""
     return dt.datetime.fromisoformat(text)
 
 
@@ -179,7 +179,7 @@ def _is_unseen(workload: Object) -> bool:
 
 
 def has_database(settings: Settings) -> bool:
-    """Whether the app has one."""
+    """Whether the app has a database."""
     return settings.database is not None
 
 

@@ -30,12 +30,12 @@ _MOVES: Final = ("delete-both-statefulset-and-deployment-pod", "delete-statefuls
 
 
 def ready(systems: Systems) -> str:
-    """The server runs what it is to run, and is ready."""
+    """The server runs what it should run, and is ready."""
     return instances_ready(systems) if systems.settings.operated_database else database_ready(systems)
 
 
 def volumes(systems: Systems) -> str:
-    """Its claims are bound to volumes that exist."""
+    """The database's claims are bound to volumes that exist."""
     if systems.settings.operated_database:
         return _volumes_of_instances(systems)
     # An upgrade to another major version moves the database to another claim.
@@ -47,14 +47,14 @@ def volumes(systems: Systems) -> str:
 
 
 def operator(systems: Systems) -> str:
-    """The operator is there, new enough, and available: what `up` asks, too."""
+    """The operator exists, is new enough, and is available, as `up` checks, too."""
     for what, fix in find_problems(systems.settings, connect(systems.settings.cluster.context)):
         raise CheckError(what, fix)
     return f"the operator is available, {'.'.join(map(str, LEAST))} or newer"
 
 
 def instances_ready(systems: Systems) -> str:
-    """Every instance is ready and runs what the Cluster says, and no role is left as it was."""
+    """Every instance is ready and runs the Cluster's image, and the operator could set every role."""
     found = systems.need(cloudnative_pg.API, cloudnative_pg.KIND, systems.names.database)
     status, wanted = found.get("status") or {}, found["spec"]["instances"]
     ready, phase = status.get("readyInstances", 0), status.get("phase", "not seen by the operator yet")
@@ -72,7 +72,7 @@ def instances_ready(systems: Systems) -> str:
 
 
 def move(systems: Systems) -> str:
-    """Everything follows the data where it was moved; says what is next."""
+    """After a move, the backups use the new database; says what to do next."""
     database, stack = systems.database, systems.settings.stack
     if not database.is_moved:
         to = other_engine(database.engine)
@@ -90,9 +90,9 @@ def move(systems: Systems) -> str:
 
 
 def role(systems: Systems) -> str:
-    """The app's role is no superuser, as far as the last backup has said: nothing here runs a command in a pod."""
+    """The app's role is no superuser, according to the last backup: no check runs a command in a pod."""
     name, stack = systems.names.database_role, systems.settings.stack
-    systems.need("apps/v1", "StatefulSet", systems.names.database)  # without a database there is no role either
+    systems.need("apps/v1", "StatefulSet", systems.names.database)  # without a database there is no role
     superuser = taken_by_superuser(systems.list("v1", "Pod"))
     if superuser is None:  # then the check `backup` has failed, or will
         return f"no backup has said yet whether the role {name} is a superuser"
@@ -103,8 +103,8 @@ def role(systems: Systems) -> str:
 
 
 def certificate(systems: Systems) -> str:
-    """The server's certificate is far from its end: `up` renews it."""
-    from components.server_certificate import days_left, ends  # noqa: PLC0415 - takes a fifth of a second, for few
+    """The server's certificate is far from its expiry; `up` renews it."""
+    from components.server_certificate import days_left, ends  # noqa: PLC0415 - takes a fifth of a second; few need it
 
     pem = secret_data(systems, systems.names.database_tls).get("tls.crt", "")
     try:
@@ -124,7 +124,7 @@ def _has_role(settings: Settings) -> bool:
 
 
 def _volumes_of_instances(systems: Systems) -> str:
-    """Each instance has its claim, bound to a volume that exists."""
+    """Each instance has a claim that is bound to an existing volume."""
     claims = [
         one["metadata"]["name"]
         for one in systems.list("v1", "PersistentVolumeClaim")
@@ -138,10 +138,10 @@ def _volumes_of_instances(systems: Systems) -> str:
 
 
 def node_loss(systems: Systems) -> str:
-    """Longhorn lets the database leave a node that is gone; by default it waits for a person.
+    """Longhorn lets the database leave a lost node; by default it waits for a person.
 
-    Longhorn deletes only pods of StatefulSets and Deployments (its kubernetes_pod_controller.go), so the check is not
-    about instances of CloudNativePG.
+    Longhorn deletes only pods of StatefulSets and Deployments (its kubernetes_pod_controller.go), so the check does not
+    apply to CloudNativePG's instances.
     """
     name = systems.database.storage_class
     provisioner = systems.need("storage.k8s.io/v1", "StorageClass", name)["provisioner"]

@@ -1,4 +1,4 @@
-"""What the app's pipeline is given in GitLab, and the mirror of its repository."""
+"""What the program gives the app's pipeline in GitLab, and the mirror of its repository."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DEVELOPER: Final = 30
 
 
 def environment(systems: Systems) -> str:
-    """GitLab knows the environment, and where it is."""
+    """GitLab has the environment, with its state, tier and address."""
     wanted, url = systems.delivery.environment, systems.settings.access.people_url
     found = next(iter(systems.project.environments.list(name=wanted.name, iterator=True)), None)
     if found is None:
@@ -38,7 +38,7 @@ def environment(systems: Systems) -> str:
         if given != right
     ]
     if wrong:
-        # GitLab's API starts no environment: its next deployment does.
+        # GitLab's API cannot start an environment; its next deployment does.
         start = f"run the app's pipeline of branch {systems.delivery.branch}, whose deployment starts it again"
         stopped = found.state != "available"
         fixes = [*([start] if stopped else []), *([systems.up] if len(wrong) > stopped else [])]
@@ -47,14 +47,14 @@ def environment(systems: Systems) -> str:
 
 
 def ci_variables(systems: Systems) -> str:
-    """The pipeline's CI variables, each in the environment's own scope."""
+    """The pipeline has its CI variables, each in the environment's own scope."""
     delivery = systems.delivery
     if delivery.has_id_tokens:
         authority = in_base64(systems.need("v1", "ConfigMap", ROOT_CA).get("data", {}).get("ca.crt", ""))
         credentials = {USER: job_user(str(systems.project.id), delivery)}
     else:
         authority = systems.need("v1", "Secret", deployer.token_secret(delivery)).get("data", {}).get("ca.crt", "")
-        credentials = {}  # a check of its own
+        credentials = {}  # has a separate check
     wanted = variables(systems.settings, credentials=credentials, certificate_authority=authority)
     scope = delivery.environment.name
     listed = systems.project.variables.list(iterator=True)
@@ -73,7 +73,7 @@ def ci_variables(systems: Systems) -> str:
 
 
 def deployer_token(systems: Systems) -> str:
-    """The pipeline's token is the cluster's, and shows in no job's log."""
+    """The pipeline's token is the cluster's, and no job's log shows it."""
     delivery = systems.delivery
     scope, secret = delivery.environment.name, deployer.token_secret(delivery)
     listed = systems.project.variables.list(iterator=True)
@@ -97,7 +97,7 @@ def deployer_token(systems: Systems) -> str:
 
 
 def deployer_identity(systems: Systems) -> str:
-    """The cluster lets in the jobs of the right branch and environment, by GitLab's ID tokens, and no other user."""
+    """The cluster admits jobs of the right branch and environment, by GitLab's ID tokens, and no other user."""
     delivery, scope = systems.delivery, systems.delivery.environment.name
     user = job_user(str(systems.project.id), delivery)
     binding = systems.need("rbac.authorization.k8s.io/v1", "RoleBinding", ACCOUNT)
@@ -118,7 +118,7 @@ def deployer_identity(systems: Systems) -> str:
 
 
 def mirror(systems: Systems) -> str:
-    """GitHub has what GitLab has, by each mirror that pushes there."""
+    """Every mirror that pushes to GitHub has succeeded, so GitHub has what GitLab has."""
     url = systems.repository.mirror
     found = push_mirrors(systems.project, url)
     if not found:
@@ -149,7 +149,7 @@ def mirror(systems: Systems) -> str:
 
 
 def infrastructure(systems: Systems) -> str:
-    """This program's own project looks at the stacks every day, and Maintainers alone make its releases."""
+    """This program's own project checks the stacks every day, and only Maintainers make its releases."""
     own = systems.infrastructure
     project = systems.gitlab.projects.get(own.project)
     description = schedule_description(systems.names)

@@ -1,4 +1,4 @@
-"""What Prometheus asks whether the app is well with."""
+"""The blackbox exporter, with which Prometheus checks whether the app is well."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ops.verify.trouble import CheckError
 
 
 def prober(systems: Systems) -> str:
-    """The blackbox exporter's Service is where the Probe looks for it: an alert would say so an hour later."""
+    """The blackbox exporter's Service is where the Probe expects it; otherwise an alert would say so an hour later."""
     host, _, port = systems.monitoring.prober.partition(":")
     name, namespace = host.split(".")[:2]
     found = systems.get("v1", "Service", name, namespace)

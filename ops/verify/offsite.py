@@ -1,4 +1,4 @@
-"""The buckets that `up` made outside the cluster: only their keys read them, and what is locked is what should be."""
+"""The buckets that `up` created outside the cluster: only their keys can read them, and their locks are right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from settings.offsite import R2Settings, S3Settings
 
 
 def copies(systems: Systems) -> str:
-    """The bucket exists, its lock holds as long as the stack file says, and no address on the internet leads to it."""
+    """The bucket exists, its lock lasts as long as the stack file says, and no address on the internet leads to it."""
     s3, r2 = _sections(systems)
     locked = {rule.id: rule for rule in _rules(systems, r2, lost="the copies")}
     wanted = lock_rules(r2, s3.folder(systems.names.namespace), f"{systems.names.owner.mark}")
@@ -28,7 +28,7 @@ def copies(systems: Systems) -> str:
 
 
 def archive(systems: Systems) -> str:
-    """The bucket exists, no lock stops the archive, and no address on the internet leads to it."""
+    """The bucket exists, no lock blocks the archive, and no address on the internet leads to it."""
     r2 = systems.settings.r2[ARCHIVE]
     if locked := [rule for rule in _rules(systems, r2, lost="the archive") if rule.enabled]:
         raise CheckError(
@@ -41,7 +41,7 @@ def archive(systems: Systems) -> str:
 
 
 def _rules(systems: Systems, r2: R2BucketSettings, *, lost: str) -> Iterator[Any]:
-    """Of the bucket's lock."""
+    """The rules of the bucket's lock."""
     buckets = systems.cloudflare.r2.buckets
     try:
         buckets.get(r2.bucket, account_id=r2.account_id)
@@ -62,17 +62,17 @@ def _check_not_public(systems: Systems, r2: R2BucketSettings) -> None:
 
 
 def _lacks(wanted: LockRule, found: Any) -> str | None:
-    """What the lock lacks of a rule."""
+    """In what the lock falls short of a wanted rule; None if it does not."""
     if found is None:
         return f"{wanted.prefix} is not locked"
     if not found.enabled:
         return f"the lock of {wanted.prefix} is disabled"
-    # An empty prefix is that of every object.
+    # An empty prefix matches every object.
     if not wanted.prefix.startswith(found.prefix or ""):
         return f"the lock of {wanted.prefix} is one of {found.prefix}"
     if found.condition.type == "Indefinite":
         return None
-    seconds = getattr(found.condition, "max_age_seconds", 0)  # until a day: for what was uploaded long before
+    seconds = getattr(found.condition, "max_age_seconds", 0)  # none in a lock until a date: that is for older uploads
     if wanted.seconds is None:
         return f"{wanted.prefix} is not locked indefinitely"
     if seconds < wanted.seconds:

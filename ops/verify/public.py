@@ -24,7 +24,7 @@ _LOGIN: Final = ".cloudflareaccess.com"
 
 
 def application(systems: Systems, hostname: str) -> str:
-    """Access guards the hostname, with the stack file's policy and no other, and that lets in known people only."""
+    """Access guards the hostname with the stack file's policy and no other, which admits known people only."""
     public = systems.public
     listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
     guarding = [(place, one) for one in listed for place in sorted(_places(one)) if _concerns(place, hostname)]
@@ -72,7 +72,7 @@ def application(systems: Systems, hostname: str) -> str:
 
 
 def _service_tokens(systems: Systems) -> set[str]:
-    """Ids of the stack's own service tokens: one, or two while a new one takes its place."""
+    """Ids of the stack's own service tokens: one, or two while a new one replaces the old one."""
     if systems.public.service_token is None:
         return set()
     listed = systems.cloudflare.zero_trust.access.service_tokens.list(account_id=systems.ids.account)
@@ -81,7 +81,7 @@ def _service_tokens(systems: Systems) -> set[str]:
 
 
 def _lets_in(policy: Any, systems: Systems, tokens: set[str]) -> bool:
-    """Whether the policy is the one that lets in the stack's own service token, and nothing else."""
+    """Whether the policy is the one that admits the stack's own service token, and nothing else."""
     rules = policy.to_dict(mode="json")
     included = [(one.get("service_token") or {}).get("token_id") for one in rules.get("include") or []]
     ours = (policy.name, str(policy.decision)) == (systems.names.service_token, NON_IDENTITY)
@@ -89,7 +89,7 @@ def _lets_in(policy: Any, systems: Systems, tokens: set[str]) -> bool:
 
 
 def public_path(systems: Systems, hostname: str) -> str:
-    """With the service token the app answers from outside: DNS, edge, Access, tunnel and app, end to end."""
+    """With the service token, the app answers from outside: DNS, edge, Access, tunnel and app, end to end."""
     token = systems.service_token
     url = f"{url_of(hostname)}{systems.settings.app.health_path}"
     headers = {
@@ -113,16 +113,16 @@ def _policies(application_: object) -> list[Any]:
 
 
 def _concerns(place: str, hostname: str) -> bool:
-    """Whether an application for this place guards the hostname, or a path of it: there it comes before all others.
+    """Whether an application for this place guards the hostname, or a path of it, where it precedes all others.
 
-    One for a wildcard without a path guards only what no other does.
+    An application for a wildcard without a path guards only what no other one does.
     """
     host, path = place.partition("/")[::2]
     return host == hostname or (bool(path) and fnmatchcase(hostname, host))
 
 
 def _public_paths(application_: object, hostname: str) -> Iterator[str]:
-    """Paths of the hostname at which its application lets everybody past the login."""
+    """Paths of the hostname at which its application admits everybody without a login."""
     for destination in getattr(application_, "destinations", None) or []:
         uri = str(getattr(destination, "uri", None) or "")
         for one in getattr(destination, "overrides", None) or []:
@@ -131,7 +131,7 @@ def _public_paths(application_: object, hostname: str) -> Iterator[str]:
 
 
 def _places(application_: object) -> set[str]:
-    """Hostnames, with a path or without, that an Access application is for: `domain` is but the first of them."""
+    """Hostnames, with or without a path, that an Access application is for; `domain` is only the first of them."""
     destinations = getattr(application_, "destinations", None) or []
     named = [
         getattr(application_, "domain", None),
@@ -142,7 +142,7 @@ def _places(application_: object) -> set[str]:
 
 
 def tunnel_rule(systems: Systems, hostname: str) -> str:
-    """The tunnel sends the hostname to the app, and no earlier rule takes it."""
+    """The tunnel routes the hostname to the app, and no earlier rule matches it."""
     service = ORIGIN.format(systems.names.app, systems.names.namespace, systems.settings.app.port)
     document = Tunnel(systems.ids.account, systems.tunnel_id).read().document
     rule = find(document, hostname)
@@ -164,7 +164,7 @@ def tunnel_rule(systems: Systems, hostname: str) -> str:
 
 
 def _check_demand(systems: Systems, hostname: str, demand: AccessDemand | None) -> None:
-    """Refuses a rule by which cloudflared lets everybody past who has found a way around Access, or nobody at all."""
+    """Refuses a rule with which cloudflared admits everybody who gets around Access, or nobody at all."""
     if demand is None:
         raise CheckError("cloudflared demands no token of Access (the rule's originRequest.access)", systems.up)
     team = find_team(systems.public, systems.ids.account, systems.cloudflare_api)
@@ -180,7 +180,7 @@ def _check_demand(systems: Systems, hostname: str, demand: AccessDemand | None) 
 
 
 def dns_record(systems: Systems, hostname: str) -> str:
-    """The hostname resolves to the tunnel, through Cloudflare's proxy: without it Access is not asked."""
+    """The hostname resolves to the tunnel, through Cloudflare's proxy, without which Access does not apply."""
     target = TARGET.format(systems.tunnel_id)
     listed = systems.cloudflare.dns.records.list(zone_id=systems.ids.zone, name={"exact": hostname})
     found = [one for one in listed if one.type in IN_THE_WAY]
@@ -193,12 +193,12 @@ def dns_record(systems: Systems, hostname: str) -> str:
 
 
 def public_url(systems: Systems, hostname: str) -> str:
-    """A stranger is sent to the login, whatever they ask for."""
+    """Whatever a stranger requests, Access redirects them to the login."""
     answers = {}
     for path in ("/", systems.settings.app.health_path):
         url = f"{url_of(hostname)}{path}"
         answers[url] = answer = systems.http.get(url)
-        # An app that nothing guards may well redirect by itself, to a page of its own.
+        # An unguarded app may redirect by itself, to one of its own pages.
         leads_to = urljoin(url, answer.headers.get("Location", ""))
         itself = answer.has_redirect_location and urlsplit(leads_to).hostname == hostname
         if itself or answer.status_code == 200:
@@ -214,14 +214,14 @@ def public_url(systems: Systems, hostname: str) -> str:
                 f"{url} answers {answer.status_code}, not 302 to the login", "see the checks of the tunnel and DNS"
             )
         if not (urlsplit(location).hostname or "").endswith(_LOGIN):
-            # The rest of the address may hold what was asked for.
+            # The rest of the address may contain the request.
             where = urlsplit(location).hostname or "nowhere"
             raise CheckError(f"{url} redirects to {where}, not to a login at *{_LOGIN}", systems.up)
     return f"{hostname} redirects to {urlsplit(location).hostname}"
 
 
 def cloudflared_egress(systems: Systems) -> str:
-    """The tunnel's connector may reach the app, in the namespace where it is: else the tunnel answers 502."""
+    """The tunnel's connector may reach the app in its namespace; otherwise the tunnel answers 502."""
     cloudflared, names = systems.public.cloudflared, systems.names
     found = systems.need("cilium.io/v2", "CiliumNetworkPolicy", names.cloudflared_egress, cloudflared.namespace)
     selected = found["spec"].get("endpointSelector", {}).get("matchLabels")
@@ -241,7 +241,7 @@ def cloudflared_egress(systems: Systems) -> str:
 
 
 def _ways(rule: Object) -> list[tuple[dict[str, str], set[str]]]:
-    """Labels and ports that the rule opens; its way to the cluster's DNS is not one of the app's."""
+    """Labels and ports that the rule opens; none for the rule about the cluster's DNS."""
     if any("dns" in (listed.get("rules") or {}) for listed in rule.get("toPorts") or []):
         return []
     ports = {str(port["port"]) for listed in rule.get("toPorts") or [] for port in listed.get("ports") or []}

@@ -1,6 +1,6 @@
-"""Whether GitLab's registry has the images that run or would be gone back to, and keeps them.
+"""Checks that GitLab's registry has the running image and the one that a rollback would deploy, and keeps both.
 
-The project's clean-up policy is no resource of this program: with the provider it is a part of the whole project.
+The project's clean-up policy is not a resource of this program: for the provider it is part of the whole project.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _POLICY: Final = "Settings > Packages and registries > Container registry > Clea
 
 @dataclass(frozen=True, kw_only=True)
 class CleanUpPolicy:
-    """GitLab's rules, as Projects::ContainerRepository::CleanupTagsBaseService follows them.
+    """GitLab's rules, as Projects::ContainerRepository::CleanupTagsBaseService applies them.
 
-    `older_than` is not among them: it says when a tag goes, and what is to stay has no such day.
+    `older_than` is not among them: it says when a tag is removed, and the tags here should never be.
     """
 
     keep_n: int | None
-    """Tags that are kept of those it could remove, the newest; None for none."""
+    """How many of the removable tags it keeps, the newest; None for none."""
     name_regex: str
-    """Tags that it removes; an empty one names none."""
+    """Tags that it removes; an empty expression matches none."""
     name_regex_keep: str
-    """Tags of these that it keeps."""
+    """Tags that it keeps among these."""
 
     @classmethod
     def of(cls, project: Mapping[str, Any]) -> CleanUpPolicy | None:
-        """The policy of a project as GitLab's API shows it; None where none is at work."""
+        """The policy of a project, as GitLab's API returns it; None if it is disabled."""
         found = project.get("container_expiration_policy") or {}
         if not found.get("enabled"):
             return None
@@ -54,13 +54,13 @@ class CleanUpPolicy:
         )
 
     def removes(self, tag: str) -> bool:
-        """Whether a tag of this name is removed, unless it is among the newest. `latest` never is."""
+        """Whether the policy removes a tag of this name, unless it is among the newest. It never removes `latest`."""
         matches = re.fullmatch(self.name_regex, tag) and not re.fullmatch(self.name_regex_keep, tag)
         return bool(matches) and tag != "latest"
 
 
 def images(systems: Systems) -> str:
-    """The image that runs, and the one before it, are in the registry and stay there."""
+    """The running image and the one before it are in the registry and stay there."""
     needed = list(_needed(systems))
     repository = image_repository(systems.settings.app.image)
     prefix = systems.project.attributes.get("container_registry_image_prefix")
@@ -88,7 +88,7 @@ def images(systems: Systems) -> str:
 
 
 def _needed(systems: Systems) -> Iterator[str]:
-    """The image that runs, and the one that the job `rollback` goes back to, as far as the pipeline built them."""
+    """The running image and the one that the job `rollback` would deploy, as far as the pipeline built them."""
     repository, name = image_repository(systems.settings.app.image), systems.names.app
     sets = [
         one
@@ -133,7 +133,7 @@ def _endangered(policy: CleanUpPolicy, repository: Any, tags: list[str]) -> list
         for one in repository.tags.list(iterator=True)
         if policy.removes(one.name)
     }
-    # As GitLab orders them; one without a time counts as just pushed.
+    # In GitLab's order; a tag without a time counts as just pushed.
     now = dt.datetime.now(dt.UTC)
     newest = sorted(pushed, key=lambda tag: moment(pushed[tag]) if pushed[tag] else now, reverse=True)
     return [tag for tag in tags if tag in newest[policy.keep_n or 0 :]]

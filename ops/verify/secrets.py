@@ -1,4 +1,4 @@
-"""The stack's Secrets hold what 1Password holds. Compared by digest; neither side is ever shown."""
+"""The stack's Secrets hold the same values as 1Password. Compares digests; never shows either side."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def same(one: str, other: str) -> bool:
 
 
 def secret_data(systems: Systems, name: str) -> Mapping[str, str]:
-    """The Secret's values; one that is no text is as good as none."""
+    """The Secret's values as text; bytes that are not UTF-8 are replaced."""
     data = systems.need("v1", "Secret", name).get("data") or {}
     return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
 
 
 def database_secret(systems: Systems) -> str:
-    """The password that the app's role is given."""
+    """The password of the app's role."""
     name, key = systems.names.database, database.PASSWORD_KEY
     if systems.settings.operated_database:
         name, key = cloudnative_pg.owners_secret(systems.names), cloudnative_pg.PASSWORD_KEY
@@ -37,12 +37,12 @@ def database_secret(systems: Systems) -> str:
 
 
 def app_secret(systems: Systems) -> str:
-    """What the app connects and signs its sessions with, and the secrets that the stack file adds."""
+    """The app's database URL and session secret, and the secrets that the stack file adds."""
     return _compared(systems, systems.names.app_secret, _of_app(systems.settings))
 
 
 def _of_app(settings: Settings) -> Mapping[str, str]:
-    """Keys of the app's Secret, and what 1Password's values for them are called."""
+    """Keys of the app's Secret, and the names of 1Password's values for them."""
     return {
         **({app.DATABASE_URL: "database_url"} if settings.database else {}),
         **({app.AUTH_SECRET: "better_auth_secret"} if settings.secrets and settings.secrets.better_auth_secret else {}),
@@ -79,7 +79,7 @@ def _compared(systems: Systems, name: str, keys: Mapping[str, str]) -> str:
 
 
 def pull_secret(systems: Systems) -> str:
-    """What the image is pulled with."""
+    """The login for pulling the image."""
     registry, name = systems.settings.registry, pull_credentials.SECRET
     username, password = systems.vaults.read(registry.username), systems.vaults.read(registry.password)
     found = secret_data(systems, name).get(pull_credentials.CONFIG, "")

@@ -1,4 +1,4 @@
-"""The live systems of one stack, connected to as they are first asked for; read, and never written to."""
+"""The live systems of one stack, connected to on first use; the checks only read them."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ from settings.monitoring import MonitoringSettings
 from settings.repository import InfrastructureSettings, RepositorySettings
 
 Object = dict[str, Any]
-"""An object of the cluster, as its JSON is."""
+"""An object of the cluster, as in its JSON."""
 
 _OF_THE_CLUSTER: Final = {"Namespace", "PersistentVolume", "StorageClass"}
 _SERVER_ERROR: Final = 500
-_PATIENCE: Final = 15.0  # seconds for one answer; a slow one is news too
+_PATIENCE: Final = 15.0  # seconds for one answer; a slow system is a finding, too
 _T = TypeVar("_T")
 
 
 class cached_outcome(Generic[_T]):  # noqa: N801 - used like `cached_property`
-    """A cached property that keeps a failure too: else each check would wait again for a system that is away."""
+    """A cached property that also keeps a failure: otherwise each check would wait again for a system that is down."""
 
     def __init__(self, make: Callable[[Any], _T]) -> None:
         self._make = make
@@ -84,7 +84,7 @@ class Ids:
 
 
 class Systems:
-    """What the checks of one run ask. `http` asks for the app's own addresses, without following redirects."""
+    """The systems that the checks of one run query. `http` is for the app's own addresses, and follows no redirects."""
 
     def __init__(self, settings: Settings, *, http: httpx.Client, patience: float = _PATIENCE) -> None:
         self.settings = settings
@@ -98,22 +98,22 @@ class Systems:
 
     @property
     def public(self) -> PublicAccessSettings:
-        """The section of a stack that has it, like the others below."""
+        """The section, in a stack that has it; the same holds for the properties below."""
         return _given(self.settings.access.public)
 
     @property
     def service_token(self) -> ServiceTokenSettings:
-        """With which the public side is asked from outside."""
+        """The token for checking the public side from outside."""
         return _given(self.settings.service_token)
 
     @property
     def database(self) -> DatabaseSettings:
-        """Of a stack that has one."""
+        """The section `database`."""
         return _given(self.settings.database)
 
     @property
     def delivery(self) -> DeliverySettings:
-        """What the app's GitLab project is given."""
+        """What the program gives the app's GitLab project."""
         return _given(self.settings.delivery)
 
     @property
@@ -133,7 +133,7 @@ class Systems:
 
     @cached_outcome
     def cluster(self) -> DynamicClient:
-        """The cluster's context that the settings name."""
+        """A client for the cluster's context that the settings name."""
         _require(kubeconfig_problems(self.settings.cluster.context, os.environ))
         client = kubernetes_client(self.settings)
         with _api_server():
@@ -142,7 +142,7 @@ class Systems:
             return dynamic_client(client)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """The object of that name, in the stack's namespace where no other is named; None where there is none."""
+        """The object of that name, in the stack's namespace by default; None if it does not exist."""
         try:
             with _api_server():
                 api = self.cluster.resources.get(api_version=api_version, kind=kind)
@@ -154,7 +154,7 @@ class Systems:
         return found
 
     def need(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
-        """The same, where it has to exist."""
+        """As `get`, but raises `CheckError` if the object does not exist."""
         found = self.get(api_version, kind, name, namespace)
         if found is None:
             place = name if kind in _OF_THE_CLUSTER else f"{namespace or self.settings.namespace}/{name}"
@@ -171,7 +171,7 @@ class Systems:
 
     @cached_outcome
     def vaults(self) -> Vaults:
-        """1Password, as the environment leads to it."""
+        """1Password, with the access that the environment gives."""
         _require(onepassword_problems(os.environ))
         return Vaults(client(os.environ))
 
@@ -182,7 +182,7 @@ class Systems:
 
     @cached_outcome
     def gitlab(self) -> Gitlab:
-        """GitLab, which has answered once: its client is patient for minutes with one that is away."""
+        """A client for GitLab, which has answered once: the client would wait minutes for one that is down."""
         _require(gitlab_problems(os.environ))
         client = deploy_tokens.connect(self.delivery.gitlab)
         client.timeout = self.patience
@@ -192,7 +192,7 @@ class Systems:
             status = getattr(error, "response_code", None)
             if isinstance(error, GitlabError) and status is not None and status < _SERVER_ERROR:
                 raise
-            # Nothing that the token could mend: neither its scopes nor its age has been looked at yet.
+            # A new token would not help: GitLab has checked neither its scopes nor its age yet.
             came = f"{status}" if status else type(error).__name__
             seen = f"could not be checked: GitLab does not answer at {client.url}: {came}"
             raise CheckError(seen, NETWORK_FIX) from error
@@ -205,19 +205,19 @@ class Systems:
 
     @cached_outcome
     def cloudflare(self) -> Cloudflare:
-        """The official client."""
+        """Cloudflare's official client."""
         _require(cloudflare_problems(os.environ))
         return Cloudflare(timeout=self.patience)
 
     @cached_outcome
     def cloudflare_api(self) -> CloudflareApi:
-        """What `up` looks Cloudflare's ids up with."""
+        """The client with which `up` looks up Cloudflare's ids."""
         _require(cloudflare_problems(os.environ))
         return CloudflareApi(patience=self.patience)
 
     @cached_outcome
     def ids(self) -> Ids:
-        """Looked up by name where the stack file gives no id; refused like `up` does for a zone that serves nothing."""
+        """Looks them up by name if the stack file has no id; like `up`, refuses a zone that serves nothing."""
         place = find_place(self.public, self.cloudflare_api)
         return Ids(account=place.account_id, zone=place.zone_id)
 
@@ -233,7 +233,7 @@ class Systems:
 
 @contextmanager
 def _api_server() -> Iterator[None]:
-    """Words for a page of a proxy or a login in the API server's place, on which the client fails in its own ways."""
+    """Raises `ClusterError` where the client would fail in its own ways: on the page of a proxy or a login."""
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:

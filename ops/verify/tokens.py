@@ -1,6 +1,6 @@
-"""How long the tokens live on: the one that the cluster pulls with, and those that `up` and this command run with.
+"""How long the tokens remain valid: the one that the cluster pulls with, and those that `up` and this command use.
 
-Those of 1Password are not here: neither Connect nor `op` says when they end.
+1Password's tokens are not here: neither Connect nor `op` says when they expire.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from settings.delivery import LEAST_DAYS
 
 
 def deploy_token(systems: Systems) -> str:
-    """The token that the image is pulled with lives on for a while."""
+    """The token for pulling the image remains valid for a while."""
     name = systems.names.deploy_token
     fix = f"set a later delivery.pullCredentials.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
     tokens = active(systems.project, name)
@@ -37,7 +37,7 @@ def deploy_token(systems: Systems) -> str:
 
 
 def pipeline_token(systems: Systems) -> str:
-    """The token that the pipeline deploys with is not to be changed yet, where the stack file says when."""
+    """The token that the pipeline deploys with is not due for renewal, if the stack file has a date for that."""
     day = systems.delivery.renew_token_by
     secret = systems.need("v1", "Secret", deployer.token_secret(systems.delivery))
     seen = f"made {(systems.now - moment(secret['metadata']['creationTimestamp'])).days} days ago"
@@ -51,7 +51,7 @@ def pipeline_token(systems: Systems) -> str:
 
 
 def service_token(systems: Systems) -> str:
-    """The token with which the public side is asked from outside lives on for a while, and there is one."""
+    """The token for checking the public side from outside exists, and remains valid for a while."""
     wanted = systems.service_token
     fix = f"set a later access.public.serviceToken.expires in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
     name = NAME_UNTIL.format(systems.names.service_token, wanted.expires.isoformat())
@@ -67,17 +67,17 @@ def service_token(systems: Systems) -> str:
 
 
 def gitlab_token(systems: Systems) -> str:
-    """GITLAB_TOKEN: without it there is no `up`."""
+    """GITLAB_TOKEN remains valid for a while: `up` needs it."""
     token = systems.gitlab.personal_access_tokens.get("self")
     if token.expires_at is None:
         return f"{token.name} does not expire"
-    # The day on which it stops, in UTC.
+    # The day on which it expires, in UTC.
     end = dt.datetime.combine(dt.date.fromisoformat(token.expires_at), dt.time(), dt.UTC)
     return _lives(systems, token.name, end, "make a new token in GitLab, and put it wherever GITLAB_TOKEN is set")
 
 
 def cloudflare_token(systems: Systems) -> str:
-    """CLOUDFLARE_API_TOKEN: the same."""
+    """CLOUDFLARE_API_TOKEN remains valid for a while: `up` needs it, too."""
     end = _end_of_cloudflare_token(systems)
     if end is None:
         return "CLOUDFLARE_API_TOKEN does not expire"
@@ -88,7 +88,7 @@ def cloudflare_token(systems: Systems) -> str:
 def _end_of_cloudflare_token(systems: Systems) -> dt.datetime | None:
     try:
         of_user = systems.cloudflare.user.tokens.verify()
-    except (AuthenticationError, PermissionDeniedError):  # so is an account's own token refused
+    except (AuthenticationError, PermissionDeniedError):  # the answer to an account's own token
         of_account = systems.cloudflare.accounts.tokens.verify(account_id=systems.ids.account)
         return of_account.expires_on if of_account else None
     return of_user.expires_on if of_user else None

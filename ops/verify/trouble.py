@@ -1,4 +1,4 @@
-"""What is said where something is wrong, or could not be asked. Only texts that hold no secret are shown."""
+"""Messages for what is wrong, or could not be checked. They contain only texts that hold no secret."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SERVER_ERROR: Final = 500
 
 
 class CheckError(Exception):
-    """The live system is not as it should be: what was seen (never a secret), and how to put it right."""
+    """The live system is not as it should be: what was seen (never a secret), and how to fix it."""
 
     def __init__(self, seen: str, fix: str) -> None:
         super().__init__(seen, fix)
@@ -42,7 +42,7 @@ class CheckError(Exception):
 
 
 def explain(error: Exception) -> tuple[str, str]:
-    """Why, and what to do about it."""
+    """Why a check could not be made, and what to do about it."""
     match error:
         case CredentialsError():
             return str(error), "set the environment as for `pulumi up`"
@@ -69,7 +69,7 @@ def explain(error: Exception) -> tuple[str, str]:
             return f"Cloudflare does not answer: {error.__cause__ or error}", NETWORK_FIX
         case httpx.HTTPError() | RequestException() | HTTPError() | OSError():
             return f"no answer: {type(error).__name__}: {error}", NETWORK_FIX
-    # Its text could hold anything that was being worked on.
+    # Its text could contain any data, so only the type is shown.
     return f"{type(error).__name__}", "this is a mistake in `python -m ops` itself: report it with the check's name"
 
 

@@ -31,7 +31,7 @@ def archived(systems: Systems) -> str:
     if archiving is None:
         raise CheckError("nothing has been archived yet", f"wait five minutes after the first start; else {look}")
     if archiving["status"] != "True":
-        # What barman-cloud has against another database's archive is only in the log.
+        # Only the log shows that barman-cloud refuses another database's archive.
         fix = f"{look}; at 'Expected empty archive' set database.wal.archive to a name that no archive has"
         raise CheckError(f"the write-ahead log is not archived: {archiving['message']}", fix)
     store = systems.need(wal_archive.API, "ObjectStore", names.database)
