@@ -1,6 +1,6 @@
-"""Every figure of docs/figures.md: `make bench`, or one group with `WHAT=`. Ratios, because machines differ.
+"""Measures every figure of docs/figures.md: `make bench`, or one group with `WHAT=`. Ratios, because machines differ.
 
-What is compared is measured side by side in one run. Each group is printed, and written into the page once it is done.
+Each comparison is measured side by side in one run. Each group is printed and written into the page when it is done.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class What(StrEnum):
 def run(
     start_rehearsal: Callable[[], AbstractContextManager[Rehearsal]], what: What | None = None, *, page: Path = PAGE
 ) -> None:
-    """Measures one group, or all."""
-    os.environ.setdefault("GOGC", "100")  # Go collects as it does for a user, not as in the rehearsal
+    """Measures one group, or all of them."""
+    os.environ.setdefault("GOGC", "100")  # Go collects garbage as it does for a user, not as in the rehearsal
     chosen = set(What) if what is None else {what}
 
     def done(group: What, figures: Sequence[Figures]) -> None:

@@ -1,4 +1,4 @@
-"""What backup, upload and restore cost beside bare pg_dump, restic and pg_restore of the same database."""
+"""Measures backup, upload and restore beside bare pg_dump, restic and pg_restore on the same database."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHECKPOINT;
 
 
 SIZES: Final = ((14, 5), (1024, 2))
-"""Megabytes of a database, and how often each step is measured."""
+"""Megabytes of a database, and how many times each step is measured."""
 
 
 def figures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figures]:
@@ -50,7 +50,7 @@ def figures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figures]:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Seconds of a script beside seconds of the bare tools, the fastest of the rounds each."""
+    """Seconds of a script and of the bare tools, each the fastest of its rounds."""
 
     what: str
     seconds: float
@@ -58,24 +58,24 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """How many times as long as the bare tools."""
+        """The script's time divided by that of the bare tools."""
         return self.seconds / self.bare_seconds
 
 
 def measure(megabytes: int, *, rounds: int) -> list[Measurement]:
     """Backup, upload and restore of a generated database of about `megabytes`.
 
-    Compared are the same steps: pg_dump, which syncs its file, with backup.sh; `restic backup` with upload.sh, and with
-    the first one of a day `restic forget`, too; and what replaces an empty database by hand (create a new one,
-    pg_restore in one transaction, drop the empty one, rename) with restore.sh, which then has nothing to save first;
-    off-site, `restic restore` comes before, and fetch.sh.
-    PostgreSQL writes everything to the disk before it drops a database, so that both end with the new data there. What
-    the scripts do besides (checksums, counts, statistics, lists of copies) is what the ratio shows.
+    This compares the same steps: backup.sh with pg_dump, which syncs its file; upload.sh with `restic backup`, the
+    first one of a day also with `restic forget`; and restore.sh, which then has nothing to save first, with the manual
+    replacement of an empty database (create a new one, pg_restore in one transaction, drop the empty one, rename).
+    Off-site, fetch.sh and `restic restore` come first.
+    PostgreSQL writes everything to the disk before it drops a database, so both end with the new data on disk. The
+    ratio shows what the scripts do besides (checksums, counts, statistics, lists of copies).
 
-    The tools take turns, so that a machine that slows down slows both. The server writes through to the disk, as the
-    real one does, and has the settings of the image. restic's repository is a folder of this machine, for both. The
-    scripts run in BusyBox where this machine has it, as in the image: its sha256sum, since 1.36, lets the processor
-    compute, and needs a third of the time of coreutils 9.1's.
+    The tools take turns, so that a machine that slows down slows both. The server writes through to the disk, like the
+    real one, and has the image's settings. restic's repository is a folder on this machine, for both. The scripts run
+    in BusyBox, as in the image, if this machine has it: since 1.36 its sha256sum has the processor compute, and takes a
+    third of the time of coreutils 9.1's.
     """
     with PostgresServer(settings={"fsync": "on"}) as server:
         server.sql(FILL.format(rows=megabytes * 1024))
@@ -88,7 +88,7 @@ def measure(megabytes: int, *, rounds: int) -> list[Measurement]:
             rounds,
             before=bench.empty,
         )
-        # As a stack with off-site copies takes them.
+        # The way a stack with off-site copies takes backups.
         bench.clear()
         bench.script("backup.sh", DUMP_COMPRESSION="none")
         first_upload = _alternate(
@@ -115,7 +115,7 @@ def measure(megabytes: int, *, rounds: int) -> list[Measurement]:
 
 
 class Bench:
-    """Folders of one server's account, the scripts, and the bare tools."""
+    """The folders of one server's account, the scripts, and the bare tools."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
@@ -134,15 +134,15 @@ class Bench:
         self._server.run(["sh", f"{self.scripts}/{name}"], env=self._environment(**more), stdout=subprocess.DEVNULL)
 
     def dump(self) -> None:
-        """What backup.sh does, by hand."""
+        """What backup.sh does, with the bare tools."""
         self._run("pg_dump", "-Fc", "-f", self.bare)
 
     def replace(self) -> None:
-        """What restore.sh does, by hand."""
+        """What restore.sh does, with the bare tools."""
         self._restore(self.bare)
 
     def copy(self) -> None:
-        """What upload.sh does, by hand."""
+        """What upload.sh does, with the bare tools."""
         (backup,) = self._backups.glob("invoicetron-*")
         self._run(
             "restic",
@@ -158,34 +158,34 @@ class Bench:
         )
 
     def copy_and_forget(self) -> None:
-        """What the first upload.sh of a day does, by hand."""
+        """What the first upload.sh of a day does, with the bare tools."""
         self.copy()
         self._run("restic", "--quiet", "forget", "--group-by", "host", "--keep-daily", "7")
 
     def bring_back(self) -> None:
-        """What fetch.sh and restore.sh do, by hand."""
+        """What fetch.sh and restore.sh do, with the bare tools."""
         shutil.rmtree(self._fetched, ignore_errors=True)
         self._run("restic", "--quiet", "restore", "latest", "--target", self._fetched)
         self._restore(self._fetched / "database.dump")
 
     def make_repository(self) -> None:
-        """Another one, empty."""
+        """Replaces the repository with an empty one."""
         shutil.rmtree(self._repository, ignore_errors=True)
         shutil.rmtree(self._scratch / "cache", ignore_errors=True)
         self._run("restic", "--quiet", "init")
 
     def begin_day(self) -> None:
-        """Another repository, from which nothing has been forgotten today."""
+        """Replaces the repository with one from which nothing has been forgotten today."""
         self.make_repository()
         (self._backups / ".offsite-forgotten").unlink(missing_ok=True)
 
     def empty(self) -> None:
-        """An empty database in the place of the live one."""
+        """Replaces the live database with an empty one."""
         self._server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
         self._server.sql("CREATE DATABASE invoicetron", database="postgres")
 
     def clear(self) -> None:
-        """A volume without backups."""
+        """Empties the volume of backups."""
         shutil.rmtree(self._backups)
         self._folder(self._backups)
 
@@ -205,7 +205,7 @@ class Bench:
             TMPDIR=str(self._scratch),
             STACK="bench",
             RESTIC_REPOSITORY=str(self._repository),
-            RESTIC_PASSWORD="bench",  # noqa: S106 - of a repository that lives for a minute
+            RESTIC_PASSWORD="bench",  # noqa: S106 - for a repository that lives for a minute
             RESTIC_CACHE_DIR=str(self._scratch / "cache"),
         )
         return {**found, **more, "PATH": os.pathsep.join([str(self._programs), found["PATH"]])}

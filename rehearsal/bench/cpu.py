@@ -1,4 +1,4 @@
-"""CPU seconds of this process and of everything that it started, read from /proc: Linux only."""
+"""CPU seconds of this process and of everything that it has started, read from /proc: Linux only."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _ITS_PROCESSES = ("etcd", "server", "kube-", "kwok")
 
 
 def used() -> dict[str, float]:
-    """By group: the control plane, and all others (engine, program, plugins).
+    """CPU seconds by group: the control plane, and everything else (engine, program, plugins).
 
-    What a process has waited for counts as its own; one that ended and was not waited for is missing.
+    Children that a process has waited for count as its own; a process that ended without that is missing.
     """
     seconds = {CONTROL_PLANE: 0.0, REST: 0.0}
     for pid in _descendants(os.getpid()):
         try:
             name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # the process has ended meanwhile
         fields = rest.split()
         ticks = sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime: proc_pid_stat(5)
         group = CONTROL_PLANE if name.startswith(_ITS_PROCESSES) else REST
@@ -31,7 +31,7 @@ def used() -> dict[str, float]:
 
 
 def measured_process(file: Path) -> list[str]:
-    """The command before a command whose use of CPU and memory goes into `file` (measured_process.py)."""
+    """The prefix for a command whose use of CPU and memory is to be written to `file` (measured_process.py)."""
     return [sys.executable, "-I", "-S", str(_MEASURED), str(file)]
 
 

@@ -1,4 +1,4 @@
-"""How much room the off-site copies of a month take, with dumps that are compressed and with dumps that are not."""
+"""Measures how much space a month's off-site copies take, with compressed and with uncompressed dumps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rehearsal.pods.postgres import PostgresServer
 from rehearsal.progress import step
 
 _DAYS = 30
-# A day's work on 14 MB of invoices: fifty new ones at the end, ten that change anywhere.
+# A day's changes to 14 MB of invoices: fifty new ones at the end, and changes to ten random ones.
 _DAY = """
 INSERT INTO invoices SELECT row, (SELECT string_agg(md5(random()::text), '') FROM generate_series(row * 0, 31))
 FROM generate_series((SELECT max(id) FROM invoices) + 1, (SELECT max(id) FROM invoices) + 50) AS row;

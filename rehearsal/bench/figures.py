@@ -1,4 +1,4 @@
-"""A table of figures: for the terminal, and for docs/figures.md."""
+"""A table of figures, for the terminal and for docs/figures.md."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _END = "<!-- end -->"
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """Rows of text below a title."""
+    """Rows of text under a title."""
 
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, *row: str) -> None:
-        """A row, with a cell for each column."""
+        """Adds a row, with one cell for each column."""
         if len(row) != len(self.columns):
             raise ValueError(f"{len(row)} cells for {len(self.columns)} columns: {row}")
         self.rows.append(row)
@@ -34,15 +34,15 @@ class Figures:
 
     @property
     def markdown(self) -> str:
-        """The title in bold, and the table."""
+        """The title in bold, and the table, in Markdown."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         return f"**{self.title}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def write(file: Path, group: str, figures: Sequence[Figures]) -> None:
-    """Puts the tables in the place of those that the group left in the page last time; the rest of it stays.
+    """Replaces the group's previous tables in the page; the rest of it stays.
 
-    Raises `ValueError` where the page has no place for the group.
+    Raises `ValueError` if the page has no place for the group.
     """
     begin = _BEGIN.format(group=group)
     before, found, rest = file.read_text(encoding="utf-8").partition(begin)

@@ -1,8 +1,8 @@
-"""`python -I -S measured_process.py <file> <executable> ...`: runs a process and adds what it has used to `file`.
+"""`python -I -S measured_process.py <file> <executable> ...`: runs a process and appends what it used to `file`.
 
-A line of JSON: CPU seconds, user and system, of the process and of what it waited for; seconds; peak memory in MiB.
-From outside, as the interpreter's own end counts too. Small itself: a process begins with the memory of the one that
-starts it, and Linux counts that for its peak.
+Appends a line of JSON: CPU seconds (user and system) of the process and of the children it waited for; seconds; peak
+memory in MiB. It measures from outside, because the interpreter's shutdown counts, too. It is small: a process starts
+with the memory of its parent, and Linux counts that in its peak.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 
 
 def main(file: str, executable: str, *arguments: str) -> None:
-    """Ends with the status of the process."""
+    """Runs and measures the process; exits with its status."""
     started = time.monotonic()
     pid = os.posix_spawn(executable, [executable, *arguments], os.environ)
     _, status, usage = os.wait4(pid, 0)

@@ -1,4 +1,4 @@
-"""What parts of a restore cost that it could do without: restore.sh as it is, beside copies that leave one out each."""
+"""Measures dispensable parts of a restore: restore.sh as it is, beside copies that each leave one part out."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ PARTS: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
     "the 64 MiB set aside": (("restore.sh", "reserve || fail", "true || fail"),),
     "restore, checksum and dump of the old data side by side": (("restore.sh", _SIDE_BY_SIDE, _ONE_BY_ONE),),
 }
-"""What is left out, and by which texts of which scripts in the place of which."""
+"""Part to leave out, to the edits that do so: script, text, and its replacement."""
 
 
 def leave_out(part: str, scripts: Path) -> None:
-    """Changes copies of the scripts. Raises `ValueError` where they no longer hold what is to be left out."""
+    """Changes copies of the scripts. Raises `ValueError` if they no longer contain the part."""
     for name, text, instead in PARTS[part]:
         file = scripts / name
         whole = file.read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def leave_out(part: str, scripts: Path) -> None:
 
 
 def figures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figures]:
-    """Each part, at each size: a restore of a database over one that has as much in it."""
+    """Each part, at each size: a restore of a database over one of the same size."""
     columns = ("MB", "without", "seconds", "as it is, s", "ratio")
     table = Figures(title="A restore without some of its parts", columns=columns)
     for megabytes, rounds in sizes:
@@ -68,7 +68,7 @@ def figures(sizes: Sequence[tuple[int, int]] = SIZES) -> list[Figures]:
 
 
 def _measure(megabytes: int, rounds: int) -> dict[str, float]:
-    """The fastest of the rounds, by what is left out; the empty text stands for nothing."""
+    """Seconds of the fastest round, by the part left out; the empty string means none."""
     with PostgresServer(settings={"fsync": "on"}) as server:
         server.sql(FILL.format(rows=megabytes * 1024))
         bench = Bench(server)

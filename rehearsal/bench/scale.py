@@ -1,4 +1,4 @@
-"""What an `up` without a change costs where more and more stacks of the program share a control plane."""
+"""Measures an `up` without a change while more and more stacks of the program share a control plane."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _REPEATS = 3
 
 
 def measure(rehearsal: Rehearsal, *, stacks: Sequence[int] = _STACKS, repeats: int = _REPEATS) -> list[Figures]:
-    """Brings up stacks like dev, each with names of its own, and times the first one after each round.
+    """Brings up stacks like dev, each with its own names, and measures the first stack after each round.
 
-    The ratio is that of the CPU time of a resource to the same where there is one stack.
+    The ratio is the CPU time for each resource divided by that with a single stack.
     """
     table = Figures(
         title="One `up` without a change, by how many stacks the control plane holds",
@@ -54,12 +54,12 @@ def measure(rehearsal: Rehearsal, *, stacks: Sequence[int] = _STACKS, repeats: i
 
 
 def _cpu(cost: Cost) -> float:
-    """Of the command and all that serves it: stand-ins, emulators, control plane."""
+    """CPU seconds of the command and of everything that serves it: stand-ins, emulators, control plane."""
     return sum(cost.cpu[group] for group in (cpu.REST, cpu.CONTROL_PLANE))
 
 
 def _add(rehearsal: Rehearsal, stack: str) -> None:
-    """A stack like dev under another name: namespace, hostname, environment and item are its own."""
+    """Adds a stack like dev under another name, with its own namespace, hostname, environment and item."""
     text = (rehearsal.program.directory / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     text = re.sub(r"^(encryptionsalt|encryptedkey|secretsprovider):.*\n?", "", text, flags=re.MULTILINE)
     for old, new in (
@@ -75,7 +75,7 @@ def _add(rehearsal: Rehearsal, stack: str) -> None:
 
 
 def _up(rehearsal: Rehearsal, stack: str) -> tuple[Cost, float]:
-    """What the command costs, and the peak memory of the engine in MiB."""
+    """The cost of an `up`, and the engine's peak memory in MiB."""
     program = rehearsal.program
     options = ["--yes", "--skip-preview", "--stack", stack, "--non-interactive"]
     with tempfile.TemporaryDirectory(prefix="scale-") as directory:

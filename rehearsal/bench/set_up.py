@@ -1,4 +1,4 @@
-"""What the set-up takes: from nothing, and each later start of a rehearsal."""
+"""Measures the set-up: from nothing, and each later start of a rehearsal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rehearsal.progress import CONSOLE
 
 
 def measure(warm: float) -> list[Figures]:
-    """Builds everything once more, into a folder that is deleted again; the modules' sources are there already.
+    """Builds everything once more, in a temporary folder; the modules' sources have been downloaded already.
 
-    `warm`: seconds until a rehearsal has started, with all tools there.
+    `warm`: seconds until a rehearsal has started when all tools exist.
     """
     table = Figures(title="Set-up of the rehearsal, Go's build cache empty", columns=("what", "seconds", "share"))
     CONSOLE.print("building everything once more, in a folder of its own (usually 9 min)")

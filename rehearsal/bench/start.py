@@ -1,4 +1,4 @@
-"""What the program itself costs, from process start to its end, beside `import pulumi`."""
+"""Measures the program itself, from process start to end, beside `import pulumi`."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ import pulumi
 for number in range({resources}):
     pulumi.ComponentResource("empty:index:Empty", f"empty-{{number}}")
 """
-"""What Pulumi's SDK costs by itself: no input, no provider, nothing that is looked up."""
+"""A program that shows what Pulumi's SDK costs by itself: no inputs, no provider, no lookups."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Used:
-    """What a process has used from its start to its end."""
+    """What a process used from start to end."""
 
     cpu: float
     wall: float
@@ -57,13 +57,13 @@ class Used:
 
     @classmethod
     def median(cls, file: Path) -> Used:
-        """Of what `measured_process.py` has written."""
+        """The median of the lines that `measured_process.py` has written."""
         cpu, wall, peak = zip(*map(json.loads, file.read_text().splitlines()), strict=True)
         return cls(cpu=median(cpu), wall=median(wall), peak_mib=median(peak))
 
 
 def measure(rehearsal: Rehearsal, *, repeats: int = _REPEATS, stacks: Sequence[str] = STACKS) -> list[Figures]:
-    """In a preview by the real engine. The ratio is of CPU time: most of the wall time waits for engine and plugins."""
+    """Measures previews by the real engine. Ratios are of CPU time: most wall time waits for engine and plugins."""
     with step("importing what the program imports", usually=f"{repeats * 8} s"):
         used = {what: _import(statement, repeats) for what, statement in _IMPORTS.items()}
     bare = used["import pulumi"]
@@ -88,7 +88,7 @@ def measure(rehearsal: Rehearsal, *, repeats: int = _REPEATS, stacks: Sequence[s
 
 
 def preview(program: Program, stack: str, repeats: int = 1) -> tuple[Used, int]:
-    """What the program's process uses in a preview, whatever language host starts it; and how many resources it has."""
+    """What the program's process uses in a preview, whichever language host starts it, and its number of resources."""
     with tempfile.TemporaryDirectory(prefix="start-") as directory:
         file = Path(directory) / "used"
         with _measured_python(program.directory, file):
@@ -99,14 +99,14 @@ def preview(program: Program, stack: str, repeats: int = 1) -> tuple[Used, int]:
 
 @contextmanager
 def _measured_python(directory: Path, file: Path) -> Iterator[None]:
-    """The program's virtual environment, with an interpreter that measures itself where it runs the program."""
+    """Replaces the program's virtual environment with one whose interpreter is measured when it runs the program."""
     virtual = directory / ".venv"
     real = virtual.readlink()
     virtual.unlink()
     (virtual / "bin").mkdir(parents=True)
     python = virtual / "bin" / "python"
     run = shlex.join([*measured_process(file), str(real / "bin" / "python")])
-    # The dynamic provider and the policy pack have the same interpreter.
+    # The dynamic provider and the policy pack use the same interpreter.
     programs = "*/pulumi-language-python-exec*|*/run_program.py*"
     python.write_text(
         f'#!/bin/sh\ncase "$*" in\n{programs}) exec {run} "$@";;\nesac\nexec {shlex.quote(str(real))}/bin/python "$@"\n'
@@ -122,13 +122,13 @@ def _measured_python(directory: Path, file: Path) -> Iterator[None]:
 
 
 def _empty(program: Program, resources: int) -> Program:
-    """A program beside this one, in a project and stacks of the same names, that only registers resources."""
+    """A program beside this one that only registers resources; its project and stacks have the same names."""
     directory = program.directory.with_name(f"empty-{resources}")
     directory.mkdir()
     for file in ("Pulumi.yaml", *(f"Pulumi.{stack}.yaml" for stack in STACKS)):
         (directory / file).symlink_to(program.directory / file)
     (directory / ".venv").symlink_to(sys.prefix)
-    (directory / "__main__.py").write_text(_EMPTY.format(resources=resources - 1))  # and the stack
+    (directory / "__main__.py").write_text(_EMPTY.format(resources=resources - 1))  # the stack is a resource, too
     return Program(pulumi=program.pulumi, directory=directory, environment=program.environment)
 
 

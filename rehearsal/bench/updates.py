@@ -1,4 +1,4 @@
-"""What `up` and `destroy` take: in seconds, in CPU seconds of all processes, and beside kubectl on the same objects."""
+"""Measures `up` and `destroy`: in seconds, in CPU seconds of all processes, and beside kubectl on the same objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "
 
 
 def measure(rehearsal: Rehearsal) -> list[Figures]:
-    """For each stack, which does not exist yet and is gone afterwards."""
+    """Measures each stack, which does not exist before and is gone afterwards."""
     return [_measure(rehearsal, stack) for stack in STACKS]
 
 
@@ -32,7 +32,7 @@ class Cost:
 
 
 def measured(run: Callable[[], object]) -> Cost:
-    """What a command costs until it returns."""
+    """Runs a command and measures it until it returns."""
     before, started = cpu.used(), time.monotonic()
     run()
     wall = time.monotonic() - started
@@ -49,7 +49,7 @@ def _measure(rehearsal: Rehearsal, stack: str) -> Figures:
         ours["no change, with its preview"] = measured(lambda: rehearsal.program.up(stack))
         _unprotect(rehearsal, stack)
         ours["removal"] = measured(lambda: rehearsal.program.destroy(stack, "--skip-preview"))
-        # A protected database's volume outlives it, and would keep the next `up` from making an empty one.
+        # A protected database's volume outlives it, and would prevent the next `up` from creating an empty one.
         rehearsal.kubectl("delete", "persistentvolumes", "--all")
         rehearsal.program.up(stack, "--skip-preview")
         _unprotect(rehearsal, stack)
@@ -85,7 +85,7 @@ def _unprotect(rehearsal: Rehearsal, stack: str) -> None:
 
 
 def _objects(rehearsal: Rehearsal, stack: str) -> list[dict[str, Any]]:
-    """The stack's Kubernetes objects as the API server has them, without what it added itself; namespace first."""
+    """The stack's Kubernetes objects as in the API server, without its own additions; the namespace comes first."""
     found = []
     for resource in rehearsal.program.export(stack)["deployment"]["resources"]:
         inputs = resource.get("inputs", {})
