@@ -1,1 +1,1 @@
-"""The cluster: a control plane of real processes, and stand-ins for what its nodes would bring."""
+"""The cluster: a control plane of real processes, and stand-ins for what the nodes would run."""

@@ -1,8 +1,8 @@
 """Stand-in for what moves a volume from a lost node to another: kubelets, Longhorn's attacher and Longhorn's manager.
 
-Only for a control plane whose nodes can fail. The attach-detach controller, the taints, evictions and the garbage
-collector of pods are Kubernetes' own. Not real: nothing is mounted, and a volume is attached after `ATTACH_SECONDS`,
-which takes Longhorn longer.
+Only for a control plane whose nodes can fail. The attach-detach controller, the taints, the evictions and the pods'
+garbage collector are Kubernetes' own. Not real: nothing is mounted, and a volume is attached after `ATTACH_SECONDS`,
+while Longhorn takes longer.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kubernetes.dynamic.resource import Resource
 from components.longhorn import DRIVER
 
 ATTACH_SECONDS: Final = 2.0
-"""Seconds from the wish to attach a volume until it is."""
+"""Seconds from the request to attach a volume until it is attached."""
 
 _FINALIZER: Final = "external-attacher/driver-longhorn-io"  # as the external-attacher names it
 _MANAGED: Final = "volumes.kubernetes.io/controller-managed-attach-detach"
-"""Annotation of a kubelet's that leaves attaching to the controller."""
+"""Annotation with which a kubelet leaves attaching to the controller."""
 _MOUNTED: Final = "PodReadyToStartContainers"
 _MERGE: Final = "application/merge-patch+json"
 _DELETED: Final = {
@@ -36,13 +36,13 @@ _WAITING: Final = (
     "if any(.spec.volumes[]?; .persistentVolumeClaim) and"
     f' (any(.status.conditions[]?; .type == "{_MOUNTED}" and .status == "True") | not) then "waiting" else empty end'
 )
-"""jq: a pod that has volumes which are not attached to its node yet."""
+"""jq: non-empty for a pod with volumes that are not attached to its node yet."""
 
 Object = dict[str, Any]
 
 
 def stages(read: str) -> str:
-    """kwok's stages, with which no pod is ready before its volumes are attached to its node."""
+    """kwok's stages, changed so that no pod becomes ready before its volumes are attached to its node."""
     found = list(yaml.safe_load_all(read))
     (ready,) = (stage for stage in found if stage["metadata"]["name"] == "pod-ready")
     ready["spec"]["selector"]["matchExpressions"].append({"key": _WAITING, "operator": "DoesNotExist"})
@@ -50,14 +50,14 @@ def stages(read: str) -> str:
 
 
 def write_stages(read: Path, directory: Path) -> Path:
-    """Path of those stages, made of the file `read`."""
+    """Writes those stages, made from the file `read`, and returns their path."""
     made = directory / "stages-with-volumes.yaml"
     made.write_text(stages(read.read_text()))
     return made
 
 
 class Attachments:
-    """One `step` does what kubelets and Longhorn would do now. It polls, for most of it happens after some time."""
+    """Each `step` does what kubelets and Longhorn would do now. It polls, because most of that takes some time."""
 
     watched: Sequence[Resource] = ()
 
@@ -67,7 +67,7 @@ class Attachments:
         self._settings = cluster.resources.get(api_version="longhorn.io/v1beta2", kind="Setting")
 
     def step(self) -> None:
-        """Attaches and detaches volumes, reports those in use, starts pods that have theirs, moves the rest."""
+        """Attaches and detaches volumes, reports those in use, starts pods that have theirs, and moves the others."""
         pods, nodes = self._list("Pod"), self._list("Node")
         self._attachments = self._list("VolumeAttachment")
         self._claims = {
@@ -91,7 +91,7 @@ class Attachments:
         return found
 
     def _attach(self, attachment: Object, alive: set[str]) -> None:
-        """As the external-attacher: a finalizer, and one node at a time. Detaching needs no help of the node's."""
+        """Like the external-attacher: a finalizer, and one node at a time. Detaching does not need the node."""
         kind, metadata = self._kinds["VolumeAttachment"], attachment["metadata"]
         if metadata.get("deletionTimestamp"):
             if metadata.get("finalizers"):
@@ -112,7 +112,7 @@ class Attachments:
             kind.status.patch(name=metadata["name"], body={"status": {"attached": True}}, content_type=_MERGE)
 
     def _report(self, node: Object, pods: list[Object]) -> None:
-        """As a kubelet: who attaches its volumes, and which are in use. A lost one never takes these back."""
+        """Like a kubelet: who attaches its volumes, and which are in use. A lost kubelet never withdraws these."""
         name = node["metadata"]["name"]
         if (node["metadata"].get("annotations") or {}).get(_MANAGED) != "true":
             annotations = {"metadata": {"annotations": {_MANAGED: "true"}}}
@@ -129,7 +129,7 @@ class Attachments:
             )
 
     def _start(self, pod: Object) -> None:
-        """As a kubelet: the condition for which kwok waits with a pod that has volumes."""
+        """Like a kubelet: sets the condition that kwok waits for in a pod with volumes."""
         conditions = pod["status"].get("conditions") or []
         volumes = set(self._volumes(pod))
         mounted = {volume for volume in volumes if self._attached(volume, pod["spec"]["nodeName"])}
@@ -145,9 +145,9 @@ class Attachments:
         )
 
     def _move(self, pod: Object) -> None:
-        """As Longhorn's manager where its setting says so (kubernetes_pod_controller.go, handlePodDeletionIfNodeDown).
+        """Like Longhorn's manager, if its setting says so (kubernetes_pod_controller.go, handlePodDeletionIfNodeDown).
 
-        First the attachments of a terminating pod go, and once its grace is over the pod does.
+        It deletes the attachments of a terminating pod first, and the pod once its grace period is over.
         """
         metadata = pod["metadata"]
         owners = {owner["kind"] for owner in metadata.get("ownerReferences") or []}
@@ -170,7 +170,7 @@ class Attachments:
             )
 
     def _volumes(self, pod: Object) -> Iterator[str]:
-        """Names of its volumes of Longhorn, which their handles are, too."""
+        """Names of the pod's Longhorn volumes, which are also their handles."""
         for volume in pod["spec"].get("volumes") or []:
             if claim := volume.get("persistentVolumeClaim"):
                 name = self._claims.get((pod["metadata"]["namespace"], claim["claimName"]))

@@ -1,10 +1,10 @@
 """CloudNativePG's real operator and its real plugin barman-cloud as processes beside the API server, with their real
 CRDs, roles and webhooks.
 
-What stands in: their Deployments are only reported ready by kwok, the API server calls the webhooks at a loopback
-address in the place of a Service's, and the operator finds the plugin by a socket, as one in its own pod, for nothing
-here resolves the name of the plugin's Service. No instance runs: `pods/instance_manager.py` answers the operator for
-them; nor does the plugin's container beside it, so that nothing is archived here, and a Backup fails.
+What is not real: kwok only reports their Deployments ready. The API server calls the webhooks at a loopback address
+instead of a Service's. The operator finds the plugin by a socket, like a plugin in its own pod, because nothing here
+resolves the name of the plugin's Service. No instance runs: `pods/instance_manager.py` answers the operator for them.
+Neither does the plugin's container beside an instance, so nothing is archived here, and a Backup fails.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _NAMESPACE: Final = "cnpg-system"
 _CONFIGURATION: Final = "cnpg-controller-manager-config"
 _CRD: Final = "CustomResourceDefinition"
 _CERTIFICATES: Final = {"Certificate", "Issuer"}
-"""Of cert-manager, which is not here: they are of the connection between operator and plugin, which is a socket."""
+"""Kinds of cert-manager, which is not here: they are for the connection between operator and plugin, a socket here."""
 _SIDECAR: Final = "ghcr.io/cloudnative-pg/plugin-barman-cloud-sidecar:v0.15.0"
 
 
 def pod_addresses() -> str:
-    """For kwok's `--cidr`: the operator speaks to its pods, and nothing of a rehearsal speaks to another machine.
+    """For kwok's `--cidr`: the operator connects to its pods, and a rehearsal must not connect to other machines.
 
-    Others for each control plane, for every instance wants the same port of its own address.
+    Each control plane has different addresses, because every instance needs the same port on its own address.
     """
     return f"127.{64 + secrets.randbelow(190)}.{16 * secrets.randbelow(16)}.1/20"
 
 
 def definitions(tools: OperatorTools) -> list[dict[str, Any]]:
-    """The CRDs. They have to be there before the garbage collector starts, which then knows them at once."""
+    """The CRDs. They have to exist before the garbage collector starts, so that it knows them at once."""
     return [one for one in _objects(tools) if one["kind"] == _CRD]
 
 
@@ -56,12 +56,12 @@ def definitions(tools: OperatorTools) -> list[dict[str, Any]]:
 def running_operator(
     tools: OperatorTools, cluster: DynamicClient, kubeconfig: Path, directory: Path
 ) -> Iterator[tuple[Child, int]]:
-    """Installs the releases and runs the operator and its plugin; gives the operator and the port of its webhooks."""
+    """Installs the releases and runs the operator and its plugin; yields the operator and its webhooks' port."""
     port = free_port()
     certificates, work = directory / "webhook", directory / "operator"
     certificates.mkdir(parents=True)
     authority = _write_certificate(certificates)
-    # It hands its own program out to instances, and looks for it by the machine's name.
+    # The operator hands its own program out to instances, and looks for it by the machine's architecture.
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     (work / "operator").mkdir(parents=True)
     (work / "operator" / f"manager_{architecture}").symlink_to(tools.manager)
@@ -94,7 +94,7 @@ def running_operator(
         "WEBHOOK_CERT_DIR": str(certificates),
     }
     with ExitStack() as stack:
-        # The operator looks for sockets once, as it starts.
+        # The operator looks for sockets once, when it starts.
         environment["PLUGIN_SOCKET_DIR"] = str(stack.enter_context(_running_plugin(tools, kubeconfig, directory)))
         log = directory / "cloudnative-pg.log"
         yield stack.enter_context(running([*command, *options], log=log, environment=environment)), port
@@ -102,8 +102,8 @@ def running_operator(
 
 @contextmanager
 def _running_plugin(tools: OperatorTools, kubeconfig: Path, directory: Path) -> Iterator[Path]:
-    """The folder of its socket."""
-    # Short, for a socket's path has at most 107 characters.
+    """Runs the plugin; yields the folder of its socket."""
+    # A short path, because a socket's path has at most 107 characters.
     with tempfile.TemporaryDirectory(prefix="plugins-") as sockets:
         command: list[str | Path] = [tools.plugin, "operator", f"--plugin-path={sockets}"]
         options = ["--health-probe-bind-address=0", "--metrics-bind-address=0"]
@@ -116,20 +116,20 @@ def _running_plugin(tools: OperatorTools, kubeconfig: Path, directory: Path) -> 
 
 
 def _objects(tools: OperatorTools) -> list[dict[str, Any]]:
-    """The operator's, and then the plugin's."""
-    # libyaml where it is there: the CRDs are 800 KB.
+    """The operator's objects, and then the plugin's."""
+    # With libyaml if PyYAML has it: the CRDs are 800 KB.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     files = (tools.manifest, tools.plugin_manifest)
     found = [one for file in files for one in yaml.load_all(file.read_text(), Loader=loader) if one]
     for one in found:
         if one["kind"] == "Service" and PLUGIN_LABEL in one["metadata"].get("labels", {}):
-            # With them the operator would look for the certificates, and forget the plugin without.
+            # With these annotations the operator would look for the certificates, and drop a plugin without them.
             one["metadata"]["annotations"] = {}
     return [one for one in found if one["kind"] not in _CERTIFICATES]
 
 
 def _write_certificate(directory: Path) -> str:
-    """Key and certificate of 127.0.0.1 under the names that the operator wants; the certificate for a `caBundle`."""
+    """Writes key and certificate for 127.0.0.1, named as the operator wants; returns the certificate as `caBundle`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cloudnative-pg")])
     now = dt.datetime.now(dt.UTC)

@@ -1,4 +1,4 @@
-"""Runs the stand-in controllers: each takes a step when something that it watches has changed."""
+"""Runs the stand-in controllers: each takes a step when something that it watches changes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Protocol
 from kubernetes.dynamic.resource import Resource
 
 STEP = 0.25
-"""Seconds between two steps of a controller that watches nothing, and before one that failed is repeated."""
+"""Seconds between two steps of a controller that watches nothing, and before a failed step is repeated."""
 _BURST = 0.05
-"""Seconds that a step waits for further changes: an `up` makes dozens of objects at once."""
+"""Seconds that a step waits for further changes: an `up` creates dozens of objects at once."""
 _WATCH = 300
-"""Seconds until a watch begins anew, and with it a step: a lost connection is noticed at last."""
+"""Seconds until a watch is renewed, which also triggers a step: so a lost connection does not go unnoticed."""
 
 
 class Controller(Protocol):
-    """What stands in for a controller."""
+    """A stand-in for a controller."""
 
     @property
     def watched(self) -> Sequence[Resource]:
-        """The kinds whose changes call for a step; none: it polls."""
+        """The kinds whose changes trigger a step; if empty, the controller polls."""
 
     def step(self) -> None:
-        """Does what is to be done now, and nothing where nothing is."""
+        """Does what is due, if anything."""
 
 
 def run(controller: Controller, stopped: threading.Event) -> None:
@@ -33,7 +33,7 @@ def run(controller: Controller, stopped: threading.Event) -> None:
     changed = threading.Event()
     changed.set()
     for kind in controller.watched:
-        # A daemon: it ends with the API server's connection, for which nobody has to wait.
+        # A daemon thread: it ends when the API server closes the connection, and nobody has to wait for that.
         threading.Thread(target=_watch, args=(kind, changed, stopped), name=f"watch {kind.kind}", daemon=True).start()
     while not stopped.is_set():
         if controller.watched and not changed.wait(STEP):
@@ -53,5 +53,5 @@ def _watch(kind: Resource, changed: threading.Event, stopped: threading.Event) -
         with contextlib.suppress(Exception):  # as above
             for _ in kind.watch(timeout=_WATCH):
                 changed.set()
-        changed.set()  # whatever came between two watches
+        changed.set()  # for changes between two watches
         stopped.wait(STEP)

@@ -33,19 +33,19 @@ from rehearsal.toolchain import Tools
 
 CONTEXT = "homelab"
 MONITOR_GRACE_SECONDS = 8
-"""Seconds without a sign of life after which a node is taken for lost, where nodes can fail: four of its renewals."""
+"""Seconds without a heartbeat after which a node that can fail counts as lost: four renewals of its lease."""
 _HOMELAB = Path(__file__).with_name("homelab.yaml")
 _NO_ISSUER = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
 _START = 60.0  # seconds; docs/measurements.md
 _NODES = ("node-1", "node-2")  # of homelab.yaml
-_GRACE = 0.1  # seconds for each process to end; what it would still write is thrown away with its folder
+_GRACE = 0.1  # seconds for each process to end; its folder is deleted anyway, with whatever it would still write
 
 
 class ControlPlane:
-    """Context manager; everything it starts listens on 127.0.0.1 and writes below `directory`."""
+    """Context manager; everything that it starts listens on 127.0.0.1 and writes below `directory`."""
 
     pods: PodRunner
-    """What runs pods for real; there once the context is entered."""
+    """Runs pods for real; set once the context is entered."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class ControlPlane:
         operator: OperatorTools | None = None,
         failing_nodes: bool = False,
     ) -> None:
-        """Without `controllers` there is only the API server, on which nothing comes of what is made: for previews.
+        """Without `controllers`, only the API server runs, and nothing acts on its objects: for previews.
 
-        `operator` is CloudNativePG's, which then runs beside the controllers; its pods have loopback addresses. With
-        `failing_nodes` each node has a kwok of its own, which `lose_node` kills; volumes are attached to nodes, and the
-        controller manager takes a node for lost after `MONITOR_GRACE_SECONDS` in the place of Kubernetes' 50.
+        `operator` is CloudNativePG's; it then runs beside the controllers, and its pods have loopback addresses. With
+        `failing_nodes`, each node has its own kwok, which `lose_node` kills; volumes are attached to nodes, and the
+        controller manager considers a node lost after `MONITOR_GRACE_SECONDS` instead of Kubernetes' 50.
         """
         self._tools = tools
         self._operator = operator
@@ -77,7 +77,7 @@ class ControlPlane:
 
     @property
     def ca(self) -> str:
-        """The certificate, in PEM, by which clients know the API server."""
+        """The certificate, in PEM, with which clients verify the API server."""
         return (self._certificates / "apiserver.crt").read_text()
 
     def client(self) -> kubernetes.client.ApiClient:
@@ -101,10 +101,10 @@ class ControlPlane:
         etcd = self._start_etcd()
         token = self._write_credentials()
         self._start_api_server(etcd, token)
-        # The library would leave what it discovers in the system's temporary folder.
+        # By default the library caches discovery in the system's temporary folder.
         cluster = DynamicClient(self.client(), cache_file=str(self._directory / "discovery.json"))
-        # Before the controllers: the garbage collector looks for new kinds every 30 s only, and until it knows a kind,
-        # whatever is deleted in the foreground stays.
+        # Before the controllers: the garbage collector looks for new kinds only every 30 s, and until it knows a kind,
+        # an object of that kind that is deleted in the foreground stays.
         definitions = cloudnative_pg.definitions(self._operator) if self._operator else []
         _create_all(cluster, [*_documents(self._tools.crds), *definitions])
         self._wait(lambda: _established(cluster), what="the CRDs are established")
@@ -128,7 +128,7 @@ class ControlPlane:
         self.pods = self._stack.enter_context(PodRunner(self.client()))
 
     def _start_operator(self, operator: OperatorTools, cluster: DynamicClient) -> InstanceManagers:
-        """Starts CloudNativePG's operator; what its instances do."""
+        """Starts CloudNativePG's operator; returns the stand-in for its instances."""
         running_ = cloudnative_pg.running_operator(operator, cluster, self.kubeconfig, self._directory)
         child, port = self._stack.enter_context(running_)
         self._children.append(child)
@@ -136,7 +136,7 @@ class ControlPlane:
         return self._stack.enter_context(InstanceManagers(self.client(), operator.manager))
 
     def lose_node(self, name: str) -> None:
-        """As when its machine loses power: what played its kubelet is gone. Needs `failing_nodes`."""
+        """Kills the node's kwok, as if its machine lost power. Needs `failing_nodes`."""
         kill_group(self._kubelets[name].process)
 
     def _run(self, name: str, *arguments: str | Path, executable: Path) -> Child:
@@ -179,7 +179,7 @@ class ControlPlane:
 
     @contextmanager
     def authenticating_with(self, configuration: Mapping[str, Any]) -> Iterator[None]:
-        """Gives the API server an AuthenticationConfiguration; it takes each new one over some seconds later."""
+        """Gives the API server an AuthenticationConfiguration; the server applies each new one some seconds later."""
         self._write_authentication(configuration)
         try:
             yield
@@ -206,11 +206,11 @@ class ControlPlane:
             f"--service-account-signing-key-file={key}",
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-cluster-ip-range=10.96.0.0/16",
-            # Nobody here resolves the nodes' names.
+            # Nothing here resolves the nodes' names.
             "--kubelet-preferred-address-types=InternalIP",
             executable=self._tools.kube_apiserver,
         )
-        # The server makes its own certificate, and writes the key once the certificate is complete.
+        # The server generates its own certificate, and writes the key once the certificate is complete.
         written = (self._certificates / "apiserver.key").exists
         self._wait(written, what="the API server's certificate is written")
         self._write_kubeconfig()
@@ -237,7 +237,7 @@ class ControlPlane:
     def _answers(self) -> bool:
         try:
             with self.client() as client:
-                # The last thing that a new API server makes for itself.
+                # The last object that a new API server creates for itself.
                 kubernetes.client.CoreV1Api(client).read_namespaced_service("kubernetes", "default", _request_timeout=2)
         except Exception:  # noqa: BLE001 - refused, reset, 401, 403, 500: all of it means "not yet"
             return False
@@ -271,7 +271,7 @@ class ControlPlane:
 
     def _start_kwok(self) -> None:
         if not self._failing_nodes:
-            # Without leases the controller manager takes the nodes for dead after 40 s, and their pods for not ready.
+            # Without leases, the controller manager considers the nodes dead after 40 s, and their pods not ready.
             self._run_kwok(
                 "kwok", "--manage-all-nodes=true", "--node-lease-duration-seconds=40", stages=self._tools.kwok_stages
             )
@@ -289,7 +289,7 @@ class ControlPlane:
             f"--kubeconfig={self.kubeconfig}",
             *arguments,
             f"--config={stages}",
-            # The kubelets' API, for the API server: logs of and commands in pods.
+            # The kubelets' API, with which the API server reads pods' logs and runs commands in them.
             f"--server-address=127.0.0.1:{port}",
             "--node-ip=127.0.0.1",
             f"--node-port={port}",
@@ -300,7 +300,7 @@ class ControlPlane:
 
 
 def _documents(files: Iterable[Path]) -> list[dict[str, Any]]:
-    # libyaml's parser, where PyYAML was built with it, reads the CRDs in a tenth of the other's two seconds.
+    # libyaml's parser, if PyYAML was built with it, reads the CRDs in a tenth of the other parser's two seconds.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [document for file in files for document in yaml.load_all(file.read_text(), loader) if document]
 
@@ -317,7 +317,7 @@ def _established(cluster: DynamicClient) -> bool:
 
 
 def _populated(cluster: DynamicClient) -> bool:
-    """Whether kwok and the controller manager are at work: without them pods stay pending, or are refused at first."""
+    """Whether kwok and the controller manager are at work: until then, pods stay pending or are refused."""
     nodes = cluster.resources.get(api_version="v1", kind="Node").get().to_dict()["items"]
     accounts = cluster.resources.get(api_version="v1", kind="ServiceAccount").get(namespace="default").items
     return bool(accounts) and all(_is_true(node, "Ready") for node in nodes)

@@ -1,4 +1,4 @@
-"""Stand-in for Cilium's Gateway controller: answers every HTTPRoute in its status, as the Gateway API defines it."""
+"""Stand-in for Cilium's Gateway controller: sets every HTTPRoute's status, as the Gateway API defines it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = tuple[str, str, str]
 
 
 class Controller:
-    """One `step` answers the routes whose answer is missing or out of date."""
+    """Each `step` sets the status of routes where it is missing or out of date."""
 
     def __init__(self, cluster: DynamicClient) -> None:
         resources = cluster.resources
@@ -26,7 +26,7 @@ class Controller:
         self.watched = (self._gateways, self._routes, self._services)
 
     def step(self) -> None:
-        """Looks at every route once."""
+        """Checks every route once."""
         listed = self._gateways.get().to_dict()["items"]
         gateways = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in listed}
         for route in self._routes.get().to_dict()["items"]:
@@ -70,7 +70,7 @@ class Controller:
 
 
 def accepted(route: dict[str, Any], reference: dict[str, Any], gateway: dict[str, Any] | None) -> Answer:
-    """Whether the Gateway takes the route (gateway-api.sigs.k8s.io, RouteConditionReason)."""
+    """Whether the Gateway accepts the route (gateway-api.sigs.k8s.io, RouteConditionReason)."""
     if gateway is None:
         return "False", "NoMatchingParent", f'gateway "{reference["name"]}" not found'
     listeners = gateway["spec"]["listeners"]

@@ -1,4 +1,4 @@
-"""What kwok makes of nodes and pods: its own stages, changed as stages.yaml says, and ours."""
+"""The stages that kwok applies to nodes and pods: its own, changed as stages.yaml says, and ours."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import yaml
 OWN = Path(__file__).with_name("stages.yaml")
 
 _SCRIPT = '.spec.containers[].command | select(. != null) | .[] | select(startswith("/scripts/"))'
-"""In a pod that `pods/runner.py` runs for real: the script of its one container."""
+"""jq: the script of the one container, in a pod that `pods/runner.py` runs for real."""
 
 
 def read(kwok: Path) -> str:
-    """The stages, from the folder of kwok's module, as one YAML text."""
+    """The stages as one YAML text; `kwok` is the folder of kwok's module."""
     stages: list[dict[str, Any]] = []
     for folder in ("node", "pod"):
         for file in sorted((kwok / "kustomize" / "stage" / folder / "fast").glob("*.yaml")):

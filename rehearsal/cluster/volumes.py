@@ -1,4 +1,4 @@
-"""Stand-in for Longhorn: gives claims of its class a volume, grows volumes, and takes released ones away."""
+"""Stand-in for Longhorn: provisions volumes for claims of its class, grows volumes, and deletes released ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ASKED = "volume.kubernetes.io/storage-provisioner"
 
 
 class Provisioner:
-    """One `step` does what is to be done now."""
+    """Each `step` does what is due."""
 
     def __init__(self, cluster: DynamicClient) -> None:
         resources = cluster.resources
@@ -24,11 +24,11 @@ class Provisioner:
         self.watched = (self._claims, self._volumes)
 
     def step(self) -> None:
-        """Provisions pending claims, grows bound ones, deletes released volumes whose policy says so."""
+        """Provisions pending claims, grows bound ones, and deletes released volumes if their reclaim policy says so."""
         for claim in self._claims.get().to_dict()["items"]:
             if claim["spec"].get("storageClassName") != STORAGE_CLASS or "deletionTimestamp" in claim["metadata"]:
                 continue
-            # The controller looks for a volume that is reserved for the claim before it asks for a new one.
+            # The controller looks for a volume that is reserved for the claim before it requests a new one.
             asked = (claim["metadata"].get("annotations") or {}).get(_ASKED) == DRIVER
             if "volumeName" not in claim["spec"] and asked:
                 self._provision(claim)
@@ -59,7 +59,7 @@ class Provisioner:
         try:
             self._volumes.create(body=body)
         except ConflictError:
-            return  # made at the last step, and not bound yet
+            return  # created in the last step, and not bound yet
 
     def _grow(self, claim: dict[str, Any]) -> None:
         wanted = claim["spec"]["resources"]["requests"]["storage"]
