@@ -1,1 +1,1 @@
-"""Pods as processes of this machine: the scripts of backup, drill and restore beside a real PostgreSQL."""
+"""Pods as processes on this machine: the scripts of backup, drill and restore beside a real PostgreSQL."""

@@ -1,8 +1,8 @@
-"""Stands in for the archives of write-ahead logs: a database as it was at the moments at which it was remembered.
+"""Stands in for the archives of write-ahead logs: a database as it was at the moments when it was remembered.
 
-The plugin barman-cloud archives each change; here a caller says when. What a recovery to a moment brings is what was
-remembered last before it, in a server of its own. That PostgreSQL recovers to a moment from what barman-cloud archives,
-tests/database/test_recovery.py shows with the real ones.
+The plugin barman-cloud archives each change; here, a caller says when. A recovery to a moment brings back what was last
+remembered before it, in a separate server. tests/database/test_recovery.py shows with the real PostgreSQL and
+barman-cloud that PostgreSQL recovers to a moment from that archive.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rehearsal.pods.postgres import PostgresServer
 
 
 class Archive:
-    """What was remembered, by namespace, and the servers that were recovered from it, by UID of their Cluster."""
+    """What was remembered, by namespace, and the servers recovered from it, by the UID of their Cluster."""
 
     def __init__(self) -> None:
         self._remembered: dict[str, list[tuple[datetime, str]]] = {}
@@ -25,18 +25,18 @@ class Archive:
 
     @property
     def servers(self) -> Iterable[PostgresServer]:
-        """All that run."""
+        """All running servers."""
         return self._recovered.values()
 
     def remember(self, namespace: str, server: PostgresServer) -> None:
-        """The live database, as it is now."""
+        """Remembers the live database as it is now."""
         dump = server.run([server.bin / "pg_dump", "--format=plain"], stdout=subprocess.PIPE).stdout
         self._remembered.setdefault(namespace, []).append((datetime.now(UTC), dump))
 
     def recovered(
         self, namespace: str, cluster: Mapping[str, Any], secret: Callable[[str], Mapping[str, str]]
     ) -> PostgresServer:
-        """The server of a Cluster that was recovered; started on first use."""
+        """The server of a recovered Cluster; started on first use."""
         uid = cluster["metadata"]["uid"]
         if uid not in self._recovered:
             target = datetime.fromisoformat(cluster["spec"]["bootstrap"]["recovery"]["recoveryTarget"]["targetTime"])

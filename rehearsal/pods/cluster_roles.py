@@ -1,4 +1,4 @@
-"""What an instance manager of CloudNativePG does to the roles of its server: those of `initdb` and `managed`.
+"""What CloudNativePG's instance manager does to its server's roles, those of `initdb` and `managed`.
 
 Follows CloudNativePG 1.27: pkg/management/postgres/initdb.go and internal/management/controller/roles.
 """
@@ -12,7 +12,7 @@ from rehearsal.pods.postgres import PostgresServer
 from settings.images import postgres_major
 
 SUPERUSER: Final = "postgres"
-"""As `initdb` makes the server; nobody has its password."""
+"""The superuser that `initdb` creates; nobody has its password."""
 _ATTRIBUTES: Final = ("superuser", "login", "createdb", "createrole", "replication", "bypassrls")
 
 
@@ -28,13 +28,13 @@ def host(cluster: Mapping[str, Any]) -> str:
 
 
 def major(cluster: Mapping[str, Any]) -> int:
-    """The version of its data: of what the operator has noted, or, before it has, of what it is to begin with."""
+    """The major version of the Cluster's data: what the operator has recorded, or before that, its initial image's."""
     noted: int | None = (cluster.get("status", {}).get("pgDataImageInfo") or {}).get("majorVersion")
     return noted or postgres_major(cluster["spec"]["imageName"])
 
 
 def is_recovered(cluster: Mapping[str, Any]) -> bool:
-    """Whether it was made from an archive."""
+    """Whether the Cluster was created from an archive."""
     return "recovery" in cluster["spec"]["bootstrap"]
 
 
@@ -45,7 +45,7 @@ def _bootstrap(cluster: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def reconcile(server: PostgresServer, cluster: Mapping[str, Any], secret: Callable[[str], Mapping[str, str]]) -> None:
-    """Makes the roles what the Cluster says. `secret` gives what a Secret of its namespace holds."""
+    """Makes the roles match the Cluster. `secret` returns the data of a Secret in its namespace."""
     statements = []
     there = set(server.sql("SELECT rolname FROM pg_roles", database="postgres").split())
     for role in cluster["spec"]["managed"]["roles"]:

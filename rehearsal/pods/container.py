@@ -1,4 +1,4 @@
-"""One container's main process on this machine, ended and logged as a kubelet and a container runtime do it."""
+"""One container's main process on this machine, ended and logged as by a kubelet and a container runtime."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rehearsal.processes import die_with_parent, kill_group, wait_for_group
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """A path in the container, and the folder of this machine that stands in for it."""
+    """A path in the container, and the folder on this machine that stands in for it."""
 
     path: str
     folder: Path
 
 
 def placed(text: str, mounts: Sequence[Mount]) -> str:
-    """`text` with the path it begins with replaced by the folder of the mount that it lies in."""
+    """`text`, whose initial path is replaced by the folder of the mount that contains it."""
     for mount in sorted(mounts, key=lambda one: len(one.path), reverse=True):
         if text == mount.path or text.startswith(f"{mount.path}/"):
             return f"{mount.folder}{text.removeprefix(mount.path)}"
@@ -32,7 +32,7 @@ def placed(text: str, mounts: Sequence[Mount]) -> str:
 
 
 class Container:
-    """`run` it in the thread that is to wait for it; `end` it from any other."""
+    """Call `run` in the thread that waits for the container, and `end` from any other."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Container:
 
     @property
     def message(self) -> str:
-        """What it has left as its termination message, of which a kubelet keeps 4096 bytes."""
+        """The container's termination message, of which a kubelet keeps 4096 bytes."""
         return self._termination_message.read_text()[:4096] if self._termination_message.exists() else ""
 
     def run(self) -> int:
-        """Runs the process and returns its exit code as a container has it: 137 after SIGKILL."""
+        """Runs the process and returns its exit code as a container reports it: 137 after SIGKILL."""
         if self._ending.is_set():
             return 128 + signal.SIGKILL
         self._process = subprocess.Popen(
@@ -72,16 +72,16 @@ class Container:
             self.kill()
         pump = threading.Thread(target=self._write_log, daemon=True)
         pump.start()
-        code = wait_for_group(self._process)  # with the first process of a container all of it ends
+        code = wait_for_group(self._process)  # a container ends with its first process
         self._ending.set()
         pump.join()
         return 128 - code if code < 0 else code
 
     def end(self, grace: float) -> None:
-        """SIGTERM, and SIGKILL after `grace` seconds.
+        """Sends SIGTERM, and SIGKILL after `grace` seconds.
 
-        The kernel does not deliver a signal to the first process of a container that has no handler for it: a shell
-        without a trap takes no notice of SIGTERM there, though it would here.
+        The kernel does not deliver a signal to a container's first process if that has no handler for it: a shell
+        without a trap ignores SIGTERM there, though it would not here.
         """
         if self._ending.is_set():
             return
@@ -96,13 +96,13 @@ class Container:
         killer.start()
 
     def kill(self) -> None:
-        """SIGKILL to everything in the container."""
+        """Sends SIGKILL to everything in the container."""
         self._ending.set()
         if self._process is not None:
             kill_group(self._process)
 
     def _write_log(self) -> None:
-        """In the format of the container runtime interface, which kubelets read."""
+        """Writes the log in the format of the container runtime interface, which kubelets read."""
         assert self._process is not None  # noqa: S101 - started before this thread
         assert self._process.stdout is not None  # noqa: S101 - a pipe
         with self.log.open("ab", buffering=0) as log:
@@ -112,7 +112,7 @@ class Container:
 
 
 def _handles(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal; where /proc does not say, it counts as having one."""
+    """Whether a process has a handler for a signal; True if /proc does not say."""
     with contextlib.suppress(OSError, StopIteration):
         status = Path(f"/proc/{pid}/status").read_text().splitlines()
         caught = next(line for line in status if line.startswith("SigCgt:"))

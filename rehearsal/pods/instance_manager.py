@@ -1,12 +1,12 @@
-"""Emulates the instance managers of CloudNativePG's pods: what the operator asks each of them, and what they do to the
+"""Emulates the instance managers of CloudNativePG's pods: the operator's requests to them, and what they do to the
 Cluster.
 
 Follows CloudNativePG 1.27: pkg/management/postgres/probes.go (`/pg/status`), pkg/postgres/status.go (its JSON) and
 internal/management/controller/instance_startup.go and instance_controller.go (who is primary). An instance is primary
-once the Cluster names it as the target; the others follow it without a lag. It serves HTTPS at the pod's own address
-with the certificate that the operator made, and TLS 1.3, as the operator demands.
+once the Cluster names it as the target; the others follow it without lag. It serves HTTPS at the pod's own address with
+the certificate that the operator created, and TLS 1.3, as the operator requires.
 
-What is not there: replication itself, configuration reloads, in-place upgrades, probes.
+Not emulated: replication itself, configuration reloads, in-place upgrades, probes.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _INSTANCES: Final = "cnpg.io/podRole=instance"
 _PORT: Final = 8000
 _LSN: Final = "0/5000060"
 _SYSTEM: Final = "75000000000000000{major:02}"
-"""Of each major version another, as pg_upgrade makes it."""
+"""Differs by major version, as after pg_upgrade."""
 
 
 class InstanceManagers:
-    """One `step` does what is to be done now; a context manager, at whose end nothing of it listens any more."""
+    """Each `step` does what is due. A context manager: at its end, all servers stop listening."""
 
     watched: Sequence[Resource] = ()
 
@@ -62,7 +62,7 @@ class InstanceManagers:
             self._stop(uid)
 
     def step(self) -> None:
-        """Serves each running instance, lets go of those that are gone, and makes the target of a Cluster primary."""
+        """Serves each running instance, stops serving those that are gone, and makes a Cluster's target primary."""
         pods = self._core.list_pod_for_all_namespaces(label_selector=_INSTANCES).items
         there = {pod.metadata.uid: pod for pod in pods if pod.status.phase == "Running" and pod.status.pod_ip}
         self._serving = {(pod.metadata.namespace, pod.metadata.name) for pod in there.values()}
@@ -91,12 +91,12 @@ class InstanceManagers:
         return {}
 
     def status(self, namespace: str, cluster: str, pod: str, *, session: str) -> dict[str, Any]:
-        """What `/pg/status` of one instance says; `session` is another with each start of its instance manager."""
+        """The answer of an instance's `/pg/status`; `session` differs with each start of its instance manager."""
         seen = self._cluster(namespace, cluster).get("status", {})
         current = seen.get("currentPrimary")
         primary = current == pod
         major = (seen.get("pgDataImageInfo") or {}).get("majorVersion", 0)
-        # A primary that is gone, or that another is to follow, sends nothing: the operator waits for that.
+        # A primary that is gone, or that another instance is to replace, sends nothing: the operator waits for that.
         receives = seen.get("targetPrimary") == current and (namespace, current) in self._serving
         said: dict[str, Any] = {
             "systemID": _SYSTEM.format(major=major),
@@ -132,7 +132,7 @@ class InstanceManagers:
         try:
             context = self._tls(namespace, cluster)
         except ApiException:
-            return  # not there yet, or gone already
+            return  # the Secret does not exist yet, or is gone already
         manager = self
 
         class Handler(BaseHTTPRequestHandler):

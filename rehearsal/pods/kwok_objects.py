@@ -1,4 +1,4 @@
-"""How kwok learns of the logs and the commands of a pod that really runs."""
+"""Tells kwok about the logs and commands of a pod that really runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tell_kwok(
     *,
     owners: Sequence[Mapping[str, str]] = (),
 ) -> None:
-    """Makes the object of this kind for a pod, or changes the one that is there."""
+    """Creates the object of this kind for a pod, or changes the existing one."""
     where = {**_KWOK, "namespace": namespace, "plural": _PLURALS[kind]}
     body = {
         "apiVersion": "{group}/{version}".format_map(_KWOK),

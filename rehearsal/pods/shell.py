@@ -1,4 +1,4 @@
-"""The pods' shell on this machine: BusyBox where it has it, as the image does, else its own sh."""
+"""The pods' shell on this machine: BusyBox, as in the image, if the machine has it; otherwise its own sh."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# What the scripts use of BusyBox 1.37 in alpine. Debian's build lacks flock; util-linux has the same.
+# The applets of Alpine's BusyBox 1.37 that the scripts use. Debian's build lacks flock; util-linux has the same one.
 _APPLETS = (
     *("awk", "cat", "date", "df", "du", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sed", "seq", "sh"),
     *("sha256sum", "sleep", "sort", "stat", "sync", "tail", "touch", "tr", "wc"),
@@ -14,7 +14,7 @@ _APPLETS = (
 
 
 def link_applets(directory: Path) -> None:
-    """Puts BusyBox's programs into a folder that is to come first on PATH."""
+    """Links BusyBox's applets into a folder that comes first on PATH."""
     busybox = shutil.which("busybox")
     if busybox is not None:
         has = subprocess.run([busybox, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
