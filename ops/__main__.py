@@ -35,7 +35,7 @@ def _main() -> NoReturn:
         sys.exit(128 + error.signal)
     except (ApiException, HTTPError) as error:
         sys.exit(error_message(error))
-    except (RequestException, GitlabError) as error:  # python-gitlab lets the first through
+    except (RequestException, GitlabError) as error:  # python-gitlab does not wrap the former
         sys.exit(gitlab_words(error))
     except AccountError as error:
         sys.exit(f"1Password refuses: {error}")

@@ -19,7 +19,7 @@ class Backup:
     name: str
     rows: int
     bytes: int
-    """Of the dump."""
+    """The dump's size."""
     seconds: int
 
     def __str__(self) -> str:

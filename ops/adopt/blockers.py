@@ -13,7 +13,7 @@ from ops.adopt.pod_template import Fault, Operation, Secrets, faults
 Object = Mapping[str, Any]
 
 _FIXED: Final = ("volumeClaimTemplates", "podManagementPolicy", "serviceName", "selector")
-"""Fields of a StatefulSet's spec that the API does not let change: the provider deletes the StatefulSet with its pods,
+"""Fields of a StatefulSet's spec that the API refuses to change: the provider deletes the StatefulSet with its pods
 and creates it again."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _FORCED: Final = "pulumi.com/patchForce"

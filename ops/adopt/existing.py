@@ -43,7 +43,7 @@ class Live:
 
     kubernetes: DynamicClient
     names: Names
-    """Of the stack."""
+    """The stack's names."""
     gitlab: Gitlab | None = None
     cloudflare: Cloudflare | None = None
     mirror: str | None = None

@@ -53,7 +53,7 @@ class Secrets:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One field that must be removed or replaced."""
+    """One field that has to be removed or replaced."""
 
     where: str
     """The field, in words."""

@@ -60,7 +60,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
         self.wake: Callable[[], None] = lambda: None
-        """Wakes a waiting thread, so that it calls `check`."""
+        """Ends a wait, so that the waiting code calls `check`."""
         self._deaf = False
         self._before: dict[signal.Signals, Any] = {}
 

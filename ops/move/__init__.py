@@ -46,7 +46,7 @@ class Move:
     cluster: Cluster
     terminal: Terminal
     settings: Settings
-    """With the live database."""
+    """The settings, with the live database."""
     database: DatabaseSettings
     """The section of the live database."""
     target: DatabaseSettings

@@ -50,19 +50,19 @@ class Recovery:
     mended: bool
     """Whether the checkpoint, or a file that belongs to it, was half-written."""
     imported: Mapping[str, str]
-    """Into the state, or by the program itself in the next `up`."""
+    """Imported into the state now, or by the program itself in the next `up`."""
     cleared: tuple[str, ...]
     released: tuple[str, ...]
     """URNs that were deleted from the state; the next `up` takes their objects over."""
     next: str
-    """What to run now, in words."""
+    """What to run now, as text for the user."""
 
 
 def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
     """Cancels the lock of the dead update and settles its pending creates, with `find` to look them up.
 
     Raises `PulumiError` if the command line refuses, or if the process that holds the lock is alive, and
-    `UnknownHolderError` if nobody can know that and the user is not `certain` that it has ended. Safe to run twice, and
+    `UnknownHolderError` if that cannot be known and the user is not `certain` that it has ended. Safe to run twice, and
     when nothing is wrong.
     """
     backend, stack = _backend(), names.stack

@@ -32,7 +32,8 @@ def named(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Rest
 
 
 def newest_at(backups: Iterable[Listed], at: dt.datetime, *, names: Names, target: Target) -> tuple[str, dt.datetime]:
-    """Name and time of the newest backup at `at`. Dumps from before a restore do not count: their data was replaced.
+    """Name and time of the newest backup taken at `at` or before; dumps from before a restore, whose data was replaced,
+    do not count.
 
     The time is the end of the backup, so that nothing in it was written after `at`.
     """

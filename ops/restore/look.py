@@ -63,7 +63,7 @@ def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
 def ways_in(names: Names, name: str, engine: EngineSettings) -> str:
     """How to reach the database, and how to discard it."""
     service = DatabaseAddress.of(names, engine).host
-    # CloudNativePG's socket accepts only the operating system's user of the server, whose role is psql's default.
+    # CloudNativePG's socket accepts only the server's own operating-system user, whose role is psql's default.
     role = "" if engine.is_cluster else f" --username={names.database_role}"
     return (
         "To look into it:\n"

@@ -362,7 +362,7 @@ def _template(cluster: Cluster, image: str) -> Any:
 
 
 def _refuse_writers(cluster: Cluster) -> None:
-    if why := running_writer(cluster):  # what it writes during the dump would be lost
+    if why := running_writer(cluster):  # the new version would lack what it writes during the dump
         raise ClusterError(why)
 
 

@@ -94,7 +94,7 @@ def role(systems: Systems) -> str:
     name, stack = systems.names.database_role, systems.settings.stack
     systems.need("apps/v1", "StatefulSet", systems.names.database)  # without a database there is no role
     superuser = taken_by_superuser(systems.list("v1", "Pod"))
-    if superuser is None:  # then the check `backup` has failed, or will
+    if superuser is None:  # then the check `backup` fails, or will fail
         return f"no backup has said yet whether the role {name} is a superuser"
     if superuser:
         fix = f"{ops_command('revoke-superuser', stack)}, then {ops_command('backup', stack)}"

@@ -118,7 +118,7 @@ class Systems:
 
     @property
     def repository(self) -> RepositorySettings:
-        """What the stacks share in GitLab."""
+        """The section `repository`: what the stacks share in GitLab."""
         return _given(self.settings.repository)
 
     @property
@@ -128,7 +128,7 @@ class Systems:
 
     @property
     def monitoring(self) -> MonitoringSettings:
-        """Probe and alerts."""
+        """The section `monitoring`: the probe and the alerts."""
         return _given(self.settings.monitoring)
 
     @cached_outcome

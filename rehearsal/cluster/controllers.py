@@ -43,7 +43,7 @@ def run(controller: Controller, stopped: threading.Event) -> None:
         changed.clear()
         try:
             controller.step()
-        except Exception:  # noqa: BLE001 - a conflict, or the API server is going down with us
+        except Exception:  # noqa: BLE001 - a conflict, or the API server shuts down with us
             changed.set()
             stopped.wait(STEP)
 
