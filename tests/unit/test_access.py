@@ -18,14 +18,14 @@ def test_the_route_leads_from_the_listener_of_the_stack_to_the_apps_service(dev:
         assert backend["port"] == port["port"]
 
 
-def test_an_update_waits_until_the_gateway_has_accepted_the_route_but_not_for_ever(program: Program) -> None:
+def test_an_update_waits_a_limited_time_for_the_gateway_to_accept_the_route(program: Program) -> None:
     route = program.one("HTTPRoute")
     assert "Accepted" in route.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
     timeouts = route.request.customTimeouts
     assert timeouts.create == timeouts.update == "2m"
 
 
-def test_the_url_that_people_are_told_is_the_one_that_the_route_serves(program: Program) -> None:
+def test_the_url_in_the_outputs_is_the_one_that_the_route_serves(program: Program) -> None:
     (hostname,) = program.one("HTTPRoute").inputs["spec"]["hostnames"]
     assert program.outputs["url"] == f"https://{hostname}"
 
@@ -49,7 +49,7 @@ RELEASED = "urn:pulumi:prod::invoicetron::invoicetron:public_access:PublicAccess
         ),
     ],
 )
-def test_what_the_last_release_made_public_keeps_its_identity(prod: Program, kind: str, urn: str) -> None:
+def test_public_resources_of_the_last_release_keep_their_identity(prod: Program, kind: str, urn: str) -> None:
     assert urn in {aliased(each, alias) for each in prod.of(kind) for alias in each.request.aliases}
 
 

@@ -59,14 +59,14 @@ def group(id_: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rule", OPEN)
-def test_a_selector_that_names_nobody_opens_the_policy_beside_any_that_does(rule: dict[str, Any]) -> None:
+def test_a_selector_that_names_nobody_opens_the_policy_even_next_to_one_that_does(rule: dict[str, Any]) -> None:
     (told,) = openings(policy(EMAIL, rule), no_group)
     assert all(selector in told for selector in rule)
     assert openings(policy(rule, exclude=[EMAIL]), no_group), "an exclude leaves everybody else"
 
 
 @pytest.mark.parametrize("rule", KNOWN)
-def test_a_selector_that_names_people_opens_nothing_and_as_a_require_it_narrows_whatever_is_included(
+def test_a_selector_that_names_people_opens_nothing_and_as_a_require_narrows_any_include(
     rule: dict[str, Any],
 ) -> None:
     assert openings(policy(rule, exclude=[EVERYONE]), no_group) == []
@@ -81,11 +81,11 @@ def test_a_selector_is_open_until_a_setting_names_it() -> None:
     assert openings(policy(DOMAIN, EVERYONE), no_group, ["email_domain"]) == ["everyone"]
 
 
-def test_an_empty_include_is_no_policy() -> None:
+def test_an_empty_include_is_reported() -> None:
     assert openings({"include": None}, no_group) == ["its include is empty"]
 
 
-def test_groups_are_looked_into_however_deep() -> None:
+def test_nested_groups_are_resolved_at_any_depth() -> None:
     groups = {"outer": policy(group("inner")), "inner": policy(EMAIL, EVERYONE), "shut": policy(EMAIL, EMAIL)}
     assert openings(policy(group("outer")), groups.__getitem__) == ["group inner: everyone"]
     assert openings(policy(group("outer"), require=[group("shut")]), groups.__getitem__) == []
@@ -93,7 +93,7 @@ def test_groups_are_looked_into_however_deep() -> None:
     assert openings(policy(EVERYONE, require=[group("inner")]), groups.__getitem__) == ["everyone"]
 
 
-def test_a_group_of_itself_ends() -> None:
+def test_a_group_that_includes_itself_does_not_loop() -> None:
     groups = {"a": policy(group("b")), "b": policy(group("a"), DOMAIN)}
     assert openings(policy(group("a")), groups.__getitem__) == ["group b: email_domain (example.com)"]
     assert admitted(policy(group("a")), groups.__getitem__) == "1 rule by email_domain"
@@ -106,7 +106,7 @@ def test_a_group_that_requires_itself_is_not_narrowed_by_that(*, deep: bool) -> 
     assert openings(policy(EVERYONE, require=[group("a")]), groups.__getitem__) == ["everyone"]
 
 
-def test_how_many_are_let_in_is_counted_through_groups() -> None:
+def test_the_people_let_in_are_counted_through_groups() -> None:
     other = {"email": {"email": "guest@example.com"}}
     groups = {"g": policy(EMAIL, {"okta": {"name": "a"}}, {"saml": {}}), "h": policy(group("g"), exclude=[other])}
     assert admitted(policy(EMAIL, other, group("h"), {"email_list": {"id": "l"}}), groups.__getitem__) == (
@@ -114,7 +114,7 @@ def test_how_many_are_let_in_is_counted_through_groups() -> None:
     )
 
 
-def test_what_a_policy_requires_and_excludes_is_counted_too() -> None:
+def test_requires_and_excludes_of_a_policy_are_counted_too() -> None:
     groups = {"g": policy(EMAIL, {"email": {"email": "guest@example.com"}})}
     rules = policy(EVERYONE, require=[group("g"), DOMAIN], exclude=[EMAIL])
     assert admitted(rules, groups.__getitem__) == (

@@ -188,7 +188,7 @@ def test_a_stack_file_without_secrets_of_the_app_changes_no_checksum(dev: Progra
     assert pod(run("dev", {"app.secrets": {}})) == pod(dev)
 
 
-def test_port_path_and_user_of_the_image_hold_wherever_they_matter() -> None:
+def test_port_path_and_user_of_the_image_apply_everywhere() -> None:
     program = run("prod", {"app.port": 8080, "app.healthPath": "/up", "app.user": 10001})
     container = container_of(program)
     assert [each["containerPort"] for each in container["ports"]] == [8080]

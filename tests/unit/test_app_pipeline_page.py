@@ -26,7 +26,7 @@ def test_the_runner_shares_the_folder_in_which_the_jobs_look_for_certificates() 
     assert docker["variables"]["DOCKER_HOST"].endswith(docker["services"][0]["variables"]["HEALTHCHECK_TCP_PORT"])
 
 
-def test_the_runner_s_policy_leads_to_the_pods_and_the_port_that_the_route_leads_to(dev: Program) -> None:
+def test_the_runner_s_policy_allows_the_pods_and_the_port_that_the_route_leads_to(dev: Program) -> None:
     (block,) = [block for block in blocks(PAGE) if block.is_shell]
     policy = yaml.safe_load(block.text.partition("<<'POLICY'\n")[2].partition("POLICY\n")[0])
     _, to_app = policy["spec"]["egress"]

@@ -27,7 +27,7 @@ def test_a_name_that_no_environment_variable_has_is_refused(section: str, value:
     assert "the name of an environment variable" in refusal_of(f"app.{section}", {name: value})
 
 
-def test_a_secret_in_the_place_of_its_reference_is_refused_and_never_shown() -> None:
+def test_a_secret_in_place_of_its_reference_is_refused_and_never_shown() -> None:
     message = refusal_of("app.secrets", {"STRIPE_KEY": VALUE})
     assert "invoicetron:app.secrets.STRIPE_KEY" in message
     assert "op://vault/item/field" in message

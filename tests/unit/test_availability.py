@@ -30,7 +30,7 @@ def patience(probe: dict[str, Any]) -> int:
     return int(probe["periodSeconds"] * probe["failureThreshold"])
 
 
-def test_app_and_database_leave_a_node_that_is_lost_after_a_minute(program: Program) -> None:
+def test_app_and_database_leave_a_lost_node_after_a_minute(program: Program) -> None:
     for pod in servers(program).values():
         tolerated = {each["key"]: each for each in pod["spec"]["tolerations"]}
         assert set(tolerated) == LOST_NODE
@@ -59,7 +59,7 @@ def test_a_database_that_is_away_for_minutes_stops_requests_and_kills_no_app(pro
     assert {probe["httpGet"]["path"] for probe in (startup, readiness, liveness)} == {"/api/health"}
 
 
-def test_an_app_that_is_to_end_serves_until_the_gateway_has_taken_it_out(program: Program) -> None:
+def test_a_terminating_app_serves_until_the_gateway_has_removed_it(program: Program) -> None:
     pod = servers(program)["Deployment"]["spec"]
     pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     # The pause counts into the grace period, whose default is 30 s; what is left is the app's own.

@@ -47,7 +47,7 @@ class Api:
         (JSONResponse([]), 1.0),
     ],
 )
-def test_what_may_pass_is_asked_again_after_as_long_as_it_says(
+def test_a_temporary_failure_is_retried_after_the_time_it_names(
     served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch, busy: Response, seconds: float
 ) -> None:
     api = Api(served, monkeypatch, iter([busy, ZONE]))
@@ -63,7 +63,7 @@ def test_what_may_pass_is_asked_again_after_as_long_as_it_says(
         ({}, 400, "answers 400: no reason$"),
     ],
 )
-def test_a_refusal_is_told_at_once_with_its_words(
+def test_a_refusal_is_reported_at_once_in_its_own_words(
     served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch, body: object, status: int, words: str
 ) -> None:
     api = Api(served, monkeypatch, iter([JSONResponse(body, status)]))
@@ -83,7 +83,7 @@ def test_a_refusal_is_told_at_once_with_its_words(
         JSONResponse(["no"], 407),
     ],
 )
-def test_a_proxy_s_refusal_says_nothing_of_what_there_is_or_what_the_token_may(
+def test_a_proxy_s_refusal_is_not_taken_for_an_answer_from_cloudflare(
     served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch, refusal: Response
 ) -> None:
     api = Api(served, monkeypatch, iter([refusal]))

@@ -88,7 +88,7 @@ def test_a_dns_record_is_the_sdks() -> None:
     assert one(requests(ours)) == one(requests(theirs))
 
 
-def test_what_others_read_of_them_is_an_output() -> None:
+def test_properties_that_other_resources_read_are_outputs() -> None:
     seen: list[str] = []
 
     def program() -> None:

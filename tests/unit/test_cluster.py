@@ -67,7 +67,7 @@ def cluster(served: Callable[[ASGIApp], str], tmp_path: Path, monkeypatch: pytes
     )
 
 
-def test_an_object_is_read_by_name_and_one_that_is_not_there_is_none(cluster: Cluster) -> None:
+def test_an_object_is_read_by_name_and_a_missing_one_is_none(cluster: Cluster) -> None:
     assert cluster.get("v1", "namespaces", "own") == {"metadata": {"name": "own"}}
     assert cluster.get("v1", "namespaces", "another") is None
 
@@ -78,12 +78,12 @@ def test_objects_are_listed_and_an_api_that_is_not_installed_holds_none(cluster:
     assert cluster.list("a.b/v1", "none") == []
 
 
-def test_what_may_not_be_read_is_not_taken_for_absent(cluster: Cluster) -> None:
+def test_an_object_that_may_not_be_read_is_not_taken_for_absent(cluster: Cluster) -> None:
     with pytest.raises(ForbiddenError, match=r"(?s)nodes is forbidden: User x cannot list.*granted by a Role"):
         cluster.list("v1", "nodes")
 
 
-def test_what_the_user_may_do_is_asked_of_the_api_server(cluster: Cluster) -> None:
+def test_the_api_server_is_asked_what_the_user_may_do(cluster: Cluster) -> None:
     assert cluster.may("patch", "apps", "deployments", "own")
     assert not cluster.may("patch", "apps", "deployments")
     assert not cluster.may("*", "*", "*")
@@ -101,12 +101,12 @@ def test_what_the_user_may_do_is_asked_of_the_api_server(cluster: Cluster) -> No
         ("limitranges", "(?s)429: too many requests.*Try again later"),
     ],
 )
-def test_an_answer_of_no_use_is_explained(cluster: Cluster, resource: str, words: str) -> None:
+def test_an_unusable_answer_is_explained(cluster: Cluster, resource: str, words: str) -> None:
     with pytest.raises(ClusterError, match=words):
         cluster.list("v1", resource)
 
 
-def test_an_api_server_that_is_away_is_named_with_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_api_server_is_named_with_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -122,7 +122,7 @@ def test_a_kind_is_served_only_if_its_api_lists_it(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("token", ["of-theirs\n", "of-\ntheirs", "of\u2011theirs"])
-def test_a_token_that_no_header_can_hold_is_told_without_it(
+def test_a_token_that_no_header_can_hold_is_refused_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, bearer=token)

@@ -61,7 +61,7 @@ def test_an_image_alone_is_an_ordinary_change(same: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("record", [None, Record(uid="here", volume=None, kind="Cluster")])
-def test_it_is_told_with_all_else_about_the_stack_s_volumes(record: Record | None) -> None:
+def test_the_conflict_is_reported_with_the_problems_of_the_stack_s_volumes(record: Record | None) -> None:
     settings = SETTINGS.model_copy(update={"database": database(parameters={"work_mem": "1MB"})})
     (problem,) = volume_problems(settings, Cluster(operated=live(OLD, database())), record)
     assert "operandImage" in problem

@@ -30,18 +30,18 @@ def panels(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_dashboard_is_the_one_that_was_looked_at() -> None:
+def test_the_dashboard_is_the_one_that_was_reviewed() -> None:
     """`make generate` writes it anew; its diff shows what people will see."""
     assert dashboard_json(WATCHED) == SNAPSHOT.read_text()
 
 
-def test_grafana_s_own_types_read_it_and_lose_nothing() -> None:
+def test_grafana_s_own_types_read_the_dashboard_without_loss() -> None:
     text = dashboard_json(WATCHED)
     again = json.dumps(Dashboard.from_json(json.loads(text)), cls=JSONEncoder)
     assert json.loads(again) == json.loads(text)
 
 
-def test_no_panel_lies_on_another_or_outside_of_the_grid() -> None:
+def test_no_panel_overlaps_another_or_leaves_the_grid() -> None:
     taken: dict[tuple[int, int], str] = {}
     for panel in panels(dashboard_json(WATCHED)):
         at = panel["gridPos"]
@@ -51,7 +51,7 @@ def test_no_panel_lies_on_another_or_outside_of_the_grid() -> None:
             taken[cell] = panel["title"]
 
 
-def test_only_what_the_stack_has_is_shown() -> None:
+def test_only_panels_for_what_the_stack_has_are_shown() -> None:
     bare = dashboard_json(Watched(names=WATCHED.names, claims=["data"]))
     assert "deploy token" not in bare
     assert "cronjob" not in bare
@@ -70,7 +70,7 @@ def test_grafana_takes_the_id_of_a_stack_with_a_long_name_and_each_has_its_own(s
     assert uid(stack) != uid(f"{stack}x")
 
 
-def test_the_sidecar_finds_it_and_every_stack_has_its_own(wanted: Program) -> None:
+def test_the_sidecar_finds_the_dashboard_and_every_stack_has_its_own(wanted: Program) -> None:
     made = wanted.one("ConfigMap", "invoicetron-dashboard").inputs
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
     (text,) = made["data"].values()
@@ -78,7 +78,7 @@ def test_the_sidecar_finds_it_and_every_stack_has_its_own(wanted: Program) -> No
     assert "invoicetron-dev" not in text
 
 
-def test_a_stack_that_wants_none_does_not_import_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_without_a_dashboard_does_not_import_its_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [each for each in sys.modules if each.startswith("grafana_foundation_sdk")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, "components.dashboard")

@@ -21,7 +21,7 @@ def restart_marks(program: Program) -> Any:
     return program.one("StatefulSet").inputs["spec"]["template"]["metadata"]["annotations"]
 
 
-def test_the_volume_is_a_claim_of_its_own_under_the_name_that_a_claim_template_would_have_given_it(
+def test_the_volume_is_a_separate_claim_with_the_name_that_a_claim_template_would_give(
     program: Program,
 ) -> None:
     stateful_set = program.one("StatefulSet").inputs
@@ -83,7 +83,7 @@ def test_a_new_password_restarts_the_server_and_reaches_it_through_the_secret(de
     }
 
 
-def test_the_mark_that_restarts_the_server_gives_the_password_away_to_nobody_who_guesses_it(dev: Program) -> None:
+def test_the_annotation_that_restarts_the_server_does_not_confirm_a_guessed_password(dev: Program) -> None:
     other_key = run("dev", values={"better-auth-secret": "another-better-auth-secret-0123456789"})
     assert PASSWORD not in str(restart_marks(dev))
     assert restart_marks(other_key) != restart_marks(dev), "a plain hash of the password would be the same"
@@ -96,7 +96,7 @@ def test_the_server_gets_all_the_time_that_its_shutdown_may_take_before_it_is_ki
     assert "--mode=fast" in command
 
 
-def test_the_recovery_after_a_crash_has_as_long_before_the_kubelet_gives_up_as_the_password_script_waits(
+def test_the_kubelet_gives_crash_recovery_as_long_as_the_password_script_waits(
     program: Program,
 ) -> None:
     probe = container(program)["startupProbe"]

@@ -73,7 +73,7 @@ def test_a_new_stack_has_one_claim_whatever_its_version() -> None:
         assert problems(Cluster(), database) == []
 
 
-def test_the_next_version_s_claim_stands_beside_the_one_in_use() -> None:
+def test_the_next_version_s_claim_exists_next_to_the_one_in_use() -> None:
     there = found(Cluster(claim(FIRST, "a", major=17), stateful_set=stateful_set(ON_17.image, FIRST)), UPGRADING)
     assert (there.claims.current, there.claims.next, dict(there.claims.kept)) == (FIRST, NEXT, {})
     assert with_live_version(SETTINGS, there) == SETTINGS
@@ -105,7 +105,7 @@ def test_after_the_move_the_database_is_on_the_new_claim_whatever_the_stack_file
     assert volume_problems(moved, cluster, record) == []
 
 
-def test_a_move_that_did_not_get_to_its_end_leaves_the_database_where_it_runs() -> None:
+def test_an_unfinished_move_leaves_the_database_on_its_claim() -> None:
     cluster = Cluster(*UPGRADED, stateful_set=stateful_set(ON_17.image, FIRST))
     there = found(cluster, UPGRADING, Record(uid="a", volume="pv-a"))
     assert (there.claims.current, there.claims.next) == (FIRST, NEXT)
@@ -123,27 +123,27 @@ def test_a_claim_that_is_gone_keeps_the_name_that_the_last_up_left() -> None:
         (claim(FIRST, "a"), ON_18, "has data of PostgreSQL 17"),
     ],
 )
-def test_another_version_than_the_data_s_is_refused(live: dict[str, Any], image: DatabaseSettings, words: str) -> None:
+def test_a_version_other_than_the_data_s_is_refused(live: dict[str, Any], image: DatabaseSettings, words: str) -> None:
     (problem,) = problems(Cluster(live, stateful_set=stateful_set(ON_17.image, FIRST)), image)
     assert words in problem
     assert image.image in problem
 
 
-def test_the_claim_of_an_earlier_release_says_nothing_and_its_record_does() -> None:
+def test_the_version_on_an_earlier_releases_claim_comes_from_the_record() -> None:
     record = Record(uid="a", volume="pv-a", image=ON_17.image)
     (problem,) = problems(Cluster(claim(FIRST, "a")), ON_18, record)
     assert "has data of PostgreSQL 17" in problem
     assert problems(Cluster(claim(FIRST, "a")), ON_18) == [], "adopted, and of whatever version import-existing saw"
 
 
-def test_up_waits_for_the_end_of_an_upgrade_that_has_stopped_the_app() -> None:
+def test_up_is_refused_while_an_upgrade_has_stopped_the_app() -> None:
     live = {"stateful_set": stateful_set(ON_17.image, FIRST)}
     (problem,) = problems(Cluster(claim(FIRST, "a", major=17), app=stopped_app("upgrade-1"), **live), UPGRADING)
     assert "python -m ops upgrade --stack prod --to 18" in problem
     assert problems(Cluster(claim(FIRST, "a", major=17), app=stopped_app("0a1b"), **live), UPGRADING) == []
 
 
-def test_an_upgrade_brings_a_claim_and_a_template_beside_the_server_and_leaves_that_alone() -> None:
+def test_an_upgrade_adds_a_claim_and_a_template_and_leaves_the_server_alone() -> None:
     before = run("prod", {"database.image": "postgres:17-alpine"})
     program = run("prod", {"database.image": "postgres:17-alpine", "database.upgrade.image": "postgres:18-alpine"})
     assert program.one("StatefulSet").inputs == before.one("StatefulSet").inputs
@@ -168,7 +168,7 @@ def test_an_upgrade_brings_a_claim_and_a_template_beside_the_server_and_leaves_t
     assert volumes["data"]["persistentVolumeClaim"]["claimName"] == NEXT
 
 
-def test_a_version_that_keeps_its_data_elsewhere_is_told_where_the_volume_is() -> None:
+def test_a_version_that_keeps_its_data_elsewhere_has_pgdata_set() -> None:
     def folder(image: str) -> list[str]:
         (server,) = (
             run("dev", {"database.image": image}).one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"]
@@ -213,12 +213,12 @@ def test_a_version_that_keeps_its_data_elsewhere_is_told_where_the_volume_is() -
         ({**OPERATED_17, "movingFrom": "statefulset", "upgrade": TO_18}, "nothing while the database moves"),
     ],
 )
-def test_what_cannot_be_upgraded_to_is_refused_by_the_settings(database: dict[str, Any], words: str) -> None:
+def test_an_impossible_upgrade_is_refused_by_the_settings(database: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         DatabaseSettings.model_validate(database)
 
 
-def test_the_next_archive_is_no_name_that_the_one_of_now_has_by_itself() -> None:
+def test_the_next_archive_may_not_have_the_current_one_s_default_name() -> None:
     upgrade = {**TO_18, "archive": "invoicetron-db"}
     database = {**OPERATED_17, "wal": {"s3": BUCKET}, "upgrade": upgrade}
     assert "another name than the archive of now" in refusal("dev", with_value("dev", "database", database))
@@ -262,14 +262,14 @@ def test_after_an_upgrade_in_place_the_settings_are_the_new_ones_whatever_the_st
         (operated(CNPG_18, data=17), {"image": "postgres:18", "operandImage": CNPG_18}, "would break that off"),
     ],
 )
-def test_up_begins_breaks_off_and_undoes_no_upgrade_in_place(
+def test_up_neither_begins_nor_breaks_off_nor_undoes_an_upgrade_in_place(
     live: dict[str, Any], wanted: dict[str, Any], words: str
 ) -> None:
     (problem,) = problems(Cluster(operated=live), of_operator(**wanted))
     assert words in problem
 
 
-def test_up_waits_for_the_end_of_an_upgrade_in_place() -> None:
+def test_up_is_refused_while_an_upgrade_in_place_has_stopped_the_app() -> None:
     cluster = Cluster(operated=operated(CNPG_18, data=18), app=stopped_app("upgrade-1"))
     (problem,) = problems(cluster, of_operator(image="postgres:18-alpine", operandImage=CNPG_18))
     assert "python -m ops upgrade --stack prod --to 18" in problem
@@ -280,7 +280,7 @@ def test_a_cluster_that_its_operator_has_not_seen_yet_is_no_problem() -> None:
         assert problems(Cluster(operated=live), of_operator()) == []
 
 
-def test_an_upgrade_in_place_changes_nothing_before_it_is_asked_for() -> None:
+def test_an_upgrade_in_place_changes_nothing_until_ops_upgrade_requests_it() -> None:
     database = {f"database.{key}": value for key, value in OPERATED_17.items()}
     before = run("prod", database).one("Cluster").inputs
     assert run("prod", {**database, "database.upgrade": TO_18}).one("Cluster").inputs == before

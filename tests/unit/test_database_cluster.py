@@ -55,7 +55,7 @@ def test_the_apps_role_is_no_superuser_and_only_backup_and_restore_log_in_as_one
     assert users == {"invoicetron-db-backup", "invoicetron-db-restore"}
 
 
-def test_what_is_restored_from_elsewhere_belongs_to_the_apps_role(operated: Program) -> None:
+def test_data_restored_from_elsewhere_belongs_to_the_apps_role(operated: Program) -> None:
     pods = {owner.inputs["metadata"]["name"]: pod for owner, pod in operated.pods()}
     (container,) = pods["invoicetron-db-restore"]["spec"]["containers"]
     values = {one["name"]: one.get("value") for one in container["env"]}
@@ -63,7 +63,7 @@ def test_what_is_restored_from_elsewhere_belongs_to_the_apps_role(operated: Prog
     assert values["PGHOST"] == "invoicetron-db-rw"
 
 
-def test_passwords_are_secret_reloaded_and_the_administrators_is_nobodys(operated: Program) -> None:
+def test_passwords_are_secret_and_reloaded_and_the_administrator_has_its_own(operated: Program) -> None:
     (owner, administrator) = (operated.one("Secret", f"invoicetron-db{suffix}") for suffix in ("-owner", "-admin"))
     for one in (owner, administrator):
         assert one.inputs["type"] == "kubernetes.io/basic-auth"
@@ -90,7 +90,7 @@ def test_a_standby_takes_over_and_a_single_instance_lets_a_drain_pass(operated: 
     assert (alone["primaryUpdateMethod"], alone["enablePDB"]) == ("restart", False)
 
 
-def test_a_commit_waits_for_a_standby_where_that_is_asked_for(operated: Program) -> None:
+def test_a_commit_waits_for_a_standby_if_the_settings_require_it(operated: Program) -> None:
     assert "synchronous" not in cluster(operated)["postgresql"]
     changes = {**ENGINE, "database.instances": 3, "database.synchronous": "required"}
     synchronous = cluster(run("dev", changes))["postgresql"]["synchronous"]
@@ -150,7 +150,7 @@ def test_instances_are_reached_by_clients_each_other_operator_and_kubelet_and_by
     assert not [edge for edge in edges(operated) if "the API server" in edge]
 
 
-def test_the_alerts_look_at_the_instances(operated: Program) -> None:
+def test_the_alerts_watch_the_instances(operated: Program) -> None:
     (group,) = operated.one("PrometheusRule").inputs["spec"]["groups"]
     rules = {rule["alert"]: rule["expr"] for rule in group["rules"] if "alert" in rule}
     assert f'pod=~"{instances(NAMES)}"' in rules["InvoicetronDatabaseNotReady"]
@@ -184,7 +184,7 @@ def test_the_alerts_look_at_the_instances(operated: Program) -> None:
         ({"engine": "cloudnative-pg", "image": "ghcr.io/cloudnative-pg/postgresql:18.6"}, "official image"),
     ],
 )
-def test_what_does_not_fit_the_engine_is_refused_in_words(changes: dict[str, Any], allowed: str) -> None:
+def test_settings_that_do_not_fit_the_engine_are_refused_with_the_reason(changes: dict[str, Any], allowed: str) -> None:
     assert allowed in refusal("dev", with_value("dev", "database", changes))
 
 
@@ -199,7 +199,7 @@ def test_what_does_not_fit_the_engine_is_refused_in_words(changes: dict[str, Any
     ],
 )
 @pytest.mark.parametrize("engine", [{"engine": "cloudnative-pg"}, {"movingFrom": "cloudnative-pg"}])
-def test_the_log_s_sizes_are_apart_as_the_operator_demands(
+def test_the_log_s_sizes_differ_as_the_operator_demands(
     engine: dict[str, str], parameters: dict[str, str], key: str
 ) -> None:
     message = refusal("dev", with_value("dev", "database", {**engine, "parameters": parameters}))

@@ -61,7 +61,7 @@ def test_every_client_of_the_database_has_the_authority_and_checks_the_server_by
     assert url.endswith(f"/invoicetron?sslmode=verify-full&sslrootcert={AUTHORITY}")
 
 
-def test_only_the_server_has_the_key_under_the_mode_that_postgresql_takes(encrypted: Program) -> None:
+def test_only_the_server_has_the_key_with_the_mode_that_postgresql_accepts(encrypted: Program) -> None:
     secret = encrypted.one("Secret", PROD.database_tls)
     assert secret.secret_inputs == {"stringData"}
     key = secret.inputs["stringData"]["tls.key"]
@@ -96,7 +96,7 @@ def test_the_certificate_names_every_name_of_the_server_and_a_new_one_restarts_i
     assert marks[0] != marks[1]
 
 
-def test_only_where_it_is_required_does_the_server_refuse_who_comes_without(encrypted: Program) -> None:
+def test_the_server_refuses_clients_without_tls_only_if_it_is_required(encrypted: Program) -> None:
     def rules(program: Program) -> tuple[bool, bool]:
         (server,) = program.one("StatefulSet").inputs["spec"]["template"]["spec"]["containers"]
         command = server["lifecycle"]["postStart"]["exec"]["command"]
@@ -107,14 +107,14 @@ def test_only_where_it_is_required_does_the_server_refuse_who_comes_without(encr
     assert rules(run("prod", {"database.tls": "offered"})) == (False, False)
 
 
-def test_a_stack_without_it_has_nothing_of_it(prod: Program) -> None:
+def test_a_stack_without_tls_has_none_of_its_parts(prod: Program) -> None:
     names = {each.inputs.get("metadata", {}).get("name") for each in prod.registrations}
     assert names.isdisjoint({PROD.database_tls, PROD.database_authority})
     assert not prod.of("ServerCertificate")
     assert "ssl" not in str([each.inputs for each in prod.registrations if each.kind in {"StatefulSet", "CronJob"}])
 
 
-def test_the_operator_s_engine_has_tls_of_its_own() -> None:
+def test_the_operator_s_engine_has_its_own_tls() -> None:
     refused = refusal("prod", with_value("prod", "database", {"engine": "cloudnative-pg", "tls": "required"}))
     assert "CloudNativePG has TLS, with certificates that the operator makes and renews" in refused
     moving = {"engine": "statefulset", "movingFrom": "cloudnative-pg", "tls": "required"}
@@ -124,7 +124,7 @@ def test_the_operator_s_engine_has_tls_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("days", "good"), [(LIFETIME_DAYS, True), (LEAST_DAYS + 1, True), (LEAST_DAYS, False), (-1, False)]
 )
-def test_verify_says_when_the_certificate_ends_and_fails_before(days: int, good: bool) -> None:
+def test_verify_says_when_the_certificate_expires_and_fails_beforehand(days: int, good: bool) -> None:
     with (
         mock.patch.object(server_certificate, "LIFETIME_DAYS", days),
         mock.patch.object(server_certificate, "_EARLY", dt.timedelta(days=2)),

@@ -51,7 +51,7 @@ def test_the_environment_is_the_stack_s_and_is_stopped_before_it_is_destroyed(de
     assert all(each["stopBeforeDestroy"] for each in environments)
 
 
-def test_people_are_sent_to_the_public_address_where_there_is_one(dev: Program, prod: Program) -> None:
+def test_people_are_sent_to_the_public_address_if_there_is_one(dev: Program, prod: Program) -> None:
     for program, url in (
         (dev, "https://invoicetron.dev.k8s.rommelporras.com"),
         (prod, "https://invoicetron.rommelporras.com"),
@@ -60,7 +60,7 @@ def test_people_are_sent_to_the_public_address_where_there_is_one(dev: Program, 
         assert values(program)["APP_URL"] == url
 
 
-def test_the_pipeline_asks_for_health_inside_where_no_login_stands_before_it(prod: Program) -> None:
+def test_the_pipeline_checks_health_at_the_internal_address_without_a_login(prod: Program) -> None:
     assert values(prod)["HEALTH_URL"] == "https://invoicetron.k8s.rommelporras.com/api/health"
 
 
@@ -172,7 +172,7 @@ def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(program: Pr
     assert [rule["resourceNames"] for rule in rules if "cronjobs" in rule["resources"]] == [templates]
 
 
-def test_the_deployer_of_a_stack_without_backups_makes_jobs_of_the_migration_alone() -> None:
+def test_the_deployer_of_a_stack_without_backups_creates_jobs_for_migrations_alone() -> None:
     rules = run("dev", {"backup": {"enabled": False}}).one("Role", "gitlab-deploy").inputs["rules"]
     assert [rule["resourceNames"] for rule in rules if "cronjobs" in rule["resources"]] == [["invoicetron-migrate"]]
 
@@ -261,7 +261,7 @@ def test_a_stack_without_delivery_asks_nothing_of_gitlab() -> None:
 
 @pytest.mark.parametrize("value", ["12345678", "eyJhbGciOi.J9_-.abc", "p@ss/w0rd+="])
 @pytest.mark.parametrize("raw", [True, False])
-def test_what_gitlab_can_mask_passes(value: str, raw: bool) -> None:
+def test_a_value_that_gitlab_can_mask_passes(value: str, raw: bool) -> None:
     assert check_maskable("KUBE_TOKEN", value, raw=raw) == value
 
 
@@ -275,7 +275,7 @@ def test_what_gitlab_can_mask_passes(value: str, raw: bool) -> None:
         ("x" * 10_001, True, "at most 10000"),
     ],
 )
-def test_what_gitlab_cannot_mask_is_refused_with_the_variable_s_name(value: str, raw: bool, words: str) -> None:
+def test_a_value_that_gitlab_cannot_mask_is_refused_with_the_variable_s_name(value: str, raw: bool, words: str) -> None:
     with pytest.raises(MaskingError, match="the CI variable KUBE_TOKEN") as error:
         check_maskable("KUBE_TOKEN", value, raw=raw)
     assert words in str(error.value)
@@ -304,7 +304,7 @@ def test_an_image_that_an_issued_token_cannot_pull_is_refused_before_the_first_r
     assert run("dev", {"delivery.pullCredentials": {"issue": False}}, gitlab={"getProject": project}).registrations
 
 
-def test_admission_policies_are_the_clusters_and_only_there_where_the_stack_file_says_so(program: Program) -> None:
+def test_admission_policies_exist_only_if_the_stack_file_says_so(program: Program) -> None:
     assert not program.of("ValidatingAdmissionPolicy")
     wanting = run(program.stack, {"delivery.admissionPolicy": True})
     names = {each.inputs["metadata"]["name"] for each in wanting.of("ValidatingAdmissionPolicy")}
@@ -313,7 +313,7 @@ def test_admission_policies_are_the_clusters_and_only_there_where_the_stack_file
     assert bound == names
 
 
-def test_the_pipelines_token_is_changed_with_the_day_that_the_stack_file_names(prod: Program) -> None:
+def test_the_pipelines_token_changes_with_the_day_in_the_stack_file(prod: Program) -> None:
     def secret(program: Program) -> str:
         (found,) = [
             one for one in program.of("Secret") if one.inputs.get("type") == "kubernetes.io/service-account-token"
@@ -328,7 +328,7 @@ def test_the_pipelines_token_is_changed_with_the_day_that_the_stack_file_names(p
 
 
 @pytest.mark.parametrize("day", ["2020-01-01", "2999-01-01"])
-def test_a_day_that_is_over_or_far_away_changes_no_token(day: str) -> None:
+def test_a_renewal_day_in_the_past_or_far_away_is_refused(day: str) -> None:
     assert "a day after today and within 400 days" in refusal_of("delivery.renewTokenBy", day)
 
 
@@ -347,7 +347,7 @@ def test_with_id_tokens_the_role_is_bound_to_the_jobs_of_one_branch_and_environm
     assert who == {f"request.userInfo.username == '{user}'"}
 
 
-def test_the_audience_of_the_jobs_is_the_api_server_that_they_go_to() -> None:
+def test_the_audience_of_the_jobs_tokens_is_the_api_server() -> None:
     assert PIPELINE[".cluster"]["id_tokens"] == {"KUBE_ID_TOKEN": {"aud": "$KUBE_API_URL"}}
     (page,) = [one for one in blocks(PAGE) if one.mark == "authentication"]
     (audience,) = yaml.safe_load(page.text)["jwt"][0]["issuer"]["audiences"]

@@ -70,7 +70,7 @@ def test_another_certificate_is_refused(private_gitlab: str) -> None:
         deploy_tokens.connect(private_gitlab).http_get("/version", max_retries=0)
 
 
-def test_an_answer_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_does_not_come_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy_tokens, "TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         gitlab = deploy_tokens.connect(f"http://127.0.0.1:{silent.getsockname()[1]}")

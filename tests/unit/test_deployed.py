@@ -45,7 +45,7 @@ class Holding(Cluster):
         ({DEFAULT: ForbiddenError("not yours")}, False),
     ],
 )
-def test_a_stack_that_is_up_without_its_app_is_warned_of(objects: dict[str, Any], warned: bool) -> None:
+def test_a_deployed_stack_without_its_app_causes_a_warning(objects: dict[str, Any], warned: bool) -> None:
     settings = load_settings("dev")
     with mock.patch("pulumi.log.warn") as warn:
         check_cluster(settings, Holding(**objects))
@@ -58,7 +58,7 @@ FORBIDDEN, AWAY = ForbiddenError("not yours"), ClusterError("away")
 
 
 @pytest.mark.parametrize("objects", [{}, {OWN: FORBIDDEN, DEFAULT: True}, {OWN: AWAY}, {DEFAULT: AWAY}])
-def test_what_is_no_usable_answer_ends_the_program(objects: dict[str, Any]) -> None:
+def test_an_unusable_answer_ends_the_program(objects: dict[str, Any]) -> None:
     with pytest.raises(ClusterError):
         check_cluster(load_settings("dev"), Holding(**objects))
 

@@ -69,7 +69,7 @@ def test_a_pod_that_somebody_starts_by_hand_gets_the_bounds_that_the_quota_deman
     assert set(defaults["default"]) == set(defaults["defaultRequest"]) == {"cpu", "memory"}
 
 
-def test_the_quota_is_there_before_anything_that_counts_against_it(program: Program) -> None:
+def test_the_quota_exists_before_anything_that_counts_against_it(program: Program) -> None:
     bounds = {program.one("ResourceQuota").urn, program.one("LimitRange").urn}
     for owner, _ in program.pods():
         assert bounds <= program.waits_for(owner)

@@ -68,20 +68,20 @@ def test_a_listener_of_other_hostnames_does_not(served: str) -> None:
     assert "correct access.hostname or access.gateway.listener" in problem
 
 
-def test_a_gateway_that_is_not_there_is_named_beside_those_that_are() -> None:
+def test_a_missing_gateway_is_named_with_the_existing_ones() -> None:
     (problem,) = problems(Cluster(gateway(name="b"), gateway(name="a")))
     assert "access.gateway is edge/main, and the cluster has no such Gateway. It has edge/a, edge/b:" in problem
     (problem,) = problems(Cluster())
     assert "It has none:" in problem
 
 
-def test_a_listener_that_is_not_there_is_named_beside_those_that_are() -> None:
+def test_a_missing_listener_is_named_with_the_existing_ones() -> None:
     (problem,) = problems(Cluster(gateway()), settings(listener="tls"))
     assert "edge/main has no listener tls. It has http, https:" in problem
 
 
 @pytest.mark.parametrize(("allowed", "taken"), [("All", True), ("Selector", True), ("Same", False), (None, False)])
-def test_a_listener_that_takes_routes_of_its_own_namespace_alone_is_told(allowed: str | None, taken: bool) -> None:
+def test_a_listener_that_does_not_allow_the_stacks_namespace_is_refused(allowed: str | None, taken: bool) -> None:
     assert (problems(Cluster(gateway(allowed=allowed))) == []) is taken
     own = {**gateway(allowed=allowed), "metadata": {"name": "main", "namespace": STACK.namespace}}
     assert problems(Cluster(own), settings(namespace=STACK.namespace)) == []

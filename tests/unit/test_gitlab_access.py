@@ -49,13 +49,13 @@ def test_the_scope_api_and_the_role_maintainer_are_enough(monkeypatch: pytest.Mo
     assert missing_permissions(monkeypatch, {"scopes": ["api"]}, role(30, 40)) == []
 
 
-def test_everything_that_is_lacking_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_that_is_missing_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scope, level = missing_permissions(monkeypatch, {"scopes": ["read_api"]}, role(30, None))
     assert "scope api" in scope
     assert "role Maintainer" in level
 
 
-def test_protected_environments_take_a_licence_which_the_project_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_protected_environments_need_a_licence_that_the_project_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     unlicensed = role(40, None)
     licensed = {**unlicensed, "allow_pipeline_trigger_approve_deployment": False}
     (licence,) = missing_permissions(monkeypatch, {"scopes": ["api"]}, unlicensed, "production")
@@ -65,7 +65,7 @@ def test_protected_environments_take_a_licence_which_the_project_shows(monkeypat
 
 
 @pytest.mark.parametrize(("token", "project"), [({}, {}), ({"scopes": []}, role(None, None))])
-def test_what_gitlab_does_not_tell_is_not_guessed(
+def test_permissions_that_gitlab_does_not_show_are_not_guessed(
     monkeypatch: pytest.MonkeyPatch, token: dict[str, Any], project: dict[str, Any]
 ) -> None:
     assert missing_permissions(monkeypatch, token, project) == []
@@ -79,7 +79,7 @@ def test_what_gitlab_does_not_tell_is_not_guessed(
         (TimeoutError("timed out"), "timed out"),
     ],
 )
-def test_a_gitlab_that_cannot_be_reached_is_named_with_its_address(
+def test_an_unreachable_gitlab_is_named_with_its_address(
     monkeypatch: pytest.MonkeyPatch, fault: Exception, why: str
 ) -> None:
     monkeypatch.setattr(OpenerDirector, "open", mock.Mock(side_effect=fault))
@@ -92,7 +92,7 @@ def test_a_gitlab_that_cannot_be_reached_is_named_with_its_address(
         assert "glpat-x" not in str(away.value)
 
 
-def test_a_gateway_that_answers_for_gitlab_is_no_gitlab(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gateways_error_is_not_an_answer_from_gitlab(monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = HTTPError("http://x", 502, "Bad Gateway", Message(), None)
     monkeypatch.setattr(OpenerDirector, "open", mock.Mock(side_effect=gateway))
     with pytest.raises(gitlab_access.NoAnswerError, match=r"does not answer at https://\S+/api/v4/: 502"):
@@ -110,7 +110,7 @@ def test_a_gateway_that_answers_for_gitlab_is_no_gitlab(monkeypatch: pytest.Monk
     ],
     ids=["cut off", "cut off in a chunk", "another protocol", "a proxy's page", "nothing"],
 )
-def test_what_is_no_answer_of_its_api_is_told_in_words(answer: bytes) -> None:
+def test_an_answer_that_is_not_from_gitlabs_api_is_reported_with_its_address(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def once() -> None:

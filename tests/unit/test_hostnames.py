@@ -78,7 +78,7 @@ def test_only_the_first_public_hostname_takes_the_names_of_the_last_release(seve
     assert len([name for name in taking if PUBLIC[0] in name]) == 4
 
 
-def test_a_probe_that_vanishes_for_one_hostname_alerts_beside_one_that_answers() -> None:
+def test_a_missing_probe_of_one_hostname_alerts_even_if_another_answers() -> None:
     urls = [f"https://{hostname}/api/health" for hostname in INSIDE]
     found = {rule["alert"]: rule for rule in alerts(Watched(names=PROD, claims=["c"], health_urls=urls))}
     rule = found["InvoicetronNotProbed"]
@@ -109,7 +109,7 @@ def test_a_check_asks_for_its_own_hostname(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("hostname", INSIDE)
-def test_another_s_route_for_any_of_them_is_refused(settings: Settings, hostname: str) -> None:
+def test_another_s_route_for_any_of_the_hostnames_is_refused(settings: Settings, hostname: str) -> None:
     theirs = route(settings, SERVES)
     theirs["spec"]["hostnames"] = [hostname]
     cluster: Cluster = Held(httproutes=[theirs])
@@ -130,7 +130,7 @@ def test_another_s_route_for_any_of_them_is_refused(settings: Settings, hostname
         (["A.example.com"], PUBLIC, "in lower case"),
     ],
 )
-def test_lists_that_cannot_be_are_refused_in_words(internal: list[str], public: list[str], said: str) -> None:
+def test_invalid_lists_are_refused_with_the_reason(internal: list[str], public: list[str], said: str) -> None:
     message = refusal("prod", config(internal, public))
     assert "1 mistake." in message
     assert said in " ".join(message.split())
@@ -142,7 +142,7 @@ def test_one_hostname_and_a_list_together_are_refused(section: str) -> None:
 
 
 @pytest.mark.parametrize("section", ["access", "access.public"])
-def test_neither_is_refused(section: str) -> None:
+def test_neither_a_hostname_nor_a_list_is_refused(section: str) -> None:
     message = refusal("prod", with_value("prod", f"{section}.hostname", None))
     assert f"invoicetron:{section}.hostnames\n      given:   nothing" in message
 

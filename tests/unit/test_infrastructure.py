@@ -26,7 +26,7 @@ WANTED = {"repository.infrastructure": {"project": PROJECT, "schedule": "15 5 * 
 DESCRIPTION = "verify and drift, managed by pulumi: invoicetron/prod"
 
 
-def test_a_stack_that_does_not_name_it_makes_nothing_there(prod: Program) -> None:
+def test_a_stack_that_does_not_name_the_project_creates_nothing_in_it(prod: Program) -> None:
     assert not prod.of("PipelineSchedule")
     assert not prod.of("TagProtection")
 
@@ -42,7 +42,7 @@ def test_a_schedule_runs_the_checks_and_tags_of_releases_are_protected() -> None
     assert (protection.inputs["tag"], protection.inputs["createAccessLevel"]) == ("v*", "maintainer")
 
 
-def test_what_an_earlier_run_or_a_person_has_made_is_taken_over() -> None:
+def test_what_an_earlier_run_or_a_user_has_made_is_adopted() -> None:
     schedules = [schedule(7, "somebody's"), schedule(9, DESCRIPTION)]
     made = run(
         "prod",
@@ -65,9 +65,7 @@ def schedule(id_: int, description: str) -> dict[str, Any]:
     ("answer", "words"),
     [((404, {}), "repository.infrastructure.project"), ((200, {"access_level": 30}), "the role Maintainer (40) of")],
 )
-def test_a_token_that_may_not_write_there_is_refused_before_anything(
-    answer: tuple[int, dict[str, Any]], words: str
-) -> None:
+def test_a_token_that_may_not_write_to_the_project_is_refused(answer: tuple[int, dict[str, Any]], words: str) -> None:
     settings = load_settings("prod")
     assert settings.delivery
     status, access = answer
@@ -113,7 +111,7 @@ def test_alerts_link_to_their_page_in_that_project_where_no_other_is_named() -> 
         ("docs-*", "developer", False),
     ],
 )
-def test_releases_that_developers_may_make_are_refused_before_anything(tag: str, level: str, *, refused: bool) -> None:
+def test_a_tag_protection_that_lets_developers_release_is_refused(tag: str, level: str, *, refused: bool) -> None:
     levels = [{"id": 1, "accessLevel": level, "accessLevelDescription": "x"}]
     found = {"getProjectProtectedTags": {"protectedTags": [{"tag": tag, "createAccessLevels": levels}]}}
     if not refused:
@@ -135,7 +133,7 @@ class Live(Systems):
         self.__dict__["_gitlab"] = (deploy_tokens.connect(url), None)
 
 
-def test_verify_sees_whether_anybody_looks_at_the_stacks_and_who_makes_releases(
+def test_verify_sees_whether_a_schedule_checks_the_stacks_and_who_makes_releases(
     served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gitlab = GitLab.seeded()

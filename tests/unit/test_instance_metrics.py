@@ -25,7 +25,7 @@ def alerts(program: Program) -> dict[str, str]:
     return {rule["alert"].removeprefix("Invoicetron"): rule["expr"] for rule in group["rules"] if "alert" in rule}
 
 
-def test_prometheus_reads_the_instances_and_there_is_no_other_exporter(measured: Program, operated: Program) -> None:
+def test_prometheus_scrapes_the_instances_and_there_is_no_other_exporter(measured: Program, operated: Program) -> None:
     monitor = measured.one("PodMonitor")
     selected = monitor.inputs["spec"]["selector"]["matchLabels"]
     assert selected == {"cnpg.io/cluster": "invoicetron-db", "cnpg.io/podRole": "instance"}
@@ -36,7 +36,7 @@ def test_prometheus_reads_the_instances_and_there_is_no_other_exporter(measured:
     assert quota(measured) == quota(operated)
 
 
-def test_the_network_policy_lets_prometheus_in_and_only_where_it_is_wanted(
+def test_the_network_policy_lets_prometheus_in_only_if_metrics_are_enabled(
     measured: Program, operated: Program
 ) -> None:
     into, before = (
@@ -46,7 +46,7 @@ def test_the_network_policy_lets_prometheus_in_and_only_where_it_is_wanted(
     assert into - before == {("Prometheus", "9187/TCP")}
 
 
-def test_the_alerts_ask_for_what_the_instances_export(measured: Program) -> None:
+def test_the_alerts_use_metrics_that_the_instances_export(measured: Program) -> None:
     found = alerts(measured)
     assert "cnpg_backends_total" in found["ConnectionsNearLimit"]
     assert "cnpg_collector_up" in found["DatabaseNotMeasured"]
@@ -55,7 +55,7 @@ def test_the_alerts_ask_for_what_the_instances_export(measured: Program) -> None
     assert {"LogNotArchived", "BaseBackupTooOld"} <= alerts(run("prod", ARCHIVED, values=VALUES)).keys()
 
 
-def test_an_archive_alone_has_no_alerts_for_nobody_reads_what_they_ask_for() -> None:
+def test_an_archive_without_metrics_has_no_alerts() -> None:
     assert "LogNotArchived" not in alerts(run("prod", {**ENGINE, "database.wal": WAL}, values=VALUES))
 
 
@@ -71,7 +71,7 @@ def test_an_archive_alone_has_no_alerts_for_nobody_reads_what_they_ask_for() -> 
         ),
     ],
 )
-def test_what_does_not_fit_the_engine_is_refused(database: Any, metrics: Any, said: str) -> None:
+def test_settings_that_do_not_fit_the_engine_are_refused(database: Any, metrics: Any, said: str) -> None:
     config = with_value("prod", "database", database)
     config["monitoring"] = {"databaseMetrics": metrics}
     message = refusal("prod", config)

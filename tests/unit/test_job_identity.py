@@ -70,11 +70,11 @@ def refused(cluster: Cluster, *protected: str, settings: Settings = SETTINGS) ->
     return str(error.value)
 
 
-def test_a_pipeline_with_a_token_of_its_own_asks_for_nothing() -> None:
+def test_a_pipeline_with_its_own_token_asks_for_nothing() -> None:
     assert read_job_identity(PLAIN, project(), Answering(None, {})) is None
 
 
-def test_the_user_is_of_one_project_branch_and_environment() -> None:
+def test_the_user_stands_for_one_project_branch_and_environment() -> None:
     found = read_job_identity(SETTINGS, project("develop"), Answering([CONFIGURED]))
     assert found is not None
     assert found.user == job_user("57", DELIVERY) == "gitlab:project:57:branch:develop:environment:development"
@@ -86,7 +86,7 @@ def test_before_the_namespace_exists_the_certificate_is_another_namespaces() -> 
         assert read_job_identity(SETTINGS, project("dev*"), Answering([], authority))
 
 
-def test_everything_that_is_not_ready_is_said_in_one_message() -> None:
+def test_everything_that_is_not_ready_is_in_one_message() -> None:
     message = refused(Answering([CONFIGURED, server("b", "--oidc-issuer-url=https://x.example")], {}), "main")
     assert "The API server b runs without --authentication-config" in message
     assert "The API server a" not in message
@@ -95,6 +95,6 @@ def test_everything_that_is_not_ready_is_said_in_one_message() -> None:
     assert "Nothing was created or changed" in message
 
 
-def test_api_servers_that_nobody_sees_are_no_problem() -> None:
+def test_api_servers_that_cannot_be_seen_are_no_problem() -> None:
     assert not list(find_problems(Answering(None)))
     assert not list(find_problems(Answering([])))

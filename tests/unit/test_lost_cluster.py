@@ -43,7 +43,7 @@ def of_cluster(name: str = "invoicetron-db-1", *, size: str = "10Gi", storage_cl
         (Cluster(volumes=[volume("pv", uid="x", of="invoicetron-dbs-1")]), None),
     ],
 )
-def test_a_cluster_that_is_there_or_never_was_is_no_problem(cluster: Cluster, record: Record | None) -> None:
+def test_a_cluster_that_exists_or_never_existed_is_no_problem(cluster: Cluster, record: Record | None) -> None:
     assert not problems(cluster, record)
 
 
@@ -57,7 +57,7 @@ def test_a_cluster_that_is_there_or_never_was_is_no_problem(cluster: Cluster, re
         (Cluster(volumes=[]), Record(uid="gone", volume="pv-gone"), "gone"),
     ],
 )
-def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
+def test_a_lost_database_is_reported_until_that_very_loss_is_accepted(
     cluster: Cluster, record: Record | None, lost: str
 ) -> None:
     (problem,) = problems(cluster, record)
@@ -66,37 +66,37 @@ def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
     assert not problems(cluster, record, lost_claim=lost)
 
 
-def test_who_may_not_read_clusters_needs_it_for_that_engine_alone() -> None:
+def test_permission_to_read_clusters_is_needed_for_that_engine_alone() -> None:
     closed = Cluster(claim(), operated=ForbiddenError("no"))
     assert not volume_problems(SETTINGS, closed, None)
     with pytest.raises(ForbiddenError):
         problems(Cluster(operated=ForbiddenError("no")))
 
 
-def test_a_cluster_that_somebody_made_by_hand_is_not_taken_over() -> None:
+def test_a_cluster_made_by_hand_is_not_taken_over() -> None:
     (problem,) = problems(Cluster(operated=operated(labels=None)), None)
     assert "which this program has not made" in problem
 
 
-def test_a_cluster_that_is_being_deleted_is_told_whatever_was_accepted() -> None:
+def test_a_cluster_that_is_being_deleted_is_reported_whatever_was_accepted() -> None:
     deleted = operated(deletionTimestamp="2027-01-01T00:00:00Z")
     (problem,) = problems(Cluster(operated=deleted), RECORD, lost_claim="here")
     assert f"kubectl -n {NAMESPACE} get pvc -l cnpg.io/cluster=invoicetron-db" in problem
 
 
-def test_claims_without_their_cluster_are_told() -> None:
+def test_claims_without_their_cluster_are_reported() -> None:
     (problem,) = problems(Cluster(of_cluster(), volumes=[]), None)
     assert "invoicetron-db-1 is of a Cluster invoicetron-db that is gone" in problem
 
 
-def test_every_claim_of_the_cluster_is_held_against_size_and_class() -> None:
+def test_every_claim_of_the_cluster_is_compared_with_size_and_class() -> None:
     claims = of_cluster(size="20Gi"), of_cluster("invoicetron-db-2", storage_class="other")
     shrunk, moved = problems(Cluster(*claims, operated=operated()), RECORD)
     assert "set database.size to 20Gi or more" in shrunk
     assert "database.storageClass is 'longhorn'; the claim invoicetron-db-2 has 'other'" in moved
 
 
-def test_a_namespace_that_is_being_deleted_is_told_with_every_claim_that_can_still_be_rescued() -> None:
+def test_a_namespace_that_is_being_deleted_is_reported_with_every_claim_to_rescue() -> None:
     namespace = {"metadata": {"name": NAMESPACE, "deletionTimestamp": "2027-01-01T00:00:00Z"}}
     claims = of_cluster(), of_cluster("invoicetron-db-2")
     _, *rescues = problems(Cluster(*claims, operated=operated(), namespace=namespace), RECORD)

@@ -49,7 +49,7 @@ def moved_section(**more: Any) -> dict[str, Any]:
     return {"engine": "statefulset", "movingFrom": "cloudnative-pg", **more}
 
 
-def test_on_the_way_back_the_cluster_keeps_what_only_it_has() -> None:
+def test_a_move_back_keeps_the_settings_that_only_the_cluster_has() -> None:
     kept = moved_section(instances=3, synchronous="required")
     settings = Settings.load(Names(PROJECT, "prod"), with_value("prod", "database", kept))
     assert settings.database
@@ -67,7 +67,7 @@ def test_on_the_way_back_the_cluster_keeps_what_only_it_has() -> None:
         (moved_section(resources=SMALL), "resources.requests.memory, on CloudNativePG"),
     ],
 )
-def test_what_a_move_cannot_be_is_refused(database: dict[str, Any], said: str) -> None:
+def test_an_invalid_move_is_refused(database: dict[str, Any], said: str) -> None:
     assert said in refusal("dev", with_value("dev", "database", database))
 
 
@@ -92,7 +92,7 @@ def test_a_move_needs_the_backups() -> None:
         ({"engine": "cloudnative-pg"}, "statefulset/x", "cloudnative-pg", False),
     ],
 )
-def test_the_live_one_is_the_old_one_until_the_namespace_says_otherwise(
+def test_the_old_database_is_live_until_the_namespace_says_otherwise(
     database: dict[str, Any], said: str | None, live: Engine, is_moved: bool
 ) -> None:
     settings = SETTINGS.model_copy(update={"database": DatabaseSettings().model_copy(update=database)})
@@ -103,7 +103,7 @@ def test_the_live_one_is_the_old_one_until_the_namespace_says_otherwise(
     assert (found.beside is None) == ("moving_from" not in database)
 
 
-def test_what_is_written_on_the_namespace_reads_back() -> None:
+def test_the_mark_on_the_namespace_reads_back_as_it_was_written() -> None:
     live = LiveDatabase(engine="cloudnative-pg", uid="some-uid")
     assert LiveDatabase.of(namespace(str(live))) == live
 
@@ -120,7 +120,7 @@ def test_a_changed_engine_is_refused_with_the_command_that_moves() -> None:
     assert back.endswith("set database.engine: cloudnative-pg")
 
 
-def test_a_move_that_is_not_ended_is_refused_with_the_command_that_ends_it() -> None:
+def test_an_unfinished_move_is_refused_with_the_command_that_finishes_it() -> None:
     both = Cluster(claim(), operated=operated(uid="cluster"), namespace=namespace("cloudnative-pg/cluster"))
     (said,) = problems(both, CLUSTER_RECORD, engine="cloudnative-pg")
     assert "python -m ops move-database --stack prod --discard" in said
@@ -165,7 +165,7 @@ def test_a_move_that_is_not_ended_is_refused_with_the_command_that_ends_it() -> 
         ),
     ],
 )
-def test_each_stage_of_a_move_is_no_problem(cluster: Cluster, record: Record, database: dict[str, Any]) -> None:
+def test_no_stage_of_a_move_is_a_problem(cluster: Cluster, record: Record, database: dict[str, Any]) -> None:
     assert not problems(cluster, record, **database)
 
 
@@ -201,14 +201,14 @@ def test_each_stage_of_a_move_is_no_problem(cluster: Cluster, record: Record, da
         (Cluster(claim(deleted=True), operated=operated()), CLUSTER_RECORD, BACK, "is being deleted"),
     ],
 )
-def test_what_would_lose_a_database_in_a_move_is_refused(
+def test_a_move_that_would_lose_a_database_is_refused(
     cluster: Cluster, record: Record | None, database: dict[str, Any], said: str
 ) -> None:
     found = problems(cluster, record, **database)
     assert any(said in one for one in found), found
 
 
-def test_what_a_move_left_counts_until_an_up_has_left_something_of_that_engine() -> None:
+def test_the_record_of_a_move_counts_until_an_up_has_recorded_that_engine() -> None:
     moved = LiveDatabase(engine="statefulset", uid="claim")
     assert moving.latest(None, moved) == Record(uid="claim", volume=None)
     assert moving.latest(CLUSTER_RECORD, moved) == Record(uid="claim", volume=None)
@@ -217,7 +217,7 @@ def test_what_a_move_left_counts_until_an_up_has_left_something_of_that_engine()
 
 
 @pytest.mark.parametrize(("live", "changed"), [("statefulset", False), ("cloudnative-pg", True)])
-def test_a_url_of_the_database_that_was_is_told_that_it_moved(live: Engine, changed: bool) -> None:
+def test_a_url_of_the_old_database_is_refused_because_it_moved(live: Engine, changed: bool) -> None:
     section = DatabaseSettings().model_copy(update={**THERE, "engine": live})
     complaint = url_complaint("postgresql://invoicetron:x@invoicetron-db/invoicetron", "x", SETTINGS.names, section)
     assert (complaint is not None) == changed
@@ -256,7 +256,7 @@ def host(program: Program, cron_job: str, variable: str = "PGHOST") -> Any:
     return {one["name"]: one.get("value") for one in container["env"]}.get(variable)
 
 
-def test_before_the_move_everything_is_at_the_old_one(stage: Callable[[str | None], Program]) -> None:
+def test_before_the_move_everything_uses_the_old_database(stage: Callable[[str | None], Program]) -> None:
     program = stage(None)
     assert program.outputs["database_host"] == "invoicetron-db"
     assert program.outputs["database_claim"].get("kind") is None
@@ -271,7 +271,7 @@ def test_before_the_move_everything_is_at_the_old_one(stage: Callable[[str | Non
     assert program.one("Cluster").inputs["spec"]["enablePDB"] is False
 
 
-def test_after_the_move_everything_is_at_the_new_one_and_the_old_one_stays(
+def test_after_the_move_everything_uses_the_new_database_and_the_old_one_stays(
     stage: Callable[[str | None], Program],
 ) -> None:
     program = stage("cloudnative-pg/cluster")

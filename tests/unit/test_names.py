@@ -56,7 +56,7 @@ RESERVED = ("postgres", "public", "none", "template0", "template1", "pg-stats", 
 
 
 @pytest.mark.parametrize("project", RESERVED)
-def test_a_project_whose_role_no_server_makes_is_refused_unless_it_has_no_database(project: str) -> None:
+def test_a_project_named_like_a_reserved_role_is_refused_unless_it_has_no_database(project: str) -> None:
     names = Names(project, "dev")
     with pytest.raises(SettingsError, match="2 mistakes") as error:
         Settings.load(names, {**sections("dev"), "nonsense": {}})

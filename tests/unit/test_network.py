@@ -34,7 +34,7 @@ def test_the_databases_clients_resolve_its_name_and_nobody_reaches_anything_else
     assert rest == {(client, "the cluster's DNS", port) for client in DATABASE_CLIENTS for port in dns}
 
 
-def test_the_drill_is_alone(prod: Program) -> None:
+def test_the_drill_has_no_connections(prod: Program) -> None:
     assert any(each.inputs["metadata"]["name"] == "invoicetron-db-drill" for each, _ in prod.pods())
     assert not [edge for edge in edges(prod) if "invoicetron-db-drill" in edge]
 
@@ -53,6 +53,6 @@ def test_dns_goes_through_ciliums_proxy_only_where_names_are_allowed(hosts: list
         assert proxied == names, policy.inputs["metadata"]["name"]
 
 
-def test_the_shared_tunnels_other_ways_out_stay_as_they_are(prod: Program) -> None:
+def test_the_shared_tunnels_other_egress_is_unaffected(prod: Program) -> None:
     alone = Policies([each.inputs for each in prod.of("CiliumNetworkPolicy")])
     assert alone.allows(CLOUDFLARED, INTERNET, ANY_OTHER_PORT)

@@ -108,12 +108,12 @@ def test_dumps_are_compressed_unless_copies_of_them_are_deduplicated(prod: Progr
     assert compression(run("prod")) == []
 
 
-def test_without_s3_nothing_of_it_is_made_or_read() -> None:
+def test_without_s3_nothing_for_it_is_made_or_read() -> None:
     made = run("prod")
     assert not [each for each in made.registrations if "offsite" in each.urn or "restic" in json.dumps(each.inputs)]
 
 
-def test_copies_are_kept_longer_than_what_is_on_the_volume_unless_said_otherwise() -> None:
+def test_copies_are_kept_longer_than_backups_on_the_volume_by_default() -> None:
     backup = load().backup
     assert backup is not None
     assert backup.s3 is not None
@@ -134,7 +134,7 @@ def test_copies_are_kept_longer_than_what_is_on_the_volume_unless_said_otherwise
         ("checkSchedule", "0 3 1 * *", "every week"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(key: str, value: str, allowed: str) -> None:
+def test_invalid_settings_are_refused_with_the_reason(key: str, value: str, allowed: str) -> None:
     with pytest.raises(SettingsError, match=allowed) as error:
         load(**{key: value})
     assert f"backup.s3.{key}" in str(error.value)

@@ -89,21 +89,23 @@ def test_fields_of_sections_and_built_in_ones_are_found(vaults: Vaults) -> None:
         (f"op://Kubernetes/{TITLE}/database-url", "the item has no field 'database-url'"),
     ],
 )
-def test_what_is_missing_is_told_as_the_program_tells_it(vaults: Vaults, wanted: str, problem: str) -> None:
+def test_a_missing_vault_item_or_field_is_reported_as_the_program_does(
+    vaults: Vaults, wanted: str, problem: str
+) -> None:
     with pytest.raises(SecretProblemError) as refused:
         vaults.read(reference(wanted))
     assert problem in refused.value.what
 
 
 @pytest.mark.parametrize("written", ["invoicetron dev", "Invoicetron%20Dev", "Invoicetron  Dev", "Invoicetron Devv"])
-def test_a_title_that_is_nearly_right_is_told_with_the_right_one(vaults: Vaults, written: str) -> None:
+def test_a_misspelled_title_is_reported_with_the_right_one(vaults: Vaults, written: str) -> None:
     with pytest.raises(SecretProblemError) as refused:
         vaults.read(SecretReference("Kubernetes", written, None, "postgres-password"))
     assert refused.value.what == f"the vault has no such item; it has '{TITLE}'"
     assert f"write op://Kubernetes/{TITLE}:" in refused.value.fix
 
 
-def test_a_title_like_none_is_told_without_a_guess(vaults: Vaults) -> None:
+def test_an_unknown_title_is_reported_without_a_guess(vaults: Vaults) -> None:
     with pytest.raises(SecretProblemError) as refused:
         vaults.read(SecretReference("Kubernetes", "Another App", None, "postgres-password"))
     assert refused.value.what == "the vault has no such item"
@@ -119,7 +121,7 @@ def test_no_secret_is_an_argument_of_the_command(command: Client, log: Path) -> 
     assert "ops_token" not in arguments
 
 
-def test_a_command_that_is_not_there_is_told_with_the_way_to_one() -> None:
+def test_a_missing_command_is_reported_with_the_variable_that_names_it() -> None:
     with pytest.raises(SecretProblemError) as refused:
         Vaults(CommandClient({"OP_CLI_PATH": "/nowhere/op"})).read(reference("op://a/b/c"))
     assert "/nowhere/op" in refused.value.what
@@ -157,7 +159,7 @@ def test_only_connect_itself_says_that_an_item_is_gone(
         (401, "Invalid bearer token", "401: Invalid bearer token", "has not expired"),
     ],
 )
-def test_a_vault_that_this_token_does_not_see_is_told_with_every_reason_there_may_be(
+def test_a_vault_that_the_token_does_not_see_is_reported_with_every_possible_reason(
     served: Callable[[ASGIApp], str], status: int, message: str, what: str, fix: str
 ) -> None:
     answer = JSONResponse([] if status == 200 else {"status": status, "message": message}, status)
@@ -175,7 +177,7 @@ def test_an_item_that_connect_does_not_have_is_gone(served: Callable[[ASGIApp], 
     account.delete(VAULT, ITEM)
 
 
-def test_a_command_without_an_answer_is_told_without_what_it_said(tmp_path: Path) -> None:
+def test_a_command_without_a_valid_answer_is_reported_without_its_output(tmp_path: Path) -> None:
     op = tmp_path / "op"
     op.write_text(f'#!/bin/sh\necho \'{{"password": "{PASSWORD}\'\n')
     op.chmod(0o700)
@@ -197,7 +199,7 @@ def test_a_field_that_1password_knows_is_handed_out_under_each_of_its_names() ->
     assert item_of(item(id="a", label="Server", value="db")).well_known == {"hostname": "db", "server": "db"}
 
 
-def test_a_field_is_known_by_its_section_s_label_too() -> None:
+def test_a_field_is_recognised_by_its_section_s_label_too() -> None:
     (found,) = item_of(item(id="a", section={"id": "s"}, label="key", value="x")).fields
     assert found.section == ("s", "Data")
 

@@ -66,23 +66,23 @@ def told(cluster: Cluster, settings: Settings = SETTINGS) -> list[str]:
 
 
 @pytest.mark.parametrize("image", ["cloudnative-pg:1.27.0", "a.example:5000/cnpg:v1.30.2@sha256:0", "cnpg@sha256:0"])
-def test_an_operator_that_is_there_and_new_enough_is_no_problem(image: str) -> None:
+def test_an_operator_that_runs_and_is_new_enough_is_no_problem(image: str) -> None:
     assert not told(Cluster(deployment(image)))
 
 
-def test_what_is_missing_is_told_with_the_setting_that_leads_to_it() -> None:
+def test_a_missing_operator_is_reported_with_the_setting_that_locates_it() -> None:
     assert "no CloudNativePG" in told(Cluster(api=False))[0]
     stranger = {"metadata": {"name": "another", "labels": {}}}
     assert "database.operatorNamespace" in told(Cluster(stranger))[0]
 
 
-def test_an_old_operator_that_does_not_run_is_told_both() -> None:
+def test_both_problems_of_an_old_operator_that_does_not_run_are_reported() -> None:
     away, old = told(Cluster(deployment("cloudnative-pg:1.26.1", replicas=1)))
     assert "not available" in away
     assert "cloudnative-pg:1.26.1, and 1.27 or newer is needed: upgrade it" in old
 
 
-def test_who_may_not_look_is_warned_and_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_who_may_not_look_is_warned_and_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", warnings.append)
     assert not told(Cluster(readable=False))
@@ -94,7 +94,7 @@ def test_a_version_is_read_from_the_tag_alone() -> None:
     assert version_of("ghcr.io/cloudnative-pg/cloudnative-pg:1.28.0-rc1") == (1, 28)
 
 
-def test_the_plugin_is_asked_for_only_where_the_log_is_archived() -> None:
+def test_the_plugin_is_required_only_if_the_log_is_archived() -> None:
     cluster = Cluster(deployment())
     assert not told(cluster)
     assert "There is no plugin barman-cloud" in told(cluster, WITH_ARCHIVE)[0]
@@ -105,7 +105,7 @@ def test_a_plugin_that_the_operator_finds_and_that_runs_is_no_problem() -> None:
     assert not told(cluster, WITH_ARCHIVE)
 
 
-def test_a_plugin_in_another_namespace_or_without_a_pod_is_told() -> None:
+def test_a_plugin_in_another_namespace_or_without_a_pod_is_reported() -> None:
     (hidden,) = told(Cluster(deployment(), stores=True), WITH_ARCHIVE)
     assert "finds no plugin barman-cloud in databases" in hidden
     away = {**PLUGIN_DEPLOYMENT, "status": {"replicas": 1}}
@@ -114,7 +114,7 @@ def test_a_plugin_in_another_namespace_or_without_a_pod_is_told() -> None:
         assert said == "The plugin barman-cloud is not available: kubectl -n databases get pods -l app=barman-cloud"
 
 
-def test_who_may_not_look_for_the_plugin_is_warned_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_who_may_not_look_for_the_plugin_is_warned_too(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", warnings.append)
     assert not told(Cluster(readable=False, stores=True), WITH_ARCHIVE)
@@ -134,5 +134,5 @@ def test_who_may_not_look_for_the_plugin_is_warned_too(monkeypatch: pytest.Monke
         ("nightly", True),
     ],
 )
-def test_upgrades_in_place_are_asked_of_operators_that_take_a_failed_one_back(tag: str, safely: bool) -> None:
+def test_upgrades_in_place_need_an_operator_that_rolls_back_a_failed_one(tag: str, safely: bool) -> None:
     assert upgrades_safely(f"ghcr.io/cloudnative-pg/cloudnative-pg:{tag}") is safely

@@ -33,7 +33,7 @@ def test_a_state_that_stays_unreadable_is_an_error_in_the_end(monkeypatch: pytes
     assert asked.call_count < 100
 
 
-def test_whatever_else_fails_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_other_failure_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = read(monkeypatch, Exception("passphrase must be set"), {"outputs": {}})
     with pytest.raises(Exception, match="passphrase must be set"):
         read_own_state("readStackOutputs", name="a/b/c")

@@ -56,7 +56,7 @@ def test_a_namespace_that_the_state_does_not_know_is_refused_and_a_preview_warns
         (OWN, (URN,)),
     ],
 )
-def test_what_is_new_foreign_going_or_known_is_no_matter_of_the_state(
+def test_a_new_foreign_terminating_or_known_namespace_is_no_problem(
     monkeypatch: pytest.MonkeyPatch, metadata: Mapping[str, Any] | None, known: tuple[str, ...]
 ) -> None:
     assert check(monkeypatch, metadata, *known) == []

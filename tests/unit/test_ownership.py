@@ -111,7 +111,7 @@ def test_a_marked_route_is_another_s_at_whichever_gateway(settings: Settings) ->
     assert claim.owner == "shop/dev"
 
 
-def test_routes_that_may_not_be_listed_are_no_reason_to_stop(
+def test_routes_that_may_not_be_listed_only_cause_a_warning(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warned = Mock()
@@ -134,7 +134,7 @@ def shared(directory: Path, stack: str, project: str) -> None:
     (directory / "Pulumi.yaml").write_text("name: invoicetron\n")
 
 
-def test_the_repository_of_a_stack_that_lives_is_another_s_for_one_that_does_not(tmp_path: Path) -> None:
+def test_the_repository_of_a_deployed_stack_is_another_s_for_a_stack_that_is_not(tmp_path: Path) -> None:
     prod = Settings.load(PROD, sections("prod"))
     assert prod.delivery
     shared(tmp_path, "older", prod.delivery.project)
@@ -147,7 +147,7 @@ def test_the_repository_of_a_stack_that_lives_is_another_s_for_one_that_does_not
     assert not claims(prod, Held(namespaces=[*lives, {"metadata": {"name": prod.namespace}}]), tmp_path)
 
 
-def test_the_repository_of_another_app_s_stack_that_lives_is_another_s(tmp_path: Path) -> None:
+def test_the_repository_of_another_app_s_deployed_stack_is_another_s(tmp_path: Path) -> None:
     prod = Settings.load(PROD, sections("prod"))
     assert prod.delivery
     shared(tmp_path, "prod", prod.delivery.project)
@@ -185,7 +185,7 @@ def test_the_folder_of_another_stack_s_backups_is_another_s_for_a_stack_without_
     assert not claims(settings, Held(persistentvolumes=[volume]))
 
 
-def test_everything_is_told_at_once_with_its_setting(settings: Settings) -> None:
+def test_all_conflicts_are_reported_at_once_with_their_settings(settings: Settings) -> None:
     claim = Claim(what="the item x", owner="invoicetron/prod", evidence="its field", setting="registry.item")
     cluster = Held(httproutes=[route(settings, SERVES)])
     with pytest.raises(OwnershipError) as refused:

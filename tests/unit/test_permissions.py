@@ -39,7 +39,7 @@ def refusal(denied: Collection[tuple[str, str, str | None]], *, namespace: bool 
     return str(refused.value)
 
 
-def test_whoever_may_do_everything_passes() -> None:
+def test_a_user_who_may_do_everything_passes() -> None:
     check_permissions(load_settings("prod"), Answering([]))
 
 
@@ -53,13 +53,13 @@ def test_whoever_may_do_everything_passes() -> None:
         ("patch", "namespaces", OWN, f"patch namespaces in the namespace {OWN}: the stack's own\n"),
     ],
 )
-def test_what_is_missing_is_named_as_kubectl_names_it(
+def test_missing_permissions_are_named_as_kubectl_names_them(
     verb: str, resource: str, namespace: str | None, told: str
 ) -> None:
     assert f"missing:\n\n  {told}" in refusal([(verb, resource, namespace)])
 
 
-def test_all_of_it_is_told_at_once() -> None:
+def test_all_missing_permissions_are_reported_at_once() -> None:
     message = refusal(
         [("get", "persistentvolumes", None), ("patch", "persistentvolumes", None), ("create", "jobs", OWN)]
     )
@@ -67,7 +67,7 @@ def test_all_of_it_is_told_at_once() -> None:
     assert "jobs" not in message, "the stack makes none"
 
 
-def test_the_namespace_has_to_be_created_only_where_there_is_none() -> None:
+def test_creating_the_namespace_is_needed_only_if_it_does_not_exist() -> None:
     denied: list[tuple[str, str, str | None]] = [("create", "namespaces", None), ("create", "secrets", OWN)]
     message = refusal(denied, namespace=False)
     assert "  create namespaces: " in message
@@ -75,7 +75,7 @@ def test_the_namespace_has_to_be_created_only_where_there_is_none() -> None:
     assert "namespaces" not in refusal(denied, namespace=True)
 
 
-def test_a_cluster_that_does_not_tell_is_no_refusal() -> None:
+def test_a_cluster_that_does_not_show_permissions_is_not_refused() -> None:
     class Silent(Answering):
         def may(self, *_: Any) -> bool:
             raise ForbiddenError("cannot create selfsubjectaccessreviews")
@@ -107,7 +107,7 @@ def test_a_volume_for_an_export_is_the_clusters() -> None:
     assert volumes.verbs == ("get", "create", "patch")
 
 
-def test_what_cloudnative_pg_runs_is_asked_about_where_it_runs_the_database() -> None:
+def test_permissions_for_cloudnative_pg_are_checked_if_it_runs_the_database() -> None:
     operated = Settings.load(DEV, {**sections("dev"), "database": {"engine": "cloudnative-pg"}})
     asked = {f"{one}" for one in needed(operated, Answering([]))}
     wanted = "create, patch clusters.postgresql.cnpg.io in the namespace invoicetron-dev"

@@ -36,7 +36,7 @@ def secrets_of(container: dict[str, Any]) -> set[tuple[str, str]]:
     return {(each["name"], each["key"]) for each in references}
 
 
-def test_a_stack_that_does_not_ask_for_it_has_none(prod: Program) -> None:
+def test_a_stack_that_does_not_enable_the_exporter_has_none(prod: Program) -> None:
     assert not [each for each in prod.registrations if each.name.startswith("exporter")]
     assert "pg_" not in json.dumps(prod.one("PrometheusRule").inputs)
 
@@ -52,14 +52,14 @@ def test_only_the_secret_holds_the_password_and_the_exporter_has_no_other(measur
     assert {each["value"] for each in exporter["env"] if each["name"] == "DATA_SOURCE_USER"} == {ROLE}
 
 
-def test_another_password_starts_the_pod_anew_and_leaves_the_database_alone(prod: Program, measured: Program) -> None:
+def test_another_password_restarts_the_pod_and_leaves_the_database_alone(prod: Program, measured: Program) -> None:
     rotated = run("prod", {"monitoring": METRICS}, values={"monitor-password": "another-one"})
     assert pod(rotated)["metadata"]["annotations"] != pod(measured)["metadata"]["annotations"]
     before, after = (each.one("StatefulSet").inputs for each in (measured, rotated))
     assert before == after == prod.one("StatefulSet").inputs
 
 
-def test_statements_are_counted_where_that_is_wanted_and_read_where_no_dump_looks(measured: Program) -> None:
+def test_statements_are_counted_if_enabled_and_read_in_a_database_that_is_not_dumped(measured: Program) -> None:
     metrics = {**METRICS["databaseMetrics"], "statements": True}
     counted = run("prod", {"monitoring": {"databaseMetrics": metrics}}, values=VALUES)
     (server,), (before,) = (
@@ -79,7 +79,9 @@ def test_statements_are_counted_where_that_is_wanted_and_read_where_no_dump_look
     assert not [each for each in pod(measured)["spec"]["containers"] if "args" in each]
 
 
-def test_prometheus_asks_the_exporter_and_the_exporter_asks_the_database(prod: Program, measured: Program) -> None:
+def test_prometheus_scrapes_the_exporter_and_the_exporter_queries_the_database(
+    prod: Program, measured: Program
+) -> None:
     assert edges(measured) - edges(prod) == {
         ("Prometheus", NAME, "9187/TCP"),
         (NAME, "invoicetron-db", "5432/TCP"),
@@ -106,9 +108,7 @@ def test_the_quota_has_room_for_it(prod: Program, measured: Program) -> None:
     ("values", "problem"),
     [({}, "monitor-password"), ({"monitor-password": "not url safe"}, "the password is not URL-safe")],
 )
-def test_a_password_that_is_missing_or_unusable_is_refused_before_anything(
-    values: dict[str, str], problem: str
-) -> None:
+def test_a_missing_or_unusable_password_is_refused(values: dict[str, str], problem: str) -> None:
     with pytest.raises(SecretsError, match=problem):
         run("prod", {"monitoring": METRICS}, values=values)
 

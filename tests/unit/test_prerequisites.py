@@ -45,14 +45,14 @@ def refused(settings: Settings, *groups: str) -> str:
     return str(caught.value)
 
 
-def test_everything_that_is_missing_is_said_at_once() -> None:
+def test_everything_that_is_missing_is_reported_at_once() -> None:
     message = refused(OPERATED)
     assert "The cluster homelab is not ready for stack 'dev'. Nothing was created or changed." in message
     assert all(one in message for one in (CILIUM, GATEWAY_API, "There is no CloudNativePG"))
 
 
 @pytest.mark.parametrize("stack", [PLAIN, MONITORED])
-def test_what_the_stack_does_not_build_on_may_be_missing(stack: Settings) -> None:
+def test_apis_that_the_stack_does_not_use_may_be_missing(stack: Settings) -> None:
     every = ("cilium.io", "gateway.networking.k8s.io", "admissionregistration.k8s.io")
     monitoring = ("monitoring.coreos.com",) if stack.monitoring else ()
     check_prerequisites(stack, Cluster(*every, *monitoring))  # type: ignore[arg-type] # a fake

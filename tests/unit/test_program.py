@@ -44,11 +44,11 @@ def test_every_secret_is_in_some_input_so_that_the_search_for_them_means_somethi
     assert all(secret in everything for secret in SECRETS)
 
 
-def test_no_secret_is_among_what_a_person_is_told(program: Program) -> None:
+def test_no_secret_is_in_the_outputs(program: Program) -> None:
     assert not [text for text in texts(program.outputs) if any(secret in text for secret in SECRETS)]
 
 
-def test_a_person_is_told_where_the_app_is_what_runs_and_how_to_follow_a_rollout(program: Program) -> None:
+def test_the_outputs_say_where_the_app_is_what_runs_and_how_to_follow_a_rollout(program: Program) -> None:
     namespace = f"invoicetron-{program.stack}"
     told = program.outputs
     assert told["namespace"] == namespace
@@ -73,7 +73,7 @@ def test_every_kubernetes_object_bears_an_explicit_name_and_the_namespace_of_the
                 assert each.inputs["metadata"]["namespace"] == (elsewhere or f"invoicetron-{program.stack}")
 
 
-def test_every_object_but_the_apps_deployment_is_changed_back_where_somebody_edited_it(dev: Program) -> None:
+def test_edits_by_hand_are_reverted_in_every_object_but_the_apps_deployment(dev: Program) -> None:
     # With an export, the backups have a volume of their own as well.
     export = run("prod", {"backup.nfs": {"server": "nas.example.com", "path": "/exports/invoicetron"}})
     assert export.of("PersistentVolume")

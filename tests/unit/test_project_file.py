@@ -23,7 +23,7 @@ def check(directory: Path, **changes: Any) -> None:
     check_project_file(directory)
 
 
-def test_a_project_file_with_both_is_taken(tmp_path: Path) -> None:
+def test_a_project_file_with_both_is_accepted(tmp_path: Path) -> None:
     check(tmp_path)
     check_project_file(ROOT)
 
@@ -41,7 +41,7 @@ def test_with_default_providers_nothing_is_deployed(tmp_path: Path, declared: ob
         check(tmp_path, config={"pulumi:disable-default-providers": declared})
 
 
-def test_all_that_lacks_is_told_at_once(tmp_path: Path) -> None:
+def test_everything_that_is_missing_is_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(ProjectFileError, match=r"(?s)options.*config"):
         check(tmp_path, options=None, config=None)
 

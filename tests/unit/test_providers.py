@@ -102,7 +102,7 @@ def test_neither_credential_nor_path_reaches_the_state(
     assert "kubeconfig" not in inputs["kubernetes"]
 
 
-def test_the_cluster_is_the_settings_one_under_a_lasting_name(environment: dict[str, str]) -> None:
+def test_the_cluster_comes_from_the_settings_and_has_a_stable_identifier(environment: dict[str, str]) -> None:
     stack = settings(cluster={"context": "other", "identifier": "home"})
     inputs = registered(stack, environment, "kubernetes")["kubernetes"]
     assert inputs["context"] == "other"
@@ -121,24 +121,24 @@ def test_a_changed_secret_is_updated_in_place(environment: dict[str, str]) -> No
         ("PULUMI_K8S_ENABLE_SERVER_SIDE_APPLY", "false", "enableServerSideApply"),
     ],
 )
-def test_no_variable_makes_the_cluster_s_provider_take_back_the_pipeline_s_image(
+def test_no_variable_makes_the_cluster_s_provider_revert_the_pipeline_s_image(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str, key: str
 ) -> None:
     monkeypatch.setenv(variable, value)
     assert registered(settings(), environment, "kubernetes")["kubernetes"][key] != value
 
 
-def test_gitlab_is_the_settings_one_unless_the_environment_names_another(environment: dict[str, str]) -> None:
+def test_gitlab_comes_from_the_settings_unless_the_environment_names_another(environment: dict[str, str]) -> None:
     del environment["GITLAB_BASE_URL"]
     stack = settings(delivery={**DELIVERY, "gitlab": "https://gitlab.example.com"})
     assert registered(stack, environment, "gitlab")["gitlab"] == {"baseUrl": "https://gitlab.example.com/api/v4/"}
 
 
-def test_dynamic_resources_have_a_provider_of_their_own(environment: dict[str, str]) -> None:
+def test_dynamic_resources_have_their_own_provider(environment: dict[str, str]) -> None:
     assert registered(settings(), environment, "dynamic") == {"pulumi-python": {}}
 
 
-def test_everything_that_is_missing_is_told_together(tmp_path: Path) -> None:
+def test_everything_that_is_missing_is_reported_together(tmp_path: Path) -> None:
     message = problems(
         {"KUBECONFIG": str(tmp_path / "none")}, delivery=DELIVERY, access={**CONFIG["access"], "public": PUBLIC}
     )
@@ -146,7 +146,7 @@ def test_everything_that_is_missing_is_told_together(tmp_path: Path) -> None:
         assert name in message
 
 
-def test_a_stack_needs_no_credentials_for_what_it_has_not(environment: dict[str, str]) -> None:
+def test_a_stack_needs_no_credentials_for_what_it_does_not_use(environment: dict[str, str]) -> None:
     for name in ("GITLAB_TOKEN", "GITLAB_BASE_URL", "CLOUDFLARE_API_TOKEN"):
         del environment[name]
     Providers(settings(), environment)
@@ -182,7 +182,7 @@ def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str])
         ({"GITLAB_BASE_URL": "http://gitlab.example.com/api/v4/"}, "GITLAB_BASE_URL is not the address"),
     ],
 )
-def test_what_cannot_work_is_told_without_its_value(
+def test_an_unusable_value_is_reported_without_being_shown(
     environment: dict[str, str], change: dict[str, str], words: str
 ) -> None:
     message = problems({**environment, **change}, delivery=DELIVERY)
@@ -190,13 +190,13 @@ def test_what_cannot_work_is_told_without_its_value(
     assert TOKEN not in message
 
 
-def test_a_context_that_the_kubeconfig_has_not_is_told_with_those_it_has(environment: dict[str, str]) -> None:
+def test_a_missing_context_is_reported_with_the_existing_ones(environment: dict[str, str]) -> None:
     message = problems(environment, cluster={"context": "home"})
     assert "no context 'home'; it has: other, homelab" in message
     assert "kubeconfig-token" not in message
 
 
-def test_kubeconfig_may_list_several_files_as_kubectl_takes_them(
+def test_kubeconfig_may_list_several_files_as_kubectl_reads_them(
     environment: dict[str, str], kubeconfig: Path, tmp_path: Path
 ) -> None:
     second = tmp_path / "second"
@@ -206,7 +206,7 @@ def test_kubeconfig_may_list_several_files_as_kubectl_takes_them(
 
 
 @pytest.mark.parametrize("content", ["contexts: [", "text", "contexts: [1]", "contexts: {a: b}"])
-def test_a_kubeconfig_that_cannot_be_read_is_told(environment: dict[str, str], kubeconfig: Path, content: str) -> None:
+def test_an_unreadable_kubeconfig_is_reported(environment: dict[str, str], kubeconfig: Path, content: str) -> None:
     kubeconfig.write_text(content)
     assert "kubeconfig cannot be read" in problems(environment)
 
@@ -258,9 +258,9 @@ def test_the_engine_s_own_record_of_every_call_is_refused(environment: dict[str,
 
 
 @pytest.mark.parametrize("level", ["", "WARN", "error", "off"])
-def test_a_log_level_that_prints_none_is_taken(environment: dict[str, str], level: str) -> None:
+def test_a_log_level_that_prints_no_token_is_accepted(environment: dict[str, str], level: str) -> None:
     Providers(settings(delivery=ISSUING), {**environment, "TF_LOG": level, "TF_LOG_PATH": "INFO"})
 
 
-def test_a_stack_that_gives_gitlab_no_token_may_log_what_it_likes(environment: dict[str, str]) -> None:
+def test_a_stack_that_gives_gitlab_no_token_may_use_any_log_level(environment: dict[str, str]) -> None:
     Providers(settings(), {**environment, "TF_LOG": "TRACE"})

@@ -67,7 +67,9 @@ def refused(emulator: Cloudflare, *, adopt: bool = False) -> str:
     return str(told.value)
 
 
-def test_everything_that_the_token_lacks_is_told_at_once(emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_that_the_token_lacks_is_reported_at_once(
+    emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert ask(emulator).write_group
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.issue_token(*(SCOPES - {R2_EDIT, TOKENS_EDIT})))
     told = refused(emulator)
@@ -78,7 +80,7 @@ def test_everything_that_the_token_lacks_is_told_at_once(emulator: Cloudflare, m
     assert "Workers R2 Storage" not in refused(emulator)
 
 
-def test_a_bucket_that_exists_is_taken_over_only_where_that_is_asked_for(emulator: Cloudflare) -> None:
+def test_an_existing_bucket_is_taken_over_only_if_the_settings_say_so(emulator: Cloudflare) -> None:
     assert "it does not exist: remove backup.s3.r2.adopt" in refused(emulator, adopt=True)
     emulator.r2.add_bucket("homelab-backups")
     assert "set backup.s3.r2.adopt to true to take it over" in refused(emulator)
@@ -119,7 +121,7 @@ def test_the_lock_covers_what_a_thief_of_the_key_could_ruin_and_nothing_that_res
 
 
 @pytest.mark.parametrize("key", ["endpoint", "bucket", "accessKey", "secretKey"])
-def test_a_bucket_is_given_or_made(key: str) -> None:
+def test_a_bucket_is_either_given_or_created(key: str) -> None:
     with pytest.raises(SettingsError) as told:
         load({each: value for each, value in S3.items() if each != key})
     assert f"backup.s3.{key}" in str(told.value)
@@ -131,7 +133,7 @@ def test_a_bucket_is_given_or_made(key: str) -> None:
     assert "nothing beside r2" in str(told.value)
 
 
-def test_the_key_has_an_item_of_its_own() -> None:
+def test_the_key_has_its_own_item() -> None:
     found = sections("prod")
     with pytest.raises(SettingsError, match=r"backup\.s3\.r2\.item(?s:.*)another item than registry\.item"):
         load({**MADE, "r2": {**R2, "item": found["registry"]["item"]}})
@@ -238,7 +240,7 @@ BREAK: Final[Mapping[str, tuple[Callable[[Cloudflare], object], str]]] = {
 
 
 @pytest.mark.parametrize("what", BREAK)
-def test_verify_sees_whoever_could_delete_or_read_the_copies(emulator: Cloudflare, what: str) -> None:
+def test_verify_fails_if_the_copies_could_be_deleted_or_read(emulator: Cloudflare, what: str) -> None:
     systems = with_lock(emulator, mine(emulator))
     assert copies(systems) == "homelab-backups is locked for 30 days, and not public"
     break_it, said = BREAK[what]
@@ -249,7 +251,7 @@ def test_verify_sees_whoever_could_delete_or_read_the_copies(emulator: Cloudflar
     assert told.value.fix
 
 
-def test_a_lock_that_holds_more_than_it_has_to_is_well(emulator: Cloudflare) -> None:
+def test_a_lock_that_is_stricter_than_needed_passes(emulator: Cloudflare) -> None:
     systems = with_lock(emulator, mine(emulator))
     rules_ = emulator.r2.rules["homelab-backups"]
     rules_[2]["condition"] = {"type": "Indefinite"}

@@ -117,6 +117,6 @@ def test_a_policy_that_does_not_restrict_adds_to_those_that_do() -> None:
         {"ingress": [{"toPorts": [{"ports": [], "rules": {"http": []}}]}]},
     ],
 )
-def test_what_is_not_understood_is_refused(spec: dict[str, Any]) -> None:
+def test_a_policy_that_is_not_understood_is_refused(spec: dict[str, Any]) -> None:
     with pytest.raises(NotUnderstoodError, match="teach"):
         Policies([policy("store", **spec)]).allows(WEB, STORE, SQL)

@@ -70,9 +70,7 @@ def test_an_item_is_written_once_and_read_back_as_it_was_written(
     assert not provider.diff(made.id, outs, props).changes
 
 
-def test_what_a_person_added_stays_in_an_item_that_is_written_to(
-    onepassword: OnePassword, props: dict[str, Any]
-) -> None:
+def test_additions_by_hand_stay_in_an_item_that_is_written_to(onepassword: OnePassword, props: dict[str, Any]) -> None:
     onepassword.put(TITLE, {"remark": "ask first"}, username="old", password="old")
     onepassword.item(TITLE)["tags"] = ["team"]
     provider.create(props)
@@ -93,14 +91,16 @@ def test_writing_twice_writes_the_same_and_the_second_time_nothing(
     assert not onepassword.app.writes
 
 
-def test_a_lost_answer_of_the_creation_is_not_a_second_item(onepassword: OnePassword, props: dict[str, Any]) -> None:
+def test_a_lost_answer_to_the_creation_makes_no_second_item(onepassword: OnePassword, props: dict[str, Any]) -> None:
     onepassword.app.fail(Fault(reset=True, after_effect=True), method="POST")
     provider.create(props)
     assert onepassword.titles() == [TITLE]
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_server_that_restarts_is_asked_again(onepassword: OnePassword, props: dict[str, Any], method: str) -> None:
+def test_requests_to_a_restarting_server_are_retried(
+    onepassword: OnePassword, props: dict[str, Any], method: str
+) -> None:
     onepassword.app.fail(Fault(status=503, body=b"{}"), method=method, times=2)
     provider.create(props)
     assert login(onepassword.item(TITLE)) == ("deployer", "first-password")
@@ -115,7 +115,7 @@ def test_a_server_that_stays_away_is_named_and_the_password_is_not(
     assert "first-password" not in str(refused.value)
 
 
-def test_credentials_that_contradict_each_other_are_told_at_a_destroy_too(
+def test_contradictory_credentials_are_refused_on_destroy_too(
     props: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OP_ACCOUNT", "my")
@@ -124,7 +124,7 @@ def test_credentials_that_contradict_each_other_are_told_at_a_destroy_too(
 
 
 @pytest.mark.parametrize("gone", ["deleted", "ARCHIVED", "DELETED"])
-def test_an_item_that_is_gone_is_gone_and_no_error(onepassword: OnePassword, props: dict[str, Any], gone: str) -> None:
+def test_an_item_that_was_deleted_is_no_error(onepassword: OnePassword, props: dict[str, Any], gone: str) -> None:
     made = provider.create(props)
     if gone == "deleted":
         onepassword.delete(TITLE)
@@ -136,7 +136,7 @@ def test_an_item_that_is_gone_is_gone_and_no_error(onepassword: OnePassword, pro
     assert again.id != made.id
 
 
-def test_a_lost_answer_of_the_deletion_is_no_error(onepassword: OnePassword, props: dict[str, Any]) -> None:
+def test_a_lost_answer_to_the_deletion_is_no_error(onepassword: OnePassword, props: dict[str, Any]) -> None:
     made = provider.create(props)
     onepassword.app.fail(Fault(reset=True, after_effect=True), method="DELETE")
     provider.delete(made.id, props)
@@ -169,7 +169,7 @@ def test_an_item_of_another_category_is_refused(onepassword: OnePassword, props:
         provider.create(props)
 
 
-def test_two_items_of_the_title_are_refused(onepassword: OnePassword, props: dict[str, Any]) -> None:
+def test_two_items_with_the_title_are_refused(onepassword: OnePassword, props: dict[str, Any]) -> None:
     for _ in range(2):
         onepassword.put(TITLE, {})
     with pytest.raises(RegistryItemError, match="several items called"):
@@ -183,7 +183,7 @@ def test_an_item_that_the_stack_file_names_by_uuid_keeps_it(onepassword: OnePass
     assert made.id.endswith(uuid)
 
 
-def test_what_the_provider_s_own_item_left_in_the_state_is_updated_in_place(props: dict[str, Any]) -> None:
+def test_state_left_by_the_provider_s_own_item_is_updated_in_place(props: dict[str, Any]) -> None:
     id_ = f"vaults/{props['vault']}/items/{new_id()}"
     left = {"vault": props["vault"], "title": TITLE, "username": "deployer", "category": "login", "uuid": id_[-26:]}
     found = provider.diff(id_, left, props)

@@ -33,18 +33,18 @@ def places(program: Program, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("setting", NEW)
-def test_a_renamed_hostname_is_everywhere_the_new_one(renamed: Program, prod: Program, setting: str) -> None:
+def test_a_renamed_hostname_is_renamed_everywhere(renamed: Program, prod: Program, setting: str) -> None:
     assert places(renamed, OLD[setting]) == []
     assert len(places(renamed, NEW[setting])) == len(places(prod, OLD[setting])) > 0
 
 
-def test_a_stack_of_another_name_has_a_namespace_of_its_own(renamed: Program, prod: Program) -> None:
+def test_a_stack_with_another_name_has_its_own_namespace(renamed: Program, prod: Program) -> None:
     assert places(renamed, "invoicetron-prod") == []
     assert len(places(renamed, "invoicetron-staging")) == len(places(prod, "invoicetron-prod")) > 0
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_an_app_of_another_name_has_nothing_of_the_first_one_s(stack: str) -> None:
+def test_an_app_with_another_name_shares_nothing_with_the_first(stack: str) -> None:
     gitlab = {"getProject": {"containerRegistryImagePrefix": REGISTRY.replace("invoicetron", "ledger")}}
     other = run(stack, {"backup.s3": S3}, values=VALUES, gitlab=gitlab, project="ledger")
     kept = {f'"{PROGRAM}/deploy-token": "gitlab+deploy-token-2"': "", f'"{PROGRAM}/postgres-major": "18"': ""}

@@ -12,13 +12,13 @@ def protections(program: Program) -> dict[str, dict[str, object]]:
     return {each.inputs["branch"]: each.inputs for each in program.of("BranchProtection")}
 
 
-def test_prod_owns_it_and_dev_has_nothing_of_it(dev: Program, prod: Program) -> None:
+def test_prod_owns_the_repository_and_dev_has_none_of_it(dev: Program, prod: Program) -> None:
     assert prod.of("Repository")
     for kind in ("Repository", "ProjectPushMirror", "Branch", "BranchProtection", "ProjectProtectedEnvironment"):
         assert not dev.of(kind)
 
 
-def test_a_destroy_touches_none_of_it(prod: Program) -> None:
+def test_a_destroy_leaves_the_repository_alone(prod: Program) -> None:
     repository = prod.of("Repository")[0]
     children = [each for each in prod.registrations if each.parent == repository.urn]
     assert len(children) == 4
@@ -40,7 +40,7 @@ def test_the_mirror_s_key_comes_with_the_page_to_paste_it_into(prod: Program) ->
     )
 
 
-def test_develop_starts_from_the_default_branch_and_is_left_where_it_goes(prod: Program) -> None:
+def test_develop_starts_from_the_default_branch_and_is_not_moved_back(prod: Program) -> None:
     branch = prod.of("Branch")[0]
     assert (branch.inputs["name"], branch.inputs["ref"]) == ("develop", "main")
     assert list(branch.request.ignoreChanges) == ["ref"]
@@ -74,7 +74,7 @@ def test_access_levels_come_in_the_form_of_the_edition(enterprise: bool, given: 
     assert {name: main[name] for name in levels if name in main} == given
 
 
-def test_environments_are_protected_where_the_settings_say_that_the_edition_has_it(prod: Program) -> None:
+def test_environments_are_protected_only_if_the_settings_name_them(prod: Program) -> None:
     assert not prod.of("ProjectProtectedEnvironment")
     program = run("prod", {"repository.protectedEnvironments": ["production"]})
     protected = program.of("ProjectProtectedEnvironment")[0]
@@ -82,7 +82,7 @@ def test_environments_are_protected_where_the_settings_say_that_the_edition_has_
     assert protected.request.protect
 
 
-def test_what_exists_already_is_adopted() -> None:
+def test_existing_branches_and_protections_are_adopted() -> None:
     program = run(
         "prod",
         gitlab={
@@ -98,13 +98,13 @@ def test_what_exists_already_is_adopted() -> None:
 
 
 @pytest.mark.parametrize("version", ["18.10.4-ee", "17.11.0", "8.12.1"])
-def test_a_gitlab_that_ignores_a_mirror_s_host_keys_is_refused_with_the_version_that_takes_them(version: str) -> None:
+def test_a_gitlab_that_ignores_a_mirror_s_host_keys_is_refused_with_the_version_needed(version: str) -> None:
     with pytest.raises(GitLabError, match=rf"GitLab is {version}, .* from 18\.11 on"):
         run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}})
 
 
 @pytest.mark.parametrize("version", ["18.11.0-ee", "19.0.0-pre", "20.1.0"])
-def test_a_gitlab_that_takes_them_is_accepted(version: str) -> None:
+def test_a_gitlab_that_uses_a_mirror_s_host_keys_is_accepted(version: str) -> None:
     assert run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}}).of("ProjectPushMirror")
 
 

@@ -8,7 +8,7 @@ import pytest
 from sdks import gitlab, kubernetes
 
 
-def test_a_function_is_found_also_after_its_module_was_loaded_for_another() -> None:
+def test_a_function_is_found_even_after_its_module_was_loaded_for_another() -> None:
     assert callable(gitlab.get_project_output)
     assert callable(gitlab.get_project)
 

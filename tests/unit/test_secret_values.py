@@ -34,7 +34,7 @@ def test_an_empty_value_is_refused(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["{}\n", " {}", "{}\t", "\r\n{}"])
 @pytest.mark.parametrize("name", ["postgres_password", "better_auth_secret", "database_url"])
-def test_white_space_at_the_ends_is_refused(name: str, value: str) -> None:
+def test_white_space_at_either_end_is_refused(name: str, value: str) -> None:
     right = {"postgres_password": PASSWORD, "better_auth_secret": AUTH, "database_url": URL}[name]
     assert "begins or ends with a space or a line break" in refusal(changed(**{name: value.format(right)}))
 
@@ -46,7 +46,7 @@ def test_characters_that_cannot_be_seen_are_refused_inside_a_value(character: st
     assert "an invisible character" in message
 
 
-def test_a_space_inside_a_value_is_taken() -> None:
+def test_a_space_inside_a_value_is_accepted() -> None:
     assert plain(read(changed(better_auth_secret=f"{AUTH[:32]} {AUTH[32:]}")).better_auth_secret)
 
 
@@ -69,7 +69,7 @@ def test_a_password_that_is_not_url_safe_is_refused(character: str) -> None:
     assert "not URL-safe" in refusal(changed(postgres_password=f"{PASSWORD}{character}x"))
 
 
-def test_a_password_of_every_url_safe_character_is_taken() -> None:
+def test_a_password_of_every_url_safe_character_is_accepted() -> None:
     password = "AZaz09-._~"
     assert plain(
         read(changed(postgres_password=password, database_url=URL.replace(PASSWORD, password))).postgres_password
@@ -176,7 +176,7 @@ def test_nothing_of_an_unknown_parameter_is_shown() -> None:
         URL.replace("@invoicetron-db", "@invoicetron-db,other"),
     ],
 )
-def test_a_database_url_that_clients_read_in_other_ways_is_refused(url: str) -> None:
+def test_a_database_url_that_clients_read_differently_is_refused(url: str) -> None:
     assert "op://Kubernetes/Invoicetron Dev/database-url\n" in refusal(changed(database_url=url))
 
 
@@ -193,22 +193,22 @@ def test_a_database_url_that_clients_read_in_other_ways_is_refused(url: str) -> 
         URL.replace("@invoicetron-db", "@invoicetron-db.invoicetron-dev.svc.cluster.local"),
     ],
 )
-def test_a_database_url_may_be_written_in_other_ways_that_mean_the_same(url: str) -> None:
+def test_a_database_url_may_be_written_in_equivalent_ways(url: str) -> None:
     assert plain(read(changed(database_url=url)).database_url) == url
 
 
-def test_a_database_url_is_derived_where_the_item_has_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_database_url_is_derived_if_the_item_has_none(capsys: pytest.CaptureFixture[str]) -> None:
     account = OnePassword()
     account.items["Invoicetron Dev"] = app_item(postgres_password=PASSWORD, better_auth_secret=AUTH)
     assert plain(read(account).database_url) == URL
     assert PASSWORD not in "".join(capsys.readouterr())
 
 
-def test_a_database_url_is_derived_where_the_stack_file_names_none() -> None:
+def test_a_database_url_is_derived_if_the_stack_file_names_none() -> None:
     assert plain(read(OnePassword(), databaseUrl=None).database_url) == URL
 
 
-def test_all_problems_of_one_value_are_told_together() -> None:
+def test_all_problems_of_one_value_are_reported_together() -> None:
     message = refusal(changed(postgres_password=f"{PASSWORD}/{PASSWORD} "))
     assert "begins or ends with a space" in message
     assert "not URL-safe" in message

@@ -86,7 +86,7 @@ def test_fields_are_found_by_their_id() -> None:
     )
 
 
-def test_the_item_s_own_field_is_meant_where_a_section_has_another_of_that_label() -> None:
+def test_the_item_s_own_field_is_used_even_if_a_section_has_one_with_that_label() -> None:
     account = OnePassword()
     account.items["Invoicetron Deploy Token"]["sections"] = [section("s", "Web login", password="of-the-web-page")]
     assert plain(read(account).registry_password) == TOKEN
@@ -99,7 +99,7 @@ def test_a_field_of_a_section_stands_in_for_the_item_s_own_that_was_left_empty()
     assert plain(read(account).registry_password) == TOKEN
 
 
-def test_the_address_of_a_login_page_is_no_field() -> None:
+def test_the_address_of_a_login_page_is_not_a_field() -> None:
     account = OnePassword()
     account.items["Invoicetron Dev"] = {
         "url": "https://example.com",
@@ -111,24 +111,24 @@ def test_the_address_of_a_login_page_is_no_field() -> None:
 @pytest.mark.parametrize(
     ("label", "output"), [("password", "password"), ("credential", "credential"), ("Server", "hostname")]
 )
-def test_well_known_fields_are_found_beside_the_sections(label: str, output: str) -> None:
+def test_well_known_fields_are_found_outside_the_sections(label: str, output: str) -> None:
     account = OnePassword()
     account.items["Login"] = {output: PASSWORD}
     assert plain(read(account, postgresPassword=f"op://Kubernetes/Login/{label}").postgres_password) == PASSWORD
 
 
-def test_a_missing_vault_is_told_once_with_its_name() -> None:
+def test_a_missing_vault_is_reported_once_with_its_name() -> None:
     message = refusal(OnePassword(vaults={}))
     assert "(1 problem)" in message
     assert "the vault 'Kubernetes'" in message
     assert "no such vault" in message
 
 
-def test_two_vaults_of_one_name_are_refused() -> None:
+def test_two_vaults_with_one_name_are_refused() -> None:
     assert "several vaults have this name" in refusal(OnePassword(vaults={"Kubernetes": 2}))
 
 
-def test_a_missing_item_is_told_once_however_many_fields_are_wanted_of_it() -> None:
+def test_a_missing_item_is_reported_once_however_many_of_its_fields_are_needed() -> None:
     account = OnePassword()
     del account.items["Invoicetron Dev"]
     message = refusal(account)
@@ -137,13 +137,13 @@ def test_a_missing_item_is_told_once_however_many_fields_are_wanted_of_it() -> N
     assert "(1 problem)" in message
 
 
-def test_two_items_of_one_title_are_refused() -> None:
+def test_two_items_with_one_title_are_refused() -> None:
     account = OnePassword()
     account.items["Invoicetron Dev"] = [account.items["Invoicetron Dev"]] * 2
     assert "several items have this title" in refusal(account)
 
 
-def test_a_missing_field_is_told_with_the_fields_there_are() -> None:
+def test_a_missing_field_is_reported_with_the_existing_ones() -> None:
     account = OnePassword()
     account.items["Invoicetron Dev"] = app_item(postgres_passwort=PASSWORD, better_auth_secret=AUTH)
     message = refusal(account)
@@ -151,7 +151,7 @@ def test_a_missing_field_is_told_with_the_fields_there_are() -> None:
     assert "better-auth-secret, postgres-passwort" in message
 
 
-def test_a_missing_section_is_told() -> None:
+def test_a_missing_section_is_reported() -> None:
     message = refusal(OnePassword(), postgresPassword="op://Kubernetes/Invoicetron Dev/prod/postgres-password")
     assert "no section 'prod'" in message
 
@@ -180,7 +180,7 @@ def two_sections(*, label: str = "Database") -> OnePassword:
 
 @pytest.mark.parametrize("label", ["Database", "database"])
 @pytest.mark.parametrize("reference", ["postgres-password", "Database/postgres-password"])
-def test_sections_that_labels_do_not_tell_apart_are_told_by_their_ids(label: str, reference: str) -> None:
+def test_sections_that_their_labels_do_not_distinguish_are_listed_by_id(label: str, reference: str) -> None:
     account = two_sections(label=label)
     message = refusal(account, postgresPassword=f"op://Kubernetes/Invoicetron Dev/{reference}")
     for identity in ("section-one", "section-two"):
@@ -191,13 +191,13 @@ def test_sections_that_labels_do_not_tell_apart_are_told_by_their_ids(label: str
     assert plain(read(account, postgresPassword=chosen).postgres_password) == PASSWORD
 
 
-def test_the_way_out_names_sections_by_label_where_labels_differ() -> None:
+def test_the_remedy_names_sections_by_label_if_the_labels_differ() -> None:
     message = refusal(two_sections(label="Old"))
     assert "op://Kubernetes/Invoicetron Dev/Database/postgres-password or " in message
     assert "op://Kubernetes/Invoicetron Dev/Old/postgres-password" in message
 
 
-def test_two_fields_of_one_label_in_one_section_are_told_by_their_ids() -> None:
+def test_two_fields_with_one_label_in_one_section_are_listed_by_id() -> None:
     account = OnePassword()
     fields = account.items["Invoicetron Dev"]["sections"][0]["fields"]
     fields.append({**fields[0], "id": "another", "value": PASSWORD[::-1]})
@@ -208,7 +208,7 @@ def test_two_fields_of_one_label_in_one_section_are_told_by_their_ids() -> None:
         assert plain(read(account, postgresPassword=chosen, databaseUrl=None).postgres_password) == one["value"]
 
 
-def test_a_label_is_found_in_whichever_way_its_accents_are_written() -> None:
+def test_a_label_is_found_however_its_accents_are_encoded() -> None:
     composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
     account = OnePassword()
     account.items["Sizes"] = {"sections": [section("s", decomposed, **{decomposed: PASSWORD})]}
@@ -218,7 +218,7 @@ def test_a_label_is_found_in_whichever_way_its_accents_are_written() -> None:
 
 
 @pytest.mark.parametrize("label", ["postgres\u00a0password", "postgres \u200bpassword", "postgres password\u00a0"])
-def test_what_cannot_be_seen_in_a_label_is_shown(label: str) -> None:
+def test_invisible_characters_in_a_label_are_shown(label: str) -> None:
     account = OnePassword()
     account.items["Invoicetron Dev"]["sections"].append(section("s", "more", **{label: PASSWORD}))
     message = refusal(account, postgresPassword="op://Kubernetes/Invoicetron Dev/postgres password")
@@ -226,7 +226,7 @@ def test_what_cannot_be_seen_in_a_label_is_shown(label: str) -> None:
     assert "cannot be seen" in message
 
 
-def test_a_missing_section_is_told_with_the_sections_there_are() -> None:
+def test_a_missing_section_is_reported_with_the_existing_ones() -> None:
     message = refusal(two_sections(), postgresPassword="op://Kubernetes/Invoicetron Dev/Databse/postgres-password")
     assert "no section 'Databse' with a field in it; its sections are: App, Database" in message
 
@@ -247,7 +247,7 @@ def test_the_reference_may_choose_between_two_sections() -> None:
     assert plain(read(account, postgresPassword=chosen).postgres_password) == PASSWORD
 
 
-def test_all_problems_are_told_together() -> None:
+def test_all_problems_are_reported_together() -> None:
     account = changed(
         postgres_password=f" {PASSWORD}", better_auth_secret=AUTH[:20], database_url=URL.replace(":5432", ":1")
     )
@@ -257,7 +257,7 @@ def test_all_problems_are_told_together() -> None:
     assert message.count("fix:") == 4
 
 
-def test_an_unreachable_server_is_told_in_its_own_words() -> None:
+def test_an_unreachable_server_is_reported_in_its_own_words() -> None:
     message = refusal(OnePassword(broken="dial tcp 127.0.0.1:1: connect: connection refused"))
     assert "connection refused" in message
     assert "OP_CONNECT_HOST" in message
@@ -311,12 +311,12 @@ def test_the_secrets_that_the_stack_file_adds_reach_the_app_and_its_checksum_onl
     assert one.checksum("postgres_password") == other.checksum("postgres_password")
 
 
-def test_the_checksum_without_added_secrets_is_that_of_a_stack_file_that_knows_none() -> None:
+def test_without_added_secrets_the_checksum_is_that_of_a_stack_file_that_has_none() -> None:
     found = read(OnePassword())
     assert found.of_app.checksum == found.checksum("database_url", "better_auth_secret")
 
 
-def test_the_problems_of_added_secrets_are_told_together_with_the_others() -> None:
+def test_the_problems_of_added_secrets_are_reported_with_the_others() -> None:
     item = "op://Kubernetes/Invoicetron Dev"
     account = changed(better_auth_secret="", empty="", lines="the first line\nthe second line", nul="before\0after")
     message = refusal(account, app={name.upper(): f"{item}/{name}" for name in ("empty", "lines", "nul", "absent")})

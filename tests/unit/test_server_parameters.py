@@ -29,7 +29,7 @@ def arguments(program: Program) -> dict[str, str]:
     return dict(word.removeprefix("--").split("=", 1) for word in container["args"])
 
 
-def test_what_the_stack_file_says_reaches_the_server_beside_the_defaults(dev: Program) -> None:
+def test_parameters_of_the_stack_file_reach_the_server_with_the_defaults(dev: Program) -> None:
     chosen = run("dev", {"database.parameters": {"work_mem": "2MB", "jit": False, "random_page_cost": 1.1}})
     changed = dict(arguments(chosen).items() - arguments(dev).items())
     assert changed == {"work_mem": "2MB", "jit": "off", "random_page_cost": "1.1"}
@@ -53,7 +53,7 @@ def test_the_buffers_follow_the_memory_limit() -> None:
     assert amount(arguments(run("dev", {"database.resources": resources}))["shared_buffers"]) == 2**30
 
 
-def test_the_memory_that_the_server_may_take_is_asked_for(program: Program) -> None:
+def test_the_memory_that_the_server_may_use_is_requested(program: Program) -> None:
     (container,) = pod(program)["containers"]
     resources = container["resources"]
     assert resources["requests"]["memory"] == resources["limits"]["memory"]
@@ -76,7 +76,9 @@ def test_shared_memory_is_a_sized_part_of_the_containers(program: Program) -> No
         ({"max_locks_per_transaction": 4096, "max_connections": 1000}, "and the locks together"),
     ],
 )
-def test_what_does_not_fit_the_memory_limit_is_refused_with_the_sum(parameters: dict[str, str], said: str) -> None:
+def test_parameters_that_exceed_the_memory_limit_are_refused_with_the_sum(
+    parameters: dict[str, str], said: str
+) -> None:
     message = refusal_of("database.parameters", parameters)
     assert said in message
     assert "1Gi (resources.limits.memory)" in message
@@ -98,7 +100,7 @@ def test_a_log_that_fills_the_volume_is_refused(name: str) -> None:
         ({"min_wal_size": "1GB", "max_wal_size": "512MB"}, "512MB"),
     ],
 )
-def test_a_log_that_is_to_keep_more_than_it_may_is_refused(parameters: dict[str, str], most: str) -> None:
+def test_a_minimum_log_size_above_the_maximum_is_refused(parameters: dict[str, str], most: str) -> None:
     message = refusal_of("database.parameters", parameters)
     assert "invoicetron:database.parameters.min_wal_size\n" in message
     assert f"at most max_wal_size ({most})" in message
@@ -123,7 +125,9 @@ def test_a_log_that_is_to_keep_more_than_it_may_is_refused(parameters: dict[str,
         ("FSYNC", "lose or damage invoices"),
     ],
 )
-def test_what_would_break_the_server_or_its_safety_is_refused_with_the_reason(name: str, reason: str) -> None:
+def test_parameters_that_would_break_the_server_or_its_safety_are_refused_with_the_reason(
+    name: str, reason: str
+) -> None:
     message = refusal_of("database.parameters", {name: "off"})
     assert f"invoicetron:database.parameters.{name}\n" in message
     assert reason in message
@@ -161,9 +165,7 @@ def test_every_parameter_that_cannot_be_set_is_named_at_once() -> None:
         ("random_page_cost", float("inf"), None),
     ],
 )
-def test_what_postgresql_would_not_read_or_read_as_something_else_is_refused(
-    name: str, value: object, fix: str | None
-) -> None:
+def test_a_value_that_postgresql_would_reject_or_misread_is_refused(name: str, value: object, fix: str | None) -> None:
     message = refusal_of("database.parameters", {name: value})
     assert f"invoicetron:database.parameters.{name}\n" in message
     assert "allowed:" in message

@@ -29,7 +29,7 @@ def asked() -> Program:
     return run("prod", ASKED)
 
 
-def test_without_the_setting_nothing_lets_machines_past_the_login(prod: Program) -> None:
+def test_without_the_setting_no_machine_gets_past_the_login(prod: Program) -> None:
     assert not prod.of("ZeroTrustAccessServiceToken")
     assert not prod.of("ZeroTrustAccessPolicy")
     (application,) = prod.of("ZeroTrustAccessApplication")
@@ -37,7 +37,7 @@ def test_without_the_setting_nothing_lets_machines_past_the_login(prod: Program)
     assert len(prod.of("Probe")) == 1
 
 
-def test_the_policy_lets_in_the_one_token_and_asks_after_that_of_the_people(asked: Program) -> None:
+def test_the_policy_lets_in_only_the_token_and_comes_after_the_one_for_people(asked: Program) -> None:
     (policy,) = asked.of("ZeroTrustAccessPolicy")
     (token,) = asked.of("ZeroTrustAccessServiceToken")
     assert policy.inputs["decision"] == "non_identity"
@@ -110,5 +110,5 @@ def test_an_item_of_another_stack_is_refused_by_the_key_that_names_it() -> None:
         ("monitoring.publicModule", "invoicetron_public", "only beside access.public.serviceToken"),
     ],
 )
-def test_what_could_not_work_is_refused_in_words(path: str, value: Any, words: str) -> None:
+def test_settings_that_could_not_work_are_refused_with_the_reason(path: str, value: Any, words: str) -> None:
     assert words in refusal_of(path, value)

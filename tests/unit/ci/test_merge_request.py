@@ -71,7 +71,7 @@ def test_the_first_pipeline_comments_and_the_next_ones_edit_that_comment(pipelin
 
 @pytest.mark.parametrize("after_effect", [True, False])
 @pytest.mark.parametrize("fault", [{"status": 504}, {"reset": True}])
-def test_a_comment_whose_answer_is_lost_is_there_once(
+def test_a_comment_is_posted_once_even_if_the_response_is_lost(
     pipeline: Pipeline, fault: dict[str, Any], *, after_effect: bool
 ) -> None:
     pipeline.gitlab.app.fail(Fault(**fault, after_effect=after_effect), method="POST")
@@ -79,14 +79,14 @@ def test_a_comment_whose_answer_is_lost_is_there_once(
     assert [note["body"] for note in pipeline.notes] == [f"{MARKER}\none"]
 
 
-def test_a_gitlab_that_stays_away_fails_the_comment(pipeline: Pipeline) -> None:
+def test_the_comment_fails_if_gitlab_stays_unavailable(pipeline: Pipeline) -> None:
     pipeline.gitlab.app.fail(Fault(status=502), method="POST", times=100)
     with pytest.raises(GitlabError):
         pipeline.put("one")
     assert len(pipeline.gitlab.app.writes) == 3
 
 
-def test_each_stack_has_a_comment_of_its_own(pipeline: Pipeline) -> None:
+def test_each_stack_has_its_own_comment(pipeline: Pipeline) -> None:
     for marker in (MARKER, "<!-- preview: prod -->", MARKER):
         pipeline.put("text", marker)
     assert len(pipeline.notes) == 2
@@ -100,7 +100,7 @@ def test_the_comment_is_found_among_more_than_a_page_of_others(pipeline: Pipelin
     assert [note["body"] for note in pipeline.notes if note["body"].startswith(MARKER)] == [f"{MARKER}\ntwo"]
 
 
-def test_a_comment_of_somebody_else_with_the_same_marker_is_left_alone(pipeline: Pipeline) -> None:
+def test_another_users_comment_with_the_same_marker_is_left_alone(pipeline: Pipeline) -> None:
     pipeline.write(f"{MARKER}\nnothing to see here")
     pipeline.put("one")
     assert [note["author"]["id"] == SOMEBODY for note in pipeline.notes] == [True, False]

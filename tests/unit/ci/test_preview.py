@@ -69,7 +69,7 @@ def test_any_credential_in_a_job_of_an_unprotected_branch_is_refused_by_name(
     assert "hunter2" not in str(refused.value)
 
 
-def test_an_address_of_the_state_is_refused_where_it_has_a_login_in_it_only() -> None:
+def test_a_backend_url_is_refused_only_if_it_contains_a_login() -> None:
     assert not is_live({"PULUMI_BACKEND_URL": "s3://state?region=eu-central-1"})
     with pytest.raises(ExposedError, match="PULUMI_BACKEND_URL") as refused:
         is_live({"PULUMI_BACKEND_URL": "postgres://pulumi:hunter2@db.example.com/state"})
@@ -77,7 +77,7 @@ def test_an_address_of_the_state_is_refused_where_it_has_a_login_in_it_only() ->
 
 
 @pytest.mark.parametrize("name", BACKEND)
-def test_what_opens_the_state_alone_shows_the_rehearsal(name: str) -> None:
+def test_credentials_for_the_state_alone_show_the_rehearsal(name: str) -> None:
     assert not is_live({"CI_COMMIT_REF_PROTECTED": "true", name: "x", "PULUMI_BACKEND_URL": "postgres://a:b@c/d"})
 
 
@@ -91,7 +91,7 @@ def test_a_live_preview_is_checked_by_the_policy_pack_and_streamed(job: pytest.M
     assert json.loads(Path("preview-report.json").read_text()) == {"create": 0, "update": 0, "delete": 0}
 
 
-def test_another_app_s_preview_is_of_its_folder_and_none_without_credentials(job: pytest.MonkeyPatch) -> None:
+def test_another_app_s_preview_runs_in_its_folder_and_only_with_credentials(job: pytest.MonkeyPatch) -> None:
     job.delenv("CI_MERGE_REQUEST_IID", raising=False)
     Path("apps/ledger").mkdir(parents=True)
     assert run("--cwd", "apps/ledger").exit_code == 0
@@ -110,7 +110,7 @@ RECORD = update("onepassword", "pulumi:providers:onepassword", {"token": "a"}, {
 
 
 @pytest.mark.parametrize(("line", "status"), [(SERVICE, 1), (RECORD, 0)], ids=["a resource", "the token of the job"])
-def test_drift_is_a_change_of_the_stack_and_not_what_a_provider_records(
+def test_drift_is_a_change_of_the_stack_and_not_of_a_providers_record(
     job: pytest.MonkeyPatch, line: str, status: int
 ) -> None:
     job.delenv("CI_MERGE_REQUEST_IID", raising=False)
@@ -121,7 +121,7 @@ def test_drift_is_a_change_of_the_stack_and_not_what_a_provider_records(
     assert run().exit_code == 0
 
 
-def test_a_job_without_credentials_finds_no_drift_and_says_so(job: pytest.MonkeyPatch) -> None:
+def test_a_job_without_credentials_cannot_look_for_drift_and_fails(job: pytest.MonkeyPatch) -> None:
     job.delenv("GITLAB_TOKEN")
     done = run("--expect-no-changes")
     assert done.exit_code == 1

@@ -62,14 +62,14 @@ def provider_update(*paths: str) -> dict[str, Any]:
     return event
 
 
-def test_other_credentials_in_a_provider_s_own_record_are_named_as_that_and_are_no_change() -> None:
+def test_new_credentials_in_a_provider_s_record_are_named_and_not_counted_as_a_change() -> None:
     preview = parsed(provider_update("token", "url"))
     assert "No changes. (`onepassword`: the plugin would record the credentials of this run" in shown(preview)
     assert json.loads(widget(preview)) == {"create": 0, "update": 0, "delete": 0}
     assert "| update |" not in shown(preview)
 
 
-def test_a_provider_of_which_more_changes_than_its_credentials_is_a_change() -> None:
+def test_a_provider_with_changes_beyond_its_credentials_counts_as_a_change() -> None:
     preview = parsed(provider_update("token", "version"))
     assert "| update | `pulumi:providers:onepassword` | `onepassword` |" in shown(preview)
     assert json.loads(widget(preview))["update"] == 1
@@ -80,12 +80,12 @@ def test_the_widget_counts_a_replacement_as_a_create_and_a_delete_and_an_import_
     assert json.loads(widget(preview)) == {"create": 1, "update": 1, "delete": 1}
 
 
-def test_what_the_refresh_found_is_no_change_of_the_program() -> None:
+def test_differences_found_by_the_refresh_are_not_changes_of_the_program() -> None:
     found = update("app", "spec.template.spec.containers[0].image", phase="resOutputsEvent")
     assert "No changes." in shown(parsed(step("refresh", "app"), found, step("same", "app")))
 
 
-def test_a_provider_that_knows_no_paths_has_its_properties_named() -> None:
+def test_property_names_are_shown_if_a_provider_reports_no_paths() -> None:
     text = shown(parsed(step("replace", "token", diffs=["expires_at", "name"], keys=["expires_at"])))
     assert "`expires_at` (forces the replacement)" in text
     assert "`name`\n" in text
@@ -123,7 +123,7 @@ def test_a_failed_preview_says_so_in_the_comment_and_has_no_counts() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "error: no stack named 'dev' found\n", printed(result="failed")])
-def test_a_preview_that_did_not_come_to_its_end_has_failed_whatever_its_exit_status_is(text: str) -> None:
+def test_an_unfinished_preview_has_failed_whatever_its_exit_status(text: str) -> None:
     preview = Preview.parse(text, status=0)
     assert preview.failed
     assert "seen: nothing" in shown(preview)
@@ -138,7 +138,7 @@ def test_a_violated_policy_is_named_in_the_comment_and_explained_in_the_log() ->
     assert "policy containers-are-bounded, app: container web has no limits" in log(preview)
 
 
-def test_a_long_comment_is_cut_to_the_limit_between_resources_and_leads_to_the_log() -> None:
+def test_a_long_comment_is_cut_between_resources_and_links_to_the_log() -> None:
     preview = parsed(step("delete", "old"), *(update(f"app-{number}", "spec") for number in range(100)))
     for limit in range(600, 6000, 37):
         text = shown(preview, limit=limit)
@@ -157,7 +157,7 @@ def test_names_from_the_branch_under_review_can_neither_end_the_table_nor_add_ma
     assert "`data.'y'\\|z`" in text
 
 
-def test_a_rehearsed_preview_says_that_it_is_one() -> None:
+def test_a_rehearsed_preview_is_labelled_as_a_rehearsal() -> None:
     assert "rehearsal" in shown(parsed(step("create", "app")), rehearsed=True)
     assert "rehearsal" not in shown(parsed(step("create", "app")))
 

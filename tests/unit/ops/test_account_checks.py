@@ -68,19 +68,21 @@ def mirror(**values: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_a_mirror_made_by_hand_hides_no_failure_of_the_other(*, bad: dict[str, Any], seen: str, first: bool) -> None:
+def test_a_mirror_made_by_hand_does_not_hide_the_failure_of_the_other(
+    *, bad: dict[str, Any], seen: str, first: bool
+) -> None:
     mirrors = [mirror(**bad), mirror()] if first else [mirror(), mirror(**bad)]
     with pytest.raises(CheckError, match=seen) as found:
         delivery.mirror(Accounts(mirrors=mirrors))
     assert "2 mirrors push there: delete the one made by hand" in found.value.seen
 
 
-def test_several_mirrors_that_all_push_are_well_and_the_older_success_is_told() -> None:
+def test_several_working_mirrors_pass_and_the_older_success_is_reported() -> None:
     said = delivery.mirror(Accounts(mirrors=[mirror(), mirror(last_successful_update_at="2026-01-01")]))
     assert said == "last success 2026-01-01, no error; 2 mirrors push there: delete the one made by hand"
 
 
-def test_a_disabled_mirror_beside_one_that_pushes_is_no_matter() -> None:
+def test_a_disabled_mirror_next_to_a_working_one_is_ignored() -> None:
     mirrors = [mirror(enabled=False, last_error="no access"), mirror()]
     assert delivery.mirror(Accounts(mirrors=mirrors)) == "last success 2026-01-02, no error"
 
@@ -93,7 +95,7 @@ def test_a_disabled_mirror_beside_one_that_pushes_is_no_matter() -> None:
         ([GITHUB, "SHA256:other"], "other"),
     ],
 )
-def test_a_mirror_that_trusts_another_host_key_than_the_stack_file_s_is_told(keys: list[str], seen: str) -> None:
+def test_a_mirror_with_other_host_keys_than_the_stack_file_fails(keys: list[str], seen: str) -> None:
     trusting = mirror(
         host_keys=[{"fingerprint_sha256": key} for key in keys], last_error="Host key verification failed"
     )
@@ -103,7 +105,7 @@ def test_a_mirror_that_trusts_another_host_key_than_the_stack_file_s_is_told(key
     assert f"repository.hostKeys says {GITHUB}" in found.value.seen
 
 
-def test_a_mirror_by_https_has_no_host_key_to_compare() -> None:
+def test_an_https_mirror_has_no_host_key_to_compare() -> None:
     by_https = mirror(url=MIRROR.replace("ssh://git@", "https://*****:*****@"), host_keys=[])
     assert delivery.mirror(Accounts(mirrors=[by_https])).startswith("last success")
 
@@ -134,7 +136,7 @@ BYPASS: Final = ("by hand", "bypass")
         {"destinations": [{"type": "private", "hostname": "10.0.0.1"}, {"type": "public", "uri": HOST.upper()}]},
     ],
 )
-def test_a_policy_that_lets_people_past_is_found_wherever_its_application_names_the_hostname(
+def test_a_bypass_policy_is_found_wherever_its_application_names_the_hostname(
     more: dict[str, Any],
 ) -> None:
     other = application(BYPASS, domain="other.example.com", **more)
@@ -146,7 +148,7 @@ def test_a_policy_that_lets_people_past_is_found_wherever_its_application_names_
 @pytest.mark.parametrize(
     "more", [{"self_hosted_domains": [HOST]}, {"destinations": [{"type": "public", "uri": f"{HOST}/"}]}]
 )
-def test_an_application_guards_the_hostname_that_is_not_its_first(more: dict[str, Any]) -> None:
+def test_an_application_also_guards_a_hostname_that_is_not_its_first(more: dict[str, Any]) -> None:
     assert public.application(Accounts(applications=[application(OURS, domain="other.example.com", **more)]), HOST)
 
 
@@ -155,7 +157,7 @@ def test_an_application_of_another_hostname_may_have_any_policy() -> None:
     assert public.application(Accounts(applications=[application(OURS), other]), HOST)
 
 
-def test_how_many_people_the_policy_lets_in_is_told() -> None:
+def test_the_check_reports_how_many_people_the_policy_lets_in() -> None:
     include = [EMAIL, EMAIL, {"group": {"id": "g"}}, {"email_list": {"id": "l"}}]
     groups = {"g": {"name": "Family", "include": [EMAIL, {"email": {"email": "guest@example.com"}}]}}
     said = public.application(Accounts(applications=[application(OURS, include=include)], groups=groups), HOST)
@@ -165,7 +167,7 @@ def test_how_many_people_the_policy_lets_in_is_told() -> None:
 @pytest.mark.parametrize(
     "place", [f"{HOST}/admin", f"{HOST}/admin/*", "*.example.com/admin", "invoice*.example.com/*/x"]
 )
-def test_an_application_of_a_path_lets_in_no_more_than_known_people_either(place: str) -> None:
+def test_an_application_for_a_path_may_not_let_in_unknown_people_either(place: str) -> None:
     host = HOST.partition(".")[2]
     place = place.replace("example.com", host) if HOST not in place else place
     other = application(("Anybody", "allow"), domain=place, include=[{"everyone": {}}])
@@ -176,7 +178,7 @@ def test_an_application_of_a_path_lets_in_no_more_than_known_people_either(place
 
 
 @pytest.mark.parametrize("place", ["*", "invoice*"])
-def test_an_application_for_a_wildcard_guards_what_no_other_does(place: str) -> None:
+def test_a_wildcard_application_guards_only_what_no_other_does(place: str) -> None:
     other = application(BYPASS, domain=f"{place}.{HOST.partition('.')[2]}")
     assert public.application(Accounts(applications=[application(OURS), other]), HOST)
 
@@ -190,13 +192,13 @@ def test_an_application_for_a_wildcard_guards_what_no_other_does(place: str) -> 
         ({"group": {"id": "g"}}, "group Everybody: everyone"),
     ],
 )
-def test_a_policy_that_lets_in_more_than_known_people_is_told(rule: dict[str, Any], told: str) -> None:
+def test_a_policy_that_lets_in_unknown_people_fails(rule: dict[str, Any], told: str) -> None:
     groups = {"g": {"name": "Everybody", "include": [{"everyone": {}}]}}
     with pytest.raises(CheckError, match=f"more than known people: {told}"):
         public.application(Accounts(applications=[application(OURS, include=[EMAIL, rule])], groups=groups), HOST)
 
 
-def test_a_path_at_which_nobody_has_to_log_in_is_told() -> None:
+def test_a_path_without_a_login_fails() -> None:
     override = {"behavior": "public", "path_pattern": "/api/*"}
     destination = {"type": "public", "uri": HOST, "overrides": [override]}
     with pytest.raises(CheckError, match=f"asks nobody to log in at {HOST}/api/"):
@@ -217,7 +219,7 @@ def leads(status: int, location: str) -> httpx.Response:
         {"/": leads(302, LOGIN), "/api/health": leads(308, "health/")},
     ],
 )
-def test_an_app_that_everybody_reaches_is_told_as_that_whatever_it_answers_itself(
+def test_an_app_that_everybody_reaches_fails_whatever_it_answers(
     open_: dict[str, httpx.Response],
 ) -> None:
     with pytest.raises(CheckError, match="EVERYBODY REACHES IT") as found:
@@ -233,13 +235,13 @@ def test_an_app_that_everybody_reaches_is_told_as_that_whatever_it_answers_itsel
         (leads(302, "https://elsewhere.example.com/"), "redirects to elsewhere.example.com, not to a login"),
     ],
 )
-def test_an_edge_that_leads_to_no_login_is_a_fault_of_the_tunnel_or_of_access(
+def test_a_missing_redirect_to_the_login_is_blamed_on_the_tunnel_or_on_access(
     answer: httpx.Response, seen: str
 ) -> None:
     with pytest.raises(CheckError, match=seen):
         public.public_url(Accounts(answers={"/": answer, "/api/health": leads(302, LOGIN)}), HOST)
 
 
-def test_both_pages_lead_to_the_login_where_all_is_well() -> None:
+def test_the_check_passes_if_both_pages_redirect_to_the_login() -> None:
     said = public.public_url(Accounts(answers={path: leads(302, LOGIN) for path in ("/", "/api/health")}), HOST)
     assert said == f"{HOST} redirects to team.cloudflareaccess.com"

@@ -84,24 +84,24 @@ STOPPED = {REPLICAS: "1", READY: "true", STOPPED_BY: "ours"}
 
 
 @pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
-def test_an_evicted_pod_that_is_still_listed_does_not_keep_the_app_from_being_stopped(phase: str) -> None:
+def test_an_evicted_pod_that_is_still_listed_does_not_block_the_stop(phase: str) -> None:
     cluster = FakeCluster([pod(phase)])
     assert app(cluster).stop().replicas == 1
     assert (cluster.replicas, cluster.held) == (0, STOPPED)
 
 
-def test_a_pod_that_runs_on_is_waited_for() -> None:
+def test_the_stop_fails_if_a_pod_keeps_running() -> None:
     with pytest.raises(ClusterError, match="the app's pods do not end"):
         app(FakeCluster([pod("Running")])).stop()
 
 
-def test_the_app_is_started_as_it_was_and_nothing_of_the_stop_stays() -> None:
+def test_the_start_restores_the_replicas_and_removes_the_marks_of_the_stop() -> None:
     cluster = FakeCluster([pod("Running")], STOPPED, replicas=0)
     assert app(cluster).start() == "The app runs again: 1 of 1 replicas are ready."
     assert (cluster.replicas, cluster.held) == (1, {})
 
 
-def test_a_run_that_stops_the_app_at_the_moment_of_our_start_keeps_it_stopped() -> None:
+def test_the_app_stays_stopped_if_another_run_stops_it_during_our_start() -> None:
     cluster = FakeCluster([], STOPPED, replicas=0)
 
     def other() -> None:
@@ -114,7 +114,7 @@ def test_a_run_that_stops_the_app_at_the_moment_of_our_start_keeps_it_stopped() 
     assert (cluster.replicas, cluster.held[STOPPED_BY]) == (0, "theirs")
 
 
-def test_a_change_by_somebody_else_does_not_keep_the_app_from_being_started() -> None:
+def test_a_concurrent_change_does_not_block_the_start() -> None:
     cluster = FakeCluster([pod("Running")], STOPPED, replicas=0)
 
     def other() -> None:
@@ -125,7 +125,7 @@ def test_a_change_by_somebody_else_does_not_keep_the_app_from_being_started() ->
     assert "runs again" in app(cluster).start()
 
 
-def test_a_start_whose_answer_was_lost_is_known_for_ours() -> None:
+def test_a_start_is_recognised_as_ours_after_its_response_was_lost() -> None:
     cluster = FakeCluster([pod("Running")], STOPPED, replicas=0)
 
     def lost() -> None:

@@ -22,7 +22,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     back_up(mock.Mock(names=DEV), Terminal())
 
 
-def test_a_good_backup_on_a_nearly_full_volume_is_told_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_good_backup_on_a_nearly_full_volume_is_distinguished_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     complete = "2026-02-05T03:00:01Z backup invoicetron-000001-20260205T030000Z is complete"
     told = "2026-02-05T03:00:02Z NEARLY FULL: the backup is good, but its volume is 81 % full"
     taken(monkeypatch, [complete])

@@ -30,7 +30,7 @@ def recorded(*pods: dict[str, Any]) -> dict[tuple[str, str], str]:
     return {(rule["record"].split(":")[1], rule["labels"]["cronjob"]): rule["expr"] for rule in found}
 
 
-def test_the_last_of_each_counts() -> None:
+def test_the_last_successful_run_of_each_kind_is_recorded() -> None:
     pods = [
         pod(BACKED_UP, hours_ago=1),
         pod(BACKED_UP.replace("1234", "1200"), hours_ago=25),
@@ -65,7 +65,7 @@ class Apis:
         return backup_metrics.record(ApiClient(), settings or load_settings("prod"))
 
 
-def test_prometheus_selects_the_rule_and_it_goes_with_the_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prometheus_selects_the_rule_and_it_is_owned_by_the_alerts(monkeypatch: pytest.MonkeyPatch) -> None:
     apis = Apis(monkeypatch)
     told = apis.record()
     assert told is not None
@@ -78,7 +78,7 @@ def test_prometheus_selects_the_rule_and_it_goes_with_the_alerts(monkeypatch: py
 
 
 @pytest.mark.parametrize("refuses", ["list_namespaced_pod", "patch_namespaced_custom_object"])
-def test_an_account_that_may_not_is_told_and_the_job_does_not_fail(
+def test_missing_permissions_are_reported_and_do_not_fail_the_job(
     monkeypatch: pytest.MonkeyPatch, refuses: str
 ) -> None:
     apis = Apis(monkeypatch)

@@ -28,7 +28,7 @@ def shown(*backups: Listed, restored: dict[str, dt.datetime] | None = None) -> l
     return [[cell for cell in line.split("  ") if cell.strip()] for line in written.getvalue().splitlines()[1:]]
 
 
-def test_everything_that_is_known_of_a_backup_is_shown() -> None:
+def test_everything_known_about_a_backup_is_shown() -> None:
     known = Listed(
         name=NAME,
         taken=NOW - dt.timedelta(hours=9),
@@ -53,24 +53,24 @@ def test_everything_that_is_known_of_a_backup_is_shown() -> None:
         (f"registry.example.com:5000/invoicetron/prod@sha256:{'ab' * 32}", "prod@abababababab"),
     ],
 )
-def test_an_image_is_shown_without_the_whole_of_its_digest(image: str, cell: str) -> None:
+def test_the_digest_of_an_image_is_shortened_or_left_out(image: str, cell: str) -> None:
     (cells,) = shown(Listed(name=NAME, image=image))
     assert cell in [each.strip() for each in cells]
 
 
-def test_a_name_is_whole_in_a_terminal_of_eighty_columns() -> None:
+def test_a_name_is_not_cut_in_a_terminal_of_eighty_columns() -> None:
     written = io.StringIO()
     listed = Listed(name=NAME, taken=NOW, rows=1_548, migration="20250601000000_items", image="prod:1a2b3c4d")
     Console(width=80, file=written).print(table([listed], {}, now=NOW))
     assert NAME in written.getvalue()
 
 
-def test_what_looks_like_markup_is_shown_as_it_is() -> None:
+def test_text_that_looks_like_markup_is_shown_verbatim() -> None:
     (cells,) = shown(Listed(name=NAME, migration="20260101_[/bold]", by="[red]rommel@laptop"))
     assert {"20260101_[/bold]", "[red]rommel@laptop"} <= {each.strip() for each in cells}
 
 
-def test_what_is_not_known_is_a_dash_and_what_is_no_backup_is_told() -> None:
+def test_unknown_values_are_dashes_and_an_incomplete_backup_is_marked() -> None:
     scheduled = Listed(name=NAME, taken=NOW - dt.timedelta(minutes=70), by="invoicetron-db-backup-29503860")
     damaged = Listed.of_manifest({"name": "invoicetron-000011-20260204T030000Z"})
     first, second = ([cell.strip() for cell in row] for row in shown(scheduled, damaged))
@@ -80,7 +80,7 @@ def test_what_is_not_known_is_a_dash_and_what_is_no_backup_is_told() -> None:
     assert [row[-2].strip() for row in shown(piped, by_hand)] == ["pipeline, job 4711", "by-hand"]
 
 
-def test_a_stack_without_copies_says_so_before_it_asks_the_cluster() -> None:
+def test_a_stack_without_copies_is_refused_before_the_cluster_is_asked() -> None:
     cluster = mock.Mock()
     with pytest.raises(ClusterError, match=r"--target s3: stack prod has no off-site copies \(backup.s3\)"):
         list_backups(cluster, Terminal(), load_settings("prod"), Target.S3, now=NOW)
@@ -90,7 +90,7 @@ def test_a_stack_without_copies_says_so_before_it_asks_the_cluster() -> None:
 @pytest.mark.parametrize(
     ("section", "why"), [("database", "has no database"), ("backup", "give Pulumi.prod.yaml a section")]
 )
-def test_a_stack_that_takes_no_backups_says_so_before_it_asks_the_cluster(section: str, why: str) -> None:
+def test_a_stack_without_backups_is_refused_before_the_cluster_is_asked(section: str, why: str) -> None:
     cluster, settings = mock.Mock(), load_settings("prod").model_copy(update={section: None})
     with pytest.raises(ClusterError, match=why):
         list_backups(cluster, Terminal(), settings, Target.VOLUME, now=NOW)
@@ -103,7 +103,7 @@ def pod(message: str, *, hours_ago: int, code: int = 0) -> dict[str, Any]:
     return {"status": {"containerStatuses": [{"state": {"terminated": terminated}}]}}
 
 
-def test_the_last_drill_that_succeeded_comes_first_and_nothing_else_counts_as_one() -> None:
+def test_the_last_successful_drill_comes_first_and_nothing_else_counts() -> None:
     def drilled(backup: str) -> str:
         return json.dumps({"drilled": backup, "from": "s3", "rows": 7, "seconds": 2})
 
@@ -117,7 +117,7 @@ def test_the_last_drill_that_succeeded_comes_first_and_nothing_else_counts_as_on
     assert newest_copy(others) is None
 
 
-def test_the_last_backup_is_told_with_its_rows_and_its_size() -> None:
+def test_the_last_backup_is_reported_with_its_rows_and_size() -> None:
     def taken(name: str) -> str:
         return json.dumps({"backup": name, "rows": 1234, "bytes": 14_000_000, "seconds": 3, "superuser": False})
 

@@ -36,7 +36,7 @@ MANAGERS = [
 ]
 
 
-def test_what_kubectl_owns_is_handed_over_where_the_program_forces_nothing() -> None:
+def test_fields_owned_by_kubectl_are_handed_over_if_the_program_does_not_force() -> None:
     (remedy,) = blockers("Deployment", metadata={"managedFields": MANAGERS}, forced="false")
     assert remedy.startswith("kubectl -n shop patch deployment it --type=json")
     assert '"/metadata/managedFields/1/manager", "value": "pulumi-kubernetes"' in remedy
@@ -44,7 +44,7 @@ def test_what_kubectl_owns_is_handed_over_where_the_program_forces_nothing() -> 
     assert not blockers("Service", metadata={"managedFields": MANAGERS})
 
 
-def test_a_secret_whose_values_kubectl_keeps_in_an_annotation_is_relieved_of_it() -> None:
+def test_the_annotation_in_which_kubectl_keeps_a_secrets_values_is_removed() -> None:
     annotation = "kubectl.kubernetes.io/last-applied-configuration"
     kept = {"annotations": {annotation: '{"kind": "Secret", "data": {"password": "cGFzcw=="}}'}}
     assert blockers("Secret", metadata=kept) == [f"kubectl -n shop annotate secret it {annotation}-"]

@@ -62,18 +62,18 @@ def test_a_time_in_another_zone_is_shown_in_both() -> None:
         ("2026-01-20 14:05+01:60", "nor a time, which looks like"),
     ],
 )
-def test_what_is_no_time_or_not_a_single_one_is_refused(given: str, reason: str) -> None:
+def test_an_invalid_future_or_ambiguous_time_is_refused(given: str, reason: str) -> None:
     with pytest.raises(SourceError, match=reason):
         parse_source(given, names=PROD, limit=1, zone="Europe/Berlin")
 
 
-def test_what_follows_s3_and_is_no_time_is_answered_with_an_example_of_one() -> None:
+def test_text_after_s3_that_is_not_a_time_is_refused_with_an_example() -> None:
     with pytest.raises(SourceError, match=r"or by a time, e\.g\. 's3:2026-11-20 14:05'"):
         parse_source("s3:yesterday", names=PROD, limit=1)
 
 
 @pytest.mark.parametrize(("hour", "minute", "number"), [(9, 59, 12), (9, 0, 12), (8, 59, 11), (23, 0, 13)])
-def test_the_newest_backup_of_the_time_or_before_is_meant(hour: int, minute: int, number: int) -> None:
+def test_the_newest_backup_at_or_before_the_time_is_chosen(hour: int, minute: int, number: int) -> None:
     backups = [
         backup(12, 9, 0),
         backup(11, 8, 0),
@@ -87,7 +87,7 @@ def test_the_newest_backup_of_the_time_or_before_is_meant(hour: int, minute: int
     assert taken <= at
 
 
-def test_where_no_backup_is_old_enough_the_nearest_are_named() -> None:
+def test_the_nearest_backups_are_named_if_none_is_old_enough() -> None:
     backups = [backup(number, number, 0) for number in (9, 7, 8, 6)]
     at = dt.datetime(2026, 2, 5, 5, tzinfo=UTC)
     with pytest.raises(SourceError) as told:
@@ -103,7 +103,9 @@ def test_where_no_backup_is_old_enough_the_nearest_are_named() -> None:
 
 
 @pytest.mark.parametrize(("given", "target"), [("2026-02-05 09:00", Target.VOLUME), ("s3:2026-02-05 09:00", Target.S3)])
-def test_the_backup_is_found_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, given: str, target: Target) -> None:
+def test_the_backup_is_looked_up_in_the_requested_place(
+    monkeypatch: pytest.MonkeyPatch, given: str, target: Target
+) -> None:
     read = mock.Mock(return_value=[backup(12, 9, 0)])
     monkeypatch.setattr(by_time, "read_backups", read)
     cluster, terminal = mock.Mock(names=PROD), Terminal()
@@ -117,7 +119,7 @@ def test_the_backup_is_found_where_it_is_asked_for(monkeypatch: pytest.MonkeyPat
     assert named(mock.Mock(), terminal, found) is found
 
 
-def test_the_zone_is_the_one_of_the_stack_file() -> None:
+def test_the_time_zone_comes_from_the_stack_file() -> None:
     settings = load_settings("prod")
     assert settings.backup is not None
     zoned = settings.model_copy(update={"backup": settings.backup.model_copy(update={"time_zone": "Asia/Manila"})})

@@ -34,12 +34,12 @@ def issued(monkeypatch: pytest.MonkeyPatch, days: int) -> str:
     return pem
 
 
-def test_a_certificate_that_is_far_from_its_end_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_far_from_its_expiry_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = certificate(Cluster(issued(monkeypatch, LEAST_DAYS + 1)))
     assert seen.startswith(f"the server's certificate ends in {LEAST_DAYS} days, on 2")
 
 
-def test_one_that_ends_soon_fails_and_up_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_that_expires_soon_fails_and_up_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckError) as told:
         certificate(Cluster(issued(monkeypatch, LEAST_DAYS)))
     assert f"ends in {LEAST_DAYS - 1} days" in told.value.seen

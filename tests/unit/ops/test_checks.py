@@ -104,7 +104,7 @@ VOLUME = partial(cluster.volume, which=lambda names: names.database_claim)
         (access.route, {"HTTPRoute": route(answer(generation=1))}, "about an older version"),
     ],
 )
-def test_a_state_that_is_not_well_is_told(look: Callable[[Systems], str], objects: dict[str, Any], seen: str) -> None:
+def test_an_unhealthy_state_fails(look: Callable[[Systems], str], objects: dict[str, Any], seen: str) -> None:
     with pytest.raises(CheckError) as found:
         look(Cluster(**objects))
     assert seen in found.value.seen
@@ -119,7 +119,7 @@ def test_a_state_that_is_not_well_is_told(look: Callable[[Systems], str], object
         (access.route, {"HTTPRoute": route(answer(generation=2))}),
     ],
 )
-def test_the_same_states_in_order_are_well(look: Callable[[Systems], str], objects: dict[str, Any]) -> None:
+def test_the_same_objects_pass_in_a_healthy_state(look: Callable[[Systems], str], objects: dict[str, Any]) -> None:
     assert look(Cluster(**objects))
 
 
@@ -130,7 +130,7 @@ def test_the_same_states_in_order_are_well(look: Callable[[Systems], str], objec
         ({"spec": {"ports": [{"port": 80}]}}, "has the ports 80, not 9115"),
     ],
 )
-def test_a_prober_that_is_not_where_it_is_looked_for_is_told(service: Any, seen: str) -> None:
+def test_a_prober_that_is_not_at_its_configured_address_fails(service: Any, seen: str) -> None:
     with pytest.raises(CheckError) as found:
         monitoring.prober(Cluster(Service=service))
     assert seen in found.value.seen
@@ -155,7 +155,7 @@ def test_longhorn_has_to_let_a_statefulset_move(value: str, well: bool) -> None:
         assert value in database.node_loss(Cluster(StorageClass=LONGHORN, Setting={"value": value}))
 
 
-def test_a_longhorn_without_the_setting_is_not_well() -> None:
+def test_longhorn_without_the_setting_fails() -> None:
     class Without(Cluster):
         def get(self, api_version: str, kind: str, *rest: Any) -> Any:
             if kind == "Setting":
@@ -167,7 +167,7 @@ def test_a_longhorn_without_the_setting_is_not_well() -> None:
             database.node_loss(there)
 
 
-def test_a_class_of_other_storage_is_not_asked_for_longhorns_setting() -> None:
+def test_a_class_of_other_storage_does_not_need_longhorns_setting() -> None:
     assert "nfs.example.com, not of Longhorn" in database.node_loss(
         Cluster(StorageClass={"provisioner": "nfs.example.com"})
     )
@@ -179,19 +179,17 @@ def without_jobs(*, days: int) -> Cluster:
     return Cluster(Deployment=workload(), ReplicaSet=[workload(created=created)])
 
 
-def test_a_version_that_outlived_its_migration_job_is_well() -> None:
+def test_a_version_that_outlived_its_migration_job_passes() -> None:
     assert "none left" in cluster.migration(without_jobs(days=8))
 
 
-def test_a_new_version_without_a_migration_job_is_not() -> None:
+def test_a_new_version_without_a_migration_job_fails() -> None:
     with pytest.raises(CheckError, match="no migration has run"):
         cluster.migration(without_jobs(days=6))
 
 
 @pytest.mark.parametrize(("days", "well"), [(None, True), (1, True), (40, True), (0, False), (-3, False)])
-def test_the_pipeline_s_token_is_shown_with_its_age_and_fails_on_the_day_it_is_to_be_changed(
-    days: int | None, well: bool
-) -> None:
+def test_the_pipeline_s_token_is_shown_with_its_age_and_fails_on_its_renewal_day(days: int | None, well: bool) -> None:
     now = dt.datetime.now(dt.UTC)
     made = (now - dt.timedelta(days=100, hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     systems = Cluster(Secret={"metadata": {"creationTimestamp": made}})

@@ -22,13 +22,13 @@ def refused(monkeypatch: pytest.MonkeyPatch, status: int) -> str:
     return checks.record(mock.Mock(), PROD, "drift")
 
 
-def test_an_account_that_may_not_is_told_and_the_job_does_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_permissions_are_reported_and_do_not_fail_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     told = refused(monkeypatch, 403)
     assert told.startswith("Not recorded: this account may not create and patch the Lease invoicetron-prod-drift")
     assert "docs/merge-requests.md" in told
 
 
-def test_whatever_else_goes_wrong_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_other_error_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiException):
         refused(monkeypatch, 500)
 
@@ -52,18 +52,18 @@ def look(*, archive: bool = False, **hours: int) -> str:
     return passed(Cluster(archive=archive, **hours))  # type: ignore[arg-type]
 
 
-def test_a_check_that_passed_within_a_day_or_that_nobody_records_is_well() -> None:
+def test_a_check_that_passed_recently_or_was_never_recorded_passes() -> None:
     assert look(drift=3, verify=26) == "drift passed 3 h ago; verify passed 26 h ago"
     assert look(drift=3) == "drift passed 3 h ago; verify was never recorded"
 
 
-def test_of_a_stack_with_an_archive_the_drill_of_a_recovery_counts_for_eight_days() -> None:
+def test_a_recovery_drill_of_a_stack_with_an_archive_counts_for_eight_days() -> None:
     assert look(archive=True, drift=3, verify=3, recovery=100).endswith("; recovery passed 4 days ago")
     with pytest.raises(CheckError):
         look(archive=True, drift=3, verify=3, recovery=8 * 24 + 1)
 
 
-def test_a_check_that_no_longer_passes_is_marked() -> None:
+def test_a_check_that_passed_too_long_ago_fails() -> None:
     with pytest.raises(CheckError) as told:
         look(drift=27, verify=3)
     assert told.value.seen == "drift passed 27 h ago; verify passed 3 h ago"

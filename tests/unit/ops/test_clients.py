@@ -29,7 +29,7 @@ from tests.unit.kubeconfig import write_kubeconfig
 
 
 @pytest.mark.parametrize("written", ["true", '"true"'])
-def test_a_boolean_is_one_however_the_file_spells_it(
+def test_a_boolean_is_recognised_however_the_file_spells_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     shutil.copy(STACKS / "Pulumi.yaml", tmp_path)
@@ -40,7 +40,7 @@ def test_a_boolean_is_one_however_the_file_spells_it(
 
 
 @pytest.mark.parametrize("content", [None, "contexts: []", "{"], ids=["no file", "another context", "no YAML"])
-def test_a_kubeconfig_that_leads_nowhere_is_told_with_its_path(
+def test_an_unusable_kubeconfig_is_refused_with_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
 ) -> None:
     file = tmp_path / "kubeconfig"
@@ -66,7 +66,7 @@ def test_a_kubeconfig_that_leads_nowhere_is_told_with_its_path(
         ),
     ],
 )
-def test_what_a_system_says_ends_a_command_in_its_words(
+def test_a_systems_error_ends_the_command_in_its_own_words(
     monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     monkeypatch.setattr(command, "app", mock.Mock(side_effect=error))
@@ -83,14 +83,14 @@ def test_what_a_system_says_ends_a_command_in_its_words(
         (ForbiddenError("no, in many words", reason="403: pods is forbidden"), "403: pods is forbidden", CLUSTER_FIX),
     ],
 )
-def test_a_check_says_what_the_api_server_does(error: Exception, seen: str, fix: str) -> None:
+def test_a_check_explains_what_the_api_server_answers(error: Exception, seen: str, fix: str) -> None:
     why, remedy = explain(error)
     assert why.endswith(seen)
     assert remedy == fix
 
 
 @pytest.mark.parametrize(("token", "words"), [(None, "GITLAB_TOKEN is not set"), ("x\ny", "GITLAB_TOKEN holds")])
-def test_gitlab_s_token_is_looked_at_before_it_is_used(
+def test_gitlab_s_token_is_checked_before_it_is_used(
     monkeypatch: pytest.MonkeyPatch, token: str | None, words: str
 ) -> None:
     monkeypatch.chdir(STACKS)
@@ -103,7 +103,7 @@ def test_gitlab_s_token_is_looked_at_before_it_is_used(
         gitlab_client(load_settings("prod"))
 
 
-def test_what_a_cluster_serves_is_asked_anew_and_kept_in_no_file(
+def test_the_apis_of_a_cluster_are_discovered_each_time_and_kept_in_no_file(
     served: Callable[[ASGIApp], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups = ["apps"]

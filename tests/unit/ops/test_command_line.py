@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Pulumi.dev.yaml", "config:\n\ta: 1", "Pulumi.dev.yaml, line 2: "),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_content(
+def test_an_unreadable_file_is_reported_with_its_line_and_without_its_content(
     folder: Path, file: str, text: str, said: str
 ) -> None:
     (folder / file).write_text(text)
@@ -52,14 +52,14 @@ def test_a_file_that_cannot_be_read_is_told_with_its_line_and_without_its_conten
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_stack_that_is_not_there_is_told_with_those_that_are() -> None:
+def test_a_missing_stack_is_reported_with_the_existing_ones() -> None:
     with pytest.raises(SettingsError, match=r"Pulumi.stagign.yaml cannot be read .*here are: dev$"):
         load_settings("stagign")
 
 
 @pytest.mark.parametrize("folder_option", ["nowhere", "Pulumi.yaml"])
 @pytest.mark.usefixtures("folder")
-def test_a_folder_that_is_none_is_a_wrong_option(folder_option: str) -> None:
+def test_an_option_that_names_no_folder_is_refused(folder_option: str) -> None:
     done = CliRunner().invoke(app, ["-C", folder_option, "status", "--stack", "dev"])
     assert done.exit_code == 2
     assert "--cwd" in done.output
@@ -76,14 +76,14 @@ def test_a_folder_that_is_none_is_a_wrong_option(folder_option: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("folder")
-def test_one_of_two_options_is_given(command: str, given: list[str], said: str) -> None:
+def test_exactly_one_of_two_options_must_be_given(command: str, given: list[str], said: str) -> None:
     done = CliRunner().invoke(app, [command, "--stack", "dev", *given])
     assert isinstance(done.exception, SourceError)
     assert str(done.exception).endswith(said)
 
 
 @pytest.mark.usefixtures("folder")
-def test_where_nothing_can_be_written_nothing_is_asked() -> None:
+def test_an_output_in_a_missing_folder_is_refused_before_anything_is_asked() -> None:
     done = CliRunner().invoke(app, ["import-existing", "--stack", "dev", "--output", "nowhere/import.json"])
     assert isinstance(done.exception, PulumiError)
     assert str(done.exception) == "--output nowhere/import.json: there is no folder nowhere"
@@ -102,7 +102,7 @@ def test_where_nothing_can_be_written_nothing_is_asked() -> None:
         ('"a text"', "answered 404 Not Found"),
     ],
 )
-def test_the_api_server_is_quoted_with_its_message_alone(body: str | None, said: str) -> None:
+def test_only_the_message_of_the_api_server_is_quoted(body: str | None, said: str) -> None:
     error = ApiException(status=404, reason="Not Found")
     error.body = body
     for told in (error_message(error), explain(error)[0].replace("answers", "answered", 1)):

@@ -38,7 +38,7 @@ def told(spec: dict[str, Any], **config_maps: Any) -> str:
         pod(variables={"POSTGRES_USER": None, "POSTGRES_DB": None}, envFrom=[{"secretRef": {"name": "it"}}]),
     ],
 )
-def test_data_where_the_program_looks_is_taken_over(spec: dict[str, Any]) -> None:
+def test_data_where_the_program_looks_is_accepted(spec: dict[str, Any]) -> None:
     assert not told(spec)
 
 
@@ -62,11 +62,11 @@ def test_data_where_the_program_looks_is_taken_over(spec: dict[str, Any]) -> Non
         (pod(securityContext={"runAsUser": 999}), "user 999"),
     ],
 )
-def test_data_that_the_program_would_not_find_or_could_not_serve_is_told(spec: dict[str, Any], said: str) -> None:
+def test_data_that_the_program_would_not_find_or_could_not_serve_is_reported(spec: dict[str, Any], said: str) -> None:
     assert said in told(spec)
 
 
-def test_what_images_of_before_keep_elsewhere_is_not_found() -> None:
+def test_data_that_older_images_keep_elsewhere_is_not_found() -> None:
     old = "postgres:17-alpine"
     assert "PGDATA is not set" in "; ".join(elsewhere(pod(image=old), "data", names=DEV, image=old, config_maps={}))
 
@@ -75,7 +75,7 @@ def test_a_config_map_may_say_where_the_data_is() -> None:
     assert "PGDATA" in told(pod(envFrom=[{"configMapRef": {"name": "it"}}]), it={"PGDATA": "/elsewhere"})
 
 
-def test_claims_are_those_of_pods_of_workloads_and_of_claim_templates() -> None:
+def test_claims_come_from_pods_pod_templates_and_claim_templates() -> None:
     volumes = [{"name": "files", "persistentVolumeClaim": {"claimName": "mine"}}, {"name": "tmp", "emptyDir": {}}]
     of_pod = {"metadata": {"name": "db-0"}, "spec": {"volumes": volumes}}
     template = {"template": {"spec": {"volumes": volumes}}}

@@ -59,12 +59,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
 
 
-def test_a_script_of_several_lines_reads_what_it_is_given_and_ends_with_it(cluster: Cluster) -> None:
+def test_a_script_of_several_lines_reads_its_input_and_ends_with_it(cluster: Cluster) -> None:
     said = run_in(cluster, "pod", "container", '\necho "$1" || exit\ncat\n', "first", given="second\nthird")
     assert said == "first\nsecond\nthird"
     assert run_in(cluster, "pod", "container", "echo alone") == "alone\n"
 
 
-def test_a_failure_is_told_in_the_commands_words(cluster: Cluster) -> None:
+def test_a_failure_is_reported_in_the_commands_own_words(cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match="the pod refused: out\nno"):
         run_in(cluster, "pod", "container", "cat; echo no >&2; exit 3", given="out\n")

@@ -50,14 +50,14 @@ def result(existing: Mapping[str, str]) -> Any:
     return complete(DOCUMENT, PREVIEW, Found(existing))
 
 
-def test_what_exists_gets_its_id_and_keeps_its_provider_and_parent() -> None:
+def test_an_existing_object_gets_its_id_and_keeps_its_provider_and_parent() -> None:
     found = result({"shop": "shop"})
     (namespace,) = [one for one in found.document["resources"] if one["type"] == NAMESPACE]
     assert namespace == {"type": NAMESPACE, "name": "namespace", "id": "shop", "parent": "environment"}
     assert found.document["nameTable"] == DOCUMENT["nameTable"]
 
 
-def test_what_does_not_exist_is_left_out_for_the_next_up_to_create() -> None:
+def test_a_missing_object_is_left_out_for_the_next_up_to_create() -> None:
     found = result({"shop": "shop"})
     assert found.imported == ("namespace",)
     assert found.missing == ("secret",)
@@ -73,7 +73,7 @@ def test_a_resource_is_matched_by_its_logical_name_where_the_file_had_to_rename_
 
 
 @pytest.mark.parametrize("imported", [True, False])
-def test_what_stands_in_the_way_is_told_and_imported_only_where_that_makes_sense(imported: bool) -> None:
+def test_a_blocked_object_is_reported_and_imported_only_if_its_blocker_allows(imported: bool) -> None:
     blocker = Blocker(why="because", remedy="do this", imported=imported)
     found = complete(DOCUMENT, PREVIEW, Found({"shop": "shop"}, {"shop": blocker}))
     assert found.blockers == {"namespace": (blocker,)}
@@ -81,7 +81,7 @@ def test_what_stands_in_the_way_is_told_and_imported_only_where_that_makes_sense
     assert found.missing == ("secret",)
 
 
-def test_what_the_program_imports_by_itself_is_named_apart() -> None:
+def test_objects_that_the_program_imports_itself_are_listed_separately() -> None:
     step = {"op": "import", "urn": "urn::KUBE_CA", "newState": {"type": "t", "inputs": {}}}
     found = complete(DOCUMENT, {"steps": [*PREVIEW["steps"], step]}, Found({}))
     assert found.taken_over == ("KUBE_CA",)

@@ -51,7 +51,7 @@ class FakeCluster:
         yield [self.failed], [pod("Running")]
 
 
-def test_the_status_of_a_pod_whose_end_is_not_seen_yet_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_final_status_of_a_pod_is_fetched_if_the_watch_has_not_shown_it(monkeypatch: pytest.MonkeyPatch) -> None:
     log = SimpleNamespace(lines=[LINE], finish=lambda: None)
     monkeypatch.setattr(module, "PodLog", lambda *_: log)
     with pytest.raises(JobFailedError, match="the volume is full"):

@@ -34,7 +34,7 @@ def made(server: GitLab, url: str = URL, *, enabled: bool = True, keys: tuple[st
     return mirror
 
 
-def test_the_mirror_whose_address_gitlab_shows_whole_comes_first(server: GitLab, project: Project) -> None:
+def test_the_mirror_whose_address_gitlab_shows_in_full_comes_first(server: GitLab, project: Project) -> None:
     hidden = made(server, "https://bot:glpat@github.com/rommelporras/invoicetron.git", keys=())
     whole = made(server)
     for other in (
@@ -63,12 +63,12 @@ def test_a_mirror_to_the_same_repository_is_found_however_its_address_is_written
     assert [one.id for one in push_mirrors(project, URL)] == [by_hand]
 
 
-def test_gitlab_pushes_now_and_the_end_is_waited_for(server: GitLab, project: Project) -> None:
+def test_a_push_is_started_now_and_waited_for(server: GitLab, project: Project) -> None:
     id_ = made(server)
     assert push_now(project, URL) == server.project.mirrors.get(str(id_))["last_successful_update_at"]
 
 
-def test_a_push_that_fails_is_told_with_gitlab_s_reason(server: GitLab, project: Project) -> None:
+def test_a_failed_push_is_reported_with_gitlab_s_reason(server: GitLab, project: Project) -> None:
     made(server, keys=())
     with pytest.raises(MirrorError, match="the push failed: Host key verification failed"):
         push_now(project, URL)
@@ -86,9 +86,7 @@ def test_a_mirror_by_another_user_is_not_pushed_to(server: GitLab, project: Proj
         push_now(project, URL)
 
 
-def test_a_push_that_never_ends_is_not_waited_for_for_ever(
-    server: GitLab, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_push_that_never_ends_times_out(server: GitLab, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     made(server)
     monkeypatch.setattr(server.project.mirrors, "sync", lambda _id: None)
     monkeypatch.setattr("ops.mirrors._AGAIN", 0.05)

@@ -36,7 +36,7 @@ def settings(**database: Any) -> Settings:
         ({"wal": {**WAL, "archive": "second"}}, "invoicetron-db", "invoicetron-db", False),
     ],
 )
-def test_the_live_database_s_archive_is_meant_unless_another_is_named(
+def test_the_live_database_s_archive_is_used_unless_another_is_named(
     own: dict[str, Any], given: str | None, archive: str, live: bool
 ) -> None:
     moment = parse(settings(**own), to="2026-01-20 14:05Z", archive=given)
@@ -56,7 +56,7 @@ def test_the_live_database_s_archive_is_meant_unless_another_is_named(
         (settings(), "latest", "not a time"),
     ],
 )
-def test_what_cannot_be_recovered_is_refused_in_words(stack: Settings, to: str, said: str) -> None:
+def test_an_impossible_recovery_is_refused_with_the_reason(stack: Settings, to: str, said: str) -> None:
     with pytest.raises(SourceError, match=said):
         parse(stack, to=to, archive=None)
 
@@ -86,7 +86,7 @@ def test_the_recovered_cluster_reads_one_archive_to_the_moment_and_writes_none()
     )
 
 
-def test_the_recovered_cluster_runs_what_the_live_one_runs_in_one_instance_that_waits_for_no_standby() -> None:
+def test_the_recovered_cluster_matches_the_live_one_with_one_instance_and_no_synchronous_standby() -> None:
     changes = {"database.instances": 3, "database.synchronous": "required"}
     live = run("prod", {**ENGINE, "database.wal": WAL, **changes}, values=VALUES).one("Cluster").inputs["spec"]
     spec = recovered(**changes)
@@ -121,13 +121,13 @@ def test_a_moment_before_the_archive_begins_is_refused(
         recovery.check_reach()
 
 
-def test_a_cluster_that_archives_nothing_yet_is_told_so(operated: Program) -> None:
+def test_a_cluster_that_archives_nothing_yet_is_refused(operated: Program) -> None:
     spec = operated.one("Cluster").inputs["spec"]
     with pytest.raises(ClusterError, match="archives nothing yet: run `pulumi up -s prod` first"):
         beside({"spec": spec}, Moment(at=AT, archive="a", live=True), PROD)
 
 
-def test_a_recovered_database_is_named_by_its_moment() -> None:
+def test_a_recovered_database_is_named_after_its_moment() -> None:
     source = Source(backup="recovered-000012-20260120T150000Z", recovered=AT)
     assert str(source) == ("the database as it was at 2026-01-20 14:05:00 UTC (recovered-000012-20260120T150000Z)")
     assert source.scope.startswith("a backup of this program")

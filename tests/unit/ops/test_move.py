@@ -95,7 +95,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage(monkeypatch)
 
 
-def test_the_app_is_stopped_first_and_started_last_and_the_mark_is_before_its_url(stage: Stage) -> None:
+def test_the_app_is_stopped_first_and_started_last_and_its_url_changes_after_the_mark(stage: Stage) -> None:
     stage.move().run()
     assert stage.happened == ["stop", "end_earlier", "fill", "mark", "point", "start"]
     (said,) = (call.args[0] for call in stage.terminal.say.call_args_list)
@@ -103,13 +103,13 @@ def test_the_app_is_stopped_first_and_started_last_and_the_mark_is_before_its_ur
     assert "--discard" in said
 
 
-def test_what_was_moved_is_only_started(stage: Stage) -> None:
+def test_a_database_that_was_already_moved_is_not_filled_again(stage: Stage) -> None:
     stage.move("cloudnative-pg").run()
     assert stage.happened == ["stop", "point", "start"]
 
 
 @pytest.mark.parametrize("step", ["stop", "end_earlier", "fill"])
-def test_what_fails_before_the_mark_goes_back_to_the_old_database(stage: Stage, step: str) -> None:
+def test_a_failure_before_the_mark_returns_to_the_old_database(stage: Stage, step: str) -> None:
     stage.failing = {step: JobFailedError("no room")}
     with pytest.raises(JobFailedError, match=r"^no room$"):
         stage.move().run()
@@ -117,7 +117,7 @@ def test_what_fails_before_the_mark_goes_back_to_the_old_database(stage: Stage, 
     assert "mark" not in stage.happened
 
 
-def test_a_way_back_that_fails_says_how_to_go_on(stage: Stage) -> None:
+def test_a_failed_rollback_says_how_to_continue(stage: Stage) -> None:
     stage.failing = {"fill": JobFailedError("no room"), "give up": ClusterError("no answer")}
     with pytest.raises(ClusterError, match=r"(?s)no room.*no answer.*may still be closed.*Run this again"):
         stage.move().run()
@@ -125,14 +125,14 @@ def test_a_way_back_that_fails_says_how_to_go_on(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("step", ["mark", "point", "start"])
-def test_from_the_mark_on_nothing_goes_back(stage: Stage, step: str) -> None:
+def test_nothing_is_rolled_back_after_the_mark(stage: Stage, step: str) -> None:
     stage.failing = {step: ClusterError("no answer")}
     with pytest.raises(ClusterError, match=r"(?s)no answer.*The new database holds the data.*run this again: python"):
         stage.move().run()
     assert "give up" not in stage.happened
 
 
-def test_what_another_command_goes_on_with_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has stopped the app since: its Job is not ended, and the old database not opened under it."""
     give_up = Move._give_up
     move = stage.move()
@@ -200,7 +200,7 @@ class World:
 
 @pytest.mark.parametrize("source", ["statefulset", "cloudnative-pg"])
 @pytest.mark.parametrize("first", range(7))
-def test_a_command_that_is_killed_after_any_step_is_ended_by_the_next(
+def test_a_move_that_is_killed_after_any_step_is_finished_by_the_next_command(
     monkeypatch: pytest.MonkeyPatch, source: Engine, first: int
 ) -> None:
     for second in range(7):
@@ -221,11 +221,11 @@ def test_a_command_that_is_killed_after_any_step_is_ended_by_the_next(
         ("postgres://u:p@old.ns.svc.cluster.local:5432/x", "postgres://u:p@new:5432/x"),
     ],
 )
-def test_a_url_moves_with_all_that_it_says(url: str, moved: str) -> None:
+def test_a_moved_url_changes_only_its_host(url: str, moved: str) -> None:
     assert moved_url(url, "new") == moved
 
 
-def test_a_url_that_asks_for_what_the_new_server_lacks_is_told_before_the_app_is_stopped() -> None:
+def test_a_url_that_the_new_server_cannot_serve_is_refused_before_the_app_stops() -> None:
     url = "postgresql://invoicetron:p@invoicetron-db/invoicetron?sslmode=require"
     assert "TLS, which this database does not have" in (fix_of_url(url, DEV, DatabaseSettings()) or "")
     cluster = DatabaseSettings(engine="cloudnative-pg")
@@ -267,7 +267,7 @@ def look(monkeypatch: pytest.MonkeyPatch, current: Settings, to: Engine, **more:
         ),
     ],
 )
-def test_a_move_that_cannot_be_made_stops_nothing(
+def test_an_impossible_move_stops_nothing(
     monkeypatch: pytest.MonkeyPatch, current: Settings, to: Engine, more: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(MoveError, match=said):
@@ -283,7 +283,7 @@ def test_a_move_that_cannot_be_made_stops_nothing(
         ("cloudnative-pg", moved_url(URL, "invoicetron-db-rw"), False, True),
     ],
 )
-def test_a_move_is_done_once_the_app_runs_on_the_new_one(
+def test_a_move_is_done_once_the_app_runs_on_the_new_database(
     monkeypatch: pytest.MonkeyPatch, live: Engine, url: str, remembered: bool, is_done: bool
 ) -> None:
     move = look(monkeypatch, settings(live, **THERE), "cloudnative-pg", url=url, remembered=remembered)
@@ -299,7 +299,7 @@ def test_a_move_is_done_once_the_app_runs_on_the_new_one(
         ("cloudnative-pg/x", "invoicetron-db", "run `pulumi up -s dev` first"),
     ],
 )
-def test_the_old_database_goes_only_once_nothing_needs_it(
+def test_the_old_database_is_discarded_only_once_nothing_needs_it(
     monkeypatch: pytest.MonkeyPatch, said: str | None, backups_at: str, complaint: str
 ) -> None:
     annotations = {ANNOTATION: said} if said else {}
@@ -317,7 +317,7 @@ def test_the_old_database_goes_only_once_nothing_needs_it(
         ("cloudnative-pg", "invoicetron-db", "backups still look at the old database"),
     ],
 )
-def test_verify_says_what_is_next_and_fails_while_backups_look_at_what_is_closed(
+def test_verify_names_the_next_step_and_fails_while_backups_use_the_closed_database(
     live: Engine, host: str, said: str
 ) -> None:
     containers = [{"env": [{"name": "PGUSER", "value": "x"}, {"name": "PGHOST", "value": host}]}]
@@ -331,7 +331,7 @@ def test_verify_says_what_is_next_and_fails_while_backups_look_at_what_is_closed
         assert said in move_check(systems)
 
 
-def test_after_an_upgrade_the_claim_that_runs_is_the_one_and_all_of_them_are_discarded() -> None:
+def test_after_an_upgrade_the_mounted_claim_is_the_live_one_and_all_are_discarded() -> None:
     """`ops upgrade` moves the database to a claim of its version, and keeps the earlier one."""
     claims = ["data-invoicetron-db-0", "data-invoicetron-db-pg18", "invoicetron-backups"]
     listed = [SimpleNamespace(metadata=SimpleNamespace(name=name, uid=f"of {name}")) for name in claims]

@@ -39,12 +39,12 @@ def test_a_source_is_on_the_volume_or_off_site(name: str) -> None:
     assert "off-site" not in str(here)
 
 
-def test_what_follows_s3_and_is_no_backup_is_refused_in_words() -> None:
+def test_text_after_s3_that_names_no_backup_is_refused() -> None:
     with pytest.raises(SourceError, match=r"s3: is followed by latest or the name of a backup"):
         parse_source("s3:dump.sql", names=DEV, limit=1)
 
 
-def test_a_stack_without_off_site_copies_says_so_before_it_asks_the_cluster() -> None:
+def test_a_stack_without_off_site_copies_is_refused_before_the_cluster_is_asked() -> None:
     with pytest.raises(SourceError, match=r"stack prod has no off-site copies \(backup.s3\)"):
         parse_request(load_settings("prod"), source="s3:latest", expect=None, clear_sessions=False)
 
@@ -58,13 +58,13 @@ def fetched(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> tuple[str, mock.
     return fetch(mock.Mock(names=PROD), Terminal(), name="latest"), made
 
 
-def test_the_job_says_which_backup_it_brought(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_reports_which_backup_it_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     name, made = fetched(monkeypatch, ["2026-02-05T03:00:01Z fetching it", f"2026-02-05T03:00:02Z FETCHED {NAME}"])
     assert name == NAME
     assert made.call_args.kwargs == {"environment": {"FETCH": "latest"}, "script": "fetch.sh"}
 
 
-def test_a_job_that_does_not_say_what_it_brought_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_does_not_report_what_it_fetched_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobFailedError, match="does not say what it fetched"):
         fetched(monkeypatch, ["nothing"])
 

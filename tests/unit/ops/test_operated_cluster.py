@@ -46,13 +46,13 @@ def refusal_of(status: int) -> ApiException:
     return error
 
 
-def test_what_a_webhook_refuses_is_told_in_its_words(api: Api) -> None:
+def test_a_webhooks_refusal_is_reported_in_its_own_words(api: Api) -> None:
     api.error = refusal_of(422)
     with pytest.raises(ClusterError, match=r"^can't downgrade from major 18 to 17$"):
         api.live.patch({})
 
 
-def test_a_base_backup_is_of_the_primary_and_goes_with_the_cluster(api: Api) -> None:
+def test_a_base_backup_is_taken_from_the_primary_and_owned_by_the_cluster(api: Api) -> None:
     name = api.live.create_base_backup()
     (body,) = api.bodies
     assert body["metadata"]["name"] == name
@@ -60,7 +60,7 @@ def test_a_base_backup_is_of_the_primary_and_goes_with_the_cluster(api: Api) -> 
     assert [one["uid"] for one in body["metadata"]["ownerReferences"]] == [LIVE["metadata"]["uid"]]
 
 
-def test_a_base_backup_that_an_attempt_before_has_made_is_the_one(api: Api) -> None:
+def test_a_base_backup_from_an_earlier_attempt_is_reused(api: Api) -> None:
     api.error = refusal_of(409)
     assert api.live.create_base_backup().startswith("invoicetron-db-upgraded-")
 
@@ -96,7 +96,7 @@ def test_only_a_ready_instance_of_the_image_serves() -> None:
     assert not serves([pod(OLD), pod(NEW, ready="False"), pod(NEW, deleted="now")], image=NEW)
 
 
-def test_the_operators_log_is_told_without_its_form() -> None:
+def test_the_operators_log_is_shown_as_plain_messages() -> None:
     log = (
         '{"level":"info","msg":"Running pg_upgrade"}\nplain\n{"level":"error","msg":"failed","error":"exit status 1"}\n'
     )
@@ -113,7 +113,7 @@ def test_the_operators_log_is_told_without_its_form() -> None:
         ),
     ],
 )
-def test_a_failed_job_has_the_last_words_of_its_log_if_it_has_one(
+def test_a_failed_job_is_reported_with_the_end_of_its_log_if_there_is_one(
     api: Api, monkeypatch: pytest.MonkeyPatch, log: bytes, words: str
 ) -> None:
     pod = SimpleNamespace(metadata=SimpleNamespace(name="db-1-major-upgrade-x"))

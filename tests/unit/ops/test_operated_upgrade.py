@@ -159,7 +159,7 @@ def test_whatever_fails_before_the_operator_is_asked_leaves_the_app_on_the_old_v
     assert stage.live["spec"] == LIVE["spec"]
 
 
-def test_nothing_is_asked_for_where_another_run_has_stopped_the_app_since(stage: Stage) -> None:
+def test_no_version_is_requested_if_another_run_has_stopped_the_app_since(stage: Stage) -> None:
     stage.ours = False
     with pytest.raises(ClusterError, match="another run of ops has stopped the app since"):
         stage.upgrade()
@@ -167,7 +167,9 @@ def test_nothing_is_asked_for_where_another_run_has_stopped_the_app_since(stage:
 
 
 @pytest.mark.parametrize(("ends", "words"), [("Failed", "presence of required libraries"), ("never", "no such image")])
-def test_a_job_that_fails_or_never_starts_is_taken_back_whole(stage: Stage, ends: str, words: str) -> None:
+def test_an_upgrade_whose_job_fails_or_never_starts_is_rolled_back_completely(
+    stage: Stage, ends: str, words: str
+) -> None:
     stage.ends = ends
     with pytest.raises(JobFailedError, match=rf"(?s)is on PostgreSQL 17 again, as it was: .*{words}"):
         stage.upgrade()
@@ -175,7 +177,7 @@ def test_a_job_that_fails_or_never_starts_is_taken_back_whole(stage: Stage, ends
     assert stage.archive == "invoicetron-db"
 
 
-def test_what_cannot_be_taken_back_is_told_with_why_it_had_to_be(stage: Stage) -> None:
+def test_a_failed_rollback_is_reported_with_the_failure_that_caused_it(stage: Stage) -> None:
     stage.ends = "Failed"
     stage.raised["server"] = ClusterError("no node")
     with pytest.raises(
@@ -186,7 +188,7 @@ def test_what_cannot_be_taken_back_is_told_with_why_it_had_to_be(stage: Stage) -
 
 
 @pytest.mark.parametrize("at", ["server", SCRIPT])
-def test_what_fails_afterwards_leaves_the_app_stopped_and_says_how_to_go_on(stage: Stage, at: str) -> None:
+def test_a_failure_after_the_job_leaves_the_app_stopped_and_says_how_to_continue(stage: Stage, at: str) -> None:
     stage.raised[at] = ClusterError("no node") if at == "server" else JobFailedError("table invoices: 2 rows expected")
     with pytest.raises(
         ClusterError, match=r"(?s)stays stopped.*before-restore-1.*python -m ops upgrade --stack dev --to 18"
@@ -195,23 +197,23 @@ def test_what_fails_afterwards_leaves_the_app_stopped_and_says_how_to_go_on(stag
     assert stage.happened[-1] == at
 
 
-def test_rows_that_are_missing_are_told_with_the_way_to_bring_them_back(stage: Stage) -> None:
+def test_missing_rows_are_reported_with_the_command_that_restores_them(stage: Stage) -> None:
     stage.raised[SCRIPT] = JobFailedError("table invoices: 2 rows expected, 1 found")
     with pytest.raises(ClusterError, match=r"(?s)1 found.*python -m ops restore --stack dev --from before-restore-1"):
         stage.upgrade()
 
 
-def test_the_same_command_goes_on_where_the_last_one_was_killed(stage: Stage) -> None:
+def test_the_same_command_continues_where_the_last_one_was_killed(stage: Stage) -> None:
     stage.upgrade(asked=True, interrupted=True, backup="before-restore-1")
     assert stage.happened == ["stop", "server", SCRIPT, "start", "base backup", "forget the backup"]
 
 
-def test_rows_are_not_compared_once_the_app_has_written_others(stage: Stage) -> None:
+def test_rows_are_not_compared_once_the_app_may_have_changed_them(stage: Stage) -> None:
     stage.upgrade(asked=True, backup="before-restore-1")
     assert stage.happened == ["server", "base backup", "forget the backup"]
 
 
-def test_a_database_that_is_there_is_left_alone(stage: Stage) -> None:
+def test_a_database_that_is_already_upgraded_is_left_alone(stage: Stage) -> None:
     stage.live["status"]["pgDataImageInfo"] = {"image": NEW, "majorVersion": 18}
     stage.upgrade(asked=True)
     assert stage.happened == ["server"]
@@ -254,7 +256,7 @@ def changed(**status: Any) -> dict[str, Any]:
     return {**LIVE, "status": {**LIVE["status"], **status}}
 
 
-def test_nothing_is_in_the_way_of_a_healthy_cluster(problems: Callable[..., list[str]]) -> None:
+def test_a_healthy_cluster_has_no_problems(problems: Callable[..., list[str]]) -> None:
     assert problems() == []
 
 
@@ -280,19 +282,19 @@ def test_nothing_is_in_the_way_of_a_healthy_cluster(problems: Callable[..., list
         ({"upgrade": None}, "database.upgrade.operandImage"),
     ],
 )
-def test_each_condition_that_is_not_met_is_told(
+def test_each_unmet_condition_is_reported(
     problems: Callable[..., list[str]], given: dict[str, Any], words: str
 ) -> None:
     (problem,) = problems(**given)
     assert words in problem
 
 
-def test_all_that_is_in_the_way_is_told_at_once(problems: Callable[..., list[str]]) -> None:
+def test_all_problems_are_reported_at_once(problems: Callable[..., list[str]]) -> None:
     live = changed(readyInstances=0, conditions=[])
     assert len(problems(live, Objects("cloudnative-pg:1.27.0", scripts=()), upgrade=None)) == 5
 
 
-def test_a_writer_and_a_stack_without_backups_are_told(
+def test_a_running_writer_and_missing_backups_are_reported(
     problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conditions, "running_writer", lambda _: "a restore runs")
@@ -301,7 +303,7 @@ def test_a_writer_and_a_stack_without_backups_are_told(
     assert problems() == ["there is no CronJob"]
 
 
-def test_nothing_is_kept_that_could_be_discarded() -> None:
+def test_an_upgrade_in_place_leaves_nothing_to_discard() -> None:
     with pytest.raises(ClusterError, match="upgrades in place"):
         Discard.look(mock.MagicMock(), SETTINGS)
 
@@ -330,7 +332,7 @@ def asked(major: int) -> dict[str, Any]:
     return live
 
 
-def test_everything_that_is_in_the_way_is_one_message(look: Callable[..., OperatedUpgrade]) -> None:
+def test_all_problems_are_in_one_message(look: Callable[..., OperatedUpgrade]) -> None:
     with pytest.raises(
         ClusterError, match=r"(?s)to PostgreSQL 18 as it is\. Nothing was changed\.\n  one\n  two\n  .*restore"
     ):
@@ -339,14 +341,14 @@ def test_everything_that_is_in_the_way_is_one_message(look: Callable[..., Operat
         look(None)
 
 
-def test_what_will_happen_is_told_with_what_it_costs(look: Callable[..., OperatedUpgrade]) -> None:
+def test_the_announcement_says_what_will_happen_and_what_it_costs(look: Callable[..., OperatedUpgrade]) -> None:
     said = look(LIVE).announcement
     for words in (f"from PostgreSQL 17 to {NEW};", "the only way back", "archive second", "has 2 replicas again"):
         assert words in said
 
 
 @pytest.mark.parametrize("major", [17, 18])
-def test_an_upgrade_that_was_begun_goes_on_whatever_state_the_cluster_is_in(
+def test_an_upgrade_that_was_begun_continues_whatever_the_clusters_state(
     look: Callable[..., OperatedUpgrade], major: int
 ) -> None:
     found = look(asked(major), stopped="upgrade-0", problems=("the Cluster is not well",))
@@ -354,5 +356,5 @@ def test_an_upgrade_that_was_begun_goes_on_whatever_state_the_cluster_is_in(
     assert "goes on" in found.announcement
 
 
-def test_a_database_that_has_the_version_is_told_so(look: Callable[..., OperatedUpgrade]) -> None:
+def test_the_announcement_says_if_the_database_already_has_the_version(look: Callable[..., OperatedUpgrade]) -> None:
     assert look(asked(18)).announcement == "The database of dev is on PostgreSQL 18."

@@ -71,7 +71,7 @@ def test_a_plain_variable_gives_way_to_the_program_s_own() -> None:
 
 @pytest.mark.parametrize("name", ["PGPASSWORD", "DB_PASS", "BETTER_AUTH_SECRET", "PRIMARY", "AUTH_KEY"])
 @pytest.mark.parametrize("section", ["containers", "initContainers"])
-def test_a_secret_that_the_program_does_not_know_is_taken_out_wherever_it_stands(name: str, section: str) -> None:
+def test_a_secret_that_the_program_does_not_know_is_removed_wherever_it_is(name: str, section: str) -> None:
     secret = {"name": name, "value": URL if name == "PRIMARY" else PASSWORD}
     env = [{"name": "FIRST", "value": "1"}, secret, {"name": "LAST", "value": "2"}, {**secret, "name": f"X_{name}"}]
     container, said = relieved({"env": env}, section=section)
@@ -121,7 +121,7 @@ def test_a_command_that_takes_its_password_from_elsewhere_stays(words: list[str]
         ("COOKIE_KEY", PASSWORD),
     ],
 )
-def test_a_dollar_and_a_name_hide_no_secret(name: str, value: str) -> None:
+def test_neither_a_dollar_sign_nor_a_name_hides_a_secret(name: str, value: str) -> None:
     container, said = relieved({"env": [{"name": "A", "value": "1"}, {"name": name, "value": value}]})
     assert container["env"] == [{"name": "A", "value": "1"}]
     assert name in said
@@ -190,12 +190,12 @@ def test_a_volume_of_another_kind_is_replaced() -> None:
     assert applied(live, list(fault.operations))["volumes"] == WANTED["volumes"]
 
 
-def test_what_the_program_would_have_the_same_stays() -> None:
+def test_fields_that_the_program_would_set_the_same_stay() -> None:
     container = copy.deepcopy(WANTED["containers"][0])
     assert relieved({**container, "image": "shop:1"})[1] == ""
 
 
-def test_a_value_of_a_secret_counts_whatever_it_is_called() -> None:
+def test_a_secrets_value_is_found_under_any_name() -> None:
     live = {"containers": [{"name": "shop", "env": [{"name": "GREETING", "value": f"hello {PASSWORD}"}]}]}
     assert not faults(live, WANTED, Secrets(), {})
     assert faults(live, WANTED, Secrets(values=[PASSWORD]), {})
@@ -214,7 +214,7 @@ def blockers(kind: str, **spec: Any) -> list[Blocker]:
     return list(kubernetes_blockers(live, inputs))
 
 
-def test_a_deployment_is_relieved_and_handed_over_in_one_command() -> None:
+def test_a_deployment_is_cleaned_and_handed_over_in_one_command() -> None:
     (blocker,) = blockers("Deployment")
     assert blocker.imported
     assert PASSWORD not in blocker.remedy
@@ -224,13 +224,13 @@ def test_a_deployment_is_relieved_and_handed_over_in_one_command() -> None:
 
 
 @pytest.mark.parametrize(("kind", "remedy"), [("CronJob", "cronjob it"), ("StatefulSet", "it --cascade=orphan")])
-def test_what_the_program_makes_anew_is_not_imported(kind: str, remedy: str) -> None:
+def test_objects_that_the_program_recreates_are_not_imported(kind: str, remedy: str) -> None:
     (blocker,) = blockers(kind)
     assert blocker.remedy.endswith(remedy)
     assert not blocker.imported
 
 
-def test_a_config_map_with_a_secret_is_made_anew() -> None:
+def test_a_config_map_with_a_secret_is_deleted_and_not_imported() -> None:
     live = {"kind": "ConfigMap", "metadata": {"name": "it", "namespace": "shop"}, "data": {"PASSWORD": PASSWORD}}
     (blocker,) = kubernetes_blockers(live, {"metadata": {}})
     assert blocker.remedy == "kubectl -n shop delete configmap it"

@@ -53,7 +53,7 @@ def test_a_checkpoint_that_is_missing_altogether_is_taken_from_its_backup(tmp_pa
     assert (folder / "dev.json").read_text() == GOOD
 
 
-def test_a_good_checkpoint_is_never_replaced_and_another_stacks_is_not_looked_at(tmp_path: Path, folder: Path) -> None:
+def test_a_good_checkpoint_is_never_replaced_and_another_stacks_is_not_touched(tmp_path: Path, folder: Path) -> None:
     (folder / "dev.json").write_text('{"version": 3, "newer": true}')
     (folder / "dev.json.bak").write_text(GOOD)
     (folder / "prod.json").write_text("")
@@ -63,7 +63,7 @@ def test_a_good_checkpoint_is_never_replaced_and_another_stacks_is_not_looked_at
     assert (folder / "prod.json").read_text() == ""
 
 
-def test_a_backup_that_is_not_readable_itself_is_left_alone(tmp_path: Path, folder: Path) -> None:
+def test_an_unreadable_backup_is_not_used(tmp_path: Path, folder: Path) -> None:
     (folder / "dev.json").write_text("")
     (folder / "dev.json.bak").write_text("{")
     assert not mended(tmp_path)
@@ -84,7 +84,7 @@ def test_a_checkpoint_that_is_cut_off_in_any_way_is_replaced_by_its_backup(
     assert not mended(tmp_path)
 
 
-def test_an_emptied_layout_of_the_store_is_written_again(tmp_path: Path, folder: Path) -> None:
+def test_an_emptied_layout_file_of_the_store_is_rewritten(tmp_path: Path, folder: Path) -> None:
     assert not mend_store(DEV, tmp_path)
     layout = tmp_path / ".pulumi" / "meta.yaml"
     for content in ("", "\0\0\0"):
@@ -135,7 +135,7 @@ def test_only_creates_are_pending_creates() -> None:
     assert pending_creates({"deployment": {}}) == {}
 
 
-def test_a_recorded_deploy_token_is_known_by_the_last_part_of_its_id() -> None:
+def test_a_recorded_deploy_token_is_recognised_by_the_last_part_of_its_id() -> None:
     token = {"type": "gitlab:index/projectDeployToken:ProjectDeployToken", "id": "57:4"}
     variable = {"type": "gitlab:index/projectVariable:ProjectVariable", "id": "57:KEY:*"}
     assert recorded_ids({"deployment": {"resources": [token, variable]}}) == {"4"}
@@ -175,7 +175,7 @@ class FakePulumi:
         self.resources.extend({"urn": self.pending["urn"]} for _ in made)
 
 
-def test_what_was_made_is_recorded_before_it_is_no_longer_pending_and_once_only(
+def test_a_created_resource_is_recorded_once_and_before_it_stops_being_pending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fake = FakePulumi()
@@ -217,14 +217,14 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
     one.process.wait()
 
 
-def test_the_lock_of_a_process_that_lives_is_not_taken_however_certain_somebody_is(holder: Holder) -> None:
+def test_the_lock_of_a_running_process_is_not_taken_even_if_the_user_is_certain(holder: Holder) -> None:
     for certain in (False, True):
         with pytest.raises(PulumiError, match=f"is being worked on: process {holder.process.pid} of ci"):
             check_lock(DEV, holder.folder, certain=certain)
     check_lock(PROD, holder.folder, certain=False)
 
 
-def test_the_lock_of_a_dead_process_is_free_also_before_anybody_waited_for_it(holder: Holder) -> None:
+def test_the_lock_of_a_dead_process_is_free_even_before_it_is_reaped(holder: Holder) -> None:
     holder.kill()
     os.waitid(os.P_PID, holder.process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
     check_lock(DEV, holder.folder, certain=False)
@@ -232,7 +232,7 @@ def test_the_lock_of_a_dead_process_is_free_also_before_anybody_waited_for_it(ho
     check_lock(DEV, holder.folder, certain=False)
 
 
-def test_a_number_that_another_program_has_by_now_is_no_holder(tmp_path: Path) -> None:
+def test_a_process_id_that_another_program_has_by_now_holds_no_lock(tmp_path: Path) -> None:
     other = Holder(tmp_path, "editor")
     try:
         check_lock(DEV, tmp_path, certain=False)
@@ -242,7 +242,7 @@ def test_a_number_that_another_program_has_by_now_is_no_holder(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("ps", ["echo 'ps: unrecognized option: p' >&2; exit 1", "exit 0", None])
-def test_where_ps_cannot_tell_a_process_that_lives_holds_its_lock(
+def test_a_running_process_holds_its_lock_if_ps_cannot_identify_it(
     holder: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ps: str | None
 ) -> None:
     programs = tmp_path / "bin"
@@ -259,12 +259,12 @@ def test_where_ps_cannot_tell_a_process_that_lives_holds_its_lock(
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**63])
-def test_a_lock_whose_number_is_nobodys_is_free(holder: Holder, pid: int) -> None:
+def test_a_lock_with_an_impossible_process_id_is_free(holder: Holder, pid: int) -> None:
     holder.lock(pid=pid)
     check_lock(DEV, holder.folder, certain=False)
 
 
-def test_a_lock_of_another_machine_and_one_that_nobody_can_see_are_for_a_person_to_say(holder: Holder) -> None:
+def test_a_lock_of_another_machine_or_an_invisible_one_needs_the_users_word(holder: Holder) -> None:
     holder.lock(pid=1, hostname="runner-7")
     with pytest.raises(UnknownHolderError, match="process 1 of ci on runner-7, since 2026-11-01"):
         check_lock(DEV, holder.folder, certain=False)
@@ -295,11 +295,11 @@ def state(*names: str, outputs: bool, deleting: str | None = None) -> dict[str, 
         ({"deployment": {}}, "pulumi up -s dev"),
     ],
 )
-def test_what_was_killed_is_told_from_what_the_state_lacks(checkpoint: dict[str, object], command: str) -> None:
+def test_the_killed_command_is_recognised_by_what_the_state_lacks(checkpoint: dict[str, object], command: str) -> None:
     assert interrupted("dev", checkpoint) == command
 
 
-def test_a_state_that_is_cut_off_with_its_backup_is_named_with_the_newest_whole_one(
+def test_a_state_cut_off_with_its_backup_is_reported_with_the_newest_whole_checkpoint(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_BACKEND_URL", tmp_path.as_uri())
@@ -325,7 +325,7 @@ PULL_SECRET = {
 }
 
 
-def test_a_token_that_the_pull_secret_names_is_not_revoked_though_no_state_has_it(
+def test_a_token_that_the_pull_secret_names_is_not_revoked_even_if_no_state_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ("recorded", "used", "annotated", "lost")
@@ -339,7 +339,7 @@ def test_a_token_that_the_pull_secret_names_is_not_revoked_though_no_state_has_i
     assert [token.username for token in tokens if token.delete.called] == ["lost"]
 
 
-def test_the_lock_and_state_of_another_project_s_stack_of_that_name_are_left_alone(tmp_path: Path) -> None:
+def test_the_lock_and_state_of_another_project_s_stack_of_the_same_name_are_left_alone(tmp_path: Path) -> None:
     other = Holder(tmp_path, "pulumi")
     try:
         locks = tmp_path / ".pulumi" / "locks" / "organization"

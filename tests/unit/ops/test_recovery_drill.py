@@ -42,7 +42,7 @@ def cluster() -> Cluster:
         (dt.timedelta(days=30), True),
     ],
 )
-def test_a_drill_is_weekly_though_the_schedule_looks_every_day(
+def test_a_drill_runs_weekly_although_the_schedule_runs_daily(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, ago: dt.timedelta | None, due: bool
 ) -> None:
     monkeypatch.setattr("ops.checks.last", lambda *_: ago and NOW - ago)
@@ -59,7 +59,7 @@ def test_a_drill_is_weekly_though_the_schedule_looks_every_day(
         (settings(**OPERATED_17, upgrade={**TO_18, "archive": "second"}), "is upgraded"),
     ],
 )
-def test_where_nothing_can_be_recovered_the_schedule_passes_and_a_user_is_told(
+def test_if_nothing_can_be_recovered_the_schedule_passes_and_a_user_gets_an_error(
     cluster: Cluster, stack: Settings, why: str
 ) -> None:
     told = recovery_drill.not_due(cluster, stack, NOW)

@@ -75,9 +75,7 @@ def pushed(gitlab: GitLab, *tags: str, policy: dict[str, Any] | None = None) -> 
     gitlab.project.clean_up |= {"enabled": policy is not None, **(policy or {})}
 
 
-def test_without_a_clean_up_policy_it_is_enough_that_the_images_are_there(
-    gitlab: GitLab, look: Callable[..., str]
-) -> None:
+def test_without_a_clean_up_policy_it_is_enough_that_the_images_exist(gitlab: GitLab, look: Callable[..., str]) -> None:
     pushed(gitlab, "a", "b", "c")
     assert look("a", "b", "c") == "c, b: in the registry, whose clean-up policy is off"
     gitlab.project.registry.remove(f"{IMAGES}:b")
@@ -86,9 +84,7 @@ def test_without_a_clean_up_policy_it_is_enough_that_the_images_are_there(
     assert "run the app's pipeline of branch main" in lost.value.fix
 
 
-def test_a_tag_that_was_overwritten_keeps_the_image_that_runs_no_longer(
-    gitlab: GitLab, look: Callable[..., str]
-) -> None:
+def test_an_overwritten_tag_no_longer_keeps_the_running_image(gitlab: GitLab, look: Callable[..., str]) -> None:
     digest = gitlab.project.registry.push(f"{IMAGES}:a")
     assert "in the registry" in look(f"a@{digest}")
     gitlab.project.registry.push(f"{IMAGES}:a")
@@ -114,7 +110,7 @@ def test_a_tag_that_was_overwritten_keeps_the_image_that_runs_no_longer(
         ({"keep_n": 1, "name_regex": "a1"}, ""),
     ],
 )
-def test_what_runs_and_what_a_rollback_needs_are_kept_by_the_policy_or_named(
+def test_images_that_run_or_that_a_rollback_needs_are_kept_by_the_policy_or_named(
     gitlab: GitLab, look: Callable[..., str], policy: dict[str, Any], endangered: str
 ) -> None:
     # Two further builds were never deployed: their rollouts failed.
@@ -128,7 +124,7 @@ def test_what_runs_and_what_a_rollback_needs_are_kept_by_the_policy_or_named(
     assert "keep the 25 most recent tags of each image" in refused.value.fix
 
 
-def test_many_builds_push_what_runs_out_of_the_newest(gitlab: GitLab, look: Callable[..., str]) -> None:
+def test_many_builds_push_the_running_image_out_of_the_newest(gitlab: GitLab, look: Callable[..., str]) -> None:
     pushed(gitlab, "runs", *(f"b{number}" for number in range(30)), policy={"keep_n": 25})
     with pytest.raises(CheckError, match="removes runs, which"):
         look("runs")
@@ -140,7 +136,7 @@ def test_a_stack_that_nothing_was_deployed_into_has_nothing_to_keep(look: Callab
         look("a")
 
 
-def test_an_image_of_another_registry_is_none_that_gitlab_cleans(
+def test_gitlab_does_not_clean_up_an_image_of_another_registry(
     look: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = SETTINGS.app.model_copy(update={"image": "quay.io/someone/app:placeholder"})

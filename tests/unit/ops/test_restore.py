@@ -40,12 +40,12 @@ DIRECTORY = b"PGDMP" + bytes([1, 16, 0, 4, 8, 5]) + b"..."
 
 
 @pytest.mark.parametrize("name", ["invoicetron-000012-20260205T030000Z", "before-restore-000013-20260205T031500Z"])
-def test_the_name_of_a_backup_is_no_file(name: str) -> None:
+def test_the_name_of_a_backup_is_not_taken_for_a_file(name: str) -> None:
     source = parse_source(name, names=DEV, limit=0)
     assert (source.backup, source.file) == (name, None)
 
 
-def test_a_dump_in_the_custom_format_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_dump_in_the_custom_format_is_accepted_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "invoicetron-full-20260205.dump"
     file.write_bytes(CUSTOM)
     assert parse_source(str(file), names=DEV, limit=len(CUSTOM)).file == file
@@ -63,7 +63,7 @@ def test_a_dump_in_the_custom_format_is_taken_as_it_is(tmp_path: Path) -> None:
     ],
     ids=["plain SQL", "empty", "cut off", "table of contents of a directory", "too large", "missing"],
 )
-def test_what_cannot_be_restored_is_refused_before_anything_is_touched(
+def test_a_file_that_cannot_be_restored_is_refused_before_anything_changes(
     tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     file = tmp_path / "dump"
@@ -73,7 +73,7 @@ def test_what_cannot_be_restored_is_refused_before_anything_is_touched(
         parse_source(str(file), names=DEV, limit=len(CUSTOM))
 
 
-def test_a_dump_with_its_manifest_beside_it_is_a_backup_of_this_program(tmp_path: Path) -> None:
+def test_a_dump_next_to_its_manifest_is_a_backup_of_this_program(tmp_path: Path) -> None:
     file, manifest = tmp_path / "database.dump", tmp_path / "manifest.json"
     file.write_bytes(CUSTOM)
     source = parse_source(str(file), names=DEV, limit=len(CUSTOM))
@@ -101,7 +101,7 @@ def test_the_manifest_of_another_dump_is_refused(tmp_path: Path, text: str, reas
         parse_source(str(file), names=DEV, limit=len(CUSTOM))
 
 
-def test_the_tables_that_hold_sessions_reach_the_script_as_they_are() -> None:
+def test_the_session_tables_reach_the_script_unchanged() -> None:
     request = RestoreRequest(
         stack="dev",
         source=Source(backup="b"),
@@ -113,21 +113,21 @@ def test_the_tables_that_hold_sessions_reach_the_script_as_they_are() -> None:
     assert request.environment["RESTORE_CLEAR_SESSIONS"] == "true"
 
 
-def test_the_tables_that_are_expected_by_name_are_not_all_that_may_be_there() -> None:
+def test_tables_that_are_expected_by_name_do_not_exclude_others() -> None:
     assert json.loads(parse_expectation("invoices=567, _prisma_migrations=29")) == {
         "rows": {"invoices": 567, "_prisma_migrations": 29},
         "partial": True,
     }
 
 
-def test_everything_that_is_wrong_with_an_expectation_is_said_at_once() -> None:
+def test_all_mistakes_in_an_expectation_are_reported_at_once() -> None:
     with pytest.raises(SourceError) as told:
         parse_expectation("invoices=many,=3,user=1,user=2,")
     assert all(part in str(told.value) for part in ("'invoices=many'", "'=3'", "user is given twice", "''"))
 
 
 @pytest.mark.parametrize("given", ["public.invoices=567", '"Invoice"=567', 'public."Invoice"=567'])
-def test_the_name_of_an_expected_table_is_written_as_the_inventory_has_it(given: str) -> None:
+def test_an_expected_table_is_named_as_in_the_inventory(given: str) -> None:
     with pytest.raises(SourceError, match="without quotes, and without the schema public"):
         parse_expectation(given)
     assert parse_expectation("Invoice=567,reports.monthly=3,publications=1")
@@ -198,7 +198,7 @@ def test_a_signal_that_is_ignored_stays_ignored_and_the_others_are_noted() -> No
         signal.signal(signal.SIGTERM, heard)
 
 
-def test_the_last_words_of_a_script_are_its_reason_with_all_its_lines() -> None:
+def test_the_reason_for_a_scripts_failure_keeps_all_its_lines() -> None:
     lines = [
         "2026-02-05T03:00:00Z restoring beside the old data",
         "2026-02-05T03:00:01Z FAILED: what was restored is not what is expected:",
@@ -230,7 +230,7 @@ def pending(*, waiting: V1ContainerStateWaiting | None = None, unscheduled: str 
     )
 
 
-def test_a_pod_that_does_not_start_is_told_in_the_words_of_whoever_holds_it_up() -> None:
+def test_a_pod_that_does_not_start_is_reported_with_the_reason_it_waits_for() -> None:
     pull = V1ContainerStateWaiting(reason="ImagePullBackOff", message="not found")
     assert pending_reason(pending(waiting=pull)) == "ImagePullBackOff: not found"
     assert pending_reason(pending(unscheduled="0/2 nodes are available")) == "0/2 nodes are available"
@@ -239,7 +239,7 @@ def test_a_pod_that_does_not_start_is_told_in_the_words_of_whoever_holds_it_up()
     )
 
 
-def test_a_signal_stops_at_the_next_check_and_not_in_what_must_be_finished() -> None:
+def test_a_signal_stops_at_the_next_check_but_not_in_a_deferred_block() -> None:
     with Interrupts() as interrupts:
         interrupts.check()
         signal.raise_signal(signal.SIGTERM)
@@ -250,7 +250,7 @@ def test_a_signal_stops_at_the_next_check_and_not_in_what_must_be_finished() -> 
 
 
 @pytest.mark.parametrize("name", ["", "Lost", "1st", "lost-invoice", "a" * 21, "x; DROP DATABASE invoicetron"])
-def test_the_name_of_a_database_to_look_into_is_refused_where_it_is_none(name: str) -> None:
+def test_an_invalid_name_of_a_database_to_look_into_is_refused(name: str) -> None:
     with pytest.raises(SourceError, match=r"--into .*: up to 20 lower-case letters") as error:
         parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=True, into=name)
     assert "--clear-sessions: not with --into" in str(error.value)
@@ -258,7 +258,7 @@ def test_the_name_of_a_database_to_look_into_is_refused_where_it_is_none(name: s
         Options(discarded=name).check(load_settings("prod"))
 
 
-def test_what_is_looked_into_is_told_to_the_script_and_how_to_reach_it_to_the_user() -> None:
+def test_the_script_gets_the_name_to_restore_into_and_the_user_the_ways_to_reach_it() -> None:
     request = parse_request(load_settings("prod"), source="latest", expect=None, clear_sessions=False, into="lost")
     assert request.environment["RESTORE_INTO"] == "lost"
     shown = ways_in(PROD, "lost", EngineSettings())
@@ -266,7 +266,7 @@ def test_what_is_looked_into_is_told_to_the_script_and_how_to_reach_it_to_the_us
     assert shown.endswith("python -m ops restore --stack prod --discard lost")
 
 
-def test_a_database_of_cloudnative_pg_is_looked_into_on_its_primary_by_the_server_s_own_role() -> None:
+def test_on_cloudnative_pg_a_look_uses_the_primary_and_the_server_s_own_role() -> None:
     shown = ways_in(PROD, "lost", EngineSettings(engine="cloudnative-pg"))
     assert "exec -it service/invoicetron-db-rw -- psql --dbname=invoicetron_look_lost\n" in shown
     assert "port-forward service/invoicetron-db-rw 15432:5432" in shown

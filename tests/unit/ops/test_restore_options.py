@@ -48,14 +48,14 @@ def archived() -> Settings:
         ),
     ],
 )
-def test_everything_that_is_wrong_is_told_at_once(given: dict[str, Any], told: list[str]) -> None:
+def test_all_mistakes_are_reported_at_once(given: dict[str, Any], told: list[str]) -> None:
     with pytest.raises(SourceError) as error:
         Options(**given).check(PROD)
     assert all(part in str(error.value) for part in told)
     assert len(str(error.value).splitlines()) == len(told)
 
 
-def test_a_moment_and_what_is_expected_then_are_refused_together() -> None:
+def test_a_wrong_moment_and_a_wrong_expectation_are_refused_together() -> None:
     with pytest.raises(SourceError) as error:
         Options(to="yesterday", expect="invoices", archive="../old").check(archived())
     assert [line.split(" ")[0] for line in str(error.value).splitlines()] == ["--archive", "--to", "--expect:"]
@@ -69,13 +69,15 @@ def test_a_moment_and_what_is_expected_then_are_refused_together() -> None:
         (WITHOUT_BACKUPS, "stack prod has no backups, which restores need as well: give Pulumi.prod.yaml a section"),
     ],
 )
-def test_a_stack_that_cannot_be_restored_says_why_once(settings: Settings, why: str, given: dict[str, Any]) -> None:
+def test_the_reason_why_a_stack_cannot_be_restored_is_given_once(
+    settings: Settings, why: str, given: dict[str, Any]
+) -> None:
     with pytest.raises(SourceError) as error:
         Options(**given).check(settings)
     assert str(error.value).count(why) == 1
 
 
-def test_what_goes_together_is_what_is_restored() -> None:
+def test_options_that_fit_together_are_accepted() -> None:
     request, moment = Options(source="latest", expect="invoices=1", clear_sessions=True).check(PROD)
     assert request is not None
     assert (request.source.backup, request.clear_sessions, moment) == ("latest", True, None)

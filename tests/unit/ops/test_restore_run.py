@@ -91,13 +91,13 @@ def test_the_app_is_stopped_first_and_started_last(stage: Stage) -> None:
     assert "The database of dev now holds the backup b." in stage.said
 
 
-def test_a_restore_that_was_left_behind_is_ended_once_the_app_is_stopped(stage: Stage) -> None:
+def test_an_abandoned_restore_is_ended_once_the_app_is_stopped(stage: Stage) -> None:
     stage.running = [OTHER]
     stage.restore(left=[OTHER])
     assert stage.happened == ["stop", f"delete {OTHER}", "create", "start"]
 
 
-def test_a_restore_that_has_begun_since_we_looked_is_not_disturbed(stage: Stage) -> None:
+def test_a_restore_that_has_begun_in_the_meantime_is_not_disturbed(stage: Stage) -> None:
     stage.running = [OTHER]
     with pytest.raises(ClusterError, match=f"has begun meanwhile: wait for the end of {OTHER}"):
         stage.restore()
@@ -122,7 +122,7 @@ def test_a_run_from_which_another_has_taken_the_app_restores_nothing(stage: Stag
     assert "create" not in stage.happened
 
 
-def test_a_job_whose_making_is_not_sure_is_ended_before_the_app_starts(
+def test_a_job_that_may_have_been_created_is_ended_before_the_app_starts(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "create", mock.Mock(side_effect=ClusterError("the API server does not answer")))
@@ -131,7 +131,7 @@ def test_a_job_whose_making_is_not_sure_is_ended_before_the_app_starts(
     assert stage.happened == ["stop", "end", "start"]
 
 
-def test_a_restore_that_was_done_while_the_api_server_was_away_has_succeeded(stage: Stage) -> None:
+def test_a_restore_that_finished_while_the_api_server_was_away_has_succeeded(stage: Stage) -> None:
     stage.complete = True
     stage.fails(ClusterError("the API server does not answer"))
     stage.restore()
@@ -139,7 +139,7 @@ def test_a_restore_that_was_done_while_the_api_server_was_away_has_succeeded(sta
     assert "The database of dev now holds the backup b." in stage.said
 
 
-def test_a_signal_that_comes_when_all_is_done_stops_us_with_the_truth(stage: Stage) -> None:
+def test_a_signal_after_the_job_is_complete_still_reports_the_restored_database(stage: Stage) -> None:
     stage.complete = True
     stage.fails(StoppedError(signal.SIGINT))
     with pytest.raises(StoppedError):
@@ -148,7 +148,7 @@ def test_a_signal_that_comes_when_all_is_done_stops_us_with_the_truth(stage: Sta
     assert "The database of dev now holds the backup b." in stage.said
 
 
-def test_a_signal_before_that_ends_the_job_first(stage: Stage) -> None:
+def test_a_signal_before_the_job_is_complete_ends_the_job_first(stage: Stage) -> None:
     stage.fails(StoppedError(signal.SIGINT))
     with pytest.raises(StoppedError):
         stage.restore()
@@ -156,7 +156,7 @@ def test_a_signal_before_that_ends_the_job_first(stage: Stage) -> None:
     assert "The database of dev now holds the backup b." not in stage.said
 
 
-def test_what_cannot_lend_a_superuser_is_found_before_the_app_is_stopped(
+def test_a_server_that_cannot_lend_a_superuser_is_found_before_the_app_is_stopped(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "cron_job", mock.Mock())
@@ -169,7 +169,9 @@ def test_what_cannot_lend_a_superuser_is_found_before_the_app_is_stopped(
         Restore.look(cluster, stage.terminal, request)
 
 
-def test_a_look_into_a_backup_is_begun_beside_no_restore(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_into_a_backup_does_not_start_while_a_restore_runs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fetched(_cluster: Cluster, _terminal: object, request: RestoreRequest) -> RestoreRequest:
         stage.running.append(OTHER)
         return request

@@ -94,13 +94,13 @@ def answered(*found: dict[str, Any], code: int = 200) -> str:
             assert asked == [PROXY]
 
 
-def test_only_alerts_of_the_stack_s_namespace_are_told_of() -> None:
+def test_only_alerts_of_the_stack_s_namespace_are_reported() -> None:
     assert answered() == "none fires"
     assert answered(alert("KubeletDown", namespace="kube-system"), alert("Watchdog", namespace="")) == "none fires"
     assert answered(alert("InvoicetronDown", "pending")) == "none fires; pending: InvoicetronDown"
 
 
-def test_what_is_not_to_call_anybody_is_not_told_of() -> None:
+def test_alerts_that_are_not_meant_to_notify_anybody_are_not_reported() -> None:
     """kube-prometheus-stack's rules for a quota, and the one that has Alertmanager hide them."""
     quota, hidden = alert("KubeQuotaFullyUsed", severity="info"), alert("InfoInhibitor", severity="none")
     assert answered(quota, hidden) == "none fires"
@@ -108,7 +108,7 @@ def test_what_is_not_to_call_anybody_is_not_told_of() -> None:
         answered(quota, hidden, alert("KubeJobFailed", severity="warning"))
 
 
-def test_an_alert_that_fires_is_told_with_its_age_and_its_summary() -> None:
+def test_a_firing_alert_is_reported_with_its_age_and_summary() -> None:
     with pytest.raises(CheckError) as told:
         answered(alert(DOWN, summary="invoicetron does not answer"), alert("InvoicetronRestarts", "pending"))
     assert told.value.seen == ("InvoicetronDown for 90 min (invoicetron does not answer); pending: InvoicetronRestarts")
@@ -126,7 +126,7 @@ def test_an_alert_that_fires_is_told_with_its_age_and_its_summary() -> None:
         (200, '{"data": null}', "does not answer as Prometheus does", "correct monitoring.prometheus"),
     ],
 )
-def test_a_prometheus_that_cannot_be_asked_is_no_silence(code: int, body: str, seen: str, fix: str) -> None:
+def test_a_prometheus_that_cannot_be_asked_does_not_count_as_silent(code: int, body: str, seen: str, fix: str) -> None:
     with api_server(code, body) as (client, _), pytest.raises(CheckError) as told:
         alerts.firing(Live(client))
     assert seen in told.value.seen
@@ -146,7 +146,7 @@ PAGE = "<html>log in</html>"
 
 @pytest.mark.parametrize("version", [PAGE, "{}", "[]", VERSION], ids=["page", "object", "list", "version"])
 @pytest.mark.parametrize("rest", [PAGE, "{}", "[]"], ids=["page", "object", "list"])
-def test_a_page_in_the_place_of_the_api_server_is_told_as_that(
+def test_a_page_in_place_of_the_api_server_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, rest: str
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the client keeps what it has discovered
@@ -170,11 +170,11 @@ def test_a_page_in_the_place_of_the_api_server_is_told_as_that(
         (dt.timedelta(hours=49), "2 days"),
     ],
 )
-def test_an_age_is_as_rough_as_people_want_it(time: dt.timedelta, text: str) -> None:
+def test_an_age_is_rounded_to_a_readable_unit(time: dt.timedelta, text: str) -> None:
     assert age(time) == text
 
 
-def test_the_systems_are_asked_at_the_same_time_and_shown_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_are_asked_concurrently_and_shown_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(2, timeout=5)
 
     def look(_systems: Systems) -> str:
@@ -192,7 +192,7 @@ def test_the_systems_are_asked_at_the_same_time_and_shown_in_their_order(monkeyp
     assert second == Result(check="two", ok=True, seen="well")
 
 
-def test_the_screen_names_the_stack_and_wraps_nothing_away() -> None:
+def test_the_screen_names_the_stack_and_cuts_nothing_off() -> None:
     shown = io.StringIO()
     results = [Result(check="app", ok=True, seen="runs"), Result(check="drill", ok=False, seen="x " * 60, fix="mend")]
     Console(file=shown, width=60).print(status.screen(load_settings("dev"), results, at="now"))
@@ -204,7 +204,7 @@ def test_the_screen_names_the_stack_and_wraps_nothing_away() -> None:
 
 
 @pytest.mark.parametrize("width", [30, 40, 80])
-def test_a_path_is_whole_in_a_narrow_terminal(width: int) -> None:
+def test_a_path_is_not_cut_in_a_narrow_terminal(width: int) -> None:
     shown, path = io.StringIO(), "/home/rommel/.kube/a-folder-of-mine/config-of-the-homelab"
     results = [Result(check="database-operator", ok=False, seen=f"{path} does not exist", fix=f"mend {path}")]
     Console(file=shown, width=width).print(status.screen(load_settings("dev"), results, at="now"))
@@ -212,7 +212,7 @@ def test_a_path_is_whole_in_a_narrow_terminal(width: int) -> None:
 
 
 @pytest.mark.parametrize(("options", "looks"), [([], 1), (["--watch"], 3)])
-def test_watch_looks_again_until_it_is_interrupted(
+def test_watch_refreshes_until_it_is_interrupted(
     monkeypatch: pytest.MonkeyPatch, options: list[str], looks: int
 ) -> None:
     seen: list[Settings] = []

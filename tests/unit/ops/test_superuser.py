@@ -47,7 +47,7 @@ def template(*variables: str) -> Any:
     return SimpleNamespace(spec=SimpleNamespace(job_template=job))
 
 
-def test_it_is_lent_for_as_long_as_the_restore_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_superuser_is_lent_for_the_duration_of_the_restore(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch)
     lending = lent(CLUSTER, mock.MagicMock(), template("PGUSER"))
     assert lending.__enter__() == {"RESTORE_LENT": "true"}
@@ -57,14 +57,14 @@ def test_it_is_lent_for_as_long_as_the_restore_takes(monkeypatch: pytest.MonkeyP
     assert not server.superuser
 
 
-def test_what_an_earlier_restore_has_left_is_taken_back_with_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_superuser_left_by_an_earlier_restore_is_revoked_with_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, superuser=True)
     with lent(CLUSTER, mock.MagicMock(), template("PGUSER")) as environment:
         assert environment == {"RESTORE_LENT": "true"}
     assert not server.superuser
 
 
-def test_a_superuser_is_lent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role_that_is_the_servers_own_superuser_is_lent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, superuser=True, first=True)
     with lent(CLUSTER, mock.MagicMock(), template("PGUSER")) as environment:
         assert environment == {}
@@ -75,7 +75,7 @@ def test_a_superuser_is_lent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.asked == [], "an administrator of CloudNativePG's has its own role"
 
 
-def test_one_that_cannot_be_taken_back_is_said_with_the_command_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_revocation_is_reported_with_the_command_that_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
     server, terminal = Server(monkeypatch), mock.MagicMock()
     with lent(CLUSTER, terminal, template("PGUSER")):
         server.gone = True
@@ -84,7 +84,7 @@ def test_one_that_cannot_be_taken_back_is_said_with_the_command_that_does(monkey
     assert "python -m ops revoke-superuser --stack dev" in said
 
 
-def test_one_that_was_stopped_as_it_was_lent_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_superuser_is_revoked_if_the_lending_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch)
 
     def stopped(*names: object, given: str) -> str:
@@ -108,7 +108,7 @@ def test_one_that_was_stopped_as_it_was_lent_is_taken_back(monkeypatch: pytest.M
     ],
     ids=["live", "left", "done"],
 )
-def test_the_passing_over_says_what_it_finds(monkeypatch: pytest.MonkeyPatch, role: Role, words: str) -> None:
+def test_the_revocation_announces_what_it_finds(monkeypatch: pytest.MonkeyPatch, role: Role, words: str) -> None:
     Server(monkeypatch, superuser=role.superuser, first=role.first)
     monkeypatch.setattr(module, "cron_job", mock.Mock())
     monkeypatch.setattr(module, "unfinished", lambda *_: [])
@@ -117,7 +117,7 @@ def test_the_passing_over_says_what_it_finds(monkeypatch: pytest.MonkeyPatch, ro
     assert words in revocation.announcement
 
 
-def test_it_waits_for_a_restore_which_needs_a_superuser(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revocation_is_refused_while_a_restore_needs_the_superuser(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, superuser=True)
     monkeypatch.setattr(module, "cron_job", mock.Mock())
     monkeypatch.setattr(module, "unfinished", lambda *_: ["invoicetron-db-restore-1"])
@@ -126,7 +126,7 @@ def test_it_waits_for_a_restore_which_needs_a_superuser(monkeypatch: pytest.Monk
     assert server.asked == []
 
 
-def test_a_restore_that_has_begun_since_somebody_was_asked_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_that_has_begun_since_the_confirmation_is_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     server, running = Server(monkeypatch, superuser=True), list[str]()
     monkeypatch.setattr(module, "cron_job", mock.Mock())
     monkeypatch.setattr(module, "unfinished", lambda *_: running)

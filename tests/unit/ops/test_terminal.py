@@ -29,7 +29,7 @@ class Gone:
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPIPE], ids=["a closed terminal", "a pipe that nobody reads"])
-def test_a_step_is_done_though_nobody_hears_of_it(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def test_a_step_completes_even_if_nobody_reads_its_output(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(sys, "stdout", Gone(number))
     terminal, done = Terminal(), []
     with terminal.step("ending the Job"):

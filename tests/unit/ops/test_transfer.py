@@ -54,7 +54,7 @@ def uploaded(monkeypatch: pytest.MonkeyPatch, file: Path, receiving: Connection)
 
 
 @pytest.mark.parametrize("size", [1, CHUNK, CHUNK + 1, 3 * CHUNK - 1])
-def test_the_checksum_is_of_the_whole_file_though_the_pod_hangs_up_at_the_last_byte(
+def test_the_checksum_covers_the_whole_file_even_if_the_pod_hangs_up_at_the_last_byte(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
 ) -> None:
     file = tmp_path / "dump"
@@ -98,7 +98,7 @@ def test_a_pod_that_does_not_take_the_file_ends_the_restore(monkeypatch: pytest.
         uploaded(monkeypatch, file, Connection(1, status=1))
 
 
-def test_an_api_server_that_does_not_answer_the_exec_is_given_up(
+def test_an_exec_that_the_api_server_does_not_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "dump"

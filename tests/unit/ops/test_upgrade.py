@@ -88,7 +88,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         ("postgres:18-alpine", 17, "no way back to an earlier one but a backup"),
     ],
 )
-def test_a_version_to_which_nothing_leads_is_refused_without_advice_that_fails(
+def test_an_unsupported_version_is_refused_without_advice_that_would_fail(
     monkeypatch: pytest.MonkeyPatch, live: str, to: int, told: str
 ) -> None:
     monkeypatch.setattr(module, "_server", lambda _: (live, "data-invoicetron-db-0"))
@@ -106,7 +106,7 @@ def test_a_version_to_which_nothing_leads_is_refused_without_advice_that_fails(
         ),
     ],
 )
-def test_what_is_no_stateful_set_is_neither_upgraded_nor_has_it_kept_anything(
+def test_without_a_stateful_set_there_is_nothing_to_upgrade_or_discard(
     database: DatabaseSettings | None, said: tuple[str, str]
 ) -> None:
     cluster, settings = mock.MagicMock(names=DEV), SETTINGS.model_copy(update={"database": database})
@@ -137,21 +137,21 @@ def test_whatever_fails_before_the_switch_leaves_the_app_on_the_old_server(
 
 
 @pytest.mark.parametrize("at", ["switch", "wait"])
-def test_what_fails_from_the_switch_on_leaves_the_app_stopped_and_says_how_to_go_on(stage: Stage, at: str) -> None:
+def test_a_failure_from_the_switch_on_leaves_the_app_stopped_and_says_how_to_continue(stage: Stage, at: str) -> None:
     stage.raised[at] = ClusterError("no node")
     with pytest.raises(ClusterError, match=r"(?s)no node.*stays stopped.*python -m ops upgrade --stack dev --to 18"):
         stage.upgrade()
     assert stage.happened[-1] == at
 
 
-def test_nothing_is_switched_where_another_run_has_stopped_the_app_since(stage: Stage) -> None:
+def test_nothing_is_switched_if_another_run_has_stopped_the_app_since(stage: Stage) -> None:
     stage.ours = False
     with pytest.raises(ClusterError, match="another run of ops has stopped the app since"):
         stage.upgrade()
     assert "switch" not in stage.happened
 
 
-def test_the_same_command_goes_on_after_the_switch_and_fills_nothing_again(stage: Stage) -> None:
+def test_the_same_command_continues_after_the_switch_without_filling_again(stage: Stage) -> None:
     stage.upgrade(switched=True, interrupted=True)
     assert stage.happened == ["wait", "stop", "start"]
 
@@ -161,7 +161,7 @@ def test_an_app_that_others_have_stopped_is_left_alone(stage: Stage) -> None:
     assert stage.happened == ["wait"]
 
 
-def test_a_job_that_was_left_behind_is_ended_and_one_that_has_begun_since_is_not_disturbed(stage: Stage) -> None:
+def test_an_abandoned_job_is_ended_and_one_that_has_begun_since_is_not_disturbed(stage: Stage) -> None:
     stage.running = [ANOTHER]
     stage.upgrade(left=[ANOTHER])
     assert stage.happened[1:3] == ["stop", f"delete {ANOTHER}"]

@@ -94,7 +94,7 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     }
 
 
-def test_an_unforeseen_error_is_a_failure_that_shows_nothing_of_what_was_worked_on() -> None:
+def test_an_unforeseen_error_is_a_failure_that_reveals_no_data() -> None:
     def look(_systems: Systems) -> str:
         raise RuntimeError("hunter2")
 
@@ -123,7 +123,7 @@ GOOD = Result(check="one", ok=True, seen="well")
 BAD = Result(check="another", ok=False, seen="a line\nbreak " + "x" * 200, fix="mend it")
 
 
-def test_the_report_has_one_line_a_check_however_long() -> None:
+def test_the_report_has_one_line_per_check_however_long() -> None:
     shown = io.StringIO()
     verify.show([GOOD, BAD], Console(file=shown, width=80))
     first, second, last = shown.getvalue().splitlines()
@@ -146,7 +146,7 @@ def test_the_command_exits_with_1_where_a_check_failed(
         assert json.loads(done.stdout)["ok"] is (status == 0)
 
 
-def test_a_stack_without_a_stack_file_is_refused_in_words() -> None:
+def test_a_stack_without_a_stack_file_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"Pulumi\.staging\.yaml cannot be read"):
         load_stack_file("staging")
 

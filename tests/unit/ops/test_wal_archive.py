@@ -64,7 +64,7 @@ def test_an_archive_that_grows_says_how_far_back_it_reaches() -> None:
         (WELL, 27, "its last good base backup is 27 h old", "kubectl"),
     ],
 )
-def test_an_archive_that_does_not_grow_fails_with_what_helps(
+def test_an_archive_that_does_not_grow_fails_with_a_remedy(
     condition: dict[str, str] | None, since: int | None, seen: str, fix: str
 ) -> None:
     with pytest.raises(CheckError) as error:

@@ -103,12 +103,12 @@ def test_every_rule_refuses_something() -> None:
 
 
 @pytest.mark.parametrize(("rule", "good"), GOOD)
-def test_what_is_as_it_has_to_be_passes(rule: str, good: Resource) -> None:
+def test_a_correct_resource_passes(rule: str, good: Resource) -> None:
     assert violations(rule, good) == []
 
 
 @pytest.mark.parametrize(("rule", "bad"), BAD)
-def test_what_breaks_one_rule_is_refused_by_that_rule_alone(rule: str, bad: Resource) -> None:
+def test_a_resource_that_breaks_one_rule_is_refused_by_that_rule_alone(rule: str, bad: Resource) -> None:
     assert [one.name for one in delivery.RULES if violations(one.name, bad)] == [rule]
 
 
@@ -116,7 +116,7 @@ def resources(program: Program) -> list[Resource]:
     return [Resource(type=one.type, urn=one.urn, inputs=one.inputs) for one in program.registrations]
 
 
-def test_the_stacks_break_none_with_everything_on(program: Program) -> None:
+def test_the_stacks_break_no_rule_with_everything_enabled(program: Program) -> None:
     everything = {"delivery.admissionPolicy": True, **(WANTED if program.stack == "prod" else {})}
     for made in (program, run(program.stack, {**everything, **ID_TOKENS}, gitlab=PROTECTED)):
         assert [each for rule in delivery.RULES for each in violations(rule.name, *resources(made))] == []

@@ -229,13 +229,13 @@ def test_pods_that_are_not_bounded_are_refused(policies: list[Resource], open_: 
 
 
 @pytest.mark.parametrize("kind", ["apps/v1:StatefulSet", "core/v1:PersistentVolumeClaim", "core/v1:PersistentVolume"])
-def test_what_holds_prods_data_is_protected(kind: str) -> None:
+def test_resources_that_hold_prods_data_must_be_protected(kind: str) -> None:
     rule = "data-is-protected"
     assert violations(rule, resource(f"kubernetes:{kind}", {}, protect=True)) == []
     assert violations(rule, resource(f"kubernetes:{kind}", {}))
 
 
-def test_the_namespace_of_prod_is_protected_where_it_holds_a_volume() -> None:
+def test_the_namespace_of_prod_must_be_protected_if_it_holds_a_volume() -> None:
     rule, namespace = "data-is-protected", resource("kubernetes:core/v1:Namespace", {})
     volume = resource("kubernetes:core/v1:PersistentVolumeClaim", {}, protect=True)
     assert violations(rule, namespace) == []
@@ -345,7 +345,7 @@ def test_a_message_about_a_secret_does_not_repeat_it() -> None:
     assert "my-secret" not in "".join(secrets.plaintext(resource("kubernetes:core/v1:Secret", inputs)))
 
 
-def test_what_the_engine_marks_secret_is_marked_wherever_it_stands() -> None:
+def test_a_value_that_the_engine_marks_secret_is_marked_at_any_depth() -> None:
     sent = {"stringData": {"a": SECRET, "b": "c"}, "list": [{"d": SECRET}], "whole": SECRET}
     marked = {"stringData": {"a": secrets.MARKED, "b": "c"}, "list": [{"d": secrets.MARKED}], "whole": secrets.MARKED}
     assert secrets.mark(deserialize_properties(sent, proxy_secrets=True)) == marked

@@ -48,7 +48,7 @@ def test_a_group_replaces_its_own_tables_and_nothing_else(tmp_path: Path) -> Non
     assert page.read_text() == PAGE.replace("old\n", f"{new}\n{new.replace('| dev | 3.9 |' + chr(10), '')}")
 
 
-def test_a_group_that_the_page_has_no_place_for_is_told(tmp_path: Path) -> None:
+def test_a_group_without_a_place_on_the_page_is_refused(tmp_path: Path) -> None:
     page = tmp_path / "figures.md"
     page.write_text(PAGE)
     with pytest.raises(ValueError, match="no place for the figures of scale"):
@@ -66,7 +66,7 @@ def test_the_page_has_a_place_for_every_group() -> None:
     assert re.findall(r"^<!-- made by `make bench WHAT=(\S+)` -->$", page, re.MULTILINE) == list(What)
 
 
-def test_a_measured_process_ends_with_its_status_and_leaves_what_it_used(tmp_path: Path) -> None:
+def test_a_measured_process_keeps_its_exit_status_and_records_its_usage(tmp_path: Path) -> None:
     file = tmp_path / "used"
     memory = "x = bytearray(40 * 1024 * 1024); import sys; sys.exit(7)"
     for _ in range(2):
@@ -80,7 +80,7 @@ def test_a_measured_process_ends_with_its_status_and_leaves_what_it_used(tmp_pat
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_each_part_of_a_restore_that_is_measured_is_one_that_it_has(part: str, tmp_path: Path) -> None:
+def test_every_measured_part_of_a_restore_exists_in_its_scripts(part: str, tmp_path: Path) -> None:
     scripts = shutil.copytree(SCRIPTS, tmp_path / "scripts")
     leave_out(part, scripts)
     assert [file.name for file in SCRIPTS.iterdir() if file.read_bytes() != (scripts / file.name).read_bytes()]

@@ -104,7 +104,7 @@ def test_a_step_that_failed_is_repeated() -> None:
         eventually(lambda: controller.steps == 3)
 
 
-def test_what_watches_nothing_polls() -> None:
+def test_a_controller_that_watches_nothing_polls() -> None:
     controller = Counting()
     with running(controller):
         eventually(lambda: controller.steps == 2)

@@ -24,7 +24,7 @@ print(json.dumps([sys.path, sorted(before), components.__file__]))
 """
 
 
-def test_it_imports_from_its_directory_and_knows_nothing_of_the_rehearsal(tmp_path: Path) -> None:
+def test_the_provider_imports_from_its_directory_and_nothing_of_the_rehearsal(tmp_path: Path) -> None:
     (tmp_path / "components.py").touch()
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(

@@ -28,7 +28,7 @@ class Clock(threading.Event):
         return False
 
 
-def test_it_looks_again_soon_at_first_and_then_five_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletion_is_polled_quickly_at_first_and_then_five_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
 

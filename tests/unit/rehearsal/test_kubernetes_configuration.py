@@ -48,7 +48,7 @@ def test_a_recorded_path_that_is_not_on_this_machine_is_an_error_even_with_an_id
 
 
 @pytest.mark.parametrize("option", [{"enableServerSideApply": "false"}, {"upsertExistingObjects": "true"}])
-def test_what_the_stand_in_cannot_do_is_refused(option: dict[str, str]) -> None:
+def test_an_option_that_the_stand_in_does_not_support_is_refused(option: dict[str, str]) -> None:
     with pytest.raises(PluginError, match="cannot do"):
         Configuration.of(option)
 
@@ -59,7 +59,7 @@ def test_options_fall_back_to_the_variables_of_the_real_plugin(monkeypatch: pyte
     assert not Configuration.of({"enableSecretMutable": "false"}).secret_mutable
 
 
-def test_without_a_kubeconfig_of_its_own_it_is_the_environment_s_of_now(
+def test_without_its_own_kubeconfig_the_provider_uses_the_current_environment_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", kubeconfig(tmp_path, "https://127.0.0.1:6443"))

@@ -35,7 +35,7 @@ def test_a_value_that_is_not_known_yet_counts_as_changed() -> None:
 
 
 @pytest.mark.parametrize("ignored", ["spec.containers[0].image", "spec.containers[*].image", "spec.containers", "spec"])
-def test_an_ignored_path_hides_what_is_at_it_and_below(ignored: str) -> None:
+def test_an_ignored_path_hides_everything_at_and_below_it(ignored: str) -> None:
     old, new = ({"spec": {"containers": [{"image": tag}]}} for tag in ("1", "2"))
     assert changes(old, new, force_new=[], ignore=[ignored]) == {}
 
@@ -71,7 +71,7 @@ def test_a_new_name_or_namespace_replaces_anything_custom_resources_too() -> Non
     assert not replaced(old, {**old, "spec": {"hostnames": ["x"]}})
 
 
-def test_a_secret_is_replaced_for_its_data_only_where_it_is_immutable_or_the_provider_is_not_told_otherwise() -> None:
+def test_a_secret_is_replaced_for_its_data_only_if_it_or_the_provider_makes_it_immutable() -> None:
     old, new = of("Secret", data={"a": "MQ=="}), of("Secret", data={"a": "Mg=="})
     assert not replaced(old, new)
     assert replaced(old, new, secret_mutable=False)
@@ -104,11 +104,11 @@ def test_a_stateful_set_is_replaced_for_its_claim_templates_and_not_for_its_pod_
     assert not replaced(stateful_set("1Gi", "a"), stateful_set("1Gi", "b"))
 
 
-def test_a_field_that_replaces_does_so_too_when_its_whole_parent_comes() -> None:
+def test_a_field_that_forces_replacement_also_does_so_when_its_whole_parent_is_added() -> None:
     assert replaced(of("Job", "batch/v1"), of("Job", "batch/v1", spec={"template": {"spec": {}}}))
 
 
-def test_a_pod_is_replaced_for_what_any_of_its_containers_runs() -> None:
+def test_a_pod_is_replaced_for_a_change_of_any_containers_image() -> None:
     old = of("Pod", spec={"containers": [{"name": "a"}, {"name": "b", "image": "1"}]})
     new = of("Pod", spec={"containers": [{"name": "a"}, {"name": "b", "image": "2"}]})
     assert replaced(old, new)

@@ -18,7 +18,7 @@ def live(*entries: Object, **rest: Object) -> Object:
     return {"metadata": {"managedFields": list(entries)}, **rest}
 
 
-def test_what_the_creator_and_anything_called_kubectl_owns_is_taken_over() -> None:
+def test_fields_of_the_creator_and_of_any_kubectl_manager_are_taken_over() -> None:
     theirs = entry("kube-controller-manager", subresource="status", status={})
     owners = absorb(
         live(entry("pulumi-kubernetes", spec={"f:a": {}}), entry("kubectl-set", spec={"f:b": {}}), theirs), OURS
@@ -35,12 +35,12 @@ def test_an_ignored_field_that_only_another_owns_is_not_sent() -> None:
     assert without_ignored({"spec": {"replicas": 1}}, found, ["spec.replicas"], OURS) == {"spec": {}}
 
 
-def test_an_ignored_field_that_is_ours_is_sent_as_it_is_live() -> None:
+def test_an_ignored_field_of_ours_is_sent_with_its_live_value() -> None:
     found = live(entry(OURS, "Apply", spec={"f:replicas": {}}), spec={"replicas": 3})
     assert without_ignored({"spec": {"replicas": 1}}, found, ["spec.replicas"], OURS) == {"spec": {"replicas": 3}}
 
 
-def test_an_ignored_path_through_a_list_is_sent_as_it_was_recorded() -> None:
+def test_an_ignored_path_through_a_list_is_sent_with_its_recorded_value() -> None:
     found = live(entry("gitlab-ci", spec={"f:containers": {}}), spec={"containers": [{"image": "new"}]})
     recorded = {"spec": {"containers": [{"image": "placeholder"}]}}
     assert without_ignored(recorded, found, ["spec.containers[0].image"], OURS) == recorded

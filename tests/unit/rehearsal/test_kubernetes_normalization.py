@@ -43,11 +43,11 @@ def test_quantities_are_found_where_the_type_has_them() -> None:
     assert container(pod(resources=resources)) == {"resources": {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}}
 
 
-def test_a_field_that_the_type_does_not_have_vanishes_as_it_does_in_the_real_plugin() -> None:
+def test_a_field_that_the_type_does_not_have_is_dropped_as_in_the_real_plugin() -> None:
     assert container(pod(name="a", imagePullPolcy="Always")) == {"name": "a"}
 
 
-def test_zero_values_that_the_server_leaves_out_are_left_out_and_meant_ones_are_kept() -> None:
+def test_zero_values_that_the_server_omits_are_omitted_and_meaningful_ones_are_kept() -> None:
     mounts = [{"name": "tmp", "mountPath": "/scratch", "readOnly": False}]
     security = {"privileged": False, "runAsUser": 0}
     assert container(pod(tty=False, volumeMounts=mounts, securityContext=security)) == {
@@ -56,7 +56,7 @@ def test_zero_values_that_the_server_leaves_out_are_left_out_and_meant_ones_are_
     }
 
 
-def test_the_texts_of_a_secret_become_data_and_win_over_it() -> None:
+def test_the_string_data_of_a_secret_becomes_data_and_takes_precedence() -> None:
     secret = {"apiVersion": "v1", "kind": "Secret", "stringData": {"a": "x"}, "data": {"a": "bm8=", "b": "eQ=="}}
     assert normalize(secret) == {"apiVersion": "v1", "kind": "Secret", "data": {"a": "eA==", "b": "eQ=="}}
 
@@ -70,11 +70,11 @@ def test_custom_resources_are_left_alone() -> None:
     assert normalize(route) == route
 
 
-def test_values_that_are_not_known_yet_leave_the_rest_as_it_is() -> None:
+def test_values_that_are_not_known_yet_leave_the_rest_unchanged() -> None:
     obj = pod(image=UNKNOWN, tty=False)
     assert normalize(obj) == obj
 
 
-def test_metadata_that_only_the_server_writes_is_no_input() -> None:
+def test_metadata_that_only_the_server_writes_is_not_an_input() -> None:
     obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "uid": "1", "resourceVersion": "2"}}
     assert normalize(obj)["metadata"] == {"name": "a"}

@@ -19,7 +19,7 @@ objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
 
 
 @given(objects)
-def test_an_object_in_its_own_shape_stays_as_it_is(obj: dict[str, Any]) -> None:
+def test_an_object_pruned_to_its_own_shape_is_unchanged(obj: dict[str, Any]) -> None:
     assert prune(obj, obj) == obj
 
 
@@ -34,7 +34,7 @@ def test_no_key_appears_that_the_shape_does_not_have(live: dict[str, Any], shape
     assert prune(live, shape).keys() <= shape.keys()
 
 
-def test_a_changed_image_comes_through_and_what_the_server_filled_in_does_not() -> None:
+def test_a_changed_image_is_kept_and_defaults_of_the_server_are_dropped() -> None:
     live = {"spec": {"containers": [{"name": "app", "image": "new", "imagePullPolicy": "Always"}], "replicas": 1}}
     shape = {"spec": {"containers": [{"name": "app", "image": "placeholder"}]}}
     assert prune(live, shape) == {"spec": {"containers": [{"name": "app", "image": "new"}]}}

@@ -105,7 +105,7 @@ def service(**spec: Any) -> Object:
     return {"spec": {"selector": {"app": "a"}, "clusterIP": "10.0.0.1", **spec}}
 
 
-def test_a_service_waits_for_pods_that_are_not_ready_and_not_for_pods_that_are_not_there() -> None:
+def test_a_service_waits_for_unready_pods_but_not_for_missing_ones() -> None:
     assert readiness.service(service(), {"subsets": []}) == []
     assert readiness.service(service(), {"subsets": [{"addresses": [{}]}]}) == []
     assert readiness.service(service(), {"subsets": [{"notReadyAddresses": [{}]}]}) != []

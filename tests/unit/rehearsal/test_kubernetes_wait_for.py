@@ -24,18 +24,18 @@ def test_a_filter_finds_the_condition_of_a_route() -> None:
     assert not is_met(ACCEPTED, {})
 
 
-def test_a_path_without_a_value_asks_only_that_something_is_there() -> None:
+def test_a_path_without_a_value_only_has_to_exist() -> None:
     assert is_met("jsonpath={.status.parents}", route("False"))
     assert not is_met("jsonpath={.status.parents}", {})
 
 
-def test_a_condition_is_one_of_the_object_itself_so_that_of_a_route_is_not_found() -> None:
+def test_only_the_objects_own_conditions_count_so_a_routes_are_not_found() -> None:
     assert is_met("condition=Ready", {"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
     assert is_met("condition=Ready=False", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
     assert not is_met("condition=Accepted", route("True"))
 
 
-def test_of_a_list_all_must_be_met() -> None:
+def test_all_expressions_of_a_list_must_be_met() -> None:
     both = '["jsonpath={.a}=1", "jsonpath={.b}=2"]'
     assert is_met(both, {"a": 1, "b": 2})
     assert not is_met(both, {"a": 1})

@@ -79,7 +79,7 @@ def test_resources_stand_below_their_parents_with_names_and_operations() -> None
     ]
 
 
-def test_nothing_that_changes_is_no_tree() -> None:
+def test_without_changes_there_is_no_tree() -> None:
     assert (
         tree([event("urn:pulumi:dev::shop::pulumi:pulumi:Stack::shop-dev", "", "same"), {"preludeEvent": {}}]) is None
     )
@@ -95,17 +95,17 @@ def test_a_report_leaves_out_the_progress() -> None:
     ]
 
 
-def test_a_report_of_a_failure_begins_with_what_the_engine_says_of_it() -> None:
+def test_a_failure_report_begins_with_the_engines_diagnostics() -> None:
     told = report(FAILED)
     assert told.startswith("Diagnostics:\n  pulumi:pulumi:Stack (shop-dev):\n    error: update failed\n")
     assert "  kubernetes:core/v1:Secret (token):\n    warning: the cluster is old\n" in told
 
 
-def test_what_a_command_says_before_its_first_section_is_shown_where_there_is_none() -> None:
+def test_output_without_any_section_is_shown_as_it_is() -> None:
     assert report("error: no stack named 'qa'\n") == "error: no stack named 'qa'"
 
 
-def test_of_a_failure_the_errors_matter_with_their_advice() -> None:
+def test_a_failure_is_summarised_by_its_errors_with_their_advice() -> None:
     assert what_matters(FAILED).splitlines() == [
         "the namespace shop is missing",
         "    Make it, or name another one in the stack file.",
@@ -114,6 +114,6 @@ def test_of_a_failure_the_errors_matter_with_their_advice() -> None:
 
 
 @pytest.mark.parametrize("count", [3, 30])
-def test_where_no_error_is_named_the_first_lines_matter(count: int) -> None:
+def test_without_a_named_error_the_first_lines_are_shown(count: int) -> None:
     lines = [f"line {number}" for number in range(count)]
     assert what_matters("\n\n".join(lines)).splitlines() == lines[:12]

@@ -55,7 +55,7 @@ def test_the_stand_ins_of_a_rehearsal_around_this_one_do_not_pass_for_real(tmp_p
         populate(tmp_path / "all-real", {**inside, "REHEARSAL_PLUGINS": "real"}, PULUMI)
 
 
-def test_a_project_file_names_what_is_there(tmp_path: Path) -> None:
+def test_a_project_file_names_the_plugins_that_exist(tmp_path: Path) -> None:
     here = tmp_path / "bin"
     populate(here, environment(tmp_path, tmp_path / "path"), PULUMI)
     named = section(here)
@@ -65,7 +65,7 @@ def test_a_project_file_names_what_is_there(tmp_path: Path) -> None:
         assert (Path(one["path"]) / f"pulumi-resource-{one['name']}").is_file()
 
 
-def test_a_project_file_that_names_none_finds_them_in_the_plugin_cache(tmp_path: Path) -> None:
+def test_plugins_that_a_project_file_does_not_name_are_found_in_the_cache(tmp_path: Path) -> None:
     dynamic = installed(tmp_path / "path", "pulumi-python")
     here = environment(tmp_path, tmp_path / "path")
     populate(tmp_path / "bin", here, PULUMI)

@@ -24,7 +24,7 @@ def usable(directory: Path) -> Path:
     return python
 
 
-def test_it_lies_beside_pulumi_yaml(tmp_path: Path) -> None:
+def test_the_environment_is_next_to_pulumi_yaml(tmp_path: Path) -> None:
     python = usable(tmp_path / "venv")
     found = taken(tmp_path, {"toolchain": "pip", "virtualenv": "venv"})
     found.ensure()
@@ -34,7 +34,7 @@ def test_it_lies_beside_pulumi_yaml(tmp_path: Path) -> None:
     assert activated == {"PATH": f"{python.parent}:/usr/bin", "VIRTUAL_ENV": str(tmp_path / "venv"), "LANG": "C"}
 
 
-def test_the_folder_above_a_link_is_the_link_s(tmp_path: Path) -> None:
+def test_the_parent_of_a_linked_folder_is_the_parent_of_the_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "policies").mkdir(parents=True)
     (tmp_path / "program").mkdir()
     (tmp_path / "program" / "policies").symlink_to(tmp_path / "elsewhere" / "policies")
@@ -43,7 +43,7 @@ def test_the_folder_above_a_link_is_the_link_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", [".venv/", "./.venv", "apps/../.venv", "{root}/.venv"])
-def test_its_path_may_be_written_in_any_way_and_hold_spaces(tmp_path: Path, written: str) -> None:
+def test_the_path_may_be_written_in_any_way_and_contain_spaces(tmp_path: Path, written: str) -> None:
     root = tmp_path / "a program"
     environment = usable(root / "the real one").parent.parent
     (root / ".venv").symlink_to(environment)
@@ -54,7 +54,7 @@ def test_its_path_may_be_written_in_any_way_and_hold_spaces(tmp_path: Path, writ
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["missing", "empty"])
-def test_where_there_is_none_an_empty_one_is_made_which_has_no_pulumi(tmp_path: Path, there: bool) -> None:
+def test_a_missing_environment_is_created_empty_and_has_no_pulumi(tmp_path: Path, there: bool) -> None:
     if there:
         (tmp_path / ".venv").mkdir()
     found = taken(tmp_path, {"virtualenv": ".venv"})
@@ -64,7 +64,7 @@ def test_where_there_is_none_an_empty_one_is_made_which_has_no_pulumi(tmp_path: 
     assert "No module named 'pulumi'" in imported.stderr
 
 
-def test_a_folder_that_is_none_is_left_as_it_is_and_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_environment_is_left_alone_and_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "something").touch()
     found = taken(tmp_path, {"virtualenv": ".venv"})
@@ -79,7 +79,7 @@ def test_a_folder_that_is_none_is_left_as_it_is_and_refused_with_the_way_out(tmp
         taken(tmp_path, {"virtualenv": "gone"}).validate()
 
 
-def test_without_the_option_it_is_the_python_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_option_the_python_on_path_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(usable(tmp_path / "named").parent))
     found = taken(tmp_path, {})
     found.validate()
@@ -106,12 +106,12 @@ def test_without_the_option_it_is_the_python_on_path(tmp_path: Path, monkeypatch
         ({"typechecker": "mypy"}, "install Pulumi for those"),
     ],
 )
-def test_options_that_cannot_be_followed_are_refused(tmp_path: Path, options: Mapping[str, Any], words: str) -> None:
+def test_invalid_or_unsupported_options_are_refused(tmp_path: Path, options: Mapping[str, Any], words: str) -> None:
     with pytest.raises(VirtualEnvironmentError, match=words):
         taken(tmp_path, options)
 
 
-def test_a_lock_above_the_program_chooses_another_toolchain(tmp_path: Path) -> None:
+def test_a_lock_file_above_the_program_selects_another_toolchain(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").touch()
     (tmp_path / "program").mkdir()
     with pytest.raises(VirtualEnvironmentError, match="no toolchain uv"):
