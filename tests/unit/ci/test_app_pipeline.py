@@ -1,4 +1,4 @@
-"""What the app's pipeline asks of GitLab where no job that runs here could show it."""
+"""What the app's pipeline requires of GitLab, as far as no job that runs here can show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CI = Path(__file__).parents[3] / "ci"
 
 @pytest.fixture(scope="module")
 def pipeline() -> dict[str, Any]:
-    """With what it includes."""
+    """The pipeline with its includes."""
     own: dict[str, Any] = yaml.safe_load((CI / "app.gitlab-ci.yml").read_text(encoding="utf-8"))
     for included in own.pop("include"):
         own |= yaml.safe_load((CI.parent / included["local"]).read_text(encoding="utf-8"))
@@ -21,7 +21,7 @@ def pipeline() -> dict[str, Any]:
 
 
 def extended(pipeline: dict[str, Any], job: str) -> dict[str, Any]:
-    """The job's keys, with those of what it extends below."""
+    """The job's keys, on top of those of the jobs it extends."""
     own = pipeline[job]
     parents = own.get("extends", [])
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The image in which jobs start in seconds, and the jobs that take what it brings, or make what it lacks."""
+"""The image in which jobs start in seconds, and the jobs that use its parts or build what it lacks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def jobs() -> dict[str, Any]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What is in a fresh clone, as far as the image depends on it."""
+    """The part of a fresh clone that the image depends on."""
     clone = tmp_path / "clone"
     shutil.copytree(REPOSITORY / "rehearsal" / "toolchain", clone / "rehearsal" / "toolchain")
     shutil.copy(REPOSITORY / "requirements-dev.txt", clone)
@@ -45,7 +45,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def image(clone: Path, tmp_path: Path) -> Path:
-    """What the Dockerfile leaves in the image, with the stamps that it and `make` leave there."""
+    """The image's content after the Dockerfile has run, with the stamps that the Dockerfile and `make` write."""
     built = tmp_path / "image"
     (built / ".venv" / "bin").mkdir(parents=True)
     (built / "cache").mkdir()
@@ -67,7 +67,7 @@ def shell(script: str, directory: Path, **environment: str) -> str:
 
 
 def prepared(jobs: dict[str, Any], clone: Path, **environment: str) -> str:
-    """Runs the jobs' preparation; where the caches are afterwards."""
+    """Runs the jobs' preparation and returns where the caches are afterwards."""
     (script,) = jobs[".prepared"]["before_script"]
     return shell(f'{script}\necho "${{XDG_CACHE_HOME:-}}"', clone, **environment).strip()
 

@@ -1,4 +1,4 @@
-"""The kubeconfig of a GitLab agent, which every job has, and one that somebody left unprotected."""
+"""The GitLab agent's kubeconfig, which every job has, as opposed to a kubeconfig left in an unprotected variable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The comment on a merge request, asked of GitLab's emulator over HTTP."""
+"""The comment on a merge request, written to GitLab's emulator over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOMEBODY = 99
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A merge request of this repository, and the environment that its jobs have."""
+    """A merge request of this repository, and the environment of its jobs."""
 
     gitlab: GitLab
     environment: dict[str, str]

@@ -1,4 +1,4 @@
-"""Whose credentials a preview job may see."""
+"""Which credentials a preview job may see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ echo '{"summaryEvent": {"result": "succeeded"}}'
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """The environment of a live preview's job, whose `pulumi` notes how it was called."""
+    """The environment of a live preview's job, with a `pulumi` that records its arguments."""
     (tmp_path / "pulumi").write_text(ENGINE)
     (tmp_path / "pulumi").chmod(0o755)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The report of a preview: what the reviewers see of it, and what nobody may see."""
+"""The report of a preview: what reviewers see, and what nobody may see."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def update(name: str, *paths: str, **more: Any) -> dict[str, Any]:
 
 
 def printed(*events: dict[str, Any], result: str = "succeeded") -> str:
-    """What the engine prints: the events of a preview that came to its end."""
+    """The engine's output: the events of a preview that ran to the end."""
     end = {"summaryEvent": {"isPreview": True, "result": result}}
     return "\n".join(json.dumps({"sequence": number, **event}) for number, event in enumerate((*events, end)))
 

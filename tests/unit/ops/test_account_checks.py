@@ -1,4 +1,4 @@
-"""What GitLab, Cloudflare and its edge may hold beside what `up` made, and the checks see all the same."""
+"""What GitLab, Cloudflare and its edge may hold besides what `up` made, and what the checks make of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOGIN: Final = "https://team.cloudflareaccess.com/cdn-cgi/access/login"
 
 
 class Accounts(Systems):
-    """Accounts that hold these mirrors and Access applications, and an edge that answers each path so."""
+    """Accounts with these mirrors and Access applications, and an edge with these answers by path."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How the app is stopped and started while others look after it, too."""
+"""How the app is stopped and started while others manage it, too."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pod(phase: str) -> V1Pod:
 
 
 class FakeCluster:
-    """A Deployment behind optimistic locking, and the pods that are there when they are looked at."""
+    """A Deployment behind optimistic locking, and the pods that a look finds."""
 
     names, namespace = DEV, DEV.namespace
 

@@ -1,4 +1,4 @@
-"""`ops backup`, as far as it does not need a cluster."""
+"""The part of `ops backup` that needs no cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stacks import DEV
 
 
 def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
-    """Runs `back_up` with a Job that succeeds and says this."""
+    """Runs `back_up` with a Job that succeeds with this log."""
 
     monkeypatch.setattr(backup, "create", lambda *_, **__: None)
     monkeypatch.setattr(backup, "labels", lambda _: {})

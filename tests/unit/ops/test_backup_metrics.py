@@ -1,4 +1,4 @@
-"""`ops record`: the rows of the last backup and of the last drills, as rules of Prometheus."""
+"""`ops record`: the rows of the last backup and of the last drills, as Prometheus rules."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_last_successful_run_of_each_kind_is_recorded() -> None:
 
 
 class Apis:
-    """The two APIs that are asked, of a cluster with one pod that has taken a backup."""
+    """The two APIs in use, of a cluster with one pod that has taken a backup."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.core, self.custom = mock.Mock(), mock.Mock()

@@ -1,4 +1,4 @@
-"""`ops backups list`: what is shown of a backup, and what a drill says of it."""
+"""`ops backups list`: what it shows of a backup, and of the drills that restored it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "invoicetron-000012-20260205T030000Z"
 
 
 def shown(*backups: Listed, restored: dict[str, dt.datetime] | None = None) -> list[list[str]]:
-    """The rows as people read them, cell by cell."""
+    """The rows as the user sees them, cell by cell."""
     written = io.StringIO()
     Console(width=250, file=written).print(table(backups, restored or {}, now=NOW))
     return [[cell for cell in line.split("  ") if cell.strip()] for line in written.getvalue().splitlines()[1:]]

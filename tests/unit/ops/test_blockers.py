@@ -1,4 +1,4 @@
-"""What keeps an object that was made by hand from being taken over as it is."""
+"""What prevents an object that was made by hand from being taken over unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ops restore --from <time>`: which time is meant, and which backup."""
+"""`ops restore --from <time>`: which time and which backup it selects."""
 
 from __future__ import annotations
 

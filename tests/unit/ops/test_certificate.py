@@ -1,4 +1,4 @@
-"""`ops verify` about the certificate of the database's server, from the Secret that the server has it from."""
+"""What `ops verify` says about the database server's certificate, read from the Secret that the server uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.program import load_settings
 
 
 class Cluster(Systems):
-    """A cluster whose Secret of the server holds this certificate."""
+    """A cluster in which the server's Secret holds this certificate."""
 
     def __init__(self, pem: str) -> None:
         super().__init__(load_settings("prod"), http=httpx.Client())

@@ -1,4 +1,4 @@
-"""States of the cluster that the rehearsal cannot be brought into, or not back out of."""
+"""States of the cluster that the rehearsal cannot enter, or cannot leave again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE = "registry.example.com/app:1"
 
 
 class Cluster(Systems):
-    """A cluster with these objects, by kind; a list where several are asked for."""
+    """A cluster with these objects, by kind; a list if the check lists them."""
 
     def __init__(self, **objects: Any) -> None:
         super().__init__(load_settings("prod"), http=httpx.Client())
@@ -174,7 +174,7 @@ def test_a_class_of_other_storage_does_not_need_longhorns_setting() -> None:
 
 
 def without_jobs(*, days: int) -> Cluster:
-    """No migration Job is left, and the app has run its image for so long."""
+    """A cluster without migration Jobs, in which the app has run its image for this long."""
     created = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat()
     return Cluster(Deployment=workload(), ReplicaSet=[workload(created=created)])
 

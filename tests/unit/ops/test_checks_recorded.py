@@ -1,4 +1,4 @@
-"""`ops record`: what is told where the account may not write the Lease; and what `ops status` reads in it."""
+"""`ops record`: what it reports if the account may not write the Lease; and what `ops status` reads from the Lease."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_any_other_error_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Cluster:
-    """Systems with these Leases, by the check: how many hours ago each was renewed."""
+    """Systems with a Lease for each of these checks, renewed this many hours ago."""
 
     names = PROD
     now = dt.datetime(2026, 11, 27, 12, tzinfo=dt.UTC)

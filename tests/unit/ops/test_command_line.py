@@ -1,4 +1,4 @@
-"""What `ops` says of files, folders and options that are not as it needs them, before it asks any system."""
+"""What `ops` says about unusable files, folders and options, before it asks any system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the program's pod would find the data on a volume that was made by hand."""
+"""Whether the program's pod would find the data on a volume made by hand."""
 
 from __future__ import annotations
 

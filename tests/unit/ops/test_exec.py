@@ -1,4 +1,4 @@
-"""A command in a container gets just what it is given, and its failure is an error with its own words."""
+"""A command in a container gets exactly the input it is given, and its failure is an error in its own words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.stacks import DEV
 
 
 class Connection:
-    """An exec whose command is run on this machine once it has its input, which never ends."""
+    """An exec that runs its command locally, with an input that is never closed."""
 
     def __init__(self, command: list[str], *, stdin: bool) -> None:
         self.sock = mock.Mock()

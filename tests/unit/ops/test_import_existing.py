@@ -1,4 +1,4 @@
-"""The import file: ids of what exists, nothing of what does not, and components as they are."""
+"""The import file: the ids of existing objects, no entry for missing ones, and unchanged components."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.adopt import complete
 from ops.adopt.blockers import Blocker
 
 PLACEHOLDER = "<PLACEHOLDER>"
-"""What `pulumi preview --import-file` writes where it wants an id."""
+"""What `pulumi preview --import-file` writes in place of an id."""
 
 NAMESPACE, SECRET = "kubernetes:core/v1:Namespace", "kubernetes:core/v1:Secret"
 
@@ -34,7 +34,7 @@ PREVIEW = {
 
 @dataclass
 class Found:
-    """Live systems that hold what `ids` names; with something in the way of those that `blocked` names."""
+    """Live systems that hold the objects in `ids`, with blockers for those in `blocked`."""
 
     ids: Mapping[str, str]
     blocked: Mapping[str, Blocker] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Why a Job failed is read from its pods as they are at its end."""
+"""The reason for a Job's failure is read from the final status of its pods."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pod(phase: str, *, status: int | None = None) -> V1Pod:
 
 
 class FakeCluster:
-    """Jobs and pods are watched apart: when the Job is seen to have failed, the pod is seen as it was before."""
+    """Jobs and pods are watched separately: when the Job's failure shows, the pod still shows its earlier status."""
 
     def __init__(self) -> None:
         condition = V1JobCondition(type="Failed", status="True", reason="BackoffLimitExceeded", message="exit code 1")

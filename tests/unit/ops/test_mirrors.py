@@ -1,4 +1,4 @@
-"""The mirror is found among others, and pushed to by GitLab's own API, to the end."""
+"""The mirror is found among others, and GitLab's own API pushes to it until the push has ended."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_mirror_made_by_hand_is_imported_where_its_address_is_shown_and_it_has
     server: GitLab, project: Project, by_hand: dict[str, Any], stands_in_the_way: bool
 ) -> None:
     id_ = server.project.mirrors.create(by_hand)["id"]
-    nowhere: Any = None  # no object of the cluster is asked for
+    nowhere: Any = None  # nothing is read from the cluster
     live = Live(kubernetes=nowhere, names=DEV, gitlab=project.manager.gitlab, mirror=URL)
     kind, inputs = "gitlab:index/projectPushMirror:ProjectPushMirror", {"project": str(project.id)}
     assert live.find(kind, inputs) == f"{project.id}:{id_}"

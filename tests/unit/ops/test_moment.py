@@ -1,4 +1,4 @@
-"""`ops restore --to`: what is refused before anything is touched, and the Cluster that is recovered."""
+"""`ops restore --to`: what is refused before anything is changed, and the recovered Cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a move does with the app, its Job and the mark on the namespace, whatever fails."""
+"""What a move does with the app, its Job and the mark on the namespace, whichever step fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ URL: Final = "postgresql://invoicetron:p@invoicetron-db:5432/invoicetron?connect
 
 
 def settings(live: Engine | None = None, **database: Any) -> Settings:
-    """Of dev, with the live database of this engine."""
+    """The settings of dev, with a live database on this engine."""
     section = DatabaseSettings().model_copy(update=database)
     if live:
         section = section.with_live(live)
@@ -52,7 +52,7 @@ def template(host: str) -> Any:
 
 
 class Stage:
-    """The cluster of one move: what happens in it, in order, and what fails."""
+    """The cluster during one move: what happens, in order, and what fails."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.happened: list[str] = []
@@ -133,7 +133,7 @@ def test_nothing_is_rolled_back_after_the_mark(stage: Stage, step: str) -> None:
 
 
 def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has stopped the app since: its Job is not ended, and the old database not opened under it."""
+    """The other command has stopped the app since: this one neither ends its Job nor reopens the old database."""
     give_up = Move._give_up
     move = stage.move()
     monkeypatch.setattr(Move, "_give_up", give_up)
@@ -148,7 +148,7 @@ def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monke
 
 
 class World:
-    """What a move changes, each thing by its own step."""
+    """What a move changes, each part by a step of its own."""
 
     def __init__(self, patch: pytest.MonkeyPatch, source: Engine) -> None:
         self.patch, self.source, self.target = patch, source, other_engine(source)
@@ -162,14 +162,14 @@ class World:
         )
 
     def check(self) -> None:
-        """The app runs on the live database, which is open and whole, or on none."""
+        """The app runs on the live database, which is open and complete, or it does not run."""
         if self.runs:
             assert self.app_at == self.live
             assert not (self.is_closed and self.live == self.source)
             assert self.is_filled or self.live == self.source
 
     def steps(self) -> list[Callable[[], None]]:
-        """Those of a command that looks at the world as it is now."""
+        """The steps of a command that starts from the current state."""
         self.patch.setattr(App, "stop", lambda _: self.now(runs=False, stopped_by_a_move=True))
         self.patch.setattr(App, "start", lambda _: self.now(runs=True, stopped_by_a_move=False))
         self.patch.setattr(App, "is_ours", lambda _: True)

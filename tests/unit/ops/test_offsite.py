@@ -1,4 +1,4 @@
-"""`ops restore --from s3:...`, as far as it does not need a cluster."""
+"""The part of `ops restore --from s3:...` that needs no cluster."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_stack_without_off_site_copies_is_refused_before_the_cluster_is_asked(
 
 
 def fetched(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> tuple[str, mock.Mock]:
-    """What `fetch` returns where its Job succeeds and says this, and how the Job was made."""
+    """What `fetch` returns if its Job succeeds with this log, and how the Job was created."""
     made = mock.Mock()
     monkeypatch.setattr(offsite, "create", made)
     monkeypatch.setattr(offsite, "cron_job", lambda *_, **__: mock.Mock())

@@ -1,4 +1,4 @@
-"""What `ops upgrade` asks of the API server about a Cluster, and what it makes of the answers."""
+"""What `ops upgrade` asks the API server about a Cluster, and how it handles the answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.ops.test_operated_upgrade import LIVE, NEW, OLD
 
 
 class Api:
-    """The operator's objects, over which the API server decides by `status`."""
+    """The operator's objects; the API server refuses every change with `error`, if it is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: ApiException | None = None

@@ -54,7 +54,7 @@ LIVE: Final[dict[str, Any]] = {
 
 
 class Stage:
-    """The Cluster and what happens to it, in order; `ends` is what the operator's Job comes to."""
+    """The Cluster and what happens to it, in order; `ends` is the outcome of the operator's Job."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.happened: list[str] = []
@@ -99,7 +99,7 @@ class Stage:
             self.live["metadata"]["annotations"] |= body["metadata"]["annotations"]
 
     def _jobs(self) -> list[Any]:
-        """Made by the operator as it is asked; looked at while it runs, and then at its end."""
+        """The Job that the operator creates on request; seen while it runs, and then at its end."""
         if self.ends == "Complete":
             self.live["status"]["pgDataImageInfo"] = {"image": NEW, "majorVersion": 18}
         conditions = [SimpleNamespace(type=self.ends, status="True")] if self.ends == "Failed" else None
@@ -220,7 +220,7 @@ def test_a_database_that_is_already_upgraded_is_left_alone(stage: Stage) -> None
 
 
 class Objects:
-    """The API as far as the conditions ask it."""
+    """The part of the API that the conditions read."""
 
     def __init__(
         self, image: str = "cloudnative-pg:1.27.4", *, store: Any = None, scripts: tuple[str, ...] = (SCRIPT,)
@@ -310,7 +310,7 @@ def test_an_upgrade_in_place_leaves_nothing_to_discard() -> None:
 
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., OperatedUpgrade]:
-    """Looks at a Cluster whose conditions are `problems`, and whose app `stopped` has stopped."""
+    """Looks at a Cluster with these `problems`, whose app was stopped by `stopped`."""
 
     def looked(live: dict[str, Any] | None, *, stopped: str | None = None, problems: tuple[str, ...] = ()) -> Any:
         cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
@@ -325,7 +325,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., OperatedUpgrade]:
 
 
 def asked(major: int) -> dict[str, Any]:
-    """The Cluster once the operator has been asked for 18 and its data is of this version."""
+    """The Cluster once 18 has been requested of the operator, while its data is of this version."""
     live = copy.deepcopy(changed(pgDataImageInfo={"image": OLD, "majorVersion": major}))
     live["spec"]["imageName"] = NEW
     live["metadata"]["annotations"] = {BACKUP: "before-restore-1"}

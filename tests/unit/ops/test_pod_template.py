@@ -1,4 +1,4 @@
-"""What in a hand-made pod template cannot stay, and the JSON patch that takes it out."""
+"""What in a hand-made pod template cannot stay, and the JSON patch that removes it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def applied(spec: dict[str, Any], operations: list[dict[str, Any]]) -> dict[str,
 
 
 def relieved(container: dict[str, Any], *, config_maps: Any = None, **more: Any) -> tuple[dict[str, Any], str]:
-    """The container after the patch, and what was said."""
+    """The container after the patch, and what was reported."""
     section = more.pop("section", "containers")
     live = {section: [{"name": "shop", **container}], **more}
     found = faults(live, WANTED, Secrets(), config_maps or {})

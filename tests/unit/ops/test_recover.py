@@ -1,4 +1,4 @@
-"""What is read from a state after a killed `up`, and what is mended of it."""
+"""What is read from a state after a killed `up`, and what is repaired in it."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_created_resource_is_recorded_once_and_before_it_stops_being_pending(
 
 
 class Holder:
-    """A process of that name, and the folder of a backend whose lock it holds."""
+    """A process with this name, and the folder of a backend whose lock it holds."""
 
     def __init__(self, folder: Path, name: str) -> None:
         program = folder / name

@@ -1,4 +1,4 @@
-"""`ops drill`: when the schedule has a recovery drilled, and that only one that succeeded is recorded."""
+"""`ops drill`: when the schedule runs a recovery drill, and that only a successful one is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the registry keeps what runs, asked of a GitLab through its own client."""
+"""Whether the registry keeps the running images, asked of a GitLab through its own client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGES: Final = f"{REGISTRY}/prod"
 
 
 class Live(Systems):
-    """A stack of which these images ran, the last of them now, and a GitLab."""
+    """A stack that has run these images, the last of them now, and a GitLab."""
 
     def __init__(self, url: str, *ran: str) -> None:
         super().__init__(SETTINGS, http=httpx.Client())
@@ -37,7 +37,7 @@ class Live(Systems):
 
     def list(self, _api_version: str, kind: str) -> Any:
         assert kind == "ReplicaSet"
-        # In no order, and with one that is not the app's.
+        # Unordered, and including one that is not the app's.
         sets = [workload(image, revision=number) for number, image in enumerate(self._ran, start=1)]
         return [workload(f"{IMAGES}:other", revision=99, owner="other"), *sets]
 
@@ -59,7 +59,7 @@ def gitlab() -> GitLab:
 
 @pytest.fixture
 def look(gitlab: GitLab, served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """What the check says, where these tags ran."""
+    """What the check says of a stack that has run these tags."""
     url = served(gitlab.app)
     monkeypatch.setenv("GITLAB_BASE_URL", f"{url}/api/v4/")
     monkeypatch.setenv("GITLAB_TOKEN", gitlab.token)
@@ -67,7 +67,7 @@ def look(gitlab: GitLab, served: Callable[[ASGIApp], str], monkeypatch: pytest.M
 
 
 def pushed(gitlab: GitLab, *tags: str, policy: dict[str, Any] | None = None) -> None:
-    """One a day, the last of them today."""
+    """Pushes one tag a day, the last of them today."""
     now = dt.datetime.now(dt.UTC)
     for days, tag in enumerate(reversed(tags)):
         moment = (now - dt.timedelta(days=days)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -105,7 +105,7 @@ def test_an_overwritten_tag_no_longer_keeps_the_running_image(gitlab: GitLab, lo
         ({"keep_n": 1, "name_regex": "1"}, ""),
         ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "a[12]"}, ""),
         ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "a1"}, "a2"),
-        # What the policy cannot remove is not counted among the newest.
+        # Tags that the policy cannot remove are not counted among the newest.
         ({"keep_n": 5, "name_regex": "a.*"}, ""),
         ({"keep_n": 1, "name_regex": "a1"}, ""),
     ],

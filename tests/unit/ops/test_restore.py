@@ -1,4 +1,4 @@
-"""What `ops restore` and `ops backup` decide before, and read after, anything happens in the cluster."""
+"""What `ops restore` and `ops backup` decide before anything happens in the cluster, and what they read afterwards."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_the_app_runs_when_deployment_and_pods_say_so(
 
 
 def test_a_signal_that_is_ignored_stays_ignored_and_the_others_are_noted() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     heard = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with Interrupts() as interrupts:

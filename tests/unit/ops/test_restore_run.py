@@ -1,4 +1,4 @@
-"""What a restore does with the app and its Job, whatever happens to either."""
+"""What a restore does with the app and the Job, whatever happens to either."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER = "invoicetron-db-restore-another"
 
 
 class Stage:
-    """The cluster of one restore: what happens in it, in order, and what its calls answer."""
+    """The cluster during one restore: what happens, in order, and what its calls return."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.happened: list[str] = []

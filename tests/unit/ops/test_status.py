@@ -1,4 +1,4 @@
-"""`ops status`: what Prometheus answers, how long ago something was, and a system that is away."""
+"""`ops status`: what Prometheus answers, how long ago something happened, and a system that is unreachable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def alert(
     severity: str = "critical",
     **annotations: str,
 ) -> dict[str, Any]:
-    """As Prometheus' API has it (prometheus.io/docs/prometheus/latest/querying/api/#alerts)."""
+    """An alert as in Prometheus' API (prometheus.io/docs/prometheus/latest/querying/api/#alerts)."""
     return {
         "activeAt": "2026-11-27T08:00:00.60602144Z",
         "annotations": annotations,
@@ -53,7 +53,7 @@ def alert(
 
 @contextmanager
 def api_server(code: int, body: str, others: Mapping[str, str] | None = None) -> Iterator[tuple[ApiClient, list[str]]]:
-    """Something that answers what is asked through an API server's proxy; `others` are other answers, by path."""
+    """A server in place of an API server's proxy: it answers with `body`, or with the answer in `others` for a path."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ def api_server(code: int, body: str, others: Mapping[str, str] | None = None) ->
 
 
 class Live(Systems):
-    """Systems of which only the cluster is there."""
+    """Systems of which only the cluster exists."""
 
     def __init__(self, client: ApiClient) -> None:
         super().__init__(load_settings("prod"), http=httpx.Client(), patience=5)
@@ -86,7 +86,7 @@ class Live(Systems):
 
 
 def answered(*found: dict[str, Any], code: int = 200) -> str:
-    """What `firing` says to these alerts of Prometheus'."""
+    """What `firing` says if Prometheus has these alerts."""
     with api_server(code, json.dumps({"status": "success", "data": {"alerts": found}})) as (client, asked):
         try:
             return alerts.firing(Live(client))
@@ -101,7 +101,7 @@ def test_only_alerts_of_the_stack_s_namespace_are_reported() -> None:
 
 
 def test_alerts_that_are_not_meant_to_notify_anybody_are_not_reported() -> None:
-    """kube-prometheus-stack's rules for a quota, and the one that has Alertmanager hide them."""
+    """kube-prometheus-stack's rules for a quota, and the rule that makes Alertmanager hide them."""
     quota, hidden = alert("KubeQuotaFullyUsed", severity="info"), alert("InfoInhibitor", severity="none")
     assert answered(quota, hidden) == "none fires"
     with pytest.raises(CheckError, match="KubeJobFailed"):
@@ -149,7 +149,7 @@ PAGE = "<html>log in</html>"
 def test_a_page_in_place_of_the_api_server_is_reported_as_such(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, rest: str
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the client keeps what it has discovered
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where the client caches the APIs it has discovered
     monkeypatch.setattr("ops.verify.systems.kubeconfig_problems", lambda *_: [])
     with api_server(200, rest, {"/version/": version}) as (client, _):
         monkeypatch.setattr("ops.verify.systems.kubernetes_client", lambda _: client)
@@ -164,7 +164,7 @@ def test_a_page_in_place_of_the_api_server_is_reported_as_such(
 @pytest.mark.parametrize(
     ("time", "text"),
     [
-        (dt.timedelta(seconds=-3), "0 min"),  # two clocks
+        (dt.timedelta(seconds=-3), "0 min"),  # two clocks differ
         (dt.timedelta(minutes=119), "119 min"),
         (dt.timedelta(hours=2), "2 h"),
         (dt.timedelta(hours=49), "2 days"),

@@ -1,4 +1,4 @@
-"""A superuser is lent for a restore and taken back whatever happens; the passing over says what it will do."""
+"""A superuser is lent for a restore and revoked whatever happens; a revocation announces what it will do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLUSTER = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
 
 
 class Server:
-    """The database's pod: what it was asked, and what the app's role is."""
+    """The database's pod: which statements it got, and which rights the app's role has."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, superuser: bool = False, first: bool = False) -> None:
         self.superuser, self.first, self.asked, self.gone = superuser, first, [], False
@@ -138,7 +138,7 @@ def test_a_restore_that_has_begun_since_the_confirmation_is_not_disturbed(monkey
 
 
 def test_a_session_has_the_options_of_the_script_that_sets_the_password() -> None:
-    """A role's own timeout would cut the hand-over short, and the server's log would show a hash."""
+    """Otherwise a role's own timeout would cut the hand-over short, and the server's log would show a hash."""
     (usual,) = re.findall(r"^usual='([^']*)'$", PSQL, re.MULTILINE)
     (silent,) = re.findall(r"^silent='([^']*)'$", PSQL, re.MULTILINE)
     assert {"role=none", "lock_timeout=0", "idle_session_timeout=0"} <= set(usual.split())

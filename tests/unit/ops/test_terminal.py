@@ -1,4 +1,4 @@
-"""What is said to a reader who has left stops nothing."""
+"""Output to a reader that is gone does not stop a command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ops.terminal import Terminal
 
 
 class Gone:
-    """Standard output of a terminal that was closed, or of a pipe whose reader has ended."""
+    """Standard output to a closed terminal, or to a pipe whose reader has exited."""
 
     encoding = "utf-8"
 

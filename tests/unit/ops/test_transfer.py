@@ -1,4 +1,4 @@
-"""A file that is brought into a pod arrives whole, and its checksum is that of all of it."""
+"""A file that is uploaded to a pod arrives complete, and its checksum covers all of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.stacks import DEV
 
 
 class Connection:
-    """An exec whose command ends, and the connection with it, once it has `wanted` bytes."""
+    """An exec whose command exits, and closes the connection, once it has received `wanted` bytes."""
 
     def __init__(self, wanted: int, status: int = 0) -> None:
         self.wanted, self.returncode, self.got, self.sock = wanted, status, b"", mock.Mock()
@@ -39,7 +39,7 @@ class Connection:
 
 
 def uploaded(monkeypatch: pytest.MonkeyPatch, file: Path, receiving: Connection) -> tuple[str, int]:
-    """The checksum that the pod was told, and how many bytes were said to be sent."""
+    """The checksum that the pod was given, and how many bytes were reported as sent."""
     commands: list[list[str]] = []
 
     def stream(_call: Any, *_names: str, command: list[str], **_options: Any) -> Connection:

@@ -1,4 +1,4 @@
-"""Which checks a stack gets, what becomes of one that goes wrong, and how the report looks."""
+"""Which checks a stack gets, what happens if one goes wrong, and what the report looks like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ops verify` about the archive of the write-ahead log, from what operator and plugin say."""
+"""What `ops verify` says about the archive of the write-ahead log, from the status of operator and plugin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST = "2026-01-01T01:00:00Z"
 
 
 class Cluster(Systems):
-    """A Cluster with this condition, and a store with this window of the stack's archive."""
+    """A Cluster with this condition, and a store with this recovery window for the stack's archive."""
 
     def __init__(self, condition: dict[str, str] | None, window: dict[str, str] | None) -> None:
         super().__init__(SETTINGS, http=httpx.Client())

@@ -1,4 +1,4 @@
-"""The rules about the app's pipeline, with what passes and what must not."""
+"""The rules about the app's pipeline, each with resources that pass and resources that must not."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY, deser
 from policies import delivery, exposure, pods, secrets
 from policies.rule import Resource, Rule
 
-# The last is a policy of its own in the pack, because only a remediation is told what is marked secret.
+# The last is a policy of its own in the pack, because only a remediation learns what is marked secret.
 PLAINTEXT = Rule(name="no-plaintext-secrets", description="", each=secrets.plaintext)
 RULES: Mapping[str, Rule] = {rule.name: rule for rule in (*pods.RULES, *exposure.RULES, *delivery.RULES, PLAINTEXT)}
 
@@ -37,7 +37,7 @@ GOOD_POD: dict[str, Any] = {
 }
 
 SECRET = {SPECIAL_SIG_KEY: SPECIAL_SECRET_SIG, "value": "x"}
-"""A value that the engine sends as secret."""
+"""A value that the engine sends marked as secret."""
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -70,7 +70,7 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 
 
 def init_container(*without: str, **more: Any) -> Change:
-    """An init container that breaks no rule, but for what it is given or lacks."""
+    """An init container that breaks no rule, except through what it is given or lacks."""
 
     def change(pod: dict[str, Any]) -> None:
         init = {**copy.deepcopy(container(pod)), "name": "init", "ports": [], **more}

@@ -1,4 +1,4 @@
-"""A stand-in controller takes a step for every change of what it watches, and none otherwise."""
+"""A stand-in controller takes a step for every change in the objects it watches, and none otherwise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Kind:
-    """Gives the changes that are put into it; ends the watch at None, and breaks it at an exception."""
+    """Yields the changes that are put into it; None ends the watch, and an exception breaks it."""
 
     kind = "Thing"
 

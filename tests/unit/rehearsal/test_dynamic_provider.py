@@ -1,4 +1,4 @@
-"""The dynamic provider as a fork has what a process of its own would have, and nothing of the rehearsal's."""
+"""The dynamic provider, run as a fork, has what a process of its own would have, and nothing of the rehearsal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the stand-in looks whether an object is gone."""
+"""How often the stand-in checks whether an object is gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rehearsal.plugins.kubernetes.objects import Kind, Name
 
 
 class Clock(threading.Event):
-    """An event that nobody sets; waiting for it is all that makes the time pass."""
+    """An event that nobody sets; time passes only by waiting for it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the engine records of an object, and what of it is secret."""
+"""What the engine records of an object, and which parts of it are secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a change of the provider's inputs means for everything in the cluster."""
+"""What a change to the provider's inputs means for everything in the cluster."""
 
 from __future__ import annotations
 

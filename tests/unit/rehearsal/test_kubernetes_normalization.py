@@ -1,4 +1,4 @@
-"""Inputs in the form in which the API server gives them back."""
+"""Inputs in the form in which the API server returns them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When objects count as ready, and what is said of those that do not."""
+"""When objects count as ready, and what is reported about those that do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of the engine's output for people to read."""
+"""What people get to read of the engine's output."""
 
 from __future__ import annotations
 

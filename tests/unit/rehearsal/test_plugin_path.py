@@ -1,4 +1,4 @@
-"""Which plugins a rehearsal takes for real."""
+"""Which plugins a rehearsal takes for the real ones."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_plugins_that_a_project_file_does_not_name_are_found_in_the_cache(tmp_pa
     dynamic = installed(tmp_path / "path", "pulumi-python")
     here = environment(tmp_path, tmp_path / "path")
     populate(tmp_path / "bin", here, PULUMI)
-    (tmp_path / "bin" / dynamic.name).unlink()  # as beside a real language host
+    (tmp_path / "bin" / dynamic.name).unlink()  # as next to a real language host
     cache(tmp_path / "bin", tmp_path / "pulumi", here)
     cached = {one.parent.name.rsplit("-v", 1)[0]: one.resolve() for one in tmp_path.glob("pulumi/plugins/*/*")}
     assert cached == {

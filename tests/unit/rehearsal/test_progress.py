@@ -1,4 +1,4 @@
-"""Who waits is told for what, and how long it takes."""
+"""What the progress lines say a command waits for, and how long it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rehearsal takes over from the repository."""
+"""What a rehearsal copies from the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Python a program gets from Pulumi.yaml's options, as the real language host decides it."""
+"""Which Python Pulumi.yaml's options select for a program, as the real language host decides."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_path_may_be_written_in_any_way_and_contain_spaces(tmp_path: Path, w
     (root / ".venv").symlink_to(environment)
     found = taken(root, {"virtualenv": written.format(root=root)})
     found.validate()
-    # By the link: what it leads to may be another one tomorrow.
+    # The path of the link itself: its target may change.
     assert found.python == str(root / ".venv" / "bin" / "python")
 
 
