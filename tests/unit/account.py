@@ -1,4 +1,4 @@
-"""A 1Password account with the items of the stack dev, and what reading it gives or says."""
+"""A 1Password account with the items of stack dev, and helpers that read secrets from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from settings import Settings
 from tests.stacks import DEV
 
 VAULT = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
-# The same in every process: some are part of a test's name, by which pytest's workers know it.
+# Fixed, so the same in every process: some become part of a test's id, by which pytest's workers identify it.
 PASSWORD = hashlib.sha256(b"postgres-password").hexdigest()[:40]
 AUTH = hashlib.sha256(b"better-auth-secret").hexdigest()
 URL = f"postgresql://invoicetron:{PASSWORD}@invoicetron-db:5432/invoicetron"
@@ -51,7 +51,7 @@ def app_item(**fields: str) -> dict[str, Any]:
 
 @dataclass
 class OnePassword(pulumi.runtime.Mocks):
-    """Answers as the plugin does: `items` by title or UUID; a list stands for several items of one title."""
+    """Answers as the plugin does: `items` by title or UUID; a list stands for several items with one title."""
 
     items: dict[str, Any] = field(
         default_factory=lambda: {
@@ -106,9 +106,9 @@ CONFIG: dict[str, Any] = {
 
 
 def read(account: OnePassword, *, app: Mapping[str, str] | None = None, **changes: Any) -> StackSecrets:
-    """Reads the secrets of a stack whose file differs from CONFIG by `changes` of the section `secrets`.
+    """Reads the secrets of a stack whose file differs from CONFIG by `changes` to the section `secrets`.
 
-    None takes a key out. `app` is what stands in `app.secrets`.
+    None removes a key. `app` is the content of `app.secrets`.
     """
     pulumi.runtime.set_mocks(account, project="invoicetron", stack="dev")
     secrets_ = {key: address for key, address in {**CONFIG["secrets"], **changes}.items() if address is not None}
@@ -118,7 +118,7 @@ def read(account: OnePassword, *, app: Mapping[str, str] | None = None, **change
 
 
 def refusal(account: OnePassword, *, app: Mapping[str, str] | None = None, **changes: Any) -> str:
-    """The message with which reading fails; it carries no value that the account holds."""
+    """The message with which reading fails, checked to contain none of the account's values."""
     with pytest.raises(SecretsError) as error:
         read(account, app=app, **changes)
     message = str(error.value)
@@ -129,14 +129,14 @@ def refusal(account: OnePassword, *, app: Mapping[str, str] | None = None, **cha
 
 
 def values_of(account: OnePassword) -> list[str]:
-    """Every value of a field that somebody could mistake for nothing else; short ones occur in any text."""
+    """Every field value long enough to be recognised in a text; short ones could occur anywhere."""
     items = [item for found in account.items.values() for item in (found if isinstance(found, list) else [found])]
     fields = [one["value"] for item in items for part in item.get("sections", []) for one in part["fields"]]
     return [value for value in [*fields, *(item.get("password", "") for item in items)] if len(value.strip()) > 3]
 
 
 def plain(output: pulumi.Output[str] | None) -> str:
-    """The value of an output that must be secret."""
+    """The value of an output, which must be secret."""
     assert output is not None
 
     async def resolve() -> str:
@@ -149,7 +149,7 @@ def plain(output: pulumi.Output[str] | None) -> str:
 
 
 def changed(**fields: str) -> OnePassword:
-    """An account whose item of the stack has these values instead."""
+    """An account whose item for the stack has these values instead."""
     account = OnePassword()
     values = {"postgres_password": PASSWORD, "better_auth_secret": AUTH, "database_url": URL} | fields
     account.items["Invoicetron Dev"] = app_item(**values)

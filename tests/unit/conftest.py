@@ -1,4 +1,4 @@
-"""The whole program, run under mocks as the engine would run it, once for each stack and change of settings."""
+"""The whole program, run under mocks as the engine runs it, once per stack and change of settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _run(stack: str, changes: dict[str, Any] | None = None) -> Program:
 
 
 class _Switch:
-    """Leads requests to the application of the test that is running."""
+    """Passes requests to the application of the running test."""
 
     def __init__(self) -> None:
         self.app: ASGIApp | None = None
@@ -33,19 +33,19 @@ class _Switch:
 
 @pytest.fixture(scope="session")
 def dev() -> Program:
-    """What the stack dev registers, with its stack file as it is. Tests only look at it."""
+    """What stack dev registers with its stack file as it is. Tests must not change it."""
     return _run("dev")
 
 
 @pytest.fixture(scope="session")
 def prod() -> Program:
-    """The same of prod."""
+    """The same for prod."""
     return _run("prod")
 
 
 @pytest.fixture(scope="session")
 def operated() -> Program:
-    """prod with its database run by CloudNativePG's operator. Tests only look at it."""
+    """prod with its database run by CloudNativePG's operator. Tests must not change it."""
     return _run("prod", {"database.engine": "cloudnative-pg"})
 
 
@@ -67,7 +67,7 @@ def _server() -> Iterator[tuple[_Switch, str]]:
 
 @pytest.fixture
 def served(_server: tuple[_Switch, str]) -> Callable[[ASGIApp], str]:
-    """Serves an application until the test's end, and gives its URL. One server for all: each takes 0.2 s to end."""
+    """Serves an application until the test ends, and returns its URL. One server for all: each takes 0.2 s to stop."""
     switch, url = _server
 
     def serve_app(app: ASGIApp) -> str:
@@ -79,7 +79,7 @@ def served(_server: tuple[_Switch, str]) -> Callable[[ASGIApp], str]:
 
 @pytest.fixture(autouse=True)
 def _event_loop_of_its_own() -> Iterator[None]:
-    """Outputs belong to the current event loop; a test that closed its own would leave the next one none."""
+    """Outputs belong to the current event loop; a test that closes it would leave the next test without one."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
@@ -88,7 +88,7 @@ def _event_loop_of_its_own() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_1password_of_this_machine() -> Iterator[None]:
-    """A title that is not found is looked for in the account that the environment leads to."""
+    """Unsets 1Password's variables: a title that is not found is looked up in the account that they name."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT"):
             patch.delenv(name, raising=False)

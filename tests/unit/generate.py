@@ -1,6 +1,6 @@
-"""Writes every file that is made from the code: `make generate`. A test holds each to what this would write.
+"""Writes every file generated from the code: `make generate`. A test compares each with what this would write.
 
-The drawings are Mermaid, which GitLab and GitHub render; they stand between marks in pages that are written by hand.
+The drawings are Mermaid, which GitLab and GitHub render; they stand between marks in hand-written pages.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _DRAWING: Final = re.compile(r"(<!-- made by `make generate`: (\w+) (\w+) -->\n)
 
 
 def urns(program: Program) -> str:
-    """Every resource of a stack, a line each: a renamed one would be deleted and made again in production."""
+    """Every resource of a stack, one per line: a renamed one would be deleted and recreated in production."""
     return "".join(f"{urn}\n" for urn in sorted(each.urn for each in program.registrations))
 
 
 def stack_drawing(program: Program) -> str:
-    """The components of a stack; an arrow leads from what is needed to what needs it."""
+    """The components of a stack; an arrow points from a component to one that needs it."""
     named = (each for each in program.registrations if each.type.startswith(_OWN_TYPE))
-    own = [each for each in named if _component(program, each) == each.name]  # the others are parts of one
-    components = sorted(own, key=lambda each: each.name)  # registered in an order that changes from run to run
+    own = [each for each in named if _component(program, each) == each.name]  # the others are parts of a component
+    components = sorted(own, key=lambda each: each.name)  # the order of registration changes from run to run
     lines = [f'  {_id(each.name)}["{each.kind}"]' for each in components]
     edges = sorted({edge for each in program.registrations for edge in _feeds(program, each)})
     lines += [f"  {_id(source)} --> {_id(target)}" for source, target in edges]
@@ -54,7 +54,7 @@ _DRAWINGS: Final[Mapping[str, Callable[[Program], str]]] = {"stack": stack_drawi
 
 
 def generated(programs: Mapping[str, Program]) -> Iterator[tuple[Path, str]]:
-    """Each generated file and what it must hold; `programs` are the runs of both stacks by name."""
+    """Each generated file and its required content; `programs` holds the run of each stack by name."""
     for file in (REPOSITORY / "Pulumi.yaml", *sorted(REPOSITORY.glob("apps/*/Pulumi.yaml"))):
         app = yaml.safe_load(file.read_text(encoding="utf-8"))["name"]
         yield file.with_name("stack.schema.json"), stack_file_schema(Settings, app)
@@ -71,7 +71,7 @@ def _drawn(text: str, programs: Mapping[str, Program]) -> str:
 
 
 def _feeds(program: Program, resource: Registration) -> Iterator[tuple[str, str]]:
-    """Pairs of components, of which the second needs what the first makes."""
+    """Pairs of components, the second of which needs the first."""
     needing = _component(program, resource)
     for urn in resource.request.dependencies:
         needed = _component(program, program.by_urn(urn))
@@ -96,7 +96,7 @@ def _id(name: str) -> str:
 
 
 def main() -> None:
-    """Writes them all."""
+    """Writes all generated files."""
     for file, content in generated({stack: run(stack) for stack in ("dev", "prod")}):
         file.write_text(content, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""docs/network.md, made from the policies that the program registers (`make generate`)."""
+"""docs/network.md, generated from the policies that the program registers (`make generate`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ CLOUDFLARED_DENIED: Final = {
     "metadata": {"name": "homelab", "namespace": "cloudflare"},
     "spec": {"endpointSelector": {"matchLabels": {"app": "cloudflared"}}, "egress": [{}]},
 }
-"""The homelab's own policy for the shared tunnel lets nothing out to the app, or the program's would not be needed."""
+"""The homelab's own policy for the shared tunnel does not allow egress to the app; otherwise the program's would not be
+needed."""
 
 _DATABASE: Final = "invoicetron-db"
 _KEEPS: Final = "keeps its data there"
@@ -78,7 +79,7 @@ _TAIL: Final = """\
 
 
 def endpoints(program: Program) -> tuple[list[Pod], list[Endpoint]]:
-    """The pods of the stack, named as what makes them, and these with everybody else."""
+    """The stack's pods, named after the object that creates them, and the same pods together with everybody else."""
     pods = [
         Pod(
             name=each.inputs["metadata"]["name"],
@@ -91,7 +92,7 @@ def endpoints(program: Program) -> tuple[list[Pod], list[Endpoint]]:
 
 
 def edges(program: Program, *, beside: Sequence[dict[str, Any]] = (CLOUDFLARED_DENIED,)) -> set[tuple[str, str, str]]:
-    """Every connection with an end in the stack; `beside` are the policies that the cluster has already."""
+    """Every connection with an end in the stack; `beside` are the policies already in the cluster."""
     policies = Policies([*(each.inputs for each in program.of("CiliumNetworkPolicy")), *beside])
     pods, everybody = endpoints(program)
     return set(policies.edges(everybody, pods))

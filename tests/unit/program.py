@@ -69,7 +69,7 @@ HELD: Final = {
         }
     },
 }
-"""What the cluster has of each kind; of every other it has something."""
+"""The cluster's object of each of these kinds; every other object that is read exists."""
 _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
@@ -112,7 +112,7 @@ class Program:
     outputs: dict[str, Any]
 
     def one(self, kind: str, name: str | None = None) -> Registration:
-        """The only resource of this kind; of this Kubernetes name, where one is given."""
+        """The only resource of this kind, and of this Kubernetes name if one is given."""
         found = [each for each in self.of(kind) if name in {None, each.inputs["metadata"]["name"]}]
         assert len(found) == 1, f"{kind} {name}: {len(found)} found"
         return found[0]
@@ -122,11 +122,11 @@ class Program:
         return [each for each in self.registrations if each.kind == kind]
 
     def by_urn(self, urn: str) -> Registration:
-        """The resource of this URN."""
+        """The resource with this URN."""
         return next(each for each in self.registrations if each.urn == urn)
 
     def pods(self) -> Iterator[tuple[Registration, dict[str, Any]]]:
-        """Every pod template with the resource that holds it."""
+        """Every pod template, after the resource that contains it."""
         for each in self.registrations:
             spec = each.inputs.get("spec") or {}
             if each.kind == "CronJob":
@@ -135,7 +135,7 @@ class Program:
                 yield each, spec["template"]
 
     def waits_for(self, waiting: Registration) -> frozenset[str]:
-        """URNs of everything that exists before this resource does."""
+        """The URNs of everything that is created before this resource."""
         seen: set[str] = set()
         urns = [waiting.urn]
         while urns:
@@ -147,7 +147,7 @@ class Program:
 
 
 class _Monitor(mocks.MockMonitor):
-    """Keeps the requests, of which the mocks of the SDK show only a part."""
+    """Keeps the requests, of which the SDK's mocks show only a part."""
 
     def __init__(self, answers: runtime.Mocks, stack: str, project: str) -> None:
         super().__init__(answers)
@@ -156,7 +156,7 @@ class _Monitor(mocks.MockMonitor):
         self.outputs: dict[str, Any] = {}
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine makes it; the SDK's own counts the stack as a type, and forgets grandparents."""
+        """Makes a URN as the engine does; the SDK's own method counts the stack as a type, and forgets grandparents."""
         types = parent.split("::")[2] if parent else _STACK_TYPE
         qualified = type_ if types == _STACK_TYPE else f"{types}${type_}"
         return f"urn:pulumi:{self.stack}::{self.project}::{qualified}::{name}"
@@ -167,7 +167,7 @@ class _Monitor(mocks.MockMonitor):
         inputs = decode(request.object)
         args = runtime.MockResourceArgs(request.type, request.name, inputs)
         id_, outputs = self.mocks.new_resource(args)
-        # Only what differs is encoded; the SDK's mocks encode all of it again, which took a sixth of a run.
+        # Encode only what differs; the SDK's mocks encode everything again, which took a sixth of a run.
         response = resource_pb2.RegisterResourceResponse(urn=urn, id=id_ or "", object=request.object)
         response.object.update({name: value for name, value in outputs.items() if value is not inputs.get(name)})
         return response
@@ -179,11 +179,11 @@ class _Monitor(mocks.MockMonitor):
 
 
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron"
-"""Of the app's project."""
+"""The registry of the app's project."""
 
 
 def _empty_gitlab() -> dict[str, dict[str, Any]]:
-    """Answers by function: a project without anything in it, on an Enterprise Edition."""
+    """GitLab's answers by function: an empty project on an Enterprise Edition."""
     return {
         "getProject": {"id": "57", "defaultBranch": "main", "containerRegistryImagePrefix": REGISTRY},
         "getMetadata": {"id": "1", "enterprise": True, "version": "19.1.0-ee"},
@@ -199,7 +199,7 @@ def _empty_gitlab() -> dict[str, dict[str, Any]]:
 
 @dataclass
 class _Answers(runtime.Mocks):
-    """Every resource comes out as it went in; 1Password holds what the stack file refers to."""
+    """Every resource's outputs are its inputs; 1Password holds what the stack file refers to."""
 
     values: dict[str, str] = field(
         default_factory=lambda: {"postgres-password": PASSWORD, "better-auth-secret": AUTH_SECRET}
@@ -256,11 +256,11 @@ def run(
     project: str = PROJECT,
     there: Mapping[str, Any] | None = None,
 ) -> Program:
-    """Runs the program of a stack, with the stack file of `file` where that is another, renamed to `project`.
+    """Runs the program of a stack, with the stack file of `file` if given, renamed to `project`.
 
     `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
     what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}. `there` is what the cluster holds by
-    resource, e.g. {"clusters": {...}}, beside what every test has.
+    resource, e.g. {"clusters": {...}}, in addition to HELD.
     """
     answers = _Answers()
     for function, attributes in (gitlab or {}).items():
@@ -271,20 +271,20 @@ def run(
     for path, value in (changes or {}).items():
         _set(config, project, path.split("."), value)
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
-    # GitLab is asked about the token without the plugin, so no mock of the engine's stands in for it.
+    # The program asks GitLab about the token without the plugin, so the engine's mocks do not cover it.
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
-    # Nor for the API server, which holds whatever it is asked for, but no volumes and no database.
+    # Nor do they cover the API server, which holds every object that is read, but no volumes and no database.
     held = mock.Mock()
     held.list.side_effect = lambda _, resource, *__, **___: LISTED.get(resource, [])
     objects = {**HELD, **(there or {})}
     held.get.side_effect = lambda _, resource, *__: objects.get(resource, {"metadata": {}})
     held.served.return_value = mock.MagicMock(**{"__contains__.return_value": True})
     connected = mock.patch("lookups.stack.connect", return_value=held)
-    # Cloudflare, too, is asked by the program itself.
+    # The program asks Cloudflare itself, too.
     seen = mock.patch("lookups.cloudflare.look_up", return_value=IDS)
     account = mock.patch("lookups.r2.look_up", lambda r2, *_, **__: dict.fromkeys(r2, R2Ids(write_group="group")))
     unclaimed = mock.patch("lookups.cloudflare_owner.foreign", return_value=[])
-    # Where in the code a resource is registered: read anew for each, from below all of pytest's frames, for no reader.
+    # The SDK reads the stack trace of every registration, below all of pytest's frames; nobody uses it here.
     placeless = mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace)
     root = mock.patch("pulumi.get_root_directory", return_value=str(REPOSITORY))
     with (
@@ -304,7 +304,7 @@ def run(
 
 
 def requests(main: Callable[[], None]) -> list[resource_pb2.RegisterResourceRequest]:
-    """What a program registers, the stack left out, as it reaches the engine."""
+    """What a program registers, except the stack, as it reaches the engine."""
     answers = _Answers()
     monitor = _Monitor(answers, "dev", PROJECT)
     with mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace):
@@ -317,18 +317,18 @@ def _main() -> None:
     try:
         runpy.run_path(str(REPOSITORY / "__main__.py"), run_name="__main__")
     finally:
-        signal.signal(signal.SIGINT, handler)  # Ctrl-C is pytest's
+        signal.signal(signal.SIGINT, handler)  # Ctrl-C belongs to pytest
 
 
 async def _run(main: Callable[[], None], answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
     stack, project = monitor.stack, monitor.project
-    # set_mocks makes a stack of its own where there is none, whose outputs nobody could add to any more.
+    # Without a stack, set_mocks creates one of its own, to whose outputs nothing could be added any more.
     runtime_settings.ROOT.set(cast(pulumi.Resource, object()))
     runtime.set_mocks(answers, project=project, stack=stack, preview=False, monitor=monitor)
     runtime_settings.ROOT.set(None)
-    # The SDK's mocks keep the outputs of earlier tests, which nobody awaited; their event loops are closed.
+    # The SDK's mocks keep the outputs of earlier tests that nobody awaited; their event loops are closed.
     runtime_settings.SETTINGS.outputs.clear()
-    runtime_settings.SETTINGS.callbacks = mock.Mock()  # no engine, so nobody who would call a hook
+    runtime_settings.SETTINGS.callbacks = mock.Mock()  # without an engine, nobody calls a hook
     runtime.set_all_config(config)
     await runtime.run_in_stack(main)
 
@@ -339,7 +339,7 @@ def load_settings(stack: str) -> Settings:
 
 
 def _config(stack: str, project: str) -> dict[str, Any]:
-    """The stack file, with what Pulumi.yaml says of the keys it leaves out, and another app's name in all of it."""
+    """The stack file with Pulumi.yaml's defaults for keys it leaves out, and `project` as the app's name throughout."""
     config = {**_defaults(), **stack_file(stack)["config"]}
     text = json.dumps(config).replace(PROJECT, project).replace(PROJECT.capitalize(), project.capitalize())
     renamed: dict[str, Any] = json.loads(text)
@@ -386,7 +386,7 @@ def _open(value: Any, path: str, secret: set[str]) -> Any:
 
 
 def _environment(directory: Path) -> AbstractContextManager[object]:
-    """What the providers look for, for as long as the program runs."""
+    """The environment that the providers need while the program runs."""
     kubeconfig = directory / "kubeconfig"
     kubeconfig.write_text(json.dumps({"contexts": [{"name": "homelab"}]}))
     variables = {

@@ -2,7 +2,7 @@
 
 A connection needs both ends: a rule for the way out of its source and one for the way into its destination. A pod is
 unrestricted in a direction until a policy that selects it has a section for it (docs.cilium.io, "Policy Enforcement
-Modes" and "Layer 3 Policies"). Whatever is not known here is refused, so that no rule is ever taken for another.
+Modes" and "Layer 3 Policies"). Anything unknown here is refused, so that no rule is ever taken for another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMES: Final = "toFQDNs"
 
 @dataclass(frozen=True, kw_only=True)
 class Pod:
-    """A pod, or any of several alike."""
+    """A pod, or one of several identical ones."""
 
     name: str
     namespace: str
@@ -35,7 +35,7 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True)
 class Outsider:
-    """What is no pod to Cilium: a reserved identity, with its DNS name where rules know it by that."""
+    """Anything that is not a pod to Cilium: a reserved identity, with its DNS name if rules refer to it by name."""
 
     name: str
     entity: str
@@ -46,11 +46,11 @@ Endpoint = Pod | Outsider
 
 
 class NotUnderstoodError(Exception):
-    """A policy says something that is not read here."""
+    """A policy uses something that this module does not read."""
 
 
 class Policies:
-    """All policies that there are. `ports` are those that some rule names, and ANY_OTHER_PORT."""
+    """All policies of a cluster. `ports` are the ports that some rule names, and ANY_OTHER_PORT."""
 
     def __init__(self, objects: Sequence[Mapping[str, Any]]) -> None:
         for each in objects:
@@ -60,12 +60,12 @@ class Policies:
         self.ports = [*sorted({port for rule in rules for port in _ports(rule)}), ANY_OTHER_PORT]
 
     def allows(self, source: Endpoint, destination: Endpoint, port: str) -> bool:
-        """Whether a connection is let out by its source and in by its destination."""
+        """Whether the source's policies let a connection out and the destination's let it in."""
         out = self._passes("egress", source, destination, port)
         return out and self._passes("ingress", destination, source, port)
 
     def edges(self, endpoints: Sequence[Endpoint], pods: Sequence[Pod]) -> Iterator[tuple[str, str, str]]:
-        """Source, destination and port of every connection that may be made and has an end in `pods`."""
+        """Source, destination and port of every allowed connection with an end in `pods`."""
         for source in endpoints:
             for destination in endpoints:
                 if source != destination and (source in pods or destination in pods):

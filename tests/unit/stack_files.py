@@ -1,4 +1,4 @@
-"""The unit tests' own stack files, with one value changed, and the message that this gives."""
+"""The unit tests' own stack files with one value changed, and the message that results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sections(stack: str) -> dict[str, Any]:
 
 
 def with_value(stack: str, path: str, value: object) -> dict[str, Any]:
-    """The sections of a stack file with the value at a dotted path put in, or taken out where it is None."""
+    """The sections of a stack file with the value at a dotted path set, or removed if it is None."""
     config = sections(stack)
     *above, last = path.split(".")
     target = config
@@ -54,7 +54,7 @@ def refusal(stack: str, config: dict[str, Any]) -> str:
 
 
 def refusal_of(path: str, value: object, stack: str = "prod") -> str:
-    """The message for one value in a stack file that is right otherwise."""
+    """The message for one value in an otherwise correct stack file."""
     message = refusal(stack, with_value(stack, path, value))
     assert "1 mistake." in message
     return message

@@ -1,4 +1,4 @@
-"""The internal route, from the gateway's listener to the app, and what the public side was called before."""
+"""The internal route, from the gateway's listener to the app, and the earlier URNs of the public side."""
 
 from __future__ import annotations
 

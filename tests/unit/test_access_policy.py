@@ -1,4 +1,4 @@
-"""Whom an Access policy lets in."""
+"""Who is let in by an Access policy."""
 
 from __future__ import annotations
 

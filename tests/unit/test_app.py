@@ -1,4 +1,4 @@
-"""The app: the pipeline owns its image, its secrets roll it, and migrations are described once."""
+"""The app: the pipeline owns its image, a changed secret rolls it, and migrations are defined once."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_image_is_left_to_the_pipeline_and_no_update_waits_for_it(program: P
     for inputs in (deployment.inputs, service):
         annotations = inputs["metadata"]["annotations"]
         assert annotations["pulumi.com/skipAwait"] == "true"
-    # Everything else that is changed by hand is changed back; here an up that missed the pipeline's image must stop.
+    # `up` reverts every other manual change; here, an `up` that missed the pipeline's image must stop.
     assert deployment.inputs["metadata"]["annotations"]["pulumi.com/patchForce"] == "false"
     assert service["metadata"]["annotations"]["pulumi.com/patchForce"] == "true"
 
@@ -169,7 +169,7 @@ def test_a_rotated_secret_of_the_stack_file_rolls_the_app_and_not_the_database()
 def test_a_preview_that_still_finds_the_old_port_at_the_service_shows_the_new_one_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Server-side apply, in a dry run, lists a port that the provider once created before the one that replaces it."""
+    """In a dry run, server-side apply lists a port that the provider once created before the port that replaces it."""
     answer = _Answers.new_resource
 
     def with_the_old_port(self: _Answers, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
@@ -204,7 +204,7 @@ def test_port_path_and_user_of_the_image_apply_everywhere() -> None:
     assert {each["port"] for each in (*service["ports"], *route["backendRefs"])} == {8080}
     (targets,) = (each["spec"]["targets"] for each in [program.one("Probe").inputs])
     assert targets["staticConfig"]["static"] == ["https://invoicetron.k8s.rommelporras.com/up"]
-    # Everything else that names a port or a path of the app's: network policies, the tunnel's rule, CI variables.
+    # Everything else that names a port or a path of the app: network policies, the tunnel's rule, CI variables.
     everything = str([each.inputs for each in program.registrations])
     assert "3000" not in everything
     assert "/api/health" not in everything

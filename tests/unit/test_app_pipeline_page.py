@@ -1,4 +1,4 @@
-"""docs/app-pipeline.md and the pipeline that it is about."""
+"""docs/app-pipeline.md and the pipeline that it describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stack file may say of the app."""
+"""What a stack file may say about the app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pods do while a node fails, is drained, or what they need is away."""
+"""What the pods do when a node fails or is drained, or when something they need is unavailable."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def on_backups(program: Program) -> list[dict[str, Any]]:
 
 
 def patience(probe: dict[str, Any]) -> int:
-    """Seconds of failures after which a probe has its effect."""
+    """Seconds of failures after which a probe takes effect."""
     return int(probe["periodSeconds"] * probe["failureThreshold"])
 
 
@@ -62,7 +62,7 @@ def test_a_database_that_is_away_for_minutes_stops_requests_and_kills_no_app(pro
 def test_a_terminating_app_serves_until_the_gateway_has_removed_it(program: Program) -> None:
     pod = servers(program)["Deployment"]["spec"]
     pause = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    # The pause counts into the grace period, whose default is 30 s; what is left is the app's own.
+    # The pause counts towards the grace period, 30 s by default; the rest is left to the app.
     assert 5 <= pause <= pod.get("terminationGracePeriodSeconds", 30) / 2
 
 

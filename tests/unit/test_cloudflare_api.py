@@ -1,4 +1,4 @@
-"""What `up` makes of Cloudflare's answers, and of those that a proxy gives in its place."""
+"""How `up` handles Cloudflare's answers, and those that a proxy gives in its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = "<html>a login page</html>"
 
 
 class Api:
-    """The client, on a server that gives these answers in turn; `waited` are the seconds between its attempts."""
+    """The client, with a server that gives these answers in turn; `waited` holds the seconds between its attempts."""
 
     def __init__(
         self, served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch, answers: Iterator[Response]
@@ -96,7 +96,7 @@ def test_a_proxy_s_refusal_is_not_taken_for_an_answer_from_cloudflare(
 
 
 def listing(length: int, *, total: bool, longest: int = 50) -> Callable[[Request], Response]:
-    """A list of that length, which says in all how many, or has to be asked until a page is empty."""
+    """A list of that length, which gives its total, or has to be read until a page is empty."""
 
     def page(request: Request) -> Response:
         number, size = (int(request.query_params[key]) for key in ("page", "per_page"))

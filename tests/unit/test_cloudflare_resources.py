@@ -1,4 +1,4 @@
-"""The resources of Cloudflare's that are registered without its SDK are what the SDK would register."""
+"""The Cloudflare resources that are registered without its SDK are those that the SDK would register."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def options() -> pulumi.ResourceOptions:
 def one(found: list[resource_pb2.RegisterResourceRequest]) -> resource_pb2.RegisterResourceRequest:
     provider, request = sorted(found, key=lambda each: not each.type.startswith("pulumi:providers:"))
     assert provider.name == "at-cloudflare"
-    request.provider = request.provider.rpartition("::")[0]  # an id of its own in each run
+    request.provider = request.provider.rpartition("::")[0]  # the id differs in each run
     assert request.aliases
     return request
 

@@ -1,4 +1,4 @@
-"""What the cluster says before the first resource, and what becomes of an API server that says nothing."""
+"""What is asked of the cluster before the first resource, and what happens if the API server does not answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _ALLOWED = {"verb": "patch", "group": "apps", "resource": "deployments", "namesp
 
 
 async def _review(request: Request) -> Response:
-    """As the API server answers a SelfSubjectAccessReview: 201, whatever the verdict."""
+    """The API server's answer to a SelfSubjectAccessReview: 201, whatever the verdict."""
     body = await request.json()
     assert (body["apiVersion"], body["kind"]) == ("authorization.k8s.io/v1", "SelfSubjectAccessReview")
     assert request.headers["content-type"] == "application/json"

@@ -1,4 +1,4 @@
-"""What the operator changes in one step in a Cluster that is there, and what it does not; asked before the first
+"""What the operator changes in one step in an existing Cluster, and what it does not; checked before the first
 resource."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SETTINGS: Final = load_settings("prod")
 OLD: Final = "ghcr.io/cloudnative-pg/postgresql:18.5-minimal-trixie"
 GIGABYTES: Final = {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"cpu": "1", "memory": "4Gi"}}
 DEFAULTS: Final = {"max_parallel_workers": "32", "wal_level": "logical", "archive_timeout": "5min"}
-"""What the operator itself writes into each Cluster, of which there is more."""
+"""A part of what the operator itself writes into each Cluster."""
 
 
 def database(**changes: Any) -> DatabaseSettings:

@@ -1,4 +1,4 @@
-"""The commands that messages give: as they are typed in the program's directory, whichever app they are about."""
+"""The commands in messages: as the user types them in the program's directory, whichever app they are for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboard: only where it is wanted, what Grafana takes, and the same from run to run."""
+"""The dashboard: created only if enabled, accepted by Grafana, and the same from run to run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def panels(text: str) -> list[dict[str, Any]]:
 
 
 def test_the_dashboard_is_the_one_that_was_reviewed() -> None:
-    """`make generate` writes it anew; its diff shows what people will see."""
+    """`make generate` rewrites it; its diff shows what people will see."""
     assert dashboard_json(WATCHED) == SNAPSHOT.read_text()
 
 

@@ -1,4 +1,4 @@
-"""The database: its volume outlives everything, its password follows the Secret, and nobody waits for it in vain."""
+"""The database: its volume outlives everything, its password follows the Secret, and nothing waits for it in vain."""
 
 from __future__ import annotations
 

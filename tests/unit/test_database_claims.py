@@ -1,4 +1,4 @@
-"""Which claim the database is on, in the cluster's words, and that no other version is started on it."""
+"""Which claim the database is on, according to the cluster, and that no other version is started on it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def stopped_app(by: str) -> dict[str, Any]:
 
 
 class Cluster:
-    """Holds what it is given, by kind and name."""
+    """Holds the given objects, by kind and name."""
 
     def __init__(self, *claims: Any, stateful_set: Any = None, app: Any = None, operated: Any = None) -> None:
         self._held = {("persistentvolumeclaims", one["metadata"]["name"]): one for one in claims}
@@ -86,7 +86,7 @@ UPGRADED = (claim(FIRST, "a", major=17), claim(NEXT, "b", major=18, upgraded_fro
     ("cluster", "record"),
     [
         (Cluster(*UPGRADED, stateful_set=stateful_set(ON_18.image, NEXT)), Record(uid="a", volume="pv-a")),
-        # Somebody has deleted the StatefulSet, before and after the next `up`.
+        # The StatefulSet was deleted, before and after the next `up`.
         (Cluster(*UPGRADED), Record(uid="a", volume="pv-a", image=ON_17.image)),
         (Cluster(*UPGRADED), Record(uid="b", volume="pv-b", image=ON_18.image, name=NEXT)),
     ],

@@ -1,4 +1,4 @@
-"""`database.tls`: who gets the certificate and the key, who checks them, and what a stack without it has of it."""
+"""`database.tls`: who gets the certificate and the key, who checks them, and that a stack without it has none of it."""
 
 from __future__ import annotations
 

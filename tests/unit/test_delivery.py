@@ -1,4 +1,4 @@
-"""Delivery, the deployer and the pull credentials: what GitLab, 1Password and the cluster are given."""
+"""Delivery, the deployer and the pull credentials: what GitLab, 1Password and the cluster get."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_the_token_alone_is_masked_and_secret(program: Program) -> None:
     assert masked == {"KUBE_TOKEN"}
     assert secret - {"KUBE_CA"} == {
         "KUBE_TOKEN"
-    }  # the CA comes out of the same Secret, which the engine marks as a whole
+    }  # the CA comes from the same Secret, which the engine marks as a whole
     token = variables(program)["KUBE_TOKEN"]
     assert token.inputs["value"] == DEPLOYER
     assert "value" in token.request.additionalSecretOutputs
@@ -241,7 +241,7 @@ def test_the_item_is_written_by_no_plugin_that_would_record_its_credentials(prog
     assert not [each.name for each in program.registrations if each.type.startswith("onepassword:")]
     item = program.of("RegistryItem")[0]
     assert item.request.provider.startswith(program.of("pulumi-python")[0].urn)
-    # What a release before made with the provider's Item is taken over under its id.
+    # An item that an earlier release made with the provider's Item resource is taken over with its id.
     (alias,) = item.request.aliases
     assert alias.spec.type == "onepassword:index/item:Item"
 

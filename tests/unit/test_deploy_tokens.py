@@ -1,4 +1,4 @@
-"""python-gitlab knows GitLab as the plugin does, and does not wait for ever."""
+"""python-gitlab trusts the same GitLab certificates as the plugin, and does not wait forever."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def private_gitlab(certificate: Path) -> Iterator[str]:
-    """Address of a GitLab whose certificate no authority knows."""
+    """The address of a GitLab whose certificate no authority has signed."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)

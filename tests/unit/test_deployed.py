@@ -1,4 +1,4 @@
-"""What is said of the cluster before the first resource."""
+"""What is reported about the cluster before the first resource."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OWN, DEFAULT, APP = "namespaces/invoicetron-dev", "namespaces/default", "deploym
 
 
 class Holding(Cluster):
-    """A cluster with these objects; an error stands for what is raised instead."""
+    """A cluster with these objects; an error among them is raised when it is read."""
 
     def __init__(self, **objects: Any) -> None:
         self._objects = objects

@@ -13,7 +13,7 @@ Taken = dict[str, Decimal]
 
 
 def taken_by(pod: dict[str, Any]) -> Taken:
-    """What the scheduler and the quota count for a pod: its containers together, or its largest init container."""
+    """What the scheduler and the quota count for a pod: the sum of its containers, or its largest init container."""
     spec = pod["spec"]
     together = added(_of_container(container) for container in spec["containers"])
     largest = [_of_container(container) for container in spec.get("initContainers", [])]
@@ -26,7 +26,7 @@ def _of_container(container: dict[str, Any]) -> Taken:
 
 
 def added(parts: Iterable[Taken]) -> Taken:
-    """The sum, bound by bound."""
+    """The sum of the parts, bound by bound."""
     every = list(parts)
     return {bound: sum((each[bound] for each in every), Decimal(0)) for bound in BOUNDS}
 

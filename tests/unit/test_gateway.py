@@ -1,4 +1,4 @@
-"""The Gateway of the stack file, asked for before the first resource."""
+"""The Gateway that the stack file names, checked before the first resource."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STACK = load_settings("dev")
 
 
 class Cluster:
-    """Has these Gateways, where they can be read."""
+    """Has these Gateways, if they can be read."""
 
     def __init__(self, *gateways: Any, readable: bool = True) -> None:
         self._gateways, self._readable = gateways, readable

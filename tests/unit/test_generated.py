@@ -1,6 +1,6 @@
-"""What is made from the code is what `make generate` would make today: schema, pages, drawings and URNs.
+"""The generated files are what `make generate` would write now: schema, pages, drawings and URNs.
 
-A URN that changes on purpose needs an `aliases` option, or the resource is deleted and made again in production.
+A URN that changes on purpose needs an `aliases` option; otherwise the resource is deleted and recreated in production.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the token lacks is told in words; what GitLab does not tell is not guessed."""
+"""Permissions that the token lacks are reported; what GitLab does not show is not guessed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def missing_permissions(
 
 
 def role(*levels: int | None) -> dict[str, Any]:
-    """A project in which the user has a role by itself and one by its group; None is none."""
+    """A project in which the user has a role of its own and one through its group; None means no role."""
     accesses = [None if level is None else {"access_level": level} for level in levels]
     return {"permissions": dict(zip(["project_access", "group_access"], accesses, strict=True))}
 

@@ -1,4 +1,4 @@
-"""Several hostnames: one list, from which everything that names a hostname follows."""
+"""Several hostnames: everything that names a hostname follows from one list."""
 
 from __future__ import annotations
 

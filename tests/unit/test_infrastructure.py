@@ -1,4 +1,4 @@
-"""What this program's own GitLab project is given, where the stack file names it."""
+"""What this program's own GitLab project gets if the stack file names it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_tag_protection_that_lets_developers_release_is_refused(tag: str, leve
 
 
 class Live(Systems):
-    """The stack prod of a GitLab."""
+    """Stack prod with a GitLab at `url`."""
 
     def __init__(self, url: str) -> None:
         own = InfrastructureSettings.model_validate({"project": PROJECT})

@@ -1,4 +1,4 @@
-"""`monitoring.databaseMetrics` on CloudNativePG: the instances' own exporter, and who reads it."""
+"""`monitoring.databaseMetrics` on CloudNativePG: the instances' own exporter, and who scrapes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As whom the pipeline's jobs come with ID tokens, and what has to be ready for it before the first resource."""
+"""As which user the pipeline's jobs log in with ID tokens, and what has to be ready before the first resource."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS = PLAIN.model_copy(update={"delivery": DELIVERY})
 
 
 class Answering(Cluster):
-    """Has these API servers' pods, None where they may not be seen, and the certificate in these namespaces."""
+    """Has these API servers' pods (None: they may not be listed), and the certificate in these namespaces."""
 
     def __init__(
         self, servers: Sequence[Mapping[str, Any]] | None = (), authority: Mapping[str, str | None] | None = None

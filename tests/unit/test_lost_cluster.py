@@ -1,4 +1,4 @@
-"""What CloudNativePG holds of the database, against the stack file; asked before the first resource."""
+"""What CloudNativePG holds of the database, compared with the stack file before the first resource."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_cluster_that_exists_or_never_existed_is_no_problem(cluster: Cluster, 
         (Cluster(volumes=[]), RECORD, "here"),
         (Cluster(operated=operated(uid="new")), RECORD, "here"),
         (Cluster(volumes=[volume("a", uid="last", of="invoicetron-db-2")]), None, "last"),
-        # A StatefulSet's, whose claim is gone: the empty database of another engine is no better.
+        # The record of a StatefulSet whose claim is gone: an empty database on another engine would be no better.
         (Cluster(volumes=[]), Record(uid="gone", volume="pv-gone"), "gone"),
     ],
 )

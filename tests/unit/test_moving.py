@@ -1,4 +1,4 @@
-"""A stack whose database moves from one engine to the other: which is the live one, and what is refused."""
+"""A stack whose database moves from one engine to the other: which database is live, and what is refused."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_move_needs_the_backups() -> None:
     assert "a move restores a backup in the new database" in refusal("prod", sections)
 
 
-# The live one
+# The live database
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_unfinished_move_is_refused_with_the_command_that_finishes_it() -> No
             CLUSTER_RECORD,
             {"engine": "cloudnative-pg"},
         ),
-        # The way back, where a volume of the first move was retained.
+        # The way back, with a retained volume of the first move.
         (
             Cluster(
                 operated=operated(uid="cluster"),
@@ -172,7 +172,7 @@ def test_no_stage_of_a_move_is_a_problem(cluster: Cluster, record: Record, datab
 @pytest.mark.parametrize(
     ("cluster", "record", "database", "said"),
     [
-        # The new one, already the live one, is deleted before the next `up`: no empty one takes its place.
+        # The new database is live already and is deleted before the next `up`: no empty one takes its place.
         (Cluster(claim(), namespace=namespace("cloudnative-pg/cluster")), CLAIM_RECORD, THERE, "cluster) is gone from"),
         (
             Cluster(claim(), operated=operated(uid="new"), namespace=namespace("cloudnative-pg/cluster")),
@@ -180,7 +180,7 @@ def test_no_stage_of_a_move_is_a_problem(cluster: Cluster, record: Record, datab
             THERE,
             "is not the database's",
         ),
-        # So with the old one before the move.
+        # The same for the old one before the move.
         (Cluster(operated=operated()), CLAIM_RECORD, THERE, "is gone from"),
         # Nothing to move, and nothing to move from any more.
         (Cluster(volumes=[]), None, THERE, "has no database to move"),
@@ -190,7 +190,7 @@ def test_no_stage_of_a_move_is_a_problem(cluster: Cluster, record: Record, datab
             THERE,
             "Remove movingFrom",
         ),
-        # The other one is somebody else's, is being deleted, or does not fit.
+        # The other database belongs to somebody else, is being deleted, or does not fit.
         (Cluster(claim(), operated=operated(labels=None)), CLAIM_RECORD, THERE, "which this program has not made"),
         (
             Cluster(claim(), of_cluster(size="20Gi"), operated=operated()),
@@ -230,7 +230,7 @@ def test_a_url_of_the_old_database_is_refused_because_it_moved(live: Engine, cha
 MOVE: Final = {
     "database.engine": "cloudnative-pg",
     "database.movingFrom": "statefulset",
-    "backup.size": "10Gi",  # every claim of the mocked cluster is as large
+    "backup.size": "10Gi",  # every claim of the mocked cluster has this size
 }
 
 
@@ -266,7 +266,7 @@ def test_before_the_move_everything_uses_the_old_database(stage: Callable[[str |
     assert host(program, "invoicetron-db-move", "SOURCE_PGHOST") == "invoicetron-db"
     assert program.one("StatefulSet").request.protect
     assert program.one("Cluster").request.protect
-    # The operator deletes a budget of this name, whoever made it.
+    # The operator deletes a budget with this name, whoever created it.
     assert not [one for one in program.of("PodDisruptionBudget") if one.inputs["metadata"]["name"] == "invoicetron-db"]
     assert program.one("Cluster").inputs["spec"]["enablePDB"] is False
 

@@ -1,4 +1,4 @@
-"""What the project and the stack are called, and what follows from it."""
+"""The names of project and stack, and the names that follow from them."""
 
 from __future__ import annotations
 

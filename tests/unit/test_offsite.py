@@ -1,4 +1,4 @@
-"""Off-site copies: what the program makes of `backup.s3`, and who holds which keys."""
+"""Off-site copies: what the program creates for `backup.s3`, and who holds which keys."""
 
 from __future__ import annotations
 

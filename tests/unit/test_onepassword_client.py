@@ -1,4 +1,4 @@
-"""1Password without an engine: the fields that the plugin hands out are found, and refusals have its words."""
+"""1Password without an engine: the fields that the plugin returns are found, and refusals use its words."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reference(text: str) -> SecretReference:
 
 @pytest.fixture
 def connect(served: Callable[[ASGIApp], str]) -> Client:
-    """A Connect server with the item in question."""
+    """A Connect server with the item under test."""
     server = OnePassword()
     server.add_vault("Kubernetes")
     server.put(TITLE, {"postgres-password": PASSWORD}, username="user", password="secret")
@@ -55,7 +55,7 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(tmp_path: Path, log: Path) -> Client:
-    """An `op` that answers as the real one, and keeps what it was asked."""
+    """An `op` that answers like the real one, and logs how it was called."""
     (tmp_path / "vault.json").write_text(json.dumps({"id": VAULT, "name": "Kubernetes"}))
     fields = [
         {"id": "username", "type": "STRING", "purpose": "USERNAME", "label": "username", "value": "user"},

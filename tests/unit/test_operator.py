@@ -1,4 +1,4 @@
-"""CloudNativePG's operator, asked for before the first resource of a stack whose database it is to run."""
+"""CloudNativePG's operator, checked before the first resource of a stack whose database it is to run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WITH_ARCHIVE = PLAIN.model_copy(
 
 
 class Cluster:
-    """Has the APIs or not, and these Deployments and Services in the namespace `databases`, where they can be read."""
+    """Serves the APIs or not; has these Deployments and Services in the namespace `databases`, if they can be read."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A state that knows nothing of the stack's namespace takes nothing over."""
+"""A state that does not know the stack's namespace takes nothing over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URN = "urn:pulumi:dev::invoicetron::invoicetron:environment:Environment$kubernet
 def check(
     monkeypatch: pytest.MonkeyPatch, metadata: Mapping[str, Any] | None, *known: str, preview: bool = False
 ) -> list[str]:
-    """Checks with that namespace in the cluster and those URNs in the state; the warnings."""
+    """Checks with this namespace in the cluster and these URNs in the state; returns the warnings."""
     warned: list[str] = []
     answer = Mock(value={"outputs": {urn: {} for urn in known}})
     monkeypatch.setattr(pulumi.runtime, "invoke", lambda *_: answer)

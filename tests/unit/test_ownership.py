@@ -1,4 +1,4 @@
-"""Whose a thing is, read from its mark, its labels, or where it leads; and what competes with the stack's own route."""
+"""The owner of an object, read from its mark, labels or target; and what competes with the stack's own route."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Held(Cluster):
 def route(
     settings: Settings, *rules: dict[str, Any], gateway: dict[str, str] | None = None, **meta: Any
 ) -> dict[str, Any]:
-    """A route of somebody's for the stack's hostname."""
+    """Another owner's route for the stack's hostname."""
     hostnames = ["other.example.com", settings.access.hostnames[0].upper()]
     spec = {"hostnames": hostnames, "parentRefs": [gateway or GATEWAY], "rules": list(rules)}
     return {"metadata": {"name": "theirs", "namespace": "default", **meta}, "spec": spec}

@@ -1,4 +1,5 @@
-"""What the pages name exists: commands, options, files, links, settings; and each block says what keeps it true."""
+"""Everything that the pages name exists: commands, options, files, links, settings; and each block says what keeps it
+true."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from tests.stacks import PROD
 PAGES = (README, *DOCS)
 SCHEMA = json.loads((REPOSITORY / "stack.schema.json").read_text(encoding="utf-8"))
 EXAMPLES = {"docs/backup-and-restore.md"}
-"""Pages that the code names as somebody else's."""
+"""Pages of another project, which the code names as examples."""
 OPS: Any = typer.main.get_command(app)
 FILES = re.compile(r"[\w.-]+(/[\w.{}-]+)*\.(py|sh|sql|ya?ml|json|md|toml)")
 
@@ -162,10 +163,10 @@ SYMPTOMS = [
     "kubectl apply reverts CI/CD image",
     "1Password CLI session expired",
 ]
-"""What the runbook by hand had under troubleshooting."""
+"""The symptoms that the manual runbook listed under troubleshooting."""
 
 STEPS = {1: 3, 2: 2, 3: 5, 4: 4, 5: 1, 6: 4, 7: 5, 8: 3, 9: 3, 10: 3, 11: 5, 12: 5}
-"""How many numbered steps each section (4.9.x) of the runbook by hand has."""
+"""How many numbered steps each section (4.9.x) of the manual runbook has."""
 
 
 def test_every_step_that_was_done_by_hand_has_its_row() -> None:

@@ -1,4 +1,4 @@
-"""What the kubeconfig's user may not do is refused before the first resource, all of it."""
+"""All permissions that the kubeconfig's user lacks are reported before the first resource."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN = "invoicetron-prod"
 
 
 class Answering(Cluster):
-    """A cluster whose user may do all but `denied`: verb, resource and namespace."""
+    """A cluster whose user may do everything except `denied`: verb, resource and namespace."""
 
     def __init__(self, denied: Collection[tuple[str, str, str | None]], *, namespace: bool = True) -> None:
         self.denied, self.namespace = denied, namespace

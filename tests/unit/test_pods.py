@@ -1,4 +1,4 @@
-"""Quantities as the API server writes them back, and what pods take up together."""
+"""Quantities as the API server writes them back, and what pods use in total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""postgres_exporter: only where it is wanted, with a password of its own and no way further than it needs."""
+"""postgres_exporter: created only if enabled, with its own password, and with no more network access than it needs."""
 
 from __future__ import annotations
 

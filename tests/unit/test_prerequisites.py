@@ -1,4 +1,4 @@
-"""What a stack builds on in its cluster, asked for before the first resource."""
+"""What a stack needs in its cluster, checked before the first resource."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMETHEUS = "probes and prometheusrules (monitoring.coreos.com/v1)"
 
 
 class Cluster:
-    """Serves these API groups, and has the Gateway of any stack file, with a listener of every name in question."""
+    """Serves these API groups, and has the Gateway of any stack file, with a listener of every name that is used."""
 
     def __init__(self, *groups: str) -> None:
         self._groups = groups

@@ -1,4 +1,4 @@
-"""The whole program, both stacks: what holds for every resource, and what a person is told at the end."""
+"""The whole program, both stacks: what holds for every resource, and what the outputs tell the user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def public(registration: Registration) -> dict[str, Any]:
-    """The inputs that stand in the state for everybody to read."""
+    """The inputs that are in the state in plain text."""
     return {name: value for name, value in registration.inputs.items() if name not in registration.secret_inputs}
 
 
@@ -67,14 +67,14 @@ def test_every_kubernetes_object_bears_an_explicit_name_and_the_namespace_of_the
     for each in program.registrations:
         if each.type.startswith("kubernetes:"):
             assert each.inputs["metadata"]["name"]
-            # The one object elsewhere lets the shared tunnel's connector reach the app.
+            # The one object in another namespace lets the shared tunnel's connector reach the app.
             elsewhere = {"invoicetron-cloudflared-egress": "cloudflare"}.get(each.name)
             if each.kind != "Namespace":
                 assert each.inputs["metadata"]["namespace"] == (elsewhere or f"invoicetron-{program.stack}")
 
 
 def test_edits_by_hand_are_reverted_in_every_object_but_the_apps_deployment(dev: Program) -> None:
-    # With an export, the backups have a volume of their own as well.
+    # With an NFS export, the backups have their own volume as well.
     export = run("prod", {"backup.nfs": {"server": "nas.example.com", "path": "/exports/invoicetron"}})
     assert export.of("PersistentVolume")
     objects = [each for each in dev.registrations + export.registrations if each.type.startswith("kubernetes:")]
@@ -107,7 +107,7 @@ def test_of_the_sdks_only_what_is_used_is_loaded() -> None:
         *("pulumi_gitlab.project.", "pulumi_gitlab.group.", "gitlab.v4."),
         *("kubernetes.client.api.", "kubernetes.client.models.v1"),
     )
-    # Both in one process, whose start takes longest: dev first, which uses nothing of Cloudflare.
+    # Both in one process, because its start takes longest: dev first, which uses nothing of Cloudflare.
     unused = {
         "dev": (*everywhere, "pulumi_cloudflare."),
         "prod": (*everywhere, "pulumi_cloudflare._inputs", "pulumi_cloudflare.outputs"),

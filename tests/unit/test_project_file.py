@@ -1,4 +1,4 @@
-"""What an app's Pulumi.yaml has to say."""
+"""What an app's Pulumi.yaml must contain."""
 
 from __future__ import annotations
 

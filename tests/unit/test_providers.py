@@ -1,4 +1,4 @@
-"""The providers: what they need from the environment, and what of it never reaches the state."""
+"""The providers: what they need from the environment, and which of it never reaches the state."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kubeconfig(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(kubeconfig: Path) -> dict[str, str]:
-    """All that the stacks need."""
+    """Everything that the stacks need."""
     return {
         "KUBECONFIG": str(kubeconfig),
         "OP_CONNECT_HOST": "http://127.0.0.1:8080",
@@ -89,12 +89,12 @@ def registered(stack: Settings, environment: dict[str, str], *names: str) -> dic
     return recorder.inputs
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_cloudflare")  # of classes that nobody uses here
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:pulumi_cloudflare")  # from classes that are not used here
 def test_neither_credential_nor_path_reaches_the_state(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**environment, "OP_CLI_PATH": "/opt/op"}.items():
-        monkeypatch.setenv(name, value)  # the SDKs read the process's environment, whatever Providers is given
+        monkeypatch.setenv(name, value)  # the SDKs read the process's environment, whatever is passed to Providers
     inputs = registered(settings(delivery=DELIVERY), environment, "kubernetes", "onepassword", "gitlab", "cloudflare")
     assert inputs["onepassword"] == {}
     assert inputs["gitlab"] == {}

@@ -1,4 +1,4 @@
-"""`backup.s3.r2`: the bucket that the program makes, its lock, its key, and what is refused before anything is made."""
+"""`backup.s3.r2`: the bucket that the program creates, its lock and key, and what is refused before that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluator of network policies reads them as Cilium does."""
+"""The evaluator interprets network policies as Cilium does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The item that a stack writes its deploy token to: what is written, what is left, what is refused."""
+"""The item that a stack writes its deploy token to: what is written, what is left alone, what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""App and hostnames are named once: renamed there, the old names are nowhere any more."""
+"""App and hostnames are named in one place: after a rename there, the old names are gone everywhere."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NEW = {
 
 @pytest.fixture(scope="module")
 def renamed() -> Program:
-    """prod with everything it has, under another stack's name, because the namespace bears that."""
+    """prod with everything it has, under another stack's name, because the namespace contains the name."""
     return run("staging", NEW, file="prod")
 
 
 def places(program: Program, name: str) -> list[str]:
-    """Resources and outputs in which the name stands."""
+    """Resources and outputs that contain the name."""
     inputs = [each.urn for each in program.registrations if name in json.dumps(each.inputs)]
     return inputs + [key for key, value in program.outputs.items() if name in json.dumps(value)]
 

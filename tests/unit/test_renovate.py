@@ -1,4 +1,4 @@
-"""renovate.json finds every place of a version that its own managers do not know, and keeps those in step."""
+"""renovate.json finds every version that its built-in managers do not know, and keeps all places in step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = [
 
 
 def matches(manager: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """File and version of everything that a custom manager finds."""
+    """The file and version of everything that a custom manager finds."""
     found = []
     for name in FILES:
         if any(re.search(pattern.strip("/"), name) for pattern in manager["managerFilePatterns"]):

@@ -1,4 +1,4 @@
-"""The resource that keeps a volume: what it asks of the API server, and what it says where that refuses."""
+"""The resource that retains a volume: what it requests of the API server, and what it says if the server refuses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OTHERS = {**SEVERAL, "claims": "app=other"}
 
 
 class ApiServer:
-    """Claims of the namespace `own`, and volumes of which some may not be patched."""
+    """Claims of the namespace `own`, and volumes, some of which may not be patched."""
 
     def __init__(self) -> None:
         self.claims: dict[str, dict[str, Any]] = {"data": {"volumeName": "pv"}}

@@ -1,4 +1,4 @@
-"""How the suite is dealt out to its workers."""
+"""How the suite is distributed over its workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_longest_come_first_and_all_others_keep_their_order() -> None:
 
 
 def test_package_fixtures_end_with_their_folder() -> None:
-    """Where the folder is no package, pytest keeps a fixture of this scope for the whole session, and says nothing."""
+    """If the folder is not a package, pytest silently keeps a fixture of this scope for the whole session."""
     made = [path for path in (REPOSITORY / "tests").rglob("conftest.py") if 'scope="package"' in path.read_text()]
     assert made
     assert [str(path) for path in made if not path.with_name("__init__.py").exists()] == []

@@ -1,4 +1,4 @@
-"""Which values of secrets are refused, and that no message ever carries one."""
+"""Which secret values are refused, and that no message ever contains one."""
 
 from __future__ import annotations
 

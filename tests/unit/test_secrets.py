@@ -1,4 +1,4 @@
-"""Secrets: what is read from 1Password, what is refused, and that no message ever carries a value."""
+"""Secrets: what is read from 1Password, what is refused, and that no message ever contains a value."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def test_the_problems_of_added_secrets_are_reported_with_the_others() -> None:
 
 
 def test_a_checksum_is_keyed_so_that_guesses_cannot_be_tried() -> None:
-    # Same password under another stack's better-auth-secret: a checksum without that key tells nothing about it.
+    # The same password with another stack's better-auth-secret: without that key, a checksum reveals nothing about it.
     elsewhere = read(changed(better_auth_secret=secrets.token_hex(32)))
     assert read(OnePassword()).checksum("postgres_password") != elsewhere.checksum("postgres_password")
 

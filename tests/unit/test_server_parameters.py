@@ -1,4 +1,4 @@
-"""`database.parameters`: what the server gets fits its container, and what would break it is refused in words."""
+"""`database.parameters`: the server's parameters fit its container, and those that would break it are refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pod(program: Program) -> dict[str, Any]:
 
 
 def arguments(program: Program) -> dict[str, str]:
-    """What the server's command line says, by name."""
+    """The parameters on the server's command line, by name."""
     (container,) = pod(program)["containers"]
     return dict(word.removeprefix("--").split("=", 1) for word in container["args"])
 

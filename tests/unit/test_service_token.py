@@ -1,4 +1,4 @@
-"""The Access service token: off by default, allowed by a policy of its own, and nowhere in plain."""
+"""The Access service token: off by default, allowed by its own policy, and nowhere in plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings: what a stack file may say, and how its mistakes are told."""
+"""The settings: what a stack file may say, and how its mistakes are reported."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_a_secret_behind_the_beginning_of_an_address_is_not_repeated(path: str, 
     "place", ["op://{}/item/field", "op://vault/{}/field", "op://vault/item/{}/field", "op://a/b/{}"]
 )
 def test_a_token_as_a_part_of_an_address_is_refused_and_not_repeated(place: str) -> None:
-    # Put together here, so that no scanner of secrets takes them for some.
+    # Assembled here, so that no secret scanner takes them for real tokens.
     begins = (
         "glpat-",
         "gloas-",
@@ -262,7 +262,7 @@ def test_issued_pull_credentials_and_only_those_have_an_expiry(credentials: dict
 
 
 def expiring(days: int) -> dict[str, Any]:
-    """The sections of a stack whose deploy token ends in so many days."""
+    """The sections of a stack whose deploy token expires in this many days."""
     day = dt.datetime.now(dt.UTC).date() + dt.timedelta(days)
     return with_value("prod", "delivery.pullCredentials", {"issue": True, "expires": day.isoformat()})
 

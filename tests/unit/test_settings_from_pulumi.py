@@ -1,4 +1,4 @@
-"""The settings as Pulumi hands them over, and as Pulumi.yaml and the schema for editors declare them."""
+"""The settings as Pulumi passes them, and as Pulumi.yaml and the schema for editors declare them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.unit.test_settings import NAMES, SECRET, expiring
 
 @pytest.fixture
 def pulumi_config() -> Iterator[None]:
-    """Pulumi's config as of before the test, whatever the test makes of it."""
+    """Empties Pulumi's config after the test, whatever the test sets."""
     yield
     pulumi.runtime.set_all_config({}, [])
 
 
 def hand_over(stack: str, config: dict[str, Any]) -> None:
-    """Gives the program what a stack file holds, as Pulumi does."""
+    """Passes the content of a stack file to the program, as Pulumi does."""
     pulumi.runtime.set_mocks(Nothing(), project="invoicetron", stack=stack)
     handed = {key: text if isinstance(text, str) else json.dumps(text) for key, text in config.items()}
     pulumi.runtime.set_all_config(handed | {"pulumi:disable-default-providers": '["*"]'}, [])
@@ -85,7 +85,7 @@ def test_keys_of_pulumi_of_its_providers_and_of_others_are_not_mistakes(key: str
 
 
 class Nothing(pulumi.runtime.Mocks):
-    """No resource and no function is asked for."""
+    """Fails on any resource or function."""
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         raise NotImplementedError

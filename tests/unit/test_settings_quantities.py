@@ -1,4 +1,4 @@
-"""Amounts of CPU, memory and storage: what is taken is what Kubernetes reads, and something can start with it."""
+"""Amounts of CPU, memory and storage: what is accepted is what Kubernetes reads, and something can start with it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_amounts_that_something_can_start_with_are_accepted(kind: type[Quantity]
 
 
 def refusal_of_amount(path: str, written: object) -> str:
-    """The message for one amount, in resources that are whole and right otherwise."""
+    """The message for one amount, in otherwise complete and correct resources."""
     above, found, inside = path.partition("esources.")
     if found:
         resources = {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}

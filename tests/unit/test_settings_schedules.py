@@ -1,4 +1,4 @@
-"""Schedules: what Kubernetes runs in time is taken, what it refuses or leaves out is refused."""
+"""Schedules: those that Kubernetes runs in time are accepted; those that it refuses or skips are refused."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_daily_time_that_the_clocks_skip_is_found(schedule: str, zone: str, mi
         ("30 2,14 * * *", "Europe/Berlin"),
         ("*/15 * * * *", "Europe/Berlin"),
         ("0,30 2 * * *", "Australia/Lord_Howe"),
-        # Europe/Istanbul gave summer time up in 2016.
+        # Europe/Istanbul gave up summer time in 2016.
         ("30 3 * * *", "Europe/Istanbul"),
     ],
 )

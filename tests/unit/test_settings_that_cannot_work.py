@@ -1,4 +1,4 @@
-"""Settings that are well formed and could not work: refused at load, with the way out, and their neighbours taken."""
+"""Settings that are well formed but could not work: refused at load with a remedy, while similar ones are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The domain types of the stack files: what each takes and what it refuses."""
+"""The domain types of the stack files: what each accepts and what it refuses."""
 
 from __future__ import annotations
 

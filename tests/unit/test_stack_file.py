@@ -1,4 +1,4 @@
-"""Stack files are read as Pulumi reads them, and what its reading would change is refused."""
+"""Stack files are read as Pulumi reads them, and values that its reading would change are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from settings.stack_file import read_yaml
 from tests.stacks import STACKS
 from tests.unit.stack_files import refusal_of
 
-# As `pulumi config --json` of 3.259 has them.
+# As `pulumi config --json` of 3.259 returns them.
 MEASURED: dict[str, Any] = {
     "on": "on",
     "yes": "yes",

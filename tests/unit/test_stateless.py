@@ -1,4 +1,4 @@
-"""An app without a database: nothing that stores, backs up or migrates, and nothing that names it."""
+"""An app without a database: nothing stores, backs up or migrates, and nothing names a database."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_apps_own_secrets_make_a_secret_and_roll_the_app() -> None:
 
 
 def checks(settings: Settings) -> set[str]:
-    """Names of what `ops verify` and `ops status` look at."""
+    """The names of what `ops verify` and `ops status` check."""
     listed = [*CHECKS, *(check for group in SYSTEMS for check in group)]
     return {one.name for check in listed for one in check.each(settings)}
 

@@ -1,4 +1,4 @@
-"""One rule of a shared document is ours; everything else is other people's."""
+"""One rule of a shared document is ours; everything else belongs to others."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def others(document: dict[str, Any]) -> str:
 
 
 def first_match(document: dict[str, Any], hostname: str) -> dict[str, Any]:
-    """The rule that cloudflared would take."""
+    """The rule that cloudflared would apply."""
     for rule in document["ingress"]:
         pattern = rule.get("hostname")
         if rule.get("path"):

@@ -1,4 +1,4 @@
-"""The stack's volumes as they are, against the stack file; asked before the first resource."""
+"""The stack's existing volumes, compared with the stack file before the first resource."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GONE = Record(uid="gone", volume="pv-gone")
 
 
 class Cluster:
-    """Holds claims, volumes, a class that lets volumes grow, or not, and perhaps a Cluster of CloudNativePG."""
+    """Holds claims, volumes, a class that may or may not let volumes grow, and perhaps a CloudNativePG Cluster."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`database.wal`: what the program makes of it, who holds the bucket's keys, and what is refused in words."""
+"""`database.wal`: what the program creates for it, who holds the bucket's keys, and what is refused."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_cluster_archives_its_log_by_the_plugin_into_a_store_that_exists_bef
     made = prod.one("ObjectStore")
     assert plugin["parameters"]["barmanObjectName"] == made.inputs["metadata"]["name"]
     assert made.urn in prod.waits_for(prod.one("Cluster"))
-    # In-tree archiving beside it would be refused, and is deprecated.
+    # In-tree archiving next to it would be refused, and is deprecated.
     assert "backup" not in prod.one("Cluster").inputs["spec"]
 
 
@@ -89,7 +89,7 @@ def test_the_store_says_where_for_how_long_and_with_what_encryption() -> None:
     assert spec["retentionPolicy"] == "7d"
     assert program.one("Secret", "invoicetron-db-wal").inputs["stringData"]["region"] == "auto"
     assert configuration["s3Credentials"]["region"]["key"] == "region"
-    # The plugin refuses a server's name in the store; it stands in the Cluster.
+    # The plugin refuses a server name in the store; the Cluster has it.
     assert "serverName" not in configuration
     (plugin,) = program.one("Cluster").inputs["spec"]["plugins"]
     assert plugin["parameters"]["serverName"] == "second"
@@ -109,7 +109,7 @@ def test_the_quota_holds_the_plugins_container_per_instance_and_a_recovered_clus
     instance = prod.one("Cluster").inputs["spec"]["resources"]
     for kind in ("requests", "limits"):
         for name in ("cpu", "memory"):
-            # Two instances and the Job of a new one have one more container each; the recovered one has both.
+            # Two instances and the Job of a new one have one more container each; the recovered cluster has both kinds.
             expected = 4 * amount(sidecar[kind][name]) + amount(instance[kind][name])
             assert with_archive[f"{kind}.{name}"] - without[f"{kind}.{name}"] == expected
 
@@ -125,7 +125,7 @@ BUCKETS_HOST: Final = Outsider(name="the bucket", entity="world", host="s3.examp
 
 
 def connections(program: Program, *pods: Pod) -> set[tuple[str, str, str]]:
-    """What begins or ends at these pods."""
+    """The connections that begin or end at these pods."""
     policies = Policies([one.inputs for one in program.of("CiliumNetworkPolicy")])
     _, everybody = endpoints(program)
     return set(policies.edges([*everybody, LIVE, RECOVERED, OPERATOR, BUCKETS_HOST], pods))

@@ -1,4 +1,4 @@
-"""`database.wal.s3.r2`: the bucket that the program makes for the archive, which is not that of the copies."""
+"""`database.wal.s3.r2`: the bucket that the program creates for the archive, separate from that of the copies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def database(s3: Mapping[str, Any] = MADE, **wal: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def prod() -> Program:
-    """With both buckets."""
+    """prod with both buckets."""
     changes = {"database.engine": "cloudnative-pg", "database.wal": {"s3": MADE}, "backup.s3": test_r2.MADE}
     return run("prod", changes, values={"copies-password": "unit-test-copies-pass"})
 

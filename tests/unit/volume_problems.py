@@ -1,4 +1,4 @@
-"""What `up` has against the volumes of a stack, asked of a cluster as the look-up does."""
+"""The problems that `up` reports about a stack's volumes, read from a cluster as the look-up does."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from settings import Settings
 
 
 def volume_problems(settings: Settings, cluster: Any, record: Record | None = None) -> list[str]:
-    """All of them; `record` is what the last `up` left."""
+    """Every problem; `record` is what the last `up` recorded."""
     return list(find_problems(settings, cluster, record, find_claims(settings, cluster, record)))
