@@ -148,7 +148,9 @@ def held(server: PostgresServer) -> str:
     return name
 
 
-def test_a_stack_moves_there_and_back_and_no_kill_leaves_the_app_on_none_or_on_both(operated: Rehearsal) -> None:
+def test_a_stack_moves_there_and_back_and_no_kill_loses_data_or_leaves_the_app_on_a_closed_database(
+    operated: Rehearsal,
+) -> None:
     program = operated.program
     program.init("dev")
     operated.configure("dev", "protect", "true")

@@ -17,7 +17,7 @@ from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, refused, wai
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_a_stack_keeps_every_promise_of_its_life(operated: Rehearsal, stack: str) -> None:
+def test_a_stack_keeps_its_promises_throughout_its_life(operated: Rehearsal, stack: str) -> None:
     rows = list(Lifecycle(operated, stack, operated=True, previewed=False).rows())
     assert [f"{row.step}: {row.result}" for row in rows if not row.ok] == []
     assert rows[-1].step == "destroy"
@@ -76,7 +76,7 @@ def test_the_life_of_dev(operated: Rehearsal) -> None:
     assert not program.export("dev")["deployment"].get("resources")
 
 
-def test_what_a_live_stack_does_not_take_is_refused_both_ways(operated: Rehearsal) -> None:
+def test_changes_that_a_live_stack_cannot_take_are_refused(operated: Rehearsal) -> None:
     """The other engine, less room, and an empty Cluster in the place of a lost one."""
     stack, program = Stack.configured(operated, "dev"), operated.program
     program.up("dev", "--skip-preview")
@@ -129,7 +129,7 @@ def test_the_life_of_prod(operated: Rehearsal) -> None:
     assert not program.export("prod")["deployment"].get("resources")
 
 
-def test_what_is_backed_up_comes_back_with_its_owners_and_strangers_dumps_become_the_apps(
+def test_a_backup_is_restored_with_its_owners_and_a_foreign_dump_becomes_the_app_s(
     operated: Rehearsal, tmp_path: Path
 ) -> None:
     backed_up = BackedUp(rehearsal=operated)
@@ -201,7 +201,7 @@ def test_verify_sees_the_operator_the_instances_and_their_volumes(
         operated.kubectl("-n", "cnpg-system", "scale", "deployment", "cnpg-controller-manager", "--replicas=1")
 
 
-def test_a_cluster_without_the_operator_is_told_before_anything_is_made(rehearsal: Rehearsal) -> None:
+def test_a_cluster_without_the_operator_is_refused_before_anything_is_made(rehearsal: Rehearsal) -> None:
     stack = Stack.configured(rehearsal, "dev")
     assert "There is no CloudNativePG" in refused(stack)
     assert stack.namespace not in rehearsal.kubectl("get", "namespaces", "-o", "name")

@@ -154,7 +154,7 @@ MISSING: Final = f"{NEW['operandImage']}-placeholder"
 UPGRADE: Final = ("upgrade", "--to", "18", "--yes")
 
 
-def test_an_upgrade_in_place_begins_another_archive_and_goes_on_where_it_was_killed(operated: Rehearsal) -> None:
+def test_an_in_place_upgrade_starts_a_new_archive_and_resumes_where_it_was_killed(operated: Rehearsal) -> None:
     stack, program, ops = archiving(operated, "dev"), operated.program, BackedUp(rehearsal=operated)
     for key, value in OLD.items():
         stack.set(key, value)
@@ -297,7 +297,7 @@ def made(kind: str, **wal: Any) -> dict[str, Any]:
         {"s3": {**BUCKET, "serverSideEncryption": "bucket-default"}},
     ],
 )
-def test_what_the_settings_allow_the_api_server_takes(
+def test_the_api_server_accepts_what_the_settings_allow(
     operated_plane: ControlPlane, kind: str, wal: dict[str, Any]
 ) -> None:
     body = made(kind, **wal)
@@ -320,7 +320,7 @@ def test_what_the_settings_allow_the_api_server_takes(
         ("ScheduledBackup", ("schedule", "0 0 25 * * *"), {"schedule": "0 25 * * *"}, "above maximum"),
     ],
 )
-def test_what_the_cluster_refuses_the_settings_have_refused_before(
+def test_the_settings_already_refuse_what_the_cluster_refuses(
     operated_plane: ControlPlane, kind: str, bad: tuple[str, str], wal: dict[str, Any], said: str
 ) -> None:
     body = made(kind)

@@ -42,7 +42,7 @@ def made(**database: Any) -> dict[str, Any]:
         {"operandImage": f"mirror.example.com:5000/cnpg/postgresql:18.3@sha256:{'0' * 64}"},
     ],
 )
-def test_what_the_settings_allow_the_webhook_takes(clusters: Any, database: dict[str, Any]) -> None:
+def test_the_webhook_accepts_what_the_settings_allow(clusters: Any, database: dict[str, Any]) -> None:
     assert answer(clusters, made(**database)) == ""
 
 
@@ -108,7 +108,7 @@ ONE = {"instances": 1, "synchronous": "required"}
         ),
     ],
 )
-def test_what_the_webhook_refuses_the_settings_have_refused_before(
+def test_the_settings_already_refuse_what_the_webhook_refuses(
     clusters: Any, path: str, bad: Any, database: dict[str, Any], said: str
 ) -> None:
     body = made(instances=3, synchronous="required")

@@ -87,7 +87,7 @@ def test_a_job_is_awaited_until_it_completes(plugin: KubernetesPlugin, namespace
     assert live(plugin, job)["status"]["succeeded"] == 1
 
 
-def test_a_service_settles_for_as_long_as_the_real_plugin_lets_it_and_a_headless_one_at_once(
+def test_a_service_settles_for_as_long_as_with_the_real_plugin_and_a_headless_one_at_once(
     plugin: KubernetesPlugin, namespace: str
 ) -> None:
     def inputs(name: str, **spec: str) -> Properties:
@@ -125,7 +125,7 @@ def test_wait_for_holds_the_program_until_the_expression_is_true(
     assert never.up(inputs, timeout=5, preview=False) == "update"
 
 
-def test_cancelling_ends_the_waiting(kubeconfig: Path, namespace: str) -> None:
+def test_cancelling_ends_the_wait(kubeconfig: Path, namespace: str) -> None:
     plugin = configured(kubeconfig)
     inputs = deployment(namespace)
     inputs["spec"]["template"]["spec"]["nodeSelector"] = {"no": "node"}

@@ -52,7 +52,7 @@ def inputs(namespace: str) -> Properties:
     return deployment(namespace, **{"pulumi.com/skipAwait": "true"})
 
 
-def test_the_image_stays_where_nothing_else_changes(
+def test_the_image_stays_if_nothing_else_changes(
     plugin: KubernetesPlugin, app: Managed, inputs: Properties, set_image: SetImage
 ) -> None:  # a3
     set_image(RELEASE)
@@ -70,7 +70,7 @@ def test_the_image_is_silently_reverted_by_the_first_other_change_without_ignore
     assert image(plugin, app) == PLACEHOLDER
 
 
-def test_the_image_is_silently_reverted_by_the_first_other_change_though_it_is_ignored(
+def test_the_image_is_silently_reverted_by_the_first_other_change_even_if_ignored(
     plugin: KubernetesPlugin, app: Managed, inputs: Properties, set_image: SetImage
 ) -> None:  # a4
     set_image(RELEASE)
@@ -99,7 +99,7 @@ def test_the_image_is_silently_reverted_by_a_later_change_that_skips_the_preview
     assert image(plugin, app) == PLACEHOLDER
 
 
-def test_the_image_makes_a_later_change_conflict_when_set_under_a_name_of_its_own(
+def test_the_image_makes_a_later_change_conflict_when_set_by_its_own_field_manager(
     plugin: KubernetesPlugin, app: Managed, inputs: Properties, set_image: SetImage
 ) -> None:  # b4
     app.up(with_env(inputs, "2"))
@@ -109,7 +109,7 @@ def test_the_image_makes_a_later_change_conflict_when_set_under_a_name_of_its_ow
     assert image(plugin, app) == RELEASE
 
 
-def test_the_image_passes_the_first_preview_and_then_conflicts_when_set_under_a_name_of_its_own(
+def test_the_image_passes_the_first_preview_and_then_conflicts_when_set_by_its_own_field_manager(
     plugin: KubernetesPlugin, app: Managed, inputs: Properties, set_image: SetImage
 ) -> None:  # b5
     set_image(RELEASE, "gitlab-ci")
@@ -144,7 +144,7 @@ def test_the_image_stays_through_all_changes_when_ignored_and_refreshed(
         assert (container["image"], container["env"][0]["value"]) == (f"{RELEASE}-{round_}", round_)
 
 
-def test_the_image_is_reverted_by_force_though_it_is_ignored(
+def test_the_image_is_reverted_by_force_even_if_ignored(
     plugin: KubernetesPlugin, namespace: str, set_image: SetImage
 ) -> None:  # d1
     inputs = deployment(namespace, **{"pulumi.com/skipAwait": "true", "pulumi.com/patchForce": "true"})
@@ -198,13 +198,13 @@ def test_the_image_is_reverted_by_the_retry_of_an_unready_rollout_unless_refresh
     assert image(plugin, app) == expected
 
 
-def test_the_image_is_not_taken_for_ill_health_when_nobody_waits(app: Managed, set_image: SetImage) -> None:  # e3
+def test_the_image_causes_no_init_error_when_nobody_waits(app: Managed, set_image: SetImage) -> None:  # e3
     set_image(RELEASE)
     app.refresh()
     assert app.init_errors == []
 
 
-def test_the_image_leaves_replicas_to_others_as_ignored_plain_fields_are(
+def test_ignored_plain_fields_such_as_replicas_are_left_to_others(
     plugin: KubernetesPlugin, namespace: str, inputs: Properties, kubectl: Callable[..., None]
 ) -> None:
     app = made(plugin, namespace, "spec.replicas")

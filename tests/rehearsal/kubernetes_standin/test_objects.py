@@ -25,7 +25,7 @@ def test_creating_an_object_that_exists_fails_only_after_its_preview_has_passed(
         other.up(inputs)
 
 
-def test_a_preview_makes_nothing_and_a_namespace_that_comes_first_does_not_stop_it(plugin: KubernetesPlugin) -> None:
+def test_a_preview_creates_nothing_and_passes_before_its_namespace_exists(plugin: KubernetesPlugin) -> None:
     inputs = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "early", "namespace": "not-there-yet"}}
     resource = Managed(plugin=plugin, type="kubernetes:core/v1:ServiceAccount")
     assert resource.preview(inputs) == "create"
@@ -71,9 +71,7 @@ def test_the_data_of_a_secret_is_recorded_as_secret_and_changed_in_place(
         assert "stringData" not in recorded
 
 
-def test_a_secret_is_deleted_and_made_again_where_the_provider_does_not_call_secrets_mutable(
-    kubeconfig: Path, namespace: str
-) -> None:
+def test_a_secret_is_replaced_if_the_provider_does_not_call_secrets_mutable(kubeconfig: Path, namespace: str) -> None:
     plugin = configured(kubeconfig, enableSecretMutable="false")
     metadata = {"name": "credentials", "namespace": namespace}
     inputs: Properties = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"a": "YQ=="}}
@@ -110,7 +108,7 @@ def test_an_object_that_is_gone_leaves_the_state_at_the_next_refresh(plugin: Kub
     assert resource.id == ""
 
 
-def test_an_import_takes_all_that_a_program_could_state(plugin: KubernetesPlugin, namespace: str) -> None:
+def test_an_import_reads_everything_that_a_program_could_state(plugin: KubernetesPlugin, namespace: str) -> None:
     Managed(plugin=plugin, type="kubernetes:apps/v1:Deployment").up(
         deployment(namespace, **{"pulumi.com/skipAwait": "true"})
     )
@@ -121,7 +119,9 @@ def test_an_import_takes_all_that_a_program_could_state(plugin: KubernetesPlugin
     assert not {"uid", "resourceVersion", "managedFields"} & imported.inputs["metadata"].keys()
 
 
-def test_defaults_that_the_server_writes_out_are_no_difference(plugin: KubernetesPlugin, namespace: str) -> None:
+def test_defaults_and_values_that_the_server_normalizes_are_no_difference(
+    plugin: KubernetesPlugin, namespace: str
+) -> None:
     inputs = deployment(namespace, **{"pulumi.com/skipAwait": "true"})
     container = inputs["spec"]["template"]["spec"]["containers"][0]
     container["resources"] = {"requests": {"cpu": "0.5", "memory": "1024Mi"}, "limits": {"cpu": "2000m"}}
@@ -133,7 +133,7 @@ def test_defaults_that_the_server_writes_out_are_no_difference(plugin: Kubernete
     assert app.diff(inputs).changes == {}
 
 
-def test_what_is_not_reachable_lets_previews_of_new_objects_pass_and_nothing_else(tmp_path: Path) -> None:
+def test_with_an_unreachable_cluster_only_previews_of_new_objects_pass(tmp_path: Path) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         "{clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {}}],"

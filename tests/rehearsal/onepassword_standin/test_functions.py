@@ -56,7 +56,7 @@ def test_a_field_in_a_section_that_the_item_does_not_list_is_dropped(
     assert provider.invoke("getItem", vault=vault, title=ITEM)["sections"] == []
 
 
-def test_built_in_fields_are_handed_out_beside_the_sections(
+def test_built_in_fields_are_returned_beside_the_sections(
     onepassword: OnePassword, provider: Provider, vault: str
 ) -> None:
     onepassword.put("Login", {}, username="somebody", password="hush")
@@ -69,7 +69,7 @@ def test_functions_return_plain_values_and_never_secrets(provider: Provider, vau
     assert item == plain(item)
 
 
-def test_every_secret_value_that_left_is_remembered(onepassword: OnePassword, provider: Provider, vault: str) -> None:
+def test_every_secret_value_handed_out_is_remembered(onepassword: OnePassword, provider: Provider, vault: str) -> None:
     assert not onepassword.handed_out
     item = provider.invoke("getItem", vault=vault, title=ITEM)
     assert onepassword.handed_out == {field["value"] for part in item["sections"] for field in part["fields"]}
@@ -96,19 +96,19 @@ def test_two_rehearsals_have_no_secret_in_common() -> None:
 # What is refused
 
 
-def test_a_vault_that_is_not_there_is_named(provider: Provider) -> None:
+def test_the_error_names_a_vault_that_does_not_exist(provider: Provider) -> None:
     with pytest.raises(RefusedError, match=r"^Client Error: No vault found with name '\"Nowhere\"'$"):
         provider.invoke("getVault", name="Nowhere")
 
 
-def test_two_vaults_of_a_name_are_refused(onepassword: OnePassword, provider: Provider) -> None:
+def test_two_vaults_of_the_same_name_are_refused(onepassword: OnePassword, provider: Provider) -> None:
     onepassword.add_vault("Kubernetes")
     with pytest.raises(RefusedError, match="Multiple vaults found with name"):
         provider.invoke("getVault", name="Kubernetes")
 
 
 @pytest.mark.parametrize(("title", "count"), [("Nothing", 0), ("Twice", 2)])
-def test_a_title_must_be_that_of_one_item(
+def test_a_title_must_identify_exactly_one_item(
     onepassword: OnePassword, provider: Provider, vault: str, title: str, count: int
 ) -> None:
     for _ in range(count):
@@ -128,7 +128,9 @@ def test_an_item_of_another_vault_is_not_found_by_uuid(
 
 
 @pytest.mark.parametrize("arguments", [{}, {"title": ITEM, "uuid": new_id()}])
-def test_an_item_is_asked_for_by_title_or_by_uuid(provider: Provider, vault: str, arguments: dict[str, str]) -> None:
+def test_an_item_is_requested_by_either_title_or_uuid(
+    provider: Provider, vault: str, arguments: dict[str, str]
+) -> None:
     with pytest.raises(RefusedError, match="exactly one of title, uuid"):
         provider.invoke("getItem", vault=vault, **arguments)
 
@@ -150,7 +152,7 @@ def test_a_token_for_other_vaults_does_not_see_this_one(
         process.invoke("getItem", vault=vault, title=ITEM)
 
 
-def test_a_token_for_reading_creates_nothing(
+def test_a_read_only_token_creates_nothing(
     onepassword: OnePassword, process: Provider, url: str, inputs: Properties
 ) -> None:
     process.configure(url=url, token=onepassword.issue_token("Kubernetes", write=False))
@@ -160,7 +162,7 @@ def test_a_token_for_reading_creates_nothing(
     assert onepassword.titles() == before
 
 
-def test_a_server_that_does_not_answer_is_named_without_its_token(process: Provider) -> None:
+def test_the_error_names_a_server_that_does_not_answer_without_its_token(process: Provider) -> None:
     with serve(OnePassword().app) as gone:
         pass
     process.configure(url=gone, token="hush-hush")
@@ -169,7 +171,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_token(process: Provi
     assert "hush-hush" not in str(refused.value)
 
 
-def test_an_answer_that_is_not_json_is_refused_in_words(onepassword: OnePassword, provider: Provider) -> None:
+def test_an_answer_that_is_not_json_fails_with_a_clear_message(onepassword: OnePassword, provider: Provider) -> None:
     onepassword.app.fail(Fault(status=502, body=b"<html>Bad Gateway</html>"))
     with pytest.raises(RefusedError, match="decoding error response"):
         provider.invoke("getVault", name="Kubernetes")
@@ -183,7 +185,7 @@ def test_an_answer_that_is_not_json_is_refused_in_words(onepassword: OnePassword
         ({"url": "http://127.0.0.1:1", "token": "hush", "account": "my"}, "Config conflict.*Both are set"),
     ],
 )
-def test_credentials_that_do_not_lead_to_one_connect_server_are_refused(
+def test_incomplete_or_conflicting_credentials_are_refused(
     process: Provider, config: dict[str, str], words: str
 ) -> None:
     with pytest.raises(RefusedError, match=words) as refused:
@@ -191,7 +193,7 @@ def test_credentials_that_do_not_lead_to_one_connect_server_are_refused(
     assert "hush" not in str(refused.value)
 
 
-def test_credentials_of_its_environment_are_recorded_whatever_the_program_gives() -> None:
+def test_credentials_from_the_environment_are_recorded_unless_the_program_gives_others() -> None:
     provider = Provider(OP_CONNECT_HOST="http://127.0.0.1:1", OP_CONNECT_TOKEN="hush")
     try:
         assert provider.check_config() == {"url": "http://127.0.0.1:1", "token": Secret("hush")}
@@ -200,7 +202,7 @@ def test_credentials_of_its_environment_are_recorded_whatever_the_program_gives(
         provider.stop()
 
 
-def test_recorded_credentials_come_before_those_of_the_environment(onepassword: OnePassword, url: str) -> None:
+def test_recorded_credentials_take_precedence_over_those_of_the_environment(onepassword: OnePassword, url: str) -> None:
     provider = Provider(OP_CONNECT_HOST=url, OP_CONNECT_TOKEN=onepassword.token)
     try:
         provider.configure(url=url, token="revoked-since")

@@ -48,9 +48,7 @@ def test_a_value_in_a_section_is_plain_unless_it_was_given_as_a_secret(item: Ite
     assert isinstance(item.outputs["sections"], Secret)
 
 
-def test_a_password_that_was_not_given_is_generated_and_kept(
-    onepassword: OnePassword, item: Item, inputs: Properties
-) -> None:
+def test_a_missing_password_is_generated_and_kept(onepassword: OnePassword, item: Item, inputs: Properties) -> None:
     del inputs["password"]
     item.create(inputs)
     generated = plain(item.outputs["password"])
@@ -69,7 +67,7 @@ def test_creating_an_item_with_a_title_in_use_makes_a_second_one(
     assert onepassword.titles().count(ITEM) == 2
 
 
-def test_what_was_given_as_a_secret_stays_one(item: Item, inputs: Properties) -> None:
+def test_an_input_given_as_a_secret_stays_a_secret(item: Item, inputs: Properties) -> None:
     item.create({**inputs, "username": Secret("hush")})
     assert item.outputs["username"] == Secret("hush")
     item.read()
@@ -86,7 +84,7 @@ def test_a_refresh_of_an_untouched_item_finds_nothing_to_change(
     assert not item.diff(wanted).diffs
 
 
-def test_a_refresh_finds_what_somebody_changed_and_an_update_puts_it_back(
+def test_a_refresh_finds_a_manual_change_and_an_update_reverts_it(
     onepassword: OnePassword, item: Item, inputs: Properties
 ) -> None:
     item.create(inputs)
@@ -188,9 +186,7 @@ def test_the_preview_of_a_creation_does_not_know_the_uuid(item: Item, inputs: Pr
     assert (item.outputs["uuid"], item.outputs["username"]) == (UNKNOWN, UNKNOWN)
 
 
-def test_the_preview_of_an_update_keeps_what_is_not_known_yet_and_what_is_secret(
-    item: Item, inputs: Properties
-) -> None:
+def test_the_preview_of_an_update_keeps_unknown_and_secret_values(item: Item, inputs: Properties) -> None:
     item.create({**inputs, "noteValue": "hush"})
     uuid = item.outputs["uuid"]
     item.update({**inputs, "username": UNKNOWN, "password": Secret(UNKNOWN)}, preview=True)

@@ -354,7 +354,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
 
 
 @pytest.mark.parametrize("name", BREAKAGES)
-def test_what_is_broken_fails_its_check_in_words_and_no_other(live: Live, name: str) -> None:
+def test_a_breakage_fails_its_own_check_with_a_clear_message_and_no_other(live: Live, name: str) -> None:
     broken, expected = BREAKAGES[name]
     with broken(live):
         # By now the breakage before this one is mended, too.
@@ -364,7 +364,7 @@ def test_what_is_broken_fails_its_check_in_words_and_no_other(live: Live, name: 
             assert words in seen[check]
 
 
-def test_all_is_well_once_everything_is_mended(live: Live) -> None:
+def test_all_checks_pass_once_everything_is_repaired(live: Live) -> None:
     assert live.settled({}) == {}
 
 

@@ -22,7 +22,7 @@ def looked(live: Live) -> dict[str, Result]:
     return {one.check: one for one in results}
 
 
-def test_everything_stands_on_the_screen(live: Live) -> None:
+def test_status_shows_everything(live: Live) -> None:
     seen = looked(live)
     # The rehearsal has no Prometheus.
     assert [name for name, one in seen.items() if not one.ok] == ["alerts"]
@@ -38,14 +38,14 @@ def test_everything_stands_on_the_screen(live: Live) -> None:
     ]
 
 
-def test_what_is_not_as_it_should_be_is_marked(live: Live) -> None:
+def test_whatever_is_wrong_is_shown(live: Live) -> None:
     with image(live, f"{REGISTRY}/prod:placeholder"), last_success(live, "invoicetron-db-drill", None):
         seen = looked(live)
     assert "still the placeholder" in seen["app"].seen
     assert "never succeeded" in seen["drill"].seen
 
 
-def test_a_command_with_every_system_away_ends_in_seconds_and_says_so(live: Live, tmp_path: Path) -> None:
+def test_with_every_system_unreachable_the_command_ends_in_seconds_and_says_so(live: Live, tmp_path: Path) -> None:
     away = {
         **live.rehearsal.program.environment,
         "KUBECONFIG": kubeconfig(tmp_path, live, server=f"https://{dead()}"),

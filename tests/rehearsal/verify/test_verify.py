@@ -157,7 +157,7 @@ def test_a_whole_system_passes_every_check_and_says_what_was_seen(live: Live) ->
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_a_check_that_could_not_be_made_has_failed_and_says_why_and_the_others_are_made(
+def test_a_check_that_cannot_run_fails_and_says_why_and_the_others_still_run(
     live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     change, expected, words = TROUBLES[name]
@@ -172,7 +172,7 @@ def test_a_check_that_could_not_be_made_has_failed_and_says_why_and_the_others_a
         assert words in text
 
 
-def test_a_stack_that_is_not_there_fails_every_check_of_it_in_words(live: Live) -> None:
+def test_a_stack_that_does_not_exist_fails_its_checks_with_clear_messages(live: Live) -> None:
     live.rehearsal.program.init("dev")
     results = live.verify("dev")
     assert [one.check for one in results if one.ok] == ["node-loss", "gitlab-token"]  # neither is the stack's
@@ -192,7 +192,7 @@ def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tmp_path: Path)
     assert live.settled({}) == {}
 
 
-def test_looking_changes_nothing_anywhere(live: Live) -> None:
+def test_verify_changes_nothing_anywhere(live: Live) -> None:
     services = [live.rehearsal.onepassword.app, live.rehearsal.gitlab.app, live.rehearsal.cloudflare.app]
     for service in services:
         service.forget()
@@ -216,7 +216,7 @@ def command(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_prints_a_line_for_each_check_and_fails_where_one_did(live: Live) -> None:
+def test_the_command_prints_a_line_for_each_check_and_fails_if_one_did(live: Live) -> None:
     done = command()
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
@@ -229,7 +229,7 @@ def test_the_command_prints_a_line_for_each_check_and_fails_where_one_did(live: 
     assert last == f"{len(lines) - 2} of {len(lines)} checks passed"
 
 
-def test_the_command_has_a_report_for_machines(live: Live) -> None:
+def test_the_command_has_a_machine_readable_report(live: Live) -> None:
     done = command("--json")
     assert done.returncode == 1, done.stderr
     live.assert_no_secret(done.stdout)
