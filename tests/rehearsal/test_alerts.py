@@ -261,7 +261,7 @@ def assert_fires(promtool: Path, rules: Path, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_exactly_the_alerts_fire_that_must(promtool: Path, rules: Path, case: Case) -> None:
+def test_exactly_the_expected_alerts_fire(promtool: Path, rules: Path, case: Case) -> None:
     assert_fires(promtool, rules, case)
 
 
@@ -269,7 +269,7 @@ def test_exactly_the_alerts_fire_that_must(promtool: Path, rules: Path, case: Ca
     ("left", "fire"),
     [(31, set()), (29, {TOKEN_SOON}), (8, {TOKEN_SOON}), (6, {TOKEN_SOON, TOKEN_ENDS}), (-1, {TOKEN_SOON, TOKEN_ENDS})],
 )
-def test_a_deploy_token_is_told_of_a_month_and_a_week_before_its_end(
+def test_a_deploy_token_fires_alerts_a_month_and_a_week_before_it_expires(
     promtool: Path, tmp_path: Path, left: int, fire: set[str]
 ) -> None:
     ends = dt.date(1970, 1, 1) + dt.timedelta(days=left + 2)  # Prometheus' tests begin in 1970
@@ -280,7 +280,7 @@ def test_a_deploy_token_is_told_of_a_month_and_a_week_before_its_end(
     assert_fires(promtool, rules, Case(minute=2 * DAY, fire=frozenset(fire)))
 
 
-def test_an_export_that_others_fill_tells_nobody(promtool: Path, tmp_path: Path) -> None:
+def test_an_nfs_export_that_others_fill_fires_no_alert(promtool: Path, tmp_path: Path) -> None:
     export = run("prod", {"backup.nfs": {"server": "10.10.30.4", "path": "/exports/invoicetron"}})
     assert_fires(promtool, rules_of(export, tmp_path), Case(seen=BACKUP_VOLUME, minute=25 * HOUR))
 

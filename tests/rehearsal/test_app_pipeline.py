@@ -56,7 +56,7 @@ def test_the_image_is_owned_by_a_field_manager_that_up_respects(deployed: Deploy
     assert not {owner for owner in owners if owner.startswith("kubectl")}
 
 
-def test_a_job_that_is_run_again_for_the_same_commit_passes_again(deployed: Deployed) -> None:
+def test_a_job_run_again_for_the_same_commit_passes_again(deployed: Deployed) -> None:
     for _ in range(2):
         passed, output = deployed.job("deploy:development")
         assert passed, output
@@ -81,7 +81,7 @@ def tag_of(image: str) -> str:
     return image.partition("@")[0].rpartition(":")[2]
 
 
-def test_a_rollback_goes_to_the_image_before_or_to_a_tag_and_migrates_nothing(deployed: Deployed) -> None:
+def test_a_rollback_returns_to_the_previous_image_or_a_tag_and_migrates_nothing(deployed: Deployed) -> None:
     images = []
     for _ in range(3):
         deployed.repository.commit()
@@ -164,7 +164,7 @@ def test_the_command_that_restores_the_backup_from_before_the_migration_is_print
     assert deployed.image == image
 
 
-def test_without_a_backup_of_the_pipelines_it_is_said_where_the_backups_are_listed(deployed: Deployed) -> None:
+def test_without_a_pipeline_backup_the_job_says_how_to_list_the_backups(deployed: Deployed) -> None:
     for job in jobs_of(deployed, BACKUP):
         deployed.rehearsal.kubectl("-n", DATABASE_OF, "delete", "job", job["metadata"]["name"])
     _, output = deployed.job("restore-command:development")
@@ -297,7 +297,7 @@ PAST_ACCESS: Final = {
 }
 
 
-def test_with_a_service_token_the_verify_job_asks_from_outside_as_well(deployed: Deployed, tmp_path: Path) -> None:
+def test_with_a_service_token_the_verify_job_also_checks_from_outside(deployed: Deployed, tmp_path: Path) -> None:
     deployed.record("curl", then=f'exec "{shutil.which("curl")}" "$@"')
     with app(deployed.repository, tmp_path, 200) as asked:
         passed, output = deployed.job("verify:development", **PAST_ACCESS)
@@ -306,14 +306,14 @@ def test_with_a_service_token_the_verify_job_asks_from_outside_as_well(deployed:
     assert PAST_ACCESS["CF_ACCESS_CLIENT_SECRET"] not in deployed.arguments + output
 
 
-def test_a_service_token_that_access_does_not_let_in_fails_the_verify_job(deployed: Deployed, tmp_path: Path) -> None:
+def test_a_service_token_that_access_rejects_fails_the_verify_job(deployed: Deployed, tmp_path: Path) -> None:
     with app(deployed.repository, tmp_path, 200, 302):
         passed, output = deployed.job("verify:development", **PAST_ACCESS)
     assert not passed
     assert "/from-outside answers 302, expected is 200" in output
 
 
-def test_a_redirect_to_a_login_is_no_health(deployed: Deployed, tmp_path: Path) -> None:
+def test_a_redirect_to_a_login_does_not_count_as_healthy(deployed: Deployed, tmp_path: Path) -> None:
     with app(deployed.repository, tmp_path, 302):
         passed, output = deployed.job("verify:development")
     assert not passed

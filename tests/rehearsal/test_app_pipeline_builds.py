@@ -66,14 +66,14 @@ def test_the_image_is_built_for_its_environment_and_pushed_with_the_job_s_own_lo
     assert deployed.image == f"{REGISTRY}:{commit}@{DIGEST}", "what was built, whatever the tag says by now"
 
 
-def test_an_image_whose_digest_nobody_knows_is_not_handed_over(deployed: Deployed) -> None:
+def test_the_build_fails_if_the_digest_of_the_image_is_unknown(deployed: Deployed) -> None:
     deployed.record("docker", then=DAEMON)
     passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
     assert not passed
     assert f"does not say which digest {REGISTRY}:" in output
 
 
-def test_a_docker_daemon_that_does_not_come_is_not_waited_for_until_the_job_s_timeout(deployed: Deployed) -> None:
+def test_the_build_gives_up_on_a_missing_docker_daemon_before_the_job_s_timeout(deployed: Deployed) -> None:
     deployed.record("docker", then=SLOW_DAEMON.format(log=deployed.log, calls=1000, repository=REGISTRY, digest=DIGEST))
     passed, output = deployed.job("build:development", DOCKER_PATIENCE="2", **REGISTRY_LOGIN)
     assert not passed
@@ -93,14 +93,14 @@ def test_an_image_that_the_job_s_login_cannot_push_is_refused_before_it_is_built
     assert "build" not in deployed.arguments
 
 
-def test_a_project_without_a_registry_is_told_so(deployed: Deployed) -> None:
+def test_the_build_fails_with_advice_if_the_project_has_no_registry(deployed: Deployed) -> None:
     deployed.record("docker", then=DAEMON)
     passed, output = deployed.job("build:development", **{**REGISTRY_LOGIN, "CI_REGISTRY_IMAGE": ""})
     assert not passed
     assert "switch on the container registry of this project" in output
 
 
-def test_without_privileges_the_image_is_built_as_the_page_says(deployed: Deployed) -> None:
+def test_the_documented_build_without_privileges_pushes_the_image(deployed: Deployed) -> None:
     (block,) = [block for block in blocks(REPOSITORY / "docs" / "app-pipeline.md") if block.mark == "buildkit"]
     with (deployed.repository.clone / ".gitlab-ci.yml").open("a") as file:
         file.write(block.text)

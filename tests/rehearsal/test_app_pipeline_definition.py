@@ -19,7 +19,7 @@ def repository(tmp_path: Path) -> AppRepository:
     return AppRepository(tmp_path / "app", branch="develop")
 
 
-def test_the_pipeline_is_valid_by_gitlab_s_own_schema(repository: AppRepository) -> None:
+def test_the_pipeline_is_valid_according_to_gitlab_s_own_schema(repository: AppRepository) -> None:
     assert repository.jobs()
 
 
@@ -58,7 +58,7 @@ def test_no_job_prints_a_secret_or_talks_to_the_cluster_without_verifying_it(rep
         assert not dangerous.search(script), name
 
 
-def test_one_deployment_at_a_time_and_none_is_cut_short(tmp_path: Path) -> None:
+def test_deployments_run_one_at_a_time_and_none_is_interrupted(tmp_path: Path) -> None:
     for branch, environment in (("develop", "development"), ("main", "production")):
         definitions = AppRepository(tmp_path / branch, branch=branch).definitions
         for job in (definitions[f"deploy:{environment}"], definitions[f"rollback:{environment}"]):
@@ -66,7 +66,7 @@ def test_one_deployment_at_a_time_and_none_is_cut_short(tmp_path: Path) -> None:
             assert job["interruptible"] is False
 
 
-def test_the_jobs_shell_is_clean(repository: AppRepository, tmp_path: Path) -> None:
+def test_the_jobs_scripts_pass_shellcheck(repository: AppRepository, tmp_path: Path) -> None:
     for script in scripts(repository).values():
         shellcheck(script, tmp_path)
 

@@ -108,7 +108,7 @@ def test_a_vault_that_does_not_exist_is_named(rehearsal: Rehearsal) -> None:
         rehearsal.program.up("dev")
 
 
-def test_all_problems_are_told_at_once(rehearsal: Rehearsal) -> None:
+def test_all_problems_are_reported_at_once(rehearsal: Rehearsal) -> None:
     rehearsal.onepassword.set_field(ITEM, "postgres-password", "")
     rehearsal.onepassword.set_field(ITEM, "better-auth-secret", "short")
     with pytest.raises(EngineError) as refused:

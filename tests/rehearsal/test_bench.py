@@ -14,7 +14,7 @@ def column(table: Figures, name: str) -> list[float]:
     return [float(row[where]) for row in table.rows]
 
 
-def test_the_start_is_measured_and_the_programs_environment_is_as_it_was(rehearsal: Rehearsal) -> None:
+def test_measuring_the_start_leaves_the_program_s_environment_unchanged(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     virtual = rehearsal.program.directory / ".venv"
     before = virtual.readlink()

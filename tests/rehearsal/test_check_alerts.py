@@ -56,7 +56,9 @@ def test_a_check_that_no_longer_passes_fires_its_own_alert(prod: Program, tmp_pa
     assert_fires(optional_tools.promtool(), rules_of(prod, tmp_path), case)
 
 
-def test_a_recovery_that_is_no_longer_drilled_fires_where_there_is_an_archive(prod: Program, tmp_path: Path) -> None:
+def test_a_recovery_that_is_no_longer_drilled_fires_an_alert_if_there_is_an_archive(
+    prod: Program, tmp_path: Path
+) -> None:
     changes = {**ENGINE, "database.wal": WAL}
     archived = rules_of(run("prod", changes, values=VALUES), tmp_path)
     well = {ready(PRIMARY): [(0, 1.0)], ready(STANDBY): [(0, 1.0)], lease("recovery"): ONCE}

@@ -78,7 +78,9 @@ def others(rehearsal: Rehearsal) -> Iterator[Others]:
 
 
 @pytest.mark.parametrize("fault", [TOO_MANY, BROKEN], ids=["429", "500"])
-def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: Rehearsal, others: Others, fault: Fault) -> None:
+def test_a_transient_fault_heals_at_every_call_of_up_and_destroy(
+    rehearsal: Rehearsal, others: Others, fault: Fault
+) -> None:
     rehearsal.cloudflare.app.fail_each(fault)
     rehearsal.program.up("prod")
     assert own(rehearsal.cloudflare) == (1, 1, 1)
@@ -89,7 +91,7 @@ def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: Rehearsal,
     assert others.are_alone()
 
 
-def test_what_is_refused_is_told_and_a_later_run_finishes(rehearsal: Rehearsal, others: Others) -> None:
+def test_a_refused_call_is_reported_and_a_later_run_finishes(rehearsal: Rehearsal, others: Others) -> None:
     rehearsal.cloudflare.app.fail_each(REFUSED)
     said = until_it_passes(lambda: rehearsal.program.up("prod", "--skip-preview"))
     assert len(said) > 4
@@ -103,7 +105,7 @@ def test_what_is_refused_is_told_and_a_later_run_finishes(rehearsal: Rehearsal, 
     assert others.are_alone()
 
 
-def test_what_was_made_and_whose_answer_was_lost_is_recorded_by_recover(rehearsal: Rehearsal, others: Others) -> None:
+def test_recover_records_what_a_call_created_whose_answer_was_lost(rehearsal: Rehearsal, others: Others) -> None:
     rehearsal.cloudflare.app.fail_each(LOST, method="POST")
     rehearsal.cloudflare.app.fail_each(LOST, method="PUT")
 

@@ -36,7 +36,7 @@ def refusal(rehearsal: Rehearsal, directory: Path, *, server: str | None = None,
     return str(failed.value)
 
 
-def test_a_preview_against_a_cluster_that_is_away_fails(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_preview_against_an_unreachable_cluster_fails(rehearsal: Rehearsal, tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = f"https://127.0.0.1:{unused.getsockname()[1]}"
@@ -54,7 +54,7 @@ def test_a_preview_with_credentials_that_may_not_read_the_stack_fails(rehearsal:
     assert token not in message
 
 
-def test_a_gateway_that_would_not_take_the_route_is_told_before_anything_is_made(rehearsal: Rehearsal) -> None:
+def test_a_gateway_that_would_not_accept_the_route_is_reported_before_anything_is_made(rehearsal: Rehearsal) -> None:
     program = rehearsal.program
     program.init("dev")
     for key, value, words in (
@@ -74,7 +74,7 @@ def test_a_gateway_that_would_not_take_the_route_is_told_before_anything_is_made
     assert not rehearsal.gitlab.app.writes
 
 
-def test_what_the_user_may_not_do_is_told_all_at_once_before_anything_is_made(
+def test_all_missing_permissions_are_reported_at_once_before_anything_is_made(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     """A user with everything in the stack's namespace and in no other, as administrators give it."""
@@ -100,7 +100,7 @@ def test_what_the_user_may_not_do_is_told_all_at_once_before_anything_is_made(
     assert not rehearsal.gitlab.app.writes
 
 
-def test_an_app_that_was_deleted_by_hand_is_announced_before_it_is_made_with_the_placeholder(
+def test_a_preview_warns_before_an_app_deleted_by_hand_is_recreated_with_the_placeholder(
     rehearsal: Rehearsal,
 ) -> None:
     preview = ("preview", "--stack", "dev", "--non-interactive")

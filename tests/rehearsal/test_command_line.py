@@ -45,7 +45,7 @@ def test_a_preview_with_diff_shows_every_property(run: Callable[..., Result]) ->
     assert "$PATH" not in shown
 
 
-def test_a_preview_that_fails_says_why_and_exits_so(rehearsal: Rehearsal, run: Callable[..., Result]) -> None:
+def test_a_failing_preview_says_why_and_exits_with_an_error(rehearsal: Rehearsal, run: Callable[..., Result]) -> None:
     rehearsal.gitlab.app.fail(Fault(status=401, body=b'{"message": "401 Unauthorized"}'), times=100)
     done = run("preview")
     assert done.exit_code == 1
@@ -74,12 +74,12 @@ def test_a_step_that_fails_shows_what_matters_and_where_the_rest_is(
     assert re.search(r"all of it, with start and end .* failed .* \d+\.\d", done.stderr)
 
 
-def test_the_engine_does_not_warn_of_the_rehearsals_plugins(rehearsal: Rehearsal) -> None:
+def test_the_engine_does_not_warn_about_the_rehearsal_s_plugins(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     assert "$PATH" not in rehearsal.program.preview("dev").output
 
 
-def test_a_preview_says_the_same_without_controllers_and_nodes(
+def test_a_preview_is_the_same_without_controllers_and_nodes(
     rehearsal: Rehearsal, tools: Tools, tmp_path: Path
 ) -> None:
     with (

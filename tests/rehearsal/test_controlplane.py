@@ -88,7 +88,7 @@ def test_a_pod_is_ready_unless_its_image_is_the_placeholder(core: Core, namespac
     assert core.read_namespaced_pod("placeholder", namespace).status.phase == "Pending"
 
 
-def test_a_job_lets_go_of_a_pod_that_is_deleted_before_it_could_run(core: Core, namespace: str) -> None:
+def test_a_job_releases_a_pod_that_is_deleted_before_it_could_run(core: Core, namespace: str) -> None:
     # There is no database in this namespace, so the script cannot be started.
     scripts = {"name": "main", "image": "postgres:18-alpine", "command": ["sh", "/scripts/drill.sh"]}
     failures = {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [3]}}]}
@@ -146,7 +146,9 @@ def test_the_volume_of_a_deleted_claim_goes_with_it_unless_it_is_retained(
         core.delete_persistent_volume(name)
 
 
-def test_only_who_has_the_kubeconfig_gets_in_and_only_to_the_server_it_names(control_plane: ControlPlane) -> None:
+def test_access_requires_the_kubeconfig_and_only_its_authority_vouches_for_the_server(
+    control_plane: ControlPlane,
+) -> None:
     (cluster,) = yaml.safe_load(control_plane.kubeconfig.read_text())["clusters"]
     assert set(cluster["cluster"]) == {"server", "certificate-authority-data"}
     assert control_plane.kubeconfig.stat().st_mode & 0o077 == 0
@@ -157,7 +159,7 @@ def test_only_who_has_the_kubeconfig_gets_in_and_only_to_the_server_it_names(con
         httpx.get(namespaces)
 
 
-def test_two_at_the_same_time_know_nothing_of_each_other(
+def test_two_control_planes_at_the_same_time_are_isolated(
     tools: Tools, control_plane: ControlPlane, core: Core, namespace: str, tmp_path: Path
 ) -> None:
     def namespaces(of: Core) -> set[str]:
@@ -195,7 +197,7 @@ def test_a_killed_rehearsal_leaves_no_process(tmp_path: Path) -> None:
     eventually(lambda: not any(map(lives, children)))
 
 
-def test_a_part_that_does_not_start_is_named_with_its_last_words(tools: Tools, tmp_path: Path) -> None:
+def test_the_error_names_a_part_that_does_not_start_with_its_last_output(tools: Tools, tmp_path: Path) -> None:
     broken = tmp_path / "etcd"
     broken.write_text("#!/bin/sh\necho no space left on device\nexit 1\n")
     broken.chmod(0o755)

@@ -181,13 +181,15 @@ def promtool(
     )
 
 
-def test_every_query_finds_what_is_exported(prod: Program, tmp_path: Path) -> None:
+def test_every_query_finds_exported_metrics(prod: Program, tmp_path: Path) -> None:
     assert len(asked(dashboard(prod))) > 20
     done = evaluated(EXPORTED, prod, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_query_of_a_database_of_the_operator_finds_what_is_exported(archived: Program, tmp_path: Path) -> None:
+def test_every_query_for_a_database_run_by_the_operator_finds_exported_metrics(
+    archived: Program, tmp_path: Path
+) -> None:
     exported = {**EXPORTED, **of_instances(), READY: (), lease("recovery"): [(0, 60)]}
     done = evaluated(exported, archived, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -195,7 +197,7 @@ def test_every_query_of_a_database_of_the_operator_finds_what_is_exported(archiv
 
 
 @pytest.mark.parametrize(("alert", "number"), [("info", 0), ("none", 0), ("warning", 1), ("critical", 1)])
-def test_an_alert_that_is_to_call_nobody_is_not_counted(prod: Program, tmp_path: Path, alert: str, number: int) -> None:
+def test_an_alert_that_pages_nobody_is_not_counted(prod: Program, tmp_path: Path, alert: str, number: int) -> None:
     (query,) = (query for query, _ in asked(dashboard(prod)) if "ALERTS" in query)
     series = f'ALERTS{{namespace="invoicetron-prod", alertname="Some", alertstate="firing", severity="{alert}"}}'
     done = promtool(
@@ -205,7 +207,7 @@ def test_an_alert_that_is_to_call_nobody_is_not_counted(prod: Program, tmp_path:
 
 
 @pytest.mark.parametrize("gone", [CERTIFICATE, restarts("invoicetron"), volume("used", "data-invoicetron-db-0")])
-def test_a_query_for_what_nobody_exports_would_be_seen(prod: Program, tmp_path: Path, gone: str) -> None:
+def test_a_query_for_a_metric_that_nobody_exports_is_detected(prod: Program, tmp_path: Path, gone: str) -> None:
     metric = gone.partition("{")[0]
     exported = {name: steps for name, steps in EXPORTED.items() if not name.startswith(metric)}
     done = evaluated(exported, prod, tmp_path)

@@ -11,7 +11,7 @@ from tests.stacks import DEV
 ITEM = "Invoicetron Monitor"
 
 
-def test_the_exporter_and_the_dashboard_come_and_go_and_the_database_does_not_notice(rehearsal: Rehearsal) -> None:
+def test_adding_and_removing_the_exporter_and_the_dashboard_does_not_restart_the_database(rehearsal: Rehearsal) -> None:
     program = rehearsal.program
     program.init("dev")
     program.up("dev", "--skip-preview")

@@ -19,7 +19,7 @@ from tests.rehearsal.backed_up import BackedUp
 from tests.stacks import DEV
 
 
-def test_a_stack_passes_over_to_tls_with_its_backups_and_its_certificate_is_renewed(
+def test_a_stack_and_its_backups_switch_to_tls_and_its_certificate_is_renewed(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     stack = BackedUp(rehearsal=rehearsal)

@@ -44,7 +44,7 @@ def pull_login(rehearsal: Rehearsal, stack: str) -> tuple[str, str]:
     return login["username"], login["password"]
 
 
-def test_a_token_that_may_not_is_told_all_it_lacks_before_anything_is_made(rehearsal: Rehearsal) -> None:
+def test_everything_that_a_weak_token_lacks_is_reported_before_anything_is_made(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     weak = rehearsal.gitlab.issue_token("read_api", "read_user", level=DEVELOPER)
     with pytest.raises(EngineError) as refused:
@@ -56,7 +56,7 @@ def test_a_token_that_may_not_is_told_all_it_lacks_before_anything_is_made(rehea
     assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
-def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more(rehearsal: Rehearsal) -> None:
+def test_a_read_only_token_is_enough_for_a_preview_and_nothing_more(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     reader = rehearsal.program.with_environment({"GITLAB_TOKEN": rehearsal.gitlab.issue_token("read_api")})
     reader.preview("dev")
@@ -65,7 +65,7 @@ def test_a_token_that_may_only_read_is_enough_for_a_preview_and_for_nothing_more
     assert "invoicetron-dev" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
-def test_a_gitlab_that_refuses_connections_is_named_with_its_address(rehearsal: Rehearsal) -> None:
+def test_the_message_about_an_unreachable_gitlab_contains_its_address(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     away = f"http://127.0.0.1:{free_port()}/api/v4/"
     program = rehearsal.program.with_environment({"GITLAB_BASE_URL": away})
@@ -104,7 +104,7 @@ def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_
     assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
-def test_a_new_expiry_issues_a_new_token_before_the_old_one_goes(rehearsal: Rehearsal) -> None:
+def test_a_new_expiry_issues_a_new_token_before_the_old_one_is_revoked(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     (old,) = active_tokens(rehearsal)
@@ -153,7 +153,7 @@ def is_refused_soon(rehearsal: Rehearsal, token: str) -> bool:
     return True
 
 
-def test_another_day_gives_the_pipeline_a_new_token_before_the_old_one_goes(rehearsal: Rehearsal) -> None:
+def test_a_new_renewal_date_gives_the_pipeline_a_new_token_before_the_old_one_is_revoked(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     old = pipeline_token(rehearsal)
@@ -175,7 +175,7 @@ def test_another_day_gives_the_pipeline_a_new_token_before_the_old_one_goes(rehe
     assert rehearsal.program.preview("dev").changes == {}
 
 
-def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_holds_its_successor(
+def test_a_token_lost_as_it_was_issued_is_revoked_once_the_cluster_holds_its_successor(
     rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")
@@ -200,7 +200,7 @@ def test_a_new_token_whose_only_showing_is_lost_is_revoked_once_the_cluster_hold
     assert pull_login(rehearsal, "dev")[0] == new["username"]
 
 
-def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehearsal: Rehearsal) -> None:
+def test_a_lost_token_that_gitlab_refuses_to_revoke_is_only_a_warning(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     lost = rehearsal.gitlab.project.deploy_tokens.create({"name": "invoicetron-pull-dev", "scopes": ["read_registry"]})
     rehearsal.gitlab.app.fail(Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE")
@@ -211,7 +211,7 @@ def test_a_lost_token_that_gitlab_does_not_let_go_is_a_warning_and_no_more(rehea
     assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
-def test_the_item_of_an_issued_token_is_not_taken_for_one_that_a_person_keeps(rehearsal: Rehearsal) -> None:
+def test_the_item_of_an_issued_token_is_not_mistaken_for_one_kept_by_a_person(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     assert not rehearsal.program.up("dev", "--skip-preview").changes
@@ -236,7 +236,7 @@ def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_
     assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
-def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the_message_says_so(
+def test_environments_are_protected_if_gitlab_is_licensed_for_it_and_otherwise_the_message_says_so(
     rehearsal: Rehearsal,
 ) -> None:
     project = rehearsal.gitlab.project
@@ -253,7 +253,7 @@ def test_environments_are_protected_where_gitlab_is_licensed_for_it_and_else_the
     assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
-def test_in_any_order_of_deployments_settings_and_rotations_the_image_is_the_pipelines_last(
+def test_the_pipeline_s_last_image_survives_any_order_of_deployments_settings_and_rotations(
     rehearsal: Rehearsal,
 ) -> None:
     randomness = random.Random(20261124)  # noqa: S311 - a reproducible order, no secret

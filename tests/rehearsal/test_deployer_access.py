@@ -54,7 +54,7 @@ def test_the_deployer_may_do_what_the_pipeline_does_and_nothing_else(rehearsal: 
     assert not may("get", "nodes", namespace=None)
 
 
-def test_a_call_that_is_refused_is_refused_by_the_server_and_not_only_by_its_answer(
+def test_a_forbidden_call_is_refused_by_the_server_and_not_only_by_auth_can_i(
     rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")

@@ -157,7 +157,7 @@ def test_a_job_that_differs_from_its_template_is_denied(stack: Rehearsal, change
 
 
 @pytest.mark.parametrize("name", ["the backup's image", "the backup's command", "migration's pod in a backup's Job"])
-def test_a_backup_is_taken_as_its_template_is(stack: Rehearsal, name: str) -> None:
+def test_a_backup_that_differs_from_its_template_is_denied(stack: Rehearsal, name: str) -> None:
     changes: dict[str, Change] = {
         "the backup's image": image(f"{REPOSITORY}:1a2b3c4d"),
         "the backup's command": lambda j: container(j).update(command=["sh", "-c", "env"]),
@@ -167,7 +167,7 @@ def test_a_backup_is_taken_as_its_template_is(stack: Rehearsal, name: str) -> No
 
 
 @pytest.mark.parametrize("digest", ["", "@sha256:" + "a" * 64])
-def test_what_the_pipeline_makes_is_let_through(stack: Rehearsal, digest: str) -> None:
+def test_the_jobs_that_the_pipeline_makes_are_admitted(stack: Rehearsal, digest: str) -> None:
     assert create(stack, job(stack, image(f"{REPOSITORY}:1a2b3c4d{digest}"))) == "created"
     assert create(stack, job(stack, template=BACKUP)) == "created"
 
@@ -203,14 +203,16 @@ DEPLOYMENTS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("patch", DEPLOYMENTS.values(), ids=list(DEPLOYMENTS))
-def test_nothing_of_the_deployment_changes_but_the_image(stack: Rehearsal, patch: list[dict[str, Any]]) -> None:
+def test_any_change_to_the_deployment_other_than_its_image_is_denied(
+    stack: Rehearsal, patch: list[dict[str, Any]]
+) -> None:
     done = as_deployer(
         stack, "-n", NAMESPACE, "patch", "deployment", "invoicetron", "--type=json", "-p", json.dumps(patch)
     )
     assert outcome(done.returncode, done.stderr, "changed").startswith("denied"), done.stderr
 
 
-def test_the_image_of_the_environments_repository_is_set_and_set_back(stack: Rehearsal) -> None:
+def test_an_image_of_the_environment_s_repository_can_be_set_and_set_back(stack: Rehearsal) -> None:
     for name in ("1a2b3c4d", "5e6f7a8b", "1a2b3c4d"):
         done = as_deployer(
             stack, "-n", NAMESPACE, *SET_IMAGE, f"invoicetron={REPOSITORY}:{name}", "--field-manager=gitlab-ci"
@@ -218,7 +220,7 @@ def test_the_image_of_the_environments_repository_is_set_and_set_back(stack: Reh
         assert done.returncode == 0, done.stderr
 
 
-def test_another_deployment_is_not_the_pipelines(stack: Rehearsal) -> None:
+def test_the_pipeline_may_not_change_another_deployment(stack: Rehearsal) -> None:
     stack.kubectl("-n", NAMESPACE, "create", "deployment", "other", f"--image={REPOSITORY}:1")
     done = as_deployer(stack, "-n", NAMESPACE, "set", "image", "deployment/other", f"dev={REPOSITORY}:2")
     assert outcome(done.returncode, done.stderr, "changed").startswith("denied"), done.stderr
@@ -234,13 +236,13 @@ def test_another_deployment_is_not_the_pipelines(stack: Rehearsal) -> None:
     ],
     ids=["a template", "another namespace", "the scale", "the policy"],
 )
-def test_everything_else_is_refused_to_the_account(stack: Rehearsal, command: list[str]) -> None:
+def test_the_account_is_refused_everything_else(stack: Rehearsal, command: list[str]) -> None:
     done = as_deployer(stack, *command)
     assert done.returncode != 0
     assert "orbidden" in done.stderr, done.stderr
 
 
-def test_no_container_is_put_into_a_pod_that_runs(stack: Rehearsal) -> None:
+def test_no_container_can_be_added_to_a_running_pod(stack: Rehearsal) -> None:
     name = stack.kubectl("-n", NAMESPACE, "get", "pods", "-l", "app=invoicetron", "-o", "name").split()[0]
     added = json.dumps({"spec": {"ephemeralContainers": [{"name": "e", "image": "busybox:1.36"}]}})
     done = as_deployer(stack, "-n", NAMESPACE, "patch", name, "--subresource=ephemeralcontainers", "-p", added)
@@ -266,7 +268,7 @@ def test_the_pipeline_backs_up_migrates_and_deploys(stack: Rehearsal, tmp_path: 
     assert BACKUP in output
 
 
-def test_a_template_that_somebody_changed_by_hand_makes_no_jobs_until_the_next_up(stack: Rehearsal) -> None:
+def test_a_template_changed_by_hand_makes_no_jobs_until_the_next_up(stack: Rehearsal) -> None:
     patch = {"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": 86400}}}}
     stack.kubectl("-n", NAMESPACE, "patch", "cronjob", MIGRATION, "--patch", json.dumps(patch))
     assert create(stack, job(stack), dry=True).startswith("denied")
@@ -274,7 +276,7 @@ def test_a_template_that_somebody_changed_by_hand_makes_no_jobs_until_the_next_u
     assert create(stack, job(stack), dry=True) == "created"
 
 
-def test_policies_that_were_away_for_a_while_know_the_templates_of_now(stack: Rehearsal) -> None:
+def test_policies_that_were_removed_for_a_while_know_the_current_templates(stack: Rehearsal) -> None:
     """With the CronJob as their parameter they would not, until the API server is restarted (kubernetes#130887)."""
     stack.configure("dev", "delivery.admissionPolicy", "false")
     stack.program.up("dev", "--skip-preview")

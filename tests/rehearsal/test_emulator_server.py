@@ -79,7 +79,7 @@ def test_nothing_listens_after_the_context_has_ended() -> None:
         httpx.get(f"{url}/number", trust_env=False)
 
 
-def test_neither_a_kept_connection_nor_a_call_under_way_delays_the_stop() -> None:
+def test_neither_an_open_connection_nor_a_call_in_progress_delays_the_stop() -> None:
     counter = Counter()
     with httpx.Client(trust_env=False) as kept, httpx.Client(trust_env=False) as waiting:
         with serve(counter.app) as url:
@@ -154,7 +154,7 @@ def test_a_lost_answer_leaves_the_effect(served: Served, fault: Fault) -> None:
     assert served.counter.number == 1
 
 
-def test_a_reset_tears_the_connection_and_is_logged_without_a_status(served: Served) -> None:
+def test_a_reset_breaks_the_connection_and_is_logged_without_a_status(served: Served) -> None:
     served.service.fail(Fault(reset=True))
     with pytest.raises(httpx.ReadError, match="reset"):
         served.client.get("/number")
@@ -162,14 +162,14 @@ def test_a_reset_tears_the_connection_and_is_logged_without_a_status(served: Ser
     assert served.client.get("/number").json() == 0
 
 
-def test_a_slow_answer_is_the_proper_one(served: Served) -> None:
+def test_a_slow_answer_is_still_the_right_one(served: Served) -> None:
     served.service.fail(Fault(delay=0.2))
     start = time.monotonic()
     assert served.client.post("/number").json() == 1
     assert time.monotonic() - start >= 0.2
 
 
-def test_a_slow_call_holds_up_no_other(served: Served) -> None:
+def test_a_slow_call_does_not_delay_others(served: Served) -> None:
     served.service.fail(Fault(delay=5), path="number.slow")
     with pytest.raises(httpx.ReadTimeout):
         served.client.get("/number?slow", timeout=0.1)
@@ -177,7 +177,7 @@ def test_a_slow_call_holds_up_no_other(served: Served) -> None:
 
 
 @pytest.mark.parametrize("mistaken", [{}, {"after_effect": True, "delay": 1.0}, {"reset": True, "status": 500}])
-def test_a_fault_that_says_not_what_happens_is_refused(mistaken: dict[str, float]) -> None:
+def test_an_ambiguous_fault_is_refused(mistaken: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="a fault"):
         Fault(**mistaken)  # type: ignore[arg-type] # on purpose
 
@@ -211,7 +211,7 @@ def test_a_hook_may_call_the_emulator_as_a_concurrent_editor_does(served: Served
     assert served.client.get("/number").json() == 1
 
 
-def test_forgetting_starts_counting_anew_and_drops_planned_faults(served: Served) -> None:
+def test_forgetting_restarts_the_count_and_drops_planned_faults(served: Served) -> None:
     served.client.get("/number")
     served.service.fail(Fault(status=500))
     served.service.forget()

@@ -88,14 +88,14 @@ def test_nothing_of_one_process_reaches_the_next(server: Child, tmp_path: Path) 
     assert server.process.poll() is None
 
 
-def test_what_a_process_has_registered_for_its_end_is_done(server: Child, tmp_path: Path) -> None:
+def test_a_process_runs_its_exit_handlers(server: Child, tmp_path: Path) -> None:
     with started(tmp_path, "clean") as process:
         output, _ = process.communicate(timeout=10)
     assert output.splitlines()[1:] == ["cleaned up"]
     assert (process.returncode, server.process.poll()) == (0, None)
 
 
-def test_what_the_engine_sends_to_the_client_reaches_it(server: Child, tmp_path: Path) -> None:
+def test_a_signal_that_the_engine_sends_to_the_client_reaches_it(server: Child, tmp_path: Path) -> None:
     with started(tmp_path, "wait") as process:
         pid = waiting(process)
         process.send_signal(signal.SIGINT)
@@ -104,7 +104,7 @@ def test_what_the_engine_sends_to_the_client_reaches_it(server: Child, tmp_path:
     assert server.process.poll() is None
 
 
-def test_it_is_interrupted_also_where_whoever_started_the_server_ignores_that(tmp_path: Path) -> None:
+def test_it_can_be_interrupted_even_if_the_server_s_parent_ignores_sigint(tmp_path: Path) -> None:
     """As a shell does for what it runs in its background: the engine would wait 5 s for the dynamic provider's end."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -134,7 +134,7 @@ def asking(directory: Path) -> Iterator[tuple[subprocess.Popen[str], socket.sock
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_sent_to_the_client_before_it_knows_its_process_reaches_that(
+def test_a_signal_sent_before_the_client_knows_its_process_still_reaches_it(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     with asking(tmp_path) as (process, connection), subprocess.Popen(["/bin/sleep", "60"], process_group=0) as made:
@@ -147,7 +147,7 @@ def test_what_is_sent_to_the_client_before_it_knows_its_process_reaches_that(
         made.kill()
 
 
-def test_what_was_sent_to_the_client_is_not_lost_with_its_server(tmp_path: Path) -> None:
+def test_a_signal_sent_to_the_client_is_not_lost_with_the_server(tmp_path: Path) -> None:
     with asking(tmp_path) as (process, connection):
         process.send_signal(signal.SIGINT)
         assert connection.recv(1)
@@ -155,7 +155,7 @@ def test_what_was_sent_to_the_client_is_not_lost_with_its_server(tmp_path: Path)
         assert process.wait(5) == -signal.SIGINT
 
 
-def test_a_stand_in_that_is_interrupted_as_soon_as_it_has_named_its_port_ends_in_peace() -> None:
+def test_a_stand_in_interrupted_right_after_printing_its_port_ends_cleanly() -> None:
     interrupts_itself = """
 import os, signal, sys
 from rehearsal.plugins.base import serve_engine
@@ -195,9 +195,7 @@ def test_it_ends_after_the_engine_that_started_its_client(server: Child, tmp_pat
     assert server.process.poll() is None
 
 
-def test_it_ends_after_an_engine_that_was_killed_before_its_client_looked_for_one(
-    server: Child, tmp_path: Path
-) -> None:
+def test_it_ends_even_if_the_engine_was_killed_before_its_client_looked_for_one(server: Child, tmp_path: Path) -> None:
     with started(tmp_path, "wait", stdin=subprocess.PIPE) as process:
         pid = waiting(process)
         assert process.stdin is not None
@@ -209,14 +207,14 @@ def test_it_ends_after_an_engine_that_was_killed_before_its_client_looked_for_on
     assert server.process.poll() is None
 
 
-def test_a_client_ends_with_an_error_where_its_process_dies(server: Child, tmp_path: Path) -> None:
+def test_a_client_ends_with_an_error_if_its_process_dies(server: Child, tmp_path: Path) -> None:
     with started(tmp_path, "die") as process:
         process.communicate(timeout=10)
     assert process.returncode == 1
     assert server.process.poll() is None
 
 
-def test_without_the_server_what_runs_runs_on_and_what_comes_is_a_process_of_its_own(
+def test_without_the_server_running_processes_continue_and_new_clients_become_the_process_themselves(
     server: Child, tmp_path: Path
 ) -> None:
     with started(tmp_path, "wait") as process:

@@ -61,9 +61,7 @@ def answer(cluster: DynamicClient, namespace: str, **expected: str) -> dict[str,
     return reasons
 
 
-def test_a_route_resolves_once_its_service_is_there_and_no_longer_when_it_is_gone(
-    cluster: DynamicClient, namespace: str
-) -> None:
+def test_a_route_resolves_only_while_its_service_exists(cluster: DynamicClient, namespace: str) -> None:
     services = cluster.resources.get(api_version="v1", kind="Service")
     missing = {"Accepted": "Accepted", "ResolvedRefs": "BackendNotFound"}
     resolved = {"Accepted": "Accepted", "ResolvedRefs": "ResolvedRefs"}
@@ -76,7 +74,7 @@ def test_a_route_resolves_once_its_service_is_there_and_no_longer_when_it_is_gon
     assert answer(cluster, namespace, **missing) == missing
 
 
-def test_the_answer_follows_a_change_of_the_route(cluster: DynamicClient, namespace: str) -> None:
+def test_the_status_follows_a_change_of_the_route(cluster: DynamicClient, namespace: str) -> None:
     routes = cluster.resources.get(api_version=API, kind="HTTPRoute")
     routes.create(body=route("app.dev.k8s.rommelporras.com", gateway="other"), namespace=namespace)
     unknown = {"Accepted": "NoMatchingParent", "ResolvedRefs": "BackendNotFound"}

@@ -61,7 +61,9 @@ def assert_clear(said: list[str], rehearsal: Rehearsal) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [(TOO_MANY, BROKEN), (BROKEN, TOO_MANY)], ids=["429", "502"])
-def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: Rehearsal, first: Fault, second: Fault) -> None:
+def test_a_transient_fault_heals_at_every_call_of_up_and_destroy(
+    rehearsal: Rehearsal, first: Fault, second: Fault
+) -> None:
     rehearsal.program.init("dev")
     rehearsal.gitlab.app.fail_each(first)
     rehearsal.program.up("dev")
@@ -73,7 +75,7 @@ def test_what_passes_heals_at_every_call_of_up_and_destroy(rehearsal: Rehearsal,
 
 
 @pytest.mark.parametrize("fault", [REFUSED, UNASKED], ids=["refused", "not asked"])
-def test_what_does_not_pass_is_one_message_for_each_call_and_a_later_run_finishes(
+def test_any_other_fault_is_one_message_for_each_call_and_a_later_run_finishes(
     rehearsal: Rehearsal, fault: Fault
 ) -> None:
     rehearsal.program.init("dev")
@@ -91,7 +93,7 @@ def test_what_does_not_pass_is_one_message_for_each_call_and_a_later_run_finishe
     assert gitlab(rehearsal) == NOTHING
 
 
-def test_what_was_done_and_whose_answer_was_lost_is_found_again_and_a_lost_token_is_revoked(
+def test_after_a_lost_answer_objects_are_found_again_and_a_lost_token_is_revoked(
     rehearsal: Rehearsal,
 ) -> None:
     rehearsal.program.init("dev")

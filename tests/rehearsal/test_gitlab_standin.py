@@ -122,14 +122,14 @@ def created(plugin: GitLabPlugin, kind: str) -> Resource:
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_what_was_created_reads_back_without_a_difference(plugin: GitLabPlugin, kind: str) -> None:
+def test_a_created_resource_reads_back_without_a_difference(plugin: GitLabPlugin, kind: str) -> None:
     resource = created(plugin, kind)
     assert resource.refresh() is not None
     assert not resource.diff(RESOURCES[kind]).changes
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_what_was_deleted_by_hand_is_gone_for_a_refresh_and_but_for_deploy_tokens_for_a_deletion(
+def test_a_refresh_finds_a_deleted_resource_gone_and_only_a_deploy_token_fails_a_second_deletion(
     plugin: GitLabPlugin, kind: str
 ) -> None:
     resource = created(plugin, kind)
@@ -143,7 +143,7 @@ def test_what_was_deleted_by_hand_is_gone_for_a_refresh_and_but_for_deploy_token
 
 
 @pytest.mark.parametrize("kind", [kind for kind in RESOURCES if "Token" not in kind and "Mirror" not in kind])
-def test_what_exists_is_imported_and_then_needs_no_replacement(plugin: GitLabPlugin, kind: str) -> None:
+def test_an_existing_resource_is_imported_and_then_needs_no_replacement(plugin: GitLabPlugin, kind: str) -> None:
     resource = created(plugin, kind)
     state = resource.found(resource.id)
     assert state is not None
@@ -170,7 +170,7 @@ def test_a_change_is_made_in_place(plugin: GitLabPlugin, kind: str, change: Prop
     assert not resource.diff(wanted).changes
 
 
-def test_a_deploy_token_is_shown_once_and_kept_by_the_state(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+def test_a_deploy_token_is_shown_once_and_kept_in_the_state(gitlab: GitLab, plugin: GitLabPlugin) -> None:
     resource = created(plugin, "projectDeployToken:ProjectDeployToken")
     token = resource.outputs["token"]
     assert isinstance(token, Secret)
@@ -181,7 +181,7 @@ def test_a_deploy_token_is_shown_once_and_kept_by_the_state(gitlab: GitLab, plug
 
 
 @pytest.mark.parametrize("change", [{"expiresAt": "2028-12-31T23:59:59Z"}, {"scopes": ["read_repository"]}])
-def test_any_change_of_a_deploy_token_replaces_it_with_the_new_one_made_first(
+def test_any_change_to_a_deploy_token_replaces_it_and_creates_the_new_one_first(
     plugin: GitLabPlugin, change: dict[str, Any]
 ) -> None:
     difference = created(plugin, "projectDeployToken:ProjectDeployToken").diff({**TOKEN, **change})
@@ -189,7 +189,7 @@ def test_any_change_of_a_deploy_token_replaces_it_with_the_new_one_made_first(
     assert not difference.delete_before_replace
 
 
-def test_the_registry_lets_in_a_deploy_token_until_it_is_revoked(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+def test_the_registry_accepts_a_deploy_token_until_it_is_revoked(gitlab: GitLab, plugin: GitLabPlugin) -> None:
     resource = created(plugin, "projectDeployToken:ProjectDeployToken")
     login = resource.outputs["username"], plain(resource.outputs["token"])
     assert gitlab.project.deploy_tokens.may_pull(*login)
@@ -214,7 +214,7 @@ def test_an_environment_that_is_not_stopped_first_cannot_be_deleted(gitlab: GitL
         ("branchProtection:BranchProtection", r"branch develop: 409 .*already exists"),
     ],
 )
-def test_a_second_one_of_the_same_name_is_refused_by_name(plugin: GitLabPlugin, kind: str, message: str) -> None:
+def test_a_duplicate_is_refused_by_name(plugin: GitLabPlugin, kind: str, message: str) -> None:
     created(plugin, kind)
     with pytest.raises(PluginError, match=message):
         Resource(plugin, kind).create(RESOURCES[kind])
@@ -228,7 +228,7 @@ def test_a_value_that_cannot_be_masked_is_refused(plugin: GitLabPlugin, value: s
     assert value not in str(refusal.value)
 
 
-def test_a_variable_of_two_scopes_is_changed_in_its_own_scope_only(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+def test_a_variable_with_two_scopes_is_changed_in_its_own_scope_only(gitlab: GitLab, plugin: GitLabPlugin) -> None:
     kind = "projectVariable:ProjectVariable"
     dev, prod = (
         Resource(plugin, kind).create({**VARIABLE, "environmentScope": scope, "value": scope * 2})
@@ -295,7 +295,7 @@ def test_environments_are_protected_in_an_enterprise_edition_licensed_or_not() -
         ("https://bot:glpat@github.com/o/r.git", "https://*****:*****@github.com/o/r.git"),
     ],
 )
-def test_gitlab_shows_the_user_git_of_a_mirror_and_no_other(gitlab: GitLab, url: str, shown: str) -> None:
+def test_gitlab_masks_every_user_name_of_a_mirror_except_git(gitlab: GitLab, url: str, shown: str) -> None:
     assert gitlab.project.mirrors.create({"url": url})["url"] == shown
 
 
@@ -312,7 +312,7 @@ def test_a_mirror_made_by_hand_is_imported_and_given_its_host_keys(gitlab: GitLa
     assert gitlab.project.mirrors.get(str(made["id"]))["host_keys"]
 
 
-def test_a_gitlab_before_18_11_drops_host_keys_in_silence(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+def test_a_gitlab_before_18_11_silently_drops_host_keys(gitlab: GitLab, plugin: GitLabPlugin) -> None:
     gitlab.be("18.10.4")
     created(plugin, "projectPushMirror:ProjectPushMirror")
     (mirror,) = gitlab.project.mirrors.entries({})
@@ -325,12 +325,12 @@ def test_a_gitlab_before_18_11_drops_host_keys_in_silence(gitlab: GitLab, plugin
     ("keys", "words"),
     [(["github.com ssh-ed25519 AAAA"], "Invalid SSH host key"), ([HOST_KEY] * 11, "too many host keys")],
 )
-def test_host_keys_that_gitlab_does_not_take_are_refused(plugin: GitLabPlugin, keys: list[str], words: str) -> None:
+def test_invalid_or_too_many_host_keys_are_refused(plugin: GitLabPlugin, keys: list[str], words: str) -> None:
     with pytest.raises(PluginError, match=rf"push mirror: 400 .*{words}"):
         Resource(plugin, "projectPushMirror:ProjectPushMirror").create({**MIRROR, "hostKeys": keys})
 
 
-def test_a_developer_sees_no_mirror_and_is_refused_as_if_nobody_knew_the_token(gitlab: GitLab, url: str) -> None:
+def test_a_developer_sees_no_mirror_and_is_refused_as_if_the_token_were_unknown(gitlab: GitLab, url: str) -> None:
     plugin = configured(url, gitlab.issue_token("api", level=DEVELOPER))
     with pytest.raises(PluginError, match="push mirror: 401"):
         created(plugin, "projectPushMirror:ProjectPushMirror")
@@ -341,7 +341,7 @@ def test_a_wrong_token_is_refused_before_anything_else(url: str) -> None:
         configured(url, "glpat-wrong")
 
 
-def test_a_missing_scope_names_itself(gitlab: GitLab, url: str) -> None:
+def test_the_error_names_a_missing_scope(gitlab: GitLab, url: str) -> None:
     plugin = configured(url, gitlab.issue_token("read_api"))
     with pytest.raises(PluginError, match=r'403 .*insufficient_scope.*"scope":"api"'):
         created(plugin, "projectVariable:ProjectVariable")
@@ -354,20 +354,22 @@ def test_a_developer_s_token_may_not_write_variables(gitlab: GitLab, url: str) -
 
 
 @pytest.mark.parametrize("fault", [Fault(status=429, headers={"Retry-After": "1"}), Fault(status=503)])
-def test_a_passing_fault_heals(gitlab: GitLab, plugin: GitLabPlugin, fault: Fault) -> None:
+def test_a_transient_fault_heals(gitlab: GitLab, plugin: GitLabPlugin, fault: Fault) -> None:
     gitlab.app.fail(fault, method="POST")
     created(plugin, "projectVariable:ProjectVariable")
     assert len(gitlab.project.variables.entries({})) == 1
 
 
-def test_a_connection_that_breaks_is_told_and_not_tried_again(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+def test_a_broken_connection_is_reported_and_not_retried(gitlab: GitLab, plugin: GitLabPlugin) -> None:
     gitlab.app.fail(Fault(reset=True, after_effect=True), method="POST")
     with pytest.raises(PluginError, match="no answer about the CI variable KUBE_TOKEN of scope development"):
         created(plugin, "projectVariable:ProjectVariable")
     assert len(gitlab.app.writes) == len(gitlab.project.variables.entries({})) == 1
 
 
-def test_a_lasting_fault_is_one_message_with_the_subject_and_the_status(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+def test_a_persistent_fault_is_one_message_with_the_subject_and_the_status(
+    gitlab: GitLab, plugin: GitLabPlugin
+) -> None:
     gitlab.app.fail(Fault(status=502), method="POST", times=20)
     with pytest.raises(PluginError, match="KUBE_TOKEN of scope development: 502"):
         created(plugin, "projectVariable:ProjectVariable")

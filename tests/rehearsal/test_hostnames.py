@@ -60,7 +60,7 @@ def inside(rehearsal: Rehearsal) -> tuple[list[str], str, list[str]]:
     return spec("httproute")["hostnames"], origins, probed
 
 
-def test_hostnames_come_and_go_and_nothing_of_the_others_moves(rehearsal: Rehearsal) -> None:
+def test_adding_and_removing_hostnames_changes_nothing_of_the_others(rehearsal: Rehearsal) -> None:
     exposed = watched(rehearsal)
     document, records = copy.deepcopy(rehearsal.cloudflare.document), set(rehearsal.cloudflare.records)
     rehearsal.program.init("prod")
@@ -103,7 +103,7 @@ def test_hostnames_come_and_go_and_nothing_of_the_others_moves(rehearsal: Rehear
     assert not rehearsal.cloudflare.applications
 
 
-def test_what_was_made_by_hand_for_a_further_hostname_is_adopted_by_its_name(rehearsal: Rehearsal) -> None:
+def test_objects_made_by_hand_for_a_further_hostname_are_adopted_under_its_name(rehearsal: Rehearsal) -> None:
     cloudflare = rehearsal.cloudflare
     application, record = cloudflare.add_application(SECOND, name="By hand"), cloudflare.add_record(SECOND)
     other = cloudflare.add_application(FIRST, name="By hand")
@@ -123,7 +123,7 @@ def test_what_was_made_by_hand_for_a_further_hostname_is_adopted_by_its_name(reh
     assert {changes[name] for name in adopted} <= {"import", "update"}
 
 
-def test_another_policy_is_put_in_place_of_the_old_one(rehearsal: Rehearsal) -> None:
+def test_a_new_policy_replaces_the_old_one(rehearsal: Rehearsal) -> None:
     exposed = watched(rehearsal)
     rehearsal.program.init("prod")
     rehearsal.program.up("prod", "--skip-preview")

@@ -118,12 +118,12 @@ def test_a_job_of_the_branch_and_the_environment_may_do_what_the_pipeline_does_a
         ({"claims": {"nbf": 4_000_000_000, "exp": 4_000_000_100, "iat": 4_000_000_000}}, "a token of the future"),
     ],
 )
-def test_a_token_that_is_not_for_this_is_not_taken(stack: Rehearsal, good: str, job: dict[str, Any], why: str) -> None:
+def test_a_token_with_a_wrong_claim_is_not_accepted(stack: Rehearsal, good: str, job: dict[str, Any], why: str) -> None:
     assert whoami(stack, good).startswith("gitlab:")
     assert whoami(stack, token(stack, **job)).startswith("refused"), why
 
 
-def test_a_token_that_gitlab_did_not_sign_is_not_taken(stack: Rehearsal, good: str) -> None:
+def test_a_token_that_gitlab_did_not_sign_is_not_accepted(stack: Rehearsal, good: str) -> None:
     stranger = type(stack.gitlab.id_tokens)()
     project = stack.gitlab.project
     forged = stranger.issue(project.id, project.path, audience=stack.control_plane.url, **DEPLOYS)
@@ -152,7 +152,7 @@ def test_another_job_is_another_user_who_may_do_nothing(stack: Rehearsal, good: 
         assert "Forbidden" in done.stderr, done.stdout
 
 
-def test_the_admission_policy_binds_that_user_as_it_did_the_account(stack: Rehearsal, good: str) -> None:
+def test_the_admission_policy_applies_to_that_user_as_it_did_to_the_account(stack: Rehearsal, good: str) -> None:
     def patched(*arguments: str) -> str:
         return with_token(stack, good, "-n", NAMESPACE, *arguments).stderr
 
@@ -168,7 +168,9 @@ def test_the_admission_policy_binds_that_user_as_it_did_the_account(stack: Rehea
     assert "denied request: the pipeline creates Jobs from these CronJobs only" in patched(*bare)
 
 
-def test_the_pipeline_deploys_and_rolls_back_without_a_kept_token(stack: Rehearsal, good: str, tmp_path: Path) -> None:
+def test_the_pipeline_deploys_and_rolls_back_without_a_stored_token(
+    stack: Rehearsal, good: str, tmp_path: Path
+) -> None:
     assert good
     variables = stack.gitlab.project.variables.stored()
     assert "KUBE_TOKEN" not in {one["key"] for one in variables}
@@ -188,7 +190,7 @@ def test_the_pipeline_deploys_and_rolls_back_without_a_kept_token(stack: Rehears
     assert not stack.program.preview("dev").changes
 
 
-def test_a_job_that_is_another_user_or_nobody_says_so_before_it_touches_anything(
+def test_a_job_that_is_another_user_or_none_says_so_before_it_touches_anything(
     stack: Rehearsal, good: str, tmp_path: Path
 ) -> None:
     assert good

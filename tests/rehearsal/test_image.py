@@ -45,7 +45,7 @@ def test_the_image_is_kept_by_an_up_with_and_without_preview_and_after_every_fur
 
 
 @pytest.mark.parametrize("options", [("--refresh=false",), ("--refresh=false", "--skip-preview")])
-def test_an_up_that_does_not_look_first_stops_at_a_conflict_and_the_image_is_kept(
+def test_an_up_without_a_refresh_stops_at_a_conflict_and_keeps_the_image(
     lifecycle: Lifecycle, options: tuple[str, ...]
 ) -> None:
     with pytest.raises(EngineError, match="gitlab-ci"):
@@ -53,7 +53,7 @@ def test_an_up_that_does_not_look_first_stops_at_a_conflict_and_the_image_is_kep
     assert image(lifecycle.rehearsal) == FIRST
 
 
-def test_the_image_is_kept_even_where_somebody_forgot_the_field_manager(rehearsal: Rehearsal) -> None:
+def test_the_image_is_kept_even_if_somebody_forgot_the_field_manager(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     rehearsal.kubectl("-n", "invoicetron-dev", "set", "image", "deployment/invoicetron", f"invoicetron={FIRST}")

@@ -71,7 +71,7 @@ def others(cloudflare: Cloudflare) -> object:
     return copy.deepcopy(cloudflare.others_rules(HOSTNAME))
 
 
-def test_what_was_made_by_hand_is_taken_over_and_nothing_of_it_is_replaced(rehearsal: Rehearsal) -> None:
+def test_objects_made_by_hand_are_taken_over_and_none_is_replaced(rehearsal: Rehearsal) -> None:
     made = by_hand.fill(rehearsal)
     volume = live(rehearsal, "persistentvolumeclaim", CLAIM)["spec"]["volumeName"]
     before, rules = uids(rehearsal), others(rehearsal.cloudflare)
@@ -136,7 +136,7 @@ def from_secret(name: str, secret_name: str, key: str, indent: int = 12) -> str:
     return f"{space}- name: {name}\n{space}  valueFrom: {{{reference}}}\n"
 
 
-def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: Rehearsal) -> None:
+def test_plaintext_secrets_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: Rehearsal) -> None:
     """As people write manifests: in the app, its init container, the database and the backup, by all ways there are."""
     rehearsal.program.init("prod")
     url, key = secret(rehearsal, "database-url"), secret(rehearsal, "better-auth-secret")
@@ -180,7 +180,7 @@ def test_secrets_in_plain_never_reach_the_state_and_do_not_stop_the_adoption(reh
     assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
-def test_data_elsewhere_on_the_volume_is_told_before_anything_is_taken_away(rehearsal: Rehearsal) -> None:
+def test_data_elsewhere_on_the_volume_is_reported_before_anything_is_removed(rehearsal: Rehearsal) -> None:
     user = "            - {name: POSTGRES_USER, value: invoicetron}\n"
     folder = "            - {name: PGDATA, value: /var/lib/postgresql/data/pgdata}\n"
     by_hand.fill(

@@ -6,7 +6,7 @@ from rehearsal.homelab import INFRASTRUCTURE_PROJECT
 from rehearsal.rehearsal import Rehearsal
 
 
-def test_the_schedule_and_the_tags_are_made_taken_over_healed_and_deleted(rehearsal: Rehearsal) -> None:
+def test_the_schedule_and_the_tag_protection_are_created_adopted_repaired_and_deleted(rehearsal: Rehearsal) -> None:
     program, project = rehearsal.program, rehearsal.gitlab.infrastructure
     project.protected_tags.create({"name": "v*", "create_access_level": 40})  # as somebody has made it by hand
     program.init("prod")

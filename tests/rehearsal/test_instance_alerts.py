@@ -129,7 +129,7 @@ def archived() -> Program:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_what_the_instances_say_fires_its_own_alert_and_no_other(
+def test_the_instances_metrics_fire_the_right_alert_and_no_other(
     promtool: Path, archived: Program, tmp_path: Path, case: Case
 ) -> None:
     whole = Case(seen={**WELL, **case.seen}, minute=case.minute, fire=case.fire)
@@ -146,7 +146,7 @@ def exported() -> Iterator[str]:
             yield from (f"cnpg_{query.get('name', key)}_{column}" for column in metric)
 
 
-def test_every_metric_of_the_default_queries_that_is_asked_for_is_one_of_them(archived: Program) -> None:
+def test_every_metric_used_from_the_default_queries_exists(archived: Program) -> None:
     text = json.dumps(archived.one("PrometheusRule").inputs["spec"]) + json.dumps(
         panels("invoicetron-prod", rate="[5m]")
     )

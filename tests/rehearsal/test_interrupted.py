@@ -49,7 +49,7 @@ def kill_fork_server(directory: Path) -> None:
 
 @pytest.mark.parametrize("forks", [True, False], ids=["forks", "processes of their own"])
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_survives_a_rehearsal_that_is_stopped(
+def test_no_process_survives_a_stopped_rehearsal(
     tools: Tools, tmp_path: Path, signal_: signal.Signals, forks: bool
 ) -> None:
     del tools  # built before, so that this is about running and not about building

@@ -32,7 +32,7 @@ def either_way(rehearsal: Rehearsal, request: pytest.FixtureRequest) -> Rehearsa
     return rehearsal
 
 
-def test_an_up_killed_again_and_again_is_finished_by_the_next_and_nothing_is_there_twice(
+def test_an_up_killed_repeatedly_is_finished_by_the_next_without_duplicates(
     either_way: Rehearsal, request: pytest.FixtureRequest
 ) -> None:
     rehearsal = either_way
@@ -56,14 +56,14 @@ def test_an_up_killed_again_and_again_is_finished_by_the_next_and_nothing_is_the
     assert not lifecycle.objects()
 
 
-def test_recover_says_so_where_nothing_is_wrong(rehearsal: Rehearsal) -> None:
+def test_recover_says_so_if_nothing_is_wrong(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     asked = rehearsal.program.environment["GITLAB_BASE_URL"].partition("/api/")[0]
     assert recover(rehearsal, "dev").strip() == f"GitLab is asked at {asked}.\nNow run: pulumi up -s dev"
 
 
-def test_recover_leaves_an_up_that_is_alive_alone(rehearsal: Rehearsal) -> None:
+def test_recover_leaves_a_running_up_alone(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     refused: list[str] = []
 

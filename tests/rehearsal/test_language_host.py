@@ -88,7 +88,7 @@ def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: R
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the program in /proc, which only Linux has")
 @pytest.mark.usefixtures("attentive")
-def test_a_program_that_is_interrupted_leaves_the_last_word_to_the_engine(rehearsal: Rehearsal) -> None:
+def test_an_interrupted_program_leaves_the_last_word_to_the_engine(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     said: list[str] = []
 
@@ -121,7 +121,7 @@ def test_a_program_is_interrupted_once_its_update_has_failed(rehearsal: Rehearsa
     assert time.monotonic() - began < 30
 
 
-def test_host_plugins_and_program_end_after_an_engine_that_was_killed(rehearsal: Rehearsal) -> None:
+def test_host_plugins_and_program_end_after_the_engine_was_killed(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     with subprocess.Popen(
         [str(rehearsal.program.pulumi), "up", "--yes", "--skip-preview", "--stack", "dev", "--non-interactive"],

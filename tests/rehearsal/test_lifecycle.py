@@ -9,7 +9,7 @@ from rehearsal.rehearsal import Rehearsal
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_a_stack_keeps_every_promise_of_its_life(rehearsal: Rehearsal, stack: str) -> None:
+def test_a_stack_keeps_its_promises_throughout_its_life(rehearsal: Rehearsal, stack: str) -> None:
     rows = list(Lifecycle(rehearsal, stack).rows())
     assert [f"{row.step}: {row.result}" for row in rows if not row.ok] == []
     assert rows[-1].step == "destroy"

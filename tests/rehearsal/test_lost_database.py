@@ -53,7 +53,7 @@ def command(said: str, begins: str) -> list[str]:
     return line.split()[1:]
 
 
-def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(rehearsal: Rehearsal) -> None:
+def test_a_namespace_deleted_by_hand_is_not_recreated_with_an_empty_database(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
     program.up("dev", "--skip-preview")
@@ -71,7 +71,7 @@ def test_a_namespace_deleted_by_hand_is_not_made_again_with_an_empty_database(re
     program.up("dev", "--skip-preview")
 
 
-def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: Rehearsal) -> None:
+def test_a_claim_that_is_being_deleted_gone_or_replaced_is_reported(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
     program.up("dev", "--skip-preview")
@@ -93,7 +93,7 @@ def test_a_claim_that_is_being_deleted_gone_or_another_is_told(rehearsal: Rehear
     assert first["metadata"]["uid"] in said
 
 
-def test_a_claim_stays_the_database_s_when_it_grows_and_when_an_up_of_an_earlier_release_made_it(
+def test_a_claim_is_still_the_database_s_after_growing_or_if_an_earlier_release_made_it(
     rehearsal: Rehearsal,
 ) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
@@ -120,7 +120,7 @@ def forget_the_record(rehearsal: Rehearsal, stack: str) -> None:
     rehearsal.program.run("stack", "import", "--stack", stack, stdin=json.dumps(state))
 
 
-def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_runbook_says(rehearsal: Rehearsal) -> None:
+def test_the_volumes_of_prod_outlive_their_claims_and_are_reused_as_the_runbook_says(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-prod"
     program.init("prod")
     program.up("prod", "--skip-preview")
@@ -146,7 +146,7 @@ def test_the_volumes_of_prod_outlive_their_claims_and_are_taken_again_as_the_run
     assert not program.up("prod", "--skip-preview").changes
 
 
-def test_a_retained_volume_tells_of_its_database_where_the_state_knows_nothing(rehearsal: Rehearsal) -> None:
+def test_a_retained_volume_reveals_its_database_even_if_the_state_knows_nothing(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-prod"
     program.init("prod")
     program.up("prod", "--skip-preview")

@@ -35,7 +35,7 @@ def killed(stack: BackedUp, at: str) -> None:
         process.wait()
 
 
-def test_a_protected_stack_moves_to_the_next_version_and_nobody_loses_anything(rehearsal: Rehearsal) -> None:
+def test_a_protected_stack_moves_to_the_next_major_version_without_losing_anything(rehearsal: Rehearsal) -> None:
     stack = BackedUp(rehearsal=rehearsal)
     rehearsal.onepassword.remove_field("Invoicetron Dev", "database-url")  # `up` derives one that demands TLS
     stack.begin({"database.image": OLD, "database.tls": "required", "protect": "true"})

@@ -60,7 +60,7 @@ def measured() -> Program:
 
 
 @pytest.mark.parametrize("case", MEASURED_CASES.values(), ids=list(MEASURED_CASES))
-def test_what_postgresql_says_fires_its_own_alert_and_no_other(
+def test_the_exporter_s_metrics_fire_the_right_alert_and_no_other(
     promtool: Path, measured: Program, tmp_path: Path, case: Case
 ) -> None:
     assert_fires(promtool, rules_of(measured, tmp_path), case)

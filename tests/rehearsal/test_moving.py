@@ -15,7 +15,7 @@ from rehearsal.toolchain import Tools
 from tests.rehearsal.backed_up import BackedUp
 
 
-def test_a_stack_is_made_anew_on_another_cluster_and_gets_its_data_while_the_old_one_is_left_alone(
+def test_a_stack_is_recreated_with_its_data_on_another_cluster_and_the_old_one_is_left_alone(
     rehearsal: Rehearsal, tools: Tools, tmp_path: Path
 ) -> None:
     old = BackedUp(rehearsal=rehearsal)

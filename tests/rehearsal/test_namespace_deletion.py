@@ -40,7 +40,7 @@ def dead_api(rehearsal: Rehearsal, group: str, service: str) -> Iterator[str]:
         rehearsal.kubectl("delete", "apiservice", name)
 
 
-def test_a_destroy_that_a_dead_api_would_hold_names_the_api_and_deletes_nothing(rehearsal: Rehearsal) -> None:
+def test_a_destroy_that_a_dead_api_would_block_names_the_api_and_deletes_nothing(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     lifecycle = Lifecycle(rehearsal, "dev")

@@ -116,7 +116,7 @@ def set_policy(stack: Rehearsal, value: str) -> None:
     stack.kubectl("patch", *setting, "--type=merge", "--patch", json.dumps({"value": value}))
 
 
-def test_the_app_moves_by_itself_and_the_database_once_somebody_says_that_its_node_is_off(stack: Rehearsal) -> None:
+def test_the_app_moves_by_itself_and_the_database_once_its_node_is_marked_out_of_service(stack: Rehearsal) -> None:
     stack.program.init("dev")
     stack.kubectl("cordon", LOST)
     stack.kubectl("apply", "--filename=-", stdin=json.dumps(WITNESS))

@@ -73,7 +73,7 @@ def stack(
         yield backed_up
 
 
-def test_a_backup_that_only_the_bucket_still_has_comes_back_by_its_name(stack: BackedUp) -> None:
+def test_a_backup_that_only_the_bucket_still_has_is_restored_by_name(stack: BackedUp) -> None:
     then = stack.fill()
     assert stack.ops("backup").returncode == 0
     (backup,) = stack.backups()
@@ -89,7 +89,7 @@ def test_a_backup_that_only_the_bucket_still_has_comes_back_by_its_name(stack: B
     assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
 
 
-def test_the_list_says_what_there_is_and_what_a_drill_has_restored(stack: BackedUp) -> None:
+def test_the_list_shows_every_backup_and_whether_a_drill_has_restored_it(stack: BackedUp) -> None:
     (backup,) = (name for name in stack.backups() if name.startswith("invoicetron-"))
     log = stack.run(PROD.offsite_drill, "offsite-drill-by-hand")
     assert f"{backup} restores completely" in log
@@ -120,7 +120,7 @@ def test_verify_says_how_old_the_copies_are_and_what_was_restored(
     assert results["offsite-check"].seen == "invoicetron-db-offsite-check has never succeeded"
 
 
-def test_a_copy_is_looked_into_beside_the_live_database_while_the_app_runs(stack: BackedUp) -> None:
+def test_a_copy_can_be_inspected_beside_the_live_database_while_the_app_runs(stack: BackedUp) -> None:
     now, generation = stack.content(), stack.deployment()["metadata"]["generation"]
     look = f"{DATABASE}_look_lost_invoice"
     at = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S}"
@@ -140,7 +140,7 @@ def test_a_copy_is_looked_into_beside_the_live_database_while_the_app_runs(stack
     assert not stack.running_jobs()
 
 
-def test_the_name_or_time_of_no_copy_is_answered_with_those_that_exist_before_the_app_is_stopped(
+def test_an_unknown_name_or_time_is_answered_with_the_existing_copies_before_the_app_is_stopped(
     stack: BackedUp,
 ) -> None:
     now = stack.content()
@@ -156,7 +156,7 @@ def test_the_name_or_time_of_no_copy_is_answered_with_those_that_exist_before_th
     assert stack.deployment()["metadata"]["generation"] == before
 
 
-def test_everything_comes_back_where_only_1password_and_the_bucket_are_left(
+def test_everything_is_restored_from_1password_and_the_bucket_alone(
     tools: Tools, control_plane: ControlPlane, s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Says how long it took. Namespaces, volumes, state, GitLab and Cloudflare of the first stack are gone by then."""

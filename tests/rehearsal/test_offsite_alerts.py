@@ -89,7 +89,7 @@ def offsite() -> Program:
 
 
 @pytest.mark.parametrize("case", OFFSITE_CASES.values(), ids=list(OFFSITE_CASES))
-def test_what_fails_off_site_fires_its_own_alert_and_no_other(
+def test_an_off_site_failure_fires_its_own_alert_and_no_other(
     promtool: Path, offsite: Program, tmp_path: Path, case: Case
 ) -> None:
     assert_fires(promtool, rules_of(offsite, tmp_path), case)

@@ -82,7 +82,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         yield Live(rehearsal, itertools.count(1))
 
 
-def test_a_copy_of_prod_s_file_is_told_in_one_message_all_that_is_prod_s(live: Live) -> None:
+def test_one_message_lists_everything_of_prod_that_a_copy_of_its_file_would_take(live: Live) -> None:
     message = live.refused(live.copied("prod", {}), previewed=True)
     for what in (
         "the hostname invoicetron.k8s.rommelporras.com",
@@ -97,7 +97,7 @@ def test_a_copy_of_prod_s_file_is_told_in_one_message_all_that_is_prod_s(live: L
     assert not live.rehearsal.program.up("prod", "--skip-preview").changes
 
 
-def test_a_copy_of_dev_s_file_is_told_in_one_message_all_that_is_dev_s(live: Live) -> None:
+def test_one_message_lists_everything_of_dev_that_a_copy_of_its_file_would_take(live: Live) -> None:
     message = live.refused(live.copied("dev", {}))
     assert "the hostname invoicetron.dev.k8s.rommelporras.com\n" in message
     assert "the environment 'development' of the GitLab project 0xwsh/invoicetron" in message
@@ -117,7 +117,7 @@ def test_another_stack_s_environment_alone_is_refused(live: Live) -> None:
     assert "belongs to invoicetron/dev, as its description shows: change delivery.environment.name" in message
 
 
-def test_an_environment_whose_description_somebody_rewrote_is_known_by_its_variables(live: Live) -> None:
+def test_an_environment_whose_description_somebody_rewrote_is_recognized_by_its_variables(live: Live) -> None:
     project = live.rehearsal.gitlab.project
     (environment,) = project.environments.entries({"name": "development"})
     project.environments.update(str(environment["id"]), {"description": "where we try things"})
@@ -162,7 +162,7 @@ def test_a_hostname_that_an_unmarked_route_serves_is_refused(
         live.rehearsal.kubectl("-n", "default", "delete", "httproute", "by-hand", "--ignore-not-found")
 
 
-def test_a_copy_with_names_of_its_own_goes_up_and_down_beside_the_other(live: Live) -> None:
+def test_a_copy_with_its_own_names_is_created_and_destroyed_beside_the_original(live: Live) -> None:
     live.rehearsal.program.up("dev", "--skip-preview")  # other tests took its marks away
     stack = live.copied("dev", OWN)
     assert live.rehearsal.program.up(stack, "--skip-preview").counts["create"]

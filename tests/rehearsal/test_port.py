@@ -55,7 +55,7 @@ def cordoned(rehearsal: Rehearsal) -> Iterator[None]:
         rehearsal.kubectl("uncordon", *nodes)
 
 
-def test_another_port_of_a_running_app_changes_everywhere_at_once_and_replaces_nothing(rehearsal: Rehearsal) -> None:
+def test_a_new_port_of_a_running_app_changes_everywhere_at_once_and_replaces_nothing(rehearsal: Rehearsal) -> None:
     program = rehearsal.program
     program.init("prod")
     program.up("prod", "--skip-preview")
@@ -77,7 +77,7 @@ def test_another_port_of_a_running_app_changes_everywhere_at_once_and_replaces_n
         assert not program.up("prod", "--skip-preview").changes
 
 
-def test_until_the_new_pod_is_ready_the_service_leads_nowhere(rehearsal: Rehearsal) -> None:
+def test_the_service_has_no_endpoint_until_the_new_pod_is_ready(rehearsal: Rehearsal) -> None:
     """The old pod has no port of the new one's name, so its endpoint leaves the Service at once."""
     program = rehearsal.program
     program.init("dev")

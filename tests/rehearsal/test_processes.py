@@ -47,14 +47,14 @@ def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
     assert ends(child)
 
 
-def test_a_process_that_ignores_the_request_to_end_is_killed_after_its_grace(tmp_path: Path) -> None:
+def test_a_process_that_ignores_sigterm_is_killed_after_its_grace_period(tmp_path: Path) -> None:
     log = tmp_path / "stubborn.log"
     with running(["sh", "-c", "trap '' TERM; echo trapped; while :; do sleep 0.05; done"], log=log, grace=0.1) as child:
         wait_until(lambda: "trapped" in log.read_text(), what="it ignores SIGTERM", children=[child], timeout=_PATIENCE)
     assert child.process.returncode == -signal.SIGKILL
 
 
-def test_what_a_process_has_started_ends_with_it(tmp_path: Path) -> None:
+def test_the_children_of_a_process_end_with_it(tmp_path: Path) -> None:
     log = tmp_path / "parent.log"
     command = "(trap '' TERM; echo started; exec sleep 60) & echo $!; wait"
     with running(["sh", "-c", command], log=log) as child:
@@ -78,7 +78,9 @@ def signalled(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return groups
 
 
-def test_nothing_is_sent_to_a_number_whose_process_has_been_waited_for(tmp_path: Path, signalled: list[int]) -> None:
+def test_no_signal_is_sent_to_the_pid_of_a_process_that_has_been_waited_for(
+    tmp_path: Path, signalled: list[int]
+) -> None:
     with running(["sleep", "60"], log=tmp_path / "sleep.log") as child:
         child.process.kill()
         child.process.wait()
@@ -87,7 +89,9 @@ def test_nothing_is_sent_to_a_number_whose_process_has_been_waited_for(tmp_path:
     assert signalled == []
 
 
-def test_a_container_that_has_ended_in_its_grace_is_not_killed_after_it(tmp_path: Path, signalled: list[int]) -> None:
+def test_a_container_that_ended_within_its_grace_period_is_not_killed_afterwards(
+    tmp_path: Path, signalled: list[int]
+) -> None:
     script, log = "trap 'exit 3' TERM; echo ready; sleep 60 & wait", tmp_path / "log"
     container = Container(
         ["/bin/sh", "-c", script], environment={}, account={}, log=log, termination_message=tmp_path / "message"
@@ -105,7 +109,7 @@ def test_a_container_that_has_ended_in_its_grace_is_not_killed_after_it(tmp_path
     assert signalled == []
 
 
-def test_what_a_process_that_ended_too_early_has_started_ends_with_it(tmp_path: Path) -> None:
+def test_the_children_of_a_process_that_ended_too_early_end_with_it(tmp_path: Path) -> None:
     log = tmp_path / "etcd.log"
     with (
         running(["sh", "-c", "sleep 60 & echo $!; exit 3"], log=log) as etcd,
@@ -115,7 +119,7 @@ def test_what_a_process_that_ended_too_early_has_started_ends_with_it(tmp_path: 
     assert ends(int(log.read_text()))
 
 
-def test_any_process_that_ends_too_early_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_the_error_names_any_process_that_ended_too_early_with_the_end_of_its_log(tmp_path: Path) -> None:
     with (
         running(["sh", "-c", "echo address already in use; exit 3"], log=tmp_path / "etcd.log") as etcd,
         running(["sleep", "60"], log=tmp_path / "kube-apiserver.log") as server,

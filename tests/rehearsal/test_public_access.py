@@ -79,7 +79,7 @@ def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_
         ([DNS_EDIT, TUNNEL_EDIT, ACCESS_EDIT], [ZONE_READ]),
     ],
 )
-def test_a_token_is_told_every_permission_that_it_lacks_before_anything_is_made(
+def test_every_permission_that_a_token_lacks_is_reported_before_anything_is_made(
     rehearsal: Rehearsal, given: list[str], missing: list[str]
 ) -> None:
     rehearsal.program.init("prod")
@@ -93,7 +93,7 @@ def test_a_token_is_told_every_permission_that_it_lacks_before_anything_is_made(
     assert not rehearsal.cloudflare.app.writes
 
 
-def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal: Rehearsal) -> None:
+def test_a_record_that_points_elsewhere_is_adopted_only_if_the_stack_file_says_so(rehearsal: Rehearsal) -> None:
     record = rehearsal.cloudflare.add_record(OURS)
     rehearsal.cloudflare.records[record]["content"] = "old.example.com"
     rehearsal.program.init("prod")
@@ -103,7 +103,7 @@ def test_a_record_that_leads_elsewhere_is_taken_over_only_when_told_to(rehearsal
     assert rehearsal.program.preview("prod").changes[f"dns-record-{OURS}"] in {"import", "update"}
 
 
-def test_a_record_made_by_hand_that_leads_here_already_is_told_with_its_id_before_anything_is_made(
+def test_a_preview_gives_the_id_of_a_record_made_by_hand_that_already_points_here(
     rehearsal: Rehearsal,
 ) -> None:
     record = rehearsal.cloudflare.add_record(OURS)
@@ -113,7 +113,7 @@ def test_a_record_made_by_hand_that_leads_here_already_is_told_with_its_id_befor
     assert "adopt.dnsRecord" not in rehearsal.program.preview("prod").output
 
 
-def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(rehearsal: Rehearsal) -> None:
+def test_objects_of_another_hostname_are_not_adopted_and_the_message_gives_the_right_ids(rehearsal: Rehearsal) -> None:
     cloudflare = rehearsal.cloudflare
     theirs = cloudflare.add_application(f"blog.{ZONE}", name="Blog")
     their_record = next(id_ for id_, one in cloudflare.records.items() if one["name"] == f"blog.{ZONE}")
@@ -130,7 +130,7 @@ def test_what_serves_another_hostname_is_not_adopted_and_the_right_id_is_told(re
     assert f"give {record}" in told
 
 
-def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Rehearsal) -> None:
+def test_the_old_hostname_appears_nowhere_after_a_rename(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod", "--skip-preview")
     rehearsal.configure("prod", "access.public.hostname", f"rechnungen.{ZONE}")
@@ -147,7 +147,9 @@ def test_a_renamed_hostname_is_nowhere_in_its_old_form_afterwards(rehearsal: Reh
     assert exposed == []
 
 
-def test_what_was_made_by_hand_is_adopted_by_id_and_only_what_differs_changes(rehearsal: Rehearsal) -> None:
+def test_objects_missing_from_the_state_are_adopted_by_id_and_only_their_differences_change(
+    rehearsal: Rehearsal,
+) -> None:
     rehearsal.program.init("prod")
     rehearsal.program.up("prod", "--skip-preview")
     assert rehearsal.cloudflare.token not in json.dumps(rehearsal.program.export("prod"))

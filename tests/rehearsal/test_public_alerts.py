@@ -49,7 +49,7 @@ def asked() -> Program:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
-def test_what_breaks_before_the_app_fires_its_own_alert(
+def test_an_outage_in_front_of_the_app_fires_its_own_alert(
     promtool: Path, asked: Program, tmp_path: Path, case: Case
 ) -> None:
     assert_fires(promtool, rules_of(asked, tmp_path), case)
@@ -57,7 +57,7 @@ def test_what_breaks_before_the_app_fires_its_own_alert(
 
 @pytest.mark.parametrize("left", [31, 29, 8, 6, -1])
 @pytest.mark.parametrize("token", ["ServiceToken", "PipelineToken"])
-def test_a_token_is_told_of_a_month_and_a_week_before_its_day(
+def test_a_token_fires_alerts_a_month_and_a_week_before_its_date(
     promtool: Path, tmp_path: Path, token: str, left: int
 ) -> None:
     day = dt.date(1970, 1, 1) + dt.timedelta(days=left + 2)  # Prometheus' tests begin in 1970

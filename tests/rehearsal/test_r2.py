@@ -22,7 +22,7 @@ BUCKET: Final = "homelab-backups"
 ITEM: Final = "Invoicetron R2"
 
 
-def test_a_bucket_of_r2_is_made_locked_and_used_and_outlives_the_stack(
+def test_an_r2_bucket_is_created_locked_and_used_and_outlives_the_stack(
     tools: Tools, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     with rehearsed(tools, control_plane, tmp_path / "rehearsal") as one:

@@ -38,7 +38,7 @@ def held(rehearsal: Rehearsal) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
 
-def test_a_further_secret_comes_rotates_and_goes_without_showing(rehearsal: Rehearsal) -> None:
+def test_a_further_secret_is_added_rotated_and_removed_without_being_shown(rehearsal: Rehearsal) -> None:
     program, first, second = rehearsal.program, *KEYS
     program.init("dev")
     program.up("dev", "--skip-preview")
@@ -68,7 +68,7 @@ def test_a_further_secret_comes_rotates_and_goes_without_showing(rehearsal: Rehe
     assert held(rehearsal).keys() == {"database-url", "better-auth-secret"}
 
 
-def test_a_further_secret_that_is_not_there_is_reported_with_all_others_before_anything_changes(
+def test_a_missing_further_secret_is_reported_with_all_other_problems_before_anything_changes(
     rehearsal: Rehearsal,
 ) -> None:
     rehearsal.onepassword.set_field(APP_ITEM, "better-auth-secret", "")
@@ -86,7 +86,7 @@ def test_a_further_secret_that_is_not_there_is_reported_with_all_others_before_a
     assert not [key for key in KEYS if key in message]
 
 
-def test_another_registry_is_pulled_from_with_the_login_of_its_item(rehearsal: Rehearsal) -> None:
+def test_images_are_pulled_from_another_registry_with_the_login_of_its_item(rehearsal: Rehearsal) -> None:
     program = rehearsal.program
     program.init("dev")
     program.up("dev", "--skip-preview")
@@ -103,7 +103,7 @@ def test_another_registry_is_pulled_from_with_the_login_of_its_item(rehearsal: R
     assert not program.up("dev", "--skip-preview").changes
 
 
-def test_a_second_public_hostname_and_another_policy(rehearsal: Rehearsal) -> None:
+def test_a_second_public_hostname_and_another_policy_are_applied(rehearsal: Rehearsal) -> None:
     cloudflare = rehearsal.cloudflare
     rehearsal.program.init("prod")
     rehearsal.program.up("prod", "--skip-preview")

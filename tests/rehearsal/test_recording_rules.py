@@ -58,7 +58,9 @@ SEEN: Final[Mapping[str, Steps]] = {
         (VOLUME_BYTES, {f'persistentvolumeclaim="{DATA}"': SIZE * 0.5}),
     ],
 )
-def test_what_is_recorded(tmp_path: Path, query: str, expected: Mapping[str, float]) -> None:
+def test_the_rules_record_job_durations_and_volume_usage(
+    tmp_path: Path, query: str, expected: Mapping[str, float]
+) -> None:
     rules = rules_of(run("prod"), tmp_path)
     series = [{"series": name, "values": values(steps, until=MINUTE + 1, every=1)} for name, steps in SEEN.items()]
     name = next(each for each in (DURATION, VOLUME_USED, VOLUME_BYTES) if each in query)

@@ -117,7 +117,7 @@ def test_the_move_from_connect_to_a_service_account_needs_nothing_but_variables(
     is_destroyed(rehearsal, program)
 
 
-def test_a_token_that_may_only_read_is_enough_for_a_preview(rehearsal: Rehearsal) -> None:
+def test_a_read_only_token_is_enough_for_a_preview(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     reader = rehearsal.onepassword.issue_token("Kubernetes", write=False)
     changes = rehearsal.program.with_environment({"OP_CONNECT_TOKEN": reader}).preview("dev").changes
@@ -209,7 +209,7 @@ def test_a_stack_whose_item_is_gone_can_be_destroyed(rehearsal: Rehearsal, lose:
 # The item's creation is lost
 
 
-def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_doubled(rehearsal: Rehearsal) -> None:
+def test_an_item_whose_creation_lost_its_answer_is_taken_over_and_not_duplicated(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.onepassword.app.fail(Fault(reset=True, after_effect=True), method="POST")
     rehearsal.program.up("dev", "--skip-preview")
@@ -217,7 +217,7 @@ def test_an_item_whose_creation_was_answered_to_nobody_is_taken_over_and_not_dou
     assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
-def test_an_up_killed_between_the_item_and_its_record_does_not_double_it(rehearsal: Rehearsal) -> None:
+def test_an_up_killed_between_creating_and_recording_the_item_does_not_duplicate_it(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     kill_at(rehearsal, "POST", "up")
     made = rehearsal.onepassword.item(TITLE)["id"]
@@ -242,7 +242,7 @@ def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: Rehe
     assert json.dumps(rehearsal.onepassword.item(TITLE)) == before
 
 
-def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehearsal: Rehearsal) -> None:
+def test_an_item_made_by_hand_is_taken_over_and_keeps_what_a_person_added(rehearsal: Rehearsal) -> None:
     made = rehearsal.onepassword.put(TITLE, {"remark": "ask Rommel"}, username="somebody", password="old-password")
     started(rehearsal)
     item = rehearsal.onepassword.item(TITLE)
@@ -252,7 +252,7 @@ def test_an_item_made_by_hand_is_taken_over_with_what_a_person_added_to_it(rehea
     assert shows_the_token_in_use(rehearsal)
 
 
-def test_an_edit_by_hand_is_healed(rehearsal: Rehearsal) -> None:
+def test_a_manual_edit_is_reverted(rehearsal: Rehearsal) -> None:
     started(rehearsal)
     rehearsal.onepassword.set_field(TITLE, "password", "edited-by-hand")
     assert rehearsal.program.up("dev", "--skip-preview").changes == {"item": "update"}
@@ -293,7 +293,7 @@ def is_taken_over(rehearsal: Rehearsal, item: str, token: int) -> None:
 
 
 @pytest.mark.usefixtures("released")
-def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: Rehearsal) -> None:
+def test_the_last_release_s_item_is_taken_over_in_one_up(rehearsal: Rehearsal) -> None:
     item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
     rehearsal.onepassword.app.forget()
     assert rehearsal.program.up("dev", "--skip-preview").changes["item"] == "update"
@@ -303,7 +303,7 @@ def test_the_last_release_s_item_passes_over_in_one_up(rehearsal: Rehearsal) -> 
 
 
 @pytest.mark.usefixtures("released")
-def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: Rehearsal) -> None:
+def test_an_interrupted_takeover_is_finished_by_the_next_up(rehearsal: Rehearsal) -> None:
     item, (token,) = rehearsal.onepassword.item(TITLE)["id"], active_tokens(rehearsal)
     kill_at(rehearsal, "PUT", "up", "--target", "**::item")
     ops(rehearsal, "recover", "dev", timeout=120)
@@ -312,9 +312,7 @@ def test_a_passing_over_that_is_cut_off_is_finished_by_the_next_up(rehearsal: Re
 
 
 @pytest.mark.parametrize("stuck", ["gone", "rotated"])
-def test_the_last_release_s_stack_that_is_stuck_is_freed_by_recover(
-    rehearsal: Rehearsal, released: Program, stuck: str
-) -> None:
+def test_recover_frees_a_stuck_stack_of_the_last_release(rehearsal: Rehearsal, released: Program, stuck: str) -> None:
     program = rehearsal.program
     if stuck == "gone":
         deleted_by_hand(rehearsal)

@@ -97,7 +97,7 @@ def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(
     assert "ops" not in json.dumps(stack.deployment()["metadata"])
 
 
-def test_without_a_yes_nothing_is_touched(stack: BackedUp, backup: tuple[str, str, str]) -> None:
+def test_without_confirmation_nothing_is_touched(stack: BackedUp, backup: tuple[str, str, str]) -> None:
     name, _, now = backup
     before = stack.deployment()["metadata"]["generation"]
     done = stack.ops("restore", "--from", name)
@@ -121,7 +121,7 @@ def test_a_dump_from_elsewhere_fills_a_new_database_and_logs_everybody_out(
     assert stack.server.sql(counts) == "20000|0|1"
 
 
-def test_what_is_not_as_expected_is_not_kept_and_every_difference_is_told(
+def test_a_restore_with_unexpected_counts_is_discarded_and_every_difference_reported(
     stack: BackedUp, backup: tuple[str, str, str]
 ) -> None:
     name, _, now = backup
@@ -137,7 +137,9 @@ def test_what_is_not_as_expected_is_not_kept_and_every_difference_is_told(
     assert stack.app() == (1, 1)
 
 
-def test_the_name_of_no_backup_is_answered_with_those_that_exist(stack: BackedUp, backup: tuple[str, str, str]) -> None:
+def test_an_unknown_backup_name_is_answered_with_those_that_exist(
+    stack: BackedUp, backup: tuple[str, str, str]
+) -> None:
     name, _, now = backup
     done = stack.ops("restore", "--from", "invoicetron-999999-20260101T000000Z", "--yes")
     assert done.returncode == 1
@@ -146,7 +148,7 @@ def test_the_name_of_no_backup_is_answered_with_those_that_exist(stack: BackedUp
     assert stack.app() == (1, 1)
 
 
-def test_what_is_no_dump_is_refused_before_the_app_is_stopped(stack: BackedUp, tmp_path: Path) -> None:
+def test_a_file_that_is_no_dump_is_refused_before_the_app_is_stopped(stack: BackedUp, tmp_path: Path) -> None:
     file = tmp_path / "backup.sql"
     file.write_text("CREATE TABLE invoices (id integer);")
     before = stack.deployment()["metadata"]["generation"]
@@ -167,7 +169,7 @@ def test_what_is_no_dump_is_refused_before_the_app_is_stopped(stack: BackedUp, t
         (signal.SIGINT, "starting the app"),
     ],
 )
-def test_a_restore_that_is_interrupted_leaves_the_old_data_or_the_new_and_a_running_app(
+def test_an_interrupted_restore_leaves_the_old_or_the_new_data_and_a_running_app(
     stack: BackedUp, backup: tuple[str, str, str], signal_: signal.Signals, moment: str
 ) -> None:
     name, then, now = backup
@@ -185,7 +187,7 @@ def test_a_restore_that_is_interrupted_leaves_the_old_data_or_the_new_and_a_runn
     assert stack.content() in ({then} if finished else {then, now})
 
 
-def test_a_restore_is_followed_to_its_end_though_the_connection_is_lost_meanwhile(
+def test_a_restore_is_followed_to_its_end_even_if_the_connection_is_lost_meanwhile(
     stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
 ) -> None:
     name, then, _ = backup
@@ -217,7 +219,7 @@ def half_sent(stack: BackedUp, file: Path, directory: Path) -> Iterator[tuple[Cu
         yield way, process
 
 
-def test_a_file_whose_way_is_cut_is_not_restored_and_the_app_runs_once_the_server_answers(
+def test_a_file_whose_upload_is_cut_off_is_not_restored_and_the_app_runs_once_the_server_answers(
     stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
 ) -> None:
     name, _, now = backup
@@ -233,7 +235,7 @@ def test_a_file_whose_way_is_cut_is_not_restored_and_the_app_runs_once_the_serve
     assert not stack.running_jobs()
 
 
-def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_by_the_next(
+def test_a_killed_restore_keeps_up_from_starting_the_app_until_the_next_restore_finishes(
     stack: BackedUp, backup: tuple[str, str, str], tmp_path: Path
 ) -> None:
     name, then, now = backup
@@ -259,7 +261,7 @@ def test_a_restore_that_is_killed_keeps_up_from_starting_the_app_and_is_healed_b
     assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
 
 
-def test_a_drill_restores_the_newest_backup_in_a_pod_of_its_own(stack: BackedUp, backup: tuple[str, str, str]) -> None:
+def test_a_drill_restores_the_newest_backup_in_a_separate_pod(stack: BackedUp, backup: tuple[str, str, str]) -> None:
     name, _, now = backup
     stack.rehearsal.kubectl("-n", stack.namespace, "create", "job", "drill-now", "--from=cronjob/invoicetron-db-drill")
     waited = ("wait", "job/drill-now", "--for=condition=Complete", "--timeout=120s")
@@ -270,7 +272,7 @@ def test_a_drill_restores_the_newest_backup_in_a_pod_of_its_own(stack: BackedUp,
 
 
 @pytest.mark.parametrize("cron_job", CRON_JOBS)
-def test_the_api_server_warns_of_nothing_at_the_level_restricted(stack: BackedUp, cron_job: str) -> None:
+def test_the_jobs_cause_no_warnings_at_the_restricted_level(stack: BackedUp, cron_job: str) -> None:
     def warnings(*, privileged: bool) -> list[str]:
         with stack.rehearsal.client as client:
             batch: Any = BatchV1Api(client)
@@ -309,7 +311,7 @@ def soon_measured(stack: BackedUp) -> Iterator[None]:
         stack.rehearsal.kubectl(*variable, "SEEN_SECONDS-")
 
 
-def test_a_good_backup_on_a_nearly_full_volume_is_told_as_what_it_is(stack: BackedUp) -> None:
+def test_a_good_backup_on_a_nearly_full_volume_is_reported_as_good(stack: BackedUp) -> None:
     stack.fill()
     volume = stack.rehearsal.control_plane.pods.volume(stack.namespace, CLAIM)
     with small_disk(volume, 32 << 20), soon_measured(stack):
@@ -324,7 +326,7 @@ def test_a_good_backup_on_a_nearly_full_volume_is_told_as_what_it_is(stack: Back
     stack.rehearsal.kubectl("-n", stack.namespace, "wait", job, "--for=condition=Complete", "--timeout=1s")
 
 
-def test_a_database_that_cannot_be_read_is_moved_away_and_restored_as_the_runbook_says(
+def test_an_unreadable_database_is_moved_aside_and_restored_as_the_runbook_says(
     stack: BackedUp, backup: tuple[str, str, str]
 ) -> None:
     name, then, _ = backup
@@ -345,7 +347,7 @@ def test_a_database_that_cannot_be_read_is_moved_away_and_restored_as_the_runboo
     stack.server.sql("DROP DATABASE invoicetron_damaged", database="postgres")
 
 
-def test_a_backup_that_fails_is_tried_again_by_its_job_and_ends_with_the_reason(stack: BackedUp) -> None:
+def test_a_failing_backup_is_retried_by_its_job_and_ends_with_the_reason(stack: BackedUp) -> None:
     stack.fill()
     stack.server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
     before = stack.backups()
@@ -356,7 +358,7 @@ def test_a_backup_that_fails_is_tried_again_by_its_job_and_ends_with_the_reason(
     assert stack.backups() == before
 
 
-def test_a_backup_now_is_the_job_that_kubectl_would_make(stack: BackedUp) -> None:
+def test_ops_backup_creates_the_job_that_kubectl_would_create(stack: BackedUp) -> None:
     def essence(job: dict[str, Any]) -> dict[str, Any]:
         spec, metadata = job["spec"], job["metadata"]
         template = spec["template"]["metadata"]

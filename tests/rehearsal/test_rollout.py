@@ -51,7 +51,7 @@ def settled(rehearsal: Rehearsal) -> None:
     time.sleep(LAG + 0.5)
 
 
-def test_no_request_of_a_rollout_fails_and_without_the_pause_some_do(rehearsal: Rehearsal) -> None:
+def test_no_request_fails_during_a_rollout_and_without_the_pause_some_do(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     roll_out(rehearsal, "1a2b3c4d")

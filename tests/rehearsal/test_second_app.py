@@ -154,7 +154,7 @@ def app(live: Rehearsal, before: object) -> Program:
     return program
 
 
-def test_its_stacks_are_as_the_files_say_and_stay_so(live: Rehearsal, app: Program) -> None:
+def test_its_stacks_match_their_files_and_stay_unchanged(live: Rehearsal, app: Program) -> None:
     for stack in STACKS:
         assert not app.up(stack, "--skip-preview").changes
         assert app.outputs(stack)["namespace"] == f"ledger-{stack}"
@@ -176,7 +176,7 @@ def test_nothing_in_its_namespaces_bears_the_first_app_s_name(live: Rehearsal, a
         assert not [name for name in names if "invoicetron" in name]
 
 
-def test_nothing_of_invoicetron_s_has_moved(
+def test_nothing_of_invoicetron_has_changed(
     live: Rehearsal, app: Program, before: tuple[dict[str, str], dict[str, Any]]
 ) -> None:
     assert app
@@ -185,7 +185,7 @@ def test_nothing_of_invoicetron_s_has_moved(
         assert not live.program.preview(stack).changes
 
 
-def test_ops_works_on_the_app_of_the_folder(live: Rehearsal, app: Program) -> None:
+def test_ops_works_on_the_app_in_the_given_folder(live: Rehearsal, app: Program) -> None:
     def ops(*arguments: str) -> str:
         command = ["python", "-m", "ops", "-C", "apps/ledger", *arguments, "--stack", "dev"]
         done = subprocess.run(
@@ -234,7 +234,7 @@ def test_a_hostname_of_the_other_app_is_refused(app: Program, stack: str, hostna
     assert all(f"as {one} shows: change {setting}" in message for one in shown)
 
 
-def test_destroyed_it_leaves_nothing_and_invoicetron_as_it_was(
+def test_destroying_it_leaves_nothing_behind_and_invoicetron_unchanged(
     live: Rehearsal, app: Program, before: tuple[dict[str, str], dict[str, Any]]
 ) -> None:
     app.run("state", "unprotect", "--all", "--yes", "--stack", "prod")
@@ -251,7 +251,7 @@ def test_destroyed_it_leaves_nothing_and_invoicetron_as_it_was(
     assert (settled(live), at_vendors(live)) == before
 
 
-def test_a_renamed_project_file_is_another_app_s(live: Rehearsal) -> None:
+def test_a_renamed_project_counts_as_another_app(live: Rehearsal) -> None:
     files = [live.program.directory / name for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml")]
     kept = [file.read_text() for file in files]
     try:

@@ -105,7 +105,7 @@ def test_a_token_that_somebody_put_into_gitlab_by_hand_is_shown_nowhere(rehearsa
     assert not rehearsal.program.up("dev", "--skip-preview").changes
 
 
-def test_what_somebody_wrote_over_a_secret_is_shown_nowhere(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_value_written_over_a_secret_by_hand_is_shown_nowhere(rehearsal: Rehearsal, tmp_path: Path) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     by_hand = {

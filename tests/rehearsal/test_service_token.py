@@ -86,7 +86,7 @@ def policy_of_the_token(rehearsal: Rehearsal) -> dict[str, Any]:
     return policy
 
 
-def test_the_token_and_nothing_else_passes_the_login_and_verify_looks_after_both(
+def test_only_the_token_passes_the_login_and_verify_checks_both(
     rehearsal: Rehearsal, asked: httpx.BaseTransport
 ) -> None:
     given = login(rehearsal)
@@ -114,7 +114,7 @@ def test_the_token_and_nothing_else_passes_the_login_and_verify_looks_after_both
     assert "answers 502, not 200" in failed(asked)["public-path"]
 
 
-def test_another_day_changes_the_token_with_no_moment_without_one_and_without_the_setting_all_is_gone(
+def test_a_new_expiry_rotates_the_token_and_removing_the_setting_removes_everything(
     rehearsal: Rehearsal, asked: httpx.BaseTransport
 ) -> None:
     before = login(rehearsal)
@@ -145,7 +145,9 @@ def test_another_day_changes_the_token_with_no_moment_without_one_and_without_th
     assert "CF_ACCESS_CLIENT_SECRET" not in {one["key"] for one in rehearsal.gitlab.project.variables.stored()}
 
 
-def test_a_cloudflare_token_that_may_make_none_is_told_before_anything_is_made(rehearsal: Rehearsal) -> None:
+def test_a_cloudflare_token_that_may_not_make_service_tokens_is_refused_before_anything_is_made(
+    rehearsal: Rehearsal,
+) -> None:
     rehearsal.program.init("prod")
     configure(rehearsal, expires=in_days(200))
     weak = rehearsal.cloudflare.issue_token(ACCESS_EDIT, DNS_EDIT, TUNNEL_EDIT, ZONE_READ, ORGANIZATION_READ)

@@ -186,7 +186,7 @@ def test_a_trusted_branch_shows_the_live_stack_s_changes_in_one_comment_that_is_
     assert report(clone) == {"create": 0, "update": 0, "delete": 0}
 
 
-def test_a_preview_that_fails_fails_the_job_and_the_reviewer_sees_it(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_failing_preview_fails_the_job_and_the_reviewer_sees_it(pipeline: Pipeline, tmp_path: Path) -> None:
     clone = pipeline.clone(tmp_path, branch="trusted/mistake")
     change(clone, "access.hostname", "no hostname")
     run = pipeline.run(clone, "preview:dev")
@@ -233,7 +233,7 @@ def test_up_applies_what_was_merged_and_keeps_the_app_s_image(pipeline: Pipeline
     assert HOSTNAMES["dev"] in app
 
 
-def test_drift_is_reported_and_the_app_s_image_is_none(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_drift_is_reported_and_the_app_s_image_does_not_count_as_drift(pipeline: Pipeline, tmp_path: Path) -> None:
     lifecycle = Lifecycle(pipeline.rehearsal, "dev")
     clone = pipeline.clone(tmp_path, branch="main")
     change(clone, "monitoring.dashboard", True)
@@ -265,7 +265,7 @@ def passed(rehearsal: Rehearsal, lease: str) -> dt.datetime:
     return dt.datetime.fromisoformat(rehearsal.kubectl("-n", "invoicetron-dev", "get", "lease", lease, path))
 
 
-def test_a_reset_makes_the_stack_anew(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_a_reset_recreates_the_stack(pipeline: Pipeline, tmp_path: Path) -> None:
     def uid() -> str:
         return pipeline.rehearsal.kubectl("get", "namespace", "invoicetron-dev", "-o", "jsonpath={.metadata.uid}")
 
@@ -275,9 +275,7 @@ def test_a_reset_makes_the_stack_anew(pipeline: Pipeline, tmp_path: Path) -> Non
     assert uid() != before
 
 
-def test_a_branch_without_the_variables_is_told_what_to_do_before_anything_runs(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
+def test_a_job_without_the_variables_says_what_to_do_before_anything_runs(pipeline: Pipeline, tmp_path: Path) -> None:
     run = pipeline.run(pipeline.clone(tmp_path, branch="feature"), "up:dev")
     assert not run.passed
     assert "PULUMI_BACKEND_URL: is not set: see docs/merge-requests.md" in run.output

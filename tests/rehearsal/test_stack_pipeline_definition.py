@@ -110,7 +110,7 @@ def test_the_jobs_of_another_app_s_stack_work_in_its_folder_under_its_name(tmp_p
 @pytest.mark.parametrize(
     "job", ["up:dev", "reset:dev", "drift:dev", "verify:dev", "drill:dev", "up:prod", "drift:prod"]
 )
-def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
+def test_no_variable_given_to_a_pipeline_points_a_job_at_another_stack(
     repository: InfrastructureRepository, tmp_path: Path, job: str
 ) -> None:
     (tmp_path / "pulumi").write_text('#!/bin/sh\necho "pulumi $*"\n')
@@ -129,7 +129,7 @@ def test_no_variable_that_starts_a_pipeline_leads_a_job_to_another_stack(
     assert repository.environment(job).removeprefix("preview/") == stack
 
 
-def test_what_changes_a_stack_runs_alone_to_its_end_and_takes_nothing_from_a_cache(
+def test_a_job_that_changes_a_stack_runs_alone_and_to_its_end_and_uses_no_cache(
     repository: InfrastructureRepository,
 ) -> None:
     writing = {name for name, script in scripts(repository).items() if WRITES.search(script)}
@@ -147,6 +147,6 @@ def test_every_preview_and_every_up_is_checked_by_the_policy_pack(repository: In
             assert '--policy-pack "$CI_PROJECT_DIR/policies"' in command, name
 
 
-def test_the_jobs_shell_is_clean(repository: InfrastructureRepository, tmp_path: Path) -> None:
+def test_the_jobs_scripts_pass_shellcheck(repository: InfrastructureRepository, tmp_path: Path) -> None:
     for name in repository.definitions:
         shellcheck(scripts(repository)[name], tmp_path)

@@ -28,7 +28,7 @@ def without_database(rehearsal: Rehearsal) -> None:
     rehearsal.configure("dev", "database.enabled", "false")
 
 
-def test_it_is_deployed_by_its_pipeline_and_has_nothing_that_stores(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_stateless_app_is_deployed_by_its_pipeline_and_has_no_storage(rehearsal: Rehearsal, tmp_path: Path) -> None:
     rehearsal.program.init("dev")
     without_database(rehearsal)
     rehearsal.configure("dev", "cluster.apiUrl", rehearsal.control_plane.url)
@@ -50,7 +50,7 @@ def test_it_is_deployed_by_its_pipeline_and_has_nothing_that_stores(rehearsal: R
     assert NAMESPACE not in rehearsal.kubectl("get", "namespaces", "-o", "name")
 
 
-def test_a_database_that_stands_is_not_switched_off(rehearsal: Rehearsal) -> None:
+def test_an_existing_database_cannot_be_switched_off(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     before = objects(rehearsal)

@@ -19,7 +19,7 @@ def is_superuser(server: PostgresServer) -> str:
     return server.sql(f"SELECT rolsuper, ({owner}) FROM pg_roles WHERE rolname = 'invoicetron'")  # noqa: S608
 
 
-def test_a_live_stack_passes_over_in_one_up_and_one_command(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_live_stack_is_migrated_with_one_up_and_one_command(rehearsal: Rehearsal, tmp_path: Path) -> None:
     extract(tmp_path / "released")
     write_stack_files(rehearsal.program.directory)
     released = replace(rehearsal.program, directory=tmp_path / "released")

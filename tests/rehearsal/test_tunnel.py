@@ -42,7 +42,7 @@ def create(cloudflare: Cloudflare, **changed: Any) -> str:
     return str(_TunnelRuleProvider().create(props(cloudflare, **changed)).id)
 
 
-def test_life_of_a_rule_touches_nothing_else(cloudflare: Cloudflare) -> None:
+def test_creating_updating_and_deleting_a_rule_touches_nothing_else(cloudflare: Cloudflare) -> None:
     provider, before = _TunnelRuleProvider(), copy.deepcopy(cloudflare.document)
     id_ = create(cloudflare)
     assert find(cloudflare.document, OURS) == {
@@ -60,14 +60,14 @@ def test_life_of_a_rule_touches_nothing_else(cloudflare: Cloudflare) -> None:
     assert provider.read(id_, props(cloudflare)).id == ""
 
 
-def test_a_rule_that_is_right_already_is_not_written_again(cloudflare: Cloudflare) -> None:
+def test_a_rule_that_is_already_right_is_not_written_again(cloudflare: Cloudflare) -> None:
     create(cloudflare)
     writes = len(cloudflare.app.writes)
     create(cloudflare)
     assert len(cloudflare.app.writes) == writes
 
 
-def test_a_rule_made_by_hand_is_taken_over_only_when_told_to(cloudflare: Cloudflare) -> None:
+def test_a_rule_made_by_hand_is_adopted_only_if_adopt_is_set(cloudflare: Cloudflare) -> None:
     create(cloudflare, service="http://by-hand")
     with pytest.raises(TunnelError, match="adopt"):
         create(cloudflare)
@@ -91,9 +91,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("call", range(7))
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_at_every_call_heals_and_nothing_is_there_twice(
-    cloudflare: Cloudflare, fault: str, call: int
-) -> None:
+def test_every_fault_at_every_call_heals_without_duplicates(cloudflare: Cloudflare, fault: str, call: int) -> None:
     before = copy.deepcopy(cloudflare.document)
     cloudflare.app.fail(FAULTS[fault], call=call)
     create(cloudflare)
@@ -101,13 +99,13 @@ def test_every_fault_at_every_call_heals_and_nothing_is_there_twice(
     assert cloudflare.others_rules(OURS) == before["ingress"]
 
 
-def test_a_fault_that_stays_ends_in_one_message(cloudflare: Cloudflare) -> None:
+def test_a_persistent_fault_ends_in_one_message(cloudflare: Cloudflare) -> None:
     cloudflare.app.fail(FAULTS["500"], times=100)
     with pytest.raises(TunnelError, match="failed 5 times"):
         create(cloudflare)
 
 
-def test_a_rule_that_was_changed_by_hand_is_seen_by_a_refresh_and_put_right_by_an_update(
+def test_a_refresh_detects_a_rule_changed_by_hand_and_an_update_corrects_it(
     cloudflare: Cloudflare,
 ) -> None:
     provider, id_ = _TunnelRuleProvider(), create(cloudflare)
@@ -122,7 +120,7 @@ def test_a_rule_that_was_changed_by_hand_is_seen_by_a_refresh_and_put_right_by_a
     assert (find(cloudflare.document, OURS) or {})["service"] == SERVICE
 
 
-def test_a_rule_that_was_removed_by_hand_is_gone_for_a_refresh_and_made_again(cloudflare: Cloudflare) -> None:
+def test_a_refresh_detects_a_rule_removed_by_hand_which_is_then_created_again(cloudflare: Cloudflare) -> None:
     before, id_ = copy.deepcopy(cloudflare.document), create(cloudflare)
     cloudflare.write(before)
     assert _TunnelRuleProvider().read(id_, props(cloudflare)).id == ""
@@ -132,7 +130,7 @@ def test_a_rule_that_was_removed_by_hand_is_gone_for_a_refresh_and_made_again(cl
 @pytest.mark.parametrize(
     ("ingress", "message"), [([], "empty"), ([{"hostname": f"blog.{ZONE}", "service": "http://blog"}], "catch-all")]
 )
-def test_a_document_that_is_not_a_shared_tunnels_is_not_written_to(
+def test_a_document_unlike_that_of_a_shared_tunnel_is_not_written_to(
     cloudflare: Cloudflare, ingress: list[dict[str, Any]], message: str
 ) -> None:
     cloudflare.document["ingress"] = ingress
@@ -141,18 +139,20 @@ def test_a_document_that_is_not_a_shared_tunnels_is_not_written_to(
     assert not cloudflare.app.writes
 
 
-def test_what_is_recorded_of_a_rule_holds_no_token(cloudflare: Cloudflare) -> None:
+def test_the_recorded_state_of_a_rule_contains_no_token(cloudflare: Cloudflare) -> None:
     result = _TunnelRuleProvider().create(props(cloudflare))
     assert cloudflare.token not in f"{result.id}{result.outs}"
 
 
-def test_a_token_without_the_scope_is_told_its_name(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_token_without_the_permission_names_the_permission(
+    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(ACCESS_EDIT))
     with pytest.raises(TunnelError, match="Cloudflare Tunnel: Edit"):
         create(cloudflare)
 
 
-def test_a_tunnel_configured_beside_cloudflared_is_refused(cloudflare: Cloudflare) -> None:
+def test_a_locally_managed_tunnel_is_refused(cloudflare: Cloudflare) -> None:
     cloudflare.source = "local"
     with pytest.raises(TunnelError, match="remote management"):
         create(cloudflare)
@@ -174,7 +174,7 @@ def managed_locally(cloudflare: Cloudflare) -> None:
 
 
 @pytest.mark.parametrize("become", [deleted, forgotten, managed_locally])
-def test_a_rule_is_gone_with_the_document_that_ruled_its_tunnel(
+def test_a_rule_is_gone_once_its_tunnel_is_deleted_or_managed_locally(
     cloudflare: Cloudflare, become: Callable[[Cloudflare], None]
 ) -> None:
     provider, id_, before = _TunnelRuleProvider(), create(cloudflare), props(cloudflare)
@@ -184,7 +184,7 @@ def test_a_rule_is_gone_with_the_document_that_ruled_its_tunnel(
 
 
 @pytest.mark.parametrize(("become", "told"), [(deleted, "was deleted at 20"), (forgotten, "there is no tunnel")])
-def test_a_tunnel_that_does_not_exist_is_told_in_words_to_who_wants_a_rule_in_it(
+def test_a_rule_in_a_tunnel_that_does_not_exist_fails_with_a_clear_message(
     cloudflare: Cloudflare, become: Callable[[Cloudflare], None], told: str
 ) -> None:
     before = props(cloudflare)
@@ -196,13 +196,15 @@ def test_a_tunnel_that_does_not_exist_is_told_in_words_to_who_wants_a_rule_in_it
     assert not cloudflare.app.writes
 
 
-def test_another_accounts_token_is_refused_in_words(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_another_account_is_refused_with_a_clear_message(
+    cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(TUNNEL_EDIT, elsewhere=True))
     with pytest.raises(TunnelError, match="in the account of the tunnel"):
         create(cloudflare)
 
 
-def test_a_rule_of_an_earlier_release_is_given_its_demand_in_place_and_keeps_what_people_added(
+def test_a_rule_of_an_earlier_release_gets_its_access_demand_in_place_and_keeps_manual_additions(
     cloudflare: Cloudflare,
 ) -> None:
     by_hand = {"hostname": OURS, "service": SERVICE, "originRequest": {"httpHostHeader": "invoices"}, "unknown": 1}
@@ -229,7 +231,7 @@ def test_a_rule_of_an_earlier_release_is_given_its_demand_in_place_and_keeps_wha
         {"hostname": "*", "service": "http://elsewhere"},
     ],
 )
-def test_a_rule_that_was_put_before_ours_is_seen_by_a_refresh_and_passed_again(
+def test_a_refresh_detects_a_rule_placed_before_ours_and_an_update_moves_ours_first(
     cloudflare: Cloudflare, other: dict[str, Any]
 ) -> None:
     provider, id_ = _TunnelRuleProvider(), create(cloudflare)
@@ -252,7 +254,7 @@ def test_a_rule_that_was_put_before_ours_is_seen_by_a_refresh_and_passed_again(
         {**DEMAND, "teamName": "another"},
     ],
 )
-def test_a_demand_that_somebody_weakened_is_seen_by_a_refresh_and_put_right(
+def test_a_refresh_detects_a_weakened_access_demand_and_an_update_restores_it(
     cloudflare: Cloudflare, demand: dict[str, Any]
 ) -> None:
     provider, id_ = _TunnelRuleProvider(), create(cloudflare)
@@ -266,13 +268,13 @@ def test_a_demand_that_somebody_weakened_is_seen_by_a_refresh_and_put_right(
 
 
 @pytest.mark.parametrize("missing", ["team_name", "audience"])
-def test_no_rule_is_written_that_would_demand_nothing(cloudflare: Cloudflare, missing: str) -> None:
+def test_no_rule_without_an_access_demand_is_written(cloudflare: Cloudflare, missing: str) -> None:
     with pytest.raises(TunnelError, match="audience tag"):
         create(cloudflare, **{missing: None})
     assert not cloudflare.app.writes
 
 
-def test_a_version_that_jumps_is_a_warning_where_the_document_is_right(
+def test_a_version_jump_is_only_a_warning_if_the_document_is_right(
     cloudflare: Cloudflare, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def interfere(call: Call) -> None:
@@ -287,12 +289,14 @@ def test_a_version_that_jumps_is_a_warning_where_the_document_is_right(
     assert "its version was 7 when it was read and 9 once written" in told
 
 
-def test_a_version_that_moves_by_one_is_no_news(cloudflare: Cloudflare, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_version_that_increases_by_one_causes_no_warning(
+    cloudflare: Cloudflare, capfd: pytest.CaptureFixture[str]
+) -> None:
     create(cloudflare)
     assert capfd.readouterr().err == ""
 
 
-def test_somebody_elses_older_document_over_ours_is_noticed_and_ours_written_again(cloudflare: Cloudflare) -> None:
+def test_an_older_document_written_over_ours_is_noticed_and_our_rule_is_written_again(cloudflare: Cloudflare) -> None:
     older = copy.deepcopy(cloudflare.document)
     interfered: list[Call] = []
 
@@ -337,7 +341,7 @@ class TwoEditors(Tunnel):
             self.version += 1
 
 
-def test_in_ten_thousand_interleavings_theirs_is_kept_or_the_loss_is_told(
+def test_in_ten_thousand_interleavings_the_other_s_writes_survive_or_the_loss_is_reported(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", "none")

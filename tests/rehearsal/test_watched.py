@@ -34,7 +34,7 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_its_output_and_status_are_the_plugin_s() -> None:
+def test_it_passes_on_the_plugin_s_output_and_status() -> None:
     with started("echo 1234; exit 7") as process:
         assert said(process) == "1234"
         assert process.wait(5) == 7
@@ -55,7 +55,7 @@ def test_the_engine_s_interrupt_reaches_it(status: int) -> None:
         assert process.wait(5) == status
 
 
-def test_it_ends_after_an_engine_that_was_killed(tmp_path: Path) -> None:
+def test_it_ends_after_its_engine_was_killed(tmp_path: Path) -> None:
     done = tmp_path / "interrupted"
     with started(f"trap 'touch {done}; exit' INT; echo $$; while :; do sleep 0.05; done", before="") as engine:
         pid = int(said(engine))
@@ -67,7 +67,7 @@ def test_it_ends_after_an_engine_that_was_killed(tmp_path: Path) -> None:
     assert done.exists()
 
 
-def test_it_ends_after_an_engine_that_was_killed_before_it_looked_for_one(tmp_path: Path) -> None:
+def test_it_ends_even_if_the_engine_was_killed_before_it_looked_for_one(tmp_path: Path) -> None:
     done = tmp_path / "interrupted"
     with started(f"trap 'touch {done}; exit' INT; echo $$; while :; do sleep 0.05; done") as process:
         pid = int(said(process))
