@@ -1,4 +1,4 @@
-"""prod as a person made it before this program was there: with kubectl, and in GitLab's and Cloudflare's pages."""
+"""prod as a person made it before this program existed: with kubectl, and in GitLab's and Cloudflare's pages."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DETECTED: Final = (
     "github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nk"
     "t5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="
 )
-"""A host key of GitHub's that GitLab's page detects; not the one of the stack file."""
+"""A host key of GitHub that GitLab's page detects; not the one in the stack file."""
 CLAIM: Final = "data-invoicetron-db-0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ByHand:
-    """What was made, by the ids that only the systems know."""
+    """The ids of what was made, which only the systems know."""
 
     application: str
     record: str
@@ -35,7 +35,7 @@ class ByHand:
 
 
 def fill(rehearsal: Rehearsal, *, replacing: Mapping[str, str] = MappingProxyType({})) -> ByHand:
-    """Makes all of it, with other text in the manifests; returns once the database is ready and its volume bound."""
+    """Makes all of it, with text in the manifests replaced; returns once the database is ready and its volume bound."""
     _fill_cluster(rehearsal, replacing)
     environment = _fill_gitlab(rehearsal)
     application, record = _fill_cloudflare(rehearsal)

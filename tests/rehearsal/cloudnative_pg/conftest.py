@@ -16,7 +16,7 @@ from tests.rehearsal.cleanup import rehearsed
 
 @pytest.fixture(scope="module")
 def operated_plane(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One for each file: for the rest of the session it would only take a twentieth of a core, and memory."""
+    """One for each file: kept for the rest of the session, it would only cost a twentieth of a core, and memory."""
     directory = tmp_path_factory.mktemp("control-plane-with-operator")
     with ControlPlane(tools, directory, operator=optional_tools.cloudnative_pg()) as plane:
         yield plane
@@ -24,6 +24,6 @@ def operated_plane(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def operated(tools: Tools, operated_plane: ControlPlane, tmp_path: Path) -> Iterator[Rehearsal]:
-    """A fresh rehearsal on it; what it leaves there is removed."""
+    """A fresh rehearsal on that control plane; what it leaves there is removed."""
     with rehearsed(tools, operated_plane, tmp_path / "rehearsal") as one:
         yield one

@@ -1,4 +1,4 @@
-"""A stack with `database.engine: cloudnative-pg`, and what the operator has made of it."""
+"""A stack with `database.engine: cloudnative-pg`, and what the operator has created for it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Stack:
         return {one["metadata"]["name"]: one["metadata"]["uid"] for one in self._instances()}
 
     def images(self) -> Set[str]:
-        """What the instances run."""
+        """The images that the instances run."""
         return {container["image"] for one in self._instances() for container in one["spec"]["containers"]}
 
     def volumes(self) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ class Stack:
 
 
 def refused(stack: Stack) -> str:
-    """What `up` says, which makes nothing."""
+    """The message with which `up` refuses, before it makes anything."""
     with pytest.raises(EngineError, match="Nothing was created or changed") as error:
         stack.rehearsal.program.up(stack.name, "--skip-preview")
     return str(error.value)
@@ -102,7 +102,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def answer(api: Any, body: dict[str, Any]) -> str:
-    """What the API server says of it; empty where it would take it."""
+    """Why the API server refuses the object; empty if it would accept it."""
     try:
         api.create(body=body, namespace="default", query_params=[("dryRun", "All")])
     except ApiException as error:

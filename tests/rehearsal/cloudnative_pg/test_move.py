@@ -55,7 +55,7 @@ class Moving:
         return self.rehearsal.control_plane.pods.database(self.stack.namespace, HOSTS[engine])
 
     def killed_after(self, steps: int, to: Engine) -> list[str]:
-        """The steps that a process did which ended after so many of them, without a word."""
+        """The steps done by a process that exits abruptly after this many of them."""
         done = subprocess.run(
             [sys.executable, "-c", KILLED_AFTER, to, str(steps)],
             cwd=self.rehearsal.program.directory,
@@ -69,8 +69,8 @@ class Moving:
         return [line for line in done.stdout.splitlines() if line in {"stop", "fill", "mark", "point", "start"}]
 
     def interrupted(self, to: Engine, number: signal.Signals) -> str:
-        """What the command says when the signal comes while its Job runs."""
-        left = self.running_jobs()  # by one that was killed
+        """What the command prints if it gets the signal while its Job runs."""
+        left = self.running_jobs()  # left by a command that was killed
         with self.ops.started("move-database", "--to", to, "--yes") as process:
             deadline = time.monotonic() + 120
             while not self.running_jobs() - left:
@@ -93,7 +93,7 @@ class Moving:
         return self.ops.deployment()["spec"]["replicas"], str(urlsplit(url).hostname)
 
     def check(self, source: Engine, before: str) -> None:
-        """What holds at every moment: all of the data is there, and the app runs on what is open, or not at all."""
+        """Checks what holds at every moment: no data is lost, and the app runs on the open database or not at all."""
         assert content(self.server(source), held(self.server(source))) == before
         replicas, host = self.app()
         if replicas:
@@ -107,9 +107,9 @@ class Moving:
         return next(one["value"] for one in container["env"] if one["name"] == "PGHOST")
 
     def go(self, source: Engine, target: Engine) -> None:
-        """Moves; a row more is written on the new one."""
+        """Moves to the target, and then writes one more row there."""
         before = content(self.server(source))
-        # Killed once the new one is filled: the app is stopped. Then somebody asks it to stop: the app is back.
+        # Killed once the new one is filled: the app is stopped. Interrupted by SIGINT afterwards: the app is back.
         assert self.killed_after(3, target)[-1] == "fill"
         self.check(source, before)
         assert self.app()[0] == 0
@@ -129,7 +129,7 @@ class Moving:
         self.server(target).sql("INSERT INTO invoices (number) VALUES (md5(random()::text))")
 
     def finish(self, source: Engine, target: Engine) -> None:
-        """The command runs to its end: the app runs on the new one, and the old one is closed."""
+        """Runs the command to its end: the app runs on the new database, and the old one is closed."""
         done = self.ops.ops("move-database", "--to", target, "--yes")
         assert done.returncode == 0, done.stdout
         assert self.app() == (1, HOSTS[target])
@@ -137,7 +137,7 @@ class Moving:
         assert held(self.server(source)) == CLOSED
 
     def up(self, live: Engine) -> None:
-        """Everything follows the live database."""
+        """Runs an `up`, after which everything follows the live database."""
         self.rehearsal.program.up("dev", "--skip-preview")
         assert self.host_of_backups() == HOSTS[live]
         assert self.app() == (1, HOSTS[live])
@@ -161,7 +161,7 @@ def test_a_stack_moves_there_and_back_and_no_kill_loses_data_or_leaves_the_app_o
     lifecycle.deploy(lifecycle.image)
     fill(moving.server("statefulset"))
 
-    # The new database beside the old one, which goes on serving.
+    # The new database beside the old one, which is still in use.
     stack.set("engine", "cloudnative-pg")
     stack.set("movingFrom", "statefulset")
     stack.set("instances", "1")
@@ -173,7 +173,7 @@ def test_a_stack_moves_there_and_back_and_no_kill_loses_data_or_leaves_the_app_o
     moving.go("statefulset", "cloudnative-pg")
     assert "Nothing was changed" in moving.ops.ops("move-database", "--to", "cloudnative-pg", "--yes").stdout
     assert "run `pulumi up -s dev` first" in moving.ops.ops("move-database", "--discard", "--yes").stdout
-    # 1Password's URL names the old host: told before anything is changed.
+    # 1Password's URL names the old host: `up` says so before it changes anything.
     with pytest.raises(EngineError, match="the database was moved to invoicetron-db-rw"):
         program.up("dev", "--skip-preview")
     program.run("config", "rm", "--stack", "dev", "--path", "invoicetron:secrets.databaseUrl")
@@ -189,7 +189,7 @@ def test_a_stack_moves_there_and_back_and_no_kill_loses_data_or_leaves_the_app_o
     assert content(moving.server("statefulset"), OPEN) == before
     moving.up("statefulset")
 
-    # The old one goes, protected as it is; its volumes stay.
+    # The old one is deleted, although it is protected; its volumes stay.
     volumes = {one["metadata"]["name"] for one in stack.volumes()}
     done = moving.ops.ops("move-database", "--discard", "--yes")
     assert done.returncode == 0, done.stdout

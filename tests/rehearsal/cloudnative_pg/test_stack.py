@@ -32,7 +32,7 @@ def test_the_life_of_dev(operated: Rehearsal) -> None:
     assert program.outputs("dev")["database_host"] == f"{CLUSTER}-rw"
     assert not program.up("dev", "--skip-preview").changes
 
-    # Nothing that the operator makes would be refused where `restricted` is enforced.
+    # A namespace that enforces `restricted` would refuse nothing that the operator makes.
     level = "pod-security.kubernetes.io/enforce=restricted"
     command = ("label", "namespace", stack.namespace, level, "--overwrite", "--dry-run=server", "-o", "name")
     assert "violate" not in stack.kubectl_says(*command)
@@ -67,7 +67,7 @@ def test_the_life_of_dev(operated: Rehearsal) -> None:
         "the standby takes over",
     )
 
-    # A standby more, which the quota has room for in the same `up`.
+    # One more standby, for which the same `up` makes room in the quota.
     stack.set("instances", "3")
     program.up("dev", "--skip-preview")
     wait_until(lambda: stack.cluster()["status"]["readyInstances"] == 3, "the third instance")
@@ -77,7 +77,7 @@ def test_the_life_of_dev(operated: Rehearsal) -> None:
 
 
 def test_changes_that_a_live_stack_cannot_take_are_refused(operated: Rehearsal) -> None:
-    """The other engine, less room, and an empty Cluster in the place of a lost one."""
+    """The other engine, in both directions; a smaller volume; and an empty Cluster in place of a lost one."""
     stack, program = Stack.configured(operated, "dev"), operated.program
     program.up("dev", "--skip-preview")
     stack.set("engine", "statefulset")
@@ -107,7 +107,7 @@ def test_the_life_of_prod(operated: Rehearsal) -> None:
     assert not program.preview("prod").changes
     assert {volume["spec"]["persistentVolumeReclaimPolicy"] for volume in stack.volumes()} == {"Retain"}
 
-    # An instance that came since: its volume is retained by the next `up`.
+    # An instance that was created since: the next `up` retains its volume.
     (standby, *_) = (pod for pod in stack.pods() if pod != stack.cluster()["status"]["currentPrimary"])
     operated.kubectl("-n", stack.namespace, "delete", "pvc,pod", standby, "--grace-period=0", "--force", "--wait=false")
     wait_until(lambda: standby not in stack.pods() and len(stack.pods()) == 3, "another standby")
@@ -163,7 +163,7 @@ def test_a_backup_is_restored_with_its_owners_and_a_foreign_dump_becomes_the_app
     assert server.sql(owners) == "invoicetron"
     assert server.run(asked, env=environment, capture_output=True).stdout.strip() == "300"
 
-    # The drill restores the same backup in a server of its own.
+    # The drill restores the same backup in a separate server.
     operated.kubectl("-n", stack.namespace, "create", "job", "drill", "--from=cronjob/invoicetron-db-drill")
     operated.kubectl("-n", stack.namespace, "wait", "job/drill", "--for=condition=complete", "--timeout=120s")
 

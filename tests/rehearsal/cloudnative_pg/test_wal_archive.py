@@ -40,7 +40,7 @@ def archiving(rehearsal: Rehearsal, name: str) -> Stack:
 
 
 def sidecars(stack: Stack) -> list[dict[str, Any]]:
-    """What the plugin has put beside the instances."""
+    """The containers that the plugin has added to the instances' pods."""
     pods = stack.get("pods", "-l", f"cnpg.io/cluster={CLUSTER},cnpg.io/podRole=instance")["items"]
     return [one for pod in pods for one in pod["spec"].get("initContainers", []) if one["name"] == SIDECAR]
 
@@ -49,7 +49,7 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
     stack, program = archiving(operated, "dev"), operated.program
     program.up("dev", "--skip-preview")
 
-    # The plugin's container is beside each instance, as `restricted` wants it and within the quota.
+    # The plugin's container runs beside each instance, as `restricted` demands and within the quota.
     found = sidecars(stack)
     assert len(found) == 2
     assert {one["resources"]["limits"]["memory"] for one in found} == {"512Mi"}
@@ -59,7 +59,7 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
     assert "violate" not in stack.kubectl_says(*command)
     assert stack.secret("invoicetron-db-wal") == {"access-key": "the-id", "secret-key": "the-secret"}
 
-    # The first base backup is asked for at once. Nothing here takes it, and `verify` says what comes of that.
+    # The first base backup is requested at once. Nothing here takes it, and `verify` reports what follows from that.
     (backup,) = stack.get("backups.postgresql.cnpg.io")["items"]
     assert backup["spec"] == {**backup["spec"], "method": "plugin", "pluginConfiguration": {"name": PLUGIN}}
     said = BackedUp(rehearsal=operated).ops("verify", "--json").stdout
@@ -69,7 +69,7 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
     undo_a_mistake(stack)
     move_to_r2(stack)
 
-    # Without the label of its Service the operator finds no plugin in a cluster.
+    # Without the label on its Service the operator does not find the plugin in a cluster.
     service = ("-n", "cnpg-system", "label", "service", "barman-cloud", "--overwrite")
     operated.kubectl(*service, "cnpg.io/pluginName=another")
     try:
@@ -79,7 +79,7 @@ def test_the_life_of_an_archive(operated: Rehearsal) -> None:
 
 
 def undo_a_mistake(stack: Stack) -> None:
-    """By a recovery to the moment before it: to look into first, and then for good."""
+    """Recovers to the moment before it: first into another database to inspect, then for good."""
     operated, backed_up = stack.rehearsal, BackedUp(rehearsal=stack.rehearsal)
     server, pods = backed_up.server, operated.control_plane.pods
     server.sql("SET ROLE invoicetron; CREATE TABLE invoices (id serial PRIMARY KEY, note text)")
@@ -98,7 +98,7 @@ def undo_a_mistake(stack: Stack) -> None:
     assert server.sql("SELECT count(*) FROM invoices") == "10"
     assert server.sql("SELECT count(*) FROM invoices", database="invoicetron_look_before") == "300"
 
-    # The server archives nothing here, and that stops no recovery from what is archived.
+    # The server archives nothing here, which does not prevent a recovery from what is archived already.
     uid = stack.cluster()["metadata"]["uid"]
     done = backed_up.ops("restore", *to, "--yes", "--expect", "invoices=300")
     assert done.returncode == 0, done.stdout
@@ -114,12 +114,12 @@ def undo_a_mistake(stack: Stack) -> None:
     assert content(server) == before
     assert not stack.get("clusters", "-l", "app=invoicetron-db-recovery")["items"]
     assert "a drill is weekly: nothing to do" in backed_up.ops("drill", "--if-due").stdout
-    # The quota held the recovered instance, and the plugin's container beside it.
+    # The quota had room for the recovered instance, and for the plugin's container beside it.
     assert "exceeded quota" not in operated.kubectl("-n", stack.namespace, "get", "events", "-o", "wide")
 
 
 def move_to_r2(stack: Stack) -> None:
-    """To a bucket that `up` makes: no instance notices, and a base backup in it is asked for at once."""
+    """Moves to a bucket that `up` makes: no instance restarts, and a base backup to it is requested at once."""
     operated, cloudflare = stack.rehearsal, stack.rehearsal.cloudflare
     pods = stack.pods()
     for key in BUCKET:
@@ -144,7 +144,7 @@ def move_to_r2(stack: Stack) -> None:
     state = json.dumps(operated.program.export("dev"))
     assert token["value"] not in state
     assert secret not in state
-    # What was made is what a refresh finds.
+    # A refresh finds exactly what was made.
     assert not operated.program.preview("dev").changes
 
 
@@ -185,7 +185,7 @@ def test_an_in_place_upgrade_starts_a_new_archive_and_resumes_where_it_was_kille
     backups = stack.get("backups.postgresql.cnpg.io")["items"]
     assert [one["spec"]["target"] for one in backups if "upgraded" in one["metadata"]["name"]] == ["primary"]
 
-    # The stack file still says what it did: `up` goes back nowhere.
+    # The stack file still has the old values, and `up` does not go back to them.
     program.up("dev", "--skip-preview")
     assert (stack.cluster()["spec"]["imageName"], server_name(stack)) == (NEW["operandImage"], "second")
     for key, value in {**NEW, "wal.archive": "second"}.items():
@@ -200,7 +200,7 @@ def test_an_in_place_upgrade_starts_a_new_archive_and_resumes_where_it_was_kille
 
 
 def upgrade(stack: Stack, ops: BackedUp) -> None:
-    """Killed while the operator is at work, which goes on; and run again."""
+    """Kills the command while the operator works, which continues; then runs the command again."""
     with ops.started(*UPGRADE) as process:
         heard(process, "the operator upgrades")
         process.kill()
@@ -248,7 +248,7 @@ def upgrading(stack: Stack, kind: str) -> list[dict[str, Any]]:
 
 
 def archives(stack: Stack) -> None:
-    """Has the Cluster say that its log is archived, as an instance manager says it: none runs here."""
+    """Sets the Cluster's condition that its log is archived, as an instance manager would: none runs here."""
     conditions = [
         *stack.cluster()["status"]["conditions"],
         {
@@ -270,7 +270,7 @@ def server_name(stack: Stack) -> Any:
 
 
 def heard(process: subprocess.Popen[str], words: str) -> None:
-    """Returns once the command has said this."""
+    """Returns once the command has printed these words."""
     assert process.stdout
     said = []
     for line in process.stdout:
@@ -281,7 +281,7 @@ def heard(process: subprocess.Popen[str], words: str) -> None:
 
 
 def made(kind: str, **wal: Any) -> dict[str, Any]:
-    """The object that the program makes of these settings."""
+    """The object that the program makes from these settings."""
     changes = {**ENGINE, "database.wal": {"s3": BUCKET, **wal}}
     one = run("dev", changes, values=VALUES).one(kind)
     return {"apiVersion": one.inputs["apiVersion"], "kind": kind, "metadata": {"name": "x"}, "spec": one.inputs["spec"]}

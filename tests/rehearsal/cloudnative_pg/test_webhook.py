@@ -1,4 +1,4 @@
-"""The operator's real webhook as the second net: what it refuses, our settings have refused before."""
+"""The operator's real webhook as a second safeguard: our settings already refuse what it refuses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clusters(operated_plane: ControlPlane) -> Iterator[Any]:
 
 
 def made(**database: Any) -> dict[str, Any]:
-    """The Cluster that the program makes of these settings."""
+    """The Cluster that the program makes from these settings."""
     inputs = (
         run("dev", {f"database.{key}": value for key, value in {**ENGINE, **database}.items()}).one("Cluster").inputs
     )

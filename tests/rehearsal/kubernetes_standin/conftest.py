@@ -1,4 +1,4 @@
-"""A provider, a namespace of the test's own, and `kubectl`, for tests of the stand-in for pulumi-kubernetes."""
+"""A provider, a namespace for each test, and `kubectl`, for tests of the stand-in for pulumi-kubernetes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plugin(kubeconfig: Path) -> KubernetesPlugin:
 
 @pytest.fixture
 def namespace(plugin: KubernetesPlugin) -> Iterator[str]:
-    """A namespace of the test's own, deleted at its end without waiting."""
+    """A namespace for the test alone, deleted at its end without waiting."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     resource = Managed(plugin=plugin, type="kubernetes:core/v1:Namespace")
     annotations = {"pulumi.com/skipAwait": "true"}

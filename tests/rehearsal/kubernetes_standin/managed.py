@@ -31,11 +31,11 @@ class Managed:
 
     @property
     def urn(self) -> str:
-        """Its name in the stack."""
+        """The resource's name in the stack."""
         return f"urn:pulumi:test::test::{self.type}::{self.name}"
 
     def up(self, inputs: Properties, *, preview: bool = True, timeout: float = 0) -> str:
-        """Brings the resource to `inputs`, after the preview that a person gets first; the operation that it took."""
+        """Brings the resource to `inputs`, after the preview that a user gets first; returns the operation it took."""
         if preview:
             self._step(inputs, preview=True, timeout=timeout)
         return self._step(inputs, preview=False, timeout=timeout)
@@ -49,7 +49,7 @@ class Managed:
         return self.plugin.diff(self._call(self._checked(inputs)))
 
     def refresh(self) -> None:
-        """Takes over the live state; an object that is gone leaves the state."""
+        """Reads the live state; removes an object that is gone."""
         call = Call(urn=self.urn, id=self.id, olds=self.outputs, old_inputs=self.inputs)
         try:
             state = self.plugin.read(call)
@@ -107,10 +107,10 @@ class Managed:
             self.outputs, self.inputs, self.init_errors = outputs, inputs, []
 
     def _update_once_it_rests(self, call: Call) -> Properties:
-        """Again where a controller wrote the object's status just then, as a person runs a refused `up` again.
+        """Retries if a controller wrote the object's status just then, as a user runs a refused `up` again.
 
-        The plugin takes over others' fields by a patch of the version that it has read, and neither the real one nor
-        the stand-in repeats that patch.
+        The plugin takes over others' fields by patching the version that it has read, and neither the real one nor
+        the stand-in retries that patch.
         """
         for _ in range(_PATIENCE):
             try:
@@ -150,7 +150,7 @@ def _take_over(wanted: Any, recorded: Any, path: list[str]) -> None:
 
 
 def configured(kubeconfig: Path, **options: str) -> KubernetesPlugin:
-    """The plugin as the program's provider configures it, but for `options`."""
+    """The plugin as the program's provider configures it, except for `options`."""
     plugin = KubernetesPlugin()
     plugin.configure({"kubeconfig": str(kubeconfig), "context": "homelab", "enableSecretMutable": "true", **options})
     return plugin
@@ -179,7 +179,7 @@ def deployment(namespace: str, **annotations: str) -> Properties:
 
 
 def with_env(inputs: Properties, value: str) -> Properties:
-    """Another change in the Deployment than its image: what a settings change or a rotated checksum is."""
+    """Changes the Deployment elsewhere than in its image, as a changed setting or a rotated checksum does."""
     changed = copy.deepcopy(inputs)
     changed["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] = value
     return changed

@@ -20,7 +20,7 @@ from tests.rehearsal.kubernetes_standin.managed import Managed, configured, depl
 
 def test_a_rollout_is_awaited_and_its_failure_says_why(plugin: KubernetesPlugin, namespace: str) -> None:
     app = Managed(plugin=plugin, type="kubernetes:apps/v1:Deployment")
-    unpullable = deployment(namespace)  # no registry has a placeholder; the control plane's kwok knows
+    unpullable = deployment(namespace)  # no registry has the placeholder, and kwok reports it as a kubelet would
     pullable = with_env(unpullable, "2")
     pullable["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.test/app:sha1"
     app.up(pullable, timeout=60)
@@ -120,7 +120,7 @@ def test_wait_for_holds_the_program_until_the_expression_is_true(
     never = Managed(plugin=plugin, type="kubernetes:core/v1:ServiceAccount")
     with pytest.raises(InitFailedError, match="timed out waiting for the condition"):
         never.up(inputs, timeout=1)
-    # Under kubectl's own name the label would be taken over by the update, and removed for not being in the program.
+    # The update would take over a label set under kubectl's own name, and remove it, as the program has none.
     kubectl("label", "serviceaccount", "waits", "done=yes", "--field-manager=controller")
     assert never.up(inputs, timeout=5, preview=False) == "update"
 

@@ -1,4 +1,4 @@
-"""One process of the stand-in for pulumi-onepassword, spoken to over gRPC as the engine speaks, and an item of its."""
+"""One process of the stand-in for pulumi-onepassword, called over gRPC as the engine calls it, and an item in it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ URN = "urn:pulumi:dev::invoicetron::onepassword:index/item:Item::item"
 
 
 class RefusedError(Exception):
-    """What the engine would show."""
+    """The error that the engine would show."""
 
 
 class Provider:
-    """One process of the plugin, in the engine's place."""
+    """One process of the plugin, which the test calls in place of the engine."""
 
     def __init__(self, **environment: str) -> None:
         self._process = subprocess.Popen(
@@ -53,7 +53,7 @@ class Provider:
             raise RefusedError(error.details()) from None
 
     def check_config(self, **news: str) -> Properties:
-        """The provider's inputs as they are recorded."""
+        """The provider's inputs as the state records them."""
         return decode(self._stub.CheckConfig(provider_pb2.CheckRequest(news=encode(news)), timeout=30).inputs)
 
     def configure(self, **config: str) -> None:
@@ -102,6 +102,6 @@ class Item:
 
 
 def value(item: Properties, label: str) -> str:
-    """The one value of that label in the item's sections."""
+    """The only value with that label in the item's sections."""
     (found,) = [field["value"] for part in item["sections"] for field in part["fields"] if field["label"] == label]
     return str(found)

@@ -45,7 +45,7 @@ def test_fields_in_no_section_are_dropped_unless_their_label_is_well_known(
     onepassword.put("Loose", {"hostname": "db.example", "Port": "5432", "postgres-password": "hush"}, section=None)
     item = provider.invoke("getItem", vault=vault, title="Loose")
     assert item["hostname"] == "db.example"
-    assert "port" not in item  # labels count in their own case
+    assert "port" not in item  # labels are case-sensitive
     assert "hush" not in repr(item)
 
 
