@@ -18,7 +18,7 @@ from tests.rehearsal.cleanup import rehearsed
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
 """Where the jobs push the image of dev."""
 
-# Stands in for a command of a job: notes its arguments and its standard input, then runs `then`.
+# Stands in for a command of a job: logs its arguments, then runs `then`.
 RECORDER = """#!/bin/sh
 printf '%s\\n' "$*" >>"{log}"
 {then}
@@ -47,7 +47,7 @@ class Deployed:
         self.record("kubectl", then=f'exec "{rehearsal.tools.kubectl}" "$@"')
 
     def record(self, command: str, *, then: str) -> None:
-        """Has the jobs find `command` in a form that keeps its arguments, which everybody on a runner can read."""
+        """Gives the jobs a `command` that logs its arguments, which everybody on a runner can read."""
         file = self._tools / command
         file.write_text(RECORDER.format(log=self.log, then=then))
         file.chmod(0o755)
@@ -76,7 +76,7 @@ class Deployed:
         self.rehearsal.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
 
     def rotate_and_up(self) -> None:
-        """An `up` that changes the Deployment elsewhere than in its image."""
+        """Runs an `up` that changes the Deployment, but not its image."""
         before = self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"]
         self.rehearsal.onepassword.rotate("dev")
         self.rehearsal.program.up("dev", "--skip-preview")
@@ -90,7 +90,7 @@ class Deployed:
 
 @contextmanager
 def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
-    """Every pod of a migration ends well, whatever its image is."""
+    """Lets every pod of a migration succeed, whatever its image is."""
 
     def succeed() -> None:
         pods = ["-n", "invoicetron-dev", "get", "pods", "--selector=app=invoicetron-migrate", "--output=name"]

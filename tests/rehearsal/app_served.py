@@ -1,4 +1,4 @@
-"""The app as a pipeline's job reaches it: HTTPS under its own host name, led to this machine by curl's settings."""
+"""The app as a pipeline's job reaches it: HTTPS under its own host name, which curl's settings resolve here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST: Final = "invoicetron.dev.k8s.rommelporras.com"
 
 @contextmanager
 def app(repository: AppRepository, directory: Path, *statuses: int) -> Iterator[list[str]]:
-    """The app behind its host name, answering with these statuses in turn, the last of them for ever."""
+    """Serves the app under its host name; it answers with these statuses in turn, and then keeps to the last one."""
     answers = list(statuses)
     asked: list[str] = []
 

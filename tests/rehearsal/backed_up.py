@@ -1,4 +1,4 @@
-"""The dev stack with its app deployed and a database of its own, for tests of `ops backup` and `ops restore`."""
+"""The dev stack with its app deployed and its own database, for tests of `ops backup` and `ops restore`."""
 
 from __future__ import annotations
 
@@ -29,45 +29,45 @@ class BackedUp:
 
     @property
     def namespace(self) -> str:
-        """The stack's."""
+        """The stack's namespace."""
         return f"invoicetron-{self.stack}"
 
     @property
     def server(self) -> PostgresServer:
-        """Its database."""
+        """The stack's database server."""
         return self.rehearsal.control_plane.pods.database(self.namespace)
 
     def begin(self, settings: Mapping[str, str] | None = None) -> None:
-        """From nothing to an app that runs; `settings` are added to the stack file."""
+        """Brings up the stack and deploys its app; adds `settings` to the stack file."""
         self.prepare(settings)
         lifecycle = Lifecycle(self.rehearsal, self.stack)
         lifecycle.deploy(lifecycle.image)
 
     def prepare(self, settings: Mapping[str, str] | None = None) -> None:
-        """From nothing to a stack whose app has no image yet."""
+        """Brings up the stack, whose app has no image yet."""
         self.rehearsal.program.init(self.stack)
         for path, value in (settings or {}).items():
             self.rehearsal.configure(self.stack, path, value)
         self.rehearsal.program.up(self.stack, "--skip-preview")
 
     def empty(self) -> None:
-        """A database as PostgreSQL makes a new one."""
+        """Replaces the database with a new one, as PostgreSQL creates it."""
         self.server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
         self.server.sql("CREATE DATABASE invoicetron OWNER invoicetron", database="postgres")
 
     def fill(self, *, count: int = 500) -> str:
-        """A database with fresh tables; its content's digest."""
+        """Fills a new database with tables; returns the digest of its content."""
         self.empty()
         fill(self.server, count=count)
         return self.content()
 
     def load(self, dump: Path) -> None:
-        """A database with what is in a dump, by PostgreSQL's own means."""
+        """Loads a dump into a new database, with PostgreSQL's own `pg_restore`."""
         self.empty()
         self.server.run([self.server.bin / "pg_restore", "--dbname=invoicetron", dump])
 
     def content(self) -> str:
-        """A digest of all that is in the database."""
+        """Returns a digest of everything in the database."""
         return content(self.server)
 
     def backups(self) -> list[str]:
@@ -76,7 +76,7 @@ class BackedUp:
         return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
     def dump(self, backup: str) -> Path:
-        """The dump of a backup, as a person who has copied it has it."""
+        """The dump of a backup, as a user has it who copied it."""
         return self.rehearsal.control_plane.pods.volume(self.namespace, CLAIM) / backup / "database.dump"
 
     def fetch(self, backup: str, folder: Path) -> None:
@@ -112,7 +112,7 @@ class BackedUp:
         self.rehearsal.kubectl("-n", self.namespace, "delete", "job", "fetch")
 
     def run(self, cron_job: str, name: str) -> str:
-        """The log of a Job made from a CronJob, as `kubectl create job --from` makes it, once it has ended well."""
+        """Runs a Job made from a CronJob with `kubectl create job --from`; returns its log once it has succeeded."""
         kubectl = partial(self.rehearsal.kubectl, "-n", self.namespace)
         kubectl("create", "job", name, f"--from=cronjob/{cron_job}")
         kubectl("wait", f"job/{name}", "--for=condition=Complete", "--timeout=120s")
@@ -126,7 +126,7 @@ class BackedUp:
 
     @contextmanager
     def started(self, *arguments: str, before: str = "", **environment: str) -> Iterator[subprocess.Popen[str]]:
-        """The same, while it runs; its output in one pipe. `before` is Python that it runs first."""
+        """The same command while it runs, with all output in one pipe. `before` is Python code that it runs first."""
         command, *options = arguments
         process = subprocess.Popen(
             [*attentive("ops", before), *command.split(), "--stack", self.stack, *options],
@@ -149,7 +149,7 @@ class BackedUp:
         return found
 
     def app(self) -> tuple[int, int]:
-        """Replicas that the app is to have, and those that are available."""
+        """Desired and available replicas of the app."""
         found = self.deployment()
         return found["spec"]["replicas"], found["status"].get("availableReplicas", 0)
 

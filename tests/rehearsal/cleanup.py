@@ -2,7 +2,7 @@
 
 The namespace controller waits 5 s before it looks at a deleted namespace, and then backs off by its pods' grace period:
 15 to 17 s in all after an `up`. A test's clean-up does the controller's work itself: it deletes the content, and
-finalizes the namespace once nothing of it is left. The product leaves all of this to Kubernetes.
+finalizes the namespace once it is empty. The product leaves all of this to Kubernetes.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from rehearsal.vendors.onepassword import OnePassword
 from tests.stacks import STACKS
 
 APPS = ("invoicetron-", "ledger-", "leaflet-")
-"""Beginnings of the namespaces of the apps that tests deploy."""
+"""Prefixes of the namespaces of the apps that tests deploy."""
 NAMESPACED = "all,secrets,cm,sa,roles,rolebindings,pvc,quota,limits,pdb,ciliumnetworkpolicies,httproutes"
-"""What `kubectl get` is asked for to see all that a stack makes."""
+"""The argument with which `kubectl get` lists everything that a stack makes in its namespace."""
 
 PATIENCE = 60.0
-"""Seconds until what is left in a namespace is reported; seen: 1 s after an `up` of the whole program."""
+"""Seconds until leftovers in a namespace are reported; seen: 1 s after an `up` of the whole program."""
 _FIRST = ("CronJob", "Deployment", "StatefulSet", "Job", "ReplicaSet")
-"""What would make pods again while they are being deleted."""
+"""Kinds that would recreate pods while those are being deleted."""
 
 
 @contextmanager
 def rehearsed(
     tools: Tools, control_plane: ControlPlane, directory: Path, *, onepassword: OnePassword | None = None
 ) -> Iterator[Rehearsal]:
-    """A rehearsal of the tests' own stack files; what it leaves on the shared control plane is removed.
+    """A rehearsal of the tests' own stack files; removes what it leaves on the shared control plane.
 
-    Its engine keeps no logs: see `engine_logs`. `onepassword` has survived another rehearsal.
+    Its engine keeps no logs: see `engine_logs`. `onepassword` is one that has outlived another rehearsal.
     """
     with start_rehearsal(
         tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword, fork_server=_fork_server()
@@ -64,7 +64,7 @@ def rehearsed(
 
 @cache
 def _fork_server() -> Path:
-    """The folder of one for all rehearsals of this process: nothing of one reaches the next (test_fork_server.py)."""
+    """The folder of one server for all rehearsals of this process: its forks are independent (test_fork_server.py)."""
     directory = Path(tempfile.mkdtemp(prefix="fork-server-"))
     stack = ExitStack()
     stack.callback(shutil.rmtree, directory)
@@ -74,10 +74,10 @@ def _fork_server() -> Path:
 
 
 def engine_logs(rehearsal: Rehearsal) -> Path:
-    """The folder of the engine's logs, in whose place the tests have a file: the engine goes on without them.
+    """The folder of the engine's logs. The tests put a file in its place, and the engine works without logs.
 
-    Each command writes one of all that engine and plugins say to each other, compressed and encrypted, which is nearly
-    half of the engine's CPU time.
+    Each command would log everything that engine and plugins say to each other, compressed and encrypted, which takes
+    nearly half of the engine's CPU time.
     """
     return Path(rehearsal.program.environment["PULUMI_HOME"]) / "logs"
 
@@ -94,7 +94,7 @@ def clean_up(client: ApiClient) -> None:
         if of and of.namespace.startswith(APPS):  # one that is retained, perhaps longer than its namespace
             with suppress(NotFoundError):  # gone meanwhile: it was not retained
                 volumes.delete(name=volume.metadata.name)
-    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):  # the cluster's, as volumes are
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):  # cluster-wide, as volumes are
         policies = cluster.resources.get(api_version="admissionregistration.k8s.io/v1", kind=kind)
         for policy in policies.get().items:
             if policy.metadata.name.startswith(APPS):
@@ -109,11 +109,11 @@ def delete_namespaces(client: ApiClient, *names: str) -> None:
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace")
     for name in names:
         with suppress(NotFoundError):  # a test deleted it, and the controller has just finished
-            namespaces.delete(name=name)  # from here on nothing is made in it
+            namespaces.delete(name=name)  # from here on nothing can be created in it
     kinds = sorted(namespaced_kinds(cluster), key=lambda kind: kind.kind not in _FIRST)
     deadline = time.monotonic() + PATIENCE
     for name in names:
-        for _ in range(2):  # the second time for what a controller was just making
+        for _ in range(2):  # the second time for what a controller was just creating
             _empty(name, kinds, deadline)
         with suppress(NotFoundError, NotFoundException):  # the controller was faster
             _finalize(client, namespaces, name)
@@ -141,11 +141,11 @@ def namespaced_kinds(cluster: DynamicClient) -> Iterator[Resource]:
 
 
 def _delete_all(kind: Resource, namespace: str) -> bool:
-    """Asks for the deletion of all objects of a kind; whether there were any."""
+    """Requests the deletion of all objects of a kind; returns whether there were any."""
     there = kind.get(namespace=namespace).items
     if there:
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        everything = f"metadata.namespace={namespace}"  # the client demands a selector
+        everything = f"metadata.namespace={namespace}"  # the client requires a selector
         kind.delete(namespace=namespace, body={**options, "propagationPolicy": "Background"}, field_selector=everything)
     return bool(there)
 

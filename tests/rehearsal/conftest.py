@@ -1,4 +1,4 @@
-"""One control plane for a whole test session; emulators, backend and program anew for every test."""
+"""One control plane for a whole test session; new emulators, backend and program for every test."""
 
 from __future__ import annotations
 

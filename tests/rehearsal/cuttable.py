@@ -1,4 +1,4 @@
-"""A way to the API server that can be cut: a TCP relay on loopback."""
+"""A connection to the API server that can be cut: a TCP relay on loopback."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Cuttable:
         self.cut()
 
     def kubeconfig(self, directory: Path) -> str:
-        """Path of a kubeconfig that leads here; the server's certificate is for this address, whatever the port."""
+        """Path of a kubeconfig that points here; the server's certificate holds for this address, whatever the port."""
         host, port = self._listener.getsockname()
         file = directory / "kubeconfig"
         text = self._control_plane.kubeconfig.read_text()

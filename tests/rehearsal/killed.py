@@ -1,4 +1,4 @@
-"""What an engine that was killed leaves behind for a moment: its plugins, which finish what they had begun."""
+"""What a killed engine leaves behind for a moment: its plugins, which finish what they had begun."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PATIENCE: Final = 30.0
 
 
 def processes_in(directory: Path) -> list[str]:
-    """Processes that work in the directory, as the engine's plugins do."""
+    """Processes whose working directory is this one, as the engine's plugins' is."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended as we looked, or is somebody else's
+        with suppress(OSError):  # it ended meanwhile, or belongs to somebody else
             if (process / "cwd").readlink() == directory:
                 found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode()[:200])
     return found

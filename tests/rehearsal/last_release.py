@@ -19,7 +19,7 @@ COMMIT = "e79c8321a6e05bbd65cf10a51da1086fe695da46"
 
 
 def extract(directory: Path) -> None:
-    """Puts the released program into `directory`, which does not exist yet. A shallow clone fails in words."""
+    """Puts the released program into `directory`, which does not exist yet. Fails with advice in a shallow clone."""
     git = shutil.which("git") or "git"
     archived = subprocess.run([git, "archive", COMMIT], cwd=REPOSITORY, capture_output=True, check=False)
     if archived.returncode:

@@ -9,7 +9,7 @@ from rehearsal.rehearsal import REPOSITORY, Rehearsal
 
 
 def ops(rehearsal: Rehearsal, command: str, stack: str, *, timeout: float) -> str:
-    """What the command says; it has to end with status 0, within `timeout` seconds."""
+    """Returns the command's output; it has to end with status 0, within `timeout` seconds."""
     done = subprocess.run(
         [sys.executable, "-m", "ops", command, "--stack", stack],
         cwd=rehearsal.program.directory,

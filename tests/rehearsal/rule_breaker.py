@@ -1,4 +1,4 @@
-"""A Pulumi program with something against every rule of the policy pack."""
+"""A Pulumi program that breaks every rule of the policy pack."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ HOUR: Final = 60
 DAY: Final = 24 * HOUR
 
 Steps = Sequence[tuple[int, float | None]]
-"""The minutes in which a series gets another value; None where it ends."""
+"""The minutes at which a series changes its value; None where it ends."""
 NEVER: Final[Steps] = ()
 
 OURS: Final = 'namespace="invoicetron-prod"'
@@ -57,13 +57,13 @@ def restarts(container: str) -> str:
 
 
 def killed(container: str) -> str:
-    """For as long as the last end of the container was this one."""
+    """Exists for as long as the container's last termination was an OOM kill."""
     labels = restarts(container).partition("{")[2].removesuffix("}")
     return f'kube_pod_container_status_last_terminated_reason{{{labels}, reason="OOMKilled"}}'
 
 
 def failed_job(name: str, *, at: int, namespace: str = "invoicetron-prod") -> dict[str, Steps]:
-    """A Job that started in this minute and failed five later; it is kept for its log."""
+    """A Job that started in this minute and failed five minutes later; it is kept for its log."""
     job = f'namespace="{namespace}", job_name="{name}"'
     return {
         f'kube_job_failed{{{job}, condition="true"}}': [(at + 5, 1)],
@@ -75,8 +75,8 @@ DRIFT_OLD, VERIFY_OLD = "InvoicetronDriftTooOld", "InvoicetronVerifyTooOld"
 
 DATA, BACKUPS = "data-invoicetron-db-0", "invoicetron-backups"
 
-# Each series as the minutes at which its value changes. All is well: an hour after the start everything succeeds, then
-# backups do daily and drills weekly.
+# Each series as the minutes at which its value changes. All is well: everything succeeds an hour after the start, and
+# from then on backups succeed daily and drills weekly.
 WELL: Final[Mapping[str, Steps]] = {
     PROBE: [(0, 1)],
     CERTIFICATE: [(0, 60 * DAY * 60)],
@@ -138,7 +138,7 @@ CASES: Final = {
     "nobody ever probed the app": Case(seen={PROBE: NEVER}, minute=50),
     "nobody ever probed the app, for over an hour": Case(seen={PROBE: NEVER}, minute=70, fire=fires(NOT_PROBED)),
     "nobody probes the app any more": Case(seen={PROBE: [(0, 1), (100, None)]}, minute=112, fire=fires(DOWN)),
-    # Another hostname, or another health path: what nobody asks for any more is not down.
+    # A new hostname or health path: an address that nobody probes any more does not count as down.
     "the app was probed at another address until today": Case(seen=RENAMED, minute=112),
     "the certificate is renewed in time": Case(seen={CERTIFICATE: [(0, 15 * DAY * 60)]}, minute=DAY),
     "the certificate is not renewed": Case(
@@ -148,7 +148,7 @@ CASES: Final = {
     "the database does not start": Case(seen={READY: [(0, 0)]}, minute=11, fire=fires(NOT_READY)),
     "the database is stopped on purpose": Case(seen={READY: [(0, 0)], WANTED: [(0, 0)]}, minute=30),
     "the app restarts twice": Case(seen={restarts("invoicetron"): [(0, 0), (10, 1), (20, 2)]}, minute=25),
-    # `increase` extrapolates: of a pod that is older than the hour, two restarts count as 2.03.
+    # `increase` extrapolates: for a pod that is older than the hour, two restarts count as 2.03.
     "the app of yesterday restarts twice": Case(seen={restarts("invoicetron"): [(0, 1), (80, 2), (90, 3)]}, minute=110),
     "the app of yesterday restarts again and again": Case(
         seen={restarts("invoicetron"): [(0, 1), (80, 2), (90, 3), (100, 4)]}, minute=110, fire=fires(RESTARTS)
@@ -187,8 +187,8 @@ CASES: Final = {
         minute=61,
     ),
     "the volume has grown, and its pod has moved": Case(seen=MOVED, minute=80),
-    # A backup stays for 150 s where its volume is nearly full. The kubelet measures within 60 s of its start, then once
-    # a minute (its volumeStatsAggPeriod), so that a scrape a minute finds it once or twice.
+    # A backup stays for 150 s if its volume is nearly full. The kubelet measures within 60 s of its start, then once a
+    # minute (its volumeStatsAggPeriod), so a scrape every minute finds it once or twice.
     "one scrape has seen the backups' volume full, a day ago": Case(
         seen=BACKUP_VOLUME, minute=25 * HOUR, fire=fires(FULL)
     ),
@@ -208,7 +208,7 @@ CASES: Final = {
 
 
 def values(steps: Steps, *, until: int, every: int) -> str:
-    """The series in promtool's notation, one sample in `every` minutes."""
+    """The series in promtool's notation, with one sample every `every` minutes."""
     parts = [f"_x{steps[0][0] // every}"] if steps[0][0] else []
     ends = [minute for minute, _ in steps[1:]] + [until]
     for (minute, value), end in zip(steps, ends, strict=True):
@@ -219,7 +219,7 @@ def values(steps: Steps, *, until: int, every: int) -> str:
 
 
 def question(case: Case) -> dict[str, Any]:
-    """The case as a test of promtool's. Days are sampled every five minutes; whatever happens in them, fits that."""
+    """The case as a promtool test. Cases of days are sampled every five minutes, into which all their changes fit."""
     every = 5 if case.minute >= DAY else 1
     series = []
     for name, steps in {**WELL, **case.seen}.items():
@@ -312,7 +312,7 @@ OPERATED_CASES: Final = {
     "the standby is lost": Case(
         seen={**OPERATED_WELL, instance(4): [(0, 1), (20, 0)]}, minute=31, fire=fires(NOT_READY)
     ),
-    # Two replicas, or one that takes another's place: each sees every pod.
+    # Two replicas, or one that replaces another: each sees every pod.
     "the standby is lost, and there are two of kube-state-metrics": Case(
         seen={
             **{instance(3, exporter=each): [(0, 1)] for each in ("one", "two")},

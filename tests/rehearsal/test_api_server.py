@@ -1,4 +1,4 @@
-"""The API server itself judges every object of both stacks."""
+"""The API server itself validates every object of both stacks."""
 
 from __future__ import annotations
 

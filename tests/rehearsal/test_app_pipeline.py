@@ -66,7 +66,7 @@ def test_a_failed_migration_fails_the_job_and_leaves_the_old_version_running(dep
     passed, output = deployed.job("deploy:development")
     assert passed, output
     before = deployed.image
-    # A person's impatience: the migration is given a second, which its pod, whose image is not to be had, cannot keep.
+    # As if somebody were impatient: the migration gets one second, and its pod's image cannot be pulled.
     deployed.give_migrations(seconds=1)
     passed, output = deployed.job("deploy:development", CI_COMMIT_SHORT_SHA="placeholder")
     deployed.give_migrations(seconds=600)
@@ -93,11 +93,11 @@ def test_a_rollback_returns_to_the_previous_image_or_a_tag_and_migrates_nothing(
     assert str(page.shown("development")).startswith(tag_of(images[2]))
     deployed.job("rollback:development")
     assert deployed.image == images[1]
-    assert str(page.shown("development")).startswith(tag_of(images[1])), "GitLab's page shows what runs"
+    assert str(page.shown("development")).startswith(tag_of(images[1])), "GitLab's page shows the image that runs"
     deployed.job("rollback:development", ROLLBACK_TAG=tag_of(images[0]))
     assert deployed.image == images[0]
     assert str(page.shown("development")).startswith(tag_of(images[0]))
-    # A GitLab that is away, or lets no job in, undoes nothing.
+    # A GitLab that is unreachable, or rejects the job, undoes nothing.
     _, output = deployed.job("rollback:development", CI_JOB_TOKEN="of-another-job")
     assert deployed.image == images[1]
     assert "GitLab's page of development does not show it" in output
@@ -108,7 +108,7 @@ def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deplo
     passed, output = deployed.job("deploy:development")
     assert passed, output
     before = deployed.image
-    # The job may fail, so gitlab-ci-local counts it as passed whatever becomes of it.
+    # The job is allowed to fail, so gitlab-ci-local counts it as passed either way.
     _, output = deployed.job("rollback:development", ROLLBACK_TAG="placeholder", ROLLOUT_TIMEOUT="5s")
     assert "does not become ready, so" in output
     assert deployed.image == before
@@ -142,7 +142,9 @@ def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) ->
         deployed.give_migrations(seconds=600)
     assert not passed
     (taken,) = re.findall(r"backup (\S+) is complete", output)
-    assert f"python -m ops restore --stack dev --from {taken}" in output, "what to do if it stopped half-way"
+    assert f"python -m ops restore --stack dev --from {taken}" in output, (
+        "the output says what to do if the migration stopped half-way"
+    )
 
 
 def test_the_command_that_restores_the_backup_from_before_the_migration_is_printed(deployed: Deployed) -> None:
@@ -153,7 +155,7 @@ def test_the_command_that_restores_the_backup_from_before_the_migration_is_print
         passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
         assert passed, output
         names += re.findall(r"backup (\S+) is complete", output)
-    # One that is taken by hand afterwards is not what was before the migration.
+    # A backup taken by hand afterwards is not the one from before the migration.
     kubectl, later = deployed.rehearsal.kubectl, "invoicetron-db-backup-later"
     kubectl("-n", DATABASE_OF, "create", "job", later, f"--from=cronjob/{BACKUP}")
     kubectl("-n", DATABASE_OF, "wait", f"job/{later}", "--for=condition=Complete", "--timeout=120s")
@@ -199,7 +201,7 @@ def test_without_a_backup_there_is_no_migration_and_no_deployment(deployed: Depl
 
 @contextmanager
 def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
-    """The backup's CronJob with something else in its template."""
+    """The backup's CronJob with a changed template for a while."""
     live = deployed.get("cronjob", BACKUP)["spec"]["jobTemplate"]
     patch = ["-n", "invoicetron-dev", "patch", "cronjob", BACKUP, "--patch"]
     deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
@@ -212,7 +214,7 @@ def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
 def test_the_migrations_of_a_week_keep_their_logs(deployed: Deployed) -> None:
     """A second run after a failed migration fails with Prisma's P3009; the first one's log says why it failed."""
     kubectl, names = deployed.rehearsal.kubectl, [f"invoicetron-migrate-kept-{number}" for number in range(5)]
-    deployed.give_migrations(seconds=1)  # which its pod, whose image is not to be had, cannot keep
+    deployed.give_migrations(seconds=1)  # too short for its pod, whose image cannot be pulled
     for number, name in enumerate(names):
         if number == 2:
             deployed.give_migrations(seconds=600)
@@ -223,7 +225,7 @@ def test_the_migrations_of_a_week_keep_their_logs(deployed: Deployed) -> None:
         kubectl("-n", "invoicetron-dev", "create", "-f", "-", stdin=json.dumps(job))
         ended = "Failed" if number < 2 else "Complete"
         kubectl("-n", "invoicetron-dev", "wait", f"job/{name}", f"--for=condition={ended}", "--timeout=60s")
-    # The controller looks after a CronJob's history each ten seconds, and whenever one of its Jobs changes.
+    # The controller cleans up a CronJob's history every ten seconds, and whenever one of its Jobs changes.
     time.sleep(12)
     left = kubectl("-n", "invoicetron-dev", "get", "jobs", "-l", "app=invoicetron-migrate", "-o", "name")
     assert [name for name in names if f"job.batch/{name}\n" not in left] == []
@@ -233,7 +235,7 @@ def test_a_failed_rollout_is_undone_and_fails_the_job_and_the_next_up_keeps_the_
     passed, output = deployed.job("deploy:development")
     assert passed, output
     before = deployed.image
-    # An image that is not to be had: the migration is declared done, so that the rollout is what fails.
+    # The image cannot be pulled: the migration is marked as succeeded, so that it is the rollout that fails.
     with migrations_succeed(deployed.rehearsal):
         passed, output = deployed.job("deploy:development", CI_COMMIT_SHORT_SHA="placeholder", ROLLOUT_TIMEOUT="5s")
     assert not passed

@@ -39,7 +39,7 @@ esac
 
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """The stack dev, of which the jobs need what `up` gave GitLab."""
+    """The stack dev: the jobs need what its `up` gave GitLab."""
     with dev_up(tools, control_plane, tmp_path_factory.mktemp("builds") / "rehearsal") as one:
         yield one
 
@@ -55,7 +55,7 @@ def test_the_image_is_built_for_its_environment_and_pushed_with_the_job_s_own_lo
     passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
     assert passed, output
     *waiting, login, build, push, inspect = deployed.arguments.splitlines()
-    assert waiting == ["info"] * 3, "the daemon is waited for"
+    assert waiting == ["info"] * 3, "the job waits for the daemon"
     assert login == "login --username gitlab-ci-token --password-stdin registry.example.com"
     assert f"--build-arg NEXT_PUBLIC_APP_URL=https://{HOST} " in build
     assert f"--tag {REGISTRY}:{commit} ." in build
@@ -63,7 +63,7 @@ def test_the_image_is_built_for_its_environment_and_pushed_with_the_job_s_own_lo
     assert inspect.startswith("image inspect")
     passed, output = deployed.job("deploy:development")
     assert passed, output
-    assert deployed.image == f"{REGISTRY}:{commit}@{DIGEST}", "what was built, whatever the tag says by now"
+    assert deployed.image == f"{REGISTRY}:{commit}@{DIGEST}", "the image that was built, wherever the tag points by now"
 
 
 def test_the_build_fails_if_the_digest_of_the_image_is_unknown(deployed: Deployed) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is wrong in 1Password stops the program before it has made anything, in words and without the value."""
+"""Whatever is wrong in 1Password stops the program before it makes anything; the message shows no value."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def shared(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.T
 
 @pytest.fixture
 def rehearsal(shared: Rehearsal) -> Iterator[Rehearsal]:
-    """A stack without a state, with 1Password and the stack file as they are at first."""
+    """A stack without a state, with 1Password and the stack file in their original form."""
     items, file = copy.deepcopy(shared.onepassword._items), shared.program.directory / "Pulumi.dev.yaml"
     text = file.read_text()
     shared.program.init("dev")
@@ -118,7 +118,7 @@ def test_all_problems_are_reported_at_once(rehearsal: Rehearsal) -> None:
 
 
 def everything(rehearsal: Rehearsal) -> set[tuple[str, str, str]]:
-    """Kind, name and uid of every object that a stack could make, but for what other tests have left on its way out."""
+    """Kind, name and uid of every object that a stack could make, except other tests' that are being deleted."""
     kinds = "namespaces,secrets,services,deployments,statefulsets,pvc,httproutes,resourcequotas,serviceaccounts"
     found = json.loads(rehearsal.kubectl("get", kinds, "-A", "-o", "json"))["items"]
     going = {one["metadata"]["name"] for one in found if one["kind"] == "Namespace" and gone_soon(one)}

@@ -1,4 +1,4 @@
-"""The groups of `make bench` run to their end; what they measure is not judged here."""
+"""The groups of `make bench` run to their end; the tests do not judge their figures."""
 
 from __future__ import annotations
 

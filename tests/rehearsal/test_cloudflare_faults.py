@@ -1,8 +1,8 @@
-"""Every call that `up` and `destroy` of prod make to Cloudflare fails once, in each way in which its answers fail.
+"""Every call that `up` and `destroy` of prod make to Cloudflare fails once, in each way in which Cloudflare can fail.
 
-As in test_gitlab_faults.py: what passes within the client's patience heals unseen, and the rest ends that run in a
-message, so that the next run gets one call further. Nobody else's hostname is touched, and the app is at no moment
-public without Access. And the engine is killed at each call.
+As in test_gitlab_faults.py: a fault that passes within the client's retries heals unseen. Any other ends the run with a
+message, and the next run gets one call further. Nobody else's hostname is touched, and the app is never public without
+Access. The engine is also killed at each write.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LOST = Fault(reset=True, after_effect=True)
 
 
 class Others:
-    """What is not ours, as it was before."""
+    """Everything at Cloudflare that is not ours, as it was before."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self.cloudflare: Cloudflare = rehearsal.cloudflare
@@ -68,7 +68,7 @@ def own(cloudflare: Cloudflare) -> tuple[int, int, int]:
 def others(rehearsal: Rehearsal) -> Iterator[Others]:
     others = Others(rehearsal)
     rehearsal.program.init("prod")
-    # What is about Cloudflare alone shall not take the time of the rest.
+    # A test of Cloudflare alone does not need the time that these take.
     for section in ("delivery", "repository", "monitoring", "backup"):
         rehearsal.program.run("config", "rm", "--stack", "prod", f"invoicetron:{section}")
     username, password = BY_HAND
@@ -84,7 +84,7 @@ def test_a_transient_fault_heals_at_every_call_of_up_and_destroy(
     rehearsal.cloudflare.app.fail_each(fault)
     rehearsal.program.up("prod")
     assert own(rehearsal.cloudflare) == (1, 1, 1)
-    assert pull_login(rehearsal, "prod") == BY_HAND, "without delivery the credentials are those that a person keeps"
+    assert pull_login(rehearsal, "prod") == BY_HAND, "without delivery, a person keeps the credentials"
     rehearsal.cloudflare.app.forget()
     rehearsal.cloudflare.app.fail_each(fault)
     destroy(rehearsal)
@@ -96,7 +96,7 @@ def test_a_refused_call_is_reported_and_a_later_run_finishes(rehearsal: Rehearsa
     said = until_it_passes(lambda: rehearsal.program.up("prod", "--skip-preview"))
     assert len(said) > 4
     assert not [output for output in said if "Traceback" in output]
-    assert all("9999" in output and "no" in output for output in said), "Cloudflare's own words are told"
+    assert all("9999" in output and "no" in output for output in said), "each message has Cloudflare's own words"
     assert own(rehearsal.cloudflare) == (1, 1, 1)
     rehearsal.cloudflare.app.forget()
     rehearsal.cloudflare.app.fail_each(REFUSED)
@@ -127,7 +127,7 @@ def test_recover_records_what_a_call_created_whose_answer_was_lost(rehearsal: Re
 
 
 def killed_at_the_next_new_write(rehearsal: Rehearsal, operation: str, seen: set[tuple[str, str]]) -> bool:
-    """Whether the engine was killed: once Cloudflare has done the first write that is not in `seen`, and is then."""
+    """Kills the engine once Cloudflare has done a write not in `seen`, and adds it; returns whether it was killed."""
     command = [
         str(rehearsal.program.pulumi),
         operation,

@@ -1,4 +1,4 @@
-"""A cluster that cannot be asked fails the preview; an app that was deleted by hand is announced before it is made."""
+"""A preview fails if it cannot query the cluster, and warns before an app that was deleted by hand is recreated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rehearsal.rehearsal import Rehearsal
 
 
 def kubeconfig(rehearsal: Rehearsal, directory: Path, *, server: str | None = None, token: str | None = None) -> Path:
-    """The rehearsal's, with another server or token."""
+    """The rehearsal's kubeconfig, with another server or token."""
     config = yaml.safe_load(Path(rehearsal.program.environment["KUBECONFIG"]).read_text())
     config["clusters"][0]["cluster"]["server"] = server or config["clusters"][0]["cluster"]["server"]
     config["users"][0]["user"]["token"] = token or config["users"][0]["user"]["token"]
@@ -77,7 +77,7 @@ def test_a_gateway_that_would_not_accept_the_route_is_reported_before_anything_i
 def test_all_missing_permissions_are_reported_at_once_before_anything_is_made(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
-    """A user with everything in the stack's namespace and in no other, as administrators give it."""
+    """A user who may do everything in the stack's namespace and nothing elsewhere, as administrators grant it."""
     kubectl = rehearsal.kubectl
     kubectl("create", "namespace", "invoicetron-prod")
     kubectl("-n", "default", "create", "serviceaccount", "deployer-of-prod")

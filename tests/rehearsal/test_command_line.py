@@ -1,4 +1,4 @@
-"""What `make preview` and `make rehearse` show to people."""
+"""What `make preview` and `make rehearse` show users."""
 
 from __future__ import annotations
 

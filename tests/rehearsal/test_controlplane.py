@@ -1,4 +1,4 @@
-"""The control plane is a real one, and what plays nodes and volumes is no kinder than the real thing."""
+"""The control plane is real, and the stand-ins for nodes and volumes are no more lenient than the real thing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def core(control_plane: ControlPlane) -> Iterator[Core]:
 
 @pytest.fixture
 def namespace(core: Core) -> Iterator[str]:
-    """A namespace of the test's own, deleted at its end without waiting."""
+    """A namespace for the test alone, deleted at its end without waiting."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "baseline"}
     core.create_namespace({"metadata": {"name": name, "labels": labels}})
@@ -52,7 +52,7 @@ def namespace(core: Core) -> Iterator[str]:
 def eventually(condition: Callable[[], Any]) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
 
 

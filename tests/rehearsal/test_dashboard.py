@@ -1,4 +1,4 @@
-"""Each query of the dashboard finds something in what the alerts' sources export, by Prometheus' own promtool."""
+"""Each query of the dashboard finds something in what the alerts' sources export; Prometheus' own promtool checks."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def dashboard(program: Program) -> dict[str, Any]:
 
 
 def asked(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Each query, with Grafana's own variable as it is for a short time range, and the labels that its legend shows."""
+    """Each query, with Grafana's own variable set as for a short time range, and the labels that its legend shows."""
     targets = [target for panel in found["panels"] for target in panel.get("targets") or []]
     return [
         (target["expr"].replace("$__rate_interval", "5m"), re.findall(r"{{(\w+)}}", target["legendFormat"]))
@@ -143,14 +143,14 @@ def asked(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def finds(query: str, labels: Sequence[str]) -> str:
-    """PromQL that is 1 where the query finds something that has each of these labels."""
+    """PromQL that is 1 if the query finds something with each of these labels."""
     by = ", ".join(labels)
-    # A label that is not there is an empty one, which `vector(1)` has, too.
+    # A missing label counts as an empty one, which `vector(1)` has, too.
     return f"count({f'group by ({by}) ({query}) unless on ({by}) vector(1)' if labels else query}) > bool 0"
 
 
 def evaluated(exported: Mapping[str, Steps], program: Program, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Every query of the dashboard, beside the program's own rules and those that `ops record` writes."""
+    """Evaluates every query of the dashboard, with the program's own rules and those that `ops record` writes."""
     tests = [
         {"expr": finds(query, labels), "eval_time": f"{MINUTE - 10}m", "exp_samples": [sample(1)]}
         for query, labels in asked(dashboard(program))

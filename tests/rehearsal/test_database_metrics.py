@@ -1,4 +1,4 @@
-"""postgres_exporter and the dashboard on a real API server: they come and go, and the database does not notice."""
+"""postgres_exporter and the dashboard on a real API server: adding and removing them does not affect the database."""
 
 from __future__ import annotations
 

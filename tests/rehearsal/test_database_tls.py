@@ -1,4 +1,4 @@
-"""`database.tls` on a live stack: one `up`, and its backups connect by it; one more renews the certificate when due."""
+"""`database.tls` on a live stack: after one `up` its backups use TLS; one more renews the certificate when due."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_stack_and_its_backups_switch_to_tls_and_its_certificate_is_renewed(
     rehearsal.program.run("stack", "import", "--stack", "dev", stdin=json.dumps(checkpoint))
     changes = rehearsal.program.up("dev", "--skip-preview").changes
     assert changes["database-certificate"] == changes["database"] == "update"
-    assert "app" not in changes, "who knows the authority knows the new certificate"
+    assert "app" not in changes, "a client that trusts the authority trusts the new certificate"
     secret = rehearsal.kubectl("-n", DEV.namespace, "get", "secret", DEV.database_tls, "-o", "json")
     assert base64.b64decode(json.loads(secret)["data"]["tls.crt"]).decode() not in {first, aged["certificate"]}
     assert stack.content() == then
