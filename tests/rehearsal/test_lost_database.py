@@ -1,4 +1,4 @@
-"""A database that is gone is never replaced by an empty one, whoever deleted it and however, until somebody says so."""
+"""An empty database never replaces a lost one, whoever deleted it and however, until somebody says so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def claim(rehearsal: Rehearsal, namespace: str, name: str = CLAIM) -> dict[str, 
 
 
 def refused(rehearsal: Rehearsal, stack: str, *, previewed: bool = False) -> str:
-    """What `up` says, which makes nothing; where `previewed`, a preview and an `up` with its preview say it, too."""
+    """The message with which `up` refuses; if `previewed`, a preview and an `up` with its preview refuse, too."""
     before = namespaces(rehearsal), rehearsal.gitlab.project.environments.entries({})
     said = []
     previews: list[tuple[Callable[..., Update], tuple[str, ...]]] = [
@@ -48,7 +48,7 @@ def namespaces(rehearsal: Rehearsal) -> list[str]:
 
 
 def command(said: str, begins: str) -> list[str]:
-    """The command that was told, without its program's name."""
+    """The command in the message, without its program's name."""
     line = next(line.strip() for line in said.splitlines() if line.strip().startswith(begins))
     return line.split()[1:]
 
@@ -57,7 +57,7 @@ def test_a_namespace_deleted_by_hand_is_not_recreated_with_an_empty_database(reh
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")
     program.up("dev", "--skip-preview")
-    for _ in range(2):  # what was said about the first loss does not hold for the second
+    for _ in range(2):  # the setting that accepts the first loss does not accept the second
         uid = claim(rehearsal, namespace)["metadata"]["uid"]
         delete_namespaces(rehearsal.client, namespace)
         said = refused(rehearsal, "dev", previewed=True)
@@ -113,7 +113,7 @@ def test_a_claim_is_still_the_database_s_after_growing_or_if_an_earlier_release_
 
 
 def forget_the_record(rehearsal: Rehearsal, stack: str) -> None:
-    """The state as the last release wrote it."""
+    """Changes the state to what the last release wrote."""
     state = rehearsal.program.export(stack)
     for resource in state["deployment"]["resources"]:
         resource.get("outputs", {}).pop("database_claim", None)

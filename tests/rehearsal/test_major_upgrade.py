@@ -1,4 +1,4 @@
-"""`ops upgrade`: a protected stack moves from PostgreSQL 17 to 18, whatever is killed, and its old volume goes last."""
+"""`ops upgrade`: a protected stack moves from PostgreSQL 17 to 18 in spite of kills; its old volume is deleted last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def claims(stack: BackedUp) -> list[str]:
 
 
 def killed(stack: BackedUp, at: str) -> None:
-    """The command is killed once it has said this."""
+    """Kills the command once it has printed this."""
     with stack.started(*UPGRADE) as process:
         assert process.stdout
         said = []
@@ -67,7 +67,7 @@ def test_a_protected_stack_moves_to_the_next_major_version_without_losing_anythi
     stack.server.find_superuser()
     assert stack.server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'invoicetron'") == "f"
 
-    # The stack file still says what it did: `up` goes back nowhere.
+    # The stack file still has the old values, and `up` does not go back to them.
     stack.server.sql("INSERT INTO products (name) VALUES ('sold since')")
     since = stack.content()
     rehearsal.program.up("dev", "--skip-preview")

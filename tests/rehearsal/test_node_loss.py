@@ -1,6 +1,7 @@
-"""A node that goes away, under the program's own tolerations: what moves by itself, what waits, and what ends the wait.
+"""The loss of a node, under the program's own tolerations: what moves by itself, what waits, and what ends the wait.
 
-The controllers are Kubernetes' own; the grace after which a node is lost is short (`MONITOR_GRACE_SECONDS`).
+The controllers are Kubernetes' own; the grace period after which a node counts as lost is short
+(`MONITOR_GRACE_SECONDS`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ NAMESPACE: Final = "invoicetron-dev"
 IMAGE: Final = "invoicetron=registry.k8s.rommelporras.com/0xwsh/invoicetron/dev:1a2b3c4d"
 LOST, OTHER = "node-1", "node-2"
 COLLECTED: Final = 20
-"""Seconds between two looks of Kubernetes' garbage collector of pods (gcCheckPeriod)."""
+"""Seconds between two runs of Kubernetes' garbage collector for pods (gcCheckPeriod)."""
 SLACK: Final = 30
-"""Seconds more that a step may take on a busy machine."""
+"""Extra seconds that a step may take on a busy machine."""
 WITNESS: Final = {
     # Another database, which leaves its node at once.
     "apiVersion": "apps/v1",
@@ -69,7 +70,7 @@ def get(stack: Rehearsal, *what: str) -> list[Any]:
 
 
 def pods(stack: Rehearsal, app: str, namespace: str = NAMESPACE) -> dict[str, bool]:
-    """Nodes of its pods that nobody deletes, and whether each is ready."""
+    """Nodes of the app's pods that are not being deleted, and whether each pod is ready."""
     return {
         one["spec"].get("nodeName", "none"): any(
             each["type"] == "Ready" and each["status"] == "True" for each in one["status"].get("conditions", [])
@@ -97,7 +98,7 @@ def attached(stack: Rehearsal, claim: str, namespace: str = NAMESPACE) -> set[st
 def seconds_until(condition: Callable[[], bool], *, within: float) -> float:
     started = time.monotonic()
     while not condition():
-        assert time.monotonic() - started < within, "it did not happen"
+        assert time.monotonic() - started < within, "the condition did not become true in time"
         time.sleep(0.2)
     return time.monotonic() - started
 
@@ -111,7 +112,7 @@ def tainted(stack: Rehearsal) -> bool:
 
 
 def set_policy(stack: Rehearsal, value: str) -> None:
-    """Longhorn's setting, by the command of `ops verify`."""
+    """Changes Longhorn's setting, with the command that `ops verify` gives."""
     setting = ["settings.longhorn.io", "node-down-pod-deletion-policy", "--namespace=longhorn-system"]
     stack.kubectl("patch", *setting, "--type=merge", "--patch", json.dumps({"value": value}))
 
@@ -127,7 +128,7 @@ def test_the_app_moves_by_itself_and_the_database_once_its_node_is_marked_out_of
     seconds_until(lambda: pods(stack, "invoicetron").get(OTHER, False), within=SLACK)
     stack.kubectl("uncordon", LOST)
 
-    # Maintenance, by the runbook's command: the budgets let everything go, and the volumes follow.
+    # Maintenance, with the runbook's command: the disruption budgets block no eviction, and the volumes follow.
     stack.kubectl("drain", OTHER, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
     stack.kubectl("uncordon", OTHER)
     there = {LOST: True}
@@ -138,7 +139,7 @@ def test_the_app_moves_by_itself_and_the_database_once_its_node_is_marked_out_of
     stack.control_plane.lose_node(LOST)
     seconds_until(lambda: tainted(stack), within=SLACK)
     lost = time.monotonic()
-    # With Longhorn's setting that `ops verify` asks for, a database leaves its node.
+    # With the Longhorn setting that `ops verify` demands, a database leaves its node.
     seconds_until(lambda: OTHER in pods(stack, "witness", "default"), within=SLACK)
 
     # Without it, it does not: Kubernetes evicts it and waits for a kubelet that will never answer.
@@ -146,7 +147,7 @@ def test_the_app_moves_by_itself_and_the_database_once_its_node_is_marked_out_of
     assert time.monotonic() - lost < EVICTION_SECONDS
     seconds_until(lambda: pods(stack, "invoicetron") == {OTHER: True}, within=EVICTION_SECONDS + SLACK)
     moved = time.monotonic() - lost
-    # By now the attach-detach controller has noticed, too, that Longhorn has detached a volume; it looks once a minute.
+    # By now the attach-detach controller, which looks once a minute, has also noticed that Longhorn detached a volume.
     assert pods(stack, "witness", "default") == {OTHER: True}
     assert attached(stack, "data-witness-0", "default") == {OTHER}
     assert EVICTION_SECONDS - 2 < moved < EVICTION_SECONDS + SLACK

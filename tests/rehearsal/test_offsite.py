@@ -41,7 +41,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 def offsite(s3: S3Server) -> Mapping[str, str]:
-    """What a stack file has for this bucket."""
+    """The settings of a stack file for this bucket."""
     keys = {"accessKey": "access-key", "secretKey": "secret-key", "password": "password"}
     return {
         "backup.s3.endpoint": f"https://{HOST}",
@@ -51,7 +51,7 @@ def offsite(s3: S3Server) -> Mapping[str, str]:
 
 
 def lead(control_plane: ControlPlane, s3: S3Server) -> None:
-    """From now on the endpoint answers in this cluster."""
+    """Makes the endpoint answer in this cluster from now on."""
     control_plane.pods.endpoints[HOST] = f"http://127.0.0.1:{s3.port}"
 
 
@@ -93,13 +93,13 @@ def test_the_list_shows_every_backup_and_whether_a_drill_has_restored_it(stack: 
     (backup,) = (name for name in stack.backups() if name.startswith("invoicetron-"))
     log = stack.run(PROD.offsite_drill, "offsite-drill-by-hand")
     assert f"{backup} restores completely" in log
-    assert "fetched" not in log, "each container has a log of its own"
+    assert "fetched" not in log, "each container has its own log"
     here, there = stack.ops("backups list"), stack.ops("backups list", "--target", "s3")
     for done in (here, there):
         assert done.returncode == 0, done.stdout
         (line,) = (line for line in done.stdout.splitlines() if line.startswith(backup))
         assert all(each in line for each in (" MB", "20250601000000_items", "dev:1a2b3c4d", getpass.getuser()))
-        assert line.rstrip().endswith(" ago") == (done is there), "the volume's own has not been drilled"
+        assert line.rstrip().endswith(" ago") == (done is there), "the backup on the volume has not been drilled"
     assert "before-restore-" in here.stdout
     assert "before-restore-" not in there.stdout
 
@@ -159,7 +159,7 @@ def test_an_unknown_name_or_time_is_answered_with_the_existing_copies_before_the
 def test_everything_is_restored_from_1password_and_the_bucket_alone(
     tools: Tools, control_plane: ControlPlane, s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Says how long it took. Namespaces, volumes, state, GitLab and Cloudflare of the first stack are gone by then."""
+    """Prints how long it took. The first stack's namespaces, volumes, state, GitLab and Cloudflare are gone by then."""
     lead(control_plane, s3)
     with rehearsed(tools, control_plane, tmp_path / "before") as one:
         fill_in(one, s3)
@@ -183,7 +183,7 @@ def test_everything_is_restored_from_1password_and_the_bucket_alone(
         with capsys.disabled():
             took = f"{restored - started:.0f} s: up {up - started:.0f} s, restore {restored - up:.0f} s"
             print(f"\nback from nothing in {took}")
-        # The copies go on in the same repository.
+        # The copies continue in the same repository.
         assert new.ops("backup").returncode == 0
         assert new.backups()[-1].startswith("invoicetron-000002-")
         assert "uploaded invoicetron-000002-" in new.run(PROD.upload, "upload-by-hand")

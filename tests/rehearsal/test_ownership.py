@@ -1,4 +1,4 @@
-"""A stack file that was copied from another stack's takes nothing over: refused before the first resource."""
+"""A stack file copied from another stack takes nothing over: `up` refuses before it makes the first resource."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ OWN = {
     "delivery.environment.tier": "staging",
     "registry.item": "op://Kubernetes/Invoicetron Staging Deploy Token",
 }
-"""Settings with which a copy of dev's file is a stack of its own."""
+"""Settings that make a copy of dev's file an independent stack."""
 
 
 @dataclass(frozen=True)
 class Live:
-    """A rehearsal in which dev and prod stand."""
+    """A rehearsal in which dev and prod are up."""
 
     rehearsal: Rehearsal
     numbers: Iterator[int]
 
     def copied(self, source: str, changes: dict[str, str]) -> str:
-        """A new stack, whose file is that of `source` but for its namespace and `changes`."""
+        """A new stack, whose file is that of `source` except for its namespace and `changes`."""
         stack = f"review-{next(self.numbers)}"
         directory = self.rehearsal.program.directory
         content = yaml.safe_load((directory / f"Pulumi.{source}.yaml").read_text())
@@ -53,7 +53,7 @@ class Live:
         return stack
 
     def refused(self, stack: str, *, previewed: bool = False) -> str:
-        """How `up` and, where `previewed`, a preview of the stack are refused, once nothing was written anywhere."""
+        """How `up` and, if `previewed`, a preview are refused; checks that nothing was written anywhere."""
         emulators = [self.rehearsal.gitlab.app, self.rehearsal.cloudflare.app, self.rehearsal.onepassword.app]
         for app in emulators:
             app.forget()
@@ -163,7 +163,7 @@ def test_a_hostname_that_an_unmarked_route_serves_is_refused(
 
 
 def test_a_copy_with_its_own_names_is_created_and_destroyed_beside_the_original(live: Live) -> None:
-    live.rehearsal.program.up("dev", "--skip-preview")  # other tests took its marks away
+    live.rehearsal.program.up("dev", "--skip-preview")  # other tests removed its marks
     stack = live.copied("dev", OWN)
     assert live.rehearsal.program.up(stack, "--skip-preview").counts["create"]
     assert not live.rehearsal.program.up(stack, "--skip-preview").changes

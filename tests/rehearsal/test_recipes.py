@@ -1,4 +1,4 @@
-"""The recipes that start from more than a stack: each block of docs/recipes.md is run as it stands."""
+"""The recipes that start from more than a stack: each block of docs/recipes.md is run unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS = "sk_live_4eC39HqLyjWDarjtT1zdp7dc", "sk_live_Tz9mB2wQkN5vR8xY1cF6hJ3d"
 
 
 def follow(rehearsal: Rehearsal, words: str) -> None:
-    """Runs the one block in which these words stand."""
+    """Runs the one block that contains these words."""
     (block,) = (one for one in blocks(RECIPES) if words in one.text)
     assert block.mark == f"rehearsed-by {__name__.replace('.', '/')}.py"
     status, output = run(rehearsal, block.text)

@@ -1,4 +1,4 @@
-"""What the recording rules of the stack prod make of kube-state-metrics' and the kubelet's figures, by `promtool`."""
+"""What the recording rules of the stack prod record from kube-state-metrics' and the kubelet's figures: `promtool`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def good_job(name: str, *, took: int, ended: int, exporter: str = "one") -> dict
 SEEN: Final[Mapping[str, Steps]] = {
     **good_job("invoicetron-db-backup-28", took=40, ended=1000),
     **good_job("invoicetron-db-backup-29", took=30, ended=2000),
-    # One kube-state-metrics takes another's place, and for minutes both are read.
+    # One kube-state-metrics replaces another, and for minutes Prometheus reads both.
     **good_job("invoicetron-db-backup-29", took=30, ended=2000, exporter="two"),
     **failed_job("invoicetron-db-backup-30", at=20),
     **good_job("invoicetron-db-drill-7", took=300, ended=1500),
     **good_job("invoicetron-migrate-7", took=5, ended=1500),
     volume("used", DATA): [(0, SIZE * 0.5)],
     volume("capacity", DATA): [(0, SIZE)],
-    # Of another stack, and no volume that an alert is about.
+    # A volume that is not the stack's: no alert is about it.
     volume("used", "uploads"): [(0, SIZE)],
     volume("capacity", "uploads"): [(0, SIZE)],
     volume("used", BACKUPS): [(0, SIZE * 0.2), (10, None)],

@@ -1,4 +1,4 @@
-"""The 1Password item that holds a stack's deploy token: rotated credentials, an item that is gone, whose it is."""
+"""The 1Password item that holds a stack's deploy token: rotated credentials, a missing item, and who owns it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.rehearsal.test_delivery import active_tokens, pull_login
 
 TITLE = "Invoicetron Dev Deploy Token"
 PROVIDER_ONLY = {"onepassword": "update"}
-"""What may change with other credentials: the provider's own record of them, which its plugin makes."""
+"""What may change with new credentials: the provider's own record of them, which its plugin makes."""
 
 
 def started(rehearsal: Rehearsal) -> None:
@@ -49,14 +49,14 @@ def shows_the_token_in_use(rehearsal: Rehearsal) -> bool:
 
 
 def rotated(rehearsal: Rehearsal) -> Program:
-    """The old token is revoked."""
+    """The program with a new token; the old one is revoked."""
     token = rehearsal.onepassword.issue_token("Kubernetes")
     rehearsal.onepassword.revoke_token(rehearsal.onepassword.token)
     return rehearsal.program.with_environment({"OP_CONNECT_TOKEN": token})
 
 
 def to_a_service_account(rehearsal: Rehearsal, directory: Path) -> Program:
-    """Connect is no more: its token is revoked, its variables are gone."""
+    """The program with a service account; Connect's token is revoked, and its variables are gone."""
     op = directory / "op"
     op.write_text(
         f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {shlex.quote(sys.executable)} -m rehearsal.vendors.op_command "$@"\n'
@@ -137,14 +137,14 @@ def archived_by_hand(rehearsal: Rehearsal) -> None:
 
 @contextmanager
 def given_up_database(rehearsal: Rehearsal) -> Iterator[None]:
-    """For a `destroy` that is broken off: it has deleted the claim, and `up` makes another only where that is said."""
+    """For a `destroy` that is cut off: it has deleted the claim, and `up` makes another only if told to."""
     claim = rehearsal.program.outputs("dev")["database_claim"]["uid"]
     yield
     rehearsal.configure("dev", "database.lostClaim", claim)
 
 
 def deletion_answer_lost(rehearsal: Rehearsal) -> None:
-    """The `destroy` whose DELETE lost its answer, and which then failed on something else."""
+    """A `destroy` whose DELETE lost its answer, and which then failed on something else."""
     rehearsal.onepassword.app.fail(Fault(reset=True, after_effect=True), method="DELETE")
     rehearsal.gitlab.app.fail(
         Fault(status=403, body=b'{"message": "403 Forbidden"}'), method="DELETE", path="deploy_tokens"
@@ -155,7 +155,7 @@ def deletion_answer_lost(rehearsal: Rehearsal) -> None:
 
 
 def kill_at(rehearsal: Rehearsal, method: str, command: str, *options: str) -> None:
-    """Runs a command of the engine, which is killed as 1Password has done what it was asked with `method`."""
+    """Runs an engine command, and kills the engine once 1Password has done the call with `method`."""
     arguments = [command, "--yes", "--skip-preview", "--stack", "dev", "--non-interactive", *options]
     with subprocess.Popen(
         [str(rehearsal.program.pulumi), *arguments],
@@ -227,7 +227,7 @@ def test_an_up_killed_between_creating_and_recording_the_item_does_not_duplicate
     assert shows_the_token_in_use(rehearsal)
 
 
-# Whose the item is
+# Who owns the item
 
 
 def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: Rehearsal) -> None:

@@ -33,7 +33,7 @@ CRON_JOBS = ("invoicetron-db-backup", "invoicetron-db-drill", "invoicetron-db-re
 
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackedUp]:
-    """One stack for all of these tests, each of which fills its database anew."""
+    """One stack for all of these tests; each refills its database."""
     with rehearsed(tools, control_plane, tmp_path_factory.mktemp("world") / "rehearsal") as one:
         backed_up = BackedUp(rehearsal=one)
         backed_up.begin()
@@ -42,7 +42,7 @@ def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Te
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """A backup, and the content that it was taken of."""
+    """A backup, and the content of the database when it was taken."""
 
     name: str
     then: str
@@ -50,13 +50,13 @@ class Taken:
 
 @pytest.fixture(scope="module")
 def taken() -> list[Taken]:
-    """The backups that tests have in common: taking one is most of what a test would do."""
+    """The backups that the tests share: taking one would be most of a test's work."""
     return []
 
 
 @pytest.fixture
 def backup(stack: BackedUp, taken: list[Taken]) -> tuple[str, str, str]:
-    """Name of a backup, the content it has, and what the database has been changed to since."""
+    """Name of a backup, its content, and the content to which the database has been changed since."""
     if taken and taken[-1].name in stack.backups():
         stack.load(stack.dump(taken[-1].name))
     else:
@@ -69,7 +69,7 @@ def backup(stack: BackedUp, taken: list[Taken]) -> tuple[str, str, str]:
 
 
 def until(output: IO[str] | None, text: str) -> str:
-    """Reads on to the line that contains `text`; what was read."""
+    """Reads up to the line that contains `text`; returns what it read."""
     assert output is not None
     lines = []
     for line in output:
@@ -90,7 +90,7 @@ def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(
     assert stack.app() == app
     assert not stack.running_jobs()
     assert "the restored data is in place" in done.stdout
-    # Neither a next `up`, nor one that changes this very Deployment, meets anything of ours in it.
+    # Neither the next `up`, nor one that changes this very Deployment, finds anything of ours in it.
     assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
     stack.rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
     assert stack.rehearsal.program.up("dev", "--skip-preview").changes["app"] == "update"
@@ -178,7 +178,7 @@ def test_an_interrupted_restore_leaves_the_old_or_the_new_data_and_a_running_app
         process.send_signal(signal_)
         rest, _ = process.communicate(timeout=240)
     finished = process.returncode == 0
-    # A restore that is under way may be done before the signal is looked at, and then it is done.
+    # A restore in progress may finish before the command handles the signal, and then it has succeeded.
     possible = {"starting the app": {0}, "restoring beside the old data": {0, 128 + signal_}}
     assert process.returncode in possible.get(moment, {128 + signal_}), said + rest
     assert "The app runs again: 1 of 1" in rest
@@ -210,12 +210,12 @@ def test_a_restore_is_followed_to_its_end_even_if_the_connection_is_lost_meanwhi
 
 @contextmanager
 def half_sent(stack: BackedUp, file: Path, directory: Path) -> Iterator[tuple[Cuttable, subprocess.Popen[str]]]:
-    """A restore of the file whose way is cut in the middle of it."""
+    """A restore of the file whose connection is cut in the middle of the upload."""
     with (
         Cuttable(stack.rehearsal.control_plane, after=file.stat().st_size // 2) as way,
         stack.started("restore", "--from", str(file), "--yes", KUBECONFIG=way.kubeconfig(directory)) as process,
     ):
-        assert way.refused.acquire(timeout=120), "the way was never cut"
+        assert way.refused.acquire(timeout=120), "the connection was never cut"
         yield way, process
 
 
@@ -240,7 +240,7 @@ def test_a_killed_restore_keeps_up_from_starting_the_app_until_the_next_restore_
 ) -> None:
     name, then, now = backup
     file = stack.dump(name)
-    # So that the file cannot have arrived when it is killed: the pod then waits for the rest of it.
+    # The cut keeps the file from arriving before the kill: the pod then waits for the rest of it.
     with half_sent(stack, file, tmp_path) as (_, process):
         process.kill()
         process.wait()
@@ -302,7 +302,7 @@ def test_the_jobs_cause_no_warnings_at_the_restricted_level(stack: BackedUp, cro
 
 @contextmanager
 def soon_measured(stack: BackedUp) -> Iterator[None]:
-    """Backups wait seconds in the place of minutes for a kubelet to measure a volume that is nearly full."""
+    """Backups wait seconds instead of minutes for a kubelet to measure a volume that is nearly full."""
     variable = ("-n", stack.namespace, "set", "env", "cronjob/invoicetron-db-backup")
     stack.rehearsal.kubectl(*variable, "SEEN_SECONDS=2")
     try:
@@ -321,7 +321,7 @@ def test_a_good_backup_on_a_nearly_full_volume_is_reported_as_good(stack: Backed
         done = stack.ops("backup")
         assert done.returncode == 3, done.stdout
         assert done.stdout.splitlines()[-1].startswith("the backup is good, but its volume is ")
-        assert len(stack.backups()) == 2, "the backup is not there"
+        assert len(stack.backups()) == 2, "the backup is missing"
     job = f"job/{done.stdout.split()[0]}"
     stack.rehearsal.kubectl("-n", stack.namespace, "wait", job, "--for=condition=Complete", "--timeout=1s")
 
@@ -366,7 +366,7 @@ def test_ops_backup_creates_the_job_that_kubectl_would_create(stack: BackedUp) -
             holder.pop(generated, None)
         unlike = ("job-name", "controller-uid")
         (container,) = spec["template"]["spec"]["containers"]
-        # Who takes it, and the app's image: kubectl does not know.
+        # kubectl knows neither who takes it, nor the app's image.
         container["env"] = [one for one in container["env"] if one["name"] not in {"TAKEN_BY", "IMAGE"}]
         template["labels"] = {key: value for key, value in template["labels"].items() if not key.endswith(unlike)}
         return {"spec": spec, "owners": metadata["ownerReferences"], "annotations": metadata["annotations"]}

@@ -1,1 +1,1 @@
-"""A package, for `live` ends with it: in a folder that is none it would stay until the worker's last test."""
+"""A package, because `live` ends with its package: in a plain folder it would last until the worker's last test."""

@@ -1,4 +1,4 @@
-"""Ways to break one thing of a whole system for a while: each a context that mends it again."""
+"""Ways to break one thing in a whole system for a while: each is a context manager that repairs it at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABSENT: Final = object()
 
 
 def at(body: Any, path: str) -> Any:
-    """What a JSON pointer leads to."""
+    """The value that a JSON pointer refers to."""
     for part in path.split("/")[1:]:
         key = part.replace("~1", "/")
         try:
@@ -33,7 +33,7 @@ def at(body: Any, path: str) -> Any:
 
 @contextmanager
 def edited(live: Live, kind: str, name: str, path: str, value: Any, *, namespace: str = NAMESPACE) -> Iterator[None]:
-    """One value of an object is another for a while; `ABSENT` for none."""
+    """Changes one value of an object for a while; `ABSENT` removes it."""
     before = at(live.get(kind, name, namespace), path)
 
     def write(was: Any, now: Any) -> None:
@@ -107,7 +107,7 @@ def image(live: Live, reference: str) -> Iterator[None]:
 
 @contextmanager
 def failed_job(live: Live, cron_job: str) -> Iterator[None]:
-    """A newer Job has failed: its image is not to be had, and it was given a second."""
+    """A newer Job has failed: its image cannot be pulled, and its deadline was one second."""
     body = live.get("cronjob", cron_job)["spec"]["jobTemplate"]["spec"]["template"]
     # A pod that runs one of our scripts would run it here, whatever its image.
     body["spec"]["containers"][0] |= {"image": f"{REGISTRY}/prod:placeholder", "command": ["true"]}
@@ -160,7 +160,7 @@ def _removed(live: Live, job: Any) -> Iterator[None]:
 
 @contextmanager
 def last_success(live: Live, cron_job: str, when: str | None) -> Iterator[None]:
-    """The CronJob's last good run was then, or never."""
+    """The CronJob's last successful run was then, or never."""
     with no_job(live, cron_job):
         status = {"status": {"lastSuccessfulTime": when}}
         live.patch("cronjob", cron_job, status, "--type=merge", "--subresource=status")
@@ -194,7 +194,7 @@ def in_days(days: int) -> dt.date:
 
 @contextmanager
 def changed(body: dict[str, Any], **values: Any) -> Iterator[None]:
-    """Values in an emulator's object are others for a while."""
+    """Changes values in an emulator's object for a while."""
     with mock.patch.dict(body, values):
         yield
 
@@ -216,7 +216,7 @@ def emptied(body: dict[Any, Any]) -> Iterator[None]:
 
 @contextmanager
 def with_entry(body: dict[Any, Any], key: Any, entry: Any) -> Iterator[None]:
-    """An emulator has one object more for a while."""
+    """An emulator has one more object for a while."""
     with mock.patch.dict(body, {key: entry}):
         yield
 
@@ -247,7 +247,7 @@ def rule(live: Live, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]
 
 @contextmanager
 def demand(live: Live, access: dict[str, Any] | None) -> Iterator[None]:
-    """cloudflared demands something else of those who ask for the hostname; None for nothing."""
+    """cloudflared demands something else of requests for the hostname, or nothing if `access` is None."""
 
     def edit(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
         request = {} if access is None else {"access": access}
@@ -298,7 +298,7 @@ def mirror(live: Live) -> dict[str, Any]:
 
 @contextmanager
 def answering(service: Service, fault: Fault, path: str = "") -> Iterator[None]:
-    """What lies before the app answers so instead."""
+    """The service in front of the app answers with this fault instead."""
     service.fail(fault, path=path, times=1000)
     try:
         yield

@@ -22,9 +22,9 @@ from tests.stacks import PROD
 
 @pytest.fixture(scope="package")
 def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One for all files of this folder, which one worker runs one after the other (tests/scheduling.py).
+    """One system for all files of this folder, which one worker runs one after the other (tests/scheduling.py).
 
-    A test that breaks it mends it. The process is in the program's directory, with its environment, meanwhile.
+    A test that breaks it repairs it. Meanwhile the process runs in the program's directory, with its environment.
     """
     directory = tmp_path_factory.mktemp("verify")
     with ExitStack() as stack:
@@ -45,7 +45,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
         in_two_months = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=60)
         one.configure(STACK, "delivery.pullCredentials.expires", in_two_months.isoformat())
         one.program.up(STACK, "--skip-preview")
-        # Before the deployment, which backs it up: of an empty one it tries three times, for half a minute.
+        # Before the deployment, which backs the database up: with an empty one it tries three times, for half a minute.
         fill(control_plane.pods.database(NAMESPACE), count=50)
         whole.deploy(AppRepository(directory / "app", branch="main"))
         for cron_job in (PROD.backup, PROD.drill):

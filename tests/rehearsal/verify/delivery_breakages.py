@@ -1,4 +1,4 @@
-"""What can be broken in GitLab, and of the tokens: how, and what the checks then say."""
+"""What can break in GitLab and with the tokens: how, and what the checks then report."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _PATIENCE: Final = 60.0  # seconds; controllers take their time on a busy machin
 
 
 class Live:
-    """Everything that is looked at; `transport` leads to the stand-ins of Gateway and Cloudflare's edge."""
+    """Everything that the checks look at; `transport` leads to the stand-ins for the Gateway and Cloudflare's edge."""
 
     def __init__(self, rehearsal: Rehearsal, gateway: Gateway, edge: Edge, transport: httpx.BaseTransport) -> None:
         self.rehearsal, self.gateway, self.edge, self._transport = rehearsal, gateway, edge, transport
@@ -52,21 +52,21 @@ class Live:
         return {one.check: one.seen for one in failed}
 
     def settled(self, expected: Mapping[str, str]) -> dict[str, str]:
-        """The same, as soon as just the expected ones fail with these words, and at the latest when patience ends."""
+        """The same, once exactly the expected checks fail with these words, or when the patience runs out."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             seen = self.failing()
             as_expected = seen.keys() == expected.keys() and all(expected[check] in seen[check] for check in seen)
             if as_expected or time.monotonic() > deadline:
                 return seen
-            time.sleep(0.5)  # each look is every check, and the controllers need the processor
+            time.sleep(0.5)  # each round runs every check, and the controllers need the processor
 
     def assert_no_secret(self, text: str) -> None:
         for secret in self.rehearsal.onepassword.handed_out | self.rehearsal.gitlab.handed_out:
             assert secret not in text
 
     def deploy(self, app: AppRepository) -> None:
-        """The app's pipeline builds and deploys; what it builds is pushed here, where no docker runs."""
+        """Deploys with the app's pipeline; pushes the image in place of its build job, as no docker runs here."""
         commit = app.commit()
         self.project.registry.push(f"{REGISTRY}/{STACK}:{commit}")
         path = str(self.rehearsal.tools.kubectl.parent)

@@ -1,4 +1,4 @@
-"""`ops verify` on a system in which one thing is broken: that check fails, says what it saw, and no other fails."""
+"""`ops verify` on a system in which one thing is broken: its check fails and says what it saw; no other check fails."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
 def test_a_breakage_fails_its_own_check_with_a_clear_message_and_no_other(live: Live, name: str) -> None:
     broken, expected = BREAKAGES[name]
     with broken(live):
-        # By now the breakage before this one is mended, too.
+        # By then the breakage before this one is repaired, too.
         seen = live.settled(expected)
         assert seen.keys() == expected.keys()
         for check, words in expected.items():
@@ -373,7 +373,7 @@ def test_every_check_of_the_stack_is_broken_by_some_test(live: Live) -> None:
     made = {check.name: check.applies(settings) for check in CHECKS}
     assert live.rehearsal
     broken = {check for _, expected in BREAKAGES.values() for check in expected}
-    broken |= {"pipeline-token"}  # in tests/unit/ops/test_checks.py: what is live is made for the day in the stack file
+    broken |= {"pipeline-token"}  # in tests/unit/ops/test_checks.py: the live one is made for the day in the stack file
     assert broken == {name for name in made if made[name]}
     not_in_this_stack = {"upload", "offsite-check", "offsite-drill", "secret-exporter", "database-operator"}
     not_in_this_stack |= {"wal-archive"}  # broken in tests/unit/ops/test_wal_archive.py

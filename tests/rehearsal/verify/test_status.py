@@ -1,4 +1,4 @@
-"""`ops status` on the whole system, and with most of it away."""
+"""`ops status` on the whole system, and with most of it unreachable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ops verify` on a whole system, on one that it may not look at, and as a command."""
+"""`ops verify` on a whole system, on one that it cannot access, and as a command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def dead() -> str:
 
 
 def kubeconfig(directory: Path, live: Live, *, server: str = "", authority: str = "", token: str | None = None) -> str:
-    """A kubeconfig for the rehearsal's cluster, but for what is given."""
+    """A kubeconfig for the rehearsal's cluster, except for what is given."""
     plane = live.rehearsal.control_plane
     pem = base64.b64encode((authority or plane.ca).encode()).decode()
     content = {
@@ -175,7 +175,7 @@ def test_a_check_that_cannot_run_fails_and_says_why_and_the_others_still_run(
 def test_a_stack_that_does_not_exist_fails_its_checks_with_clear_messages(live: Live) -> None:
     live.rehearsal.program.init("dev")
     results = live.verify("dev")
-    assert [one.check for one in results if one.ok] == ["node-loss", "gitlab-token"]  # neither is the stack's
+    assert [one.check for one in results if one.ok] == ["node-loss", "gitlab-token"]  # neither depends on the stack
     assert results[0].seen == "there is no Namespace invoicetron-dev"
     assert [one.seen for one in results if "could not be checked" in one.seen and "op://" not in one.seen] == []
 
@@ -204,7 +204,7 @@ def test_verify_changes_nothing_anywhere(live: Live) -> None:
 
 
 def command(*options: str) -> subprocess.CompletedProcess[str]:
-    """`python -m ops verify`, as a user runs it in the program's directory; the app's own addresses lead nowhere."""
+    """`python -m ops verify`, as a user runs it in the program's directory; the app's own addresses are unreachable."""
     nowhere = {"HTTPS_PROXY": f"http://{dead()}", "NO_PROXY": "127.0.0.1"}
     return subprocess.run(
         [sys.executable, "-m", "ops", "verify", "--stack", STACK, *options],
