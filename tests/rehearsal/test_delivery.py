@@ -22,7 +22,7 @@ from settings.section import today
 
 
 def gitlab(rehearsal: Rehearsal) -> dict[str, Any]:
-    """Everything of the GitLab project that a stack could make; times and states that move by themselves left out."""
+    """Everything in the GitLab project that a stack could make, without times and states that change by themselves."""
     project = rehearsal.gitlab.project
     return {
         "environments": sorted(one["name"] for one in project.environments.entries({})),
@@ -76,7 +76,7 @@ def test_the_message_about_an_unreachable_gitlab_contains_its_address(rehearsal:
         assert f"GitLab does not answer at {away}" in message
         assert "Nothing was created or changed" in message
         assert "ConnectionError" not in message
-        assert "role Maintainer" not in message, "nothing that the token could mend"
+        assert "role Maintainer" not in message, "another token would not help"
     rehearsal.gitlab.app.fail(Fault(status=502, body=b"<html>Bad Gateway</html>"), times=100)
     with pytest.raises(EngineError, match=r"GitLab does not answer at http://127\.0\.0\.1:\d+/api/v4/: 502"):
         rehearsal.program.preview("dev")
@@ -92,7 +92,7 @@ def test_destroying_dev_leaves_nothing_of_dev_and_touches_nothing_of_prod_or_of_
         rehearsal.program.init(stack)
     rehearsal.program.up("prod", "--skip-preview")
     before, with_prod = gitlab(rehearsal), rehearsal.onepassword.titles()
-    # One that a pipeline has made becomes the stack's, and goes with it.
+    # An environment that a pipeline has made becomes the stack's, and is deleted with it.
     adopted = project.environments.create({"name": "development"})["id"]
     rehearsal.program.up("dev", "--skip-preview")
     assert [one["id"] for one in project.environments.entries({"name": "development"})] == [adopted]
@@ -137,14 +137,14 @@ def pipeline_token(rehearsal: Rehearsal) -> str:
 
 
 def is_known(rehearsal: Rehearsal, token: str) -> bool:
-    """Whether the API server takes the token."""
+    """Whether the API server accepts the token."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
     said = json.loads(rehearsal.kubectl("create", "--filename=-", "--output=json", stdin=json.dumps(review)))
     return bool(said["status"].get("authenticated"))
 
 
 def is_refused_soon(rehearsal: Rehearsal, token: str) -> bool:
-    """Whether the API server refuses it within 30 s; for 10 s it remembers that it took one (TokenSuccessCacheTTL)."""
+    """Whether the API server refuses it within 30 s; it caches an accepted token for 10 s (TokenSuccessCacheTTL)."""
     deadline = time.monotonic() + 30
     while is_known(rehearsal, token):
         if time.monotonic() > deadline:
@@ -168,7 +168,7 @@ def test_a_new_renewal_date_gives_the_pipeline_a_new_token_before_the_old_one_is
     rehearsal.program.up("dev", "--skip-preview")
     rehearsal.gitlab.app.after.remove(look)
     assert known
-    assert all(known), "what GitLab holds is what the cluster takes, at every moment"
+    assert all(known), "at every moment the cluster accepts the token that GitLab holds"
     assert pipeline_token(rehearsal) != old
     assert is_known(rehearsal, pipeline_token(rehearsal))
     assert is_refused_soon(rehearsal, old)

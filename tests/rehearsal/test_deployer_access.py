@@ -1,4 +1,4 @@
-"""What the pipeline's token may do in the cluster, asked of the real API server: what the pipeline does, no more."""
+"""What the pipeline's token may do, according to the real API server: what the pipeline does, and no more."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def asking(rehearsal: Rehearsal) -> Callable[..., bool]:
 
 
 def as_deployer(rehearsal: Rehearsal, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    """kubectl with the token that `up` gave the pipeline, and with nothing of the administrator's."""
+    """kubectl with the token that `up` gave the pipeline, and without the administrator's credentials."""
     secret = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
     token = base64.b64decode(secret["data"]["token"]).decode()
     return with_token(rehearsal, token, *arguments, stdin=stdin)
@@ -83,7 +83,7 @@ def as_deployer(rehearsal: Rehearsal, *arguments: str, stdin: str | None = None)
 def with_token(
     rehearsal: Rehearsal, token: str, *arguments: str, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """kubectl with a bearer token, and with nothing of the administrator's."""
+    """kubectl with a bearer token, and without the administrator's credentials."""
     kubeconfig = rehearsal.program.directory / "deployer.kubeconfig"
     authority = base64.b64encode(rehearsal.control_plane.ca.encode()).decode()
     cluster = {"server": rehearsal.control_plane.url, "certificate-authority-data": authority}

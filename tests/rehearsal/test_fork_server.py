@@ -1,4 +1,4 @@
-"""A fork of the server is the process that its client would have been, and ends when that would have ended."""
+"""A fork of the server behaves as the process that its client replaces, and ends when that would have ended."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_signal_that_the_engine_sends_to_the_client_reaches_it(server: Child, 
 
 
 def test_it_can_be_interrupted_even_if_the_server_s_parent_ignores_sigint(tmp_path: Path) -> None:
-    """As a shell does for what it runs in its background: the engine would wait 5 s for the dynamic provider's end."""
+    """A shell ignores it for its background jobs: the engine would then wait 5 s for the dynamic provider to end."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with fork_server(tmp_path, [MODULE]), started(tmp_path, "sleep") as process:
@@ -119,7 +119,7 @@ def test_it_can_be_interrupted_even_if_the_server_s_parent_ignores_sigint(tmp_pa
 
 @contextmanager
 def asking(directory: Path) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
-    """A client that has asked this process for one, and has no answer yet."""
+    """A client that has asked this process for a fork, and has no answer yet."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(directory / "plugins.socket"))
         listener.listen(1)
@@ -142,8 +142,8 @@ def test_a_signal_sent_before_the_client_knows_its_process_still_reaches_it(
         assert connection.recv(1) == bytes([number])
         connection.sendall(made.pid.to_bytes(8) + bytes([3]))
         assert process.wait(5) == 3
-        # It has ended by then, and its id may be another's.
-        assert made.poll() is None, "a process that has said its status is not killed any more"
+        # A real fork has ended by then, and its id may belong to another process.
+        assert made.poll() is None, "a process that has reported its status is not killed any more"
         made.kill()
 
 

@@ -1,4 +1,4 @@
-"""What a route's status says: the program waits for it, and people read it when it does not come."""
+"""What a route's status says: the program waits for it, and users read it if the wait times out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cluster(control_plane: ControlPlane) -> Iterator[DynamicClient]:
 
 @pytest.fixture
 def namespace(cluster: DynamicClient) -> Iterator[str]:
-    """A namespace of the test's own, deleted at its end without waiting."""
+    """A namespace for the test alone, deleted at its end without waiting."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     namespaces = cluster.resources.get(api_version="v1", kind="Namespace")
     namespaces.create(body={"metadata": {"name": name}})
@@ -48,7 +48,7 @@ def route(hostname: str, *, gateway: str = "homelab-gateway", listener: str = "h
 
 
 def answer(cluster: DynamicClient, namespace: str, **expected: str) -> dict[str, str]:
-    """The reasons of the answer to the route's newest generation, once they are `expected` or time is up."""
+    """The reasons in the status of the route's newest generation, once they are `expected` or time is up."""
     routes = cluster.resources.get(api_version=API, kind="HTTPRoute")
     deadline = time.monotonic() + _PATIENCE
     reasons: dict[str, str] = {}

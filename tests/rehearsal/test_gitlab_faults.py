@@ -1,8 +1,8 @@
-"""Every call that `up` and `destroy` of dev make to GitLab fails once, in each way in which GitLab's answers fail.
+"""Every call that `up` and `destroy` of dev make to GitLab fails once, in each way in which GitLab can fail.
 
-A call is a method and a path; the variables, which are made by the same one, fail once together. What passes within the
-plugin's patience must heal unseen. The rest ends that run in a message, and so the sweep goes on with the next run,
-which gets one call further, until a run passes.
+A call is a method and a path; the variables, which share one, fail once together. A fault that passes within the
+plugin's retries must heal unseen. Any other ends the run with a message. The next run gets one call further, and so on
+until a run passes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNASKED = Fault(reset=True)
 
 
 def until_it_passes(run: Callable[[], Update]) -> list[str]:
-    """What the runs said that failed before one passed."""
+    """Repeats the run until it passes; returns the output of those that failed."""
     said: list[str] = []
     while len(said) < RUNS:
         try:

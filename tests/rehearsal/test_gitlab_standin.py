@@ -1,4 +1,4 @@
-"""The stand-in for pulumi-gitlab against the emulated GitLab: its resources' lives, GitLab's refusals, lost answers."""
+"""The stand-in for pulumi-gitlab against the emulated GitLab: lives of resources, GitLab's refusals, lost answers."""
 
 from __future__ import annotations
 

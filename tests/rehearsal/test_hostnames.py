@@ -1,4 +1,4 @@
-"""prod with several hostnames: each guarded before it resolves, and none moves when another comes or goes."""
+"""prod with several hostnames: each is guarded before it resolves, and adding or removing one changes no other."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.rehearsal.test_public_access import destroy, watched
 FIRST, SECOND, THIRD = (f"{name}.{ZONE}" for name in ("invoicetron", "rechnungen", "invoices"))
 INSIDE = ("invoicetron.k8s.rommelporras.com", "rechnungen.k8s.rommelporras.com")
 PARTS = ("access-application", "dns-record", "public-access", "tunnel-hostname")
-"""What a public hostname is made of, as its resources are named."""
+"""The resources of a public hostname, by the beginnings of their names."""
 
 
 def name_hostnames(rehearsal: Rehearsal, *, internal: Sequence[str], public: Sequence[str]) -> None:
-    """Writes both lists into the stack file, in the place of what is there."""
+    """Writes both lists into the stack file, in place of the present hostnames."""
     file = rehearsal.program.directory / "Pulumi.prod.yaml"
     content = yaml.safe_load(file.read_text())
     access = content["config"]["invoicetron:access"]
@@ -49,7 +49,7 @@ def parts(*hostnames: str) -> set[str]:
 
 
 def inside(rehearsal: Rehearsal) -> tuple[list[str], str, list[str]]:
-    """Hostnames of the route, the origins from which the app takes logins, and what is probed."""
+    """Hostnames of the route, the origins from which the app accepts logins, and the probed URLs."""
 
     def spec(kind: str) -> Any:
         return json.loads(rehearsal.kubectl("-n", "invoicetron-prod", "get", kind, "invoicetron", "-o", "json"))["spec"]
@@ -88,7 +88,7 @@ def test_adding_and_removing_hostnames_changes_nothing_of_the_others(rehearsal: 
     assert not parts(FIRST, SECOND) & changes.keys()
     assert of(rehearsal, FIRST, SECOND) == both
 
-    # Two at once, among them the one with which all began.
+    # Two are removed at once, among them the original one.
     name_hostnames(rehearsal, internal=INSIDE[1:], public=[SECOND])
     changes = rehearsal.program.up("prod", "--skip-preview").changes
     assert {name for name, op in changes.items() if op == "delete"} == parts(FIRST, THIRD)

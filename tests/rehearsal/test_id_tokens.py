@@ -1,4 +1,4 @@
-"""GitLab's ID tokens at the real API server, with the configuration that docs/app-pipeline.md has for it."""
+"""GitLab's ID tokens at the real API server, with the configuration that docs/app-pipeline.md gives for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEPLOYS: dict[str, Any] = {"ref": "develop", "protected": True, "environment": "
 
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """The stack dev, changed over from a token to ID tokens once the API server takes them."""
+    """The stack dev, switched from a token to ID tokens once the API server accepts them."""
     folder = tmp_path_factory.mktemp("id-tokens")
     with rehearsed(tools, control_plane, folder / "rehearsal") as one, issuer(one, folder):
         one.program.init("dev")
@@ -55,7 +55,7 @@ def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Te
 
 @contextmanager
 def issuer(rehearsal: Rehearsal, folder: Path) -> Iterator[None]:
-    """Serves GitLab's keys, and tells the API server of it by the page's own configuration."""
+    """Serves GitLab's keys, and points the API server to them with the page's own configuration."""
     files = folder / "key.pem", folder / "certificate.pem"
     files[0].touch(mode=0o600)
     for file, text in zip(files, self_signed("localhost"), strict=True):
@@ -65,7 +65,7 @@ def issuer(rehearsal: Rehearsal, folder: Path) -> Iterator[None]:
     with serve(rehearsal.gitlab.id_tokens.app(), certificate=files) as url:
         configuration["jwt"][0]["issuer"] |= {
             "audiences": [rehearsal.control_plane.url],
-            # The issuer's name stays; where it is found, and by which certificate, is the rehearsal's.
+            # The issuer's name stays; its address and its certificate are the rehearsal's.
             "discoveryURL": f"{url}/.well-known/openid-configuration",
             "certificateAuthority": files[1].read_text(),
         }
@@ -81,7 +81,7 @@ def token(stack: Rehearsal, **job: Any) -> str:
 
 @pytest.fixture
 def good(stack: Rehearsal) -> str:
-    """The token of a job that may deploy, once the API server has taken the configuration over."""
+    """The token of a job that may deploy, once the API server has loaded the configuration."""
     deadline = time.monotonic() + 60
     while whoami(stack, token(stack)).startswith("refused") and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -24,7 +24,7 @@ def image(rehearsal: Rehearsal) -> str:
 
 @pytest.fixture
 def lifecycle(rehearsal: Rehearsal) -> Lifecycle:
-    """A stack whose app the pipeline has deployed, with a change in the settings that the next up brings."""
+    """A stack whose app the pipeline has deployed, with a changed setting that the next `up` applies."""
     lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")

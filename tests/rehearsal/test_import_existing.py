@@ -1,7 +1,8 @@
-"""prod was made by hand; `ops import-existing`, `pulumi import` and one `up` take it over, and nothing of it is lost.
+"""prod was made by hand; `ops import-existing`, `pulumi import` and one `up` take it over without losing anything.
 
-With the stand-in plugins, an import finds what the facts about the real ones say that theirs finds. What this cannot
-show: that PostgreSQL itself comes back on the volume, and what the vendors' plugins do with properties nobody measured.
+An import with the stand-in plugins finds what the recorded facts say that one with the real plugins finds. What this
+cannot show: that PostgreSQL itself comes back on the volume, and what the vendors' plugins do with properties that
+nobody measured.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def import_existing(rehearsal: Rehearsal) -> str:
 
 
 def follow(rehearsal: Rehearsal, told: str) -> None:
-    """Runs the commands that were told, as they stand."""
+    """Runs the printed commands unchanged."""
     for line in told.splitlines():
         if line.startswith("kubectl "):
             rehearsal.kubectl(*shlex.split(line)[1:])
@@ -61,7 +62,7 @@ def named(told: str, title: str) -> set[str]:
 
 
 def created(preview: Update) -> set[str]:
-    """Names of the resources that the preview would create; providers, components and the stack are not among them."""
+    """Names of the resources that the preview would create, without providers, components and the stack."""
     made = [urn.split("::")[2:] for operation, urn in preview.steps if operation == "create"]
     ours = ("pulumi:", "invoicetron:")
     return {name for types, name in made if not types.rpartition("$")[2].startswith(ours)}
@@ -87,13 +88,13 @@ def test_objects_made_by_hand_are_taken_over_and_none_is_replaced(rehearsal: Reh
 
     preview = rehearsal.program.preview("prod", "--diff")
     token = rehearsal.gitlab.project.variables.get("KUBE_TOKEN", "production")["value"]
-    # What `pulumi import` has read, and what the first `up` would: none of it is shown or recorded in plain.
+    # Nothing that `pulumi import` has read, or that the first `up` would read, is shown or recorded in plain text.
     looked = (preview.output, rehearsal.program.run("preview", "--stack", "prod", "--json"))
     for text in (*looked, json.dumps(rehearsal.program.export("prod"))):
         assert not [one for one in (token, "a-token-made-by-hand") if one in text]
     assert not [step for step in preview.steps if "delete" in step[0] or "replace" in step[0]]
-    # The StatefulSet was taken away, and its pod stays; the tunnel's rule is given what cloudflared is to demand; the
-    # token in GitLab is not read.
+    # The StatefulSet was deleted without its pod; the tunnel's rule gets what cloudflared is to demand; the token in
+    # GitLab is not read.
     taken_over = {f"tunnel-hostname-{HOSTNAME}", "KUBE_TOKEN"}
     assert created(preview) - named(told, "made by `up`") == {"database", *taken_over}
 
@@ -137,11 +138,11 @@ def from_secret(name: str, secret_name: str, key: str, indent: int = 12) -> str:
 
 
 def test_plaintext_secrets_never_reach_the_state_and_do_not_stop_the_adoption(rehearsal: Rehearsal) -> None:
-    """As people write manifests: in the app, its init container, the database and the backup, by all ways there are."""
+    """As people write manifests: in the app, its init container, the database and the backup, in every possible way."""
     rehearsal.program.init("prod")
     url, key = secret(rehearsal, "database-url"), secret(rehearsal, "better-auth-secret")
     password = secret(rehearsal, "postgres-password")
-    # Of a secret that the stack file adds: its variable, and a copy under names that say nothing.
+    # For a secret that the stack file adds: its variable, and a copy under a name that reveals nothing.
     added = "4f1c0d7e9b2a58367cd0e1f2"
     rehearsal.onepassword.add_field("Invoicetron Prod", "stripe", added)
     rehearsal.configure("prod", "app.secrets.STRIPE", "op://Kubernetes/Invoicetron Prod/stripe")
@@ -174,7 +175,7 @@ def test_plaintext_secrets_never_reach_the_state_and_do_not_stop_the_adoption(re
         assert one not in told
     follow(rehearsal, told)
     state = json.dumps(rehearsal.program.export("prod"))
-    assert not [one for one in (url, key, password, added) if one in state], "a secret is in the state, in plain"
+    assert not [one for one in (url, key, password, added) if one in state], "a secret is in the state in plain text"
     rehearsal.program.up("prod", "--skip-preview")
     assert Lifecycle(rehearsal, "prod").image_running() == IMAGE
     assert not rehearsal.program.up("prod", "--skip-preview").changes

@@ -41,7 +41,7 @@ def limit(pod: str) -> str:
 
 
 def up(pod: str) -> str:
-    # The collector's own (pkg/management/postgres/webserver/metricserver/pg_collector.go), as the next but one.
+    # The collector's own (pkg/management/postgres/webserver/metricserver/pg_collector.go), as in `waiting`.
     return f"cnpg_collector_up{{{of(pod, cluster='invoicetron-db')}}}"
 
 
@@ -58,7 +58,7 @@ def archiver(pod: str, what: str) -> str:
 
 
 def base_backup(pod: str) -> str:
-    # The plugin's (internal/cnpgi/instance/metrics.go): 0 where the archive has none.
+    # The plugin's (internal/cnpgi/instance/metrics.go): 0 if the archive has none.
     return f"barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{{{of(pod)}}}"
 
 

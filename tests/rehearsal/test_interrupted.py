@@ -1,4 +1,4 @@
-"""A rehearsal that is stopped, in whatever way, leaves no process behind; two at once do not disturb each other."""
+"""A rehearsal leaves no process behind, however it is stopped; two at once do not disturb each other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def processes_of(directory: Path, *, children: bool = True) -> list[str]:
 
 
 def kill_fork_server(directory: Path) -> None:
-    """So that the stand-ins start as they do where there is none."""
+    """Makes the stand-ins start as they do without a fork server."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it ended as we looked
             command = file.read_bytes().decode(errors="replace")
@@ -52,7 +52,7 @@ def kill_fork_server(directory: Path) -> None:
 def test_no_process_survives_a_stopped_rehearsal(
     tools: Tools, tmp_path: Path, signal_: signal.Signals, forks: bool
 ) -> None:
-    del tools  # built before, so that this is about running and not about building
+    del tools  # built before, so that the test covers running, not building
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
         [*attentive("rehearsal"), "rehearse"], cwd=REPOSITORY, env=environment, start_new_session=True

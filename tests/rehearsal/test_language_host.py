@@ -34,14 +34,14 @@ pulumi.export("later", pulumi.Output.from_input(asyncio.sleep(60)))
 
 @pytest.fixture
 def attentive() -> Iterator[None]:
-    """Ctrl-C means what it does at a terminal; what a shell runs in its background starts deaf to it."""
+    """Ctrl-C works as at a terminal; a command that a shell runs in the background ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def processes(*words: str) -> list[int]:
-    """Whose command line has all of the words."""
+    """The processes whose command line contains all of the words."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -75,7 +75,7 @@ def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: R
     rehearsal.program.preview("dev")
     without_policies = replace(rehearsal.program, policies=None)
     environment.unlink()
-    if "stand-in" in rehearsal.kinds[HOST]:  # the real one does the same, and upgrades pip from the network before
+    if "stand-in" in rehearsal.kinds[HOST]:  # the real one does the same, but upgrades pip from the network first
         with pytest.raises(EngineError, match="ModuleNotFoundError"):
             without_policies.preview("dev")
         assert (environment / "pyvenv.cfg").exists()

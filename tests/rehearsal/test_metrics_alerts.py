@@ -1,4 +1,4 @@
-"""The alerts on what postgres_exporter tells, under `promtool test rules`."""
+"""The alerts on what postgres_exporter exports, under `promtool test rules`."""
 
 from __future__ import annotations
 

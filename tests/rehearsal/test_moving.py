@@ -1,4 +1,4 @@
-"""A stack moves to another cluster, as the runbook says: the kubeconfig's context leads there, `up`, `ops restore`."""
+"""A stack moves to another cluster, as the runbook says: point the kubeconfig's context there, `up`, `ops restore`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `destroy` that the cluster could not end is refused in words, at once."""
+"""A `destroy` that the cluster could not finish is refused at once, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of the pages are run as they stand: page by page, in order, each page on a stack dev of its own."""
+"""The commands of the pages run unchanged: page by page, in order, each page on its own stack dev."""
 
 from __future__ import annotations
 

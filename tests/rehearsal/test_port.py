@@ -1,4 +1,4 @@
-"""Another port of the app on a running stack: everything that names the port changes in one `up`, in place."""
+"""A new port for the app of a running stack: everything that names the port changes in one `up`, in place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def get(rehearsal: Rehearsal, kind: str, name: str, namespace: str = "invoicetro
 
 
 def ports(rehearsal: Rehearsal) -> Iterator[int]:
-    """Each number by which somebody reaches the app; what goes by a name is resolved by the pod's."""
+    """Each port number that leads to the app; ports that are given by name resolve to the pod's."""
     (container,) = get(rehearsal, "deployment", "invoicetron")["spec"]["template"]["spec"]["containers"]
     (port,) = container["ports"]
     (of_service,) = get(rehearsal, "service", "invoicetron")["spec"]["ports"]
@@ -46,7 +46,7 @@ def reached(rehearsal: Rehearsal, namespace: str = "invoicetron-prod") -> set[tu
 
 @contextmanager
 def cordoned(rehearsal: Rehearsal) -> Iterator[None]:
-    """No node takes a pod, so that a new one is never ready."""
+    """No node accepts a pod, so a new one never becomes ready."""
     nodes = rehearsal.kubectl("get", "nodes", "-o", "name").split()
     rehearsal.kubectl("cordon", *nodes)
     try:
@@ -65,7 +65,7 @@ def test_a_new_port_of_a_running_app_changes_everywhere_at_once_and_replaces_not
     assert reached(rehearsal) == {(3000, True)}
     for port in (8080, 3000):
         rehearsal.configure("prod", "app.port", str(port))
-        # Also a preview: the API server refuses two ports of one name, which server-side apply may show it.
+        # A preview, too: the API server refuses two ports of the same name, which server-side apply may result in.
         planned = program.preview("prod").changes
         changed = program.up("prod", "--skip-preview").changes
         assert planned == changed

@@ -17,7 +17,7 @@ OURS = f"invoicetron.{ZONE}"
 
 
 def watched(rehearsal: Rehearsal) -> list[str]:
-    """Hostnames that were seen exposed, looked at after every call that Cloudflare answers."""
+    """Hostnames that were found exposed; checked after every call that Cloudflare answers."""
     exposed: list[str] = []
 
     def look(call: Call) -> None:
@@ -155,7 +155,7 @@ def test_objects_missing_from_the_state_are_adopted_by_id_and_only_their_differe
     assert rehearsal.cloudflare.token not in json.dumps(rehearsal.program.export("prod"))
     (application,) = rehearsal.cloudflare.applications
     (record,) = [id_ for id_, one in rehearsal.cloudflare.records.items() if one["name"] == OURS]
-    # The first depends on all the others, and `state delete` takes nothing that something depends on.
+    # The first depends on all the others, and `state delete` deletes nothing that something else depends on.
     public = [f"{name}-{OURS}" for name in ("dns-record", "tunnel-hostname", "access-application")]
     for name in ["namespace-deletion", *public]:
         urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}"))

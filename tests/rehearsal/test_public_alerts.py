@@ -1,4 +1,4 @@
-"""The alerts of a stack that is asked from outside, with the Access service token, under `promtool test rules`."""
+"""The alerts of a stack that is probed from outside, with the Access service token, under `promtool test rules`."""
 
 from __future__ import annotations
 

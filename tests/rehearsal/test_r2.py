@@ -41,7 +41,7 @@ def test_an_r2_bucket_is_created_locked_and_used_and_outlives_the_stack(
         poor = {"CLOUDFLARE_API_TOKEN": one.cloudflare.issue_token(*(SCOPES - {TOKENS_EDIT}))}
         with pytest.raises(EngineError, match="The token needs Account > Account API Tokens: Edit"):
             one.program.with_environment(poor).up("dev", "--skip-preview")
-        assert not r2.buckets, "told before the first resource"
+        assert not r2.buckets, "refused before the first resource"
 
         one.program.up("dev")
         assert {rule["prefix"] for rule in r2.rules[BUCKET]} == {
@@ -66,7 +66,7 @@ def test_an_r2_bucket_is_created_locked_and_used_and_outlives_the_stack(
         one.program.destroy("dev", "--skip-preview")
         assert BUCKET in r2.buckets
         assert r2.rules[BUCKET]
-        assert not r2.tokens, "the key goes with the stack"
+        assert not r2.tokens, "the key is deleted with the stack"
         assert ITEM not in one.onepassword.titles()
 
         with pytest.raises(EngineError, match="already exists, and you own it"):

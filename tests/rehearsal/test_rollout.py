@@ -1,4 +1,4 @@
-"""A rollout as people meet it: requests without a pause, through a Gateway that learns of pods a moment late."""
+"""A rollout as users experience it: requests without a pause, through a Gateway that learns of pods a moment late."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGE: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev:{0}"
 
 @contextmanager
 def asked_without_a_pause(url: str) -> Iterator[Counter[int]]:
-    """What a client is answered meanwhile, by status; over connections of its own, as each visitor's."""
+    """Counts the answers to requests meanwhile, by status; each has its own connection, as each visitor does."""
     answers: Counter[int] = Counter()
 
     def ask() -> None:
@@ -46,7 +46,7 @@ def roll_out(rehearsal: Rehearsal, tag: str) -> None:
 
 
 def settled(rehearsal: Rehearsal) -> None:
-    """The rollout is over, and the proxy has learned of its last change."""
+    """Waits until the rollout is over and the proxy has learned of its last change."""
     rehearsal.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/invoicetron", "--timeout=120s")
     time.sleep(LAG + 0.5)
 
@@ -64,7 +64,7 @@ def test_no_request_fails_during_a_rollout_and_without_the_pause_some_do(rehears
         assert answers.keys() == {200}
         assert answers.total() > 20
 
-        # The same app, whose container ends as soon as its pod is to go.
+        # The same app, but its container ends as soon as its pod is deleted.
         patch = [{"op": "remove", "path": "/spec/template/spec/containers/0/lifecycle"}]
         change = ["-n", NAMESPACE, "patch", "deployment/invoicetron", "--type=json", "--patch", json.dumps(patch)]
         rehearsal.kubectl(*change)

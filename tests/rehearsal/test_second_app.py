@@ -1,4 +1,4 @@
-"""A second app beside invoicetron, on one cluster and at the same vendors: nothing of invoicetron's moves."""
+"""A second app beside invoicetron, on the same cluster and at the same vendors: nothing of invoicetron changes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CHANGING = {"Event", "Lease"}
 
 
 def recipe(words: str) -> str:
-    """The block of docs/recipes.md in which these words stand."""
+    """The block of docs/recipes.md that contains these words."""
     (block,) = (one for one in blocks(REPOSITORY / "docs" / "recipes.md") if words in one.text)
     assert block.mark == f"rehearsed-by {__name__.replace('.', '/')}.py"
     return block.text
 
 
 def vendors_hold(rehearsal: Rehearsal) -> None:
-    """What users make for a second app before its first `up`: a GitLab project, items in 1Password."""
+    """Makes what users make for a second app before its first `up`: a GitLab project, items in 1Password."""
     rehearsal.gitlab.add_project(PROJECT)
     for stack in STACKS:
         password = secrets.token_hex(20)
@@ -55,7 +55,7 @@ def vendors_hold(rehearsal: Rehearsal) -> None:
 
 
 def versions(rehearsal: Rehearsal) -> dict[str, str]:
-    """UID and version of every object of invoicetron's, wherever it stands."""
+    """UID and version of every object of invoicetron, wherever it is."""
     cluster = dynamic_client(rehearsal.client)
     of_namespaces = {
         f"{kind.kind} {one.metadata.namespace}/{one.metadata.name}": _version(one)
@@ -123,7 +123,7 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def before(live: Rehearsal) -> tuple[dict[str, str], dict[str, Any]]:
-    """What invoicetron was before the second app came."""
+    """What invoicetron had before the second app was added."""
     return settled(live), at_vendors(live)
 
 
@@ -134,12 +134,12 @@ def ledger(live: Rehearsal) -> Program:
 
 @pytest.fixture(scope="module")
 def app(live: Rehearsal, before: object) -> Program:
-    """The second app, both stacks deployed as the recipe says: with another port, user and a secret more."""
+    """The second app, both stacks deployed as the recipe says: with another port and user, and one more secret."""
     assert before
     status, output = run(live, recipe("mkdir -p apps/ledger"))
     assert status == 0, output
     assert "Now run: pulumi -C apps/ledger up -s dev" in output
-    assert "$PATH" not in output  # the engine's warning of a plugin that it finds there
+    assert "$PATH" not in output  # the engine's warning about a plugin that it finds there
     program = ledger(live)
     program.init("prod")
     for stack in STACKS:

@@ -15,7 +15,7 @@ from tests.rehearsal.cleanup import engine_logs
 
 
 def spellings(secret: str) -> set[str]:
-    """The secret, and how it looks in base64 wherever it stands in a longer text."""
+    """The secret, and how it looks in base64 at any position in a longer text."""
     found = {secret}
     for shift in range(3):
         encoded = base64.b64encode(b"x" * shift + secret.encode()).decode()
@@ -45,7 +45,7 @@ def use_every_secret(rehearsal: Rehearsal, stack: str) -> None:
 def test_no_secret_is_in_state_output_or_logs(
     rehearsal: Rehearsal, tmp_path: Path, stack: str, *, everything: bool
 ) -> None:
-    engine_logs(rehearsal).unlink()  # so that they are looked at, too
+    engine_logs(rehearsal).unlink()  # so that the engine writes them, and the test reads them, too
     rehearsal.program.init(stack)
     if everything:
         use_every_secret(rehearsal, stack)

@@ -1,4 +1,4 @@
-"""The Access service token under the real engine: what it opens, that nothing else does, and its change for another."""
+"""The Access service token under the real engine: what it opens, that nothing else does, and its rotation."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def ask(way: httpx.BaseTransport, given: dict[str, str]) -> int:
 
 
 def failed(way: httpx.BaseTransport) -> dict[str, str]:
-    """Of the checks about it, those that fail, and what they say."""
+    """The checks about the token that fail, and what they report."""
     results = verify(load_settings("prod"), transport=way)
     assert {one.check for one in results} >= OWN_CHECKS
     return {one.check: one.seen for one in results if not one.ok and one.check in OWN_CHECKS}

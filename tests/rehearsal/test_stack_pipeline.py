@@ -40,7 +40,7 @@ class Pipeline:
 
     def clone(self, directory: Path, *, branch: str) -> InfrastructureRepository:
         repository = InfrastructureRepository(directory / "clone", branch=branch)
-        for file in STACKS.glob("Pulumi.*.yaml"):  # those that the stack is up with
+        for file in STACKS.glob("Pulumi.*.yaml"):  # those with which the stack was brought up
             shutil.copy(file, repository.clone)
         return repository
 
@@ -93,7 +93,7 @@ def pipeline(live: Rehearsal) -> Pipeline:
 
 
 def set_variables(rehearsal: Rehearsal) -> None:
-    """What docs/merge-requests.md has a maintainer set: all protected but the token for comments."""
+    """Sets what docs/merge-requests.md has a maintainer set: all protected except the token for comments."""
     project = rehearsal.gitlab.infrastructure
     project.branches.protect({"name": "trusted/*"})
     environment = rehearsal.program.environment
@@ -178,7 +178,7 @@ def test_a_trusted_branch_shows_the_live_stack_s_changes_in_one_comment_that_is_
     counts = report(clone)
     assert (counts["create"], counts["delete"]) == (0, 0)
     assert counts["update"] > 0
-    # The next pipeline of the same merge request takes the change back.
+    # The next pipeline of the same merge request undoes the change.
     change(clone, "access.hostname", "invoicetron.dev.k8s.rommelporras.com")
     assert pipeline.run(clone, "preview:dev").passed
     (second,) = pipeline.comments
@@ -260,7 +260,7 @@ def test_drift_is_reported_and_the_app_s_image_does_not_count_as_drift(pipeline:
 
 
 def passed(rehearsal: Rehearsal, lease: str) -> dt.datetime:
-    """When the check of this Lease last did."""
+    """When the check of this Lease last passed."""
     path = "--output=jsonpath={.spec.renewTime}"
     return dt.datetime.fromisoformat(rehearsal.kubectl("-n", "invoicetron-dev", "get", "lease", lease, path))
 

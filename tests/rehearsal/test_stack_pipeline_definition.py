@@ -21,7 +21,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> InfrastructureReposi
 
 
 def waiting(repository: InfrastructureRepository, source: str) -> dict[str, str]:
-    """Job and when it runs."""
+    """Each job, and when it runs."""
     return {name: job["when"] for name, job in repository.jobs(source=source).items()}
 
 

@@ -1,4 +1,4 @@
-"""An app without a database, as the stack file says it, under the real engine and with its own pipeline."""
+"""An app whose stack file declares no database, under the real engine and with its own pipeline."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ STORING = ("statefulset", "cronjob", "job", "persistentvolumeclaim", "invoicetro
 
 
 def objects(rehearsal: Rehearsal) -> list[str]:
-    """What stands in the namespace, as kind/name."""
+    """The objects in the namespace, as kind/name."""
     return rehearsal.kubectl("-n", NAMESPACE, "get", NAMESPACED, "-o", "name").split()
 
 
 def without_database(rehearsal: Rehearsal) -> None:
-    """dev's stack file as one that says what a stateless app needs, and no more."""
+    """Reduces dev's stack file to what a stateless app needs."""
     for section in ("backup", "secrets"):
         rehearsal.program.run("config", "rm", "--stack", "dev", "--path", f"invoicetron:{section}")
     rehearsal.configure("dev", "database.enabled", "false")

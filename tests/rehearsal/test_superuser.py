@@ -1,4 +1,4 @@
-"""`ops revoke-superuser` on a stack of the last release: its role becomes an owner, and everything else goes on."""
+"""`ops revoke-superuser` on a stack of the last release: its role becomes an owner, and all else keeps working."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_live_stack_is_migrated_with_one_up_and_one_command(rehearsal: Rehears
     assert stack.content() == then
     assert is_superuser(stack.server) == "f|invoicetron"
     assert not rehearsal.program.up("dev", "--skip-preview").changes
-    # What a restore that was killed with its command would have left.
+    # What a restore that was killed together with its command would have left.
     stack.server.sql("ALTER ROLE invoicetron SUPERUSER")
     assert "a restore that did not end" in stack.ops("revoke-superuser", "--yes").stdout
     assert is_superuser(stack.server) == "f|invoicetron"

@@ -1,4 +1,4 @@
-"""Set-up builds what is missing, once, whatever happened to it before. `go` is a script that notes what it builds."""
+"""Set-up builds what is missing, once, whatever happened to it before. `go` is a script that logs what it builds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ else:
 
 
 class Go:
-    """The script, alone on PATH, with modules that hold what the set-up looks for in them."""
+    """The script, alone on PATH, with modules that contain what the set-up looks for in them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -73,7 +73,7 @@ class Go:
         (self.directory / "goversion").write_text(version)
 
     def switch(self, group: str, fault: str, *, on: str | None) -> None:
-        """Lets the build of `group` fail with the words `on`, or kill the set-up, until `on` is None."""
+        """Makes the build of `group` fail with the words `on`, or kill the set-up, until `on` is None."""
         file = self.directory / f"{group}.{fault}"
         if on is None:
             file.unlink()

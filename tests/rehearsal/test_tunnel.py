@@ -1,4 +1,4 @@
-"""The tunnel's one rule, over HTTP: faults heal or end in one clear message, and nothing of other people's is lost."""
+"""The tunnel's one rule, over HTTP: faults heal or end in one clear message, and nobody else's changes are lost."""
 
 from __future__ import annotations
 
@@ -357,5 +357,5 @@ def test_in_ten_thousand_interleavings_the_other_s_writes_survive_or_the_loss_is
         if capfd.readouterr().err:
             told += 1
             continue
-        assert tunnel.document.get("theirs", 0) == tunnel.written, "a write of theirs is gone, and nobody was told"
+        assert tunnel.document.get("theirs", 0) == tunnel.written, "a write of theirs is lost, and nothing reports it"
     assert 0 < told < 10_000

@@ -1,4 +1,4 @@
-"""Stacks of the last release pass over to the present program in one `up`, and nothing that runs notices."""
+"""One `up` upgrades stacks of the last release to the present program, and replaces and deletes nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def database_pod(rehearsal: Rehearsal, stack: str) -> str:
 
 
 def keep_encryption(source: Path, target: Path, stack: str) -> None:
-    """The salt that `pulumi stack init` wrote: without it the state's secrets cannot be read."""
+    """Copies the salt that `pulumi stack init` wrote: without it the state's secrets cannot be read."""
     (salt,) = [
         line
         for line in (source / f"Pulumi.{stack}.yaml").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""A plugin that does not look for its engine ends with it."""
+"""A plugin that does not watch its engine itself still ends with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WATCHED = shlex.join([sys.executable, "-I", "-S", watched.__file__, "/bin/sh", "
 
 
 def started(script: str, *, before: str = "exec") -> subprocess.Popen[str]:
-    """In a process group of its own, as an engine starts its plugins; without `exec`, below a shell for an engine."""
+    """In its own process group, as an engine starts its plugins; without `exec`, a shell acts as the engine."""
     return subprocess.Popen(
         ["/bin/sh", "-c", f"{before} {WATCHED} {shlex.quote(script)}"],
         stdin=subprocess.PIPE,
