@@ -23,7 +23,7 @@ from tests.rehearsal.app_served import HOST, app
 
 @pytest.fixture(scope="module")
 def stack(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """The stack dev, brought up once for all tests here; each deploys a commit of its own."""
+    """The stack dev, brought up once for all tests here; each deploys its own commit."""
     with dev_up(tools, control_plane, tmp_path_factory.mktemp("pipeline") / "rehearsal") as one:
         yield one
 

@@ -1,4 +1,4 @@
-"""The stand-in for pulumi-onepassword, configured for an emulated Connect server of the test's own."""
+"""The stand-in for pulumi-onepassword, configured for an emulated Connect server of each test."""
 
 from __future__ import annotations
 
