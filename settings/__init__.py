@@ -1,4 +1,4 @@
-"""The one place that reads stack config: typed, closed, every mistake reported in one go."""
+"""The only place that reads stack config: typed, no unknown keys, every mistake reported at once."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _T = TypeVar("_T")
 
 
 class SettingsError(pulumi.RunError):
-    """The stack file has mistakes; the message lists all of them, what is allowed, and how to fix each."""
+    """The stack file has mistakes; the message lists each one, what is allowed, and how to fix it."""
 
 
-# Pulumi demands a value for every key its project file knows; Pulumi.yaml gives the optional sections this one.
+# Pulumi requires a value for every key that its project file declares; Pulumi.yaml gives optional sections this one.
 _DISABLED: Final = {"enabled": False}
 
 
@@ -50,14 +50,14 @@ Optional = Annotated[_T | None, BeforeValidator(_absent_when_disabled)]
 
 
 class Settings(Section):
-    """Everything that one stack file says, checked."""
+    """The checked contents of one stack file."""
 
     project: str
-    """Name of the Pulumi project, which is the app's."""
+    """Name of the Pulumi project, which is also the app's name."""
     stack: str
     """Name of the stack, as Pulumi knows it."""
     released_namespace: SkipJsonSchema[str | None] = Field(default=None, alias="namespace")
-    """A key of stack files up to the release of November 2026. It may still have the value that it had to have."""
+    """A key of stack files up to the release of November 2026. It may still be set, to the value it had to have."""
     cluster: ClusterSettings = ClusterSettings()
     database: Optional[DatabaseSettings] = DatabaseSettings()
     """PostgreSQL; `{enabled: false}` for an app without one."""
@@ -79,43 +79,43 @@ class Settings(Section):
 
     @property
     def namespace(self) -> str:
-        """The stack's own: <project>-<stack>."""
+        """The stack's namespace: <project>-<stack>."""
         return self.names.namespace
 
     @property
     def operated_database(self) -> DatabaseSettings | None:
-        """The section `database` where CloudNativePG runs it; None for the other engine, and without a database."""
+        """The section `database` if CloudNativePG runs it; None for the other engine, and without a database."""
         return self.database if self.database and self.database.is_cluster else None
 
     @property
     def database_of_operator(self) -> DatabaseSettings | None:
-        """The section `database` where CloudNativePG runs the live database, or the one beside it during a move."""
+        """The section `database` if CloudNativePG runs the live database, or the one beside it during a move."""
         return self.database if self.database and self.database.needs_operator else None
 
     @property
     def wal(self) -> WalSettings | None:
-        """The section `database.wal`; None where the write-ahead log is not archived."""
+        """The section `database.wal`; None if the write-ahead log is not archived."""
         return self.database.wal if self.database else None
 
     @property
     def s3(self) -> S3Settings | None:
-        """The section `backup.s3`; None where the stack has no off-site copies."""
+        """The section `backup.s3`; None if the stack has no off-site copies."""
         return self.backup.s3 if self.backup else None
 
     @property
     def r2(self) -> dict[str, R2BucketSettings]:
-        """The buckets that the program makes, by their keys of the stack file."""
+        """The buckets that the program creates, by their keys in the stack file."""
         sections: dict[str, BucketSettings | None] = {COPIES: self.s3, ARCHIVE: self.wal.s3 if self.wal else None}
         return {key: section.r2 for key, section in sections.items() if section and section.r2}
 
     @property
     def database_metrics(self) -> DatabaseMetricsSettings | None:
-        """The section `monitoring.databaseMetrics`; None where the statistics are not exported."""
+        """The section `monitoring.databaseMetrics`; None if the statistics are not exported."""
         return self.monitoring.database_metrics if self.monitoring else None
 
     @property
     def service_token(self) -> ServiceTokenSettings | None:
-        """The section `access.public.serviceToken`; None where no health check comes from the internet."""
+        """The section `access.public.serviceToken`; None if no health check comes from the internet."""
         return self.access.public.service_token if self.access.public else None
 
     @property
@@ -127,7 +127,7 @@ class Settings(Section):
 
     @property
     def health_urls(self) -> list[str]:
-        """The health check's internal URLs, without a login; they answer 200 if app and database work."""
+        """The health check's internal URLs, which need no login; they answer 200 if app and database work."""
         return [f"{url}{self.app.health_path}" for url in self.access.urls]
 
     @field_validator("released_namespace")
@@ -163,7 +163,7 @@ class Settings(Section):
     def _secrets_are_those_of_the_database(
         cls, secrets: SecretsSettings | None, info: ValidationInfo
     ) -> SecretsSettings | None:
-        if "database" not in info.data:  # a mistake of its own
+        if "database" not in info.data:  # reported as a separate mistake
             return secrets
         found = secrets or SecretsSettings()
         of_database = {"postgresPassword": found.postgres_password, "databaseUrl": found.database_url}
@@ -328,7 +328,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _each_login_has_its_item(self) -> Self:
-        """`up` writes user name and password of an item: the second login in it would overwrite the first."""
+        """`up` writes the user name and password of an item, so a second login in it would overwrite the first."""
         token = self.service_token
         items = {
             "registry.item": self.registry.item,
@@ -353,9 +353,9 @@ class Settings(Section):
     ) -> Self:
         """Checks the sections (name to decoded value) of a stack; SettingsError names every mistake at once.
 
-        `foreign` are the stack file's keys of other namespaces: what looks like a section of ours is a mistake.
-        No value of the sections in `hidden` (those that Pulumi keeps encrypted) appears in the message.
-        `running` is for a stack that is up and only looked at: a day that is over is then no mistake.
+        `foreign` are the stack file's keys in other namespaces: one that looks like a section of ours is a mistake.
+        The message shows no value of the sections in `hidden` (those that Pulumi keeps encrypted).
+        `running` means that the stack is up and only inspected: a date in the past is then no mistake.
         """
         project, stateless = names.project, config.get("database") == _DISABLED
         found = [paragraph(key, given=repr(given), allowed=rule) for key, given, rule in names.problems(stateless)]
@@ -375,8 +375,8 @@ class Settings(Section):
 
 
 def load_from_pulumi() -> Settings:
-    """The settings of the stack that Pulumi is running; a key of the project that no section knows is a mistake too."""
-    # pulumi.Config reads single keys only; the unknown ones are found in what it reads them from.
+    """The settings of the stack that Pulumi is running; an unknown key of the project is a mistake, too."""
+    # pulumi.Config only reads keys whose name is known; its source also contains the unknown ones.
     source = pulumi.runtime.config
     names = Names(pulumi.get_project(), pulumi.get_stack())
     prefix = f"{names.project}:"

@@ -28,7 +28,7 @@ from settings.types import (
 
 def _one_list(hostnames: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     """`hostname` or `hostnames`, whichever is given, as one list."""
-    if "hostname" not in info.data:  # a mistake of its own
+    if "hostname" not in info.data:  # reported as a separate mistake
         return hostnames
     single: str | None = info.data["hostname"]
     if single is not None and hostnames:
@@ -65,21 +65,21 @@ class CloudflaredSettings(Section):
 
 
 class AdoptedIds(Section):
-    """Ids of manually created resources of one hostname, which `up` adopts instead of creating them."""
+    """Ids of one hostname's manually created resources, which `up` adopts instead of creating new ones."""
 
     application: Uuid | None = None
     """Id of the Access application."""
     dns_record: CloudflareId | None = None
     """Id of the DNS record."""
     tunnel_rule: bool = False
-    """Adopt a rule for the hostname that the tunnel already has."""
+    """Adopt the rule that the tunnel already has for the hostname."""
 
 
 class AdoptSettings(AdoptedIds):
-    """Ids for the first hostname, and by name for the others."""
+    """Ids for the first hostname, and by hostname for the others."""
 
     hostnames: dict[DnsName, AdoptedIds] = Field(default={})
-    """Ids by hostname, for the further hostnames of a list."""
+    """Ids by hostname, for the other hostnames of a list."""
 
 
 _LONGEST: Final = dt.timedelta(days=365)
@@ -90,9 +90,9 @@ class ServiceTokenSettings(Section):
     """An Access service token, for health checks of the public hostnames by the probe and the pipeline."""
 
     item: ItemReference
-    """The 1Password item to which `up` writes it: user name (client id) and password (client secret)."""
+    """The 1Password item to which `up` writes the token: user name (client id) and password (client secret)."""
     expires: Date
-    """Day by which to renew it, within a year; another date issues a new token and revokes the old one."""
+    """Day by which to renew the token, within a year; another date issues a new token and revokes the old one."""
 
     @field_validator("expires")
     @classmethod
@@ -107,44 +107,44 @@ class ServiceTokenSettings(Section):
 
 
 class PublicAccessSettings(Section):
-    """The app's public address: Access application, rule of the shared tunnel, DNS record."""
+    """The app's public address: Access application, rule in the shared tunnel, DNS record."""
 
     zone: DnsName
     """Name of the Cloudflare zone that holds the hostnames."""
     hostname: DnsName | None = None
-    """Public hostname, directly below the zone unless `advancedCertificate` is true. Or give `hostnames`."""
+    """Public hostname, directly below the zone unless `advancedCertificate` is true. Or set `hostnames`."""
     hostnames: Hostnames = ()
     """Several public hostnames, instead of `hostname`; links use the first. In Python always the whole list."""
     zone_id: CloudflareId | None = None
-    """Looked up by name if it is not given, which needs the Zone Read permission."""
+    """Default: looked up by name, which needs the Zone Read permission."""
     account_id: CloudflareId | None = None
-    """By default the zone's account."""
+    """Default: the zone's account."""
     tunnel: Name
     """Name of the shared tunnel."""
     tunnel_id: Uuid | None = None
-    """Looked up by name if it is not given."""
+    """Default: looked up by name."""
     policy_name: Name
     """Name that the reusable Access policy must have."""
     policy_id: Uuid | None = None
-    """Looked up by name among the account's reusable policies if it is not given."""
+    """Default: looked up by name among the account's reusable policies."""
     allow_selectors: Annotated[tuple[AccessSelector, ...], Field(strict=False)] = ()
-    """Selectors the policy may use beside those that name people: `email_domain` lets in a whole domain."""
+    """Selectors the policy may use besides those that name people: `email_domain` lets in a whole domain."""
     team_name: TeamName | None = None
-    """The Zero Trust team, as in <team>.cloudflareaccess.com; looked up in the account if it is not given."""
+    """The Zero Trust team, as in <team>.cloudflareaccess.com. Default: looked up in the account."""
     session_duration: SessionDuration = "24h"
-    """How long a login lasts, unless the policy has a duration of its own."""
+    """How long a login lasts, unless the policy sets its own duration."""
     one_time_pin: bool = False
     """Allow the one-time PIN only, instead of every identity provider of the account."""
     advanced_certificate: bool = False
     """Whether the zone has a certificate of Advanced Certificate Manager that covers a deeper hostname."""
     service_token: ServiceTokenSettings | None = None
-    """Let the probe and the app's pipeline past the login, with a token of the stack's own. Off by default."""
+    """Let the probe and the app's pipeline past the login, with the stack's own service token. Off by default."""
     cloudflared: CloudflaredSettings = CloudflaredSettings()
     adopt: AdoptSettings = AdoptSettings()
 
     @property
     def hostname_key(self) -> str:
-        """The key of the stack file that names the hostnames."""
+        """The key in the stack file that names the hostnames."""
         return f"access.public.{'hostname' if self.hostname else 'hostnames'}"
 
     def adopted(self, hostname: str) -> AdoptedIds:
@@ -153,7 +153,7 @@ class PublicAccessSettings(Section):
         return self.adopt.hostnames.get(hostname, first)
 
     def adopt_key(self, hostname: str) -> str:
-        """The key of the stack file that holds `adopted`."""
+        """The key in the stack file that holds `adopted`."""
         by_name = hostname in self.adopt.hostnames or hostname != self.hostnames[0]
         return f"access.public.adopt.hostnames[{hostname}]" if by_name else "access.public.adopt"
 
@@ -176,20 +176,20 @@ class PublicAccessSettings(Section):
 
 
 class AccessSettings(Section):
-    """How people reach the app: always inside the network, and from the internet if `public` is given."""
+    """How people reach the app: always inside the network, and from the internet if `public` is set."""
 
     hostname: DnsName | None = None
-    """Internal hostname. Or give `hostnames`."""
+    """Internal hostname. Or set `hostnames`."""
     hostnames: Hostnames = ()
-    """Several internal hostnames, instead of `hostname`; probes and pipelines use the first. In Python all, however
-    given."""
+    """Several internal hostnames, instead of `hostname`; probes and pipelines use the first. In Python always the whole
+    list."""
     gateway: GatewaySettings
     """The Gateway listener that serves the internal hostnames."""
     public: PublicAccessSettings | None = None
 
     @property
     def hostname_key(self) -> str:
-        """The key of the stack file that names the internal hostnames."""
+        """The key in the stack file that names the internal hostnames."""
         return f"access.{'hostname' if self.hostname else 'hostnames'}"
 
     @property
@@ -204,7 +204,7 @@ class AccessSettings(Section):
 
     @property
     def url(self) -> str:
-        """The first of them."""
+        """The app's first URL inside the network."""
         return self.urls[0]
 
     @property

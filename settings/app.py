@@ -15,7 +15,7 @@ from settings.section import Resources, Section
 from settings.types import EachOnce, InternetName, UrlPath, VariableName
 
 OWN_VARIABLES: Final = ("DATABASE_URL", "BETTER_AUTH_SECRET", "NODE_ENV", "ADDITIONAL_TRUSTED_ORIGINS")
-"""Environment variables that the program sets by itself."""
+"""Environment variables that the program sets itself."""
 _MOVE: Final = "put the value into 1Password and name its reference in app.secrets"
 _GO_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} \w+")
 _PORTS: Final = 1024, 65535
@@ -79,7 +79,7 @@ _PublicVariable = Annotated[_Variable, AfterValidator(_check_public)]
 
 
 class MigrationSettings(Section):
-    """The Jobs that migrate the database to the schema of the next image; they run in that image."""
+    """The Jobs that migrate the database to the next image's schema; they run in that image."""
 
     command: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_check_command)] = (
         "bunx",
@@ -87,7 +87,7 @@ class MigrationSettings(Section):
         "migrate",
         "deploy",
     )
-    """Program and arguments. Each deployment runs it, so without a pending migration it must do nothing."""
+    """Program and arguments. Every deployment runs it, so it must do nothing if no migration is pending."""
 
 
 class AppSettings(Section):
@@ -100,14 +100,14 @@ class AppSettings(Section):
     health_path: UrlPath = "/api/health"
     """Path that answers 200, without a login, if the app and its database work."""
     user: Annotated[int, AfterValidator(_check_user), _schema(_USERS)] = 1001
-    """User and group id that the image is built for."""
+    """User and group id for which the image is built."""
     resources: Resources = Resources.of(cpu=("250m", "2000m"), memory=("512Mi", "2Gi"))
     egress: Annotated[tuple[InternetName, ...], Field(strict=False), EachOnce] = ()
-    """Hosts on the internet that the app may call over HTTPS; the network policy denies every other."""
+    """Hosts on the internet that the app may call over HTTPS; the network policy denies all others."""
     environment: dict[_PublicVariable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
     """Environment variables of the app, by name. Not for secrets: they are visible in the cluster and in previews."""
     secrets: dict[_Variable, SecretReference] = Field(default={})
-    """Environment variables of the app whose values are in 1Password: an op:// reference, by name of the variable."""
+    """Environment variables of the app whose values are in 1Password: an op:// reference for each variable name."""
     migration: MigrationSettings = MigrationSettings()
 
     @field_validator("environment")

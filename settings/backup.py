@@ -31,7 +31,7 @@ class NfsExport(Section):
 
 
 class Retention(Section):
-    """How many backups are kept beside all of the last two days: one of each of the last days, weeks and months."""
+    """How many backups are kept besides all of the last two days: one for each of the last days, weeks and months."""
 
     daily: Annotated[int, Field(ge=1, le=366, strict=True)] = 7
     weekly: Annotated[int, Field(ge=0, le=520, strict=True)] = 0
@@ -42,19 +42,19 @@ class BackupSettings(Section):
     """Dumps of the database and the drill that restores the newest of them."""
 
     time_zone: TimeZone = "Etc/UTC"
-    """Zone in which both schedules are read."""
+    """Time zone of both schedules."""
     schedule: DailySchedule | None = None
-    """When a backup is taken: at least daily; without it every hour, while dumps are small."""
+    """When to take a backup: at least daily. Default: every hour, while dumps are small."""
     drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 4 * * 0"
     """When a drill restores the newest backup: at least weekly."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("2Gi")
     recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False), EachOnce] = ()
-    """Longhorn's groups of recurring jobs (snapshots, backups) that the volume is in; none: those of `default`."""
+    """Longhorn's recurring job groups (snapshots, backups) for the volume. Default: the group `default`."""
     nfs: NfsExport | None = None
-    """Instead of a volume of the storage class."""
+    """Replaces the volume of the storage class."""
     s3: S3Settings | None = None
-    """Beside the volume or the export: encrypted copies off-site. Dumps on the volume are then not compressed."""
+    """Encrypted off-site copies, in addition to the volume or export. Dumps on the volume are then not compressed."""
     retention: Retention = Retention()
     session_tables: Annotated[tuple[TableName, ...], Field(strict=False), EachOnce] = ()
     """Tables that `ops restore --clear-sessions` empties, if the app's sessions are not in `session` or `sessions`."""

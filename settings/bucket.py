@@ -1,4 +1,4 @@
-"""A bucket outside the cluster: one that exists, with its keys, or one of Cloudflare R2 that `up` makes."""
+"""A bucket outside the cluster: an existing one with its keys, or one in Cloudflare R2 that `up` creates."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from settings.section import Section
 from settings.types import BucketName, CloudflareId, KeyPrefix, RegionName, S3Endpoint
 
 COPIES: Final = "backup.s3.r2"
-"""Key of the stack file for the bucket of R2 that the off-site copies are in."""
+"""Key in the stack file for the R2 bucket with the off-site copies."""
 ARCHIVE: Final = "database.wal.s3.r2"
-"""Key of the stack file for the bucket of R2 that the write-ahead log is archived in."""
+"""Key in the stack file for the R2 bucket with the archive of the write-ahead log."""
 
 
 class R2BucketSettings(Section):
-    """A bucket of Cloudflare R2 that `up` makes, and a token that may use no other bucket."""
+    """A Cloudflare R2 bucket that `up` creates, and a token that may use no other bucket."""
 
     account_id: CloudflareId
-    """The account, which has R2 enabled."""
+    """The account, which must have R2 enabled."""
     bucket: BucketName
-    """This stack's alone, and for nothing else. It outlives `pulumi destroy`."""
+    """Belongs to this stack alone and serves only this purpose. It outlives `pulumi destroy`."""
     item: ItemReference
-    """1Password item that `up` writes the key's id and secret to, as user name and password: op://vault/item."""
+    """1Password item to which `up` writes the key's id and secret, as user name and password: op://vault/item."""
     adopt: bool = False
-    """Take over a bucket of this name that exists already, for one `up`."""
+    """Adopt an existing bucket of this name; set it for one `up`."""
 
     @property
     def endpoint(self) -> str:
-        """Where the account's buckets are."""
+        """S3 endpoint of the account's buckets."""
         return f"https://{self.account_id}.r2.cloudflarestorage.com"
 
 
 class BucketSettings(Section):
-    """A bucket of any S3-compatible endpoint."""
+    """A bucket at any S3-compatible endpoint."""
 
     r2: R2BucketSettings | None = None
-    """A bucket of R2 that the program makes, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`."""
+    """An R2 bucket that the program creates, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`."""
     endpoint: Annotated[S3Endpoint | None, Field(validate_default=True)] = None
-    """Where the bucket is; outside the cluster, for the network policy lets the pods out by this name alone."""
+    """The bucket's endpoint. Must be outside the cluster: the network policy lets the pods out to this name only."""
     bucket: Annotated[BucketName | None, Field(validate_default=True)] = None
-    """Exists already; the keys need to read, write, list and delete objects in it, and nothing else."""
+    """An existing bucket; the keys need permission to read, write, list and delete its objects, and nothing else."""
     prefix: KeyPrefix | None = None
     """Folder in the bucket."""
     region: RegionName | None = None
-    """Some endpoints want one."""
+    """Some endpoints require one."""
     access_key: Annotated[SecretReference | None, Field(validate_default=True)] = None
     """Id of the access key: an op:// reference."""
     secret_key: Annotated[SecretReference | None, Field(validate_default=True)] = None
@@ -57,7 +57,7 @@ class BucketSettings(Section):
     @field_validator("endpoint", "bucket", "access_key", "secret_key")
     @classmethod
     def _is_given_or_made(cls, value: object, info: ValidationInfo) -> object:
-        if "r2" not in info.data:  # a mistake of its own
+        if "r2" not in info.data:  # reported as a separate mistake
             return value
         if info.data["r2"] is None and value is None:
             raise refusal("a value, unless the program creates the bucket (r2)", given="nothing")
@@ -87,15 +87,18 @@ class BucketSettings(Section):
 
     @property
     def signing_region(self) -> str | None:
-        """What requests are signed for; None: the client asks the endpoint, or has a default. R2 has one region."""
+        """Region that requests are signed for. If None, the client asks the endpoint or uses its default.
+
+        R2 has one region.
+        """
         return self.region or ("auto" if self.r2 else None)
 
 
 def check_apart(copies: BucketSettings, archive: BucketSettings, *, folders: tuple[str, str]) -> None:
-    """Raises a refusal, for `backup`, where both are in one bucket that the program makes, or in one folder.
+    """Raises a refusal, for `backup`, if both use one bucket that the program creates, or if their folders overlap.
 
-    The key of such a bucket opens all of it, and the lock of the copies refuses what an archive deletes and writes
-    again. A bucket that somebody made may have keys for folders. `folders` are theirs, of the copies first.
+    The key of such a bucket grants access to all of it, and the lock of the copies refuses an archive's deletions and
+    overwrites. A bucket created by hand may have keys for single folders. `folders`: the copies', then the archive's.
     """
     places = [(each.host, each.port, each.bucket_name) for each in (copies, archive)]
     if places[0] != places[1]:

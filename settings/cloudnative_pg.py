@@ -1,4 +1,4 @@
-"""What `database` says about its engine: which one, and what belongs to CloudNativePG alone."""
+"""The engine part of `database`: which engine, and the settings that only one of the two has."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ class EngineSettings(Section):
     """What runs PostgreSQL: one pod of a StatefulSet, or a Cluster of the operator CloudNativePG."""
 
     engine: Engine = "statefulset"
-    """`statefulset`: one pod, and no more than a volume. `cloudnative-pg`: with standbys; the cluster has to have the
-    operator. A live stack changes it with `movingFrom` and `python -m ops move-database`."""
+    """`statefulset`: one pod and its volume. `cloudnative-pg`: with standbys; the operator must be installed in the
+    cluster. To change the engine of a live stack, use `movingFrom` and `python -m ops move-database`."""
     moving_from: Engine | None = None
-    """The engine that the stack moves from: `up` makes the new database beside its own, which stays the live one until
-    `python -m ops move-database` has moved the data. Removed again once the old database is discarded."""
+    """The engine that the stack moves from: `up` creates the new database beside the old one, which stays live until
+    `python -m ops move-database` has moved the data. Remove the key once the old database is discarded."""
     instances: Annotated[int, Field(ge=1, le=9, strict=True)] = 2
-    """Of cloudnative-pg: the primary and its standbys, each with a volume of `size`. 1 has no standby."""
+    """cloudnative-pg only: number of instances, the primary and its standbys, each with a volume of `size`. With 1
+    there is no standby."""
     synchronous: Literal["required", "preferred"] | None = None
-    """Of cloudnative-pg: a commit waits until one standby has it. `required`: always, so that nothing that was
-    committed is ever lost, and nothing is written while no standby answers. `preferred`: as long as one answers."""
+    """cloudnative-pg only: a commit waits until one standby has it. `required`: always; no committed data is ever lost,
+    and nothing is written while no standby answers. `preferred`: only while a standby answers."""
     operand_image: OperandImage = "ghcr.io/cloudnative-pg/postgresql:18.6-minimal-trixie"
-    """Of cloudnative-pg: what its instances run. `image` stays what backup, drill and restore run."""
+    """cloudnative-pg only: image of the instances. Backup, drill and restore still run `image`."""
     operator_namespace: DnsLabel = "cnpg-system"
-    """Of cloudnative-pg: where the operator runs, which has to reach the instances."""
+    """cloudnative-pg only: namespace of the operator, which has to reach the instances."""
     wal: WalSettings | None = None
-    """Of cloudnative-pg: an archive of the write-ahead log, to recover to a moment. Without it only dumps come back."""
+    """cloudnative-pg only: an archive of the write-ahead log, for point-in-time recovery. Without it, only dumps can be
+    restored."""
     tls: Literal["offered", "required"] | None = None
-    """Of statefulset: TLS, with a certificate that `up` makes and renews. `offered`: to who asks for it, as the pods of
-    this program do. `required`: nobody else is let in. Without it the server has none."""
+    """statefulset only: TLS, with a certificate that `up` creates and renews. `offered`: to clients that ask for it, as
+    this program's pods do. `required`: the server refuses clients without TLS. Default: no TLS."""
 
     @field_validator("moving_from")
     @classmethod
@@ -99,21 +101,21 @@ class EngineSettings(Section):
 
     @property
     def needs_operator(self) -> bool:
-        """Whether CloudNativePG runs the database, or the one that it moves from."""
+        """Whether CloudNativePG runs the live database or the other one of a move."""
         return CLOUDNATIVE_PG in (self.engine, self.moving_from)
 
     @property
     def is_moved(self) -> bool:
-        """Whether the live database, of those that a move has to do with, is the new one."""
+        """Whether a move is under way and the new database is the live one."""
         return self.moving_from is not None and self.engine != self.moving_from
 
     @property
     def beside(self) -> Self | None:
-        """The section of the other database that is there during a move, live or not; None where nothing moves."""
+        """The section of the second database during a move, live or not; None if nothing moves."""
         return self.model_copy(update={"engine": other_engine(self.engine)}) if self.moving_from else None
 
     def with_live(self, engine: Engine) -> Self:
-        """The section during a move in which the database of this engine is the live one."""
+        """The section during a move, with the database of `engine` as the live one."""
         return self.model_copy(update={"engine": engine})
 
 

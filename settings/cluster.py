@@ -10,10 +10,10 @@ class ClusterSettings(Section):
     """The Kubernetes cluster. The kubeconfig itself comes from KUBECONFIG, never from a stack file."""
 
     context: Name = "homelab"
-    """Context of the kubeconfig; the current context is never used."""
+    """Context in the kubeconfig; the current context is never used."""
     identifier: DnsLabel = "homelab"
-    """Name under which Pulumi knows the cluster. After a change Pulumi replaces every resource, even the namespace."""
+    """Name under which Pulumi knows the cluster. A change makes Pulumi replace every resource, even the namespace."""
     priority_class: ResourceName | None = None
-    """PriorityClass of the app's and the database's pods; it must exist. Without it: the cluster's default."""
+    """PriorityClass of the app's and the database's pods; it must exist. Default: the cluster's."""
     api_url: HttpsUrl = "https://api.k8s.rommelporras.com:6443"
-    """Address of the API server as the app's pipeline reaches it (KUBE_API_URL)."""
+    """URL at which the app's pipeline reaches the API server (KUBE_API_URL)."""

@@ -1,4 +1,4 @@
-"""The commands in messages to the user, to run in this program's directory."""
+"""Commands for messages to the user, who runs them in this program's directory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final
 import pulumi
 
 _APPS: Final = "apps"
-"""Folder of the apps that have a Pulumi.yaml of their own."""
+"""Folder of the apps that have their own Pulumi.yaml."""
 
 
 def pulumi_command(command: str, stack: str, *arguments: str) -> str:
-    """`pulumi <command> -s <stack> <arguments>`, with `-C apps/<app>` for an app in a folder of its own."""
+    """`pulumi <command> -s <stack> <arguments>`, with `-C apps/<app>` for an app in its own folder."""
     return " ".join(["pulumi", *_folder(), command, "-s", stack, *arguments])
 
 
 def ops_command(command: str, stack: str, *arguments: str) -> str:
-    """`python -m ops <command> --stack <stack> <arguments>`, likewise."""
+    """`python -m ops <command> --stack <stack> <arguments>`, with the same `-C`."""
     return " ".join(["python -m ops", *_folder(), command, "--stack", stack, *arguments])
 
 
 def _folder() -> list[str]:
-    root = Path(pulumi.get_root_directory())  # relative outside of a run, as in `ops`, which works in the folder
+    root = Path(pulumi.get_root_directory())  # relative outside a run, as in `ops`, which works in the folder
     folder = root if root.is_absolute() else Path.cwd()
     return ["-C", f"{_APPS}/{folder.name}"] if folder.parent.name == _APPS else []

@@ -1,4 +1,4 @@
-"""Cron schedules as Kubernetes takes them: five fields, standard names, no time zone inside."""
+"""Cron schedules as Kubernetes accepts them: five fields, standard names, no time zone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MONTHS: Final = {
 }
 _DAYS: Final = {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
 _EVERY: Final = {"*", "?", "*/1", "?/1"}
-# In 28 years each date falls on each day of the week.
+# Within 28 years, each date falls on each day of the week.
 _FIRST: Final = dt.date(2001, 1, 1)
 _CYCLE: Final = (dt.date(2029, 1, 1) - _FIRST).days
 
@@ -64,10 +64,10 @@ _FIELDS: Final = (
 
 
 def check_cron(schedule: str) -> str:
-    """Returns the schedule, or raises ValueError where Kubernetes would refuse it or where it would never come round.
+    """Returns the schedule; raises ValueError if Kubernetes would refuse it, or if it would never run.
 
-    The rules are those of github.com/robfig/cron `ParseStandard`, less what Kubernetes refuses in a CronJob (TZ=...)
-    and less its @every and @daily words, of which nobody can see when they run. Sunday is 0 only, as there.
+    The rules are those of github.com/robfig/cron `ParseStandard`, without what Kubernetes refuses in a CronJob (TZ=...)
+    and without @every and @daily, which do not show when they run. As there, Sunday is only 0.
     """
     texts = schedule.split()
     if len(texts) != len(_FIELDS) or schedule != " ".join(texts):
@@ -80,22 +80,22 @@ def check_cron(schedule: str) -> str:
 
 
 def longest_pause(schedule: str) -> int:
-    """The most days from one run of a schedule that has been checked to the next."""
+    """The most days between two runs of a schedule that `check_cron` has accepted."""
     return _longest_pause(*schedule.split()[2:])
 
 
-@cache  # nearly every schedule is for each day, and counting out 28 years takes milliseconds
+@cache  # nearly every schedule runs every day, and walking through 28 years takes milliseconds
 def _longest_pause(*texts: str) -> int:
     days = list(_days(texts))
     return max(later - earlier for earlier, later in pairwise([*days, days[0] + _CYCLE]))
 
 
 def skipped_run(schedule: str, zone: str, *, longest: int, since: dt.date) -> dt.datetime | None:
-    """A run in the ten years from `since` after which there is none for more than `longest` days, by that zone's clock.
+    """The first skipped run in the ten years from `since` that leaves a pause of more than `longest` days; else None.
 
-    When clocks go forward, none shows the times between. What is due then Kubernetes does not run, today or later
-    (robfig/cron: "jobs scheduled during daylight-savings leap-ahead transitions will not be run"). None where nothing
-    is missed for so long. The schedule has been checked, and without a zone its pauses are no longer than `longest`.
+    When the clocks of the zone go forward, they skip some times. Kubernetes never runs a Job that is due then
+    (robfig/cron: "jobs scheduled during daylight-savings leap-ahead transitions will not be run"). The caller has
+    checked the schedule: apart from such days, its pauses are no longer than `longest`.
     """
     texts = schedule.split()
     runs_on = _calendar(texts[2:])
@@ -124,15 +124,15 @@ def _exists(time: dt.datetime, zone: str) -> bool:
 
 
 def _days(texts: Sequence[str]) -> Iterator[int]:
-    """The days of the calendar's cycle on which a schedule with these last three fields runs, from 0."""
+    """The days, counted from 0, of the calendar's cycle on which a schedule with these last three fields runs."""
     runs_on = _calendar(texts)
     return (number for number in range(_CYCLE) if runs_on(_FIRST + dt.timedelta(number)))
 
 
 def _calendar(texts: Sequence[str]) -> Callable[[dt.date], bool]:
-    """Whether a schedule with these last three fields runs on a day."""
+    """A function that tells whether a schedule with these last three fields runs on a day."""
     days, months, weekdays = (field.values(text) for field, text in zip(_FIELDS[2:], texts, strict=True))
-    # Where both name days, cron runs on either.
+    # If both fields restrict the days, cron runs on days that match either.
     either = not any(part in _EVERY for text in (texts[0], texts[2]) for part in text.split(","))
     combine = any if either else all
 

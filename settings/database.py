@@ -20,11 +20,11 @@ class UpgradeSettings(Section):
     """The next major version of PostgreSQL."""
 
     image: PostgresImage
-    """Of backup, drill and restore; of statefulset: the server's, too."""
+    """Image of backup, drill and restore; with statefulset, also of the server."""
     operand_image: OperandImage | None = None
-    """Of cloudnative-pg: what its instances are to run, of the same version."""
+    """cloudnative-pg only: the instances' next image, of the same version."""
     archive: DnsLabel | None = None
-    """Of cloudnative-pg with `wal`: `wal.archive` of the next version. Two versions cannot share an archive."""
+    """cloudnative-pg with `wal` only: `wal.archive` of the next version. Two versions cannot share an archive."""
 
 
 class DatabaseSettings(EngineSettings):
@@ -34,18 +34,18 @@ class DatabaseSettings(EngineSettings):
         "postgres:18.6-alpine3.24@sha256:d3e1620b530c944afa6e887d22eb899824da68e19c52024bf98f5220c88a65b2"
     )
     upgrade: UpgradeSettings | None = None
-    """What `python -m ops upgrade` moves the database to. `up` makes a volume for it, of statefulset."""
+    """The version to which `python -m ops upgrade` moves the database. For statefulset, `up` creates a volume."""
     storage_class: ResourceName = "longhorn"
     size: Storage = Storage("10Gi")
-    """Of the volume. Kubernetes lets it grow, never shrink."""
+    """Size of the volume. Kubernetes can enlarge it, but never shrink it."""
     recurring_job_groups: Annotated[tuple[DnsLabel, ...], Field(strict=False), EachOnce] = ()
-    """Longhorn's groups of recurring jobs (snapshots, backups) that the volume is in; none: those of `default`."""
+    """Longhorn's recurring job groups (snapshots, backups) for the volume. Default: the group `default`."""
     lost_claim: Uuid | Literal["unknown"] | None = None
     """UID of a lost claim that an empty database may replace; `up` says when to set it, and to what."""
-    # As much as it may take: what a node has promised to others is not there when the database needs it.
+    # Memory request and limit are equal: what a node has promised to others is missing when the database needs it.
     resources: Resources = Resources.of(cpu=("100m", "500m"), memory=("1Gi", "1Gi"))
     parameters: Annotated[ServerParameters, Field(validate_default=True)] = ServerParameters()
-    """Settings of the server, under PostgreSQL's names."""
+    """Parameters of the server, under PostgreSQL's names."""
 
     @field_validator("lost_claim")
     @classmethod
@@ -60,7 +60,7 @@ class DatabaseSettings(EngineSettings):
 
     @property
     def server_parameters(self) -> dict[str, str]:
-        """Every parameter that the server gets, by name."""
+        """Every parameter that the server is started with, by name."""
         return self.parameters.given(self.resources.limits.memory.amount)
 
     @field_validator("upgrade")
@@ -103,7 +103,7 @@ class DatabaseSettings(EngineSettings):
         if resources is not None:
             limit, request = resources.limits.memory, resources.requests.memory
             buffers = parameters.given(limit.amount)["shared_buffers"]
-            # The operator refuses what a node that is full could not hold.
+            # The operator refuses shared_buffers above the memory request, which a full node could not provide.
             if CLOUDNATIVE_PG in engines and amount(buffers) > request.amount:
                 raise refusal(
                     f"at least the server's shared_buffers ({buffers}; by default a quarter of the memory limit) in "
@@ -156,7 +156,7 @@ class DatabaseSettings(EngineSettings):
 
 
 def _check_operated_upgrade(upgrade: UpgradeSettings, current: str | None, wal: WalSettings | None) -> None:
-    """What CloudNativePG's upgrade in place needs; `current` is what the instances run."""
+    """Refuses what CloudNativePG's in-place upgrade cannot use; `current` is the image that the instances run."""
     operand, archive = upgrade.operand_image, upgrade.archive
     if operand is None or postgres_major(operand) != postgres_major(upgrade.image):
         raise refusal(

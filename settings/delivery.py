@@ -12,22 +12,22 @@ from settings.section import RUNNING, Section, today
 from settings.types import BranchName, Date, EnvironmentName, GitLabProject, HttpsUrl
 
 LEAST_DAYS: Final = 14
-"""Days that a token must have left: time enough for a weekly look to see it twice."""
+"""Days that a token must remain valid: enough for somebody who looks once a week to see the warning twice."""
 MOST_DAYS: Final = 400
-"""Days after which a token is old: the most that GitLab allows its access tokens; it holds deploy tokens to nothing.
+"""The longest lifetime, in days: what GitLab allows its access tokens; it sets no limit for deploy tokens.
 
 https://docs.gitlab.com/user/profile/personal_access_tokens/#access-token-expiration
 """
 _FOREVER: Final = dt.date(3000, 1, 1)
-"""What GitLab writes down for a deploy token that never expires (app/models/deploy_token.rb, lib/forever.rb)."""
+"""The date that GitLab stores for a deploy token that never expires (app/models/deploy_token.rb, lib/forever.rb)."""
 
 
 class PullCredentialsSettings(Section):
-    """Who writes the registry item: the user (`issue: false`) or this program, with a deploy token of its own."""
+    """Who writes the registry item: the user (`issue: false`) or this program, with its own deploy token."""
 
     issue: bool = False
     expires: Annotated[Date | None, Field(validate_default=True)] = None
-    """Last day of the deploy token; a change issues a new one."""
+    """Day on which the deploy token expires; a change issues a new token."""
 
     @field_validator("expires")
     @classmethod
@@ -53,7 +53,7 @@ class PullCredentialsSettings(Section):
         return expires
 
     def warning(self) -> str | None:
-        """The warning about a date that is near or far; None in between."""
+        """The warning about an expiry date that is too near or too far; None otherwise."""
         if self.expires is None:
             return None
         days = (self.expires - today()).days
@@ -77,7 +77,7 @@ class EnvironmentSettings(Section):
 
 
 class DeliverySettings(Section):
-    """What the app's GitLab project gets, so that its pipeline can deploy into this stack."""
+    """What the app's GitLab project gets so that its pipeline can deploy into this stack."""
 
     gitlab: HttpsUrl = "https://gitlab.k8s.rommelporras.com"
     """The GitLab server; GITLAB_BASE_URL overrides it."""
@@ -88,14 +88,14 @@ class DeliverySettings(Section):
     branch: BranchName
     """Branch whose pipeline deploys into this stack."""
     admission_policy: bool = False
-    """Let the API server compare what the pipeline's token writes with the stack's templates. The kubeconfig has to be
-    allowed to manage validatingadmissionpolicies and their bindings, which are the cluster's."""
+    """Let the API server compare what the pipeline's token writes with the stack's templates. The user of the
+    kubeconfig needs permission to manage validatingadmissionpolicies and their bindings, which are cluster-scoped."""
     credentials: Literal["token", "id-token"] = "token"
     """How the pipeline authenticates to the API server: with a token that GitLab stores (`token`), or with the ID token
     that GitLab signs for each job (`id-token`); configure the API server to accept it (docs/app-pipeline.md)."""
     renew_token_by: Date | None = None
-    """Day by which to renew the pipeline's token for the cluster. Another day creates a new token, and revokes the
-    old one; alerts fire before. Without a day the token is valid until somebody deletes its Secret."""
+    """Day by which to renew the pipeline's token for the cluster. Another day creates a new token and revokes the old
+    one; alerts fire before that day. Without a day, the token is valid until somebody deletes its Secret."""
     pull_credentials: PullCredentialsSettings = PullCredentialsSettings()
 
     @field_validator("renew_token_by")
@@ -116,5 +116,5 @@ class DeliverySettings(Section):
 
     @property
     def has_id_tokens(self) -> bool:
-        """Whether the pipeline's jobs come to the API server with ID tokens of GitLab's."""
+        """Whether the pipeline's jobs authenticate to the API server with ID tokens from GitLab."""
         return self.credentials == "id-token"

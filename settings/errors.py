@@ -1,4 +1,4 @@
-"""How mistakes of a stack file are reported: all at once, each with its key as the file spells it, never a secret."""
+"""Reports the mistakes of a stack file: all at once, each with its key as the file spells it, and never a secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BEGINNINGS: Final = (
     r"-----BEGIN",
 )
 TOKEN_BEGINNING: Final = f"(?:{'|'.join(_BEGINNINGS)})"
-"""Pattern of how tokens, JWTs and keys begin: none of it is the name of anything."""
+"""Pattern of how tokens, JWTs and keys begin; no name of anything begins like that."""
 # What secrets look like: tokens, a password inside a URL, a long run of mixed letters and digits.
 _SECRET_LOOK: Final = re.compile(
     rf"{TOKEN_BEGINNING}|://[^/\s]*:[^/\s]*@"
@@ -33,17 +33,17 @@ _LONGEST_SHOWN: Final = 120
 _OTHERS: Final = {"pulumi", "kubernetes", "onepassword", "gitlab", "cloudflare"}
 """Namespaces of Pulumi itself and of the providers."""
 _OTHERS_KEYS: Final = {"kubernetes:cluster"}
-"""Keys of theirs that are called like a section."""
+"""Keys in those namespaces that have the name of a section."""
 
 
 NO_KEYS: Final = ("project", "stack", "released_namespace")
-"""Fields of the settings that no stack file needs: Pulumi gives them, or they follow from what it gives."""
+"""Fields of the settings that no stack file needs: Pulumi provides them, or they follow from what it provides."""
 
 
 def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str | None = None) -> PydanticCustomError:
-    """The error of a check that needs more than the value of its own field.
+    """The error of a check that needs more than its own field's value.
 
-    `key` is the path below the field the check sits on, `given` what is shown instead of the field's value.
+    `key` is the path below the field that the validator is for; the message shows `given` instead of the field's value.
     """
     return PydanticCustomError("settings", "{allowed}", {"allowed": allowed, "key": key, "given": given, "fix": fix})
 
@@ -51,14 +51,14 @@ def refusal(allowed: str, *, key: str = "", given: str | None = None, fix: str |
 def mistakes(
     error: ValidationError, *, project: str, model: type[BaseModel], hidden: Collection[str] = ()
 ) -> list[str]:
-    """A paragraph for each mistake in the keys of `project`; no value of the sections in `hidden` is shown."""
+    """A paragraph for each mistake in the keys of `project`, without the values of the sections in `hidden`."""
     return [_mistake(details, project, model, hidden) for details in error.errors()]
 
 
 def nulls(config: Mapping[str, Any], *, project: str, told: Collection[tuple[int | str, ...]] = ()) -> list[str]:
-    """A paragraph for each key that holds nothing, but those in `told`, which a mistake is about already.
+    """A paragraph for each key whose value is null, except those in `told`, which already have one.
 
-    A key whose lines are all commented out holds null. Read as "no such section" it deletes what the section made.
+    A key whose lines are all commented out is null. Read as "no such section", it would delete the section's resources.
     """
     return [
         paragraph(
@@ -85,13 +85,13 @@ def _nulls(value: object, path: tuple[int | str, ...]) -> Iterator[tuple[int | s
 
 
 def foreign_key(key: str, *, project: str, model: type[BaseModel]) -> str | None:
-    """A paragraph about a key of another namespace, where it is probably a section of `model` under a mistyped prefix.
+    """A paragraph about a key in another namespace if it is probably a section of `model` with a mistyped prefix.
 
-    Pulumi takes such a key for somebody else's, and the section counts as absent: `invoicetorn:backup` deletes backups.
+    Pulumi ignores such a key, and the section counts as absent: `invoicetorn:backup` would delete the backups.
     """
     namespace, _, name = key.partition(":")
     near = difflib.get_close_matches(namespace.strip().casefold(), [project], cutoff=0.7)
-    # Under a name that is nothing like the project's, a section has to be nearly right.
+    # In a namespace that does not resemble the project's, the section's name has to match more closely.
     alike = 0.6 if near else 1.0 if namespace in _OTHERS else 0.8
     sections = {section.casefold(): section for section in _keys(model)}
     found = difflib.get_close_matches(name.strip().casefold(), sections, n=1, cutoff=alike)
@@ -138,7 +138,7 @@ def paragraph(key: str, *, given: str, allowed: str, fix: str | None = None) -> 
 
 
 def _spelled(project: str, path: list[int | str]) -> str:
-    first, *rest = (part for part in path if part != "[key]")  # pydantic's, behind the key of a mapping
+    first, *rest = (part for part in path if part != "[key]")  # pydantic adds it after the key of a mapping
     return f"{project}:{first}" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
@@ -200,7 +200,7 @@ def _allowed_and_fix(details: ErrorDetails, model: type[BaseModel]) -> tuple[str
 
 
 def _why_not(details: ErrorDetails, model: type[BaseModel]) -> str | None:
-    """The reason that a section has for not knowing a key (`why_not`), where it has one."""
+    """The reason why a section does not accept a key (`why_not`), if it gives one."""
     if details["type"] != "extra_forbidden":
         return None
     why_not = getattr(_model_at(model, details["loc"][:-1]), "why_not", None)
@@ -217,7 +217,7 @@ def _described(model: type[BaseModel], key: str) -> str:
 
 
 def _in_file(model: type[BaseModel], details: ErrorDetails) -> list[int | str]:
-    """The path as the stack file spells it: pydantic names a default that is refused by its name in Python."""
+    """The path as the stack file spells it: for a refused default, pydantic gives the field's name in Python."""
     *above, last = details["loc"] or ("",)
     field = _model_at(model, tuple(above)).model_fields.get(str(last))
     known = field is not None and details["type"] != "extra_forbidden"
@@ -225,7 +225,7 @@ def _in_file(model: type[BaseModel], details: ErrorDetails) -> list[int | str]:
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that the keys of `path` lead to; the nearest one above where the path leaves the models."""
+    """The model that the keys of `path` lead to, or the nearest one above if the path leaves the models."""
     for key in path:
         for name, field in model.model_fields.items():
             if key in (name, field.alias):

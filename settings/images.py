@@ -19,10 +19,10 @@ ImageReference = Annotated[
     ),
 ]
 
-# The official image is library/postgres on Docker Hub, or a copy for one architecture; elsewhere a mirror of it.
+# The official image is library/postgres on Docker Hub, or its copy for one architecture; elsewhere it is a mirror.
 _OFFICIAL: Final = r"(?:(?:index\.)?docker\.io/)?(?:(?:library|amd64|arm64v8|arm32v[567]|i386|ppc64le|riscv64|s390x)/)?"
 MAJORS: Final = (17, 18)
-"""Major versions of PostgreSQL that volume, backups and restores are made for, and that the tests run."""
+"""Major versions of PostgreSQL that volume, backups and restores support, and that the tests run."""
 
 _SUPPORTED: Final = " or ".join(map(str, MAJORS))
 PostgresImage = Annotated[
@@ -36,13 +36,13 @@ PostgresImage = Annotated[
         "postgres:18-alpine",
     ),
 ]
-"""An image of a major version that volume, backups and restores are made for."""
+"""An image of a major version that volume, backups and restores support."""
 
 
 def postgres_major(image: str) -> int:
-    """The major version that the tag of a `PostgresImage` or an `OperandImage` begins with.
+    """The major version with which the tag of a `PostgresImage` or an `OperandImage` begins.
 
-    Raises `ValueError` where the tag says none.
+    Raises `ValueError` if the tag names none.
     """
     if (found := re.match(r"\d+", _tag(image), re.ASCII)) is None:
         raise ValueError(f"{image} says no major version")
@@ -59,19 +59,19 @@ OperandImage = Annotated[
         "ghcr.io/cloudnative-pg/postgresql:18.6-minimal-trixie",
     ),
 ]
-"""An image that CloudNativePG's instances can run; the official image of PostgreSQL is none."""
+"""An image that CloudNativePG's instances can run; they cannot run the official image of PostgreSQL."""
 
 
 _DEBIAN: Final = ("bullseye", "bookworm", "trixie", "forky", "duke")
 _USUAL_DEBIAN: Final = "trixie"
-"""What the official images of PostgreSQL 18 are made from where the tag names no release (docker-library/postgres)."""
+"""The base of PostgreSQL 18's official images whose tag names no Debian release (docker-library/postgres)."""
 
 
 def c_library(image: str) -> str:
-    """By whose rules PostgreSQL in an official image, or a copy of one, sorts text.
+    """The C library by whose rules PostgreSQL in an official image, or a copy of one, sorts text.
 
-    Indexes keep that order. Under another library's, or another release's, rows that are there are not found and
-    duplicates pass (https://wiki.postgresql.org/wiki/Locale_data_changes). musl knows one order, in every release.
+    Indexes keep that order. With another library or release, queries miss existing rows and unique indexes admit
+    duplicates (https://wiki.postgresql.org/wiki/Locale_data_changes). musl has the same order in every release.
     """
     if "alpine" in _tag(image):
         return "musl (alpine)"
@@ -79,7 +79,7 @@ def c_library(image: str) -> str:
 
 
 def debian_release(image: str) -> str | None:
-    """The release of Debian that an image's tag names; None where it names none."""
+    """The release of Debian that an image's tag names; None if it names none."""
     return next((one for one in _DEBIAN if one in _tag(image).split("-")), None)
 
 
@@ -88,7 +88,7 @@ def _tag(image: str) -> str:
 
 
 def image_registry(image: str) -> str:
-    """The registry host (and port) of an image reference; Docker Hub where it names none, as every runtime reads it."""
+    """The registry host (and port) of an image reference; if it names none, Docker Hub, as for every runtime."""
     first, slash, _ = image.partition("/")
     return first if slash and ("." in first or ":" in first) else "docker.io"
 

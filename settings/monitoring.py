@@ -22,12 +22,13 @@ AlertLabel = Annotated[
 
 
 class DatabaseMetricsSettings(Section):
-    """PostgreSQL's own statistics: by postgres_exporter, or by the instances of CloudNativePG, which need neither."""
+    """PostgreSQL's own statistics: exported by postgres_exporter, or by CloudNativePG's instances themselves, for which
+    this section stays empty."""
 
     password: SecretReference | None = None
     """Password of the exporter's role: an op:// reference; the value is URL-safe."""
     statements: bool = False
-    """Count what each statement costs (pg_stat_statements), for the dashboard. A change restarts the database."""
+    """Record the cost of each statement (pg_stat_statements), for the dashboard. A change restarts the database."""
     resources: Resources = Resources.of(cpu=("10m", "200m"), memory=("32Mi", "96Mi"))
 
 
@@ -35,24 +36,25 @@ class MonitoringSettings(Section):
     """Probe and alerts of the Prometheus operator."""
 
     prober: ServiceAddress = "blackbox-exporter-prometheus-blackbox-exporter.monitoring.svc.cluster.local:9115"
-    """host:port of the blackbox exporter's Service; the default is its chart's, of a release `blackbox-exporter`."""
+    """host:port of the blackbox exporter's Service; the default is that of its chart, for a release named
+    `blackbox-exporter`."""
     public_module: Name | None = None
     """Module of the blackbox exporter that sends the headers of `access.public.serviceToken`; the public hostnames are
     then probed from outside (docs/public-access.md)."""
     prometheus: ServiceAddress = "prometheus-operated.monitoring.svc.cluster.local:9090"
-    """host:port of Prometheus, as its operator names it; `python -m ops status` asks it which alerts fire."""
+    """host:port of Prometheus, as its operator names it; `python -m ops status` asks it which alerts are firing."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(min_length=1)] = Field(default={"release": "prometheus"})
     """Labels by which Prometheus selects probes and rules."""
     alert_labels: dict[AlertLabel, LabelValue] = Field(default={})
-    """Further labels of every alert, by which Alertmanager routes it: `team: home`, say."""
+    """Additional labels of every alert, by which Alertmanager routes it, for example `team: home`."""
     dashboard: bool = False
-    """Make a Grafana dashboard, in a ConfigMap with the label `grafana_dashboard: "1"`, which the sidecar of Grafana's
-    chart loads."""
+    """Create a Grafana dashboard, in a ConfigMap with the label `grafana_dashboard: "1"`, which the sidecar of
+    Grafana's chart loads."""
     database_metrics: DatabaseMetricsSettings | None = None
-    """Run postgres_exporter beside the database. Without it nobody counts its connections."""
+    """Run postgres_exporter beside the database. Without it, nothing counts the database's connections."""
     runbook: PageUrl | None = None
-    """Where docs/alerts.md of this program is read; alerts link to its sections. Without it to that page in
-    `repository.infrastructure.project`, or nowhere: each names its section, in any case."""
+    """URL of this program's docs/alerts.md; alerts link to its sections. Default: that page in
+    `repository.infrastructure.project`; without that, alerts have no link. Each alert names its section in any case."""
 
     @property
     def prometheus_namespace(self) -> str:

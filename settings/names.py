@@ -1,4 +1,4 @@
-"""What the things of a stack are called. All of it follows from the Pulumi project's name, which is the app's."""
+"""The names of a stack's objects. They all follow from the Pulumi project's name, which is also the app's name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from settings.ownership import INSTANCE, PART_OF, Owner
 PROGRAM: Final = "invoicetron"
 """Name of this program, whichever app it deploys: in the types of components, annotations and a field manager.
 
-The types are part of every URN, and the others stand on objects of running stacks. So it stays, whatever the apps are
-called: another word would replace every resource.
+The types are part of every URN, and running stacks' objects have the others. So this name never changes, whatever the
+apps are called: another one would replace every resource.
 """
 LONGEST_PROJECT: Final = 35
 """Characters. A CronJob's name has at most 52, of which the longest suffix below, `-db-offsite-check`, takes 17."""
@@ -21,7 +21,7 @@ LONGEST_NAMESPACE: Final = 63
 
 # A Service's name is an RFC 1035 label. Namespaces that begin with kube- are Kubernetes' own.
 _PROJECT: Final = re.compile(r"(?!kube(-|$))[a-z]([-a-z0-9]*[a-z0-9])?", re.ASCII)
-# PostgreSQL makes no such role or database, or has them already; the second line is CloudNativePG's.
+# PostgreSQL refuses such roles or databases, or already has them; the second line is for CloudNativePG.
 _RESERVED: Final = re.compile(
     r"pg_.*|postgres|public|none|template[01]"
     r"|cnpg_.*|streaming_replica"
@@ -35,25 +35,25 @@ _STACK: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 
 @dataclass(frozen=True)
 class Names:
-    """The names of one stack of one app. Users and pipelines type them, so nothing about them is random."""
+    """The names in one stack of one app. Users and pipelines type them, so they contain nothing random."""
 
     project: str
-    """The Pulumi project, which is called like the app."""
+    """The Pulumi project, which has the app's name."""
     stack: str
 
     @property
     def owner(self) -> Owner:
-        """Whose everything is that the stack makes."""
+        """The owner of everything that the stack creates."""
         return Owner(self.project, self.stack)
 
     @property
     def namespace(self) -> str:
-        """Of the stack, and of no other: the project is part of it."""
+        """Namespace of this stack and no other: the project is part of the name."""
         return f"{self.project}-{self.stack}"
 
     @property
     def app(self) -> str:
-        """Deployment, its container, Service, route, policy and the value of the label `app`."""
+        """Deployment, its container, Service, route and policy, and the value of the label `app`."""
         return self.project
 
     @property
@@ -63,7 +63,7 @@ class Names:
 
     @property
     def migration(self) -> str:
-        """CronJob that is the migrations' template; their Jobs, policy and label begin with it."""
+        """CronJob that is the template of the migrations; the names of their Jobs, policy and label begin with it."""
         return f"{self.project}-migrate"
 
     @property
@@ -73,21 +73,21 @@ class Names:
 
     @property
     def other_database(self) -> str:
-        """Policy of the database that is beside the live one during a move."""
+        """Policy of the second database, beside the live one, during a move."""
         return f"{self.database}-other"
 
     @property
     def database_claim(self) -> str:
-        """As a claim template named `data` would name it, so that such a claim can be adopted."""
+        """The database's claim, named as by a claim template `data`, so that `up` can adopt such a claim."""
         return f"data-{self.database}-0"
 
     def claim_of_major(self, major: int) -> str:
-        """The claim that an upgrade of PostgreSQL to this major version moves the database to."""
+        """The claim to which an upgrade of PostgreSQL to this major version moves the database."""
         return f"data-{self.database}-pg{major}"
 
     @property
     def upgrade(self) -> str:
-        """CronJob, suspended for ever, that `python -m ops upgrade` makes its Job from."""
+        """Permanently suspended CronJob from which `python -m ops upgrade` creates its Job."""
         return f"{self.database}-upgrade"
 
     @property
@@ -97,27 +97,27 @@ class Names:
 
     @property
     def database_authority(self) -> str:
-        """ConfigMap with the certificate of who signed that."""
+        """ConfigMap with the certificate of the authority that signed `database_tls`."""
         return f"{self.database}-ca"
 
     @property
     def database_role(self) -> str:
-        """PostgreSQL's role and database; the first part of a backup's name too. SQL needs no quotes around it."""
+        """PostgreSQL role and database; also the first part of a backup's name. SQL needs no quotes around it."""
         return self.project.replace("-", "_")
 
     @property
     def wal(self) -> str:
-        """Secret with the keys of the bucket that the write-ahead log is archived in."""
+        """Secret with the keys of the bucket in which the write-ahead log is archived."""
         return f"{self.database}-wal"
 
     @property
     def wal_token(self) -> str:
-        """The stack's API token in Cloudflare that may use the bucket of the write-ahead log."""
+        """The stack's Cloudflare API token for the bucket of the write-ahead log."""
         return f"{self.namespace}-wal"
 
     @property
     def recovered(self) -> str:
-        """Cluster that `ops restore --to` makes beside the database's, its policy, and the first part of its Jobs.
+        """Cluster that `ops restore --to` creates beside the live one, its policy, and the prefix of its Jobs' names.
 
         The operator's Job for it is `<name>-1-full-recovery`, which has 63 characters with the longest project.
         """
@@ -130,7 +130,7 @@ class Names:
 
     @property
     def monitor_role(self) -> str:
-        """PostgreSQL's role that postgres_exporter reads statistics with."""
+        """PostgreSQL role with which postgres_exporter reads statistics."""
         return f"{self.database_role}_monitor"
 
     @property
@@ -140,22 +140,22 @@ class Names:
 
     @property
     def drill(self) -> str:
-        """CronJob that tries the newest backup out."""
+        """CronJob that tests the newest backup by restoring it."""
         return f"{self.database}-drill"
 
     @property
     def restore(self) -> str:
-        """CronJob, suspended for ever, that `python -m ops restore` makes its Job from."""
+        """Permanently suspended CronJob from which `python -m ops restore` creates its Job."""
         return f"{self.database}-restore"
 
     @property
     def fetch(self) -> str:
-        """Beginning of the Jobs that bring an off-site copy back."""
+        """Beginning of the names of the Jobs that fetch an off-site copy."""
         return f"{self.database}-fetch"
 
     @property
     def upload(self) -> str:
-        """CronJob that uploads; what `python -m ops` makes the Jobs from that bring copies back."""
+        """CronJob that uploads; `python -m ops` also creates from it the Jobs that fetch copies."""
         return f"{self.database}-upload"
 
     @property
@@ -170,46 +170,46 @@ class Names:
 
     @property
     def offsite_drill(self) -> str:
-        """CronJob that fetches the newest copy and tries it out."""
+        """CronJob that fetches the newest copy and tests it by restoring it."""
         return f"{self.database}-offsite-drill"
 
     @property
     def offsite_token(self) -> str:
-        """The stack's API token in Cloudflare that may use the bucket of its off-site copies."""
+        """The stack's Cloudflare API token for the bucket of its off-site copies."""
         return f"{self.namespace}-offsite"
 
     @property
     def listing(self) -> str:
-        """Beginning of the Jobs that list the backups."""
+        """Beginning of the names of the Jobs that list the backups."""
         return f"{self.database}-list"
 
     @property
     def discard(self) -> str:
-        """Beginning of the names of Jobs that drop a database to look into."""
+        """Beginning of the names of the Jobs that drop a database that `ops restore --into` filled."""
         return f"{self.database}-discard"
 
     @property
     def move(self) -> str:
-        """CronJob, suspended for ever, that `python -m ops move-database` makes its Jobs from."""
+        """Permanently suspended CronJob from which `python -m ops move-database` creates its Jobs."""
         return f"{self.database}-move"
 
     def look(self, name: str) -> str:
-        """PostgreSQL's database that `python -m ops restore --into <name>` fills; so restore.sh calls it."""
+        """PostgreSQL database that `python -m ops restore --into <name>` fills; restore.sh uses the same name."""
         return f"{self.database_role}_look_{name}"
 
     @property
     def backups_claim(self) -> str:
-        """Claim of the backups' volume."""
+        """Claim of the backup volume."""
         return f"{self.project}-backups"
 
     @property
     def backups_export(self) -> str:
-        """Volume that stands for an NFS export; volumes belong to the cluster, so it names the namespace."""
+        """PersistentVolume for an NFS export; these are cluster-scoped, so the name contains the namespace."""
         return f"{self.namespace}-backups"
 
     @property
     def cloudflared_egress(self) -> str:
-        """Policy, in the tunnel's namespace, that lets its connector reach the app."""
+        """Policy in the tunnel's namespace that lets the tunnel's connector reach the app."""
         return f"{self.project}-cloudflared-egress"
 
     @property
@@ -219,11 +219,14 @@ class Names:
 
     @property
     def backup_results(self) -> str:
-        """PrometheusRule with what the last backup and the last drills said of themselves."""
+        """PrometheusRule with the results that the last backup and the last drills reported."""
         return f"{self.project}-backup-results"
 
     def check_lease(self, check: str) -> str:
-        """Lease that says when a scheduled check last passed. It names the namespace: not every exporter does."""
+        """Lease that records when a scheduled check last passed.
+
+        Its name contains the namespace, because not every exporter adds the namespace to the metric.
+        """
         return f"{self.namespace}-{check}"
 
     @property
@@ -233,7 +236,7 @@ class Names:
 
     @property
     def service_token(self) -> str:
-        """The stack's Access service token, and the policy that lets it in."""
+        """The stack's Access service token, and the policy that admits it."""
         return f"{self.project}-probe-{self.stack}"
 
     @property
@@ -242,16 +245,17 @@ class Names:
         return "".join(part.capitalize() for part in self.project.split("-"))
 
     def labels(self, app: str) -> dict[str, str]:
-        """Labels of the pods of `app`, by the first of which they are selected; a change of any rolls them."""
+        """Labels of the pods of `app`; selectors use the first. A change to any of them replaces the pods."""
         return {"app": app, PART_OF: self.project}
 
     @property
     def owner_labels(self) -> dict[str, str]:
-        """Labels that name the owner of an object, wherever the object itself is."""
+        """Labels that name the owner of an object, in whichever namespace the object is."""
         return {PART_OF: self.project, INSTANCE: self.namespace}
 
     def problems(self, stateless: bool = False) -> Iterator[tuple[str, str, str]]:
-        """What is named, the name, and what is allowed, where Kubernetes or PostgreSQL refuses what follows from it.
+        """For each name from which an unusable one would follow, in Kubernetes or PostgreSQL: what it names, the name,
+        and what is allowed.
 
         `stateless`: the stack has no database.
         """

@@ -14,7 +14,7 @@ from settings.types import KeyPrefix, RegionName
 
 
 class OffsiteRetention(Section):
-    """How many copies are kept beside all of the newest two days: one of each of the last days, weeks and months."""
+    """How many copies are kept besides all of the newest two days: one for each of the last days, weeks and months."""
 
     daily: Annotated[int, Field(ge=1, le=366, strict=True)] = 7
     weekly: Annotated[int, Field(ge=0, le=520, strict=True)] = 5
@@ -22,34 +22,36 @@ class OffsiteRetention(Section):
 
 
 class R2Settings(R2BucketSettings):
-    """A bucket of Cloudflare R2 that `up` makes, with a lock, and a token that may use no other bucket."""
+    """A Cloudflare R2 bucket that `up` creates, with a lock, and a token that may use no other bucket."""
 
     lock_days: Annotated[int, Field(ge=1, le=3650, strict=True)] = 30
-    """Days after its upload for which nobody can delete or overwrite an object; all copies of as many days are kept."""
+    """Days after its upload during which nobody can delete or overwrite an object; all copies of that many days are
+    kept."""
 
 
 class S3Settings(BucketSettings):
-    """A bucket of any S3-compatible endpoint, beside the volume; restic encrypts before anything leaves the cluster."""
+    """A bucket at any S3-compatible endpoint, besides the volume; restic encrypts all data before it leaves the
+    cluster."""
 
     r2: R2Settings | None = None
-    """A bucket of R2 that the program makes, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`."""
+    """An R2 bucket that the program creates, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`."""
     prefix: KeyPrefix | None = None
-    """Folder in the bucket; without it the namespace, so that two stacks can share a bucket."""
+    """Folder in the bucket. Default: the namespace, so that two stacks can share a bucket."""
     region: RegionName | None = None
-    """Some endpoints want one; without it the endpoint is asked."""
+    """Some endpoints require one. Default: restic asks the endpoint."""
     password: SecretReference
-    """What the copies are encrypted with: an op:// reference. Without it nobody reads them: it must never be lost."""
+    """Password that encrypts the copies: an op:// reference. Never lose it: without it nobody can read them."""
     retention: OffsiteRetention = OffsiteRetention()
     schedule: Annotated[DailySchedule, Field(validate_default=True)] = "20 * * * *"
-    """When backups that have no copy yet are uploaded: every day, or more often. In `backup.timeZone`."""
+    """When to upload backups that have no copy yet: at least daily. In `backup.timeZone`."""
     check_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 6 * * 0"
-    """When the repository is checked, a tenth of it read back: every week, or more often. In `backup.timeZone`."""
+    """When to check the repository and read back a tenth of it: at least weekly. In `backup.timeZone`."""
     drill_schedule: Annotated[WeeklySchedule, Field(validate_default=True)] = "0 5 * * 0"
-    """When the newest copy is fetched and tried out: every week, or more often. In `backup.timeZone`."""
+    """When to fetch the newest copy and test it by restoring it: at least weekly. In `backup.timeZone`."""
     resources: Resources = Resources.of(cpu=("50m", "1"), memory=("128Mi", "512Mi"))
 
     def repository(self, namespace: str) -> str:
-        """Where restic's repository of the stack in this namespace is, as restic reads it."""
+        """URL of the restic repository for the stack in this namespace."""
         return f"s3:{self.url}/{self.bucket_name}/{self.folder(namespace)}"
 
     def folder(self, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""`database.parameters`: settings of the PostgreSQL server, under PostgreSQL's own names."""
+"""`database.parameters`: parameters of the PostgreSQL server, under PostgreSQL's own names."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _SIZES: Final = dict(
 )
 """In bytes and in milliseconds."""
 
-# Which parameter is safe is decided one by one: any that is not a field below may end the server, the backups or the
-# safety of the data. For those that people are likely to try, the message gives the reason.
+# Each parameter was judged one by one: any that is not a field below may stop the server, break the backups or endanger
+# the data. For those that people are likely to try, the message gives the reason.
 _NOT_HERE: Final = {
     "a crash or a lost node could lose or damage invoices": (
         r"fsync|full_page_writes|synchronous_commit|data_sync_retry|zero_damaged_pages|ignore_.*|restart_after_crash"
@@ -72,7 +72,7 @@ class Measure:
         text = value if isinstance(value, str) else ""
         if re.fullmatch(self._pattern, text, re.ASCII) and self._fits(text):
             return text
-        # Kubernetes' way to write them, the other case, a space.
+        # Mistakes to recognise: Kubernetes' spelling, wrong case, a space.
         found = re.fullmatch(r"\s*([1-9]\d*)\s*([a-z]+?)i?b?\s*", text, re.ASCII | re.IGNORECASE)
         near = [unit for unit in self.units if found and unit.lower().removesuffix("b") == found[2].lower()]
         meant = f"{found[1]}{near[0]}" if found and near else ""
@@ -98,19 +98,19 @@ class Measure:
 
 
 def amount(text: str) -> int:
-    """Bytes, or milliseconds, of what `Measure` takes."""
+    """The bytes or milliseconds of a text that `Measure` accepts."""
     number, unit = re.fullmatch(r"(\d+)([A-Za-z]+)", text).groups()  # type: ignore[union-attr]
     return int(number) * _SIZES[unit]
 
 
 DEFAULT_MAX_WAL_SIZE: Final = "1GB"
-"""PostgreSQL's own. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MAX-WAL-SIZE"""
+"""PostgreSQL's default. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MAX-WAL-SIZE"""
 
 DEFAULT_MIN_WAL_SIZE: Final = "80MB"
-"""The same. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MIN-WAL-SIZE"""
+"""PostgreSQL's default. https://www.postgresql.org/docs/18/runtime-config-wal.html#GUC-MIN-WAL-SIZE"""
 
 _LOCK: Final = 270
-"""Bytes of shared memory. https://www.postgresql.org/docs/9.2/kernel-resources.html, table 17-2, the last that says."""
+"""Bytes of shared memory. https://www.postgresql.org/docs/9.2/kernel-resources.html, table 17-2: the last to say so."""
 
 _Memory = Annotated[str, Measure(_BYTES, "64kB", "1024GB")]
 _Timeout = Annotated[str, Measure(_TIMES, "100ms", "24d", off=0)]
@@ -119,7 +119,7 @@ _Ratio = Annotated[float, Field(ge=0, le=100)]
 
 
 class ServerParameters(Section):
-    """Parameters of the server. One that is not given has the default below; those without one have PostgreSQL's.
+    """Parameters of the server. One that is not set has the default below or, without one, PostgreSQL's.
 
     They go on the server's command line, so a change restarts it. They override `ALTER SYSTEM`; `ALTER ROLE` and
     `ALTER DATABASE` override them.
@@ -131,23 +131,23 @@ class ServerParameters(Section):
     shared_buffers: Annotated[str, Measure(_BYTES, "128kB", "1024GB")] | None = None
     """Default: a quarter of the memory limit."""
     work_mem: _Memory | None = None
-    """Of one sort or hash table. Default: two fifths of the memory limit, divided by max_connections."""
+    """Memory of one sort or hash table. Default: two fifths of the memory limit, divided by max_connections."""
     maintenance_work_mem: _Memory | None = None
-    """Of one VACUUM or CREATE INDEX.
+    """Memory of one VACUUM or CREATE INDEX.
 
     Default: three sixteenths of the memory limit, divided by autovacuum_max_workers.
     """
     effective_cache_size: _Memory | None = None
-    """What the planner takes to be cached. Default: three quarters of the memory limit."""
+    """How much the planner assumes to be cached. Default: three quarters of the memory limit."""
     max_connections: Annotated[int, Field(ge=20, le=1000, strict=True)] = 100
-    """The backups and a restore need ten, beside the app's."""
+    """Backups and a restore need ten, in addition to the app's."""
     max_locks_per_transaction: Annotated[int, Field(ge=64, le=4096, strict=True)] | None = None
-    """On average, of `max_connections` transactions; PostgreSQL's default is 64. A restore makes everything in one
-    transaction, with some five locks for each table."""
+    """Average over `max_connections` transactions; PostgreSQL's default is 64. A restore creates everything in one
+    transaction, with about five locks for each table."""
     lock_timeout: _Timeout = "1min"
-    """Of the app and its migrations: one that waits for a lock has everybody else wait behind it."""
+    """For the app and its migrations: everybody else queues behind a session that waits for a lock."""
     idle_in_transaction_session_timeout: _Timeout = "5min"
-    """Ends a session that keeps a transaction, and so its locks, open and does nothing."""
+    """Ends a session that does nothing but keeps a transaction, and so its locks, open."""
     statement_timeout: _Timeout | None = None
     transaction_timeout: _Timeout | None = None
     idle_session_timeout: _Timeout | None = None
@@ -175,12 +175,12 @@ class ServerParameters(Section):
 
     @classmethod
     def why_not(cls, key: str) -> str | None:
-        """Why the parameter `key` cannot be set here, where people are likely to try."""
+        """Why the parameter `key` cannot be set here; None for those that people are not likely to try."""
         found = (reason for reason, names in _NOT_HERE.items() if re.fullmatch(names, key.lower()))
         return next(found, None)
 
     def given(self, memory: Decimal) -> dict[str, str]:
-        """Everything that the server gets, by name, for a container of this many bytes."""
+        """Every parameter that the server is started with, by name, in a container with `memory` bytes."""
         shares = {
             "shared_buffers": memory / 4,
             "work_mem": memory * 2 / 5 / self.max_connections,
@@ -189,11 +189,11 @@ class ServerParameters(Section):
         }
         derived = {name: f"{max(int(share) // 1024, 64)}kB" for name, share in shares.items()}
         chosen = {name: _written(value) for name, value in self if value is not None}
-        # Else a slow statement's parameters are logged whole: sessions, addresses, amounts.
+        # Otherwise the server logs a slow statement's parameters in full: sessions, addresses, amounts.
         return dict(sorted({**derived, "log_parameter_max_length": "0", **chosen}.items()))
 
     def at_most(self, memory: Decimal) -> int:
-        """Bytes that the server takes when every connection sorts and every autovacuum worker is busy."""
+        """Bytes that the server uses when every connection sorts and every autovacuum worker is busy."""
         given = self.given(memory)
         return (
             amount(given["shared_buffers"])

@@ -1,4 +1,4 @@
-"""Amounts of CPU, memory and storage as Kubernetes writes them, within what a container or a volume can start with."""
+"""Amounts of CPU, memory and storage as Kubernetes writes them, in the range that a container or volume can have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BINARY_POWERS: Final = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
 
 class Quantity(str):
-    """Kubernetes quantity, positive; kept as written, compared through `amount`."""
+    """A positive Kubernetes quantity, kept as written and compared through `amount`."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class Quantity(str):
 
     @property
     def amount(self) -> Decimal:
-        """The value in base units: cores, or bytes. ValueError for what is no quantity."""
+        """The value in base units: cores, or bytes. Raises ValueError if the text is no quantity."""
         found = re.fullmatch(Quantity.PATTERN, self, re.ASCII)
         if found is None:
             raise ValueError(self.ALLOWED)
@@ -41,16 +41,16 @@ class Quantity(str):
         return Decimal(number).scaleb(int(exponent or 0))
 
     def usable(self) -> bool:
-        """Whether something can start with this amount."""
+        """Whether a container or a volume can have this amount."""
         return bool(re.fullmatch(self.PATTERN, self, re.ASCII)) and self.amount > 0
 
     def meant(self) -> str:
-        """What was probably meant, or nothing; only what makes sense is proposed."""
+        """What the user probably meant, or an empty text; `parse` only proposes it if it is usable."""
         return ""
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Reads what a stack file has; YAML reads `cpu: 2` as a number, and Kubernetes takes it so."""
+        """Reads the value in a stack file; YAML reads `cpu: 2` as a number, which Kubernetes accepts, too."""
         quantity = cls(value if isinstance(value, str | int | float) and not isinstance(value, bool) else "")
         if quantity.usable():
             return quantity
@@ -70,12 +70,12 @@ class Quantity(str):
 
 
 class Cpu(Quantity):
-    """CPU in cores. Kubernetes knows nothing finer than a thousandth of one."""
+    """CPU in cores. The smallest unit in Kubernetes is a thousandth of a core."""
 
     __slots__ = ()
 
     PATTERN: ClassVar[str] = r"\+?\d+m|\+?(\d+\.?\d{0,3}|\.\d{1,3})"
-    # Nobody's node has more; "500" is 500m without its unit, and such a pod waits for ever.
+    # No node has more; "500" is 500m without its unit, and a pod with 500 cores would wait for ever.
     _MOST: Final = 128
     ALLOWED: ClassVar[str] = (
         f"CPU in cores (2, 0.5) or thousandths of one (250m), from 1m to {_MOST} cores; Mi and Gi are for memory"
@@ -107,7 +107,7 @@ class _Bytes(Quantity):
         return Quantity(self._LEAST).amount <= self.amount <= Quantity(self._MOST).amount
 
     def meant(self) -> str:
-        # 512m is half a byte to Kubernetes; 512, 512MB, 512mb and 512 Mi are other ways to get it wrong.
+        # To Kubernetes, 512m is half a byte; 512, 512MB, 512mb and 512 Mi are other common mistakes.
         found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([kmgt]?)(?:i?b|i)?\s*", self, re.ASCII | re.IGNORECASE)
         if found is None:
             return ""
@@ -119,7 +119,7 @@ class Memory(_Bytes):
 
     __slots__ = ()
 
-    # With less, runtimes do not start a container (CRI-O 12 MiB, Docker 6 MB).
+    # Container runtimes refuse to start a container with less (CRI-O 12 MiB, Docker 6 MB).
     _LEAST: ClassVar[str] = "16Mi"
     _MOST: ClassVar[str] = "1Ti"
     _UNIT: ClassVar[str] = "Mi"
@@ -132,7 +132,7 @@ class Storage(_Bytes):
 
     __slots__ = ()
 
-    # PostgreSQL lets its write-ahead log alone grow to 1 GB (max_wal_size), and a dump is written beside those kept.
+    # PostgreSQL's write-ahead log alone can grow to 1 GB (max_wal_size), and a dump is written beside the kept ones.
     _LEAST: ClassVar[str] = "1Gi"
     _MOST: ClassVar[str] = "100Ti"
     _UNIT: ClassVar[str] = "Gi"

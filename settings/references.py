@@ -1,4 +1,4 @@
-"""op:// references: where an item of 1Password, or one field of it, is."""
+"""op:// references: the address of a 1Password item, or of one of its fields."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class _Address:
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """Reads the address; ValueError where it is none. The message never repeats the value: it may be a password."""
+        """Reads the address; raises ValueError if it is none. The message never repeats the value: it may be a
+        password."""
         if isinstance(value, cls):
             return value
         if not isinstance(value, str) or not re.fullmatch(cls.PATTERN, value):
@@ -68,7 +69,7 @@ class ItemReference(_Address):
         return cls(*parts)
 
     def field(self, name: str) -> SecretReference:
-        """The reference to one field of this item, in whichever section it is."""
+        """The reference to one field of this item, in any section."""
         return SecretReference(self.vault, self.item, None, name)
 
     def __str__(self) -> str:

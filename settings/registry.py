@@ -8,19 +8,19 @@ from settings.types import RegistryHost
 
 
 class RegistrySettings(Section):
-    """The container registry of the app's image, and the 1Password item with the credentials that pull it."""
+    """The container registry of the app's image, and the 1Password item with the pull credentials."""
 
     server: RegistryHost
-    """Host of the registry, the one that app.image names."""
+    """Host of the registry; the same as in app.image."""
     item: ItemReference
-    """Item whose username and password pull the image; `delivery.pullCredentials.issue` says who writes it."""
+    """Item whose username and password pull the image; `delivery.pullCredentials.issue` decides who writes it."""
 
     @property
     def username(self) -> SecretReference:
-        """Reference to the user name that pulls the image."""
+        """Reference to the user name of the pull credentials."""
         return self.item.field("username")
 
     @property
     def password(self) -> SecretReference:
-        """Reference to the password that pulls the image."""
+        """Reference to the password of the pull credentials."""
         return self.item.field("password")

@@ -14,16 +14,16 @@ from settings.types import BranchName, EachOnce, EnvironmentName, GitHubAddress,
 
 
 class InfrastructureSettings(Section):
-    """The GitLab project that this program itself is in."""
+    """The GitLab project of this program itself."""
 
     project: GitLabProject
-    """Its path. The user of GITLAB_TOKEN is a Maintainer of it, too, and may merge into the branch."""
+    """The project's path. The user of GITLAB_TOKEN must be a Maintainer of it, too, and may merge into the branch."""
     branch: BranchName = "main"
-    """Whose pipeline runs on the schedule."""
+    """Branch whose pipeline runs on the schedule."""
     time_zone: TimeZone = "Etc/UTC"
-    """Zone in which the schedule is read."""
+    """Time zone of the schedule."""
     schedule: Annotated[DailySchedule, Field(validate_default=True)] = "30 6 * * *"
-    """When its pipeline looks at the live stacks (`verify` and drift): every day, or more often."""
+    """When the pipeline checks the live stacks (`verify` and drift): at least daily."""
 
     @field_validator("schedule")
     @classmethod
@@ -37,13 +37,13 @@ class RepositorySettings(Section):
     """What both stacks share in the project that `delivery` names: mirror, branches, protection. One stack owns it."""
 
     mirror: GitHubAddress
-    """SSH address of the GitHub repository that is pushed to."""
+    """SSH address of the GitHub repository to which GitLab pushes."""
     develop_branch: BranchName = "develop"
-    """Made from the project's default branch where it does not exist."""
+    """`up` creates it from the project's default branch if it does not exist."""
     infrastructure: InfrastructureSettings | None = None
-    """With it the stacks are looked at on a schedule, and only Maintainers create tags `v*` of this program."""
+    """With it, a schedule checks the stacks, and only Maintainers can create tags `v*` of this program."""
     protected_environments: Annotated[tuple[EnvironmentName, ...], Field(strict=False), EachOnce] = ()
-    """Environments into which only Maintainers may deploy. GitLab Premium has this; other editions refuse it."""
+    """Environments into which only Maintainers may deploy. A feature of GitLab Premium; other tiers refuse it."""
     host_keys: Annotated[tuple[HostKey, ...], Field(min_length=1, strict=False), EachOnce] = (
         "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl",
     )

@@ -1,4 +1,4 @@
-"""Schedules that alerts watch over: how much time may pass between two runs."""
+"""Schedules that alerts watch, and how much time may pass between two runs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from settings.errors import refusal
 from settings.section import today
 from settings.types import CronSchedule
 
-# Daily and weekly, each with time to run late and to be tried again.
+# Daily and weekly, each with time for a late run and a retry.
 BACKUP_HOURS: Final = 26
 """Hours after which the last good backup is too old."""
 DRILL_HOURS: Final = 8 * 24
 """Hours after which the last good drill is too old."""
 CHECK_HOURS: Final = 26
-"""Hours after which the last good scheduled check of the stack is too old: they run daily."""
+"""Hours after which the last good scheduled check of the stack is too old; these checks run daily."""
 RECOVERY: Final = "recovery"
-"""The drill of a recovery to a moment: weekly, where the stack archives its write-ahead log."""
+"""The drill of a point-in-time recovery: weekly, if the stack archives its write-ahead log."""
 SCHEDULED_CHECKS: Final[Mapping[str, int]] = {"drift": CHECK_HOURS, "verify": CHECK_HOURS, RECOVERY: DRILL_HOURS}
-"""Jobs of this repository's pipeline that look at the live stack, and after how many hours the last good one is too
+"""Jobs of this repository's pipeline that check the live stack, and after how many hours the last good run is too
 old."""
 LONGEST_PAUSES: Final = {"daily": 1, "weekly": 7}
-"""The most days between two runs, by what a schedule must be."""
+"""The most days between two runs, by the required frequency."""
 
 
 def scheduled_checks(*, archive: bool) -> Mapping[str, int]:
-    """Those of a stack, which may archive its write-ahead log or not."""
+    """The scheduled checks of a stack; `archive`: it archives its write-ahead log."""
     return {check: hours for check, hours in SCHEDULED_CHECKS.items() if archive or check != RECOVERY}
 
 
@@ -52,9 +52,9 @@ def _check_weekly(schedule: str) -> str:
 
 
 def check_not_skipped(schedule: str, zone: str, *, pauses: str, key: str = "") -> None:
-    """Refuses a schedule whose run falls into the hour that the zone skips, so that its pause gets too long.
+    """Refuses a schedule with a run in an hour that the zone skips, so that the pause gets too long.
 
-    `pauses` is what the schedule must be, `daily` or `weekly`; `key` where it stands below the field that is checked.
+    `pauses` is the required frequency, `daily` or `weekly`; `key` is the schedule's path below the validated field.
     """
     if missed := skipped_run(schedule, zone, longest=LONGEST_PAUSES[pauses], since=today()):
         raise refusal(

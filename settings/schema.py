@@ -1,4 +1,4 @@
-"""The JSON schema of the stack files, so that editors complete and check them."""
+"""The JSON schema of the stack files, with which editors complete and check them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from settings.errors import NO_KEYS
 
 @cache
 def stack_file_schema(model: type[BaseModel], project: str) -> str:
-    """The schema of Pulumi.<stack>.yaml: the fields of `model` as keys of `project`, and Pulumi's own beside them."""
+    """The schema of Pulumi.<stack>.yaml: the fields of `model` as keys of `project`, and Pulumi's own keys."""
     _describe(model)
     schema: dict[str, Any] = model.model_json_schema()
     sections = {f"{project}:{name}": part for name, part in schema["properties"].items() if name not in NO_KEYS}
@@ -35,7 +35,7 @@ def stack_file_schema(model: type[BaseModel], project: str) -> str:
         "type": "object",
         "properties": {
             "config": config,
-            # Written by `pulumi stack init`; they protect values that a stack file of this project never holds.
+            # `pulumi stack init` writes them; they protect values that a stack file of this project never holds.
             "encryptionsalt": {"type": "string"},
             "encryptedkey": {"type": "string"},
             "secretsprovider": {"type": "string"},
@@ -49,20 +49,20 @@ def stack_file_schema(model: type[BaseModel], project: str) -> str:
 
 
 def _describe(model: type[BaseModel]) -> None:
-    """Gives the fields of every section the docstrings below them, for editors to show.
+    """Makes the docstrings below the fields of every section their descriptions, which editors show.
 
-    pydantic can do this itself (`use_attribute_docstrings`), but it does so whenever a section is imported: a sixteenth
-    of the time that dev takes to start (`make bench WHAT=start`).
+    pydantic can do this itself (`use_attribute_docstrings`), but on every import of a section, which takes a sixteenth
+    of dev's start-up time (`make bench WHAT=start`).
     """
     base: type[BaseModel] = model.__bases__[0]
     sections = base.__subclasses__()
     for section in sections:
         sections += section.__subclasses__()
-        # A field that is inherited is another object than its parent's.
+        # An inherited field is not the same object as its parent's.
         for parent in reversed(section.__mro__[: section.__mro__.index(base)]):
             for name, description in _docstrings(parent):
                 section.model_fields[name].description = description
-    # A section embeds the schemas of its parts as they are at that moment, and may be rebuilt before them.
+    # A section embeds the schemas of its parts as they are at that moment, and may be rebuilt before its parts.
     before = None
     while before != (now := model.model_json_schema()):
         before = now

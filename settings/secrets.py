@@ -14,4 +14,4 @@ class SecretsSettings(Section):
     better_auth_secret: SecretReference | None = None
     """Key of the app's sessions: an op:// reference; the value has at least 32 characters."""
     database_url: SecretReference | None = None
-    """Checked against the other values where it is given, derived from them where it is not."""
+    """If set, checked against the other values; otherwise derived from them."""

@@ -1,6 +1,6 @@
-"""What every section of a stack file is: closed, frozen, camelCase; and the resources of one container.
+"""The base of every section of a stack file (closed, frozen, camelCase), and the resources of one container.
 
-The defaults of all sections are those of the homelab's hand-made deployment; a stack file says only what differs.
+The defaults of all sections are those of the homelab's hand-made deployment; a stack file contains only what differs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from settings.errors import refusal
 from settings.quantities import Cpu, Memory
 
 RUNNING: Final = "running"
-"""Key of the validation context: the stack is up and only looked at, so a day that is over is no mistake."""
+"""Key of the validation context: the stack is up and only inspected, so a date in the past is no mistake."""
 
 
 def today() -> dt.date:
-    """Today in UTC, as GitLab counts the days of a token."""
+    """Today in UTC, in which GitLab counts the days of a token."""
     return dt.datetime.now(dt.UTC).date()
 
 
@@ -28,7 +28,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         frozen=True,
-        strict=True,  # "yes" is no boolean and "7" no number, so that a typing error is not read as something else
+        strict=True,  # "yes" is no boolean and "7" no number: a typing error is not read as something else
         extra="forbid",
         alias_generator=to_camel,
         populate_by_name=True,
@@ -44,7 +44,7 @@ class Amounts(Section):
 
 
 class Resources(Section):
-    """What one container is given for certain (`requests`) and at most (`limits`)."""
+    """What one container is guaranteed (`requests`) and what it gets at most (`limits`)."""
 
     requests: Amounts
     limits: Amounts

@@ -1,7 +1,7 @@
-"""Reads Pulumi's YAML files by Pulumi's rules, where `pulumi` itself is not asked.
+"""Reads Pulumi's YAML files by Pulumi's rules, without running `pulumi`.
 
-PyYAML knows YAML 1.1: to it `yes` is a boolean, 12:30 a number, and the last of two equal keys counts. Pulumi reads
-with go-yaml 3, to which the first two are texts and the third is a mistake (measured: `pulumi config --json`, 3.259).
+PyYAML implements YAML 1.1: `yes` is a boolean, 12:30 a number, and the last of two equal keys counts. Pulumi uses
+go-yaml 3, to which the first two are strings and the third is a mistake (measured: `pulumi config --json`, 3.259).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_date(self, node: yaml.ScalarNode) -> str:
-        """As Go prints a time. A date in quotes is a text before it comes here."""
+        """The date as Go prints a time. A quoted date is a string and never gets here."""
         text = str(node.value)
         return f"{text} 00:00:00 +0000 UTC" if re.fullmatch(r"\d{4}-\d\d?-\d\d?", text) else text
 
@@ -58,17 +58,17 @@ def read_yaml(file: Path) -> Any:
 
 
 def split(config: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:
-    """The decoded sections of a stack's config, by name, and its keys of other namespaces than the project's."""
+    """The decoded sections of a stack's config, by name, and its keys in namespaces other than the project's."""
     prefix = f"{project}:"
     ours = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     foreign = [key for key in config if not key.startswith(prefix)]
-    # Whenever Pulumi writes the file, it writes a boolean as a text.
+    # When Pulumi writes the file, it writes a boolean as a string.
     decoded = {name: _decoded(name, value) if isinstance(value, str) else value for name, value in ours.items()}
     return decoded, foreign
 
 
 def _decoded(section: str, value: str) -> Any:
-    """The value of a text from Pulumi, which passes mappings and booleans as JSON, and texts unchanged."""
+    """The value of a string from Pulumi, which passes mappings and booleans as JSON, and strings unchanged."""
     if section == "namespace":
         return value
     try:

@@ -1,8 +1,8 @@
-"""The vocabulary of the stack files: what users mistype, each as a type that knows its own rules.
+"""The value types of the stack files, for values that users mistype; each type checks its own rules.
 
 Every type refuses a bad value with words that complete the sentence "allowed: ..."; `settings/errors.py` adds the key
-and the value that was given. The rules are those of the system that would otherwise refuse the value later, half-way
-through an update.
+and the given value. The rules are those of the system that would otherwise refuse the value later, half-way through an
+update.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from settings.errors import refusal
 
 @dataclass(frozen=True)
 class Form:
-    """Pydantic annotation: the whole text matches `pattern`. An editor checks the same pattern through the JSON schema.
+    """Pydantic annotation: the whole text must match `pattern`. Editors check the same pattern through the JSON schema.
 
-    `allowed` is the rule in words, `example` a right value, `longest` the most characters there may be.
+    `allowed` is the rule in words, `example` a valid value, `longest` the maximum number of characters.
     """
 
     pattern: str
@@ -56,10 +56,10 @@ class Form:
 # RFC 1123 as Kubernetes reads it (apimachinery validation.IsDNS1123Label): lower case, at most 63 characters.
 _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-# What ends in a number is an IPv4 address or nothing (WHATWG URL, "ends in a number").
+# A host whose last label is a number is an IPv4 address or invalid (WHATWG URL, "ends in a number").
 _HOST: Final = rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}|(?:{_LABEL}\.)*(?!\d+(?![-a-z0-9])){_LABEL})"
 PORT: Final = r"(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
-# The last label starts with a letter, or 10.10.30.4 would be a name: Gateway API and Cloudflare take none that is not.
+# The last label starts with a letter; otherwise 10.10.30.4 would pass. Gateway API and Cloudflare accept only names.
 _DNS_NAME: Final = rf"(?:{_LABEL}\.)+[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?"
 
 DnsLabel = Annotated[
@@ -67,7 +67,7 @@ DnsLabel = Annotated[
 ]
 TableName = Annotated[
     str,
-    # A name of PostgreSQL may hold anything; 63 bytes, twice, and a dot.
+    # PostgreSQL names may contain any character. At most: two names of 63 bytes, and a dot.
     Form(
         r"""(?!public\.|["\s])(?!.*["\s]$)[^\x00-\x1f]+""",
         "a table's name as it is, without quotes; in the schema public without it, elsewhere schema.table",
@@ -89,7 +89,7 @@ DnsName = Annotated[
     ),
 ]
 _INSIDE: Final = r"[^/:]*\.(?:svc|cluster\.local)(?:[:/]|$)"
-"""Names of Services, which no policy by name lets anybody reach: Cilium sees the pods behind them."""
+"""Names of Services. A policy by DNS name cannot allow these: Cilium sees the pods behind them."""
 InternetName = Annotated[
     str,
     Form(
@@ -119,7 +119,7 @@ RegistryHost = Annotated[
 ServiceAddress = Annotated[
     str,
     Form(
-        # A Service's name starts with a letter; so an IPv4 address is none.
+        # A Service's name starts with a letter, so an IPv4 address does not match.
         rf"[a-z](?:[-a-z0-9]{{0,61}}[a-z0-9])?\.{_LABEL}(?:\.svc(?:\.{_LABEL})*)?(?::{PORT})?",
         "<service>.<namespace> or <service>.<namespace>.svc.<cluster's domain>, with the port (1 to 65535) if not 80",
         "blackbox-exporter.monitoring.svc.cluster.local:9115",
@@ -136,7 +136,7 @@ GitLabProject = Annotated[
 BranchName = Annotated[
     str,
     Form(
-        # What git check-ref-format takes, in ASCII. HEAD and @ mean another branch.
+        # What git check-ref-format accepts, in ASCII. HEAD and @ stand for another branch.
         r"(?![-/]|refs/|(?:HEAD|@)$)(?!(?:.*/)?\.)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)|[/.]$))[\w.@{}/+=-]+",
         "a git branch name without 'refs/heads/'",
         "develop",
@@ -169,7 +169,7 @@ def _check_host_key(line: str) -> str:
 
 
 def _strings(key: str) -> list[bytes]:
-    """The parts of a public key as SSH writes it (RFC 4253, section 6.6); nothing where it is cut off or no key."""
+    """The parts of a public key as SSH writes it (RFC 4253, section 6.6); empty if it is cut off or no key."""
     try:
         rest = base64.b64decode(key, validate=True)
     except binascii.Error:
@@ -238,7 +238,7 @@ Uuid = Annotated[
 AbsolutePath = Annotated[
     str,
     Form(
-        # A server resolves ".." on its side, so the folder would be another one than the export that was checked.
+        # The server would resolve "..", to another folder than the export that was checked.
         r"/|(?:/(?!\.{1,2}(?:/|$))(?![\s])[^/\x00-\x1f\x7f]*[^/\s\x00-\x1f\x7f])+/?",
         "an absolute path without '..', '.', '//' and spaces at the ends of a name",
         "/exports/invoicetron",
@@ -271,10 +271,10 @@ def _check_once(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 EachOnce: Final = AfterValidator(_check_once)
-"""Annotation of a list: what is made of an entry has its name."""
+"""Annotation of a list without duplicates: what the program creates for an entry has the entry's name."""
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
-"""What something is called in another system, which compares it letter by letter."""
+"""A name in another system, which compares it letter by letter."""
 
 _UNITS: Final = {"ns": "1e-9", "us": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
 
@@ -313,7 +313,7 @@ S3Endpoint = Annotated[
     ),
     AfterValidator(lambda url: url.rstrip("/")),
 ]
-"""A name, not an address: Cilium lets traffic to the internet out by names."""
+"""A name, not an address: the Cilium policies allow traffic to the internet by name."""
 BucketName = Annotated[
     str,
     Form(
@@ -346,7 +346,7 @@ PageUrl = Annotated[
 
 
 def _check_date(value: object) -> dt.date:
-    # Pulumi reads an unquoted date as a time and hands it over as Go prints one.
+    # Pulumi reads an unquoted date as a time and passes it on as Go prints a time.
     day = value.removesuffix(" 00:00:00 +0000 UTC") if isinstance(value, str) else ""
     try:
         return dt.datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
@@ -363,7 +363,7 @@ Date = Annotated[
 
 @cache
 def _time_zones() -> frozenset[str]:
-    """The names of the IANA database. Not this machine's: it may have more, such as localtime and posix/UTC."""
+    """The names in the IANA database. Not the local system's, which may have more, such as localtime and posix/UTC."""
     names = resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
     return frozenset(names) - {"Factory"}
 

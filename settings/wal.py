@@ -1,4 +1,4 @@
-"""`database.wal`: an archive of the write-ahead log with base backups, to recover the database to a moment."""
+"""`database.wal`: an archive of the write-ahead log with base backups, for point-in-time recovery of the database."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from settings.types import DnsLabel, KeyPrefix
 
 
 class WalBucketSettings(BucketSettings):
-    """A bucket of any S3-compatible endpoint. What is written there is the database as it is: unlike `backup.s3`, this
-    has no encryption on the cluster's side."""
+    """A bucket at any S3-compatible endpoint. It contains the database in plain text: unlike for `backup.s3`, nothing
+    is encrypted on the cluster's side."""
 
     r2: R2BucketSettings | None = None
-    """A bucket of R2 that the program makes, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`. Another than
-    that of `backup.s3`, and not locked: docs/decisions/33-archive-bucket.md says why."""
+    """An R2 bucket that the program creates, instead of `endpoint`, `bucket`, `accessKey` and `secretKey`. It must not
+    be the bucket of `backup.s3`, and has no lock: docs/decisions/33-archive-bucket.md says why."""
     prefix: KeyPrefix | None = None
-    """Folder in the bucket; without it `wal/<namespace>`, so that stacks and `backup.s3` can share a bucket."""
+    """Folder in the bucket. Default: `wal/<namespace>`, so that stacks and `backup.s3` can share a bucket."""
     access_key: Annotated[SecretReference | None, Field(validate_default=True)] = None
-    """Id of the access key: an op:// reference. Another than `backup.s3` has: the instances hold it."""
+    """Id of the access key: an op:// reference. Not the key of `backup.s3`: the instances hold this one."""
     server_side_encryption: Literal["AES256", "aws:kms", "bucket-default"]
-    """What the endpoint is asked to encrypt stored objects with; `bucket-default` asks for nothing. Has no default:
-    read access to the bucket is read access to the database, whatever stands here."""
+    """The encryption of stored objects to request from the endpoint; `bucket-default` requests none. Has no default:
+    whatever its value, read access to the bucket is read access to the database."""
 
     @field_validator("server_side_encryption")
     @classmethod
@@ -38,25 +38,25 @@ class WalBucketSettings(BucketSettings):
         return asked
 
     def path(self, namespace: str) -> str:
-        """Where the archives of the stack in this namespace are, as barman-cloud reads it."""
+        """URL of the archives for the stack in this namespace, as barman-cloud reads it."""
         return f"s3://{self.bucket_name}/{self.folder(namespace)}"
 
     def folder(self, namespace: str) -> str:
-        """Their folder in the bucket."""
+        """The archives' folder in the bucket."""
         return self.prefix or f"wal/{namespace}"
 
 
 class WalSettings(Section):
-    """Archive of the write-ahead log, and base backups to start from. The cluster has to have the plugin
-    barman-cloud of CloudNativePG."""
+    """Archive of the write-ahead log, and base backups to start a recovery from. CloudNativePG's plugin barman-cloud
+    must be installed in the cluster."""
 
     s3: WalBucketSettings
     schedule: DailySchedule = "0 1 * * *"
-    """When a base backup is taken: every day, or more often. In UTC, which the operator goes by."""
+    """When to take a base backup: at least daily. In UTC, which the operator uses."""
     retention_days: Annotated[int, Field(ge=1, le=3650, strict=True)] = 30
-    """How many days back the database can be recovered to: what only older moments need is deleted."""
+    """How many days back the database can be recovered; what only older points in time need is deleted."""
     archive: DnsLabel | None = None
-    """Name of the archive, a folder in the bucket; without it the Cluster's. A new database needs one that is empty."""
-    # Compression of the log and, once a day, of everything.
+    """Name of the archive, a folder in the bucket. Default: the Cluster's name. A new database needs an empty one."""
+    # For compressing the log and, once a day, the whole database.
     resources: Resources = Resources.of(cpu=("50m", "500m"), memory=("128Mi", "512Mi"))
-    """Of the plugin's container beside each instance."""
+    """Resources of the plugin's container beside each instance."""
