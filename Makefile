@@ -1,15 +1,15 @@
-# Needs Python 3.11 or newer, git and make. Everything else is built or installed once and kept in the user's cache.
+# Needs Python 3.11 or newer, git and make. Builds or installs everything else once, and keeps it in the user's cache.
 STACK ?= dev
 
-# Set in many images; importing the SDKs takes four times as long with it.
+# Many images set it; with it, importing the SDKs takes four times as long.
 unexport PYTHONDONTWRITEBYTECODE
-# An f-string of an Output is a mistake that would otherwise pass silently.
+# An Output in an f-string is a mistake that would otherwise go unnoticed.
 export PULUMI_ERROR_OUTPUT_STRING := true
 
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 RUN := .venv/bin/python -m rehearsal
-# A stamp for exactly these requirements: another file, or an interrupted installation, has none.
+# A stamp for exactly these requirements: other requirements, or an interrupted installation, have none.
 STAMP := .venv/installed-$(shell cksum <requirements-dev.txt | cut -d' ' -f1)
 
 .PHONY: help preview rehearse test unit lint shell bench setup generate lock clean
@@ -34,7 +34,7 @@ bench: $(STAMP) ## measures every figure of docs/figures.md and writes it there 
 setup: $(STAMP) ## environment and tools, and nothing more
 	@$(RUN) setup
 
-# Three workers for two cores: for a fifth of the time a test waits, for a controller or a deadline.
+# Three workers for two cores: a test spends a fifth of its time waiting for a controller or a deadline.
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
 	@echo "== contract, rehearsal and PostgreSQL tests (usually 40 min on two cores) =="
@@ -51,7 +51,7 @@ lint: $(STAMP) ## ruff, mypy, shellcheck
 	@.venv/bin/mypy .
 	@git ls-files -co --exclude-standard '*.sh' | xargs .venv/bin/shellcheck .ci/run
 
-$(STAMP): # no file as prerequisite: the name holds the content, and git touches files without changing them
+$(STAMP): # no file as prerequisite: the name contains the checksum, and git touches files without changing them
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, and PATH has none: install one from" \
 		"https://www.python.org/downloads or your system's packages, or say where it is: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "== installing the pinned Python packages into .venv (usually 2 min) =="

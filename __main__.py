@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 
-# What is imported are half a million objects that stay. Collecting while they are made takes an eighth of the start.
+# The imports create half a million objects that stay. Collecting garbage meanwhile takes an eighth of the start-up.
 gc.set_threshold(200_000)
 
 import pulumi
@@ -31,8 +31,8 @@ from lookups.volumes import OUTPUT
 from providers import Providers
 from settings import load_from_pulumi
 
-# The engine interrupts a program whose update has failed, and has said why; a traceback would bury it. Pulumi takes
-# status 32 for a program that has said everything.
+# When an update fails, the engine reports why and interrupts the program; a traceback would bury that report. Exit
+# status 32 tells Pulumi that the program has already reported everything.
 signal.signal(signal.SIGINT, lambda *_: os._exit(32))
 
 settings = load_from_pulumi()

@@ -1,9 +1,9 @@
 """The explicit providers. Default providers are disabled, so a resource without one of these is refused.
 
-What a provider's state holds is the same on every machine: no credential, endpoint or path. The plugins read those from
-the environment themselves, each run, and what the SDKs copy from it into the inputs is taken out again. That is not
-only for secrecy: `refresh` and `destroy` configure the plugins from the recorded inputs, so a token that was rotated
-since, or another machine's kubeconfig path, would be used as it was.
+A provider's state is the same on every machine: it holds no credential, endpoint or path. The plugins read those from
+the environment on each run, and `_without` removes what the SDKs copy from the environment into the inputs. This is not
+only for secrecy: `refresh` and `destroy` configure the plugins from the recorded inputs, and would use a token that has
+since been rotated, or another machine's kubeconfig path.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from settings import Settings
 
 
 class Providers:
-    """The providers of one stack, each made when it is first asked for.
+    """The providers of one stack, each created on first use.
 
-    `environment` is where the plugins, too, find credentials and endpoints; it is checked at once, all of it, and
+    The plugins, too, read credentials and endpoints from `environment`. The constructor checks all of it, and
     CredentialsError names everything that the stack's sections need and that is missing or unusable.
     """
 
     def __init__(self, settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
         self._settings = settings
-        # The plugin reads it too, but prefers what it is given.
+        # The plugin reads it too, but an explicit base_url takes precedence.
         self._gitlab_url_is_set = bool(environment.get("GITLAB_BASE_URL"))
         check_environment(settings, environment)
 
@@ -39,14 +39,14 @@ class Providers:
         return kubernetes.Provider(
             "kubernetes",
             context=self._settings.cluster.context,
-            # Without it a changed server address plans to replace every resource, the namespace included.
+            # Without it, a changed server address would replace every resource, the namespace included.
             cluster_identifier=self._settings.cluster.identifier,
-            # Else a changed Secret is deleted and made again, and a pod that starts in between fails.
+            # Otherwise a changed Secret is deleted and created again, and a pod that starts in between fails.
             enable_secret_mutable=True,
-            # So for the scripts of backup and restore.
+            # The same for the scripts of backup and restore.
             enable_config_map_mutable=True,
-            # Set explicitly because PULUMI_K8S_* variables would change each of them, and then the pipeline's image is
-            # taken back, or resources of a cluster that happens to be away are forgotten.
+            # Set explicitly, because PULUMI_K8S_* variables could change each of them: `up` would then revert the
+            # pipeline's image, or drop resources of an unreachable cluster from the state.
             enable_server_side_apply=True,
             enable_patch_force=False,
             delete_unreachable=False,
@@ -79,7 +79,7 @@ class Providers:
 
     @cached_property
     def options(self) -> pulumi.ResourceOptions:
-        """Options of a component: its children use, by what each of them is, the providers that the stack needs."""
+        """Options of a component: the stack's providers, of which each child uses the one for its type."""
         settings = self._settings
         providers: list[pulumi.ProviderResource] = [self.kubernetes, self.dynamic]
         if settings.delivery:
@@ -94,7 +94,7 @@ class _DynamicProvider(pulumi.ProviderResource):
 
 
 def _without(*names: str) -> pulumi.ResourceOptions:
-    """Options that take the named inputs out again, after the SDK has filled them from the environment."""
+    """Options that remove the named inputs after the SDK has filled them from the environment."""
 
     def strip(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
         props = {name: value for name, value in args.props.items() if name not in names}

@@ -1,8 +1,8 @@
-"""The generated SDKs, each imported when it is first named and loaded piece by piece: `from sdks import kubernetes`.
+"""The generated SDKs, imported on first use and loaded module by module: `from sdks import kubernetes`.
 
-The `__init__` of such an SDK imports each of its resources and functions, hundreds of modules of which this program
-uses a dozen (docs/measurements.md has what that costs). The package that takes the SDK's place loads each from its own
-module when it is first named. Type checkers read the SDK.
+The `__init__` of such an SDK imports each of its resources and functions: hundreds of modules, of which this program
+uses a dozen (docs/measurements.md has the cost). The package that replaces the SDK loads each resource or function from
+its own module when something first accesses it. Type checkers read the real SDK.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GROUPS: Final = ("admissionregistration", "apps", "batch", "core", "meta", "pol
 _LAZY: Final = {
     "cloudflare": ("pulumi_cloudflare",),
     "gitlab": ("pulumi_gitlab",),
-    # Its own __init__ loads each API group when it is first named, but then all of the group.
+    # Its own __init__ loads an API group on first access, but then the whole group.
     "kubernetes": tuple(f"pulumi_kubernetes.{group}.v1" for group in _GROUPS),
 }
 """The packages of each SDK that are loaded lazily."""
@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
 
 
 def plugin_options(name: str) -> pulumi.ResourceOptions:
-    """What the SDK's classes add to the options of every resource: the plugin's version, and where it comes from."""
+    """What the SDK's classes add to the options of every resource: the plugin's version and download URL."""
     for package in _LAZY[name]:
         load_lazily(package)
     options: pulumi.ResourceOptions = importlib.import_module(f"pulumi_{name}._utilities").get_resource_opts_defaults()
@@ -52,7 +52,10 @@ def plugin_options(name: str) -> pulumi.ResourceOptions:
 
 
 def load_lazily(package: str) -> None:
-    """Has to come before the first `import` of the package; after it, nothing changes. Does not import its parent."""
+    """Installs the lazy package. Call it before the first `import` of `package`; after that it does nothing.
+
+    It does not import the parent package.
+    """
     top, *rest = package.split(".")
     spec = importlib.util.find_spec(top)
     if package in sys.modules or spec is None or spec.submodule_search_locations is None:
@@ -66,9 +69,10 @@ def load_lazily(package: str) -> None:
 
 
 def _load(package: str, path: Path, name: str) -> Any:
-    """`Secret` is in `Secret`, `ProjectVariable` in `project_variable`, `get_project_output` in `get_project`.
+    """Loads `name` from the module that defines it.
 
-    All `...Args` are in `_inputs`; `outputs` is a module.
+    `Secret` is in `Secret`, `ProjectVariable` in `project_variable`, `get_project_output` in `get_project`. All
+    `...Args` are in `_inputs`; `outputs` is a module.
     """
     snake_case = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().removesuffix("_output")
     own = name if (path / f"{name}.py").exists() else snake_case
@@ -76,7 +80,7 @@ def _load(package: str, path: Path, name: str) -> Any:
         module = importlib.import_module(f"{package}.{'_inputs' if name.endswith('Args') else own}")
         if name == own and name not in module.__all__:
             return module
-        # As the SDK's `__init__` does; a class or function hides the module of its name again.
+        # As in the SDK's `__init__`: a class or function replaces the module of the same name.
         exported = {each: getattr(module, each) for each in module.__all__}
         vars(sys.modules[package]).update(exported)
         return exported[name]
