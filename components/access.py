@@ -1,4 +1,4 @@
-"""Access: how people reach the app, inside the network always, and from the internet where the stack has that."""
+"""Access: how people reach the app, always inside the network, and from the internet if the stack is public."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted"
 
 @dataclass(frozen=True, kw_only=True)
 class AccessArgs:
-    """The app to publish, and the ids that Cloudflare has for its public address."""
+    """The app to publish, and the Cloudflare ids for its public address."""
 
     settings: AccessSettings
     environment: Environment
@@ -34,17 +34,17 @@ class AccessArgs:
     ids: CloudflareIds | None
     """None if the stack has no public address."""
     service_token_item: ItemPlace | None
-    """Where the service token is written; None where the stack has none."""
+    """Item for the service token; None if the stack has none."""
 
 
 class Access(pulumi.ComponentResource):
-    """The route from the Gateway, and the public hostnames. `url` is where the first internal hostname leads from."""
+    """The route from the Gateway, and the public hostnames. `url` is the URL of the first internal hostname."""
 
     url: pulumi.Output[str]
     public_url: pulumi.Output[str] | None
-    """The first public one, known once everything is in place for all; None where the stack has no public side."""
+    """The first public URL, known once all public hostnames work; None if the stack has no public side."""
     service_token: ServiceToken | None
-    """What lets machines in from outside; None where the stack has none."""
+    """The token with which machines get in from outside; None if the stack has none."""
 
     def __init__(self, name: str, args: AccessArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:access:Access", name, None, opts)
@@ -53,7 +53,7 @@ class Access(pulumi.ComponentResource):
             "route",
             api_version="gateway.networking.k8s.io/v1",
             kind="HTTPRoute",
-            # Under status.parents[], where `condition=Accepted` does not look.
+            # The condition is under status.parents[], where `condition=Accepted` does not look.
             metadata=args.environment.metadata(names.app, annotations={"pulumi.com/waitFor": _ACCEPTED}),
             spec={
                 "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.listener}],
@@ -65,7 +65,7 @@ class Access(pulumi.ComponentResource):
                     }
                 ],
             },
-            # A Gateway answers within seconds, or never: no such listener, or one that serves other hostnames.
+            # A Gateway accepts within seconds or never: the listener does not exist, or serves other hostnames.
             opts=ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(create="2m", update="2m")),
         )
         self.url = pulumi.Output.from_input(args.settings.url)
@@ -93,13 +93,13 @@ class Access(pulumi.ComponentResource):
             environment=args.environment,
             namespace=public.cloudflared.namespace,
             pods=public.cloudflared.pod_labels,
-            # Beside the policies that are there, if any: this one only adds a way out. If it were the only one and
-            # restricted, every other hostname of the tunnel would go down.
+            # Only adds egress to what existing policies allow. If it were the only policy and restricted egress, every
+            # other hostname of the tunnel would go down.
             restricts=False,
             ingress=None,
             egress=[
                 to_pods(args.app.pods, port=args.app.port, namespace=namespace),
-                # It looks at the tokens that Access issues with the keys that are there.
+                # cloudflared verifies Access tokens with the keys of the team domain.
                 to_dns(learn_names=True),
                 to_names([TEAM_DOMAIN.format(ids.team_name)]),
             ],
@@ -108,7 +108,7 @@ class Access(pulumi.ComponentResource):
         after: list[pulumi.Resource] = [egress]
         urls = []
         for hostname in public.hostnames:
-            # Up to the release of November 2026 a stack had one public hostname, and its resources another name.
+            # Up to the release of November 2026, a stack had one public hostname, whose resources had other names.
             before = released if hostname == public.hostnames[0] else None
             made = PublicHostname(
                 of_hostname(COMPONENT, hostname),

@@ -1,4 +1,4 @@
-"""Names of the policies about the pipeline's account. Needs no SDK and no component, so that lookups can use it."""
+"""Names of the admission policies for the pipeline's account. Imports no SDK or component, so lookups can use it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ POLICIES: Final = "validatingadmissionpolicies"
 MIGRATION: Final = "migration"
 BACKUP: Final = "backup"
 PARTS: Final = ("deployment", "jobs", MIGRATION, BACKUP)
-"""What there is a policy for; names of policies end in these."""
+"""What each policy is for; the policies' names end in these."""
 
 ACCOUNT: Final = "gitlab-deploy"
 """The ServiceAccount of the app's pipeline."""
 
 
 def policy_name(namespace: str, what: str) -> str:
-    """Name of a policy and its binding; they belong to the cluster, so it names the namespace."""
+    """Name of a policy and its binding; both are cluster-scoped, so the name contains the namespace."""
     return f"{namespace}-{ACCOUNT}-{what}"

@@ -1,6 +1,6 @@
-"""Alerts on what fails silently otherwise, as rules of Prometheus, and what they look at.
+"""Alerts on what would otherwise fail silently, as Prometheus rules, and what they watch.
 
-They need what blackbox exporter, kube-state-metrics and the kubelet export.
+They need the metrics of blackbox exporter, kube-state-metrics and the kubelet.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from settings.names import Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS, scheduled_checks
 
 CERTIFICATE_DAYS: Final = 14
-"""Days before the end of the route's certificate: cert-manager renews a third of its life before, 30 days of 90."""
+"""Days before the route's certificate ends: cert-manager renews it with a third of its lifetime left, 30 of 90 days."""
 _DAY_SECONDS: Final = 24 * 3600
 _FULL: Final = 0.8
 
 VOLUME_USED: Final = "namespace_persistentvolumeclaim:kubelet_volume_stats_used:ratio"
-"""Metric of components/recording_rules.py: how full each volume is, from 0 to 1, while a pod has it mounted."""
+"""Metric from components/recording_rules.py: how full each volume is, from 0 to 1, while a pod mounts it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What the alerts look at, with every name known. `backup` and `drill` are the names of the CronJobs."""
+    """What the alerts watch, with every name known. `backup` and `drill` are the names of the CronJobs."""
 
     names: Names
     claims: Sequence[str]
     database: bool = True
-    """Whether the app has one."""
+    """Whether the app has a database."""
     database_container: str = CONTAINER
     database_pods: str | None = None
-    """Regular expression of its pods, where no StatefulSet counts them."""
+    """Regular expression for the names of its pods, if no StatefulSet counts them."""
     database_instances: int = 1
     health_urls: Sequence[str] = ()
     alert_labels: Mapping[str, str] = field(default_factory=dict)
@@ -55,17 +55,17 @@ class Watched:
     offsite_check: str | None = None
     offsite_drill: str | None = None
     database_metrics: bool = False
-    """By postgres_exporter."""
+    """Whether postgres_exporter exports the database's statistics."""
     statements: bool = False
-    """Whether it exports what each statement costs, too."""
+    """Whether it also exports what each statement costs."""
     instance_metrics: bool = False
-    """By the instances of CloudNativePG themselves."""
+    """Whether CloudNativePG's instances export the statistics themselves."""
     wal_archive: bool = False
     """Whether the instances archive their write-ahead log."""
 
     @property
     def cron_jobs(self) -> Iterator[tuple[str, str, int]]:
-        """Those that run by themselves: the part of their alerts' names, their name, and the hours a good run lasts."""
+        """The scheduled ones: the part of their alerts' names, their name, and for how many hours a good run counts."""
         for what, name, hours in (
             ("Backup", self.backup, BACKUP_HOURS),
             ("Drill", self.drill, DRILL_HOURS),
@@ -78,12 +78,12 @@ class Watched:
 
     @property
     def checks(self) -> Mapping[str, int]:
-        """Jobs of the pipeline that look at this stack, and the hours that a good run lasts."""
+        """Jobs of the pipeline that check this stack, and for how many hours a good run counts."""
         return scheduled_checks(archive=self.wal_archive)
 
     @property
     def tokens(self) -> Iterator[tuple[str, str, dt.date]]:
-        """What ends on a day that is known: the part of its alerts' names, what it is, and that day."""
+        """What ends on a known day: the part of its alerts' names, what it is, and that day."""
         certificate = dt.date.fromisoformat(self.certificate_ends) if self.certificate_ends else None
         for what, name, day in (
             ("DeployToken", "deploy token that pulls the image", self.token_expires),
@@ -96,37 +96,37 @@ class Watched:
 
     @property
     def namespace(self) -> str:
-        """The stack's."""
+        """The stack's namespace."""
         return self.names.namespace
 
     @property
     def containers(self) -> Sequence[str]:
-        """Of the app and of the database, if any."""
+        """Containers of the app and of the database, if it has one."""
         return (self.names.app, self.database_container) if self.database else (self.names.app,)
 
     @property
     def stateful_set(self) -> str:
-        """Of the database."""
+        """The database's StatefulSet."""
         return self.names.database
 
     @property
     def database_ready(self) -> str:
-        """PromQL of how many pods of the database are ready."""
+        """PromQL for the number of the database's pods that are ready."""
         if self.database_pods is None:
             server = f'namespace="{self.namespace}", statefulset="{self.stateful_set}"'
             return f"kube_statefulset_status_replicas_ready{{{server}}}"
-        # kube-state-metrics knows no Cluster, and two of it export each pod twice; where no pod is ready there is
-        # nothing to count.
+        # kube-state-metrics does not export Clusters, and two instances of it export each pod twice; without a ready
+        # pod there is nothing to count.
         pods = f'namespace="{self.namespace}", pod=~"{self.database_pods}", condition="true"'
         return f"count(max by (pod) (kube_pod_status_ready{{{pods}}}) == 1) or vector(0)"
 
 
 def alerts(watched: Watched) -> list[dict[str, Any]]:
-    """The rules. Each also fires when what it looks at has vanished, where silence could mean that all is well."""
+    """The rules. Each also fires when what it watches has vanished, if silence could mean that all is well."""
     job = probed(probe_job(watched.namespace), watched.health_urls)
     up = f"probe_success{{{job}}}"
     outside = f"probe_success{{{probed(public_probe_job(watched.namespace), watched.public_urls)}}}"
-    # One of several that vanishes is seen, too.
+    # So that the alert also notices when one of several vanishes.
     several = watched.health_urls if len(watched.health_urls) > 1 else ()
     unprobed = [up, *(f'probe_success{{job="{probe_job(watched.namespace)}", instance="{url}"}}' for url in several)]
     unprobed += [outside] if watched.public_urls else []
@@ -138,7 +138,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         _alert(
             watched,
             "Down",
-            # What was probed within the last day and is no longer counts as down; what never was, does not.
+            # A URL that was probed within the last day and no longer is counts as down; one never probed does not.
             expr=f"{up} == 0 or (last_over_time({up}[1d]) unless {up})",
             for_="5m",
             severity="critical",
@@ -165,7 +165,7 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
         _alert(
             watched,
             "Restarts",
-            # Extrapolated to the whole hour, and so a little more than there were.
+            # increase() extrapolates to the whole hour, so it yields a little more than there were.
             expr=f"round({restarted}) >= 3",
             for_="0m",
             severity="warning",
@@ -214,7 +214,7 @@ def _volume_alert(watched: Watched) -> dict[str, Any]:
     return _alert(
         watched,
         "VolumeNearlyFull",
-        # The kubelet reports a volume only while a pod uses it, which the backups' is for minutes a day.
+        # The kubelet reports a volume only while a pod uses it; for the backup volume, that is minutes a day.
         expr=f"last_over_time({VOLUME_USED}{{{volume_selector(watched)}}}[{BACKUP_HOURS}h]) > {_FULL}",
         for_="15m",
         severity="warning",
@@ -225,7 +225,7 @@ def _volume_alert(watched: Watched) -> dict[str, Any]:
 def _metrics_alerts(watched: Watched) -> list[dict[str, Any]]:
     namespace = f'namespace="{watched.namespace}"'
     open_, most = (f"{name}{{{namespace}}}" for name in ("pg_stat_activity_count", "pg_settings_max_connections"))
-    # One pod takes another's place with other labels: of two that overlap, the one that sees more counts.
+    # A replacement pod has other labels: while two overlap, the higher count applies.
     near = f"max by (namespace) (sum by (namespace, pod) ({open_})) > {_FULL} * max by (namespace) ({most})"
     return _measured_alerts(watched, near=near, seen=f"pg_up{{{namespace}}}")
 
@@ -249,7 +249,7 @@ def _instance_alerts(watched: Watched) -> list[dict[str, Any]]:
         _alert(
             watched,
             "BaseBackupTooOld",
-            # The first one of a new database may take as long.
+            # The first base backup of a new database may take that long.
             expr=instance_alerts.base_backup_too_old(namespace),
             for_="1h",
             severity="critical",
@@ -302,7 +302,7 @@ def _public_alert(watched: Watched, outside: str) -> dict[str, Any]:
 
 
 def last_check(watched: Watched, check: str) -> str:
-    """PromQL of when a scheduled check last passed; nothing where none ever has."""
+    """PromQL for the time at which a scheduled check last passed; no result if it never has."""
     return f'max(kube_lease_renew_time{{lease="{watched.names.check_lease(check)}"}})'
 
 
@@ -310,7 +310,7 @@ def _check_alert(watched: Watched, check: str, hours: int) -> dict[str, Any]:
     return _alert(
         watched,
         f"{check.capitalize()}TooOld",
-        # A stack that no pipeline looks at has no such Lease.
+        # A stack that no pipeline checks has no such Lease.
         expr=f"time() - {last_check(watched, check)} > {hours * 3600}",
         for_="15m",
         severity="warning",
@@ -321,7 +321,7 @@ def _check_alert(watched: Watched, check: str, hours: int) -> dict[str, Any]:
 def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) -> list[dict[str, Any]]:
     selector = f'namespace="{watched.namespace}", cronjob="{cron_job}"'
     good = f"max by (namespace) (kube_cronjob_status_last_successful_time{{{selector}}})"
-    # A CronJob that never succeeded has no such time; its age counts then.
+    # A CronJob that never succeeded has no such time; then its age counts.
     since = f"({good} or max by (namespace) (kube_cronjob_created{{{selector}}}))"
     jobs = f'namespace="{watched.namespace}", job_name=~"{cron_job}-.+"'
     failed = (
@@ -340,7 +340,7 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
         _alert(
             watched,
             f"{what}Failed",
-            # Failed Jobs are kept for their logs: only one that nothing good has followed is news.
+            # Failed Jobs are kept for their logs: only one without a later success matters.
             expr=f"{failed} unless on (namespace) ({good} > on (namespace) {failed})",
             for_="0m",
             severity="warning",
@@ -350,31 +350,31 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
 
 
 def volume_selector(watched: Watched) -> str:
-    """Label matchers of the recorded figures of this stack's volumes."""
+    """Label matchers for the recorded metrics of this stack's volumes."""
     return f'namespace="{watched.namespace}", persistentvolumeclaim=~"{"|".join(watched.claims)}"'
 
 
 def probed(job: str, urls: Sequence[str]) -> str:
-    """Label matchers of the results of a Probe for these URLs; the operator labels each with what was asked for.
+    """Label matchers for the results of a Probe for these URLs, with which the operator labels each result.
 
-    A URL that is asked for no longer, because the settings name another, is neither down nor forgotten.
+    So a URL that is no longer probed, because the settings name another, counts neither as down nor as unprobed.
     """
     named = f", instance=~`{'|'.join(map(re.escape, urls))}`" if urls else ""
     return f'job="{job}"{named}'
 
 
 def probe_job(namespace: str) -> str:
-    """Prometheus' `job` of the probe."""
+    """Prometheus' label `job` of the probe."""
     return f"{namespace}-health"
 
 
 def public_probe_job(namespace: str) -> str:
-    """The same of the probe from outside."""
+    """Prometheus' label `job` of the probe from outside."""
     return f"{namespace}-public"
 
 
 def unix_time(day: dt.date) -> int:
-    """Unix time at which the day begins, in UTC: a token is taken to end as its last day begins."""
+    """Unix time at which the day begins, in UTC: the alerts assume that a token ends when its last day begins."""
     return int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp())
 
 

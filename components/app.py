@@ -33,22 +33,22 @@ from settings.names import PROGRAM, Names
 DATABASE_URL: Final = "database-url"
 AUTH_SECRET: Final = "better-auth-secret"  # noqa: S105 - the key in the Secret
 MIGRATION_KEPT_SECONDS: Final = 7 * 24 * 3600
-"""How long a migration Job is kept for its log once it has finished."""
+"""How long a finished migration Job is kept, for its log."""
 MIGRATIONS_KEPT: Final = 200
-"""Finished migration Jobs of either outcome that are kept until then: a busy week's, one for each deployment.
+"""Number of finished migration Jobs kept until then, for each outcome: a busy week's, one per deployment.
 
-`kubectl create job --from` makes the CronJob the Job's owner, whose history limits (3 and 1 by default) hold for it,
-too. A second run after a failed migration fails with Prisma's P3009 and would delete the one that says why.
+`kubectl create job --from` makes the CronJob the Job's owner, so its history limits (3 and 1 by default) apply to the
+Job. A second run after a failed migration fails with Prisma's P3009, and would delete the Job whose log says why.
 """
 
 _FIRST_PORT: Final = 3000
 _PATIENCE_SECONDS: Final = 300
-"""Seconds without a good answer after which the app is restarted: longer than a database takes to move."""
+"""Seconds without a good answer after which the kubelet restarts the app: longer than a database takes to move."""
 _WAITER: Final = "busybox:1.36"
-# The app's pipeline waits for a rollout by itself. If `up` waited, the first one would wait for an image that does not
-# exist yet, and an `up` that once failed to wait puts the placeholder back the next time.
+# The app's pipeline waits for rollouts itself. If `up` waited, the first one would wait for an image that does not
+# exist yet, and after a wait that failed, the next `up` would restore the placeholder.
 _SKIP_AWAIT: Final = {"pulumi.com/skipAwait": "true"}
-# Here a conflict is wanted: an `up` that did not see the pipeline's latest image must stop, not win.
+# Here a conflict is wanted: an `up` that did not see the pipeline's latest image must stop, not overwrite it.
 _DEPLOYMENT: Final = {**_SKIP_AWAIT, "pulumi.com/patchForce": "false"}
 
 
@@ -59,12 +59,12 @@ class AppArgs:
     settings: AppSettings
     environment: Environment
     hostnames: Sequence[str]
-    """Every hostname under which people reach the app; logins from other origins are refused."""
+    """Every hostname under which people reach the app; the app refuses logins from other origins."""
     pull_credentials: PullCredentials
     database: DatabaseWires | None
-    """None for an app without one, which has no migrations either."""
+    """None for an app without a database, which has no migrations either."""
     secret: SecretData
-    """DATABASE_URL, AUTH_SECRET, and under its name each variable of `app.secrets`; those that the stack has."""
+    """DATABASE_URL and AUTH_SECRET, if the stack has them, and each variable of `app.secrets` under its name."""
 
 
 class App(pulumi.ComponentResource):
@@ -76,7 +76,7 @@ class App(pulumi.ComponentResource):
     pods: Mapping[str, str]
     """Labels of the app's own pods."""
     image: pulumi.Output[str]
-    """The image now running, as of the last refresh."""
+    """The running image, as of the last refresh."""
     migration: JobTemplate | None
     """The migrations' template."""
     migration_pods: Mapping[str, str]
@@ -86,7 +86,7 @@ class App(pulumi.ComponentResource):
 
     @staticmethod
     def footprint(settings: AppSettings, *, migrates: bool) -> Footprint:
-        """Two pods, as a rollout runs the old one and the new one side by side; a migration comes before it."""
+        """Two pods, as a rollout runs the old and the new one side by side, and one more for a migration before it."""
         return Footprint.of(settings.resources, pods=3 if migrates else 2)
 
     def __init__(self, name: str, args: AppArgs, opts: ResourceOptions | None = None) -> None:
@@ -98,7 +98,7 @@ class App(pulumi.ComponentResource):
             secret = core.Secret(
                 "app-secret",
                 metadata=environment.metadata(names.app_secret, app=names.app),
-                type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
+                type="Opaque",  # explicit: a Secret made by hand has it, and dropping it would replace the Secret
                 string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
                 opts=ResourceOptions(parent=self),
             )
@@ -120,8 +120,8 @@ class App(pulumi.ComponentResource):
                     spec=_app_pod(args),
                 ),
             ),
-            # Only together with `refresh: always`, _SKIP_AWAIT and the pipeline's own field manager does this keep the
-            # pipeline's image (docs/decisions/01-image.md). The index counts: the app's container stays the first.
+            # This keeps the pipeline's image only together with `refresh: always`, _SKIP_AWAIT and the pipeline's own
+            # field manager (docs/decisions/01-image.md). The index matters: the app's container must stay the first.
             opts=ResourceOptions(
                 parent=self, depends_on=secrets, ignore_changes=["spec.template.spec.containers[0].image"]
             ),
@@ -137,7 +137,7 @@ class App(pulumi.ComponentResource):
                     core.ServicePortArgs(name=port_name, port=args.settings.port, target_port=port_name, protocol="TCP")
                 ],
             ),
-            # The cluster's to choose; an imported Service has it, and losing it would replace the Service.
+            # The cluster assigns it; an imported Service has it, and dropping it would replace the Service.
             opts=ResourceOptions(parent=self, ignore_changes=["spec.clusterIP"]),
         )
         disruption_budget(
@@ -149,7 +149,7 @@ class App(pulumi.ComponentResource):
         )
         migration = self._migration(args, secrets) if args.database else None
         self.service = service.metadata.name
-        # Not the Service's own word: in a preview it has the port of before as well, and that one first.
+        # Not read from the Service: in a preview, its first port is still the previous one.
         self.port = service.metadata.name.apply(lambda _: args.settings.port)
         self.pods = selector
         self.image = deployment.spec.template.spec.containers[0].image
@@ -169,7 +169,7 @@ class App(pulumi.ComponentResource):
         )
 
     def _migration(self, args: AppArgs, secrets: Sequence[core.Secret]) -> kubernetes.batch.v1.CronJob:
-        """Never runs by itself: the pipeline makes its Job from it and puts in the image that it is about to deploy."""
+        """Never runs by itself: the pipeline creates its Job from it, with the image that it is about to deploy."""
         batch = kubernetes.batch.v1
         names = args.environment.names
         return batch.CronJob(
@@ -184,13 +184,13 @@ class App(pulumi.ComponentResource):
                 job_template=batch.JobTemplateSpecArgs(
                     metadata=meta.ObjectMetaArgs(labels=names.labels(names.migration)),
                     spec=batch.JobSpecArgs(
-                        # Prisma refuses to run after a migration that failed half-way, so one retry is for a lost
-                        # connection; the deadline ends one that waits for a lock.
+                        # Prisma refuses to run after a migration that failed half-way, so the one retry only helps
+                        # after a lost connection; the deadline ends a migration that waits for a lock.
                         backoff_limit=1,
                         active_deadline_seconds=600,
                         ttl_seconds_after_finished=MIGRATION_KEPT_SECONDS,
                         template=core.PodTemplateSpecArgs(
-                            # Other labels than the app's, whose Service would send requests here.
+                            # Not the app's labels, or the app's Service would send requests here.
                             metadata=meta.ObjectMetaArgs(labels=names.labels(names.migration)),
                             spec=_migration_pod(args),
                         ),
@@ -230,8 +230,8 @@ def _app_pod(args: AppArgs) -> core.PodSpecArgs:
                 security_context=container_security(read_only=False),
                 volume_mounts=(args.database.client_mounts or None) if args.database else None,
                 lifecycle=core.LifecycleArgs(pre_stop=stop_pause()),
-                # The health check also asks the database. While that is away, the app takes no requests, and is not
-                # restarted for it: a restart helps no one, and ends in a back-off of minutes once the database is back.
+                # The health check also queries the database. While that is down, the app gets no requests, but is not
+                # restarted: a restart would not help, and its back-off would outlast the outage by minutes.
                 startup_probe=_probe(args, period=5, patience=_PATIENCE_SECONDS),
                 readiness_probe=_probe(args, period=5, patience=15),
                 liveness_probe=_probe(args, period=10, patience=_PATIENCE_SECONDS),
@@ -248,7 +248,7 @@ def _wait_for(database: DatabaseWires, args: AppArgs) -> core.ContainerArgs:
         name="wait-for-db",
         image=_WAITER,
         command=["sh", "-c", address.apply(waiting.format)],
-        # The same as the app's, which runs after it: the larger of the two counts.
+        # The same as the app's, which runs after it: Kubernetes takes the larger of the two.
         resources=container_resources(args.settings.resources),
         security_context=container_security(read_only=True),
     )
@@ -267,7 +267,7 @@ def _migration_pod(args: AppArgs) -> core.PodSpecArgs:
                 image=args.settings.image,
                 command=args.settings.migration.command,
                 # A migration is the app's own code: with most frameworks it reads the app's whole configuration, and
-                # does not start without a part of it. The key of the sessions is no part of that.
+                # does not start if a part is missing. It does not need the session key.
                 env=[_database_url(args.environment.names), *_variables(args)],
                 resources=container_resources(args.settings.resources),
                 security_context=container_security(read_only=False),
@@ -287,7 +287,7 @@ def _auth_secret(names: Names) -> core.EnvVarArgs:
 
 
 def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:
-    """Those that the stack file adds."""
+    """The variables that the stack file adds."""
     for name, value in sorted(args.settings.environment.items()):
         yield core.EnvVarArgs(name=name, value=value)
     for name in sorted(args.settings.secrets):
@@ -297,8 +297,8 @@ def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:
 def _port_name(settings: AppSettings) -> str:
     """Ports other than the first release's have their number in their name.
 
-    Server-side apply tells ports apart by their number. Until the provider has changed what it once created, a preview
-    shows the API server the new port beside the old one, and it refuses two of one name (kubernetes/kubernetes#131147).
+    Server-side apply tells ports apart by number. Until the provider has updated the object it created, a preview sends
+    the API server the new port beside the old one, and it refuses two of the same name (kubernetes/kubernetes#131147).
     """
     return "http" if settings.port == _FIRST_PORT else f"http-{settings.port}"
 
@@ -307,7 +307,7 @@ def _probe(args: AppArgs, *, period: int, patience: int) -> core.ProbeArgs:
     return core.ProbeArgs(
         http_get=core.HTTPGetActionArgs(path=args.settings.health_path, port=_port_name(args.settings)),
         period_seconds=period,
-        # The default of 1 s is less than a query takes beside a backup.
+        # The default of 1 s is too short for a query while a backup runs.
         timeout_seconds=5,
         failure_threshold=patience // period,
     )

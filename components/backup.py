@@ -1,4 +1,4 @@
-"""Backup: a volume for dumps of the database, and three CronJobs: take one, try the newest out, put one back."""
+"""Backup: a volume for dumps of the database, and three CronJobs: back up, test the newest backup, restore one."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ batch = kubernetes.batch.v1
 OFFSITE_SCRIPTS: Final = ("check-offsite.sh", "fetch.sh", "offsite.sh", "upload.sh")
 CONTAINER: Final = "postgresql-client"
 UPLOAD: Final = "/upload"
-"""Folder of the restore's container in which a file from outside arrives."""
+"""Folder in the restore's container for a file from outside."""
 DRILL_HISTORY: Final = 8
-"""Drills whose results are kept, which is two months where they run weekly."""
+"""Number of drills whose results are kept: two months' if they run weekly."""
 RESULT: Final = "/dev/termination-log"
-"""File of a container whose content Kubernetes keeps in the pod's status."""
+"""File in a container whose content Kubernetes keeps in the pod's status."""
 
 _HOURLY: Final = "0 * * * *"
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
-# A dump of 1 GB takes half a minute at full speed; throttled to half a core, on a slow volume, still far less.
+# A dump of 1 GB takes half a minute at full speed; with half a core and a slow volume still far less than the deadline.
 _DEADLINE_SECONDS: Final = 3600
-# A run that was missed (the cluster was down at three) is caught up with for half a day, not forgotten.
+# For half a day, Kubernetes makes up for a missed run (the cluster was down at three) instead of skipping it.
 _CATCH_UP_SECONDS: Final = 12 * 3600
 
 
@@ -63,26 +63,26 @@ class BackupArgs:
     environment: Environment
     database: DatabaseWires
     target: DatabaseWires | None = None
-    """The database that `ops move-database` is to fill; None where nothing moves, or has moved already."""
+    """The database that `ops move-database` is to fill; None if nothing moves, or the move is done."""
 
 
 class Backup(pulumi.ComponentResource):
-    """The backups, and the drill that tries them out."""
+    """The backups, and the drill that tests them."""
 
     pods: Mapping[str, str]
     """Labels of the pods that must reach the database."""
     watched_claims: Sequence[pulumi.Output[str]]
-    """Claims whose fill level to watch; none for an NFS export, which others fill, too."""
+    """Claims whose fill level the alerts watch; none for an NFS export, which others fill, too."""
     backup: pulumi.Output[str]
     """Name of the CronJob that takes the backups."""
     template: JobTemplate
-    """Of the backups."""
+    """The template of the backup Jobs."""
     drill: pulumi.Output[str]
-    """Name of the CronJob that tries them out."""
+    """Name of the CronJob that tests the backups."""
 
     @staticmethod
     def footprint(settings: BackupSettings | None) -> Footprint:
-        """A backup, a drill and a restore at the same time; nothing where the stack has no backups."""
+        """A backup, a drill and a restore at the same time; nothing if the stack has no backups."""
         if settings is None:
             return Footprint()
         return Footprint.total([Footprint.of(settings.resources, pods=2), Footprint.of(settings.drill_resources)])
@@ -126,7 +126,7 @@ class Backup(pulumi.ComponentResource):
         retention = settings.retention
         keep = {"KEEP_DAILY": retention.daily, "KEEP_WEEKLY": retention.weekly, "KEEP_MONTHLY": retention.monthly}
         kept = [core.EnvVarArgs(name=variable, value=str(value)) for variable, value in keep.items()]
-        # In the manifest, unless what makes the Job says more, as `ops backup` does.
+        # For the manifest, unless the creator of the Job sets something better, as `ops backup` does.
         kept.append(label_variable("TAKEN_BY", label="batch.kubernetes.io/job-name"))
         if settings.schedule is None:
             kept.append(core.EnvVarArgs(name="HOURLY_IF_SMALL", value="true"))
@@ -182,7 +182,7 @@ class Backup(pulumi.ComponentResource):
     def _move(
         self, args: BackupArgs, target: DatabaseWires, kept: list[core.EnvVarArgs], opts: ResourceOptions
     ) -> None:
-        """What `ops move-database` makes its Job from: a restore into the other database, of a backup of this one."""
+        """Template of `ops move-database`'s Job: a restore into the other database, from a backup of this one."""
         names, source = args.environment.names, args.database
         env = [
             *target.connection(patience=30),
@@ -208,7 +208,7 @@ class Backup(pulumi.ComponentResource):
     def _upgrade(
         self, args: BackupArgs, following: NextVersion, env: list[core.EnvVarArgs], opts: ResourceOptions
     ) -> None:
-        """What `ops upgrade` makes its Job from: a server of the next version, filled from this one's."""
+        """Template of `ops upgrade`'s Job: a server of the next version, filled from the current server."""
         pod = _pod(
             args,
             "upgrade.sh",
@@ -230,7 +230,7 @@ class Backup(pulumi.ComponentResource):
             parent=self,
             protect=environment.protect,
             retain_on_delete=environment.protect,
-            # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
+            # The cluster assigns it; an imported claim has it, and dropping it would replace the claim.
             ignore_changes=[] if settings.nfs else ["spec.volumeName"],
         )
         storage = {"storage": quantity(settings.size.amount, binary=True)}
@@ -241,7 +241,7 @@ class Backup(pulumi.ComponentResource):
         )
         if settings.nfs is not None:
             spec.storage_class_name, spec.access_modes = "", ["ReadWriteMany"]
-            # Not the pod's own NFS volume, which the level `restricted` forbids.
+            # Not an NFS volume in the pod, which the pod-security level `restricted` forbids.
             volume = core.PersistentVolume(
                 "backup-export",
                 metadata=meta.ObjectMetaArgs(
@@ -253,7 +253,7 @@ class Backup(pulumi.ComponentResource):
                     capacity=storage,
                     access_modes=spec.access_modes,
                     persistent_volume_reclaim_policy="Retain",
-                    # No storage_class_name: the API server leaves an empty one out, and each `up` would add it again.
+                    # No storage_class_name: the API server drops an empty one, and every `up` would add it again.
                     claim_ref=core.ObjectReferenceArgs(namespace=environment.namespace, name=names.backups_claim),
                     nfs=core.NFSVolumeSourceArgs(server=settings.nfs.server, path=settings.nfs.path),
                 ),
@@ -266,7 +266,7 @@ class Backup(pulumi.ComponentResource):
 
 
 def _files() -> list[Path]:
-    """The scripts of this component; the database's own and its exporter's are in their pods."""
+    """The scripts of this component; those of the database and of its exporter are in their own pods."""
     others = {*START_HOOK, "create-monitor-role.sh", *OFFSITE_SCRIPTS}
     return sorted(path for path in _SCRIPTS.iterdir() if path.name not in others)
 
@@ -281,7 +281,7 @@ def cron_job_spec(
     suspended: bool = False,
     history: int = 3,
 ) -> batch.CronJobSpecArgs:
-    """A CronJob whose Jobs have the backups, or copies of them. `deadline` is in seconds, for all tries together."""
+    """A CronJob whose Jobs work on the backups or on copies. `deadline` is in seconds, for all attempts together."""
     return batch.CronJobSpecArgs(
         schedule=schedule,
         time_zone=settings.time_zone,
@@ -297,7 +297,7 @@ def cron_job_spec(
 
 
 def drill_variables(origin: str) -> list[core.EnvVarArgs]:
-    """What drill.sh reads besides what every script does; `origin` says where the backup comes from."""
+    """The variables that drill.sh reads besides the common ones; `origin` is where the backup comes from."""
     values = {"DRILL": "/drill", "DRILLED_FROM": origin, "RESULT": RESULT}
     return [core.EnvVarArgs(name=variable, value=value) for variable, value in values.items()]
 
@@ -328,8 +328,8 @@ def _pod(
 ) -> core.PodTemplateSpecArgs:
     """A pod that runs one script and ends.
 
-    `scratch` is where it may write as much as the database's volume holds; `read_only` is about the backups.
-    `following` is the version of PostgreSQL whose server runs in it, on that one's volume.
+    `scratch` is a folder for as much data as the database's volume holds; `read_only` applies to the backups.
+    `following` is the version of PostgreSQL whose server runs in the pod, on that version's volume.
     """
     names = args.environment.names
     address = DatabaseAddress.of(names)
@@ -351,7 +351,7 @@ def _pod(
         resources = following.resources
     sharing = [names.backup, names.drill, *([names.offsite] if args.settings.s3 else [])]
     client_mounts: list[core.VolumeMountArgs] = []
-    if app != names.drill:  # which has a server of its own
+    if app != names.drill:  # the drill has its own server
         volumes += args.database.client_volumes
         client_mounts = args.database.client_mounts
     container = core.ContainerArgs(
@@ -378,7 +378,7 @@ def _pod(
             automount_service_account_token=False,
             enable_service_links=False,
             restart_policy="Never",
-            # An export is mounted on any number of nodes.
+            # An NFS export can be mounted on any number of nodes.
             affinity=None if args.settings.nfs else same_node(sharing),
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             containers=[container],

@@ -16,7 +16,7 @@ from settings.bucket import COPIES
 
 @dataclass(frozen=True, kw_only=True)
 class Backups:
-    """Each is None if the stack has none."""
+    """The components; each is None if the stack does not have it."""
 
     backup: Backup | None = None
     offsite: Offsite | None = None

@@ -1,7 +1,7 @@
-"""Cloudflare's Access application and DNS record, registered as the SDK registers them, without the SDK's classes.
+"""Cloudflare's Access application and DNS record, registered as the SDK registers them, but without its classes.
 
-Each of those brings the input types of all of Cloudflare's resources: half of what prod's start takes beyond dev's
-(docs/measurements.md). A test registers the same both ways and compares.
+Each of those imports the input types of all of Cloudflare's resources: half of the time by which prod's start exceeds
+dev's (docs/measurements.md). A test registers the same resources both ways and compares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sdks import plugin_options
 
 
 class AccessApplication(pulumi.CustomResource):
-    """A self-hosted application of Access: the SDK's `ZeroTrustAccessApplication`."""
+    """A self-hosted Access application: the SDK's `ZeroTrustAccessApplication`."""
 
     aud: pulumi.Output[str]
     """Audience of its tokens."""

@@ -35,9 +35,9 @@ RESOURCE: Final = "clusters"
 KIND: Final = "Cluster"
 PASSWORD_KEY: Final = "password"  # noqa: S105 - the key in the Secrets, not a password
 CONTAINER: Final = "postgres"
-"""Name of the server's container, as the operator calls it."""
+"""The operator's name for the server's container."""
 HEALTHY: Final = "Cluster in healthy state"
-"""The operator's phase of a Cluster for which there is nothing to do."""
+"""The phase of a Cluster for which the operator has nothing to do."""
 CLUSTER_LABEL: Final = "cnpg.io/cluster"
 """Label of everything that the operator creates for a Cluster."""
 STATUS_PORT: Final = 8000
@@ -45,19 +45,19 @@ STATUS_PORT: Final = 8000
 OPERATOR: Final[Mapping[str, str]] = {"app.kubernetes.io/name": "cloudnative-pg"}
 """Labels of the operator's pods and Deployment, in the release's manifest and in its Helm chart."""
 
-# The operator gives a pod that is to end the whole of `stopDelay`, half an hour by default; the app keeps its
-# connections, so a smart shutdown would always wait in vain.
+# The operator gives a terminating pod the whole `stopDelay`, half an hour by default. The app keeps its connections
+# open, so a smart shutdown would always wait in vain.
 _STOP_SECONDS: Final = 120
 _SMART_STOP_SECONDS: Final = 10
 
 
 def administrator(names: Names) -> str:
-    """Role of backup and restore, a superuser. The app's own is none."""
+    """Role of backup and restore, a superuser. The app's own role is not one."""
     return f"{names.database_role}_admin"
 
 
 def instances(names: Names) -> str:
-    """Regular expression of the names of pods and claims: numbers from 1 on, which grow, and are not used again.
+    """Regular expression for the names of pods and claims, which end in increasing numbers from 1, never reused.
 
     A StatefulSet's pod is number 0.
     """
@@ -69,9 +69,9 @@ class DatabaseCluster(DatabaseWires):
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:
-        """Every instance, and one more: the Job that copies a new standby, or a pod that its lost node still holds.
+        """Every instance, and one more: for the Job that copies a new standby, or a pod stuck on a lost node.
 
-        With an archive also the one instance of a Cluster that is recovered from it, beside the live one.
+        With an archive, also the single instance of a Cluster that is recovered from it beside the live one.
         """
         if settings is None:
             return Footprint()
@@ -113,8 +113,8 @@ class DatabaseCluster(DatabaseWires):
                 depends_on=[owners, administrators, *([wal] if wal else [])],
             ),
         )
-        made: pulumi.Output[Any] = pulumi.get(cluster, "metadata")  # the SDK has no type for a custom resource's
-        # Taken from the Cluster, so that users of the host wait until it is ready.
+        made: pulumi.Output[Any] = pulumi.get(cluster, "metadata")  # the SDK has no type for it
+        # Derived from the Cluster, so that resources that use the host wait until it is ready.
         self.host = made.apply(lambda _: address.host)
         self.port = pulumi.Output.from_input(address.port)
         peers = _peers(names.database, settings, port=address.port)
@@ -147,7 +147,7 @@ class DatabaseCluster(DatabaseWires):
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
 
     def _archive(self, args: DatabaseArgs) -> WalArchive | None:
-        """Made before the Cluster, which the plugin has wait for it."""
+        """Creates the archive before the Cluster, which the plugin makes wait for it."""
         if args.settings.wal is None:
             return None
         if args.wal is None:
@@ -166,7 +166,7 @@ class DatabaseCluster(DatabaseWires):
             metadata=meta.ObjectMetaArgs(
                 name=name,
                 namespace=environment.namespace,
-                # With the last one a new password is set in the role at once.
+                # With the last label, the operator sets a new password in the role at once.
                 labels={**names.labels(names.database), **names.owner_labels, "cnpg.io/reload": "true"},
                 annotations=PATCH_FORCE,
             ),
@@ -177,12 +177,12 @@ class DatabaseCluster(DatabaseWires):
 
 
 def owners_secret(names: Names) -> str:
-    """Secret of the app's role. The StatefulSet's has the name of the database, and both are there during a move."""
+    """Secret of the app's role. The StatefulSet's Secret has the database's name, and both exist during a move."""
     return f"{names.database}-owner"
 
 
 def _peers(cluster: str, settings: DatabaseSettings, *, port: int) -> Peers:
-    """Of the instances of a Cluster."""
+    """The peers of a Cluster's instances."""
     pods, operator = {CLUSTER_LABEL: cluster}, settings.operator_namespace
     return Peers(
         pods=pods,
@@ -231,7 +231,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
                 "owner": address.user,
                 "secret": {"name": owners_secret(names)},
                 "encoding": "UTF8",
-                # The order of bytes, as the alpine image has it, and independent of the image's C library.
+                # Sorts by bytes, as the alpine image does, independently of the image's C library.
                 "localeProvider": "builtin",
                 "builtinLocale": "C.UTF-8",
                 "dataChecksums": True,
@@ -240,7 +240,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
         "postgresql": {"parameters": settings.server_parameters},
         "managed": {
             "roles": [
-                # A restore of a StatefulSet's backup makes its owner a superuser again; this takes it back.
+                # Restoring a StatefulSet's backup makes its owner a superuser again; this revokes it.
                 _role(address.user, secret=owners_secret(names), superuser=False),
                 _role(administrator(names), secret=_administrators_secret(names), superuser=True),
             ]
@@ -257,7 +257,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
         "affinity": {
             "enablePodAntiAffinity": True,
             "topologyKey": "kubernetes.io/hostname",
-            # Not `required`: with fewer nodes than instances one would wait for ever.
+            # Not `required`: with fewer nodes than instances, one would wait for ever.
             "podAntiAffinityType": "preferred",
             "tolerations": [
                 {"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": EVICTION_SECONDS}
@@ -271,7 +271,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
     if environment.priority_class is not None:
         spec["priorityClassName"] = environment.priority_class
     if labels := recurring_jobs(settings.recurring_job_groups):
-        # On all that the operator makes, claims among it; Longhorn reads those of claims only.
+        # The operator puts them on everything it creates, including claims; Longhorn reads only those on claims.
         spec["inheritedMetadata"] = {"labels": labels}
     if settings.synchronous is not None:
         durability = {"method": "any", "number": 1, "dataDurability": settings.synchronous}

@@ -1,7 +1,7 @@
 """The stack's Grafana dashboard, which the sidecar of Grafana's chart loads from a ConfigMap.
 
-Its queries ask for what the alerts' own sources export: blackbox exporter, kube-state-metrics, kubelet and, where the
-stack has it, postgres_exporter, and for what recording_rules.py makes of it.
+Its queries use the same sources as the alerts (blackbox exporter, kube-state-metrics, kubelet and, if the stack has it,
+postgres_exporter) and what recording_rules.py derives from them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from components.recording_rules import BACKUP_BYTES, BACKUP_ROWS, BACKUP_SECONDS
 from settings.schedules import BACKUP_HOURS, CHECK_HOURS, DRILL_HOURS, RECOVERY
 
 SIDECAR: Final = {"grafana_dashboard": "1"}
-"""Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack sets it."""
+"""Label by which the sidecar of Grafana's Helm chart finds ConfigMaps, as kube-prometheus-stack configures it."""
 
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _DAY: Final = 24 * 3600
@@ -51,10 +51,10 @@ Queries = Mapping[str, str]
 
 
 def dashboard_json(watched: Watched) -> str:
-    """The dashboard, as Grafana imports it. The same for the same `watched`."""
+    """The dashboard as Grafana imports it. The same `watched` always yields the same text."""
     made = (
         dashboard.Dashboard(f"{watched.names.app} ({watched.namespace})")
-        .uid(_uid(watched.namespace))  # else every upgrade would be another dashboard, and bookmarks lead nowhere
+        .uid(_uid(watched.namespace))  # otherwise every change would create another dashboard and break bookmarks
         .tags([watched.names.project])
         .readonly()
         .timezone("browser")
@@ -78,7 +78,7 @@ def dashboard_json(watched: Watched) -> str:
 
 
 def _uid(namespace: str) -> str:
-    """Grafana refuses one of more than 40 characters; a namespace has up to 63."""
+    """The dashboard's UID. Grafana refuses more than 40 characters; a namespace has up to 63."""
     if len(namespace) <= _LONGEST_UID:
         return namespace
     return f"{namespace[: _LONGEST_UID - 9]}-{hashlib.sha256(namespace.encode()).hexdigest()[:8]}"
@@ -87,14 +87,15 @@ def _uid(namespace: str) -> str:
 def _now(watched: Watched) -> Iterator[Builder[Panel]]:
     namespace, job = f'namespace="{watched.namespace}"', probed(probe_job(watched.namespace), watched.health_urls)
     yield _stat("Up", {"{{instance}}": f"probe_success{{{job}}}"}, colours={None: "red", 1: "green"})
-    # kube-prometheus-stack sends `info` and `none` to nobody: a quota that just fits is full for ever, for one.
+    # kube-prometheus-stack sends alerts with severity `info` or `none` to nobody: one of them fires permanently for a
+    # quota that just fits.
     firing = f'count(ALERTS{{{namespace}, alertstate="firing", severity!~"info|none"}}) or vector(0)'
     yield _stat("Alerts", {"firing": firing}, colours={None: "green", 1: "red"})
     # The panels fill a row of 24.
     wide = 4 if RECOVERY in watched.checks else 6
     yield _stat(
         "Image",
-        # As the Deployment says it: a node may know the same image by another name, or by its digest alone.
+        # As the Deployment names it: a node may know the same image by another name, or only by its digest.
         {
             "{{image_spec}}": (
                 f'group by (image_spec) (kube_pod_container_info{{{namespace}, container="{watched.containers[0]}"}})'
@@ -184,7 +185,7 @@ def _database(watched: Watched) -> Iterator[Builder[Panel]]:
 
 
 def _statements(watched: Watched) -> Iterator[Builder[Panel]]:
-    # Not of the database in which the exporter itself asks.
+    # Without the database that the exporter itself connects to.
     of = f'namespace="{watched.namespace}", datname!="postgres"'
     seconds, calls = (
         f"sum by (queryid) (rate(pg_stat_statements_{part}_total{{{of}}}{_RATE}))" for part in ("seconds", "calls")
@@ -209,7 +210,7 @@ def _bounds(containers: str, resource: str) -> dict[str, str]:
 
 def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
     namespace, claims = f'namespace="{watched.namespace}"', volume_selector(watched)
-    # As last seen: the kubelet measures the backups' volume for minutes a day.
+    # The last known value: the kubelet measures the backup volume only for minutes a day.
     used, full = (f"last_over_time({name}{{{claims}}}[{BACKUP_HOURS}h])" for name in (VOLUME_BYTES, VOLUME_USED))
     yield _graph("Volumes, of their size", {"{{persistentvolumeclaim}}": full}, unit="percentunit")
     yield _graph("Volumes, used", {"{{persistentvolumeclaim}}": used}, unit="bytes")
@@ -245,7 +246,7 @@ def _stat(
     names: bool = False,
     width: int = 4,
 ) -> Builder[Panel]:
-    """A number. `colours` are those from each value on, None for the least; `names` shows the legend instead."""
+    """A number. `colours` apply from each value upwards, None is the lowest; `names` shows the legend instead."""
     panel = stat.Panel().title(title).unit(unit).datasource(_SOURCE).height(4).span(width).decimals(0)
     panel = panel.text_mode(BigValueTextMode.NAME if names else BigValueTextMode.AUTO)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))

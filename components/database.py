@@ -1,4 +1,4 @@
-"""Database: PostgreSQL with a volume of its own, and a role whose password follows the Secret at each start."""
+"""Database: PostgreSQL with its own volume, and a role whose password is set from the Secret at each start."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from components.database_tls import DatabaseTls
 
 USER_ID: Final = 70
-"""User and group `postgres` of the alpine images."""
+"""User and group `postgres` in the alpine images."""
 PASSWORD_KEY: Final = "postgres-password"  # noqa: S105 - the key in the Secret, not a password
 
 CONTAINER: Final = "postgresql"
 """Name of the server's container."""
 
 MOUNT: Final = "/var/lib/postgresql"
-"""Of the volume: the parent of the data directory, which the image names after the version since 18."""
+"""Mount path of the volume: the parent of the data directory, which images since 18 name after the version."""
 
 _SCRIPTS: Final = Path(__file__).parent / "scripts"
 _GRACE_SECONDS: Final = 60
@@ -59,16 +59,16 @@ START_HOOK: Final = ("set-role-password.sh", "count-statements.sh", "include-rul
 """Scripts that only the server's own pod runs."""
 
 STATEMENTS: Final = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track_utility": "off"}
-"""Parameters with which the server counts statements. It keeps their texts without constants; utility statements, which
-define, copy or set something, would be kept as they are."""
+"""Parameters with which the server counts statements. It keeps their texts without constants, but would keep those of
+utility statements, which define, copy or set something, unchanged."""
 
 
 def set_role_password(*, rules: str | None = None, statements: bool = False) -> list[str]:
     """Command that runs beside the server at each start.
 
-    It holds the script, and the statements that make a new database's role an owner without SUPERUSER. In a ConfigMap a
-    changed script would need something more to restart the pod. `rules` is a file of rules for pg_hba.conf;
-    `statements` says whether the server counts them.
+    It contains the script, and the statements that make a new database's role an owner without SUPERUSER. If the script
+    were in a ConfigMap, a change would not restart the pod by itself. `rules` is a file of rules for pg_hba.conf;
+    `statements` says whether the server counts statements.
     """
     script, hand_over = without_comments("set-role-password.sh", "#"), without_comments("hand-over.sql", "--")
     command = ["sh", "-c", script, "set-role-password", "/proc/1/fd/2", hand_over]
@@ -81,7 +81,7 @@ def set_role_password(*, rules: str | None = None, statements: bool = False) -> 
 
 
 def without_comments(script: str, mark: str) -> str:
-    """The text of one of the scripts, without its lines of comment: a changed one restarts nothing."""
+    """The text of a script without its comment lines, so that a changed comment restarts nothing."""
     lines = (_SCRIPTS / script).read_text(encoding="utf-8").splitlines(keepends=True)
     return "".join(line for line in lines if line.strip() and not line.lstrip().startswith(mark))
 
@@ -93,16 +93,16 @@ class DatabaseArgs:
     settings: DatabaseSettings
     environment: Environment
     secret: SecretData
-    """PASSWORD_KEY."""
+    """Has the key PASSWORD_KEY."""
     claims: DatabaseClaims
     """The claims that exist, and those to create."""
     alone: bool = True
-    """False while a database of the other engine is there: CloudNativePG's operator owns the PodDisruptionBudget whose
-    name both would use, and deletes another's."""
+    """False while a database of the other engine exists: both would use the same name for the PodDisruptionBudget, and
+    CloudNativePG's operator deletes one of that name that it does not own."""
     wal: BucketSecrets | None = None
-    """Where the write-ahead log is archived."""
+    """Keys of the bucket for the write-ahead log; None without an archive."""
     wal_r2: R2Ids | None = None
-    """Where the program makes the bucket for that."""
+    """Ids for the bucket of the archive, if the program creates it."""
     statements: bool = False
     """Whether the server counts what each statement costs, for postgres_exporter."""
 
@@ -114,7 +114,7 @@ class Database(DatabaseWires):
     def footprint(settings: DatabaseSettings | None) -> Footprint:
         """One pod, as a StatefulSet stops the old one before it starts the new one; nothing without a database.
 
-        During an upgrade there is another, in which the next version's server is filled.
+        During an upgrade there is a second pod, in which the next version's server is filled.
         """
         return Footprint.of(settings.resources, pods=2 if settings.upgrade else 1) if settings else Footprint()
 
@@ -126,7 +126,7 @@ class Database(DatabaseWires):
         secret = core.Secret(
             "database-secret",
             metadata=environment.metadata(names.database),
-            type="Opaque",  # said, because a Secret made by hand has it, and losing it would replace the Secret
+            type="Opaque",  # explicit: a Secret made by hand has it, and dropping it would replace the Secret
             string_data={key: pulumi.Output.secret(value) for key, value in args.secret.values.items()},
             opts=ResourceOptions(parent=self),
         )
@@ -158,10 +158,11 @@ class Database(DatabaseWires):
             spec=kubernetes.apps.v1.StatefulSetSpecArgs(
                 service_name=names.database,
                 replicas=1,
-                # With one replica there is no order to keep, and only so does a correction replace a pod that never
+                # A single replica needs no order, and otherwise a corrected template would not replace a pod that never
                 # became ready.
                 pod_management_policy="Parallel",
-                # The API's default, said: one that is imported or recovered has it, and losing it would replace it.
+                # The API's default, explicit: an imported or recovered StatefulSet has it, and dropping it would
+                # replace the StatefulSet.
                 revision_history_limit=10,
                 selector=meta.LabelSelectorArgs(match_labels=selector),
                 template=_pod(args, tls),
@@ -176,7 +177,7 @@ class Database(DatabaseWires):
                 pods=selector,
                 opts=ResourceOptions(parent=self),
             )
-        # Taken from the StatefulSet, so that users of the host wait until the server is ready.
+        # Derived from the StatefulSet, so that resources that use the host wait until the server is ready.
         self.host = stateful_set.spec.service_name
         self.port = service.spec.ports[0].port
         self.pods, self.ingress, self.egress = selector, (), ()
@@ -189,14 +190,14 @@ class Database(DatabaseWires):
         self.identity = pulumi.Output.all(
             uid=claim.metadata.uid, volume=claim.spec.volume_name, image=settings.image, name=claim.metadata.name
         )
-        # Bound by then, whatever its class waits for.
+        # The claim is bound by then, even if its class waits for the first pod.
         self._retained(args, claims.current, claim, stateful_set)
         self.register_outputs({"host": self.host, "port": self.port, "secret": self.secret})
 
     def _claim(
         self, args: DatabaseArgs, name: str, major: str | None, *, holds_data: bool = True
     ) -> core.PersistentVolumeClaim:
-        """Not a claim template: changing one deletes the StatefulSet and leaves the claim at its old size."""
+        """Not a claim template: a change to one deletes the StatefulSet and leaves the claim at its old size."""
         settings, environment = args.settings, args.environment
         return core.PersistentVolumeClaim(
             _resource(args, "database-volume", name),
@@ -217,7 +218,7 @@ class Database(DatabaseWires):
                 parent=self,
                 protect=environment.protect and holds_data,
                 retain_on_delete=environment.protect and holds_data,
-                # The cluster's to choose; an imported claim has it, and losing it would replace the claim.
+                # The cluster assigns it; an imported claim has it, and dropping it would replace the claim.
                 ignore_changes=["spec.volumeName"],
             ),
         )
@@ -225,7 +226,7 @@ class Database(DatabaseWires):
     def _retained(
         self, args: DatabaseArgs, name: str, claim: core.PersistentVolumeClaim, *after: pulumi.Resource
     ) -> None:
-        """In prod the volume of a claim with data outlives it."""
+        """In a protected stack, makes the volume of a claim with data outlive the claim."""
         if args.environment.protect:
             RetainedVolume(
                 _resource(args, "database-volume-retained", name),
@@ -237,13 +238,13 @@ class Database(DatabaseWires):
 
 
 def _resource(args: DatabaseArgs, resource: str, claim: str) -> str:
-    """Pulumi's name of what belongs to a claim."""
+    """Pulumi's name for a resource that belongs to a claim."""
     names = args.environment.names
     return resource if claim == names.database_claim else f"{resource}-{claim.removeprefix(f'data-{names.database}-')}"
 
 
 def _parameters(settings: DatabaseSettings) -> list[str]:
-    """The server's arguments. The image puts `postgres` before what begins with a hyphen."""
+    """The server's arguments. The image's entrypoint puts `postgres` before arguments that begin with a hyphen."""
     return _arguments(settings.server_parameters)
 
 
@@ -252,7 +253,8 @@ def _arguments(parameters: Mapping[str, str]) -> list[str]:
 
 
 def data_directory(image: str) -> list[core.EnvVarArgs]:
-    """Images of before keep their data elsewhere, in an anonymous volume that ends with the container."""
+    """PGDATA for images before FIRST_WITH_OWN_FOLDER, whose default is elsewhere: in an anonymous volume that ends with
+    the container."""
     major = postgres_major(image)
     folder = f"{MOUNT}/{major}/docker"
     return [] if major >= FIRST_WITH_OWN_FOLDER else [core.EnvVarArgs(name="PGDATA", value=folder)]
@@ -261,7 +263,7 @@ def data_directory(image: str) -> list[core.EnvVarArgs]:
 def _tls(args: DatabaseArgs, opts: ResourceOptions) -> DatabaseTls | None:
     if args.settings.tls is None:
         return None
-    from components.database_tls import DatabaseTls  # noqa: PLC0415 - takes a fifth of a second, for few
+    from components.database_tls import DatabaseTls  # noqa: PLC0415 - takes a fifth of a second, and few stacks need it
 
     required = args.settings.tls == "required"
     return DatabaseTls("database-tls", environment=args.environment, required=required, opts=opts)
@@ -307,8 +309,8 @@ def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArg
                     lifecycle=_lifecycle(
                         set_role_password(rules=tls.rules if tls else None, statements=args.statements)
                     ),
-                    # The others wait for it: the replay of the log after a crash is no reason to kill. 300 s, as the
-                    # script's patience.
+                    # The other probes wait for this one: replaying the log after a crash is no reason to kill the
+                    # server. 300 s, as long as the script waits.
                     startup_probe=_probe(address, period=5, failures=60),
                     readiness_probe=_probe(address, period=5),
                     liveness_probe=_probe(address, period=10),
@@ -324,7 +326,7 @@ def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArg
             volumes=[
                 core.VolumeArgs(name="data", persistent_volume_claim=claim),
                 core.VolumeArgs(name="run", empty_dir=core.EmptyDirVolumeSourceArgs()),
-                # The runtime's has 64 MB, of which a parallel query with a large hash table fails.
+                # The container runtime's default is 64 MB, with which a parallel query with a large hash table fails.
                 core.VolumeArgs(
                     name="shm",
                     empty_dir=core.EmptyDirVolumeSourceArgs(medium="Memory", size_limit=_shared_memory(args)),
@@ -337,7 +339,7 @@ def _pod(args: DatabaseArgs, tls: DatabaseTls | None) -> core.PodTemplateSpecArg
 
 
 def _shared_memory(args: DatabaseArgs) -> str:
-    """Size of /dev/shm, a part of the container's memory: a quarter of it, in whole MiB."""
+    """Size of /dev/shm, which counts towards the container's memory: a quarter of the limit, in whole MiB."""
     mebibytes = int(args.settings.resources.limits.memory.amount) // 4 // 2**20
     return quantity(Decimal(mebibytes * 2**20), binary=True)
 
@@ -345,13 +347,13 @@ def _shared_memory(args: DatabaseArgs) -> str:
 def _lifecycle(start_hook: list[str]) -> core.LifecycleArgs:
     return core.LifecycleArgs(
         post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=start_hook)),
-        # Without it SIGTERM asks for a smart shutdown, which waits for the app to go first, until it is killed.
+        # Without it, SIGTERM starts a smart shutdown, which waits for the app to disconnect until the server is killed.
         pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=SHUTDOWN)),
     )
 
 
 def _probe(address: DatabaseAddress, *, period: int, failures: int = 3) -> core.ProbeArgs:
-    # Over TCP, because the temporary server of an initialisation answers on the socket.
+    # Over TCP, because the temporary server during initialisation answers on the socket.
     command = ["pg_isready", "--host=localhost", f"--username={address.user}"]
     return core.ProbeArgs(
         exec_=core.ExecActionArgs(command=command), period_seconds=period, timeout_seconds=3, failure_threshold=failures

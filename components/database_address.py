@@ -1,4 +1,4 @@
-"""Where the database is and who it is for: what the Database component serves and every database URL must name."""
+"""Address, role and name of the database: what the Database component serves and every database URL must name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from settings.names import Names
 
 PORT: Final = 5432
 AUTHORITY: Final = "/etc/database-tls/ca.crt"
-"""Where the app's and the database's other clients have the certificate of who signs the server's, with `tls`."""
+"""Path of the CA certificate of the server, with `tls`, in the pods of the app and the database's other clients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +22,20 @@ class DatabaseAddress:
     user: str
     database: str
     tls: bool = False
-    """Whether the server has a certificate of `AUTHORITY`."""
+    """Whether the server has a certificate signed by `AUTHORITY`."""
 
     @classmethod
     def of(cls, names: Names, engine: EngineSettings = STATEFUL_SET) -> Self:
-        """That of a stack's database. CloudNativePG makes a Service of its own for the primary, `<cluster>-rw`."""
+        """The address of a stack's database. CloudNativePG creates its own Service for the primary, `<cluster>-rw`."""
         host = f"{names.database}-rw" if engine.is_cluster else names.database
         user = database = names.database_role
         return cls(host=host, port=PORT, user=user, database=database, tls=engine.tls is not None)
 
     def url(self, password: str) -> str:
-        """The URL that Prisma takes. `password` must be URL-safe; nothing is escaped.
+        """The URL for Prisma. `password` must be URL-safe; nothing is escaped.
 
-        With TLS, node-postgres and libpq check the server's certificate. Prisma's own engine, which migrates, knows
-        neither parameter: it encrypts, and checks nothing (docs/decisions/32-database-tls.md).
+        With TLS, node-postgres and libpq verify the server's certificate. Prisma's own engine, which runs migrations,
+        knows neither parameter: it encrypts, but verifies nothing (docs/decisions/32-database-tls.md).
         """
         query = f"?sslmode=verify-full&sslrootcert={AUTHORITY}" if self.tls else ""
         return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.database}{query}"

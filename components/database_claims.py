@@ -1,4 +1,4 @@
-"""Which claims a stack's database has: one for each major version of PostgreSQL that it has had, or is to have."""
+"""The claims of a stack's database: one for each major version of PostgreSQL that it has had, or is to have."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final
 from settings.names import PROGRAM
 
 MAJOR: Final = f"{PROGRAM}/postgres-major"
-"""Annotation of a claim: the version that reads what is on it."""
+"""Annotation on a claim: the version that can read its data."""
 UPGRADED_FROM: Final = f"ops.{PROGRAM}/upgraded-from"
-"""Annotation of a claim: UID of the one whose data `ops upgrade` has moved there."""
+"""Annotation on a claim: UID of the claim whose data `ops upgrade` has moved there."""
 FIRST_WITH_OWN_FOLDER: Final = 18
-"""Since this version the image keeps its data in a folder of its own on the volume (docker-library/postgres#1259)."""
+"""Since this version, the image keeps its data in its own folder on the volume (docker-library/postgres#1259)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseClaims:
-    """By name."""
+    """The names of the claims."""
 
     current: str
-    """The one that the server runs on."""
+    """The claim that the server runs on."""
     next: str | None = None
-    """The one that `ops upgrade` is to fill."""
+    """The claim that `ops upgrade` is to fill."""
     kept: Mapping[str, str | None] = field(default_factory=dict)
-    """Those of earlier versions, which nobody has discarded yet, and the version of each, where that is known."""
+    """Claims of earlier versions that nobody has discarded yet, each with its version if that is known."""

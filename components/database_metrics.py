@@ -15,7 +15,7 @@ from lookups.stack import Found
 
 @dataclass(frozen=True, kw_only=True)
 class DatabaseMetrics:
-    """At most one of them; neither without `monitoring.databaseMetrics`."""
+    """At most one of the two; neither without `monitoring.databaseMetrics`."""
 
     exporter: PostgresExporter | None = None
     """For the StatefulSet's server."""

@@ -1,4 +1,4 @@
-"""DatabaseTls: the database server's certificate in its Secret, and for its clients the one that they know it by."""
+"""DatabaseTls: the database server's certificate, in a Secret, and the CA certificate with which clients verify it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from components.server_certificate import ServerCertificate, ends
 from settings.names import PROGRAM
 
 CERTIFICATE: Final = "tls.crt"
-"""Key in the Secret, and file."""
+"""Key in the Secret, and name of the file."""
 FOLDER: Final = "/etc/database-tls/server"
-"""Where the server's pod has the Secret."""
+"""Mount path of the Secret in the server's pod."""
 
 _RULES: Final = "pg_hba.conf"
 _VOLUME: Final = "tls"
 _KEY_MODE: Final = 0o640
-"""PostgreSQL's rule for a key of root's: the group may read it, which is the pod's."""
+"""PostgreSQL's rule for a key that root owns: the group, which is the pod's, may read it."""
 _ONLY_TLS: Final = "hostnossl all,replication all all reject\n"
 
 
@@ -34,12 +34,12 @@ class DatabaseTls(pulumi.ComponentResource):
     authority: pulumi.Output[str]
     """Name of the ConfigMap."""
     checksum: pulumi.Output[str]
-    """Changes with the certificate, which the server reads as it starts."""
+    """Changes with the certificate, which the server reads when it starts."""
 
     ends: pulumi.Output[str]
     """The day on which the certificate ends, ISO 8601."""
     rules: str | None
-    """File that the server's pg_hba.conf is to include: it refuses who comes without TLS."""
+    """File for the server's pg_hba.conf to include, which refuses clients without TLS; None if TLS is not required."""
 
     def __init__(self, name: str, *, environment: Environment, required: bool, opts: ResourceOptions) -> None:
         super().__init__(f"{PROGRAM}:database_tls:DatabaseTls", name, None, opts)
@@ -69,16 +69,16 @@ class DatabaseTls(pulumi.ComponentResource):
 
     @property
     def parameters(self) -> Sequence[str]:
-        """On the server's command line."""
+        """TLS parameters for the server's command line."""
         return ("--ssl=on", f"--ssl_cert_file={FOLDER}/{CERTIFICATE}", f"--ssl_key_file={FOLDER}/tls.key")
 
     @property
     def volume(self) -> core.VolumeArgs:
-        """Of the server's pod."""
+        """Volume for the server's pod."""
         source = core.SecretVolumeSourceArgs(secret_name=self.secret, default_mode=_KEY_MODE)
         return core.VolumeArgs(name=_VOLUME, secret=source)
 
     @property
     def mount(self) -> core.VolumeMountArgs:
-        """Of the server's container."""
+        """Mount for the server's container."""
         return core.VolumeMountArgs(name=_VOLUME, mount_path=FOLDER, read_only=True)

@@ -1,4 +1,4 @@
-"""DatabaseWires: the interface of the stack's database, which is the same for both engines."""
+"""DatabaseWires: the interface of the stack's database, the same for both engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from settings.section import Resources
 
 @dataclass(frozen=True, kw_only=True)
 class NextVersion:
-    """The major version of PostgreSQL that `ops upgrade` moves the database to."""
+    """The major version of PostgreSQL to which `ops upgrade` moves the database."""
 
     image: str
     claim: pulumi.Output[str]
@@ -39,7 +39,7 @@ class Peers:
     pods: Mapping[str, str]
     """Labels of the pods."""
     port: int
-    """The server's."""
+    """The server's port."""
     ingress: Sequence[pulumi.Input[Rule]]
     egress: Sequence[pulumi.Input[Rule]]
 
@@ -57,7 +57,7 @@ class DatabaseWires(pulumi.ComponentResource):
     egress: Sequence[pulumi.Input[Rule]]
     """Egress rules of its pods."""
     recovered: Peers | None = None
-    """Pods of the database that a recovery to a moment creates beside this one; only backups connect to it."""
+    """Pods of the database that a point-in-time recovery creates beside this one; only backups connect to it."""
     administrator: str
     """The superuser's role, which backups and restores use."""
     secret: pulumi.Output[str]
@@ -65,17 +65,17 @@ class DatabaseWires(pulumi.ComponentResource):
     password_key: str
     """Key of the password in that Secret."""
     owner: str
-    """The app's role, which owns everything that is restored from a dump made elsewhere."""
+    """The app's role, which owns everything restored from a dump made elsewhere."""
     image: str
     """Image with pg_dump and pg_restore of the server's version."""
     claim: pulumi.Output[str]
-    """Name of its volume's claim, or the regular expression that the names of all of them match."""
+    """Name of its volume's claim, or a regular expression that matches the names of all of them."""
     size: Quantity
-    """Of each volume."""
+    """Size of each volume."""
     container: str
     """Name of the server's container."""
     watched_pods: str | None
-    """Regular expression of the names of its pods, where no StatefulSet counts them."""
+    """Regular expression for the names of its pods; None if a StatefulSet counts them."""
     instances: int
     """Number of pods that serve or stand by."""
     next: NextVersion | None = None
@@ -83,13 +83,13 @@ class DatabaseWires(pulumi.ComponentResource):
     identity: pulumi.Output[dict[str, str | None]]
     """`uid` of what holds the data: a claim, with its `volume`, or an object of another `kind`.
 
-    It says, later, whether the database is still the same.
+    A later `up` compares it to tell whether the database is still the same.
     """
 
     authority: pulumi.Output[str] | None = None
     """Name of the ConfigMap with the CA certificate for clients; None without TLS."""
     certificate_ends: pulumi.Output[str] | None = None
-    """The day on which the server's certificate ends, ISO 8601; None where there is no TLS, or the engine renews it."""
+    """The day on which the server's certificate ends, ISO 8601; None if there is no TLS, or the engine renews it."""
 
     @property
     def client_volumes(self) -> list[core.VolumeArgs]:
@@ -106,10 +106,10 @@ class DatabaseWires(pulumi.ComponentResource):
         return [core.VolumeMountArgs(name=_VOLUME, mount_path=str(PurePosixPath(AUTHORITY).parent), read_only=True)]
 
     def connection(self, *, patience: int, prefix: str = "") -> list[core.EnvVarArgs]:
-        """libpq's variables that lead to the server as its administrator, whose name PGUSER is the caller's to set.
+        """libpq's variables for connecting to the server as its administrator; the caller sets PGUSER.
 
-        `patience` is in seconds; without it a server that is gone is waited for as long as the kernel likes. `prefix`
-        is put before the names, where a pod has to do with two servers.
+        `patience` is the connection timeout in seconds; without one, the kernel decides how long a client waits for a
+        server that is gone. `prefix` is for the names, in a pod that uses two servers.
         """
         verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": AUTHORITY} if self.authority is not None else {}
         return [

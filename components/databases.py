@@ -18,18 +18,18 @@ from settings.database import DatabaseSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Databases:
-    """Each is None if the stack has none."""
+    """The databases; each is None if the stack does not have it."""
 
     live: DatabaseWires | None = None
-    """The one that the app uses."""
+    """The database that the app uses."""
     other: DatabaseWires | None = None
-    """The other engine's during a move, before the data is moved and after."""
+    """The other engine's database during a move, both before and after the data is moved."""
     target: DatabaseWires | None = None
-    """The same, as long as `ops move-database` has not filled it."""
+    """The same as `other`, until `ops move-database` has filled it."""
 
 
 def create_databases(found: Found, environment: Environment, opts: ResourceOptions) -> Databases:
-    """Creates what the section `database` asks for. Both have the same Pulumi name, and differ in their types."""
+    """Creates what the section `database` asks for. The two databases share their Pulumi name and differ in type."""
     settings, secret, metrics = found.settings.database, found.secrets.of_database, found.settings.database_metrics
     if settings is None or secret is None:
         return Databases()
@@ -51,7 +51,7 @@ def create_databases(found: Found, environment: Environment, opts: ResourceOptio
 
 
 def databases_footprint(settings: DatabaseSettings | None) -> Footprint:
-    """What the pods of both databases take up."""
+    """The footprint of the pods of both databases."""
     there = [one for one in (settings, settings.beside if settings else None) if one]
     return Footprint.total([_engine(one).footprint(one) for one in there])
 

@@ -24,13 +24,13 @@ from settings.names import PROGRAM
 TOKEN: Final = "KUBE_TOKEN"  # noqa: S105 - the variable's name
 """Key of the variable with the token that deploys."""
 USER: Final = "KUBE_USER"
-"""Key of the variable with the user name of the jobs' ID tokens, which take the token's place."""
+"""Key of the variable with the user name of the jobs' ID tokens, which replace the token."""
 CLIENT_ID: Final = "CF_ACCESS_CLIENT_ID"
 CLIENT_SECRET: Final = "CF_ACCESS_CLIENT_SECRET"  # noqa: S105 - the variable's name
-"""Keys of the variables with the Access service token, where the stack has one."""
+"""Keys of the variables with the Access service token, if the stack has one."""
 
 NO_MIGRATION: Final = "none"
-"""Value of APP_MIGRATION for an app without a database: GitLab takes no variable without one."""
+"""Value of APP_MIGRATION for an app without a database: GitLab refuses a variable without a value."""
 
 _Text = TypeVar("_Text")
 
@@ -47,19 +47,19 @@ def variables(
         "KUBE_API_URL": settings.cluster.api_url,
         "KUBE_CA": certificate_authority,
         NAMESPACE: settings.namespace,
-        # What Deployment, container and CronJobs are called after.
+        # Deployment, container and CronJobs are named after it.
         "APP_NAME": settings.names.app,
-        # What `python -m ops` calls the stack: the pipeline prints commands for people.
+        # The stack's name for `python -m ops`, in commands that the pipeline prints for people.
         "APP_STACK": settings.stack,
-        # The CronJob that its migrations are made from.
+        # The CronJob from which it creates its migrations.
         "APP_MIGRATION": settings.names.migration if settings.database else NO_MIGRATION,
         # Where people reach the app; baked into the image at build time.
         "APP_URL": settings.access.people_url,
-        # What the pipeline pushes to, without a tag.
+        # The image that the pipeline pushes, without a tag.
         "APP_IMAGE": image_repository(settings.app.image),
-        # What it asks whether the app is well: inside the network, where no login stands before it.
+        # Where it checks the app's health: inside the network, without a login.
         "HEALTH_URL": settings.health_urls[0],
-        # The same from the internet, for which it needs the service token.
+        # The same from the internet, with the service token.
         **({"PUBLIC_HEALTH_URL": urls[0]} if (urls := settings.public_health_urls) else {}),
     }
 
@@ -70,7 +70,7 @@ class DeliveryArgs:
 
     settings: Settings
     delivery: DeliverySettings
-    """The section of those settings, which not every stack has."""
+    """The section `delivery` of `settings`, which not every stack has."""
     project: GitLabProject
     deployer: Deployer
     service_token: ServiceToken | None
@@ -93,7 +93,7 @@ class Delivery(pulumi.ComponentResource):
             description=_mark(settings),
             external_url=settings.access.people_url,
             tier=wanted.tier,
-            # GitLab deletes an environment only when it is stopped.
+            # GitLab only deletes a stopped environment.
             stop_before_destroy=True,
             opts=ResourceOptions(parent=self, import_=args.project.environment_import(wanted.name)),
         )
@@ -119,19 +119,19 @@ class Delivery(pulumi.ComponentResource):
             key=key,
             value=value,
             description=_mark(args.settings),
-            # The output, so that the variables come after their environment and go before it.
+            # The output, so that the variables are created after their environment and deleted before it.
             environment_scope=self.environment,
             masked=masked,
             protected=masked and is_protected(args.settings, args.delivery, project),
             raw=True,  # no value may be read as a reference to another variable
             opts=ResourceOptions(
                 parent=self,
-                # An import would show the value of one that was made by hand.
+                # An import would show the value of a variable that was created by hand.
                 import_=None if masked else project.variable_import(key, scope),
                 hooks=_taking_the_place_of(by_hand) if masked else None,
-                # The SDK takes the value for public.
+                # The SDK does not mark the value as secret.
                 additional_secret_outputs=["value"] if masked else None,
-                # Of one that was changed by hand, a preview would print the value.
+                # Otherwise a preview would print the value of a variable that was changed by hand.
                 hide_diffs=["value"] if masked else None,
             ),
         )

@@ -27,7 +27,7 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 
 
 def token_secret(settings: DeliverySettings) -> str:
-    """Name of the Secret that holds the token. It says when the token is to be changed, and by that changes with it."""
+    """Name of the token's Secret. It contains the day by which to renew the token, so a new day makes a new Secret."""
     return _TOKEN if settings.renew_token_by is None else f"{_TOKEN}-{settings.renew_token_by.isoformat()}"
 
 
@@ -40,24 +40,24 @@ class DeployerArgs:
     app: App
     """The pipeline creates its migration Job from the app's template, if there is one."""
     backup: Backup | None
-    """The pipeline takes a backup before that, from this template; None if the stack has no backups."""
+    """The pipeline first takes a backup, from this template; None if the stack has no backups."""
     identity: JobIdentity | None
     """User of the jobs' ID tokens; None if they get a token instead."""
 
 
 class Deployer(pulumi.ComponentResource):
-    """A Role, bound to the user of GitLab's ID tokens or to a ServiceAccount with a token, for a pipeline outside.
+    """A Role for a pipeline outside, bound to the user of GitLab's ID tokens or to a ServiceAccount with a token.
 
-    The token does not expire by itself. Another name of its Secret makes a new one, which the pipeline has before the
-    old Secret, and with it the old token, goes.
+    The token does not expire by itself. A new name for its Secret creates a new token, which the pipeline gets before
+    the old Secret, and with it the old token, is deleted.
     """
 
     user: pulumi.Output[str]
-    """Name of the pipeline's user in the API server."""
+    """Name of the pipeline's user to the API server."""
     token: pulumi.Output[str] | None
-    """Bearer token; secret. None where GitLab signs one for each job."""
+    """Bearer token; secret. None if GitLab signs one for each job."""
     certificate_authority: pulumi.Output[str]
-    """CA certificate of the API server: PEM in base64 on one line, as kubeconfig's `certificate-authority-data` is."""
+    """CA certificate of the API server: PEM in base64 on one line, like a kubeconfig's `certificate-authority-data`."""
 
     def __init__(self, name: str, args: DeployerArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:deployer:Deployer", name, None, opts)
@@ -90,7 +90,7 @@ class Deployer(pulumi.ComponentResource):
         else:
             self.token = None
             self.certificate_authority = pulumi.Output.from_input(args.identity.certificate_authority)
-        # Without the token: debug messages and the event log print the outputs of a component as they are.
+        # Without the token: debug messages and the event log print a component's outputs unmasked.
         self.register_outputs({"certificate_authority": self.certificate_authority})
 
     def _secret(self, args: DeployerArgs, account: core.ServiceAccount) -> core.Secret:
@@ -101,7 +101,7 @@ class Deployer(pulumi.ComponentResource):
                 app=ACCOUNT,
                 annotations={
                     "kubernetes.io/service-account.name": account.metadata.name,
-                    # The plugin's own wait for this type ends after 5 s, which a busy token controller can exceed.
+                    # The plugin itself waits only 5 s for this type, and a busy token controller can take longer.
                     "pulumi.com/waitFor": "jsonpath={.data.token}",
                 },
             ),
@@ -115,7 +115,7 @@ def _token(data: Mapping[str, str] | None) -> str:
 
 
 def _rules(args: DeployerArgs) -> list[rbac.PolicyRuleArgs]:
-    """What `ci/app.gitlab-ci.yml` calls; tests/rehearsal/test_deployer_access.py makes every call with the token."""
+    """The calls of `ci/app.gitlab-ci.yml`; tests/rehearsal/test_deployer_access.py makes every call with the token."""
     made_from = [args.app.migration, args.backup.template if args.backup else None]
     templates = [template.name for template in made_from if template]  # it may read no others
     look = ["get", "list", "watch"]

@@ -1,12 +1,13 @@
-"""DeployerAdmission: what the pipeline's token may write, beyond what RBAC can say.
+"""DeployerAdmission: limits what the pipeline's token may write, more narrowly than RBAC can.
 
-RBAC lets it create Jobs and patch the app's Deployment, and a Job may mount any Secret of the namespace. Here the API
-server compares each Job with the CronJob that it comes from, and each change of the Deployment with what was there.
+RBAC lets the token create Jobs and patch the app's Deployment, and a Job may mount any Secret in the namespace. With
+these policies, the API server compares each Job with the CronJob it comes from, and each change to the Deployment with
+the old object.
 
-The policies hold the templates themselves, as the API server shows them, with its defaults. With a `paramKind` the API
-server would read them, but it never again looks at a built-in kind once no binding named it for a second: after the
-policies were deleted and created, every Job is refused, or compared with a template of long ago, until it restarts
-(kubernetes/kubernetes#130887, open in 1.36).
+The policies contain the templates themselves, as the API server returns them, with its defaults. With a `paramKind`,
+the API server would read the templates, but it stops watching a built-in kind for good once no binding has named it for
+a second: after the policies are deleted and created again, it refuses every Job, or compares it with an outdated
+template, until the API server restarts (kubernetes/kubernetes#130887, open in 1.36).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from settings.images import image_repository
 from settings.names import PROGRAM
 
 _TAG_OR_DIGEST: Final = r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
-# Defaults of batch/v1 that a Job gets when it is created, and a CronJob's template does not.
+# Defaults of batch/v1 that the API server sets in a new Job but not in a CronJob's template.
 _JOB_DEFAULTS: Final = (
     "{'parallelism': dyn(1), 'completions': dyn(1), 'completionMode': dyn('NonIndexed'), 'suspend': dyn(false),"
     " 'manualSelector': dyn(false), 'podReplacementPolicy': dyn('TerminatingOrFailed'), 'backoffLimit': dyn(6)}"
@@ -41,7 +42,7 @@ _JOB_DEFAULTS: Final = (
 _GENERATED_LABELS: Final = (
     "['controller-uid', 'job-name', 'batch.kubernetes.io/controller-uid', 'batch.kubernetes.io/job-name']"
 )
-# What the API server itself counts and notes at each write.
+# Fields that the API server itself updates on each write.
 _KEPT_BY_SERVER: Final = "['generation', 'managedFields', 'resourceVersion']"
 
 
@@ -50,18 +51,18 @@ class DeployerAdmissionArgs:
     """The objects that the pipeline may create and change, and its user."""
 
     settings: AppSettings
-    """Every image that the pipeline sets comes from the repository of `image`."""
+    """Every image that the pipeline sets must come from the repository of `image`."""
     user: pulumi.Input[str]
-    """Name of the pipeline's user in the API server."""
+    """Name of the pipeline's user to the API server."""
     environment: Environment
     app: App
-    """Its migrations' template, into which the pipeline puts an image."""
+    """Has the migrations' template, in which the pipeline sets an image."""
     backup: Backup | None
-    """Its template, which the pipeline takes as it is; None where the stack has no backups."""
+    """Has the backups' template, which the pipeline uses unchanged; None if the stack has no backups."""
 
 
 class DeployerAdmission(pulumi.ComponentResource):
-    """ValidatingAdmissionPolicies, with a binding each: one about the Deployment, and one for each template."""
+    """ValidatingAdmissionPolicies, each with a binding: for the Deployment, for all Jobs, and for each template."""
 
     def __init__(self, name: str, args: DeployerAdmissionArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:deployer_admission:DeployerAdmission", name, None, opts)
@@ -77,7 +78,7 @@ class DeployerAdmission(pulumi.ComponentResource):
             resource="deployments",
             rules=_deployment(args.environment.names.app, repository),
         )
-        if by_part:  # without, RBAC lets it create none
+        if by_part:  # without templates, RBAC lets the pipeline create no Jobs
             self._policy(
                 "jobs",
                 args,
@@ -107,7 +108,7 @@ class DeployerAdmission(pulumi.ComponentResource):
         rules: pulumi.Input[Sequence[Mapping[str, str]]],
         template: JobTemplate | None = None,
     ) -> None:
-        """`rules` are CEL expressions with their messages, all of which must hold for what the account writes."""
+        """`rules` are CEL expressions with messages; all must hold for whatever the pipeline's user writes."""
         admission = kubernetes.admissionregistration.v1
         names = args.environment.names
         metadata = meta.ObjectMetaArgs(
@@ -118,7 +119,7 @@ class DeployerAdmission(pulumi.ComponentResource):
         conditions = [
             admission.MatchConditionArgs(
                 name="the-pipeline",
-                # Neither branch nor environment can hold a quote.
+                # The user name cannot contain a quote: neither a branch nor an environment can.
                 expression=pulumi.Output.format("request.userInfo.username == '{0}'", args.user),
             )
         ]
@@ -137,7 +138,7 @@ class DeployerAdmission(pulumi.ComponentResource):
             f"{what}-policy",
             metadata=metadata,
             spec=admission.ValidatingAdmissionPolicySpecArgs(
-                # An expression that cannot be evaluated lets nothing through.
+                # If an expression cannot be evaluated, the API server refuses the request.
                 failure_policy="Fail",
                 match_constraints=admission.MatchResourcesArgs(
                     resource_rules=[
@@ -207,7 +208,7 @@ def _from_template(names: Sequence[str]) -> dict[str, str]:
 
 
 def _job(image_repository: str | None, cron_job: Sequence[str]) -> list[dict[str, str]]:
-    """Rules for Jobs of `cron_job`, name and UID. An image of `image_repository` may stand in their containers."""
+    """Rules for Jobs of `cron_job` (name and UID). With `image_repository`, their containers may use its images."""
     name, uid = cron_job
     job, template = "dyn(object.spec)", "variables.template"
     pod, wanted = f"{job}.template.spec", f"{template}.template.spec"
@@ -254,13 +255,13 @@ def _job(image_repository: str | None, cron_job: Sequence[str]) -> list[dict[str
 
 
 def literal(value: object) -> str:
-    """CEL for a value of Kubernetes' API. Each part is `dyn`, as Kubernetes' CEL takes no maps of several types."""
+    """CEL for a value of the Kubernetes API. Each part is `dyn`: Kubernetes' CEL refuses maps of mixed types."""
     if isinstance(value, Mapping):
         found = ", ".join(f"{json.dumps(key)}: dyn({literal(part)})" for key, part in sorted(value.items()))
         return f"{{{found}}}"
     if isinstance(value, list):
         return f"[{', '.join(f'dyn({literal(part)})' for part in value)}]"
-    if isinstance(value, float) and value.is_integer():  # as the engine hands over every number
+    if isinstance(value, float) and value.is_integer():  # the engine passes every number as a float
         value = int(value)
     return json.dumps(value, ensure_ascii=False)
 
@@ -274,14 +275,14 @@ def _all(*expressions: str) -> str:
 
 
 def _same(old: str, new: str, but: str) -> str:
-    """CEL: two maps hold the same under the same keys, whatever stands under those of the list `but`."""
+    """CEL: two maps have the same keys and values, except for the keys in the list `but`."""
     return _all(
         f"{new}.all(k, k in {but} || (k in {old} && {new}[k] == {old}[k]))", f"{old}.all(k, k in {but} || k in {new})"
     )
 
 
 def _same_containers(old: str, new: str, may: str) -> str:
-    """CEL: the same containers in the same order; where `may` holds of container `c` (once `w`), but for the image."""
+    """CEL: the same containers in the same order. If `may` holds for container `c` (before: `w`), images may differ."""
     return _all(
         f"{new}.containers.map(c, c.name) == {old}.containers.map(w, w.name)",
         f"{new}.containers.all(c, {old}.containers.exists(w, w.name == c.name && "
@@ -290,6 +291,6 @@ def _same_containers(old: str, new: str, may: str) -> str:
 
 
 def _image_of(repository: str) -> str:
-    """CEL: the image of container `c` is of this repository, with a tag or a digest."""
+    """CEL: the image of container `c` comes from this repository, with a tag or a digest."""
     pattern = f"^{re.escape(repository)}{_TAG_OR_DIGEST}$"
     return f"(c.image.matches(r'{pattern}') && c.image != '{repository}')"

@@ -1,4 +1,4 @@
-"""Environment: the stack's namespace with its security labels, and the bounds of what may run in it."""
+"""Environment: the stack's namespace with its security labels, and the limits for what runs in it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from settings.names import PROGRAM, Names
 
 LABELS: Final = {
     "pod-security.kubernetes.io/enforce": "baseline",
-    # Stricter than what is enforced: a pod that falls back is seen before it could be refused.
+    # Stricter than what is enforced, so that a less secure pod is noticed before it would be refused.
     "pod-security.kubernetes.io/audit": "restricted",
     "pod-security.kubernetes.io/warn": "restricted",
 }
-"""Of the namespace, beside the owner's."""
+"""Labels of the namespace, besides the owner labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +32,20 @@ class EnvironmentArgs:
 
 
 class Environment(pulumi.ComponentResource):
-    """The namespace, with its bounds.
+    """The namespace, with its limits.
 
-    A quota that shrinks shrinks at once, while the pods of before still count: the app's resources can be lowered to a
-    half in one `up` (the migration's share is unused meanwhile), to less in several.
+    A lower quota applies at once, while the old pods still count: one `up` can lower the app's resources by half (the
+    migration's share is unused meanwhile); to lower them further takes several.
     """
 
     names: Names
     """Names of everything in the namespace."""
     namespace: pulumi.Output[str]
-    """Its name; known once it exists and is bounded."""
+    """The namespace's name; known once the namespace and its limits exist."""
     protect: bool
-    """Refuse to delete what holds data, and keep its volume when its claim leaves the program, or the cluster."""
+    """Refuse to delete what holds data, and keep its volume when its claim leaves the program or the cluster."""
     context: str
-    """Context of the kubeconfig, for dynamic resources that reach the namespace without a provider."""
+    """Context in the kubeconfig, for dynamic resources that reach the namespace without a provider."""
     priority_class: str | None
     """PriorityClass of the app's and the database's pods."""
 
@@ -78,7 +78,7 @@ class Environment(pulumi.ComponentResource):
             metadata=bounds,
             spec=core.LimitRangeSpecArgs(
                 limits=[
-                    # For pods that people start by hand: the quota refuses a container without requests and limits.
+                    # For pods that people start by hand: the quota refuses containers without requests and limits.
                     core.LimitRangeItemArgs(
                         type="Container",
                         default_request={"cpu": "50m", "memory": "64Mi"},
@@ -88,7 +88,7 @@ class Environment(pulumi.ComponentResource):
             ),
             opts=ResourceOptions(parent=self),
         )
-        # What uses the name waits for the bounds: a quota that grows must have grown before the pods do.
+        # Whatever uses the name waits for the limits: a quota must grow before the pods do.
         self.namespace = pulumi.Output.all(namespace.metadata.name, quota.metadata.name, limits.metadata.name).apply(
             lambda names: str(names[0])
         )
@@ -105,9 +105,9 @@ class Environment(pulumi.ComponentResource):
         annotations: Mapping[str, pulumi.Input[str]] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> meta.ObjectMetaArgs:
-        """Metadata of an object in the namespace. `app` is the value of its label, where that is not the name.
+        """Metadata of an object in the namespace. `app` is the value of the label `app`, by default the name.
 
-        `labels` are further ones.
+        `labels` are additional ones.
 
         The name is explicit because pipelines and users type it.
         """

@@ -1,4 +1,4 @@
-"""Infrastructure: a schedule that looks at the stacks, and protected tags, in this program's own GitLab project."""
+"""Infrastructure: a schedule that checks the stacks, and protected tags, in this program's own GitLab project."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MAINTAINER: Final = "maintainer"
 
 @dataclass(frozen=True, kw_only=True)
 class InfrastructureArgs:
-    """Settings, and what GitLab has already."""
+    """Settings, and what already exists in GitLab."""
 
     settings: InfrastructureSettings
     project: InfrastructureProject
 
 
 class Infrastructure(pulumi.ComponentResource):
-    """A pipeline schedule for `verify` and drift, and the protection of the tags that others include by."""
+    """A pipeline schedule for `verify` and drift, and the protection of the tags at which others include CI files."""
 
     def __init__(self, name: str, args: InfrastructureArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:infrastructure:Infrastructure", name, None, opts)
@@ -40,7 +40,7 @@ class Infrastructure(pulumi.ComponentResource):
             active=True,
             opts=ResourceOptions(parent=self, import_=project.schedule_import),
         )
-        # Who can move such a tag changes what the pipelines of others run.
+        # Whoever can move such a tag can change what other projects' pipelines run.
         gitlab.TagProtection(
             "releases",
             project=project.id,

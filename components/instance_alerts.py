@@ -1,7 +1,8 @@
-"""What is asked of the metrics of CloudNativePG's instances, in PromQL, for alerts and dashboard.
+"""PromQL on the metrics of CloudNativePG's instances, for alerts and dashboard.
 
-Their names are those of its default queries (`cnpg_<query>_<column>`), of its collector (`cnpg_collector_...`) and of
-the plugin barman-cloud. Each instance exports all of them, a standby too; some mean something on the primary only.
+The metrics' names are those of its default queries (`cnpg_<query>_<column>`), of its collector (`cnpg_collector_...`)
+and of the plugin barman-cloud. Every instance exports all of them, standbys too; some are meaningful only on the
+primary.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 
 from settings.schedules import BACKUP_HOURS
 
-_WAITING: Final = 10  # segments of 16 MB: what is written in 50 minutes of calm, or in a few seconds of a migration
+_WAITING: Final = 10  # segments of 16 MB: written in 50 quiet minutes, or in a few seconds of a migration
 
 
 def near_limit(namespace: str, *, share: float) -> str:
@@ -22,7 +23,7 @@ def near_limit(namespace: str, *, share: float) -> str:
 
 
 def up(namespace: str) -> str:
-    """1 of each instance whose exporter reaches its server."""
+    """1 for each instance whose exporter reaches its server."""
     return f'cnpg_collector_up{{namespace="{namespace}"}}'
 
 
@@ -30,7 +31,7 @@ def not_archived(namespace: str) -> str:
     """The primary's last segment was not archived, or segments pile up."""
     of = f'namespace="{namespace}"'
     failed, archived = (f"cnpg_pg_stat_archiver_last_{what}_time{{{of}}}" for what in ("failed", "archived"))
-    # What a former primary says of its last segments stays as it was.
+    # A former primary keeps reporting the state of its last segments.
     primary = f"cnpg_pg_replication_in_recovery{{{of}}} == 0"
     waiting = f'cnpg_collector_pg_wal_archive_status{{{of}, value="ready"}} > {_WAITING}'
     found = " or ".join(f"max by (namespace, pod) ({one})" for one in (f"{failed} > {archived}", waiting))
@@ -38,14 +39,14 @@ def not_archived(namespace: str) -> str:
 
 
 def base_backup_too_old(namespace: str) -> str:
-    """No instance knows of a base backup that is young enough; 0 is that of an archive without one."""
+    """No instance knows a recent enough base backup; an archive without any reports 0."""
     last = f'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{{namespace="{namespace}"}}'
     newest = f"max by (namespace) ({last})"
     return f"time() - {newest} > {BACKUP_HOURS * 3600} or {newest} == 0 or absent({last})"
 
 
 def panels(namespace: str, *, rate: str) -> Mapping[str, tuple[Mapping[str, str], str | None]]:
-    """Of the dashboard: queries by legend, and the unit, by title."""
+    """The dashboard's panels: for each title, the queries by legend, and the unit."""
     of = f'namespace="{namespace}"'
     hit, read = (f"sum(rate(cnpg_pg_stat_database_blks_{part}{{{of}}}{rate}))" for part in ("hit", "read"))
     return {

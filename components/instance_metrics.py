@@ -1,4 +1,4 @@
-"""InstanceMetrics: PostgreSQL's statistics, as the instances of CloudNativePG export them themselves."""
+"""InstanceMetrics: PostgreSQL's statistics, exported by CloudNativePG's instances themselves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from settings.names import PROGRAM
 
 PORT: Final = 9187
 _INSTANCES: Final = {"cnpg.io/podRole": "instance"}
-"""Not the Jobs of a new instance, which export nothing."""
+"""Excludes the Jobs that create an instance, which export nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,10 @@ class InstanceMetricsArgs:
 
 
 class InstanceMetrics(pulumi.ComponentResource):
-    """The PodMonitor. It is the program's: the operator's own could not get the labels by which Prometheus selects."""
+    """The PodMonitor. The operator could create one, but not with the labels by which Prometheus selects it."""
 
     ingress: Rule
-    """What the instances' network policy has to let in."""
+    """Rule that the instances' network policy needs, for Prometheus."""
 
     def __init__(self, name: str, args: InstanceMetricsArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:instance_metrics:InstanceMetrics", name, None, opts)

@@ -1,22 +1,22 @@
-"""GitLab's rules for masked CI variables, checked before the call: its own refusal says no more than `is invalid`."""
+"""GitLab's rules for masked CI variables, checked before the call: GitLab's own error only says `is invalid`."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# Ci::Maskable of GitLab, for raw and for expanded variables.
+# GitLab's Ci::Maskable, for raw and for expanded variables.
 _RAW: Final = re.compile(r"\S{8,}")
 _EXPANDED: Final = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")
-_LONGEST: Final = 10_000  # characters; GitLab's limit of any CI variable
+_LONGEST: Final = 10_000  # characters; GitLab's limit for any CI variable
 
 
 class MaskingError(ValueError):
-    """GitLab would not mask the value; the message names the variable, never the value."""
+    """GitLab cannot mask the value; the message names the variable, never the value."""
 
 
 def check_maskable(key: str, value: str, *, raw: bool) -> str:
-    """The value, where GitLab can mask it; MaskingError otherwise."""
+    """Returns the value if GitLab can mask it; raises MaskingError otherwise."""
     if "\n" in value or "\r" in value:
         problem = "it has more than one line"
     elif len(value) < 8:

@@ -1,4 +1,4 @@
-"""Monitoring: a probe of the app's health, and the alerts on what fails silently otherwise.
+"""Monitoring: a probe of the app's health, and alerts on what would otherwise fail silently.
 
 Needs the CRDs of the Prometheus operator, kube-state-metrics, the kubelet's volume metrics and a blackbox exporter.
 """
@@ -30,11 +30,11 @@ _API: Final = "monitoring.coreos.com/v1"
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoringArgs:
-    """What is watched, and how: the stack's other sections name the URLs to probe and the day a token ends."""
+    """What to watch, and how: the other sections name the URLs to probe and the days on which tokens end."""
 
     settings: Settings
     monitoring: MonitoringSettings
-    """The section of those settings, which not every stack has."""
+    """The section `monitoring` of `settings`, which not every stack has."""
     environment: Environment
     database: DatabaseWires | None
     backups: Backups
@@ -110,7 +110,7 @@ class Monitoring(pulumi.ComponentResource):
             api_version=_API,
             kind="PrometheusRule",
             metadata=metadata,
-            # One group, whose rules are evaluated in their order: the alerts read what was recorded just before.
+            # One group, whose rules Prometheus evaluates in order: the alerts read what was recorded just before.
             spec={
                 "groups": [
                     {
@@ -122,7 +122,7 @@ class Monitoring(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self),
         )
         if settings.dashboard:
-            # What makes dashboards is imported for those who want one.
+            # Imported only for stacks that want a dashboard.
             from components.dashboard import SIDECAR, dashboard_json  # noqa: PLC0415
 
             core.ConfigMap(
@@ -140,7 +140,7 @@ class Monitoring(pulumi.ComponentResource):
 
 
 def _probe(job: str, module: str, settings: MonitoringSettings, urls: Sequence[str]) -> dict[str, Any]:
-    """Spec of a Probe: the blackbox exporter asks for `urls` each minute, as its `module` says."""
+    """Spec of a Probe: the blackbox exporter probes `urls` every minute with `module`."""
     return {
         "jobName": job,
         "interval": "60s",

@@ -1,10 +1,10 @@
-"""Refuses a `destroy` that could not end, before it deletes anything.
+"""Refuses a `destroy` that could not finish, before it deletes anything.
 
-Kubernetes deletes a namespace only once it has listed every kind in it. One aggregated API that does not answer, of a
-metrics server that is long gone, say, holds every namespace that is deleted; pulumi_kubernetes waits for ten minutes
-and then names the namespace's own finalizer.
+Kubernetes deletes a namespace only once it has listed every kind in it. A single aggregated API that does not answer,
+for example that of a removed metrics server, blocks the deletion of every namespace; pulumi_kubernetes then waits for
+ten minutes and only names the namespace's own finalizer.
 
-A Pulumi dynamic resource, because a `destroy` does not run the program: its hooks and look-ups are not there.
+A Pulumi dynamic resource, because `destroy` does not run the program, so hooks and look-ups are not available.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _API_SERVICES: Final = ("apiregistration.k8s.io/v1", "apiservices")
 
 
 class NamespaceDeletionError(Exception):
-    """The cluster could not delete the namespace; the message names what holds it, and the remedy."""
+    """The cluster could not delete the namespace; the message names what blocks it, and the remedy."""
 
 
 class _NamespaceDeletionProvider(ResourceProvider):
-    """Holds nothing: what is pickled into the state is this class's name."""
+    """Has no data: pickling records only the name of this class in the state."""
 
     serialize_as_secret_always = False
 
@@ -44,7 +44,7 @@ class _NamespaceDeletionProvider(ResourceProvider):
         try:
             held = list(unavailable(connect(props["context"])))
         except (ClusterError, CredentialsError):
-            return  # away, or it does not show them to this user: the namespace's deletion will say
+            return  # unreachable, or forbidden to this user: deleting the namespace will report it
         if held:
             listed = "\n".join(f"  {one}" for one in held)
             raise NamespaceDeletionError(
@@ -72,7 +72,7 @@ def _available(api_service: Object) -> Mapping[str, Any]:
 
 
 def registered_components() -> list[pulumi.Resource]:
-    """A list that grows by each component that the program registers from now on, so that none can be forgotten."""
+    """A list to which each component that the program registers from now on is added, so that none is forgotten."""
     registered: list[pulumi.Resource] = []
 
     def note(args: pulumi.ResourceTransformationArgs) -> None:
@@ -84,7 +84,7 @@ def registered_components() -> list[pulumi.Resource]:
 
 
 class NamespaceDeletion(Resource, module="namespace_deletion", name="NamespaceDeletion"):
-    """Deleted before all that it depends on, and only where the cluster could delete the namespace, too."""
+    """Deleted before everything it depends on, and only if the cluster can then delete the namespace, too."""
 
     def __init__(
         self, name: str, *, context: str, namespace: pulumi.Input[str], stack: str, opts: pulumi.ResourceOptions

@@ -1,9 +1,9 @@
-"""Cilium network policies: who may reach a pod and whom it may reach, everything else denied both ways.
+"""Cilium network policies: who may reach a pod and whom it may reach; everything else is denied both ways.
 
-A CiliumNetworkPolicy that has an `ingress` (or `egress`) section puts the pods it selects into default deny for that
+A CiliumNetworkPolicy with an `ingress` (or `egress`) section puts the pods it selects into default deny for that
 direction (docs.cilium.io, "Policy Enforcement Modes"); an empty rule in the section allows nothing more, as in the
-policies `deny-all-ingress` and `deny-all-egress` of Cilium's own connectivity tests. What comes of all of them together
-is in docs/network.md.
+policies `deny-all-ingress` and `deny-all-egress` of Cilium's own connectivity tests. docs/network.md shows the result
+of all policies together.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from components.pods import PATCH_FORCE
 from sdks import kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
-"""Label under which Cilium knows a pod's namespace."""
+"""Cilium's label for a pod's namespace."""
 
 Labels = Mapping[str, pulumi.Input[str]]
 Rule = Mapping[str, Any]
 
 
 def _ports(*ports: pulumi.Input[int], protocols: Sequence[str] = ("TCP",)) -> list[dict[str, Any]]:
-    # A string, as the CRD wants it; an Output of a number is turned into one only once it is known.
+    # The CRD wants a string; an Output of a number can only be converted once it is known.
     listed = [
         {"port": pulumi.Output.from_input(port).apply(lambda number: str(int(number))), "protocol": protocol}
         for port in ports
@@ -35,30 +35,30 @@ def _ports(*ports: pulumi.Input[int], protocols: Sequence[str] = ("TCP",)) -> li
 
 
 def from_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
-    """Ingress from the pods with these labels, of the policy's own namespace where no other is named."""
+    """Ingress from the pods with these labels, by default in the policy's own namespace."""
     return {"fromEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
 
 
 def to_pods(labels: Labels, *, port: pulumi.Input[int], namespace: pulumi.Input[str] | None = None) -> Rule:
-    """Egress to the pods with these labels, of the policy's own namespace where no other is named."""
+    """Egress to the pods with these labels, by default in the policy's own namespace."""
     return {"toEndpoints": [_peer(labels, namespace)], "toPorts": _ports(port)}
 
 
 def from_gateway(*, port: pulumi.Input[int]) -> Rule:
-    """Ingress from Cilium's Gateway: its proxy has the reserved identity `ingress`, in no namespace."""
+    """Ingress from Cilium's Gateway, whose proxy has the reserved identity `ingress` and no namespace."""
     return {"fromEntities": ["ingress"], "toPorts": _ports(port)}
 
 
 def from_kubelet(*, port: pulumi.Input[int]) -> Rule:
-    """Ingress from the pod's own node, where the kubelet's probes come from."""
+    """Ingress from the pod's own node, from which the kubelet sends its probes."""
     return {"fromEntities": ["host"], "toPorts": _ports(port)}
 
 
 def to_dns(*, learn_names: bool = False) -> Rule:
     """Egress to the cluster's DNS.
 
-    `learn_names` sends it through Cilium's DNS proxy, without which `to_names` would match nothing. The proxy is the
-    agent's: while that restarts, nothing resolves. So it stands only where names are allowed.
+    `learn_names` sends queries through Cilium's DNS proxy, without which `to_names` would match nothing. The proxy is
+    part of the agent: while that restarts, nothing resolves. So set it only for pods with `to_names`.
     """
     ports: dict[str, Any] = {"ports": [{"port": "53", "protocol": "UDP"}, {"port": "53", "protocol": "TCP"}]}
     if learn_names:
@@ -70,12 +70,12 @@ def to_dns(*, learn_names: bool = False) -> Rule:
 
 
 def to_api_server() -> Rule:
-    """Egress to the API server, at whatever address and port the cluster's Service leads to."""
+    """Egress to the API server, at whatever address and port the cluster's Service points to."""
     return {"toEntities": ["kube-apiserver"]}
 
 
 def to_names(names: Sequence[str], *, port: int = 443) -> Rule:
-    """Egress over HTTPS to the hosts of these names, wherever DNS says they are."""
+    """Egress over HTTPS to the hosts with these names, at whatever addresses DNS returns."""
     return {"toFQDNs": [{"matchName": name} for name in names], "toPorts": _ports(port)}
 
 
@@ -90,11 +90,11 @@ def network_policy(
     restricts: bool = True,
     opts: pulumi.ResourceOptions,
 ) -> kubernetes.apiextensions.CustomResource:
-    """The CiliumNetworkPolicy `name` of the pods labelled `pods`.
+    """The CiliumNetworkPolicy `name` for the pods labelled `pods`.
 
-    A direction without rules allows nothing; None leaves it to the other policies of these pods. One that does not
-    restrict only adds to what they may do, also where no other policy selects them (Cilium 1.16). `namespace` is where
-    it stands, where that is not the stack's own.
+    A direction without rules allows nothing; None leaves the direction to the other policies of these pods. With
+    `restricts=False`, the policy only adds to what the pods may do, even if no other policy selects them (Cilium 1.16).
+    `namespace` is the policy's, by default the stack's own.
     """
     directions = {name: rules for name, rules in (("ingress", ingress), ("egress", egress)) if rules is not None}
     return kubernetes.apiextensions.CustomResource(

@@ -1,7 +1,7 @@
 """NetworkPolicies: who may reach the app and the database, and whom they may reach; everything else is denied.
 
-The backup's pods bring their own, and so does cloudflared's way out to the app. One component, as each policy names
-both ends: the labels come from the components that own the pods.
+Other components create the policies of the backup's pods and for cloudflared's egress to the app. This is one component
+because each policy names both ends: the labels come from the components that own the pods.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from settings.names import PROGRAM
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkPoliciesArgs:
-    """The pods of the stack, by their labels; the settings say who elsewhere reaches the app, and whom it calls."""
+    """The stack's pods, by their labels; the settings name who else reaches the app, and whom it calls."""
 
     settings: Settings
     environment: Environment
     app: App
     databases: Databases
-    """During a move the app may reach both; its URL says which one it uses."""
+    """During a move, the app may reach both; its URL decides which one it uses."""
     backup: Backup | None
-    """None where the stack has no backups."""
+    """None if the stack has no backups."""
     metrics: DatabaseMetrics
 
 

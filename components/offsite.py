@@ -1,6 +1,6 @@
 """Off-site: encrypted copies of the backups in a bucket, by restic; CronJobs that upload, check and drill them.
 
-The pods that hold the bucket's keys reach the endpoint and no database; those of the backups, the other way round.
+The pods with the bucket's keys can reach the endpoint but no database; for the pods of the backups, it is the reverse.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SCRIPTS: Final = Path(__file__).parent / "scripts"
 _KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "RESTIC_PASSWORD")
 # The first upload of 1 GB over a line of 1 Mbit/s takes 2.2 hours.
 _DEADLINE_SECONDS: Final = 6 * 3600
-# restic's index cache and the packs that it is about to send: five of 16 MiB, and what a prune writes again.
+# restic's index cache and the packs that it is about to send: five of 16 MiB, and what a prune rewrites.
 _SCRATCH: Final = "1Gi"
 
 
@@ -63,10 +63,10 @@ class OffsiteArgs:
     backup: Backup
     """The backups whose volume is copied."""
     database: DatabaseWires
-    """The database whose image and size a drill uses."""
+    """The database whose image and size the drill uses."""
     secrets: S3Secrets
     r2: R2Ids | None = None
-    """Ids for the bucket that the program creates; None for a bucket of your own."""
+    """Ids for the bucket that the program creates; None for the user's own bucket."""
 
 
 class Offsite(pulumi.ComponentResource):
@@ -78,7 +78,7 @@ class Offsite(pulumi.ComponentResource):
 
     @staticmethod
     def footprint(settings: BackupSettings | None) -> Footprint:
-        """An upload, a check, a fetch and a drill at the same time; nothing where there are no copies."""
+        """An upload, a check, a fetch and a drill at the same time; nothing if there are no copies."""
         if settings is None or settings.s3 is None:
             return Footprint()
         return Footprint.total([Footprint.of(settings.s3.resources, pods=3), Footprint.of(settings.drill_resources)])
@@ -133,14 +133,14 @@ class Offsite(pulumi.ComponentResource):
 
 
 def _purpose(args: OffsiteArgs) -> Purpose:
-    """Of the bucket, where the program makes it."""
+    """The purpose of the bucket, for when the program creates it."""
     names, r2 = args.environment.names, args.s3.r2
     rules = lock_rules(r2, args.s3.folder(names.namespace), names.owner.mark) if r2 else ()
     return Purpose(key=COPIES, resource="offsite", token=names.offsite_token, rules=tuple(rules))
 
 
 def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
-    """A pod that has the backup volume."""
+    """A pod with the backup volume."""
     retention, names = args.s3.retention, args.environment.names
     plain = {
         "KEEP_DAILY": str(retention.daily),
@@ -159,7 +159,7 @@ def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
 
 
 def _drill_pod(args: OffsiteArgs) -> core.PodTemplateSpecArgs:
-    """A pod that fetches the newest copy, and then restores it into a server of its own; it has no backup volume."""
+    """A pod that fetches the newest copy and restores it into its own server; it has no backup volume."""
     resources, names = args.settings.drill_resources, args.environment.names
     limit = quantity(args.database.size.amount, binary=True)
     scratch = core.EmptyDirVolumeSourceArgs(size_limit=limit)
@@ -180,7 +180,7 @@ def _drill_pod(args: OffsiteArgs) -> core.PodTemplateSpecArgs:
     )
     return _template(
         names,
-        # A quota counts what an init container asks for where that is more.
+        # The same resources: a quota counts an init container's if they are larger.
         init_containers=[_restic(args, "fetch.sh", plain={"FETCH": "latest"}, resources=resources)],
         containers=[drill],
         volumes=[
@@ -193,7 +193,7 @@ def _drill_pod(args: OffsiteArgs) -> core.PodTemplateSpecArgs:
 
 
 def _restic(args: OffsiteArgs, script: str, *, plain: Mapping[str, str], resources: Resources) -> core.ContainerArgs:
-    """The container that holds the bucket's keys."""
+    """The container with the bucket's keys."""
     names = args.environment.names
     variables = {
         "RESTIC_REPOSITORY": args.s3.repository(names.namespace),
@@ -221,7 +221,7 @@ def _restic(args: OffsiteArgs, script: str, *, plain: Mapping[str, str], resourc
 
 
 def _of_restic(names: Names) -> list[core.VolumeArgs]:
-    """The volumes that its container needs besides the backups."""
+    """The volumes that restic's container needs besides the backups."""
     return [
         core.VolumeArgs(name="scripts", config_map=core.ConfigMapVolumeSourceArgs(name=names.offsite)),
         core.VolumeArgs(name="tmp", empty_dir=core.EmptyDirVolumeSourceArgs(size_limit=_SCRATCH)),
@@ -243,7 +243,7 @@ def _template(
             enable_service_links=False,
             restart_policy="Never",
             affinity=affinity,
-            # The account that the backups belong to.
+            # The user that owns the backups.
             security_context=pod_security(user=USER_ID, group=USER_ID, volumes=True),
             init_containers=init_containers,
             containers=containers,

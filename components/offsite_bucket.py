@@ -1,4 +1,4 @@
-"""OffsiteBucket: a bucket of Cloudflare R2 outside the cluster, its lock, and the only key that may use it."""
+"""OffsiteBucket: a Cloudflare R2 bucket outside the cluster, its lock, and the only key that may use it."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from settings.bucket import BucketSettings, R2BucketSettings
 from settings.names import PROGRAM
 
 MARGIN: Final = 2
-"""Days for which a copy is kept longer than the lock: a backup may be uploaded that much after it was taken."""
+"""Days by which copies are kept longer than the lock: a backup may be uploaded that long after it was taken."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BucketSecrets:
-    """The keys of a bucket, each marked secret; or where they are written to, where the program makes them."""
+    """The keys of a bucket, each marked secret; or, if the program creates them, where to write them."""
 
     access_key: pulumi.Output[str] | None = field(default=None, repr=False)
     secret_key: pulumi.Output[str] | None = field(default=None, repr=False)
     item: ItemPlace | None = None
-    """Where people find the keys that the program makes."""
+    """1Password item for the keys that the program creates, where people find them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Purpose:
-    """What a bucket that the program makes is for."""
+    """What a bucket that the program creates is for."""
 
     key: str
-    """Of the bucket, in the stack file."""
+    """Key of the bucket in the stack file."""
     resource: str
-    """First part of Pulumi's names of what is made."""
+    """First part of the resources' Pulumi names."""
     token: str
     """Name of the API token."""
     rules: Sequence[LockRule]
-    """Of the lock."""
+    """Rules of the lock."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OffsiteBucketArgs:
-    """Settings of the bucket, and ids that were looked up."""
+    """Settings of the bucket, and the ids that `look_up` found."""
 
     settings: R2BucketSettings
     environment: Environment
@@ -59,11 +59,11 @@ class OffsiteBucketArgs:
 
 
 class OffsiteBucket(pulumi.ComponentResource):
-    """The bucket. It stays after `destroy`, with its lock: what it holds is what is left then."""
+    """The bucket. `destroy` keeps it, with its lock: afterwards, its contents are all that is left."""
 
     access_key: pulumi.Output[str]
     secret_key: pulumi.Output[str]
-    """Both of S3, and known once the bucket is locked."""
+    """The S3 keys, known once the bucket is locked."""
 
     def __init__(self, name: str, args: OffsiteBucketArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:offsite_bucket:OffsiteBucket", name, None, opts)
@@ -117,7 +117,7 @@ class OffsiteBucket(pulumi.ComponentResource):
 
 
 def lock(rules: Iterable[LockRule]) -> Iterator[cloudflare.R2BucketLockRuleArgs]:
-    """The rules for the provider."""
+    """The rules in the form that the provider takes."""
     for rule in rules:
         condition = cloudflare.R2BucketLockRuleConditionArgs(type="Indefinite")
         if rule.seconds is not None:
@@ -134,9 +134,9 @@ def bucket_keys(
     ids: R2Ids | None,
     opts: ResourceOptions,
 ) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-    """The bucket's two keys of S3, which either are in 1Password or come with the bucket, which is made here.
+    """The bucket's two S3 keys, either from 1Password or from the bucket, which this function then creates.
 
-    `ids` are what `look_up` found for a bucket to make.
+    `ids` are what `look_up` found for a bucket to create. Raises ValueError without keys and without such a bucket.
     """
     if settings.r2 and ids and secrets.item:
         args = OffsiteBucketArgs(

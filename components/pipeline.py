@@ -1,4 +1,4 @@
-"""What the app's pipeline needs: its account in the cluster, its rights, and its variables in GitLab."""
+"""What the app's pipeline needs: its account and permissions in the cluster, and its variables in GitLab."""
 
 from __future__ import annotations
 

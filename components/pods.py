@@ -1,4 +1,4 @@
-"""What the stack's pods have in common: labels, metadata, the `restricted` security level, and what they take up."""
+"""What the stack's pods have in common: labels, metadata, the `restricted` security level, and their footprint."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ core = kubernetes.core.v1
 meta = kubernetes.meta.v1
 
 PATCH_FORCE: Final = {"pulumi.com/patchForce": "true"}
-"""Annotation of what changes back where somebody changed it by hand; without it the next `up` stops at a conflict."""
+"""Annotation that makes `up` revert manual changes to an object; without it, the next `up` stops at a conflict."""
 
 NEVER: Final = "0 0 31 2 *"
-"""Schedule of a CronJob that is only a template: the API wants one, and 31 February also holds when somebody ends the
-suspension."""
+"""Schedule of a CronJob that is only a template: the API requires one, and 31 February never comes, even if somebody
+ends the suspension."""
 
 _BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL: Final = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
@@ -28,29 +28,29 @@ _DECIMAL: Final = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretData:
-    """What one Secret holds."""
+    """The contents of one Secret."""
 
     values: Mapping[str, pulumi.Input[str]] = field(repr=False)
-    """By key."""
+    """Values by key."""
     checksum: str
-    """Changes with any of them, and reveals nothing about them: on a pod template it restarts the pods."""
+    """Changes with any value but reveals nothing about it; as an annotation on a pod template, it restarts the pods."""
 
 
 def pod_security(*, user: int, group: int, volumes: bool = False) -> core.PodSecurityContextArgs:
-    """The pod's half of the `restricted` level; `volumes` makes the group able to write to the pod's volumes."""
+    """The pod's half of the `restricted` level; `volumes` lets the group write to the pod's volumes."""
     return core.PodSecurityContextArgs(
         run_as_non_root=True,
         run_as_user=user,
         run_as_group=group,
         fs_group=group if volumes else None,
-        # Else every start walks through the whole volume.
+        # Otherwise every start walks through the whole volume.
         fs_group_change_policy="OnRootMismatch" if volumes else None,
         seccomp_profile=core.SeccompProfileArgs(type="RuntimeDefault"),
     )
 
 
 def container_security(*, read_only: bool) -> core.SecurityContextArgs:
-    """The container's half of the `restricted` level; `read_only` is about its root file system."""
+    """The container's half of the `restricted` level; `read_only` applies to its root file system."""
     return core.SecurityContextArgs(
         allow_privilege_escalation=False,
         capabilities=core.CapabilitiesArgs(drop=["ALL"]),
@@ -59,7 +59,7 @@ def container_security(*, read_only: bool) -> core.SecurityContextArgs:
 
 
 def secret_variable(name: str, *, secret: pulumi.Input[str], key: str) -> core.EnvVarArgs:
-    """The environment variable `name`, from one key of a Secret; envFrom would pass every key on under its own name."""
+    """The environment variable `name`, from one key of a Secret; envFrom would pass every key under its own name."""
     return core.EnvVarArgs(
         name=name,
         value_from=core.EnvVarSourceArgs(secret_key_ref=core.SecretKeySelectorArgs(name=secret, key=key)),
@@ -78,14 +78,14 @@ def container_resources(resources: Resources) -> core.ResourceRequirementsArgs:
 
 
 def quantities(amounts: Amounts) -> dict[str, str]:
-    """CPU and memory, as the API server writes them back."""
+    """CPU and memory, as the API server returns them."""
     return {"cpu": quantity(amounts.cpu.amount), "memory": quantity(amounts.memory.amount, binary=True)}
 
 
 def quantity(amount: Decimal, *, binary: bool = False) -> str:
-    """`amount` as the API server writes it back: 2000m is "2", 1024Mi is "1Gi".
+    """`amount` as the API server returns it: 2000m is "2", 1024Mi is "1Gi".
 
-    In any other spelling a refresh brings back another text than the program's, and every `up` shows a change.
+    With any other spelling, a refresh would read another text than the program's, and every `up` would show a change.
     """
     if binary and amount % 1024 == 0:
         power = 0
@@ -101,7 +101,7 @@ def quantity(amount: Decimal, *, binary: bool = False) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What pods take up of a ResourceQuota: CPU in cores, memory in bytes."""
+    """How much of a ResourceQuota pods use: CPU in cores, memory in bytes."""
 
     cpu_requests: Decimal = Decimal(0)
     cpu_limits: Decimal = Decimal(0)
@@ -110,7 +110,7 @@ class Footprint:
 
     @classmethod
     def of(cls, resources: Resources, *, pods: int = 1) -> Self:
-        """`pods` pods of one container each. An init container that asks for no more adds nothing: it runs before."""
+        """`pods` pods of one container each. An init container that requests no more adds nothing: it runs before."""
         return cls(
             cpu_requests=resources.requests.cpu.amount * pods,
             cpu_limits=resources.limits.cpu.amount * pods,
@@ -120,7 +120,7 @@ class Footprint:
 
     @classmethod
     def total(cls, footprints: Iterable[Footprint]) -> Self:
-        """All of them at the same time."""
+        """The sum of `footprints`, for pods that run at the same time."""
         every = list(footprints)
         return cls(
             cpu_requests=sum((each.cpu_requests for each in every), Decimal(0)),
@@ -130,7 +130,7 @@ class Footprint:
         )
 
     def hard(self) -> dict[str, str]:
-        """The `hard` limits of a ResourceQuota that holds exactly this much."""
+        """The `hard` limits of a ResourceQuota that admits exactly this much."""
         return {
             "requests.cpu": quantity(self.cpu_requests),
             "limits.cpu": quantity(self.cpu_limits),

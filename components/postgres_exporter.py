@@ -1,4 +1,4 @@
-"""PostgresExporter: PostgreSQL's own statistics for Prometheus, read by a role that can read nothing else."""
+"""PostgresExporter: PostgreSQL's own statistics for Prometheus, read with a role that can read nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus"}  # as the operator 
 
 
 def create_role() -> list[str]:
-    """Command that runs before the exporter; it holds the script, so that a changed one runs."""
+    """Command that runs before the exporter. It contains the script, so that a changed script runs."""
     return ["sh", "-c", _SCRIPT.read_text(encoding="utf-8"), "create-monitor-role"]
 
 
@@ -50,11 +50,11 @@ class PostgresExporterArgs:
 
     settings: DatabaseMetricsSettings
     monitoring: MonitoringSettings
-    """Which Prometheus, and the labels by which it selects."""
+    """Names the Prometheus and the labels by which it selects."""
     environment: Environment
     database: DatabaseWires
     secret: SecretData
-    """PASSWORD."""
+    """Has the key PASSWORD."""
 
 
 class PostgresExporter(pulumi.ComponentResource):
@@ -65,7 +65,7 @@ class PostgresExporter(pulumi.ComponentResource):
 
     @staticmethod
     def footprint(settings: MonitoringSettings | None) -> Footprint:
-        """One pod, the old one stopped before the new one starts; nothing where there is no exporter."""
+        """One pod, the old one stopped before the new one starts; nothing if there is no exporter."""
         wanted = settings.database_metrics if settings else None
         return Footprint.of(wanted.resources) if wanted else Footprint()
 
@@ -144,7 +144,7 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         security_context=container_security(read_only=True),
         volume_mounts=args.database.client_mounts or None,
     )
-    # The view of statements is there, see count-statements.sh.
+    # With `statements`, their view is in the database postgres, see count-statements.sh.
     database = "postgres" if args.settings.statements else address.database
     tls = f"verify-full&sslrootcert={AUTHORITY}" if args.database.authority is not None else "disable"
     exporter = core.ContainerArgs(
@@ -173,7 +173,7 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         automount_service_account_token=False,
         enable_service_links=False,
         tolerations=lost_node_tolerations(),
-        # Of the first image; the exporter's runs as anybody.
+        # The user of the first image; the exporter's image runs as any user.
         security_context=pod_security(user=USER_ID, group=USER_ID),
         init_containers=[create],
         containers=[exporter],

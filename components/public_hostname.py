@@ -1,4 +1,4 @@
-"""PublicHostname: a name of the app on the internet, behind a login: Access application, tunnel rule, DNS record.
+"""PublicHostname: a hostname of the app on the internet, behind a login: Access application, tunnel rule, DNS record.
 
 A part of `Access`.
 """
@@ -24,30 +24,30 @@ class PublicHostnameArgs:
     """The service behind the hostname, the policies of its application, and what exists already."""
 
     owner: Owner
-    """Whose they are; the application's name and the record's comment say so."""
+    """The owner of the resources, as the application's name and the record's comment state it."""
     hostname: str
     ids: CloudflareIds
     policy_ids: Sequence[pulumi.Input[str]]
-    """Of the Access policies, in the order in which Access asks them."""
+    """Ids of the Access policies, in the order in which Access evaluates them."""
     session_duration: str
     service: pulumi.Input[str]
     """URL of the app's Service."""
     adopt: AdoptedIds
     after: Sequence[pulumi.Resource]
-    """What exists before the tunnel's rule does.
+    """What must exist before the tunnel rule.
 
-    Among it are the rules of the hostnames before this one: each rule is a change of the tunnel's whole document, and
+    This includes the rules of the hostnames before this one: each rule is a change to the tunnel's whole document, and
     two changes at once would undo each other.
     """
     released: pulumi.Input[str] | None
-    """URN of this component as the last release registered it, for the hostname that a stack had then."""
+    """URN under which the last release registered this component, for the one hostname that a stack had then."""
 
 
 class PublicHostname(pulumi.ComponentResource):
     """`url` is known once everything is in place.
 
-    Each of the three depends on the one before, so that the app is never reachable without Access: not while it is
-    made, not after a failure in between, and not while it is removed, which goes the other way.
+    Each of the three resources depends on the one before, so that the app is never reachable without Access: not during
+    creation, not after a failure half-way, and not during deletion, which runs in reverse order.
     """
 
     url: pulumi.Output[str]
@@ -71,7 +71,7 @@ class PublicHostname(pulumi.ComponentResource):
             opts=ResourceOptions(
                 parent=self,
                 aliases=released(APPLICATION),
-                # Changed in place, it would leave the old hostname without a login for as long as its record resolves.
+                # An update in place would leave the old hostname without a login while its record still resolves.
                 replace_on_changes=["domain"],
                 import_=f"accounts/{ids.account_id}/{args.adopt.application}" if args.adopt.application else None,
             ),

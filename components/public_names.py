@@ -1,4 +1,4 @@
-"""Names of what a public hostname is made of, in the state and in Cloudflare. Needs no SDK: lookups and ops use it."""
+"""Names of a public hostname's resources, in the state and in Cloudflare. Imports no SDK: lookups and ops use it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ RULE: Final = "tunnel-hostname"
 RECORD: Final = "dns-record"
 
 NON_IDENTITY: Final = "non_identity"
-"""Decision of a policy, "Service Auth" in the dashboard, that asks nobody to log in."""
+"""Decision of a policy that asks nobody to log in; "Service Auth" in the dashboard."""
 
 NAME_UNTIL: Final = "{0} until {1}"
-"""The service token's name in Cloudflare: its policy's, and the day by which it is to be changed."""
+"""The service token's name in Cloudflare: its policy's name, and the day by which to renew the token."""
 
 RELEASED_TYPE: Final = f"{PROGRAM}:public_access:PublicAccess"
-"""Type of the component up to the release of November 2026. A stack had one public hostname then, whose resources bore
-the names above and no hostname."""
+"""Type of the component up to the release of November 2026. A stack then had one public hostname, whose resources had
+the names above without the hostname."""
 
 
 def of_hostname(name: str, hostname: str) -> str:
     """The name for one hostname.
 
-    It holds the hostname and not its place in the list, so that nothing of the others moves when one is removed.
+    It contains the hostname and not its position in the list, so that removing one hostname does not rename the others.
     """
     return f"{name}-{hostname}"

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 SECRET: Final = "gitlab-registry"  # noqa: S105 - the Secret's name
 CONFIG: Final = ".dockerconfigjson"
-"""The key in the Secret."""
+"""Key in the Secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """Credentials that somebody keeps by hand."""
+    """Credentials that somebody maintains by hand."""
 
     username: pulumi.Input[str]
     password: pulumi.Input[str]
@@ -40,18 +40,18 @@ class Login:
 
 @dataclass(frozen=True, kw_only=True)
 class Issue:
-    """A deploy token of the stack's own."""
+    """The stack's own deploy token."""
 
     gitlab: str
     """Address of GitLab."""
     project: str
-    """Number of the GitLab project."""
+    """Id of the GitLab project."""
     name: str
-    """Not `gitlab-deploy-token`: GitLab hands a token of that name to every CI job."""
+    """Not `gitlab-deploy-token`: GitLab gives a token of that name to every CI job."""
     owner: str
     """The stack, as the item names it."""
     expires: dt.date
-    """Its last day, UTC; a change issues a new token before the old one is revoked."""
+    """The token's last day, UTC; a change issues a new token before it revokes the old one."""
     item: ItemPlace
     """The 1Password item that shows people which credentials are in use."""
 
@@ -66,10 +66,10 @@ class PullCredentialsArgs:
 
 
 class PullCredentials(pulumi.ComponentResource):
-    """The pull secret, and where the stack issues its own credentials the deploy token and the 1Password item."""
+    """The pull secret and, if the stack issues its own credentials, the deploy token and the 1Password item."""
 
     secret_name: pulumi.Output[str]
-    """For `imagePullSecrets`."""
+    """Name of the Secret, for `imagePullSecrets`."""
 
     def __init__(self, name: str, args: PullCredentialsArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:pull_credentials:PullCredentials", name, None, opts)
@@ -90,8 +90,8 @@ class PullCredentials(pulumi.ComponentResource):
         self.register_outputs({"secret_name": self.secret_name})
 
     def _issue(self, issue: Issue) -> Login:
-        # Any change replaces the token. The engine makes the new one, updates what uses it, and only then revokes the
-        # old one, so at every moment the cluster holds credentials that are valid.
+        # Any change replaces the token. The engine creates the new one, updates what uses it, and only then revokes the
+        # old one, so the cluster has valid credentials at all times.
         token = gitlab.ProjectDeployToken(
             "deploy-token",
             project=issue.project,
@@ -115,7 +115,7 @@ class PullCredentials(pulumi.ComponentResource):
 
 
 def choose(settings: Settings, secrets: StackSecrets, project: GitLabProject | None) -> Login | Issue:
-    """The credentials that 1Password holds, or a deploy token of the stack's own where the settings ask for one."""
+    """The credentials in 1Password, or the stack's own deploy token if the settings ask for one."""
     delivery = settings.delivery
     if project and delivery and (pull := delivery.pull_credentials).expires and secrets.registry_item:
         return Issue(
@@ -132,15 +132,15 @@ def choose(settings: Settings, secrets: StackSecrets, project: GitLabProject | N
 
 
 def revoking_lost(issue: Issue) -> ResourceHookBinding:
-    """Hooks of the pull secret: once it holds the token in use, one whose only showing was lost is revoked."""
+    """Hooks of the pull secret: once it holds the token in use, they revoke tokens whose value was lost."""
     tokens = DeployTokens(gitlab=issue.gitlab, project=issue.project, name=issue.name)
-    # A hook that fails would cancel the deployment in the middle, for what the next change of the secret does as well.
+    # Errors only warn: a failed hook would cancel the update half-way, and the next change to the secret tries again.
     warns = ResourceHookOptions(ignore_errors=True)
     hook = ResourceHook("revoke-lost-deploy-tokens", tokens.revoke_lost, warns)
     return ResourceHookBinding(after_create=[hook], after_update=[hook])
 
 
 def docker_config(server: str, username: str, password: str) -> str:
-    """The docker configuration that logs in to one registry."""
+    """The Docker configuration for logging in to one registry."""
     auth = base64.b64encode(f"{username}:{password}".encode()).decode()
     return json.dumps({"auths": {server: {"username": username, "password": password, "auth": auth}}})

@@ -1,6 +1,6 @@
-"""A password that the program makes up once and nobody has to know.
+"""A password that the program generates once and nobody has to know.
 
-A Pulumi dynamic resource: what is random must stay the same from one `up` to the next.
+A Pulumi dynamic resource, because the random value must stay the same from one `up` to the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _BYTES: Final = 24
 
 
 class _RandomPasswordProvider(ResourceProvider):
-    """Holds nothing: what is pickled into the state is this class's name."""
+    """Has no data: pickling records only the name of this class in the state."""
 
     serialize_as_secret_always = False
 
@@ -28,7 +28,7 @@ class _RandomPasswordProvider(ResourceProvider):
 
 
 class RandomPassword(Resource, module="random", name="RandomPassword"):
-    """Recorded encrypted, and generated again by `pulumi up --replace <its URN>`."""
+    """Encrypted in the state; `pulumi up --replace <its URN>` generates a new one."""
 
     result: pulumi.Output[str]
     """The password, URL-safe; secret."""

@@ -1,8 +1,8 @@
-"""RegistryItem: the 1Password item that shows people a token in use: of the registry, of R2 or of Access.
+"""RegistryItem: the 1Password item in which people find a token in use, for the registry, R2 or Access.
 
-Not the provider's own Item: its plugin records the credentials that it found in its environment and reads, refreshes
-and deletes with those for ever, rotated or not, and an item that was deleted by hand is an error to it that nobody gets
-past. This reads the credentials from the environment on each run, and takes an item that is gone for gone.
+Not the provider's own Item: its plugin records the credentials from its environment and uses those for every later
+read, refresh and delete, even after a rotation; and once somebody deletes the item by hand, every run fails. This
+resource reads the credentials from the environment on each run, and treats a missing item as deleted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RegistryItemError(Exception):
 
 
 class _RegistryItemProvider(ResourceProvider):
-    """Holds nothing: what is pickled into the state is this class's name."""
+    """Has no data: pickling records only the name of this class in the state."""
 
     serialize_as_secret_always = False
 
@@ -37,7 +37,7 @@ class _RegistryItemProvider(ResourceProvider):
         elsewhere = ["vault"] if olds.get("vault") != news.get("vault") else []
         if news.get("item") not in {None, _uuid(id_)}:
             elsewhere.append("item")
-        # The item elsewhere is written first, and then the old one deleted.
+        # A replacement writes the new item first, and then deletes the old one.
         return DiffResult(
             changes=bool(elsewhere) or any(olds.get(name) != news.get(name) for name in _RECORDED),
             replaces=elsewhere,
@@ -83,9 +83,9 @@ class _RegistryItemProvider(ResourceProvider):
 class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
     """A login in 1Password, marked with the stack that issued it.
 
-    An item of the title that is there already is written to: what was added by hand stays. One with another stack's
-    mark is refused. The credentials are the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op` command,
-    OP_SERVICE_ACCOUNT_TOKEN or OP_ACCOUNT.
+    `up` updates an existing item with the title and keeps what was added to it by hand. It refuses an item with another
+    stack's mark. The credentials are the same as the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op`
+    command, OP_SERVICE_ACCOUNT_TOKEN or OP_ACCOUNT.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
         props = {
             "vault": vault,
             "title": title,
-            # Of the stack file, where it is not registry.item.
+            # Key in the stack file, if it is not registry.item.
             **({"setting": setting} if setting else {}),
-            # UUID of the item, where the stack file names it by that.
+            # UUID of the item, if the stack file names the item by UUID.
             **({"item": item} if item else {}),
             "username": username,
             "password": pulumi.Output.secret(password),
             "token_name": token_name,
             "owner": owner,
         }
-        # What a release before this one made with the provider's Item is the same item, under the same id.
+        # An item that an earlier release created with the provider's Item is the same item, with the same id.
         was = pulumi.ResourceOptions(
             aliases=[pulumi.Alias(type_="onepassword:index/item:Item")], additional_secret_outputs=["password"]
         )
@@ -122,7 +122,7 @@ class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
 
 
 def existing(account: Client, props: Mapping[str, Any]) -> list[Body]:
-    """The items that the title, or else the UUID in `props` means, whosesoever they are."""
+    """The items that the UUID in `props` or, without one, the title refers to, whoever owns them."""
     if named := props.get("item"):
         body = account.get(props["vault"], named)
         return [] if body is None else [body]
@@ -130,7 +130,7 @@ def existing(account: Client, props: Mapping[str, Any]) -> list[Body]:
 
 
 def _create(account: Client, props: dict[str, Any]) -> str:
-    """UUID of the item, new or taken over: one of ours is there after a kill or a lost answer."""
+    """Creates or updates the item and returns its UUID: after a killed run or a lost answer, it already exists."""
     match existing(account, props):
         case []:
             return str(account.create(props["vault"], written({}, props))["id"])
@@ -156,7 +156,7 @@ def _write(account: Client, body: Body, props: dict[str, Any]) -> None:
 
 
 def _own(account: Client, id_: str, props: dict[str, Any]) -> Body | None:
-    """The item; None where it is gone, or became another stack's."""
+    """The item; None if it is gone, or now belongs to another stack."""
     body = account.get(props["vault"], _uuid(id_))
     if body is None or stranger(item_of(body), token=props["token_name"], owner=props["owner"]):
         return None
@@ -164,7 +164,7 @@ def _own(account: Client, id_: str, props: dict[str, Any]) -> Body | None:
 
 
 def written(body: Body, props: dict[str, Any]) -> Body:
-    """The item with the login and the marks in it; all else of `body` (empty: a new item) is as it was."""
+    """The item with the login and the marks; everything else in `body` (empty: a new item) is unchanged."""
     sections = [dict(one) for one in body.get("sections") or ()]
     marks = next((one["id"] for one in sections if one.get("label") == SECTION), None)
     if marks is None:
@@ -180,7 +180,7 @@ def written(body: Body, props: dict[str, Any]) -> Body:
 
 
 def _put(fields: list[Body], field: Body, *known_by: str) -> None:
-    """Gives the field that is equal in the keys `known_by` the value of `field`, or adds `field`."""
+    """Sets the value of the field that matches `field` in the keys `known_by`, or adds `field`."""
     found = next((one for one in fields if all(one.get(key) == field[key] for key in known_by)), None)
     if found is None:
         fields.append(field)
@@ -189,7 +189,7 @@ def _put(fields: list[Body], field: Body, *known_by: str) -> None:
 
 
 def _asking(props: dict[str, Any], run: Callable[[Client], _T]) -> _T:
-    """What `run` gives; it is tried again while 1Password is away, so it must begin by looking."""
+    """The result of `run`, which is retried while 1Password is unavailable, so it must first read what exists."""
     try:
         account = client(os.environ)
         for pause in _PAUSES:
@@ -214,7 +214,7 @@ def _named(props: Mapping[str, Any]) -> str:
 
 
 def _uuid(id_: str) -> str:
-    """UUID of the item in the resource's id, vaults/<vault>/items/<item>, which the provider's Item has as well."""
+    """UUID of the item in the resource's id, vaults/<vault>/items/<item>; the provider's Item has the same id."""
     return id_.rpartition("/")[2]
 
 

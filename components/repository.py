@@ -1,4 +1,4 @@
-"""Repository: what both stacks share in GitLab. One stack owns it; `destroy` deletes nothing of it."""
+"""Repository: what both stacks share in GitLab. One stack owns it; `destroy` deletes none of it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from settings.repository import RepositorySettings
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryArgs:
-    """Settings, and what GitLab has already."""
+    """Settings, and what already exists in GitLab."""
 
     settings: RepositorySettings
     project: GitLabProject
 
 
 class Repository(pulumi.ComponentResource):
-    """Push mirror, develop branch, protection of both branches and of environments where the edition has it."""
+    """Push mirror, develop branch, protection of both branches and, if the edition has it, of environments."""
 
     mirror_key: pulumi.Output[str]
-    """Says where to add which public key, so that the mirror accepts the push."""
+    """Text that says which public key to add where, so that the mirror accepts the push."""
 
     def __init__(self, name: str, args: RepositoryArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:repository:Repository", name, None, opts)
@@ -39,7 +39,7 @@ class Repository(pulumi.ComponentResource):
             auth_method="ssh_public_key",
             host_keys=settings.host_keys,
             enabled=True,
-            # Without this GitLab deletes, on GitHub, what only GitHub has.
+            # Without this, GitLab deletes refs on GitHub that exist only there.
             keep_divergent_refs=True,
             opts=ResourceOptions(parent=self, protect=True),
         )
@@ -53,7 +53,7 @@ class Repository(pulumi.ComponentResource):
                 parent=self,
                 protect=True,
                 import_=project.branch_import(settings.develop_branch),
-                # Known from the creation only: after an import or a merge it would read as a replacement.
+                # Known only at creation: after an import or a merge, it would cause a replacement.
                 ignore_changes=["ref"],
             ),
         )
@@ -77,7 +77,7 @@ class Repository(pulumi.ComponentResource):
     def _protect_branch(
         self, project: GitLabProject, branch: str, level: str, *, depends_on: Sequence[pulumi.Resource]
     ) -> None:
-        # An Enterprise Edition, licensed or not, takes lists of levels, a Community Edition one level each.
+        # The Enterprise Edition, licensed or not, takes lists of levels; the Community Edition takes one level each.
         push_and_merge = (
             {"allowed_to_pushes": [{"access_level": level}], "allowed_to_merges": [{"access_level": level}]}
             if project.enterprise

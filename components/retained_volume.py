@@ -1,10 +1,10 @@
 """A volume that outlives its claim, whatever its storage class says.
 
-A claim that is deleted takes its volume with it where the class says `Delete`, as Longhorn's does, and one
-`kubectl delete namespace` deletes every claim. The reclaim policy of the volume itself decides, and can be changed.
+Deleting a claim deletes its volume if the class says `Delete`, as Longhorn's does, and one `kubectl delete namespace`
+deletes every claim. What counts is the volume's own reclaim policy, and that can be changed.
 
 A Pulumi dynamic resource, because the volume's name is known only once the claim is bound, and pulumi_kubernetes
-refuses a PersistentVolumePatch without a name, in the preview too (provider.go, Check).
+refuses a PersistentVolumePatch without a name, even in a preview (provider.go, Check).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class VolumeError(Exception):
 
 
 class _Retaining(ResourceProvider):
-    """Holds nothing: what is pickled into the state is the class's name."""
+    """Has no data: pickling records only the name of the class in the state."""
 
     serialize_as_secret_always = False
 
@@ -43,7 +43,7 @@ class _RetainedVolumeProvider(_Retaining):
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         elsewhere = [name for name in ("namespace", "claim") if olds.get(name) != news.get(name)]
-        # Not bound when it was made, or somebody has changed the policy since.
+        # The claim was not bound when this was created, or somebody has changed the policy since.
         changes = bool(elsewhere) or olds.get("policy") != RETAIN or olds.get("context") != news.get("context")
         return DiffResult(changes=changes, replaces=elsewhere, delete_before_replace=False)
 
@@ -60,7 +60,7 @@ class _RetainedVolumeProvider(_Retaining):
 
 @contextmanager
 def _asked(props: Mapping[str, Any], claim: str) -> Iterator[Cluster]:
-    """The cluster of the context; what it refuses is a `VolumeError` about the claim or claims."""
+    """The cluster of the context; turns its refusals into a `VolumeError` about the claim or claims."""
     try:
         yield Cluster(props["context"], api_client(props["context"]))
     except ClusterError as error:
@@ -73,7 +73,7 @@ def _asked(props: Mapping[str, Any], claim: str) -> Iterator[Cluster]:
 def _retained(props: Mapping[str, Any]) -> dict[str, Any]:
     with _asked(props, props["claim"]) as cluster:
         volume = _volume(cluster, props)
-        if not volume:  # a class that waits for the first pod: the next `up` sees it
+        if not volume:  # the class waits for the first pod; the next `up` retains the volume
             return {**_inputs(props), "volume": "", "policy": ""}
         _retain(cluster, volume)
     return {**_inputs(props), "volume": volume, "policy": RETAIN}
@@ -84,7 +84,7 @@ def _retain(cluster: Cluster, volume: str) -> None:
 
 
 def _volume(cluster: Cluster, props: Mapping[str, Any]) -> str | None:
-    """Name of the claim's volume, empty where it has none yet; None where there is no such claim."""
+    """Name of the claim's volume, empty if it has none yet; None if the claim does not exist."""
     claim = cluster.get("v1", "persistentvolumeclaims", props["claim"], props["namespace"])
     return None if claim is None else claim["spec"].get("volumeName", "")
 
@@ -95,7 +95,7 @@ def _policy(cluster: Cluster, volume: str) -> str:
     try:
         found = cluster.get("v1", "persistentvolumes", volume)
     except ForbiddenError:
-        return ""  # the next `up` tries, and says what is missing
+        return ""  # the next `up` tries again, and reports what is missing
     return str(found["spec"]["persistentVolumeReclaimPolicy"]) if found else ""
 
 
@@ -104,10 +104,10 @@ def _inputs(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class RetainedVolume(Resource, module="volume", name="RetainedVolume"):
-    """The volume of `claim` is retained. The kubeconfig's user needs get and patch on persistentvolumes."""
+    """Retains the volume of `claim`. The kubeconfig's user needs get and patch on persistentvolumes."""
 
     volume: pulumi.Output[str]
-    """Its name; empty until the claim is bound."""
+    """The volume's name; empty until the claim is bound."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ def _volumes(cluster: Cluster, props: Mapping[str, Any]) -> list[str]:
 class RetainedVolumes(Resource, module="volume", name="RetainedVolumes"):
     """Retains the volumes of all claims that the label selector `claims` matches.
 
-    One that comes later is seen by the next `up`.
+    The next `up` also retains volumes that appear later.
     """
 
     policies: pulumi.Output[dict[str, str]]

@@ -1,6 +1,7 @@
-"""A server's certificate, and the authority of its own that signs it: made once, renewed by `up`.
+"""A server's certificate and its own CA, which signs it: created once, renewed by `up`.
 
-A Pulumi dynamic resource: keys must stay the same from one `up` to the next, and a certificate until it is due.
+A Pulumi dynamic resource, because the keys must stay the same from one `up` to the next, and a certificate until its
+renewal is due.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 LIFETIME_DAYS: Final = 730
-"""Of a server's certificate."""
+"""Lifetime of a server's certificate."""
 RENEWAL_DAYS: Final = 365
-"""An `up` renews a certificate that has fewer days left: a stack that is touched once a year never reaches the end."""
+"""`up` renews a certificate with fewer days left, so with one `up` a year a certificate never expires."""
 _AUTHORITY_DAYS: Final = 3650
 _EARLY: Final = dt.timedelta(hours=1)
-"""A clock that is behind the one that signed takes the certificate all the same."""
+"""How far back certificates become valid, so that clients with a slow clock accept them."""
 _RECORDED: Final = ("hosts", "authority", "authority_key", "certificate", "key")
 
 
@@ -56,7 +57,7 @@ class _Pair:
 
 
 class _ServerCertificateProvider(ResourceProvider):
-    """Holds nothing: what is pickled into the state is this class's name."""
+    """Has no data: pickling records only the name of this class in the state."""
 
     serialize_as_secret_always = False
 
@@ -72,35 +73,35 @@ class _ServerCertificateProvider(ResourceProvider):
 
 
 class ServerCertificate(Resource, module="certificate", name="ServerCertificate"):
-    """Both keys are recorded encrypted. `pulumi up --replace <its URN>` makes another authority, too."""
+    """Both keys are encrypted in the state. `pulumi up --replace <its URN>` also creates a new authority."""
 
     authority: pulumi.Output[str]
-    """PEM of the certificate that clients know the server by. Renewed under the same key, so that a client with the one
-    of before takes the server's next certificate, and the other way round."""
+    """PEM of the CA certificate with which clients verify the server. Renewed with the same key, so that a client with
+    the old CA certificate accepts the server's next certificate, and the other way round."""
     certificate: pulumi.Output[str]
-    """PEM of the server's."""
+    """PEM of the server's certificate."""
     key: pulumi.Output[str]
-    """PEM of its key; secret."""
+    """PEM of the server's key; secret."""
 
     def __init__(self, name: str, *, hosts: Sequence[str], opts: pulumi.ResourceOptions) -> None:
-        """`hosts` are the names under which clients reach the server, the first of which names the authority."""
+        """`hosts` are the names under which clients reach the server; the authority is named after the first."""
         props = dict.fromkeys(_RECORDED) | {"hosts": list(hosts)}
         secret = pulumi.ResourceOptions(additional_secret_outputs=["authority_key", "key"])
         super().__init__(_ServerCertificateProvider(), name, props, pulumi.ResourceOptions.merge(opts, secret))
 
 
 def ends(certificate: str) -> dt.datetime:
-    """When a certificate, PEM, ends."""
+    """When a PEM certificate ends."""
     return x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
 
 
 def days_left(certificate: str) -> int:
-    """Whole days until a certificate, PEM, ends; negative once it has."""
+    """Whole days until a PEM certificate ends; negative once it has ended."""
     return (ends(certificate) - dt.datetime.now(dt.UTC)).days
 
 
 def _issued(hosts: Sequence[str], authority: _Pair | None) -> dict[str, Any]:
-    """What is recorded: a new certificate for the hosts, and the authority that has signed it."""
+    """The state: a new certificate for the hosts, and the authority that signed it."""
     if authority is None or days_left(authority.certificate) <= LIFETIME_DAYS:
         key = authority.private if authority else ec.generate_private_key(ec.SECP256R1())
         authority = _Pair.of(_authority(hosts[0], key), key)

@@ -1,6 +1,6 @@
-"""ServiceToken: the Access service token by which machines, and no person, get past the login of the public hostnames.
+"""ServiceToken: the Access service token with which machines, not people, get past the public hostnames' login.
 
-For the probe from outside and the pipeline's verify job. The policy lets in this token and nothing else.
+For the probe from outside and the pipeline's verify job. The policy admits this token and nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdks import cloudflare
 from settings.names import PROGRAM, Names
 
 LONGEST_DAYS: Final = 365
-"""How long Cloudflare honours the token after it was issued: its own default, 8760h."""
+"""Days for which Cloudflare accepts the token after it was issued: its own default, 8760h."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +29,16 @@ class ServiceTokenArgs:
     names: Names
     account_id: str
     expires: dt.date
-    """A change issues a new token before the old one is revoked."""
+    """Day by which to renew the token; a change issues a new token before it revokes the old one."""
     item: ItemPlace
-    """The 1Password item that the program writes the token to."""
+    """The 1Password item to which the program writes the token."""
 
 
 class ServiceToken(pulumi.ComponentResource):
-    """The token, the policy that allows it, and the 1Password item."""
+    """The token, the policy that admits it, and the 1Password item."""
 
     policy_id: pulumi.Output[str]
-    """For the Access applications."""
+    """Id of the policy, for the Access applications."""
     client_id: pulumi.Output[str]
     """Value of the header CF-Access-Client-Id."""
     client_secret: pulumi.Output[str]
@@ -51,7 +51,7 @@ class ServiceToken(pulumi.ComponentResource):
             "access-token",
             account_id=args.account_id,
             name=NAME_UNTIL.format(names.service_token, args.expires.isoformat()),
-            # Not until `expires` exactly: counted from today, it would be another duration with each `up`.
+            # Not exactly until `expires`: counted from today, the duration would differ on each `up`.
             duration=f"{LONGEST_DAYS * 24}h",
             opts=ResourceOptions(parent=self, replace_on_changes=["name"], additional_secret_outputs=["client_secret"]),
         )

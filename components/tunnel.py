@@ -1,8 +1,8 @@
-"""TunnelHostname: owns exactly one rule of a tunnel that others use too.
+"""TunnelHostname: owns exactly one rule of a tunnel that others use, too.
 
-The provider's own resource for this replaces the whole document, drops keys that it does not know, and its delete does
-nothing. The API has neither a call for a single rule nor a precondition: this reads the document, changes its rule in
-it, writes it back, reads it again, and compares the document's version counter, which each write moves by one.
+The provider's own resource replaces the whole document, drops keys that it does not know, and does nothing on delete.
+The API has neither a call for a single rule nor preconditions. So this resource reads the document, changes its own
+rule, writes the document back, reads it again, and compares its version counter, which each write increases by one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from lookups.cloudflare_api import CloudflareApi, CloudflareError, TransientErro
 from lookups.tunnel_document import AccessDemand, Document, demand_of, find, first_taker, with_rule, without_rule
 
 ORIGIN: Final = "http://{0}.{1}.svc.cluster.local:{2}"
-"""What a rule leads to: name of the Service, namespace, port."""
+"""URL to which a rule sends requests, from the Service's name, namespace and port."""
 TARGET: Final = "{0}.cfargotunnel.com"
-"""What the DNS record of a hostname in the tunnel of that id points to."""
+"""Target of a hostname's DNS record, from the tunnel's id."""
 TEAM_DOMAIN: Final = "{0}.cloudflareaccess.com"
-"""Where the Zero Trust team of that name has its login pages and its keys."""
+"""Host of a Zero Trust team's login pages and keys, from the team's name."""
 
 _SCOPE: Final = "Account > Cloudflare Tunnel: Edit"
 _T = TypeVar("_T")
@@ -37,7 +37,7 @@ class TunnelError(Exception):
 
 
 class NoDocumentError(TunnelError):
-    """The tunnel is deleted, or managed locally: no document rules it, and a rule of ours that was in one is gone."""
+    """The tunnel is deleted or managed locally: no document controls it, and a rule that we had in one is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,11 @@ class Tunnel:
             raise TunnelError(f"{error}. It needs {_SCOPE}") from None
 
     def read(self) -> Version:
-        """The document as it is now. Raises `TunnelError`, also for a tunnel that is not configured remotely."""
+        """The current document. Raises `TunnelError`, also for a tunnel that is not configured remotely."""
         return self._attempts(self._read)
 
     def change(self, edit: Callable[[Document], Document]) -> None:
-        """Reads, edits and writes until the document is as `edit` wants it; writes nothing where it is already."""
+        """Reads, edits and writes until the document is as `edit` wants it; writes nothing if it already is."""
         self._attempts(lambda: self._change(edit))
 
     def _change(self, edit: Callable[[Document], Document]) -> None:
@@ -72,7 +72,7 @@ class Tunnel:
         wanted = edit(before.document)
         if wanted == before.document:
             return
-        # A write whose answer is lost is neither repeated nor given up: the next attempt reads, and sees.
+        # If the answer to a write is lost, the next attempt does not repeat the write but reads the document first.
         number = self._call("PUT", "/configurations", json={"config": wanted})["version"]
         after = self._read().document
         if edit(after) != after:
@@ -86,7 +86,7 @@ class Tunnel:
             )
 
     def _read(self) -> Version:
-        # The configuration of a deleted tunnel is still there to be read.
+        # The API still returns the configuration of a deleted tunnel.
         if deleted := self._call("GET").get("deleted_at"):
             raise NoDocumentError(f"tunnel {self._name} was deleted at {deleted}: name another one")
         result = self._call("GET", "/configurations")
@@ -115,13 +115,13 @@ class Tunnel:
 
 
 def _warn(message: str) -> None:
-    # The engine shows what its plugins write here; a dynamic provider has no connection to its log.
+    # The engine shows what its plugins write to stderr; a dynamic provider has no access to the engine's log.
     sys.stderr.write(f"warning: {message}\n")
     sys.stderr.flush()
 
 
 class _TunnelRuleProvider(ResourceProvider):
-    """Holds nothing: what is pickled into the state is this class's name."""
+    """Has no data: pickling records only the name of this class in the state."""
 
     serialize_as_secret_always = False
 
@@ -130,7 +130,7 @@ class _TunnelRuleProvider(ResourceProvider):
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         elsewhere = [name for name in ("account_id", "tunnel_id", "hostname") if olds.get(name) != news.get(name)]
-        # A changed hostname is a new rule first, and then the old one's removal.
+        # For a changed hostname, the new rule is created first, and then the old one is removed.
         return DiffResult(
             changes=bool(elsewhere)
             or any(olds.get(name) != news.get(name) for name in ("service", "team_name", "audience")),
@@ -141,7 +141,7 @@ class _TunnelRuleProvider(ResourceProvider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         tunnel, hostname, service = _tunnel(props), props["hostname"], props["service"]
         there = find(tunnel.read().document, hostname)
-        # The very rule that we would write is ours: a killed `up` has written it and recorded nothing.
+        # A rule identical to ours is ours: an `up` that was killed wrote it but did not record it.
         if there is not None and there.get("service") != service and not props["adopt"]:
             raise TunnelError(
                 f"the tunnel already has a rule for {hostname}, made by hand, to {there.get('service')}: set "
@@ -161,7 +161,7 @@ class _TunnelRuleProvider(ResourceProvider):
             return ReadResult("", {})
         demand = demand_of(rule)
         seen = {
-            # Where requests go: an earlier wildcard may take them, and an update then moves the rule before it.
+            # Where requests really go: an earlier wildcard may match, and an update then moves our rule before it.
             "service": (first_taker(document, props["hostname"]) or rule).get("service"),
             "team_name": demand.team if demand else None,
             "audience": ", ".join(demand.audiences) if demand else None,
@@ -184,22 +184,22 @@ def _tunnel(props: dict[str, Any]) -> Tunnel:
 def _write(tunnel: Tunnel, props: dict[str, Any]) -> None:
     team, audience = props["team_name"], props["audience"]
     if not team or not audience:
-        # A rule without them would let everybody past cloudflared, and one with half of them nobody.
+        # A rule without both would let everybody past cloudflared; a rule with only one of them, nobody.
         raise TunnelError("the Access application has no audience tag: run `pulumi up` again")
     demand = AccessDemand(team=team, audiences=(audience,))
     tunnel.change(lambda document: with_rule(document, props["hostname"], props["service"], demand))
 
 
 def _state(props: dict[str, Any]) -> dict[str, Any]:
-    # A rule of an earlier release demands nothing, and its state knows of neither team nor audience.
+    # A rule from an earlier release requires no token, and its state has neither team nor audience.
     return {name: props.get(name) for name in _INPUTS}
 
 
 class TunnelHostname(Resource, module="tunnel", name="TunnelHostname"):
-    """The rule that sends `hostname` to `service`, for requests with a token of the Access application.
+    """The rule that sends `hostname` to `service`, for requests with a token from the Access application.
 
-    cloudflared itself looks at the token (its originRequest.access): where the application is deleted, or is another
-    hostname's, nobody gets in. CLOUDFLARE_API_TOKEN needs Account > Cloudflare Tunnel: Edit.
+    cloudflared itself verifies the token (its originRequest.access): if the application is deleted or belongs to
+    another hostname, nobody gets in. CLOUDFLARE_API_TOKEN needs Account > Cloudflare Tunnel: Edit.
     """
 
     hostname: pulumi.Output[str]

@@ -1,7 +1,7 @@
 """WalArchive: where CloudNativePG's plugin barman-cloud keeps the write-ahead log and the base backups of a Cluster.
 
-The plugin puts a container beside each instance, which archives the log and takes the base backups. Nothing of it
-encrypts on this side: the bucket holds the database as it is (docs/decisions/31-write-ahead-log.md).
+The plugin adds a container to each instance, which archives the log and takes the base backups. Nothing is encrypted on
+the cluster's side: the bucket contains the database in plain text (docs/decisions/31-write-ahead-log.md).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from settings.wal import WalSettings
 API: Final = "barmancloud.cnpg.io/v1"
 RESOURCE: Final = "objectstores"
 PLUGIN: Final = "barman-cloud.cloudnative-pg.io"
-"""Name that the plugin gives itself, and that the operator knows it by."""
+"""The plugin's name, under which the operator knows it."""
 PLUGIN_LABEL: Final = "cnpg.io/pluginName"
 """Label of a plugin's Service in the operator's namespace, by which the operator finds it."""
 BACKUPS_API: Final = "postgresql.cnpg.io/v1"
@@ -35,27 +35,27 @@ BACKUPS_RESOURCE: Final = "scheduledbackups"
 _ACCESS_KEY: Final = "access-key"
 _SECRET_KEY: Final = "secret-key"  # noqa: S105 - the key in the Secret
 _REGION: Final = "region"
-# Endpoints other than Amazon's refuse the checksums that its SDK sends by default, or do without them
-# (the plugin's documentation, "Object Store Providers").
+# Endpoints other than Amazon's refuse the checksums that its SDK sends by default, or do not need them (the plugin's
+# documentation, "Object Store Providers").
 _CHECKSUMS: Final = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WalArchiveArgs:
-    """The section of the stack file, and what its bucket is used with."""
+    """The section of the stack file, and the keys or ids for its bucket."""
 
     settings: WalSettings
     environment: Environment
     secrets: BucketSecrets
     r2: R2Ids | None = None
-    """Where the program makes the bucket."""
+    """Ids for the bucket, if the program creates it."""
 
 
 class WalArchive(pulumi.ComponentResource):
     """The ObjectStore and the Secret with its keys; the Cluster refers to it by `plugin`."""
 
     plugin: dict[str, Any]
-    """Entry of the Cluster's `plugins`."""
+    """Entry for the Cluster's `plugins`."""
 
     def __init__(self, name: str, args: WalArchiveArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:wal_archive:WalArchive", name, None, opts)
@@ -99,16 +99,16 @@ def archive(settings: WalSettings, names: Names) -> str:
 
 
 def way_out(settings: WalSettings) -> Rule:
-    """What the instances' network policy lets them reach; DNS has to learn names beside it."""
+    """Egress rule for the instances' network policy; its DNS rule must have `learn_names` set."""
     return to_names([settings.s3.host], port=settings.s3.port)
 
 
 def scheduled_backup(settings: WalSettings, names: Names) -> dict[str, Any]:
-    """Spec of the ScheduledBackup: base backups, the first at once, for without one there is nothing to recover."""
+    """Spec of the ScheduledBackup: base backups, the first one at once, because a recovery needs one."""
     return {
-        "schedule": f"0 {settings.schedule}",  # the operator counts seconds, too
+        "schedule": f"0 {settings.schedule}",  # the operator's schedules begin with the seconds
         "immediate": True,
-        # Gone with the Cluster, which they say something about; what they are is in the bucket, and stays.
+        # The Backup objects describe the Cluster and are deleted with it; the backups themselves stay in the bucket.
         "backupOwnerReference": "cluster",
         "cluster": {"name": names.database},
         "method": "plugin",
@@ -119,8 +119,8 @@ def scheduled_backup(settings: WalSettings, names: Names) -> dict[str, Any]:
 def _store(settings: WalSettings, names: Names) -> dict[str, Any]:
     bucket = settings.s3
     asked = bucket.server_side_encryption
-    # R2 takes a base backup in parts of one size alone. Of gzip's they are: Python's tarfile writes it in blocks. What
-    # barman compresses itself (snappy, lz4) comes in parts of many sizes (barman issue 954).
+    # R2 only accepts a base backup in parts of equal size. With gzip they are: Python's tarfile writes it in blocks.
+    # What barman compresses itself (snappy, lz4) comes in parts of different sizes (barman issue 954).
     form = {"compression": "gzip", **({} if asked == "bucket-default" else {"encryption": asked})}
     keys = {
         "accessKeyId": _ACCESS_KEY,
