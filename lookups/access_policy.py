@@ -1,9 +1,9 @@
-"""Whom an Access policy lets in, read from its rules: known people, or more than those.
+"""Whom an Access policy lets in, according to its rules: only known people, or others as well.
 
 Cloudflare ORs the entries of `include`, ANDs those of `require`, and subtracts those of `exclude`
-(developers.cloudflare.com/cloudflare-one/policies/access, "Rule types"). So a policy lets in known people only where
-each of its includes names known people, or one of its requires does. An exclude narrows nothing: it leaves everybody
-else. Selectors are allowed by a list: what Cloudflare adds later counts as open until it is looked at here.
+(developers.cloudflare.com/cloudflare-one/policies/access, "Rule types"). So a policy lets in only known people if each
+of its includes names known people, or one of its requires does. An exclude does not help: it leaves everybody else.
+There is an allowlist of selectors: one that Cloudflare adds later counts as open until it is reviewed and added here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Rule = Mapping[str, Any]
 Policy = Mapping[str, Any]
 """A policy or a group: its `include`, `exclude` and `require`."""
 ReadGroup = Callable[[str], Policy]
-"""The Access group of an id. Whatever it raises passes through."""
+"""Returns the Access group with an id. Its exceptions propagate."""
 
 GROUP: Final = "group"
 NAMES_PEOPLE: Final[Mapping[str, str]] = {
@@ -30,21 +30,21 @@ NAMES_PEOPLE: Final[Mapping[str, str]] = {
     "github-organization": "group of an identity provider",
     "service_token": "service token",
 }
-"""Selectors that name known people, or one known token, and what one entry of each names. `group` is looked into."""
+"""Selectors that name known people, or one known token, and what one entry of each names. Groups are resolved."""
 
 
 def openings(policy: Policy, read_group: ReadGroup, allowed: Collection[str] = ()) -> list[str]:
-    """The entries by which a policy lets in more than known people, each in words; empty where it does not.
+    """The entries by which a policy lets in more than known people, each in words; empty if there are none.
 
-    `allowed` are further selectors, which somebody has decided to trust (`access.public.allowSelectors`).
+    `allowed` are additional selectors, which somebody has decided to trust (`access.public.allowSelectors`).
     """
     return list(_openings(policy, read_group, frozenset(allowed), ()))
 
 
 def admitted(policy: Policy, read_group: ReadGroup) -> str:
-    """How much a policy names, as `2 e-mail addresses, 1 e-mail list; less 1 e-mail address`.
+    """What a policy names, in numbers: `2 e-mail addresses, 1 e-mail list; less 1 e-mail address`.
 
-    Groups are counted through, and what stands twice is counted once.
+    Members of groups count, too, and duplicates count once.
     """
     words = [_counted(policy, "include", read_group) or "nobody"]
     words += [f"who match each of {needed}" for needed in [_counted(policy, "require", read_group)] if needed]
@@ -66,7 +66,7 @@ def _openings(
     opened += [found for rule in includes for found in _opened(rule, read_group, allowed, above, required=required)]
     if any(not list(_opened(rule, read_group, allowed, above, required=True)) for rule in requires):
         return
-    # What a group of this group says names that one already.
+    # Entries found in a nested group already name that group.
     place = f"group {policy.get('name') or above[-1]}: " if above else ""
     yield from (found if found.startswith("group ") else f"{place}{found}" for found in opened)
 
@@ -81,9 +81,9 @@ def _opened(
             id_ = str((matched or {}).get("id"))
             if id_ not in above:
                 yield from _openings(read_group(id_), read_group, allowed, (*above, id_), required=required)
-            elif required:  # to be in itself narrows nothing
+            elif required:  # to require itself restricts nothing
                 yield "itself"
-            # A group that includes itself lets in nobody by that.
+            # A group that includes itself lets in nobody else.
         elif selector not in NAMES_PEOPLE and selector not in allowed:
             yield f"{selector}{_shown(matched)}"
 
@@ -94,7 +94,7 @@ def _selectors(policy: Policy, part: str, read_group: ReadGroup, above: tuple[st
             if selector != GROUP:
                 yield selector, matched
             elif (id_ := str((matched or {}).get("id"))) not in above:
-                # Whoever a group names is what its own include names, wherever the group itself stands.
+                # A group names what its own include names, in whichever part of the policy the group is.
                 yield from _selectors(read_group(id_), "include", read_group, (*above, id_))
 
 

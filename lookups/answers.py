@@ -1,4 +1,4 @@
-"""What a server answers, where a proxy's page may stand in the place of its JSON."""
+"""Answers of servers, in which a proxy's page may replace the JSON."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A CI variable that somebody made by hand where the stack makes one of its own with a secret.
+"""A CI variable, created by hand, with the same key as one in which the stack stores a secret.
 
-An import would read the old value back, and the engine shows what it has read in plain: in `pulumi preview --json`, in
-debug messages and in event logs. So it is deleted right before the stack's own takes its place.
+An import would read the old value, and the engine shows what it reads in plain text: in `pulumi preview --json`, debug
+messages and event logs. So the old variable is deleted right before the stack creates its own.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class CiVariable:
     gitlab: str
     """Address of GitLab."""
     project: str
-    """Number of the project."""
+    """Id of the project."""
     key: str
     scope: str
 
     async def delete(self, _args: pulumi.ResourceHookArgs) -> None:
-        """Hook of the stack's variable, before it is created; a variable that is not there is no error.
+        """Hook that runs before the stack's variable is created; if there is no variable to delete, it does nothing.
 
-        Raises `RuntimeError`, in words for the engine to end with, where GitLab does not delete it.
+        Raises `RuntimeError`, with a message for the engine's last error, if GitLab does not delete the variable.
         """
         await asyncio.to_thread(self._delete)
 
     def _delete(self) -> None:
-        from gitlab.exceptions import GitlabError  # noqa: PLC0415 - a run that creates no variable does without it
+        from gitlab.exceptions import GitlabError  # noqa: PLC0415 - a run that creates no variable does not need it
 
         try:
             variables = connect(self.gitlab).projects.get(self.project, lazy=True).variables

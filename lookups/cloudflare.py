@@ -1,4 +1,4 @@
-"""Looks up what public access refers to, and refuses a policy that would let everybody in, before anything is made."""
+"""Looks up what public access refers to, and refuses a policy that lets everybody in, before anything is created."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from settings.access import PublicAccessSettings
 from settings.ownership import DNS_COMMENT, Owner
 
 IN_THE_WAY: Final = frozenset({"A", "AAAA", "CNAME", "NS"})
-"""Types of records beside which Cloudflare takes no CNAME of the same name (errors 81053 and 81056). All others may
-stand there: a TXT or CAA record is answered beside the proxied record's addresses.
+"""Types of records beside which Cloudflare accepts no CNAME of the same name (errors 81053 and 81056). All others may
+exist: Cloudflare serves a TXT or CAA record beside the proxied record's addresses.
 https://developers.cloudflare.com/dns/manage-dns-records/troubleshooting/records-with-same-name/"""
 
 _TUNNEL_EDIT: Final = "Account > Cloudflare Tunnel: Edit"
@@ -34,7 +34,7 @@ class PublicAccessError(pulumi.RunError):
 
 
 class UnusableError(Exception):
-    """What the stack file names is not there, or cannot serve the app; the message says why and what to do."""
+    """What the stack file names does not exist, or cannot serve the app; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,12 @@ class CloudflareIds:
     policy_id: str
     team_name: str
     identity_provider_ids: tuple[str, ...]
-    """Empty: every identity provider of the account."""
+    """Empty for every identity provider of the account."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where the zone and the tunnel that a stack file names are."""
+    """The account and the zone that a stack file names."""
 
     account_id: str
     zone_id: str
@@ -61,9 +61,9 @@ class Place:
 def look_up(public: PublicAccessSettings) -> CloudflareIds:
     """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong.
 
-    Each product that the stack writes to is read, so that the message names every one that the token lacks.
-    A token that may read and not edit passes here, and is refused by Cloudflare at the first write: the
-    API does not show a token its own permissions.
+    It reads from each product that the stack writes to, so that the message names every permission that the token
+    lacks. A token that may read but not edit passes here, and Cloudflare refuses it at the first write: the API does
+    not show a token its own permissions.
     """
     problems: list[str] = []
     found = _LookUp(public, CloudflareApi(), problems)
@@ -75,7 +75,7 @@ def look_up(public: PublicAccessSettings) -> CloudflareIds:
 
 
 class _LookUp:
-    """One look-up; what is wrong is added to `problems`."""
+    """One look-up, which adds what is wrong to `problems`."""
 
     def __init__(self, public: PublicAccessSettings, api: CloudflareApi, problems: list[str]) -> None:
         self._public, self._api, self._problems = public, api, problems
@@ -126,12 +126,13 @@ class _LookUp:
         return None
 
     def _foreign(self, account_id: str) -> str | None:
-        """That the token is another account's: every call is then refused as if it lacked a permission."""
+        """The problem if the token belongs to another account: Cloudflare then refuses every call as if a permission
+        were missing."""
         try:
             seen = self._api.list_all("/accounts")
         except CloudflareError:
             return None
-        # Empty where the token may do nothing that is about a whole account.
+        # Empty if the token has no permission at account level.
         if not seen or account_id in {one["id"] for one in seen}:
             return None
         return (
@@ -147,7 +148,7 @@ def find_place(public: PublicAccessSettings, api: CloudflareApi) -> Place:
         try:
             zone = api.get(f"/zones/{place.zone_id}")
         except CloudflareError as error:
-            if error.forbidden:  # the ids are given so that the token need not see the zone
+            if error.forbidden:  # with both ids in the stack file, the token need not see the zone
                 return place
             raise
     else:
@@ -218,7 +219,7 @@ def find_tunnel(public: PublicAccessSettings, account_id: str, api: CloudflareAp
                 f"access.public.tunnelId is {public.tunnel_id}, whose name is {tunnel['name']!r}: correct either"
             )
     else:
-        # Without `is_deleted` the tunnels of the past match too.
+        # Without `is_deleted`, deleted tunnels match, too.
         listed = api.list_all(path, name=public.tunnel, is_deleted="false")
         alive = [one for one in listed if one["name"] == public.tunnel and not one.get("deleted_at")]
         if len(alive) > 1:
@@ -241,9 +242,9 @@ def _check_tunnel(public: PublicAccessSettings, account_id: str, api: Cloudflare
 
 
 def find_team(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> str:
-    """Name of the account's Zero Trust team, which issues the tokens that cloudflared demands.
+    """Name of the account's Zero Trust team, which issues the tokens that cloudflared requires.
 
-    A wrong one would shut everybody out, so a name that is given is compared where the token may see the account's.
+    A wrong name would lock everybody out, so a configured name is compared with the account's if the token may read it.
     """
     try:
         domain = str(api.get(f"/accounts/{account_id}/access/organizations").get("auth_domain") or "")
@@ -264,7 +265,7 @@ def find_team(public: PublicAccessSettings, account_id: str, api: CloudflareApi)
 def _check_records(
     public: PublicAccessSettings, hostname: str, zone_id: str, tunnel_id: str | None, api: CloudflareApi
 ) -> None:
-    """Refuses a record that leads elsewhere and is not the stack's own, and one of another hostname to adopt."""
+    """Refuses a record that points elsewhere and is not the stack's own, and a record to adopt of another hostname."""
     listed = api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": hostname})
     records = [one for one in listed if one["type"] in IN_THE_WAY]
     adoptable = [str(one["id"]) for one in records if one["type"] == "CNAME"]
@@ -284,14 +285,14 @@ def _check_records(
             )
             continue
         comment = record.get("comment")
-        # One that is marked as another stack's is refused with all else that is.
+        # `check_ownership` refuses a record with another stack's mark, together with everything else of another stack.
         if comment == DNS_COMMENT or Owner.marked(comment) or record["id"] == adopted or tunnel_id is None:
             continue
         remedy = f"set {setting} to {record['id']} to take it over, or remove it"
         if record["content"] != TARGET.format(tunnel_id):
             foreign.append(f"it exists and leads to {record['content']}: {remedy}")
         else:
-            # Not refused: `ops import-existing` wants a preview of it, and once imported it is in the state as it was.
+            # Not refused: `ops import-existing` needs a preview, and an imported record keeps its comment in the state.
             pulumi.log.warn(
                 f"DNS record {hostname!r}: it exists without this program's comment. Unless it is in the "
                 f"state, `up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
@@ -315,7 +316,7 @@ def _check_application(public: PublicAccessSettings, hostname: str, account: str
 
 
 def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> None:
-    """Refuses the id of what serves another hostname, from which an import would take it."""
+    """Refuses the id of a resource that serves another hostname, which an import would take away from that hostname."""
     if adopted is not None and adopted not in found:
         right = f", or give {' or '.join(found)}" if found else ""
         raise UnusableError(
@@ -325,9 +326,9 @@ def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> N
 
 
 def _policy_id(public: PublicAccessSettings, account: str, api: CloudflareApi) -> str:
-    """The id of the policy, once it is known to be the right one, reusable, and to let in known people only.
+    """The id of the policy, after checking that it is the right one, is reusable, and lets in only known people.
 
-    A wrong id could be a policy that lets everybody past, and the invoices would be public.
+    A wrong id could be that of a policy that lets everybody in, and the invoices would be public.
     """
     policy_id = public.policy_id or _policy_named(public.policy_name, account, api)
     policy = api.get(f"{account}/access/policies/{policy_id}")

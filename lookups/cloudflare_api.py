@@ -1,8 +1,8 @@
-"""Cloudflare's API, as far as `up` asks it before and beside the provider's plugin.
+"""The part of Cloudflare's API that `up` calls itself, before the provider's plugin runs and beside it.
 
-The plugin's typed answers drop keys that it does not know, a selector of a policy or a key of the tunnel's document
-among them, and its functions take page 1 for all there is. The official client, which `ops` uses, costs a second
-of every start (docs/measurements.md).
+The plugin's typed answers drop keys that it does not know, which may be a selector in a policy or a key in the tunnel's
+document, and its functions return only page 1. The official client, which `ops` uses, adds a second to every start
+(docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ import pulumi
 from lookups.answers import json_object
 
 URL: Final = "https://api.cloudflare.com/client/v4"
-"""Where the API is unless CLOUDFLARE_BASE_URL says otherwise."""
+"""URL of the API unless CLOUDFLARE_BASE_URL overrides it."""
 
 _ATTEMPTS: Final = 5
 _LONGEST_WAIT: Final = 30.0  # seconds
-_PER_PAGE: Final = 50  # the most that all of the lists take
+_PER_PAGE: Final = 50  # the largest page that all of the lists allow
 _T = TypeVar("_T")
 
 
 class CloudflareError(pulumi.RunError):
-    """Cloudflare could not be asked, or refuses; the message holds its own words and never the token.
+    """Cloudflare could not be reached, or refuses; the message contains Cloudflare's own words and never the token.
 
-    Where nothing catches it, it ends the program without a traceback.
+    If nothing catches it, it ends the program without a traceback.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
-        """HTTP status of a refusal; None where there was no answer of Cloudflare's."""
+        """HTTP status of a refusal; None if there was no answer from Cloudflare."""
 
     @property
     def forbidden(self) -> bool:
-        """Whether the token is refused, or lacks the permission."""
+        """Whether Cloudflare refuses the token, or the token lacks the permission."""
         return self.status in {401, 403}
 
     def with_permission(self, permission: str) -> str:
-        """The message, and the permission where it is the token that is refused."""
+        """The message, with the permission if the token is the reason for the refusal."""
         return f"{self}. The token needs {permission}" if self.forbidden else str(self)
 
 
 class TransientError(Exception):
-    """Worth another attempt, after `wait` seconds."""
+    """A failure that is worth another attempt after `wait` seconds."""
 
     def __init__(self, what: str, wait: float) -> None:
         super().__init__(what)
@@ -58,9 +58,9 @@ class TransientError(Exception):
 
 
 class CloudflareApi:
-    """Calls with the token of the environment, which is read each time and never recorded.
+    """Calls with the token from the environment, which is read each time and never recorded.
 
-    `patience` is how many seconds one answer may take. Raises `CloudflareError` where there is no token.
+    `patience` is how many seconds one answer may take. Raises `CloudflareError` if there is no token.
     """
 
     def __init__(self, *, pause: Callable[[float], None] = time.sleep, patience: float = 30.0) -> None:
@@ -72,12 +72,12 @@ class CloudflareApi:
         self._pause = pause
 
     def get(self, path: str) -> dict[str, Any]:
-        """One object. Raises `CloudflareError`, after several attempts where there is no answer."""
+        """One object. Raises `CloudflareError`; if there is no answer, only after several attempts."""
         result: dict[str, Any] = self.attempts(f"GET {path}", lambda: self.call("GET", path))["result"]
         return result
 
     def list_all(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """All objects of a list, of every page. Raises `CloudflareError`."""
+        """All objects of a list, from every page. Raises `CloudflareError`."""
         found: list[dict[str, Any]] = []
         page = 1
         while True:
@@ -92,19 +92,20 @@ class CloudflareApi:
             page += 1
 
     def call(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """One attempt: the whole answer. Raises `TransientError`, or `CloudflareError` for a refusal."""
+        """The whole answer, in one attempt. Raises `TransientError`, or `CloudflareError` for a refusal."""
         try:
             answer = self._client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise TransientError(f"{method}: {type(error).__name__}", 1.0) from error
-        # Before the body: a proxy's refusal is a page.
+        # Checked before the body: a proxy's refusal is a page.
         if answer.status_code == 429 or answer.status_code >= 500:
             raise TransientError(f"status {answer.status_code}", _seconds(answer.headers.get("Retry-After")))
         body = json_object(answer.content)
         if body is None and answer.is_success:
             raise TransientError(f"{method}: the answer is no JSON object", 1.0)
         if body is None:
-            # Without its status: a proxy's 404 does not mean that something is gone, nor its 403 what the token may.
+            # Without the status: a proxy's 404 does not mean that something is gone, nor its 403 that the token lacks a
+            # permission.
             raise CloudflareError(
                 f"{self._client.base_url} answers {answer.status_code} with no JSON, so it is not Cloudflare's API: "
                 "check the proxy of this machine, and CLOUDFLARE_BASE_URL where it is set"
@@ -117,7 +118,7 @@ class CloudflareApi:
         return body
 
     def attempts(self, what: str, run: Callable[[], _T]) -> _T:
-        """The outcome of `run`, repeated while it raises `TransientError`; `CloudflareError` where that lasts."""
+        """The result of `run`, repeated while it raises `TransientError`; `CloudflareError` if that persists."""
         problem = ""
         for attempt in range(_ATTEMPTS):
             try:
@@ -132,5 +133,5 @@ class CloudflareApi:
 
 
 def _seconds(retry_after: str | None) -> float:
-    # Whole seconds, or a date, as HTTP allows.
+    # HTTP allows whole seconds or a date.
     return float(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,9}", retry_after) else 1.0

@@ -1,4 +1,4 @@
-"""Which of what serves a public hostname is another stack's: Access application, tunnel's rule, DNS record."""
+"""Finds what belongs to another stack among a public hostname's Access application, tunnel rule and DNS record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ORIGIN: Final = re.compile(
 
 
 def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner, cluster: Cluster) -> Iterator[Claim]:
-    """What has another stack's mark, and a rule that leads to another's namespace. Raises `CloudflareError`."""
+    """What has another stack's mark, and a rule that points to another's namespace. Raises `CloudflareError`."""
     api = CloudflareApi()
     configuration = api.get(f"/accounts/{ids.account_id}/cfd_tunnel/{ids.tunnel_id}/configurations")
     document = configuration.get("config") or {}

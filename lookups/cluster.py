@@ -1,8 +1,8 @@
-"""What the cluster already holds, looked up before the first resource is registered.
+"""Looks up what already exists in the cluster, before the first resource is registered.
 
-pulumi_kubernetes has no function that lists objects, and one that reads a single object records it in the state. So
-this asks the API server itself, with the official client: its connection and credentials, not its models, which would
-be a quarter of the program's start (docs/measurements.md).
+pulumi_kubernetes has no function that lists objects, and its function that reads a single object records it in the
+state. So this module calls the API server itself, through the official client. It uses that client's connection and
+credentials but not its models, which would take a quarter of the program's start-up (docs/measurements.md).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from lookups.answers import json_object
 from lookups.credentials import CredentialsError
 
 Object = Mapping[str, Any]
-"""An object of the cluster, as its JSON is."""
+"""An object in the cluster, as in its JSON."""
 
 _REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _REVIEW: Final = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
 
 _TIMEOUT: Final = (5.0, 30.0)
-"""Seconds to connect in, and to wait for an answer."""
+"""Seconds to connect, and to wait for an answer."""
 
 
 class ClusterError(pulumi.RunError):
     """The API server gives no usable answer; the message says which one, why, and what to do.
 
-    `reason` is the API server's answer alone, for a caller that has changed something before it asked.
+    `reason` is only the API server's answer, for a caller that has changed something before the call.
     """
 
     def __init__(self, message: str, *, reason: str = "") -> None:
@@ -48,15 +48,15 @@ class ForbiddenError(ClusterError):
 
 
 class Cluster:
-    """One API server; only `patch` changes something. `client` is the official client of the context."""
+    """One API server; only `patch` changes something. `client` is the official client for the context."""
 
     def __init__(self, context: str, client: ApiClient) -> None:
         self._context, self._client = context, client
 
     def get(self, api_version: str, resource: str, name: str, namespace: str | None = None) -> Object | None:
-        """The object of that name, or None where there is none, or no such API.
+        """The object of that name; None if it or its API does not exist.
 
-        `resource` is the plural that paths have, e.g. `persistentvolumeclaims`. Raises `ForbiddenError` and
+        `resource` is the plural, as in URL paths, e.g. `persistentvolumeclaims`. Raises `ForbiddenError` and
         `ClusterError`.
         """
         return self._ask("GET", f"{_path(api_version, resource, namespace)}/{name}")
@@ -64,18 +64,18 @@ class Cluster:
     def list(
         self, api_version: str, resource: str, namespace: str | None = None, *, selector: str | None = None
     ) -> list[Object]:
-        """Every object of the kind, in all namespaces where none is named; none where there is no such API.
+        """Every object of the kind, by default in all namespaces; none if the API does not exist.
 
-        `selector` restricts them by label, as `kubectl get --selector` does. Raises as `get` does.
+        `selector` filters them by label, as `kubectl get --selector` does. Raises as `get` does.
         """
         query = {"labelSelector": selector} if selector else {}
         found = self._ask("GET", _path(api_version, resource, namespace), query=query)
         return list(found["items"]) if found is not None else []
 
     def patch(self, api_version: str, resource: str, name: str, change: Object) -> None:
-        """Merges `change` (RFC 7386) into an object that is in no namespace.
+        """Merges `change` (RFC 7386) into a cluster-scoped object.
 
-        Raises as `get` does, and `ClusterError` where there is no such object.
+        Raises as `get` does, and `ClusterError` if the object does not exist.
         """
         path = f"{_path(api_version, resource, None)}/{name}"
         if self._ask("PATCH", path, change, kind="application/merge-patch+json") is None:
@@ -87,7 +87,7 @@ class Cluster:
         return resource in self.served(api_version)
 
     def served(self, api_version: str) -> Collection[str]:
-        """Plurals of the kinds that the API server knows in this version; none where there is no such API.
+        """Plurals of the kinds that the API server knows in this version; none if the API does not exist.
 
         Raises as `get` does.
         """
@@ -95,9 +95,9 @@ class Cluster:
         return {str(one["name"]) for one in found["resources"]} if found is not None else set()
 
     def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
-        """Whether the kubeconfig's user may do this, in all namespaces where none is named.
+        """Whether the kubeconfig's user may do this, by default in all namespaces.
 
-        Raises as `get` does; `ForbiddenError` where the API server does not say.
+        Raises as `get` does; `ForbiddenError` if the API server does not say.
         """
         attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace or ""}
         asked = self._ask("POST", _REVIEWS, {**_REVIEW, "spec": {"resourceAttributes": attributes}})
@@ -114,11 +114,11 @@ class Cluster:
         kind: str = "application/json",
         query: Mapping[str, str] | None = None,
     ) -> Object | None:
-        """The answer, None for 404. `kind` is the media type of what is `sent`."""
+        """The answer; None for 404. `kind` is the media type of `sent`."""
         headers = {"Accept": "application/json", **({"Content-Type": kind} if sent else {})}
         try:
             answer = self._request(method, path, headers, sent, query)
-        # OSError: a proxy, or a certificate file that is gone.
+        # OSError: for example from a proxy, or for a missing certificate file.
         except (HTTPError, OSError) as error:
             raise ClusterError(
                 f"The cluster {self._context} does not answer at {self._client.configuration.host}. Nothing was "
@@ -127,7 +127,7 @@ class Cluster:
                 reason=str(error),
             ) from None
         body = json_object(answer.data)
-        # Of an API that it does not have, the API server says it in plain text; its core it always has.
+        # For an API that it does not serve, the API server answers in plain text; it always serves the core API.
         if answer.status == 404 and (body is not None or not path.startswith("/api/")):
             return None
         if answer.status in {200, 201} and body is not None:
@@ -172,27 +172,27 @@ def _path(api_version: str, resource: str, namespace: str | None) -> str:
 
 
 def connect(context: str) -> Cluster:
-    """The cluster of that context. Raises `CredentialsError` where the kubeconfig does not lead to one."""
+    """The cluster of that context. Raises `CredentialsError` if the kubeconfig does not lead to one."""
     return Cluster(context, api_client(context, retries=1))
 
 
 def api_client(context: str, *, retries: int | None = None) -> ApiClient:
     """The official client for a context, from KUBECONFIG or else kubectl's usual file.
 
-    `retries` are attempts after one that got no connection or answer; None leaves it at the client's own, three.
-    Raises `CredentialsError` where that does not lead to a cluster.
+    `retries` is the number of further attempts after one without connection or answer; None means the client's default,
+    three. Raises `CredentialsError` if the kubeconfig does not lead to a cluster.
     """
     kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     configuration = Configuration(retries=retries)
     try:
         load_kube_config(kubeconfig, context=context, client_configuration=configuration)
-    # A credential plugin that fails, or a certificate that is no base64, ends in all kinds of errors.
+    # A failing credential plugin, or a certificate that is not base64, raises various errors.
     except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         raise CredentialsError(
             f"the context {context} cannot be read from {kubeconfig}: {str(error).rstrip('.')}. Export KUBECONFIG with "
             "the path of a file that has it, or name another in cluster.context"
         ) from None
-    # An HTTP client prints a header that cannot be sent.
+    # An HTTP client prints a header that it cannot send, and with it the token.
     if any(not (token.isascii() and token.isprintable()) for token in configuration.api_key.values()):
         raise CredentialsError(
             f"the token that {kubeconfig} gives for the context {context} holds a line break or another character that "

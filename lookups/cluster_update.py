@@ -1,4 +1,4 @@
-"""What CloudNativePG's operator refuses to change in one step in a Cluster that is there."""
+"""Changes that CloudNativePG's operator refuses to make to an existing Cluster in one step."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from settings.database import DatabaseSettings
 from settings.images import postgres_major
 
 _OPERATOR_DEFAULTS: Final = {"max_parallel_workers": "32"}
-"""What the operator writes into a Cluster that does not say, of the parameters that the settings know.
+"""What the operator writes into a Cluster that does not set them, of the parameters that the settings know.
 
 https://github.com/cloudnative-pg/cloudnative-pg/blob/v1.27.4/pkg/postgres/configuration.go, CnpgConfigurationSettings
 """
 
 
 def find_problems(settings: Settings, database: DatabaseSettings, live: Object) -> Iterator[str]:
-    """Another image together with other parameters: instances are replaced one by one, and must all fit the primary.
+    """A new image together with new parameters: instances are replaced one by one, and all must suit the primary.
 
-    1.27 of the operator refuses it for a single instance, too; later ones do not.
+    Operator 1.27 refuses this for a single instance, too; later versions do not.
     """
     spec = live.get("spec") or {}
     image, wanted = spec.get("imageName"), database.operand_image
     differing = _differing(database, (spec.get("postgresql") or {}).get("parameters") or {})
-    # Another major version is no change of `up`'s at all.
+    # `up` never changes the major version.
     if image in {None, wanted} or postgres_major(image) != postgres_major(wanted) or not differing:
         return
     key = f"{settings.project}:database.operandImage"

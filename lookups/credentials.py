@@ -1,6 +1,6 @@
-"""Whether the environment holds what the providers need: credentials, addresses, a kubeconfig with the context.
+"""Checks that the environment has what the providers need: credentials, addresses, a kubeconfig with the context.
 
-Asked before anything is made, so that what is missing is reported all at once and not by each plugin in turn.
+The check runs before anything is created and reports everything that is missing at once, instead of plugin by plugin.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
 
 
 def _logged_secrets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Terraform's log levels at which plugins print what passes through them: KUBE_TOKEN, and what the stack issues.
+    """Terraform log levels at which plugins print secrets: KUBE_TOKEN, and the tokens that the stack issues.
 
-    1Password's logs a whole item at INFO, GitLab's its requests at DEBUG. Their SDK takes what is no level for TRACE.
+    1Password's plugin logs whole items at INFO, GitLab's its requests at DEBUG. Their SDK treats an unknown level as
+    TRACE.
     """
     for name, value in sorted(environment.items()):
         level = name == "TF_LOG" or name.startswith(("TF_LOG_PROVIDER", "TF_LOG_SDK"))
@@ -70,22 +71,22 @@ def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[s
 
 
 def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the kubeconfig that the environment names, each with its fix."""
+    """Problems with the kubeconfig that the environment names, each with its fix."""
     listed = [Path(path).expanduser() for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
     paths = listed or [Path("~/.kube/config").expanduser()]
     present = [path for path in paths if path.is_file()]
     if not present:
-        # The text of a kubeconfig in KUBECONFIG would be shown here, were the value itself printed.
+        # KUBECONFIG's value is not shown: it may be the text of a kubeconfig.
         where = "KUBECONFIG names no file that exists" if listed else f"{paths[0]} does not exist"
         yield f"{where}: export KUBECONFIG=<path of a kubeconfig with the context {context!r}>"
         return
     try:
         contexts = [name for path in present for name in _contexts(path)]
-    # The error's own text may quote the file, and with it a token; what is no mapping fails as one of the last three.
+    # The error's text may quote the file, and with it a token. The last three types are raised for what is no mapping.
     except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         yield f"the kubeconfig cannot be read ({type(error).__name__}): check it with kubectl config get-contexts"
         return
-    # Without this check a preview of a new stack passes as if the cluster were there.
+    # Without this check, a preview of a new stack passes as if the cluster existed.
     if context not in contexts:
         yield (
             f"the kubeconfig has no context {context!r}; it has: {', '.join(contexts) or 'none'}. "
@@ -100,12 +101,12 @@ def _contexts(path: Path) -> Iterator[str]:
 
 
 def cloudflare_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with Cloudflare's token, with its fix."""
+    """Problems with Cloudflare's token, each with its fix."""
     yield from _missing(environment, "CLOUDFLARE_API_TOKEN", "an API token that may edit tunnels, Access and DNS")
 
 
 def gitlab_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with GitLab's token and address, each with its fix."""
+    """Problems with GitLab's token and address, each with its fix."""
     yield from _missing(environment, "GITLAB_TOKEN", "an access token with the scope api (glpat-...)")
     url = environment.get("GITLAB_BASE_URL")
     if not url:

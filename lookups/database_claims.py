@@ -1,6 +1,7 @@
-"""Which major version of PostgreSQL the database is on, and which claim, as the cluster has it.
+"""The major version of PostgreSQL and the claim that the database is on, according to the cluster.
 
-`python -m ops upgrade` moves the database to another and changes no stack file, so the cluster knows it first.
+`python -m ops upgrade` moves the database to another version and claim but does not change the stack file, so the
+cluster knows first.
 """
 
 from __future__ import annotations
@@ -21,38 +22,38 @@ from settings.images import MAJORS, postgres_major
 from settings.names import PROGRAM, Names
 
 STOPPED_BY: Final = f"ops.{PROGRAM}/stopped-by"
-"""Annotation of the app's Deployment: the run of `ops` that stopped it, and that may start it again."""
+"""Annotation on the app's Deployment: the run of `ops` that stopped the app and may start it again."""
 UPGRADE_RUN: Final = "upgrade-"
-"""With what a run of `ops upgrade` begins there."""
+"""Prefix in that annotation for runs of `ops upgrade`."""
 _PAGE: Final = "docs/runbook/database.md, Another major version of PostgreSQL"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundClaims:
-    """What the cluster says of the database."""
+    """What the cluster knows about the database."""
 
     claims: DatabaseClaims
-    """Of a StatefulSet."""
+    """Claims of a StatefulSet's database."""
     major: int | None
-    """Version of the data; None where there is none, or nothing that says it."""
+    """Version of the data; None if there is no data, or nothing that tells its version."""
     requested: int | None = None
-    """Version that CloudNativePG's operator has been asked for; None with the other engine."""
+    """Version requested from CloudNativePG's operator; None with the other engine."""
 
 
 def candidates(names: Names) -> list[str]:
-    """Names that the claims may have."""
+    """Every name that the database's claims may have."""
     return [names.database_claim, *(names.claim_of_major(major) for major in MAJORS)]
 
 
 def data_major(operated: Object | None) -> int | None:
-    """Version of the data of a Cluster of CloudNativePG, as its operator says; None before it has said so."""
+    """Version of the data in a CloudNativePG Cluster, as its operator reports it; None until then."""
     info = ((operated or {}).get("status") or {}).get("pgDataImageInfo") or {}
     major: int | None = info.get("majorVersion")
     return major
 
 
 def requested_major(operated: Object | None) -> int | None:
-    """Version that a Cluster of CloudNativePG is to be on; None where its image does not say."""
+    """Version that a CloudNativePG Cluster is to run; None if its image does not name it."""
     image = ((operated or {}).get("spec") or {}).get("imageName") or ""
     try:
         return postgres_major(image)
@@ -61,7 +62,10 @@ def requested_major(operated: Object | None) -> int | None:
 
 
 def find_claims(settings: Settings, cluster: Cluster, record: Record | None) -> FoundClaims:
-    """`record` is what the last `up` left. Where there is no claim, they are those of a new stack."""
+    """The database's claims and version; without existing claims, those of a new stack.
+
+    `record` is what the last `up` recorded.
+    """
     names, upgrade = settings.names, settings.database.upgrade if settings.database else None
     found = {name: cluster.get("v1", "persistentvolumeclaims", name, names.namespace) for name in candidates(names)}
     there = {name: claim for name, claim in found.items() if claim is not None}
@@ -80,7 +84,7 @@ def find_claims(settings: Settings, cluster: Cluster, record: Record | None) -> 
 
 
 def with_live_version(settings: Settings, found: FoundClaims) -> Settings:
-    """The settings of the version that the database has been upgraded to, where it has been."""
+    """The settings with the version to which the database has been upgraded, if it has been."""
     database = settings.database
     upgrade = database.upgrade if database else None
     if database is None or upgrade is None or found.major != postgres_major(upgrade.image):
@@ -96,7 +100,7 @@ def with_live_version(settings: Settings, found: FoundClaims) -> Settings:
 def find_problems(
     settings: Settings, database: DatabaseSettings, cluster: Cluster, found: FoundClaims
 ) -> Iterator[str]:
-    """Another major version than the data's, and an upgrade that has not ended."""
+    """Problems: another major version than the data's, or an unfinished upgrade."""
     if found.major is not None and (found.requested or 0) > found.major:
         again = ops_command("upgrade", settings.stack, "--to", str(found.requested))
         yield (
@@ -123,7 +127,7 @@ def find_problems(
 def _other_version(
     settings: Settings, database: DatabaseSettings, image: str, major: int, claims: DatabaseClaims
 ) -> str:
-    """`image` is what is to run, and `major` the version of the data."""
+    """The problem that `image`, which is to run, has another version than `major`, the version of the data."""
     key, keys, name, holder = "image", "database.image", "the new image in database.upgrade.image", claims.current
     if database.is_cluster:
         key, keys = "operandImage", "database.image and database.operandImage"
@@ -147,14 +151,14 @@ def _other_version(
 
 
 def mounted_claim(stateful_set: Object | None) -> str | None:
-    """Name of the claim that the server runs on; None where there is none."""
+    """Name of the claim that the server's pod mounts; None if there is none."""
     pod = stateful_set["spec"]["template"]["spec"] if stateful_set else {}
     claims = [one.get("persistentVolumeClaim") for one in pod.get("volumes") or []]
     return next((claim["claimName"] for claim in claims if claim), None)
 
 
 def _recorded(there: Mapping[str, Object], record: Record | None) -> str | None:
-    """Where nothing runs: the claim that the last `up` left, or the one that the database was moved to since."""
+    """For a database that is not running: the claim that the last `up` recorded, or the one it was moved to since."""
     if record is None:
         return None
     name = next((name for name, claim in there.items() if claim["metadata"]["uid"] == record.uid), None)
@@ -183,7 +187,7 @@ def _major(claim: Object | None, stateful_set: Object | None, record: Record | N
         return None
     if (said := _annotation(claim, MAJOR)) is not None:
         return int(said)
-    # Of a release before claims said it.
+    # The claim is from a release before this annotation.
     containers = stateful_set["spec"]["template"]["spec"]["containers"] if stateful_set else []
     image = next((one["image"] for one in containers if one["name"] == CONTAINER), record.image if record else None)
     try:

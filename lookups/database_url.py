@@ -1,4 +1,4 @@
-"""What a database URL in 1Password may say: the address that the program serves, and parameters that it can serve."""
+"""Checks a database URL in 1Password: it may contain the program's own address, and parameters that work with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from settings.parameters import ServerParameters
 Complaint: TypeAlias = tuple[str, str]  # what is wrong with a value, and the fix; never the value
 
 _REPLACING: Final = {"host", "hostaddr", "port", "user", "password", "dbname"}
-"""Parameters that name another target than the URL's own parts; libpq lets them."""
+"""Parameters that override the target in the URL's own parts; libpq allows them."""
 
 _COUNT: Final = r"\d{1,9}"
 _SERVED: Final = {
@@ -48,19 +48,19 @@ _SERVED: Final = {
     "channel_binding": "disable|prefer",
     "target_session_attrs": "any|read-write|primary|prefer-standby",
 }
-"""Parameters known to work with the program's server, which has no TLS and no standby: the values of each, whole."""
+"""Parameters known to work with the program's server, which has no TLS and no standby; patterns for their values."""
 
 _SERVED_BY_CLUSTER: Final = {
     **_SERVED,
     "sslmode": "disable|allow|prefer|require",
     "channel_binding": "disable|prefer|require",
 }
-"""The same for CloudNativePG's server, which has TLS, with a certificate of an authority of its own."""
+"""The same for CloudNativePG's server, which has TLS, with a certificate from its own authority."""
 
 _SERVED_WITH_TLS: Final = {
     **_SERVED_BY_CLUSTER,
     "sslmode": "disable|allow|prefer|require|verify-ca|verify-full",
-    # node-postgres' and libpq's name for it, and Prisma's own engine's.
+    # The CA certificate: node-postgres' and libpq's name for it, and that of Prisma's own engine.
     "sslrootcert": re.escape(AUTHORITY),
     "sslcert": re.escape(AUTHORITY),
 }
@@ -96,13 +96,13 @@ _KNOWN: Final = {
     *("passfile", "service", "krbsrvname", "gssdelegation", "load_balance_hosts", "replication", "requiressl"),
     *("statement_timeout", "lock_timeout", "search_path", "uselibpqcompat"),
 }
-"""Parameters of other servers and clients: a refusal may show these names, any other could be half a password."""
+"""Parameters of other servers and clients: a refusal may show these names; any other name could be half a password."""
 
 
 def url_complaint(
     url: str, password: str | None, names: Names, engine: EngineSettings = STATEFUL_SET
 ) -> Complaint | None:
-    """What is wrong with a database URL. None of it is shown: after a misplaced '@' the host is half the password."""
+    """What is wrong with a database URL. Shows no part of it: after a misplaced '@', the host is half the password."""
     address = DatabaseAddress.of(names, engine)
     fix = f"write {address.url('<postgres-password>')}, or delete the field: it is then derived"
     try:
@@ -111,7 +111,7 @@ def url_complaint(
         parameters = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         host = None
-    # Prisma wants the scheme in lower case. Everything behind a "#" would be left out by some clients.
+    # Prisma needs the scheme in lower case. Some clients ignore everything after a "#".
     if host is None or not url.startswith(("postgresql://", "postgres://")) or re.search(r"\s|#", url):
         return "the value does not parse as a PostgreSQL URL", fix
     wrong = [
@@ -137,7 +137,7 @@ def url_complaint(
 
 
 def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> list[str]:
-    """What is wrong with the parameters. A name is shown where it is known to be one, a value never."""
+    """What is wrong with the parameters. The message shows a name only if it is known to be one, and never a value."""
     served, demanded = (_SERVED_BY_CLUSTER, _DEMANDS_OF_CLUSTER) if engine.is_cluster else (_SERVED, _DEMANDS)
     if engine.tls is not None:
         served, demanded = _SERVED_WITH_TLS, _DEMANDS_WITH_TLS
@@ -161,14 +161,14 @@ def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> li
 
 
 def _without_authority(parameters: Mapping[str, str], engine: EngineSettings) -> list[str]:
-    """What is wrong with TLS that the database has: a client that has to have it, or who is to check it and cannot."""
+    """What is wrong about TLS if the database has it: the URL must demand it but does not, or cannot verify it."""
     if engine.tls is None:
         return []
     mode, known = parameters.get("sslmode"), {"sslrootcert", "sslcert"} & parameters.keys()
     verifies = mode in {"require", "verify-ca", "verify-full"}
     if engine.tls == "required" and not verifies:
         return ["does not demand TLS (sslmode), without which database.tls lets nobody in"]
-    # node-postgres checks the certificate in each of these modes.
+    # node-postgres verifies the certificate in each of these modes.
     if verifies and not known:
         return [f"demands TLS, and does not say with sslrootcert={AUTHORITY} who signed the server's certificate"]
     return []

@@ -1,4 +1,4 @@
-"""The stack's deploy tokens in GitLab, which shows a token once: one whose showing was lost is of no use to anybody."""
+"""The stack's deploy tokens in GitLab, which shows a token only once: a token whose value was lost is useless."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from gitlab.v4.objects import Project, ProjectDeployToken
 
 IN_USE: Final = f"{PROGRAM}/deploy-token"
-"""Annotation of the pull secret: user name of the deploy token that it holds."""
+"""Annotation on the pull secret: user name of the deploy token in it."""
 
 
 def connect(address: str) -> Gitlab:
     """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
-    from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does without it
+    from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does not need it
 
     url = os.environ.get("GITLAB_BASE_URL", address).rstrip("/").removesuffix("/api/v4")
-    # The system's certificates, by which the plugin knows a GitLab at home; python-gitlab brings others of its own.
+    # The system's CA certificates, with which the plugin trusts a self-hosted GitLab; python-gitlab has its own set.
     system = ssl.get_default_verify_paths()
     return Gitlab(
         url,
@@ -50,14 +50,14 @@ class DeployTokens:
     gitlab: str
     """Address of GitLab."""
     project: str
-    """Number of the project."""
+    """Id of the project."""
     name: str
 
     async def revoke_lost(self, args: pulumi.ResourceHookArgs) -> None:
-        """Hook of the pull secret, once it holds a token: revokes all others but the one that it held before.
+        """Hook that runs once the pull secret has a token: revokes all other tokens except the secret's previous one.
 
-        GitLab made those for an `up` that never saw the answer. The one before is the engine's to revoke. Raises
-        `RuntimeError`, in words for the engine to warn with, where GitLab does not let it.
+        GitLab created those for an `up` that never received the answer. The engine revokes the previous one. Raises
+        `RuntimeError`, with a message for the engine's warning, if GitLab refuses.
         """
         kept = [await _token_in(inputs) for inputs in (args.new_inputs, args.old_inputs)]
         await asyncio.to_thread(self._revoke_all_but, [username for username in kept if username])

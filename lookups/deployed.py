@@ -1,4 +1,4 @@
-"""What the cluster holds of the stack before `up`: whether it answers at all, and what `up` would start again."""
+"""The stack's state in the cluster before `up`: whether the cluster answers, and what `up` would create again."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from settings import Settings
 
 
 def check_cluster(settings: Settings, cluster: Cluster) -> None:
-    """Raises `ClusterError` where the cluster gives no usable answer; warns where the app has to be deployed again.
+    """Raises `ClusterError` if the cluster gives no usable answer; warns if the app has to be deployed again.
 
-    Without it the plugin previews a new stack as if an unreachable cluster were there and empty, and that passes.
+    Without it, the plugin previews a new stack as if an unreachable cluster were reachable and empty, and succeeds.
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is None:
@@ -37,7 +37,7 @@ def check_cluster(settings: Settings, cluster: Cluster) -> None:
 
 
 def _refuse_others(settings: Settings, cluster: Cluster) -> None:
-    """Every cluster has a namespace `default`; a server that knows none is no API server, whatever it answers."""
+    """Every cluster has a namespace `default`; a server without it is no API server, whatever it answers."""
     with suppress(ForbiddenError):
         if cluster.get("v1", "namespaces", "default") is None:
             raise ClusterError(
@@ -47,7 +47,7 @@ def _refuse_others(settings: Settings, cluster: Cluster) -> None:
 
 
 def _check_priority_class(settings: Settings, cluster: Cluster) -> None:
-    """Without the class the API server refuses every pod, long after `up` has created what makes them."""
+    """Without the class, the API server refuses every pod, long after `up` has created the pods' controllers."""
     name = settings.cluster.priority_class
     if name is None:
         return

@@ -1,4 +1,4 @@
-"""Whether the Gateway that the stack file names would take the app's route."""
+"""Checks that the Gateway in the stack file would accept the app's route."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RESOURCE: Final = "gateways"
 
 
 def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """What is wrong, each with its fix; warns where the kubeconfig's user may not look."""
+    """Problems, each with its fix; warns if the kubeconfig's user may not read the Gateway."""
     wanted = settings.access.gateway
     try:
         found = cluster.get(API, RESOURCE, wanted.name, wanted.namespace)
@@ -70,6 +70,6 @@ def _others(cluster: Cluster) -> str:
 
 
 def _serves(served: str, hostname: str) -> bool:
-    """As Gateway API's `Listener.hostname` says: none serves all, and a wildcard stands for one label or more."""
+    """As Gateway API defines `Listener.hostname`: none matches all, and a wildcard stands for one or more labels."""
     served, hostname = served.casefold(), hostname.casefold()
     return served in {"", hostname} or (served.startswith("*.") and hostname.endswith(served[1:]))

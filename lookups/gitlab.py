@@ -1,8 +1,8 @@
-"""What the app's GitLab project already holds, looked up before the first resource is registered.
+"""Looks up what already exists in the app's GitLab project, before the first resource is registered.
 
-Pipelines and people make environments, variables, branches and protections by hand; GitLab then refuses a second one of
-that name. Known beforehand, they are imported instead, so a first `up` takes them over, and an `up` whose predecessor
-lost GitLab's answer finds what that one had made.
+Pipelines and people also create environments, variables, branches and protections, and GitLab refuses a second one with
+the same name. So the program imports existing ones: a first `up` adopts them, and an `up` after one that lost GitLab's
+answer finds what that one created.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from pulumi_gitlab.outputs import GetProjectEnvironmentsEnvironmentResult, GetProjectVariablesVariableResult
 
 LEAST_VERSION: Final = (18, 11)
-"""GitLab's first version that takes a push mirror's host keys (gitlab-org/gitlab!227235).
+"""First version of GitLab that accepts a push mirror's host keys (gitlab-org/gitlab!227235).
 
-Older ones ignore them in silence, and each push then fails with "Host key verification failed".
+Older versions silently ignore them, and every push then fails with "Host key verification failed".
 """
 NAMESPACE: Final = "KUBE_NAMESPACE"
-"""Key of the CI variable that holds the stack's namespace."""
+"""Key of the CI variable with the stack's namespace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,34 +41,34 @@ class GitLabProject:
     """The project as it is at the start of the run."""
 
     id: str
-    """Its number: a path would replace every resource when the project is renamed or moved."""
+    """The project's number: with its path, renaming or moving the project would replace every resource."""
     default_branch: str
     enterprise: bool
     """Whether GitLab is an Enterprise Edition, licensed or not: the provider takes protections differently there."""
     environments: Mapping[str, str]
-    """Name to import id."""
+    """Import ids of the environments, by name."""
     variables: frozenset[tuple[str, str]]
-    """Key and environment scope."""
+    """Key and environment scope of each CI variable."""
     branches: frozenset[str]
     protections: frozenset[str]
     """Names and wildcards of the protected branches."""
     foreign: tuple[Claim, ...]
-    """What of the stack's environment is another stack's."""
+    """What belongs to another stack in the environment that this stack names."""
 
     def environment_import(self, name: str) -> str | None:
-        """Import id of the environment, where there is one of that name."""
+        """Import id of the environment of that name; None if it does not exist."""
         return self.environments.get(name)
 
     def variable_import(self, key: str, scope: str) -> str | None:
-        """Import id of the CI variable, where there is one of that key and scope."""
+        """Import id of the CI variable with that key and scope; None if it does not exist."""
         return f"{self.id}:{key}:{scope}" if (key, scope) in self.variables else None
 
     def branch_import(self, name: str) -> str | None:
-        """Import id of the branch, where there is one."""
+        """Import id of the branch; None if it does not exist."""
         return f"{self.id}:{name}" if name in self.branches else None
 
     def protection_import(self, branch: str) -> str | None:
-        """Import id of the branch's own protection, where it has one."""
+        """Import id of the branch's own protection; None if it has none."""
         return f"{self.id}:{branch}" if branch in self.protections else None
 
     def protects(self, branch: str) -> bool:
@@ -77,14 +77,14 @@ class GitLabProject:
 
 
 class GitLabError(pulumi.RunError):
-    """GitLab could not be asked, or refuses; the message says what and what to do."""
+    """GitLab could not be reached, or refuses; the message says what is wrong and what to do."""
 
 
 def read_project(settings: Settings, delivery: DeliverySettings, provider: gitlab.Provider) -> GitLabProject:
-    """Asks GitLab, blocking, about the project and the stack's environment in it; raises `GitLabError`."""
+    """Reads the project and the stack's environment in it, blocking; raises `GitLabError`."""
     repository = settings.repository
     try:
-        # A preview writes nothing: a token that may only read is enough for it.
+        # A preview writes nothing, so a read-only token is enough.
         if not pulumi.runtime.is_dry_run():
             _refuse_weak_token(delivery, repository)
         try:
@@ -103,7 +103,7 @@ def read_project(settings: Settings, delivery: DeliverySettings, provider: gitla
 
 
 def is_protected(settings: Settings, delivery: DeliverySettings, project: GitLabProject) -> bool:
-    """Whether the branch that deploys is protected, already or by this stack: its jobs then see protected variables."""
+    """Whether the deploying branch is protected, already or by this stack: its jobs then get protected variables."""
     repository = settings.repository
     protected_here = {project.default_branch, repository.develop_branch} if repository else set()
     return delivery.branch in protected_here or project.protects(delivery.branch)
@@ -154,7 +154,7 @@ def _read(settings: Settings, delivery: DeliverySettings, options: pulumi.Invoke
 
 
 def _unusable_registry(settings: Settings, delivery: DeliverySettings, prefix: str | None) -> Iterator[str]:
-    """An issued deploy token opens the registry of its own project, and so does the login of the pipeline's jobs."""
+    """An issued deploy token, like the pipeline jobs' login, gives access only to its own project's registry."""
     repository = image_repository(settings.app.image)
     if not delivery.pull_credentials.issue or (prefix and f"{repository}/".startswith(f"{prefix}/")):
         return
@@ -184,7 +184,7 @@ def _foreign(
 ) -> Iterator[Claim]:
     own, name = settings.names.owner, delivery.environment.name
     scoped = [one for one in variables if one.environment_scope == name]
-    # Who made these marked nothing, before the release that does.
+    # Releases before the one that introduced marks did not mark these.
     leads_to = [Owner.of_namespace(one.value, project=own.project) for one in scoped if one.key == NAMESPACE]
     seen = [
         *((Owner.marked(one.description), "its description") for one in environments),

@@ -1,6 +1,6 @@
-"""What GITLAB_TOKEN may do in the app's project, asked of GitLab before anything is made.
+"""What GITLAB_TOKEN may do in the app's project, according to GitLab, before anything is created.
 
-The plugin has no function for it and would say so at its first write, when half of the stack is there already.
+The plugin has no function for this and would only fail at its first write, when half of the stack already exists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from settings.repository import RepositorySettings
 
 _MAINTAINER: Final = 40  # https://docs.gitlab.com/api/access_requests/#valid-access-levels
 TIMEOUT: Final = 30.0
-"""Seconds that an answer of GitLab's may take."""
+"""Seconds that an answer from GitLab may take."""
 
 
 class NoAnswerError(Exception):
@@ -33,7 +33,7 @@ def api_url(delivery: DeliverySettings, environment: Mapping[str, str] = os.envi
 
 
 def check_answers(delivery: DeliverySettings, environment: Mapping[str, str] = os.environ) -> None:
-    """Raises `NoAnswerError` where GitLab is not to be had just now, whatever the token may."""
+    """Raises `NoAnswerError` if GitLab is currently unavailable, whatever the token's permissions."""
     base = api_url(delivery, environment)
     status, _ = _get(f"{base}version", environment)
     if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -50,8 +50,8 @@ def missing_permissions(
 ) -> list[str]:
     """What the token, or GitLab's licence, lacks, in words.
 
-    Also empty where GitLab does not say (a token of another kind, an administrator who is no member, an error): what
-    the plugin reads next has words for that. Raises `NoAnswerError` where there is no connection to it.
+    Also empty if GitLab does not say (a token of another kind, an administrator who is no member, an error): the
+    plugin's next read reports that. Raises `NoAnswerError` if there is no connection to GitLab.
     """
     base = api_url(delivery, environment)
     known, token = _get(f"{base}personal_access_tokens/self", environment)
@@ -89,15 +89,15 @@ def _lacking_infrastructure(
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    """The token does not follow a redirection."""
+    """Does not send the token to the target of a redirect."""
 
     def redirect_request(self, *_args: Any) -> None:
-        """None: the redirection is an error."""
+        """Returns None, which makes the redirect an error."""
 
 
 def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[str, Any]]:
-    """Status and answer; none where there came no usable one. Raises `NoAnswerError` where there is no connection."""
-    # Not httpx: it knows no certificate of the system's own, by which the plugin knows a GitLab at home.
+    """Status and answer; None and empty without a usable answer. Raises `NoAnswerError` if there is no connection."""
+    # Not httpx: it ignores the system's CA certificates, with which the plugin trusts a self-hosted GitLab.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
     try:
         with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
@@ -108,7 +108,7 @@ def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[
         why = getattr(error, "reason", error)
         raise NoAnswerError(f"GitLab does not answer at {url}: {why}") from error
     except (OSError, ValueError, HTTPException):
-        return None, {}  # broken off, not JSON, or not even HTTP
+        return None, {}  # cut off, not JSON, or not even HTTP
     return HTTPStatus.OK, found if isinstance(found, dict) else {}
 
 
@@ -126,8 +126,8 @@ def _lacking_role(project: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def _lacking_licence(project: Mapping[str, Any]) -> Iterator[str]:
-    # Not the list of protected environments: an Enterprise Edition has it without a licence, too, and takes new ones,
-    # which have no effect. This key is there only where the licence has them.
+    # Not the list of protected environments: an unlicensed Enterprise Edition has it, too, and accepts new ones, which
+    # have no effect. This key exists only if the licence includes them.
     if project and "allow_pipeline_trigger_approve_deployment" not in project:
         yield (
             "GitLab Premium, for protected environments: without it leave out repository.protectedEnvironments, "

@@ -1,4 +1,4 @@
-"""What this program's own GitLab project already holds, asked before the first resource is registered."""
+"""Looks up what already exists in this program's own GitLab project, before the first resource is registered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DEVELOPER: Final = "developer"
 RELEASES: Final = "v*"
-"""Tags of releases, by which other projects include its pipelines."""
+"""Tags of releases, at which other projects include its pipelines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +25,22 @@ class InfrastructureProject:
     """The project as it is at the start of the run."""
 
     id: str
-    """Its number: a path would replace every resource when the project is renamed or moved."""
+    """The project's number: with its path, renaming or moving the project would replace every resource."""
     description: str
-    """Of the stack's schedule, by which an earlier run's is known again."""
+    """Description of the stack's schedule, by which a later run recognises it."""
     schedule_import: str | None
-    """Import id of that schedule, where there is one."""
+    """Import id of that schedule; None if it does not exist."""
     protection_import: str | None
-    """Import id of the protection of `RELEASES`, where there is one."""
+    """Import id of the protection of `RELEASES`; None if it does not exist."""
 
 
 def schedule_description(names: Names) -> str:
-    """Of the stack's schedule."""
+    """Description of the stack's schedule."""
     return f"verify and drift, {names.owner.mark}"
 
 
 def covers_releases(tag: str) -> bool:
-    """Whether a protected tag or wildcard may name a release. Of several that do, the laxest counts."""
+    """Whether a protected tag or wildcard can match a release. If several match, the laxest applies."""
     return tag.startswith(("v", "*"))
 
 
@@ -51,7 +51,7 @@ def _is_kept(protection: GetProjectProtectedTagsProtectedTagResult) -> bool:
 def read_infrastructure(
     settings: InfrastructureSettings, names: Names, provider: gitlab.Provider
 ) -> InfrastructureProject:
-    """Asks GitLab, blocking; raises `GitLabError`."""
+    """Reads the project, blocking; raises `GitLabError`."""
     options = pulumi.InvokeOptions(provider=provider)
     description = schedule_description(names)
     try:

@@ -1,7 +1,7 @@
-"""As whom the API server knows a job of the app's pipeline by the job's ID token, and by what the job knows the server.
+"""The user that a pipeline job's ID token stands for, and the CA certificate by which the job knows the API server.
 
-The API server makes the name from the token's claims, as its AuthenticationConfiguration says; docs/app-pipeline.md has
-the one for this.
+The API server derives the user name from the token's claims, by its AuthenticationConfiguration; docs/app-pipeline.md
+has the right one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from settings import Settings
 from settings.delivery import DeliverySettings
 
 ROOT_CA: Final = "kube-root-ca.crt"
-"""ConfigMap that Kubernetes puts into every namespace: the API server's certificate authority."""
+"""ConfigMap that Kubernetes creates in every namespace: the API server's CA certificate."""
 _KEY: Final = "ca.crt"
 _CONFIGURED: Final = "--authentication-config"
 
@@ -27,21 +27,21 @@ class JobIdentity:
     """What the cluster and the pipeline have to agree on."""
 
     user: str
-    """Name of the user that the API server takes the job for."""
+    """Name of the user as whom the API server authenticates the job."""
     certificate_authority: str
-    """The API server's: PEM in base64 on one line, as kubeconfig's `certificate-authority-data` is."""
+    """The API server's CA certificate: PEM in base64 on one line, like a kubeconfig's `certificate-authority-data`."""
 
 
 def job_user(project_id: str, delivery: DeliverySettings) -> str:
-    """The name as the AuthenticationConfiguration of docs/app-pipeline.md makes it.
+    """The user name that the AuthenticationConfiguration in docs/app-pipeline.md produces.
 
-    No part of it can hold the colon that separates them, and the number of a project is never given to another.
+    No part can contain the colon that separates them, and GitLab never reuses the number of a project.
     """
     return f"gitlab:project:{project_id}:branch:{delivery.branch}:environment:{delivery.environment.name}"
 
 
 def read_job_identity(settings: Settings, project: GitLabProject, cluster: Cluster) -> JobIdentity | None:
-    """Asks the cluster; None where the pipeline has a token of its own. Raises `ClusterError`."""
+    """Asks the cluster; None if the pipeline has its own token. Raises `ClusterError`."""
     delivery = settings.delivery
     if delivery is None or not delivery.has_id_tokens:
         return None
@@ -71,9 +71,9 @@ def read_job_identity(settings: Settings, project: GitLabProject, cluster: Clust
 
 
 def find_problems(cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """API servers that know no issuer of ID tokens, each with the fix.
+    """API servers that accept no issuer of ID tokens, each with the fix.
 
-    Nothing is said where they are not to be seen: a hosted one runs in no pod, and not every user may look.
+    Reports nothing if it cannot see the API servers: a hosted one runs in no pod, and not every user may list the pods.
     """
     try:
         servers = cluster.list("v1", "pods", "kube-system", selector="component=kube-apiserver")
@@ -93,7 +93,7 @@ def _arguments(pod: Mapping[str, Any]) -> list[str]:
 
 
 def _authority(settings: Settings, cluster: Cluster) -> str | None:
-    for namespace in (settings.namespace, "default"):  # the first `up` makes the stack's own
+    for namespace in (settings.namespace, "default"):  # the first `up` creates the stack's own
         try:
             found = cluster.get("v1", "configmaps", ROOT_CA, namespace)
         except ForbiddenError:
@@ -104,5 +104,5 @@ def _authority(settings: Settings, cluster: Cluster) -> str | None:
 
 
 def in_base64(pem: str) -> str:
-    """As kubeconfig's `certificate-authority-data` has it."""
+    """PEM in base64 on one line, like a kubeconfig's `certificate-authority-data`."""
     return base64.b64encode(pem.encode()).decode()

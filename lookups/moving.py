@@ -1,4 +1,4 @@
-"""Two databases of a stack, while it moves from one engine to the other: which is which, and what must not be."""
+"""The two databases of a stack that moves from one engine to the other: which is which, and what must not happen."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _PAGE: Final = "docs/runbook/database.md, Moving the database to the other engin
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What holds the database, as the last `up` or a move since left it: a claim, or a Cluster of CloudNativePG."""
+    """What holds the database, as recorded by the last `up` or a later move: a claim, or a CloudNativePG Cluster."""
 
     uid: str
     volume: str | None
     image: str | None = None
-    """PostgreSQL's; None where an earlier release wrote the state."""
+    """Image of PostgreSQL; None if an earlier release wrote the state."""
     kind: str = "claim"
     name: str | None = None
-    """The claim's; None where that is the one of a new stack."""
+    """Name of the claim; None if it is that of a new stack."""
 
     def what(self, names: Names) -> str:
-        """Its kind and name."""
+        """Kind and name of the object."""
         return f"{self.kind} {names.database if self.kind == KIND else self.name or names.database_claim}"
 
 
 def latest(record: Record | None, moved: LiveDatabase | None) -> Record | None:
-    """What holds the database: what the last `up` left, or, where the data was moved since, where to."""
+    """What holds the database: what the last `up` recorded or, if the data has been moved since, the target."""
     if moved is None:
         return record
     kind = KIND if moved.engine == "cloudnative-pg" else Record.kind
     if record is not None and record.kind == kind:
-        return record  # an `up` since then, which may have accepted a loss
+        return record  # from an `up` since the move, which may have accepted a loss
     return Record(uid=moved.uid, volume=None, kind=kind)
 
 
@@ -52,7 +52,7 @@ def there(names: Names, engine: Engine) -> str:
 
 
 def other_engine(settings: Settings, database: DatabaseSettings, moved: LiveDatabase | None) -> str:
-    """The database of the engine that the stack file does not name is there."""
+    """The problem that a database of the engine that the stack file does not name exists."""
     other = the_other(database.engine)
     what = f"database.engine is {database.engine}, and {there(settings.names, other)} is there"
     if moved is not None and moved.engine == database.engine:
@@ -72,7 +72,7 @@ def other_engine(settings: Settings, database: DatabaseSettings, moved: LiveData
 def find_problems(
     settings: Settings, database: DatabaseSettings, *, live: Object | Record | None, beside: Object | None
 ) -> Iterator[str]:
-    """What is wrong with the pair; `live` is what holds the live database, or was to, and `beside` the other one."""
+    """Problems with the pair; `live` is what holds the live database, or last did, and `beside` holds the other one."""
     if live is None:
         yield (
             f"database.movingFrom is {database.moving_from}, and {settings.namespace} has no database to move: "

@@ -1,8 +1,8 @@
 """Reads fields of 1Password items by op:// reference, one look-up per item.
 
-The provider has no function for op:// references, so the field is looked for here, as `op read` does: by label or id,
-in any case. What it hands out is plain; `secrets.py` wraps it before anything else can see it. `ops` reads by the same
-rules without an engine, through an `Account` of its own.
+The provider has no function for op:// references, so this module finds the field itself, as `op read` does: by label or
+id, ignoring case. The values are plain text; `secrets.py` wraps them before anything else can see them. `ops` reads by
+the same rules without an engine, through its own `Account`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lookups.onepassword_client import client
 from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger
 from settings.references import ItemReference, SecretReference
 
-# The plugin's words, of its Connect client and of the `op` command (terraform-provider-onepassword 2.2).
+# The plugin's messages, from its Connect client and the `op` command (terraform-provider-onepassword 2.2).
 _NONE_FOUND: Final = re.compile(
     r"Found 0 item|isn't an item|No vault found|isn't a vault|(item|vault)\b.* not found", re.IGNORECASE
 )
@@ -32,7 +32,7 @@ _SEVERAL_FOUND: Final = re.compile(
     r"Found \d+ item|More than one (item|vault) matches|Multiple vaults found", re.IGNORECASE
 )
 _NOT_A_FIELD: Final = "url"
-"""Well-known, too: the address of the login page. It is no field in 1Password, so one of a section comes before it."""
+"""Well-known, too: the address of the login page. It is no field in 1Password, so a field in a section comes first."""
 
 _NOT_TEXT: Final = {
     "OTP": "a one-time password: its value is the key of the codes",
@@ -41,13 +41,13 @@ _NOT_TEXT: Final = {
     "FILE": "a file",
     "REFERENCE": "a link to another item",
 }
-"""Types of fields that hold no text that could be a secret, and what they hold."""
+"""Field types whose value is no text that could be a secret, and what it is instead."""
 
-_SIMILAR: Final = 0.9  # difflib's ratio, at which one letter of ten may differ: two stacks' items must not be mixed up
+_SIMILAR: Final = 0.9  # difflib's ratio: one letter in ten may differ; two stacks' items must not be mixed up
 
 
 class SecretProblemError(Exception):
-    """Why a reference gives no usable value: what it is about, what is wrong (never the value), and the fix."""
+    """Why a reference yields no usable value: the subject, what is wrong (never the value), and the fix."""
 
     def __init__(self, subject: str, what: str, fix: str) -> None:
         super().__init__(subject, what, fix)
@@ -55,11 +55,11 @@ class SecretProblemError(Exception):
 
 
 class FieldMissingError(SecretProblemError):
-    """The item is there and has no such field."""
+    """The item exists but has no such field."""
 
 
 class ItemMissingError(SecretProblemError):
-    """The vault is there and has no such item."""
+    """The vault exists but has no such item."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +69,11 @@ class ItemPlace:
     vault: str
     title: str
     item: str | None
-    """UUID of the item, where the stack file names it by that: without one, the title decides."""
+    """UUID of the item if the stack file names the item by UUID; otherwise None, and the title decides."""
 
 
 class Account(Protocol):
-    """Where vaults and items are asked for, by UUID or name. A refusal is an exception in the plugin's words."""
+    """Looks up vaults and items by UUID or name. A refusal is an exception with the plugin's message."""
 
     def vault(self, name: str) -> str:
         """UUID of the vault."""
@@ -86,7 +86,7 @@ class Account(Protocol):
 
 
 class PluginAccount:
-    """1Password as the plugin of the explicit provider reads it."""
+    """1Password, read through the plugin of the explicit provider."""
 
     def __init__(self, provider: onepassword.Provider) -> None:
         self._options = pulumi.InvokeOptions(provider=provider)
@@ -122,7 +122,7 @@ class PluginAccount:
 
 
 class Vaults:
-    """The vaults of one account; every vault and item is asked for once, failures included."""
+    """The vaults of one account; looks up every vault and item only once, even if that fails."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -131,9 +131,9 @@ class Vaults:
         self._titles = cache(self._account.titles)
 
     def read(self, reference: SecretReference) -> str:
-        """The field's value as it is, perhaps empty; SecretProblemError where there is no one such field.
+        """The field's value as it is, perhaps empty; SecretProblemError unless there is exactly one such field.
 
-        A reference without a section means the field outside the sections, where the item has one that is filled in.
+        A reference without a section means the field outside the sections if the item has a non-empty one.
         """
         item = self._item(reference.of_item)
         if isinstance(item, ItemMissingError):
@@ -162,9 +162,9 @@ class Vaults:
         return found[0].value
 
     def locate(self, reference: ItemReference, *, token: str, owner: str, setting: str = "registry.item") -> ItemPlace:
-        """Where the item is, or is to be, to which the stack `owner` writes its token of the name `token`.
+        """The place of the item, existing or not, to which the stack `owner` writes its token named `token`.
 
-        SecretProblemError where the vault does not exist, two items match, or the item is another stack's.
+        SecretProblemError if the vault does not exist, two items match, or the item belongs to another stack.
         """
         vault, item = self._vault_uuid(reference.vault), self._item(reference)
         if isinstance(vault, SecretProblemError):
@@ -185,7 +185,7 @@ class Vaults:
         return ItemPlace(vault=vault, title=item.title, item=item.uuid)
 
     def _with_near_title(self, reference: ItemReference, missing: ItemMissingError) -> ItemMissingError:
-        """The problem, with the title that was probably meant; as it is where the items cannot be listed."""
+        """The problem with the title that was probably meant; unchanged if the items cannot be listed."""
         vault = self._vault_uuid(reference.vault)
         try:
             titles = self._titles(vault) if isinstance(vault, str) else []
@@ -252,18 +252,18 @@ def _failure(subject: str, words: str, *, none: SecretProblemError, several: tup
 
 
 def _folded(text: str) -> str:
-    """Labels that look the same are the same: in any case, and in whichever way an accent is written (Unicode NFC)."""
+    """Labels that look the same are the same: case and the encoding of accents do not matter (Unicode NFC)."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
 def _visible(text: str) -> str:
-    """The text with its spaces as plain ones and without what cannot be seen, to find what was meant."""
+    """The text with plain spaces and without invisible characters, to find what was meant."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(str.isprintable, text)).strip()
 
 
 def _nearest(wanted: str, titles: list[str]) -> str | None:
-    """The title that was probably meant: the same but for case, spaces and percent-encoding, or a slip of the pen."""
+    """The title that was probably meant: the same except for case, spaces and percent-encoding, or with a typo."""
     by_form = {_visible(unquote(title)): title for title in titles}
     near = difflib.get_close_matches(_visible(unquote(wanted)), by_form, n=1, cutoff=_SIMILAR)
     return by_form[near[0]] if near else None
@@ -293,7 +293,7 @@ def _no_field(reference: SecretReference, item: Item) -> str:
 
 
 def _listed(labels: list[str]) -> str:
-    """The labels, quoted where one holds what a reader would not see, such as a no-break space."""
+    """The labels; one with an invisible character, such as a no-break space, is quoted."""
     return ", ".join(label if label.isprintable() else repr(label) for label in labels) or "none"
 
 
@@ -307,7 +307,7 @@ def _missing_fix(reference: SecretReference, item: Item) -> str:
 
 
 def _places(found: list[Field]) -> str:
-    """Where the fields are: by the section's label, and by ids where labels are ambiguous."""
+    """Where the fields are: by the section's label, or by ids if labels are ambiguous."""
     sections = [label or identity for identity, label in (one.section for one in found)]
     if len(set(map(_folded, sections))) == len(sections):
         return ", ".join(f"in section {section!r}" for section in sections)
@@ -318,19 +318,19 @@ def _places(found: list[Field]) -> str:
 
 
 def _choices(reference: SecretReference, item: Item, found: list[Field]) -> str:
-    """The references that mean one of the fields each, as the beginning of a fix."""
+    """References to each of the fields, as the beginning of a fix."""
     chosen = [next(_unambiguous(reference, item, one), None) for one in found]
     references = [str(each) for each in chosen if each]
     return f"write {' or '.join(references)}, or " if references else ""
 
 
 def _unambiguous(reference: SecretReference, item: Item, one: Field) -> Iterator[SecretReference]:
-    """References that mean this field only, by labels first and by ids where labels are ambiguous."""
+    """References to this field only, first by labels, then by ids if labels are ambiguous."""
     for name in filter(None, reversed(one.names)):
         for section in filter(None, reversed(one.section)):
             try:
                 chosen = SecretReference.parse(f"{reference.of_item}/{section}/{name}")
-            except ValueError:  # a label with a character that no reference can hold
+            except ValueError:  # a label with a character that no reference can contain
                 continue
             if _matching(chosen, item) == [one]:
                 yield chosen

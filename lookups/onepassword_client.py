@@ -1,8 +1,8 @@
 """1Password without an engine: a Connect server, or the `op` command with a service account or the desktop app.
 
-Both hand out what the provider's plugin does and refuse in its words, so that `lookups.onepassword` finds the same
-fields and gives the same advice. The credentials stay in the environment, and whatever is written goes through standard
-input: nothing secret is an argument of a process.
+Both return what the provider's plugin returns and refuse with its messages, so that `lookups.onepassword` finds the
+same fields and gives the same advice. The credentials stay in the environment, and written data goes through standard
+input: no process has a secret as an argument.
 """
 
 from __future__ import annotations
@@ -19,56 +19,57 @@ import httpx
 from lookups.onepassword_item import Item, is_uuid, item_of
 
 Body = dict[str, Any]
-"""An item as JSON, in the form that Connect and `op` have in common."""
+"""An item as JSON, in the format that Connect and `op` share."""
 
 _PATIENCE: Final = 60.0  # seconds; `op` may wait for the user to unlock the desktop app
 _PAUSES: Final = [min(0.05 * 2**attempt, 0.5) for attempt in range(10)]
-"""Seconds between looks for what was written: Connect shows it once it has synchronised (connect-sdk-go's client)."""
+"""Seconds between reads after a write: Connect returns what was written once it has synchronised (connect-sdk-go's
+client)."""
 _GONE: Final = {"ARCHIVED", "DELETED"}
 """States of items in the archive or the bin (Connect's OpenAPI, Item.state)."""
 _NOT_JSON: Final = {"message": "the answer is not JSON, so this is no Connect server"}
-"""Stands for a refusal that is not Connect's; a proxy's 404 does not mean that an item is gone."""
+"""Replaces an error body that is not Connect's; a proxy's 404 does not mean that an item is gone."""
 _NO_ITEM: Final = re.compile(r"isn't an item\b|\bitem\b.* not found", re.IGNORECASE)
 
 
 class AccountError(Exception):
-    """1Password refused; the message is its own, or the plugin's where it has none."""
+    """1Password refused; the message is its own, or the plugin's if it gave none."""
 
 
 class UnavailableError(AccountError):
-    """1Password did not answer, or not for now: it may have done what it was asked."""
+    """1Password did not answer, or is temporarily unavailable; it may still have carried out the request."""
 
 
 class Client(Protocol):
-    """1Password, to read and to write. Vaults are given by UUID; each call raises `AccountError`."""
+    """1Password, for reading and writing. Vaults are given by UUID; every call may raise `AccountError`."""
 
     def vault(self, name: str) -> str:
-        """UUID of the vault of that UUID or name."""
+        """UUID of the vault with that UUID or name."""
 
     def item(self, vault: str, name: str) -> Item:
-        """The item of that UUID or title."""
+        """The item with that UUID or title."""
 
     def titles(self, vault: str) -> list[str]:
         """Titles of all items."""
 
     def find(self, vault: str, title: str) -> list[Body]:
-        """The items of exactly that title, whole; those in the archive or the bin left out."""
+        """The items with exactly that title, complete, without those in the archive or the bin."""
 
     def get(self, vault: str, uuid: str) -> Body | None:
-        """The item of that UUID; None where it is gone, to the archive or the bin too."""
+        """The item with that UUID; None if it is gone, even if only to the archive or the bin."""
 
     def create(self, vault: str, body: Body) -> Body:
         """Creates an item. After `UnavailableError` it may exist."""
 
     def replace(self, vault: str, body: Body) -> None:
-        """Writes the item of the body's id as a whole."""
+        """Replaces the whole item that has the body's id."""
 
     def delete(self, vault: str, uuid: str) -> None:
-        """Deletes the item for good; one that is gone already is no error."""
+        """Deletes the item for good; it is no error if the item is already gone."""
 
 
 def client(environment: Mapping[str, str]) -> Client:
-    """The account that the variables lead to; `AccountError` says what is wrong with them."""
+    """The account that the variables select; `AccountError` says what is wrong with them."""
     if problems := list(onepassword_problems(environment)):
         raise AccountError("; ".join(problems))
     if environment.get("OP_CONNECT_HOST"):
@@ -77,14 +78,14 @@ def client(environment: Mapping[str, str]) -> Client:
 
 
 def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is missing or contradictory of 1Password's variables, each with its fix."""
+    """Missing or contradictory variables of 1Password, each with its fix."""
     given = [
         name
         for name in ("OP_CONNECT_HOST", "OP_CONNECT_TOKEN", "OP_SERVICE_ACCOUNT_TOKEN", "OP_ACCOUNT")
         if environment.get(name)
     ]
     for name in given:
-        # The name of a desktop app's account may hold spaces.
+        # The name of a desktop app's account may contain spaces.
         if name != "OP_ACCOUNT" and is_torn(environment[name]):
             yield f"{name} holds a space, a line break or another character that none has: export it without"
     match given:
@@ -107,7 +108,7 @@ def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def is_torn(value: str) -> bool:
-    """Whether no header can hold it: HTTP clients print such a value, the token, with their refusal."""
+    """Whether the value cannot be sent in a header: HTTP clients print such a value, the token, in their error."""
     return not (value.isascii() and value.isprintable() and " " not in value)
 
 
@@ -162,7 +163,7 @@ class ConnectClient:
         self._wait(lambda: self.get(vault, uuid) is None)
 
     def _wait(self, shown: Callable[[], bool]) -> None:
-        """Until the server shows what was written: a look that comes earlier would take it for undone."""
+        """Waits until the server returns what was written: to an earlier read, the write would look undone."""
         for pause in _PAUSES:
             if shown():
                 return
@@ -211,7 +212,7 @@ class CommandClient:
         return [one["title"] for one in self._json("item", "list", f"--vault={vault}")]
 
     def find(self, vault: str, title: str) -> list[Body]:
-        # `op item get <title>` would also take the title for a UUID, and refuses where there are several.
+        # `op item get <title>` would also treat the title as a UUID, and refuses if there are several.
         listed = [one["id"] for one in self._json("item", "list", f"--vault={vault}") if one["title"] == title]
         found = [self.get(vault, uuid) for uuid in listed]
         return [one for one in found if one is not None]
@@ -241,7 +242,7 @@ class CommandClient:
     def _json(self, *arguments: str, stdin: str = "") -> Any:
         try:
             return json.loads(self._run(*arguments, "--format=json", stdin=stdin))
-        except ValueError:  # without its text, which may hold a part of an item
+        except ValueError:  # without its text, which may contain a part of an item
             raise AccountError(f"{self._op} {' '.join(arguments[:2])} answers with no JSON") from None
 
     def _run(self, *arguments: str, stdin: str = "") -> str:

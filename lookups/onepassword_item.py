@@ -1,4 +1,4 @@
-"""A 1Password item: its fields as the provider hands them out, and the marks of the stack that wrote it."""
+"""A 1Password item: its fields as the provider returns them, and the marks of the stack that wrote it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ WELL_KNOWN: Final = {
     "public key": "public_key",
     "private key": "private_key",
 }
-"""Fields that the plugin hands out beside the sections: their labels in 1Password, and what it calls them."""
+"""Fields that the plugin returns outside the sections: their labels in 1Password, and the plugin's names for them."""
 
 SECTION: Final = "issued by pulumi"
-"""Label of the section that marks an item which a stack writes its own deploy token to."""
+"""Label of the section that marks an item to which a stack writes its own deploy token."""
 TOKEN: Final = "deploy token"  # noqa: S105 - the field's label
 """Field of that section: name of the deploy token in GitLab."""
 OWNER: Final = "stack"
@@ -35,13 +35,13 @@ OWNER: Final = "stack"
 
 
 def is_uuid(name: str) -> bool:
-    """Whether 1Password would take `name` for the UUID of a vault or an item."""
+    """Whether 1Password would treat `name` as the UUID of a vault or an item."""
     return _UUID.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A field in a section of an item; the section and the field each by id and label, of which one may be empty."""
+    """A field in a section of an item; `section` and `names` are each an id and a label, one of which may be empty."""
 
     section: tuple[str, str]
     names: tuple[str, str]
@@ -52,7 +52,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """An item as the provider hands it out."""
+    """An item as the provider returns it."""
 
     uuid: str
     title: str
@@ -62,15 +62,15 @@ class Item:
 
 
 def mark(item: Item, label: str) -> str | None:
-    """What the field of that label says in the section of marks; None where the item has none."""
+    """The value of the field with that label in the section of marks; None if the item has none."""
     found = [one.value for one in item.fields if one.section[1] == SECTION and one.names[1] == label]
     return found[0] if found else None
 
 
 def stranger(item: Item, *, token: str, owner: str) -> str | None:
-    """Whose item it is, where it has the mark of another stack than `owner` with its deploy token `token`.
+    """The owner of the item if it has the mark of another stack than `owner` with its deploy token `token`; else None.
 
-    An item without a mark was made by hand. Releases before the mark OWNER wrote TOKEN alone.
+    An item without a mark was created by hand. Releases before the mark OWNER wrote only TOKEN.
     """
     if wrote := mark(item, OWNER):
         return wrote if wrote != owner else None
@@ -79,9 +79,9 @@ def stranger(item: Item, *, token: str, owner: str) -> str | None:
 
 
 def item_of(body: Mapping[str, Any]) -> Item:
-    """An item as the plugin hands it out, from the JSON that Connect and `op` have in common.
+    """An item as the plugin returns it, from the JSON that Connect and `op` share.
 
-    Like the plugin it drops fields that are in no section, unless 1Password itself knows them.
+    Like the plugin, it drops fields outside the sections unless 1Password itself knows them.
     """
     labels = {section["id"]: section.get("label") or "" for section in body.get("sections") or ()}
     fields: list[Field] = []

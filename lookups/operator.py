@@ -1,4 +1,4 @@
-"""Whether the cluster has CloudNativePG's operator, new enough for what the program asks of it."""
+"""Checks that the cluster has CloudNativePG's operator, in a version that is new enough for the program."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from settings import Settings
 from settings.images import image_repository
 
 LEAST: Final = (1, 27)
-"""What the rehearsal runs. Older ones are not tried; they lack the check that stops an isolated primary."""
+"""The version that the rehearsal runs. Older ones are untested, and lack the check that stops an isolated primary."""
 _UPGRADES: Final = {(1, 27): 4, (1, 28): 2}
-"""By minor release: the first patch release that ends every instance before it upgrades the data in place, and that
-takes a failed upgrade back (cloudnative-pg#10298 and #10104). Later minor releases do both."""
+"""For each minor release, the first patch release that stops every instance before it upgrades the data in place, and
+that rolls back a failed upgrade (cloudnative-pg#10298 and #10104). Later minor releases do both."""
 
 _PLUGIN: Final = "install it (https://cloudnative-pg.io/plugin-barman-cloud/docs/installation)"
 _INSTALL: Final = "install it (https://cloudnative-pg.io/docs/current/installation_upgrade)"
 
 
 def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """What is wrong, each with its fix; warns where the kubeconfig's user may not look for what runs."""
+    """Problems, each with its fix; warns if the kubeconfig's user may not see what runs."""
     yield from _operator_problems(settings, cluster)
     if settings.database_of_operator and settings.wal:
         yield from _plugin_problems(settings.database_of_operator.operator_namespace, cluster)
@@ -65,7 +65,7 @@ def _operator_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[s
 
 
 def _plugin_problems(namespace: str, cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """Without the plugin the operator makes nothing of a Cluster that names it, and leaves a running one as it is."""
+    """Without the plugin, the operator does not create a Cluster that names it, and does not change a running one."""
     if not cluster.serves(WAL_API, WAL_RESOURCE):
         yield f"There is no plugin barman-cloud, which database.wal needs, for its API {WAL_API} is missing", _PLUGIN
         return
@@ -90,14 +90,14 @@ def _plugin_problems(namespace: str, cluster: Cluster) -> Iterator[tuple[str, st
 
 
 def version_of(image: str) -> tuple[int, int] | None:
-    """Major and minor version that the tag of the operator's image says; None where it says none."""
+    """Major and minor version in the tag of the operator's image; None if the tag has none."""
     tag = image.partition("@")[0].removeprefix(image_repository(image))
     found = re.match(r":v?(\d+)\.(\d+)\b", tag)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def upgrades_safely(image: str) -> bool:
-    """Whether an operator of this image can be asked for an upgrade of the data in place; True where no tag says."""
+    """Whether an operator with this image can safely upgrade the data in place; True if the tag does not tell."""
     found = version_of(image)
     if found is None or found not in _UPGRADES:
         return found is None or found > max(_UPGRADES)

@@ -1,4 +1,4 @@
-"""What the stack's own state holds while a run goes on, and the outputs that the last good `up` has left there."""
+"""The stack's own state during a run, and the outputs that the last successful `up` left there."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _AGAIN: Final = 0.1  # seconds; the engine writes for milliseconds
 
 
 def full_name() -> str:
-    """The stack's: <organization>/<project>/<stack>."""
+    """The stack's full name: <organization>/<project>/<stack>."""
     return f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
 def own_outputs() -> dict[str, Any]:
-    """By name: what a StackReference to the stack itself asks for, without a resource in the state."""
+    """The stack's outputs by name, as a StackReference to itself would give, but without a resource in the state."""
     return read_own_state("readStackOutputs", name=full_name())
 
 
 def read_own_state(function: str, **arguments: str) -> dict[str, Any]:
-    """The `outputs` that a function of the engine gives for a state.
+    """The `outputs` that an engine function returns for a state.
 
-    Asked again where the engine is writing it: a backend of files (`file://`) replaces the state in one step, and its
-    attributes beside it in two, between which they are empty (gocloud.dev, blob/fileblob/attrs.go, setAttrs).
+    It retries while the engine writes the state: a file backend (`file://`) replaces the state in one step, but its
+    attributes in two, between which they are empty (gocloud.dev, blob/fileblob/attrs.go, setAttrs).
     """
     for _ in range(_ATTEMPTS - 1):
         try:

@@ -1,7 +1,7 @@
-"""Whether the stack's own state knows what stands in the cluster under the stack's name.
+"""Checks that the stack's own state knows what exists in the cluster under the stack's name.
 
-A second state of that name (in another backend, of another organization, or in the place of a lost one) knows nothing
-of it. Its `up` would take over what the first one made, and its `destroy` would delete that.
+A second state of that name (in another backend or organization, or as a replacement for a lost one) does not know these
+resources. Its `up` would take over what the first one created, and its `destroy` would delete it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _NAMESPACE = "kubernetes:core/v1:Namespace"
 
 
 class StateError(pulumi.RunError):
-    """What the stack made is there, and this state has none of it."""
+    """The stack's resources exist, but this state has none of them."""
 
 
 def check_own_state(settings: Settings, cluster: Cluster) -> None:
     """Raises `StateError` in an `up`, and warns in a preview: `ops import-existing` needs one."""
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is None or Owner.of_labels(namespace["metadata"].get("labels")) != settings.names.owner:
-        return  # a new stack; or made by hand, and its owner is looked at elsewhere
+        return  # a new stack; or made by hand, and `ownership.py` checks the owner
     if namespace["metadata"].get("deletionTimestamp"):
-        return  # by a `destroy`, or by hand: what becomes of the volumes is looked at elsewhere
+        return  # by a `destroy`, or by hand; `volumes.py` checks what becomes of the volumes
     if _knows_a_namespace():
         return
     told = (
@@ -46,6 +46,6 @@ def check_own_state(settings: Settings, cluster: Cluster) -> None:
 
 
 def _knows_a_namespace() -> bool:
-    # Of the state as it was when this run began; the refresh that came first is in it.
+    # From the state as of the start of this run, including the refresh before it.
     known = read_own_state("readStackResourceOutputs", stackName=full_name())
     return any(f"{_NAMESPACE}::" in urn for urn in known)

@@ -1,9 +1,8 @@
-"""What has another stack's mark where this one's would be: all of it is refused in one message, before the first
-resource.
+"""Refuses everything with another stack's mark that this stack would use, in one message, before the first resource.
 
-A stack file that was copied names another stack's environment, hostname or item. Without this check `up` would import
-what it finds there, and `destroy` would delete it. What has no mark was made by hand, or by a release that set none;
-there, the owner is read from what the object leads to, where that says so.
+A copied stack file names another stack's environment, hostname or item. Without this check, `up` would import what it
+finds there, and `destroy` would delete it. An object without a mark was created by hand, or by a release that set none;
+then its owner is read from what the object points to, if that tells.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ _ROUTES: Final = "gateway.networking.k8s.io/v1"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One thing that the stack would make or take over, and that is somebody else's."""
+    """One object that the stack would create or take over but that belongs to somebody else."""
 
     what: str
     """What it is, with its name and place."""
     owner: str
-    """Whose it is: another stack, or what stands there."""
+    """The owner: another stack, or a description of what is there."""
     evidence: str
-    """What shows it, e.g. `its description`."""
+    """What shows the owner, e.g. `its description`."""
     setting: str
-    """Key of the stack file that leads to it."""
+    """Key in the stack file that names the object."""
 
 
 class OwnershipError(pulumi.RunError):
-    """The stack would take over what is another's; the message lists all of it."""
+    """The stack would take over what belongs to somebody else; the message lists all of it."""
 
 
 def check_ownership(
     settings: Settings, cluster: Cluster, claims: Iterable[Claim], folders: Iterable[Path] = ()
 ) -> None:
-    """Raises `OwnershipError` where anything is another's: what the cluster holds, and `claims` of other look-ups."""
+    """Raises `OwnershipError` if anything belongs to somebody else, in the cluster or in `claims` of other look-ups."""
     found = [*in_cluster(settings, cluster, folders), *claims]
     listed = [
         f"  {one.what}\n    belongs to {one.owner}, as {one.evidence} shows: change {one.setting}" for one in found
@@ -66,9 +65,9 @@ def check_ownership(
 
 
 def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
-    """What is another's in the cluster: the namespace, the hostname's route, the policy beside the tunnel.
+    """What belongs to somebody else in the cluster: the namespace, the hostname's route, the policy beside the tunnel.
 
-    And, by the stack files of the apps in `folders`, what cannot be marked in GitLab.
+    Also, according to the stack files of the apps in `folders`, what cannot be marked in GitLab.
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if (owner := _another(settings, namespace)) is not None:
@@ -90,7 +89,7 @@ def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) ->
 
 
 def _another(settings: Settings, found: Object | None) -> Owner | None:
-    """Whose an object is by its labels; None where it is not there, is this stack's own, or names nobody."""
+    """The owner of an object by its labels; None if it does not exist, is this stack's own, or names nobody."""
     owner = Owner.of_labels(found["metadata"].get("labels")) if found is not None else None
     return None if owner == settings.names.owner else owner
 
@@ -120,9 +119,9 @@ def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
 
 
 def _competing(route: Object, settings: Settings) -> list[str]:
-    """The stack's hostnames for which the route answers at the same Gateway.
+    """The stack's hostnames that the route also serves at the same Gateway.
 
-    One that only redirects (from http to https, at another listener) takes no request from the app.
+    A route that only redirects (from http to https, at another listener) takes no requests from the app.
     """
     spec = route.get("spec", {})
     served = {str(name).casefold() for name in spec.get("hostnames") or ()}
@@ -171,7 +170,7 @@ def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iter
 
 
 def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
-    """The policies of the pipeline's account belong to the cluster, and so does every name there."""
+    """The policies for the pipeline's account are cluster-scoped, and so are their names."""
     for what in PARTS:
         name = policy_name(settings.namespace, what)
         try:
@@ -189,7 +188,7 @@ def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]
 
 
 def _export(settings: Settings, nfs: NfsExport, cluster: Cluster) -> Iterator[Claim]:
-    """The folder of another stack's backups, for a stack that has no volume there yet: each would prune the other's."""
+    """The folder of another stack's backups, if this stack has no volume there yet: each would prune the other's."""
     try:
         volumes = {volume["metadata"]["name"]: volume for volume in cluster.list("v1", "persistentvolumes")}
     except ForbiddenError as error:
@@ -215,7 +214,7 @@ def _leading_to(cluster: Cluster, namespaces: Iterable[str], project: str) -> Ow
 
 
 def owner_of_namespace(cluster: Cluster, namespace: str, *, project: str) -> Owner | None:
-    """Whose namespace it is: by its labels, or else by the name, where it is one of `project`."""
+    """The owner of a namespace: by its labels, or else by its name if it is a namespace of `project`."""
     with suppress(ForbiddenError):
         found = cluster.get("v1", "namespaces", namespace) if namespace else None
         if found is not None and (owner := Owner.of_labels(found["metadata"].get("labels"))):
@@ -224,14 +223,14 @@ def owner_of_namespace(cluster: Cluster, namespace: str, *, project: str) -> Own
 
 
 def project_folders(directory: Path) -> list[Path]:
-    """Folders with the Pulumi.yaml of an app that this program deploys, `directory` among them."""
+    """Folders with the Pulumi.yaml of an app that this program deploys, including `directory`."""
     program = Path(__file__).parents[1]
-    # Resolved, so that no folder is there twice. Not this file: it may be linked from elsewhere.
+    # Resolved, so that no folder is listed twice. This file's path is not resolved: it may be a link from elsewhere.
     return sorted({folder.resolve() for folder in (program, *program.glob("apps/*"), directory)})
 
 
 def _repository(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
-    """The section `repository` of a stack that lives already, for one that does not yet.
+    """For a new stack, an existing stack's section `repository` about the same project.
 
     A push mirror, a branch and a protection have no text that could name their owner.
     """
@@ -252,9 +251,9 @@ def _repository(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -
 
 
 def _shared_repositories(folders: Iterable[Path]) -> Iterator[tuple[Names, Path, str]]:
-    """Stacks with a section `repository`, their files, and the GitLab projects that they are about."""
+    """Stacks with a section `repository`, their files, and the GitLab projects for which they have it."""
     for file in sorted(file for folder in folders for file in folder.glob("Pulumi.*.yaml")):
-        # A file that cannot be read is for its own stack to complain about.
+        # If a file cannot be read, its own stack reports it.
         with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
             app = read_yaml(file.with_name("Pulumi.yaml"))["name"]
             config = read_yaml(file)["config"]

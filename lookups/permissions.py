@@ -1,4 +1,4 @@
-"""Whether the kubeconfig's user may do what `up` does, asked of the API server before the first resource."""
+"""Asks the API server, before the first resource, whether the kubeconfig's user may do what `up` does."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KINDS: Final = {
     "policy": ("poddisruptionbudgets",),
     "rbac.authorization.k8s.io": ("roles", "rolebindings"),
 }
-"""API group to the resources that every stack has in its namespace."""
+"""The resources that every stack has in its namespace, by API group."""
 _DATABASE: Final = {"": ("persistentvolumeclaims",), "apps": ("statefulsets",), "batch": ("cronjobs",)}
-"""The same of an app with a database."""
+"""The additional ones of an app with a database."""
 _MONITORING: Final = {"monitoring.coreos.com": ("probes", "prometheusrules")}
 _OPERATED: Final = {API.partition("/")[0]: (RESOURCE,)}
 _ARCHIVED: Final = {
@@ -42,9 +42,9 @@ class Permission:
     group: str
     resource: str
     namespace: str | None = None
-    """None for what is of the whole cluster, and for all namespaces."""
+    """None for cluster-scoped resources, and for all namespaces."""
     why: str = ""
-    """What asks for it, where that is not the stack as such."""
+    """What needs the permission, if it is not the stack as such."""
 
     def __str__(self) -> str:
         # Resource and group as kubectl writes them.
@@ -54,7 +54,7 @@ class Permission:
 
 
 def check_permissions(settings: Settings, cluster: Cluster) -> None:
-    """Raises `ClusterError` with everything that the user may not do; passes where the API server does not say."""
+    """Raises `ClusterError` with everything that the user may not do; passes if the API server does not say."""
     try:
         missing = [] if cluster.may("*", "*", "*") else list(_missing(settings, cluster))
     except ForbiddenError:
@@ -77,12 +77,12 @@ def _missing(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
 
 
 def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
-    """What `up` creates and changes; what it deletes is left to the day on which it does."""
+    """Permissions for what `up` creates and changes; those for what it deletes are not checked."""
     own = settings.namespace
     exists = cluster.get("v1", "namespaces", own) is not None
     if not exists:
         yield Permission(verbs=("create",), group="", resource="namespaces", why=f"the stack's own, {own}")
-    # The API server takes a namespace for a part of itself: a role in it is enough to change it.
+    # To the API server, a namespace is part of itself: a Role in it is enough to change it.
     yield Permission(verbs=("patch",), group="", resource="namespaces", namespace=own, why="the stack's own")
     yield from _of_the_cluster(settings)
     if settings.access.public:
@@ -93,7 +93,7 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
             namespace=settings.access.public.cloudflared.namespace,
             why="cloudflared's way to the app (access.public.cloudflared)",
         )
-    # Not before there is one: a user who may create namespaces is often given every right in those that they create.
+    # Only if it exists: a user who may create namespaces often gets every right in the ones they create.
     if exists:
         of_database = _DATABASE if settings.database else {}
         operated = _OPERATED if settings.database_of_operator else {}

@@ -1,6 +1,6 @@
-"""Whether the cluster has what the stack builds on: APIs, the Gateway, an operator. Asked before the first resource.
+"""Checks, before the first resource, that the cluster has what the stack builds on: APIs, the Gateway, an operator.
 
-Without them `up` would make everything else, wait, and fail.
+Without them, `up` would create everything else, wait, and fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class PrerequisitesError(pulumi.RunError):
 
 
 def check_prerequisites(settings: Settings, cluster: Cluster) -> None:
-    """Raises `PrerequisitesError` with all that is missing; warns where the kubeconfig's user may not look."""
+    """Raises `PrerequisitesError` with everything that is missing; warns if the kubeconfig's user may not look."""
     if problems := list(find_problems(settings, cluster)):
         listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
         raise PrerequisitesError(
@@ -36,7 +36,7 @@ def check_prerequisites(settings: Settings, cluster: Cluster) -> None:
 
 
 def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
-    """What is wrong, each with its fix."""
+    """Problems, each with its fix."""
     for api_version, resources, fix in _apis(settings):
         served = cluster.served(api_version)
         missing = [one for one in resources if one not in served]

@@ -1,4 +1,4 @@
-"""What every app's Pulumi.yaml says, whichever app it is: looked at first, as an `up` without it does harm."""
+"""What every app's Pulumi.yaml must contain: checked first, because an `up` without it does harm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ProjectFileError(pulumi.RunError):
 
 
 def check_project_file(directory: Path, folders: Iterable[Path] = ()) -> None:
-    """Raises `ProjectFileError` with what is wrong with the Pulumi.yaml of that folder, beside those in `folders`."""
+    """Raises `ProjectFileError` with what is wrong with that folder's Pulumi.yaml, given those in `folders`."""
     file = directory / "Pulumi.yaml"
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     others = [other / "Pulumi.yaml" for other in folders if other.resolve() != directory.resolve()]
@@ -28,9 +28,9 @@ def check_project_file(directory: Path, folders: Iterable[Path] = ()) -> None:
 
 
 def _namesakes(name: object, others: Iterable[Path]) -> Iterator[str]:
-    """Projects of one name are one project to Pulumi: an `up` of the one would change the stack of the other."""
+    """To Pulumi, projects with one name are one project: an `up` of one would change the other's stack."""
     for other in others:
-        # One that cannot be read is for its own app to complain about.
+        # If a file cannot be read, its own app reports it.
         with suppress(OSError, ValueError, yaml.YAMLError, AttributeError):
             if yaml.safe_load(other.read_text(encoding="utf-8")).get("name") == name:
                 yield f"name: {name} is also that of {other}, so the stacks of both are the same: choose another"

@@ -1,4 +1,4 @@
-"""Looks up what buckets of Cloudflare R2 need, and whose a bucket is that exists, before anything is made."""
+"""Looks up what Cloudflare R2 buckets need, and who owns an existing bucket, before anything is created."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ https://developers.cloudflare.com/r2/api/tokens/#permission-groups"""
 
 DAY: Final = 24 * 3600
 OUTPUTS: Final = {COPIES: "offsite_bucket", ARCHIVE: "wal_bucket"}
-"""Stack outputs that name the buckets that `up` made, by their keys of the stack file."""
+"""Stack outputs with the names of the buckets that `up` created, by their keys in the stack file."""
 _R2_EDIT: Final = "Account > Workers R2 Storage: Edit"
 _TOKENS_EDIT: Final = "Account > Account API Tokens: Edit"
 _T = TypeVar("_T")
@@ -28,21 +28,22 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class LockRule:
-    """What nobody deletes or overwrites in the bucket."""
+    """Objects in the bucket that nobody can delete or overwrite."""
 
     id: str
     prefix: str
-    """Of the objects' names."""
+    """Prefix of the objects' names."""
     seconds: int | None
-    """After the upload of an object; None: for good."""
+    """How long, from the upload of an object; None for ever."""
     enabled: bool = True
 
 
 def lock_rules(r2: R2Settings, folder: str, mark: str) -> Iterator[LockRule]:
-    """What is locked of restic's repository in `folder` of the bucket, and for how long; the ids say whose the lock is.
+    """The parts of restic's repository in `folder` that are locked, and for how long; the ids name the lock's owner.
 
-    For good what opens it, which is written once. For `lockDays` the copies and their data. Not its locks, which each
-    run removes, and not the indexes, which a prune replaces: `restic repair index` makes them again from the data.
+    What opens the repository is written once and locked for ever. The copies and their data are locked for `lockDays`.
+    Not locked are restic's own locks, which each run removes, and the indexes, which a prune replaces:
+    `restic repair index` rebuilds them from the data.
     """
     for part in ("config", "keys/"):
         yield LockRule(id=f"{mark}: {part}", prefix=f"{folder}/{part}", seconds=None)
@@ -51,33 +52,33 @@ def lock_rules(r2: R2Settings, folder: str, mark: str) -> Iterator[LockRule]:
 
 
 def no_lock(mark: str) -> Iterator[LockRule]:
-    """The one rule of an archive's bucket, which is disabled: its id says whose the bucket is.
+    """The only rule of an archive's bucket, a disabled one: its id names the bucket's owner.
 
-    barman-cloud uploads a segment again whose answer was lost. A lock refuses that, and PostgreSQL keeps all that it
-    has not archived, until its volume is full.
+    barman-cloud uploads a segment again if the answer was lost. A lock would refuse that, and PostgreSQL would keep
+    every unarchived segment until its volume is full.
     """
     yield LockRule(id=f"{mark}: not locked", prefix="", seconds=DAY, enabled=False)
 
 
 class R2Error(pulumi.RunError):
-    """The buckets or their tokens cannot be made; the message lists every problem."""
+    """The buckets or their tokens cannot be created; the message lists every problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class R2Ids:
-    """What an account has."""
+    """Ids in an account."""
 
     write_group: str
     """Id of the permission group `WRITE`."""
 
 
 def look_up(r2: Mapping[str, R2BucketSettings], owner: Owner, *, outputs: Mapping[str, Any]) -> dict[str, R2Ids]:
-    """Plain, blocking look-ups for buckets by their keys of the stack file; R2Error has everything that is wrong.
+    """Plain, blocking look-ups for buckets by their keys in the stack file; R2Error lists everything that is wrong.
 
-    `outputs` are the stack's, with `OUTPUTS`. Where they do not name a bucket, one with this stack's mark may be in the
-    state all the same, after an `up` that failed, or be what a `destroy` left: that is a warning.
+    `outputs` are the stack's outputs, with `OUTPUTS`. If they do not name a bucket that has this stack's mark, the
+    bucket may be in the state all the same, after a failed `up`, or be left over from a `destroy`: that is a warning.
 
-    A token that may read and not edit passes here, and is refused at the first write.
+    A token that may read but not edit passes here, and Cloudflare refuses it at the first write.
     """
     api, problems = CloudflareApi(), list[str]()
 
@@ -95,7 +96,7 @@ def look_up(r2: Mapping[str, R2BucketSettings], owner: Owner, *, outputs: Mappin
     ids: dict[str, R2Ids] = {}
     for account in sorted({one.account_id for one in r2.values()}):
         path = f"/accounts/{account}/tokens/permission_groups"
-        # Not in pages, and so not by `list_all`.
+        # This list has no pages, so `list_all` cannot read it.
         groups: Any = attempt("API tokens", _TOKENS_EDIT, partial(api.get, path))
         found = [str(group["id"]) for group in groups or () if group.get("name") == WRITE]
         if found:
@@ -116,7 +117,7 @@ class _Bucket:
     api: CloudflareApi
 
     def problem(self, recorded: str | None) -> str | None:
-        """Why the bucket is not this stack's to write to. The ids of its lock's rules say whose it is."""
+        """Why this stack must not write to the bucket. The ids of its lock's rules name its owner."""
         r2 = self.settings
         path = f"/accounts/{r2.account_id}/r2/buckets/{r2.bucket}"
         try:

@@ -1,6 +1,6 @@
-"""The one place where secrets enter: op:// references become validated, secret outputs.
+"""The only place where secrets enter the program: op:// references become validated, secret outputs.
 
-Plain, blocking look-ups before the first resource: a check inside an `apply` would come after resources exist.
+Plain, blocking look-ups before the first resource: a check inside an `apply` would run when resources already exist.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from settings.cloudnative_pg import STATEFUL_SET, EngineSettings
 from settings.names import PROGRAM, Names
 from settings.references import ItemReference, SecretReference
 
-_URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": the same in every part of a URL, unescaped
-_SHORTEST_AUTH_SECRET: Final = 32  # characters; what Better Auth asks for
-_SHORTEST_COPY_PASSWORD: Final = 20  # characters; a leaked bucket can be guessed at for years
+_URL_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]+")  # RFC 3986 "unreserved": needs no escaping in any part of a URL
+_SHORTEST_AUTH_SECRET: Final = 32  # characters; Better Auth's requirement
+_SHORTEST_COPY_PASSWORD: Final = 20  # characters; the password of a leaked bucket can be guessed for years
 _CHECKSUM_KEY: Final = f"{PROGRAM} checksum key 1".encode()
 
 Check: TypeAlias = Callable[[str], Complaint | None]
@@ -44,49 +44,49 @@ class SecretsError(pulumi.RunError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class S3Secrets:
-    """What the off-site copies need."""
+    """The secrets of the off-site copies."""
 
     keys: BucketSecrets
     password: pulumi.Output[str]
-    """Marked secret."""
+    """restic's password, marked secret."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StackSecrets:
     """The secrets of one stack, each marked secret.
 
-    Either the registry's two are there, or the item is that the program writes newly issued ones to.
+    Either the registry's two are set, or the item to which the program writes newly issued credentials.
     """
 
     postgres_password: pulumi.Output[str] | None
-    """None for an app without a database, as `database_url` is."""
+    """None, like `database_url`, for an app without a database."""
     better_auth_secret: pulumi.Output[str] | None
     database_url: pulumi.Output[str] | None
     registry_username: pulumi.Output[str] | None
     registry_password: pulumi.Output[str] | None
     registry_item: ItemPlace | None
     s3: S3Secrets | None
-    """None where the stack has no off-site copies."""
+    """None if the stack has no off-site copies."""
     wal: BucketSecrets | None
-    """None where the write-ahead log is not archived."""
+    """None if the write-ahead log is not archived."""
     app: Mapping[str, pulumi.Output[str]]
-    """Those of `app.secrets`, by name of the variable."""
+    """The secrets of `app.secrets`, by name of the variable."""
     service_token_item: ItemPlace | None
-    """Where the Access service token is written; None where the stack has none."""
+    """Item for the Access service token; None if the stack has none."""
     monitor_password: pulumi.Output[str] | None
-    """None where the stack has no postgres_exporter."""
+    """None if the stack has no postgres_exporter."""
     _plain: Mapping[str, str] = field(repr=False)
 
     @property
     def of_database(self) -> SecretData | None:
-        """What the database is given; None where there is none."""
+        """The database's secrets; None without a database."""
         if self.postgres_password is None:
             return None
         return SecretData(values={PASSWORD_KEY: self.postgres_password}, checksum=self.checksum("postgres_password"))
 
     @property
     def of_app(self) -> SecretData:
-        """What the app is given; perhaps nothing."""
+        """The app's secrets; perhaps none."""
         own = {DATABASE_URL: self.database_url, AUTH_SECRET: self.better_auth_secret}
         given = {"database_url": self.database_url, "better_auth_secret": self.better_auth_secret}
         names = [*(name for name, value in given.items() if value is not None), *map(app_secret, self.app)]
@@ -97,25 +97,25 @@ class StackSecrets:
 
     @property
     def of_exporter(self) -> SecretData | None:
-        """What postgres_exporter is given; None where the stack has none."""
+        """postgres_exporter's secrets; None if the stack does not run it."""
         if self.monitor_password is None:
             return None
         return SecretData(values={MONITOR_PASSWORD: self.monitor_password}, checksum=self.checksum("monitor_password"))
 
     def checksum(self, *names: str) -> str:
-        """Hexadecimal checksum of the named secrets that is safe to publish, say as annotation.
+        """Hexadecimal checksum of the named secrets that is safe to publish, for example as an annotation.
 
-        A name is that of an attribute above, or of `app_secret`.
+        A name is that of an attribute above, or one from `app_secret`.
 
-        It changes when one of them changes. HMAC-SHA256 under a key derived from the stack's better-auth-secret, so
-        that nobody can try guesses of a weak password against it. Rotating better-auth-secret therefore changes every
-        checksum, and restarts the database's pod too. Where the stack has none, each guess costs an scrypt of 16 MiB.
-        KeyError for a secret that the stack does not read.
+        It changes when one of the secrets changes. It is an HMAC-SHA256 with a key derived from the stack's
+        better-auth-secret, so that nobody can test guesses of a weak password against it. Rotating better-auth-secret
+        therefore changes every checksum, and also restarts the database's pod. Without that secret, each guess costs an
+        scrypt of 16 MiB. Raises KeyError for a secret that the stack does not read.
         """
         message = b"".join(_framed(text) for name in sorted(names) for text in (name, self._plain[name]))
         if (auth := self._plain.get("better_auth_secret")) is None:
             return hashlib.scrypt(message, salt=_CHECKSUM_KEY, n=2**14, r=8, p=1, dklen=32).hex()
-        # One-step derivation (RFC 5869's expand with one block): the input has at least 32 characters of its own.
+        # One-step derivation (RFC 5869's expand with one block): the input itself has at least 32 characters.
         key = hmac.digest(auth.encode(), _CHECKSUM_KEY, hashlib.sha256)
         return hmac.new(key, message, hashlib.sha256).hexdigest()
 
@@ -126,26 +126,26 @@ def app_secret(variable: str) -> str:
 
 
 def _framed(text: str) -> bytes:
-    """The text behind its length, so that no two lists of texts give the same bytes."""
+    """The text, preceded by its length, so that no two lists of texts yield the same bytes."""
     data = text.encode()
     return len(data).to_bytes(8, "big") + data
 
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
-    """What 1Password holds for a stack, in plain: for `read_secrets`, and for `ops` to compare with."""
+    """A stack's values in 1Password, in plain text: for `read_secrets`, and for `ops` to compare with."""
 
     plain: Mapping[str, str] = field(repr=False)
-    """By the names that `StackSecrets.checksum` takes; those with a problem are absent."""
+    """Values by the names that `StackSecrets.checksum` takes, without those that have a problem."""
     registry_item: ItemPlace | None
     service_token_item: ItemPlace | None
     r2_items: Mapping[str, ItemPlace | None]
-    """Of the buckets that the program makes, by their keys of the stack file."""
+    """Items for the buckets that the program creates, by the buckets' keys in the stack file."""
     problems: Sequence[SecretProblemError]
 
 
 def read_values(settings: Settings, vaults: Vaults) -> Values:
-    """Reads and checks every value that the stack needs and does not issue itself."""
+    """Reads and checks every value that the stack needs but does not issue itself."""
     reader, names = _Reader(vaults), settings.names
     wanted, values = settings.secrets, dict[str, str | None]()
     if wanted and wanted.postgres_password:
@@ -221,14 +221,14 @@ def read_secrets(settings: Settings, provider: onepassword.Provider) -> StackSec
 
 
 class _Reader:
-    """Reads values and keeps what is wrong with them, so that one run reports all of it."""
+    """Reads values and collects their problems, so that one run reports all of them."""
 
     def __init__(self, vaults: Vaults) -> None:
         self._vaults = vaults
         self.problems: list[SecretProblemError] = []
 
     def read(self, reference: SecretReference, check: Check | None = None) -> str | None:
-        """The value, or None after its problems were noted."""
+        """The value, or None after noting its problems."""
         try:
             value = self._vaults.read(reference)
         except SecretProblemError as problem:
@@ -239,7 +239,7 @@ class _Reader:
     def read_database_url(
         self, reference: SecretReference | None, password: str | None, names: Names, engine: EngineSettings
     ) -> str | None:
-        """The URL in 1Password where there is one, else the one that follows from the password and the address."""
+        """The URL in 1Password if there is one, else the URL derived from the password and the address."""
         if reference is not None:
             try:
                 value = self._vaults.read(reference)
@@ -261,7 +261,7 @@ class _Reader:
     def locate(
         self, reference: ItemReference, token: str, owner: str, setting: str = "registry.item"
     ) -> ItemPlace | None:
-        """Where the item is, or is to be, that `setting` names; None after a problem was noted."""
+        """The place of the item that `setting` names, existing or not; None after noting a problem."""
         try:
             return self._vaults.locate(reference, token=token, owner=owner, setting=setting)
         except SecretProblemError as problem:
@@ -269,7 +269,7 @@ class _Reader:
             return None
 
     def refuse_own(self, reference: ItemReference, token: str) -> None:
-        """Notes an item with a deploy token that a stack issued: without `issue`, it is deleted with the token."""
+        """Notes a problem if a stack issued the token in the item: without `issue`, `up` deletes item and token."""
         try:
             own = self._vaults.read(SecretReference(reference.vault, reference.item, SECTION, TOKEN)) == token
         except SecretProblemError:  # a user's item; other mistakes are reported when its fields are read
@@ -291,7 +291,7 @@ class _Reader:
         return None if any(complaints) else value
 
     def _note(self, problem: SecretProblemError) -> None:
-        # One missing item is one problem, however many of its fields were wanted.
+        # One missing item is one problem, however many of its fields are needed.
         if problem.args not in [known.args for known in self.problems]:
             self.problems.append(problem)
 

@@ -41,7 +41,7 @@ class Found:
     """The answers of the cluster, GitLab, Cloudflare and 1Password."""
 
     settings: Settings
-    """With the live database, during a move from one engine to the other, and the version that it is on by now."""
+    """The settings, with the live database during a move between engines, and the database's current version."""
     database_claims: DatabaseClaims
     secrets: StackSecrets
     pull_credentials: Login | Issue
@@ -54,11 +54,11 @@ class Found:
     cloudflare: CloudflareIds | None
     """Ids that the public address refers to; None for a stack without one."""
     r2: Mapping[str, R2Ids]
-    """For the buckets that the stack creates, by their keys of the stack file."""
+    """Ids for the buckets that the stack creates, by the buckets' keys in the stack file."""
 
 
 def look_up(settings: Settings, providers: Providers) -> Found:
-    """Asks cluster, GitLab, Cloudflare and 1Password; raises the error of the first that lacks something."""
+    """Queries the cluster, GitLab, Cloudflare and 1Password; raises the error of the first that lacks something."""
     directory = Path(pulumi.get_root_directory() or ".")
     folders = project_folders(directory)
     check_project_file(directory, folders)
@@ -67,7 +67,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     settings = with_live_database(settings, cluster)
     check_own_state(settings, cluster)
     check_prerequisites(settings, cluster)
-    # A preview writes nothing: a user that may only read is enough for it.
+    # A preview writes nothing, so a read-only user is enough.
     if not pulumi.runtime.is_dry_run():
         check_permissions(settings, cluster)
     outputs = own_outputs()
@@ -84,7 +84,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
         claims += others
     r2_ids = r2.look_up(settings.r2, settings.names.owner, outputs=outputs) if settings.r2 else {}
     check_ownership(settings, cluster, claims, folders)
-    # After the owners: an item of another stack's would hide what else is not this stack's.
+    # After the ownership check: an error about another stack's item would hide what else belongs to another stack.
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster, record, placed)
     return Found(

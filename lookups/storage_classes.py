@@ -1,4 +1,4 @@
-"""Whether the cluster can make a volume of the class that the stack file names."""
+"""Checks that the cluster can create a volume of the class that the stack file names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from lookups.cluster import Cluster, ForbiddenError
 
 
 def find_problems(cluster: Cluster, section: str, name: str) -> Iterator[str]:
-    """About `<section>.storageClass` of a claim that is still to be made: without the class it would wait for ever.
+    """Problems with `<section>.storageClass` of a new claim: without the class, the claim would wait for ever.
 
-    A class that has volumes made by hand need not exist itself.
+    A class with volumes that were created by hand need not exist itself.
     """
     try:
         if cluster.get("storage.k8s.io/v1", "storageclasses", name) is not None:

@@ -1,7 +1,7 @@
-"""The configuration document of a shared Cloudflare Tunnel: one rule of it is ours, all else is other people's.
+"""The configuration document of a shared Cloudflare Tunnel: one rule is ours, everything else belongs to others.
 
-Pure functions on the raw document, as the API gives it: keys this program has never heard of pass through unchanged,
-and so does the order, which decides: cloudflared takes the first rule that matches.
+Pure functions on the raw document from the API: unknown keys pass through unchanged, and so does the order, which
+matters: cloudflared takes the first rule that matches.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ Rule: TypeAlias = dict[str, Any]
 
 
 class TunnelDocumentError(Exception):
-    """The document is not one to add a rule to; the message says why and what to do."""
+    """No rule can be added to the document; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessDemand:
-    """What cloudflared demands of each request: a token of Access, issued by this team for one of these applications.
+    """What cloudflared requires of each request: an Access token, issued by this team for one of these applications.
 
-    A rule's `originRequest.access` (cloudflared, `config.AccessConfig`); without a right token it answers 403.
+    A rule's `originRequest.access` (cloudflared, `config.AccessConfig`); without a valid token, the answer is 403.
     """
 
     team: str
@@ -31,12 +31,12 @@ class AccessDemand:
 
     @property
     def document(self) -> Document:
-        """As the rule has it."""
+        """The value in the rule."""
         return {"required": True, "teamName": self.team, "audTag": list(self.audiences)}
 
 
 def demand_of(rule: Rule) -> AccessDemand | None:
-    """What cloudflared demands of requests for the rule; None where that is nothing, or not all of it is said."""
+    """What cloudflared requires of requests for the rule; None if it requires nothing, or the rule is incomplete."""
     access = _mapping(_mapping(rule.get("originRequest")).get("access"))
     team, audiences = access.get("teamName"), access.get("audTag") or ()
     if access.get("required") is not True or not team or not audiences:
@@ -50,27 +50,27 @@ def find(document: Document, hostname: str) -> Rule | None:
 
 
 def first_taker(document: Document, hostname: str) -> Rule | None:
-    """The first rule that takes requests for `hostname`: its own, where no other comes before that."""
+    """The first rule that takes requests for `hostname`: its own, unless another comes before it."""
     return next((rule for rule in _rules(document) if _takes(rule, hostname)), None)
 
 
 def paths_of(document: Document, hostname: str) -> list[Rule]:
-    """Rules for paths of `hostname` alone, which cloudflared takes before the one for all of it."""
+    """Rules for single paths of `hostname`, which cloudflared takes before the rule for the whole hostname."""
     rules = _rules(document)
     before = rules[: next((index for index, rule in enumerate(rules) if _is_for(rule, hostname)), 0)]
     return [rule for rule in before if rule.get("hostname") == hostname and rule.get("path")]
 
 
 def with_rule(document: Document, hostname: str, service: str, demand: AccessDemand | None = None) -> Document:
-    """The document with a rule that sends `hostname` to `service`; itself where it has that rule already.
+    """The document with a rule that sends `hostname` to `service`; the same object if it already has that rule.
 
-    The rule makes this `demand` and no other; None leaves the demand that is there.
+    The rule gets exactly this `demand`; None leaves an existing one unchanged.
 
-    A rule that is there keeps its other keys, and its place unless an earlier wildcard swallows it. Otherwise the rule
-    is placed before the catch-all, and before the first wildcard that would swallow it. Raises `TunnelDocumentError`.
+    An existing rule keeps its other keys, and its place unless an earlier wildcard hides it. A new rule goes before the
+    catch-all, and before the first wildcard that would hide it. Raises `TunnelDocumentError`.
     """
     rules = _checked(document)
-    # What the API itself adds to a rule without it is written at once, so that nothing differs afterwards.
+    # Includes the key that the API would add itself, so that the document does not differ afterwards.
     own = {**(find(document, hostname) or {"hostname": hostname, "service": service, "originRequest": {}})}
     own["service"] = service
     if demand is not None:
@@ -81,7 +81,7 @@ def with_rule(document: Document, hostname: str, service: str, demand: AccessDem
 
 
 def without_rule(document: Document, hostname: str) -> Document:
-    """The document without the rule for `hostname`; itself where there is none."""
+    """The document without the rule for `hostname`; the same object if it has none."""
     rules = _rules(document)
     left = [rule for rule in rules if not _is_for(rule, hostname)]
     return document if left == rules else {**document, "ingress": left}
@@ -118,7 +118,8 @@ def _is_for(rule: Rule, hostname: str) -> bool:
 def _takes(rule: Rule, hostname: str) -> bool:
     """Whether a rule takes requests for `hostname`: its own, one without a hostname, or a wildcard that covers it.
 
-    These may be for a path: of all hostnames, and so not meant for this one. A path of the hostname's own is.
+    The latter two count even if they are for a path, as that is not meant for this hostname. The hostname's own rules
+    for paths are meant for it, and do not count.
     """
     pattern = rule.get("hostname")
     if not pattern or pattern == "*":

@@ -1,8 +1,8 @@
-"""The stack's volumes as they are, against what the stack file makes of them, asked before the first resource.
+"""Compares the stack's existing volumes with the stack file, before the first resource.
 
-A refresh drops a claim that is gone from the state, and the program would then make a new and empty one and call that a
-success. What was there before is known from two places that outlive the namespace: the stack's own outputs as the last
-`up` left them, and a volume of the cluster that was retained.
+A refresh drops a missing claim from the state, and the program would then create a new, empty one and report success.
+Two sources that outlive the namespace tell what was there before: the stack's own outputs from the last `up`, and a
+retained volume in the cluster.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from settings.ownership import PART_OF
 from settings.quantities import Quantity
 
 OUTPUT: Final = "database_claim"
-"""Stack output that says what holds the database, and for which image.
+"""Stack output that records what holds the database, and for which image.
 
 A claim: `uid`, `volume` once bound, `image`. Or an object of another `kind`: its `uid`.
 """
 UNKNOWN_CLAIM: Final = "unknown"
-"""Stands for the claim of a state that was written before `OUTPUT` was."""
+"""Stands for the claim in a state from a release before `OUTPUT`."""
 
 _READY_ONCE: Final = "database_host"
-"""Stack output of every release; it was known once the database was ready."""
+"""Stack output of every release; it is known once the database has been ready."""
 _RETAIN: Final = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
 _PAGE: Final = "docs/runbook/backups.md, The database's claim is gone"
 _ENGINES: Final = "docs/database-engines.md"
@@ -45,11 +45,11 @@ _MOVING: Final = "docs/runbook/backups.md, The backups move to another volume"
 
 
 class VolumesError(pulumi.RunError):
-    """The stack file cannot be made true without losing data, or not at all; the message lists all of it."""
+    """`up` cannot apply the stack file without losing data, or not at all; the message lists every problem."""
 
 
 def check_volumes(settings: Settings, cluster: Cluster, record: Record | None, placed: FoundClaims) -> None:
-    """Raises `VolumesError`, before anything is made, with all that is wrong."""
+    """Raises `VolumesError`, before anything is created, with everything that is wrong."""
     if problems := list(find_problems(settings, cluster, record, placed)):
         listed = "\n\n".join(f"  {problem}" for problem in problems)
         raise VolumesError(
@@ -59,7 +59,7 @@ def check_volumes(settings: Settings, cluster: Cluster, record: Record | None, p
 
 
 def recorded(outputs: Mapping[str, Any]) -> Record | None:
-    """What the stack's outputs say, as the last `up` left them; None where none has got to its end."""
+    """What the stack's outputs from the last `up` say; None if no `up` has finished."""
     if (claim := outputs.get(OUTPUT)) is not None:
         kind = claim.get("kind") or "claim"
         return Record(
@@ -69,7 +69,7 @@ def recorded(outputs: Mapping[str, Any]) -> Record | None:
 
 
 def find_problems(settings: Settings, cluster: Cluster, record: Record | None, placed: FoundClaims) -> Iterator[str]:
-    """Each with what to do about it. `record` is what the last `up` left, and `placed` what the cluster has."""
+    """Problems, each with its fix. `record` is what the last `up` recorded, and `placed` what the cluster has."""
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is not None and (held := _is_held(namespace)):
         yield held
@@ -102,7 +102,7 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None, p
 def _of_engine(
     settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None, found: Object | None
 ) -> Iterator[str]:
-    """About the database of one engine; `found` is what holds it, a claim or a Cluster."""
+    """Problems with the database of one engine; `found` is what holds it, a claim or a Cluster."""
     if database.is_cluster:
         yield from _database_cluster(settings, database, cluster, record, found)
         return
@@ -139,7 +139,7 @@ def _database(
     if claim is None:
         volumes = _volumes_of(settings, cluster, "|".join(candidates(settings.names)))
         if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
-            return  # one is reserved for the claim: it holds what was there, or what somebody put there
+            return  # reserved for the claim: it has the old data, or what somebody put there
         if (lost := record or _newest(volumes)) is not None and lost.uid != accepted:
             yield _gone(settings, lost)
         else:
@@ -176,7 +176,7 @@ def _live_cluster(settings: Settings, cluster: Cluster) -> Object | None:
     except ForbiddenError:
         if settings.database_of_operator:
             raise
-        return None  # who has never used CloudNativePG has no right to read what it makes
+        return None  # a user without CloudNativePG has no permission to read its objects
 
 
 def _held_claims(settings: Settings, cluster: Cluster) -> list[Object]:
@@ -235,11 +235,11 @@ def _database_cluster(
 
 
 def _volumes_of(settings: Settings, cluster: Cluster, claims: str) -> list[Object]:
-    """The volumes that were the database's claims', or are reserved for one; `claims` is a regular expression."""
+    """The volumes that belonged to the database's claims, or are reserved for one; `claims` is a regular expression."""
     try:
         volumes = cluster.list("v1", "persistentvolumes")
     except ForbiddenError:
-        return []  # the stack's outputs alone decide, then
+        return []  # then only the stack's outputs decide
     references = [(volume, volume["spec"].get("claimRef") or {}) for volume in volumes]
     return [
         volume
@@ -249,8 +249,8 @@ def _volumes_of(settings: Settings, cluster: Cluster, claims: str) -> list[Objec
 
 
 def _newest(retained: list[Object], *, kind: str = Record.kind) -> Record | None:
-    """What the newest of these volumes was of; None where there is no volume."""
-    held = [one for one in retained if one["spec"]["claimRef"].get("uid")]  # others are reserved, and were nobody's
+    """The claim to which the newest of these volumes belonged; None if there is no volume."""
+    held = [one for one in retained if one["spec"]["claimRef"].get("uid")]  # the others are reserved, but never used
     if not held:
         return None
     volume = max(held, key=lambda one: str(one["metadata"]["creationTimestamp"]))
@@ -289,7 +289,7 @@ def _rescue(claim: Object) -> str:
 
 
 def _is_held(namespace: Object) -> str | None:
-    """Why a namespace that is being deleted is still there, in its controller's words; None where it is not deleted."""
+    """Why a namespace is still being deleted, in its controller's words; None if it is not being deleted."""
     meta = namespace["metadata"]
     if not meta.get("deletionTimestamp"):
         return None
@@ -300,7 +300,7 @@ def _is_held(namespace: Object) -> str | None:
 
 
 def holders(namespace: Object) -> str:
-    """What holds a namespace that is being deleted, one line each, by the conditions of its status."""
+    """What blocks the deletion of a namespace, one line each, from the conditions in its status."""
     conditions = (namespace.get("status") or {}).get("conditions") or []
     said = [f"\n    {one['type']}: {one.get('message')}" for one in conditions if one.get("status") == "True"]
     return f"It is held by:{''.join(said)}" if said else "Its content is still being deleted."
@@ -328,21 +328,21 @@ def _size(cluster: Cluster, claim: Object, section: str, size: Quantity) -> Iter
 def _grows(cluster: Cluster, claim: Object) -> bool:
     name = claim["spec"].get("storageClassName")
     if not name:
-        return False  # a volume made by hand, or by this program, for an export
+        return False  # a volume for an export, created by hand or by this program
     try:
         found = cluster.get("storage.k8s.io/v1", "storageclasses", name)
     except ForbiddenError:
-        return True  # the API server will say
+        return True  # the API server decides
     return found is not None and found.get("allowVolumeExpansion") is True
 
 
 def _sort_order(
     settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None
 ) -> Iterator[str]:
-    """Whether the image sorts text as the one does that wrote the database's indexes."""
+    """Problems if the image sorts text differently from the image that wrote the database's indexes."""
     found = cluster.get("apps/v1", "statefulsets", settings.names.database, settings.namespace)
     containers = found["spec"]["template"]["spec"]["containers"] if found else []
-    # Where somebody has deleted the StatefulSet, the state knows what it was.
+    # If somebody has deleted the StatefulSet, the state still knows its image.
     live = next((one["image"] for one in containers if one["name"] == CONTAINER), record.image if record else None)
     wanted = database.image
     if live is not None and c_library(live) != c_library(wanted):
