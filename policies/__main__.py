@@ -16,7 +16,7 @@ from pulumi_policy import (
     StackValidationPolicy,
 )
 
-# The engine runs this folder as a program, with itself on the path and not what holds it.
+# The engine runs this folder as a program, with the folder itself on the path but not its parent.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from policies import delivery, exposure, pods, secrets
@@ -63,7 +63,7 @@ def _resource(args: ResourceValidationArgs) -> Resource:
 
 
 class _NoPlaintextSecrets(ResourceValidationPolicy):
-    """Only a remediation sees which inputs are marked secret: it looks, changes nothing, and validation reports."""
+    """Only a remediation sees which inputs are marked secret: it checks but changes nothing, and validation reports."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Rules about the app's pipeline: what GitLab gives it, what it may do in the cluster, who may change what it runs."""
+"""Rules for the app's pipeline: what GitLab gives it, what it may do in the cluster, who may change what it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WRITES: Final[Mapping[tuple[str, str, str], str]] = {
     ("batch", "jobs", "create"): "migration and backup, from their CronJobs",
     ("batch", "jobs", "delete"): "a second migration of the same commit starts afresh",
 }
-"""Group, resource and verb of all that a Role of this program may change, each with its reason."""
+"""Group, resource and verb of everything that a Role in this program may allow to change, each with its reason."""
 _UNREAD: Final[Mapping[str, str]] = {
     "secrets": "they hold the database's password",
     "configmaps": "scripts of backups, of which the pipeline needs none",
@@ -24,7 +24,7 @@ _UNREAD: Final[Mapping[str, str]] = {
     "pods/portforward": "the database without a network policy",
     "serviceaccounts/token": "tokens of other accounts",
 }
-"""What not even a reading Role may name, each with its reason."""
+"""Resources that not even a read-only Role may name, each with its reason."""
 _CLUSTER_WIDE: Final = frozenset({"ClusterRole", "ClusterRoleBinding"})
 _CREATORS: Final = frozenset({"maintainer", "admin", "no one"})
 _PULL: Final = frozenset({"read_registry"})
@@ -66,7 +66,7 @@ def _right(group: str, name: str, verbs: list[str]) -> Iterator[str]:
 
 
 def _bindings_name_one_account(resource: Resource) -> Iterator[str]:
-    """A ServiceAccount of the namespace, or the user of one project's branch and environment."""
+    """The account must be a ServiceAccount in the namespace, or the user of one project's branch and environment."""
     if resource.kind != "RoleBinding":
         return
     if resource.inputs.get("roleRef", {}).get("kind") != "Role":
@@ -102,7 +102,7 @@ def _admission_denies(resource: Resource) -> Iterator[str]:
 
 
 def _what_pipelines_run_is_protected(resource: Resource) -> Iterator[str]:
-    """A protected branch, and a tag by which others include a pipeline, decide what jobs run."""
+    """Protected branches, and tags at which others include a pipeline, decide what jobs run."""
     if resource.kind == "BranchProtection" and resource.inputs.get("allowForcePush"):
         yield "a protected branch that may be force-pushed: what was reviewed need not be what is deployed"
     if resource.kind == "TagProtection" and resource.inputs.get("createAccessLevel") not in _CREATORS:

@@ -1,4 +1,4 @@
-"""Rules about what may be lost, read or reached by somebody who should not."""
+"""Rules against loss of data, and against access by people who should have none."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _DATA = frozenset({"Namespace", "StatefulSet", "Cluster", "PersistentVolumeClaim
 
 
 def _data_is_protected(resources: Sequence[Resource]) -> Iterator[Violation]:
-    """In prod: namespace, database and volumes cannot be destroyed by a `pulumi destroy` or a replacement.
+    """In prod, neither `pulumi destroy` nor a replacement can delete the namespace, the database and the volumes.
 
-    A stack without a volume has no data, and its namespace holds none.
+    A stack without a volume has no data, so its namespace contains none.
     """
     holding = [each for each in resources if each.type.startswith("kubernetes:") and each.kind in _DATA]
     if all(each.kind == "Namespace" for each in holding):
@@ -32,7 +32,7 @@ def _applications_have_policies(resource: Resource) -> Iterator[str]:
 
 
 def _policies_let_in_a_token(resource: Resource) -> Iterator[str]:
-    """Who of the people is let in, a person decides in Cloudflare: the program makes policies for tokens only."""
+    """A person decides in Cloudflare which people to let in: the program only creates policies for tokens."""
     if resource.kind != _ACCESS_POLICY:
         return
     includes = resource.inputs.get("includes") or []
@@ -59,7 +59,7 @@ def _dns_comes_after_access(resources: Sequence[Resource]) -> Iterator[Violation
 
 
 def _before(resource: Resource, by_urn: Mapping[str, Resource]) -> set[str]:
-    """URNs of what exists before `resource` does."""
+    """URNs of the resources that exist before `resource` does."""
     seen: set[str] = set()
     waiting = list(resource.dependencies)
     while waiting:

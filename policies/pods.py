@@ -1,4 +1,4 @@
-"""Rules about pods, wherever a pod's specification stands."""
+"""Rules for pods, in whichever kind of resource their specification is."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _TEMPLATES = {
 _VOLUMES = frozenset(
     {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 )
-"""Kinds of volumes that the level `restricted` knows."""
+"""Kinds of volumes that the level `restricted` allows."""
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _UNUSED = ("procMount", "seLinuxOptions", "sysctls", "windowsOptions")
-"""Fields of a security context that the level bounds and nothing here needs: refused whole."""
+"""Fields of a security context that the level restricts and nothing here needs: refused altogether."""
 
 
 def template(resource: Resource) -> dict[str, Any] | None:
-    """The pod template (`metadata` and `spec`) of a resource that makes pods, else None."""
+    """The pod template (`metadata` and `spec`) of a resource that creates pods, else None."""
     if not resource.type.startswith("kubernetes:") or resource.kind not in _TEMPLATES:
         return None
     found: Any = resource.inputs
@@ -44,7 +44,7 @@ def _spec(resource: Resource) -> dict[str, Any]:
 
 
 def containers(resource: Resource) -> Iterator[dict[str, Any]]:
-    """Every container of the pods that a resource makes, init containers included."""
+    """Every container of the pods that a resource creates, init containers included."""
     spec = _spec(resource)
     yield from spec.get("initContainers", [])
     yield from spec.get("containers", [])
@@ -101,7 +101,7 @@ def _restricted(resource: Resource) -> Iterator[str]:
 
 
 def _broken(container: dict[str, Any], pod: dict[str, Any]) -> Iterator[str]:
-    """What of the level a container breaks; `pod` is the pod's security context."""
+    """The rules of the level that a container violates; `pod` is the pod's security context."""
     own = container.get("securityContext", {})
     both = {**pod, **own}
     capabilities = own.get("capabilities", {})
@@ -165,7 +165,7 @@ def _pods_have_a_network_policy(resources: Sequence[Resource]) -> Iterator[Viola
 
 
 def _selects(policy: Resource, labels: Mapping[str, str]) -> bool:
-    """Whether a policy is about pods with these labels. One without an endpointSelector is about nodes."""
+    """Whether a policy applies to pods with these labels. One without an endpointSelector applies to nodes."""
     selector = policy.inputs.get("spec", {}).get("endpointSelector")
     if selector is None:
         return False

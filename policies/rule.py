@@ -1,4 +1,4 @@
-"""What a rule sees and says; everything that knows pulumi-policy is here and in `__main__.py`."""
+"""The input and output of rules; only this module and `__main__.py` depend on pulumi-policy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN: Final = frozenset(
         "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",
     }
 )
-"""What stands in a preview for a value that is not known yet (pulumi_policy.proxy); a rule lets it pass."""
+"""Placeholders for values that a preview does not know yet (pulumi_policy.proxy); rules let them pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +36,19 @@ class Resource:
 
     @property
     def stack(self) -> str:
-        """The stack, from the URN: a policy pack knows it by no other way when it is loaded."""
+        """The stack, from the URN: a policy pack has no other way to know it when it is loaded."""
         return self.urn.split(":")[2]
 
     @property
     def namespace(self) -> str | None:
-        """The Kubernetes namespace, where it has one."""
+        """The Kubernetes namespace; None if the resource has none."""
         namespace: str | None = self.inputs.get("metadata", {}).get("namespace")
         return namespace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """What is wrong and how to mend it; about one resource, or the stack where `urn` is None."""
+    """What is wrong and how to fix it, for one resource, or for the stack if `urn` is None."""
 
     message: str
     urn: str | None = None
@@ -60,7 +60,7 @@ StackCheck = Callable[[Sequence[Resource]], Iterator[Violation]]
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One policy. `each` looks at one resource, `all` at the whole stack."""
+    """One policy. `each` checks one resource, `all` the whole stack."""
 
     name: str
     description: str
@@ -69,7 +69,7 @@ class Rule:
 
 
 def plain(value: Any) -> Any:
-    """The value without pulumi-policy's proxies, which raise on whatever is not known yet."""
+    """The value without pulumi-policy's proxies, which raise for values that are not known yet."""
     if isinstance(value, Mapping):
         target = value["__target"] if type(value) is not dict else value
         return {key: plain(item) for key, item in target.items()}

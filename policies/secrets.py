@@ -1,4 +1,4 @@
-"""The rule that no secret is handed to a provider in plain."""
+"""The rule that no provider gets a secret in plain text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from policies.rule import Resource, known
 from policies.shapes import SECRET_NAME, SHAPES
 
 MARKED: Final = "[secret]"
-"""Stands in a resource's inputs for every value that is marked secret."""
+"""Replaces every value in a resource's inputs that is marked secret."""
 
 NAMES: Final = frozenset({"password", "token", "secret", "privateKey", "noteValue", "apiToken", "apiKey"})
-"""Inputs that are secret wherever they stand."""
+"""Inputs that are secret in any resource."""
 
 BY_TYPE: Final[Mapping[str, frozenset[str]]] = {
     "kubernetes:core/v1:Secret": frozenset({"data", "stringData"}),
@@ -25,7 +25,7 @@ _PUBLIC_VARIABLE: Final = {"masked": False, "hidden": False}
 
 
 def plaintext(resource: Resource) -> Iterator[str]:
-    """Names the inputs of `resource` that hold a secret in plain; what is marked secret is MARKED in them."""
+    """Names the inputs of `resource` that contain a secret in plain text; values marked secret must be MARKED."""
     names = NAMES | BY_TYPE.get(resource.type, frozenset())
     for name, value in resource.inputs.items():
         if name in names and not _public(resource) and any(text != MARKED for _, text in _leaves(value, name)):
@@ -61,18 +61,18 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _public(resource: Resource) -> bool:
-    """A CI variable that is neither masked nor hidden holds an address, not a secret."""
+    """A CI variable that is neither masked nor hidden contains an address, not a secret."""
     return resource.kind == "ProjectVariable" and not any(
         resource.inputs.get(name, default) for name, default in _PUBLIC_VARIABLE.items()
     )
 
 
 def mark(value: Any) -> Any:
-    """What a remediation is shown as plain Python, with MARKED for what is marked secret."""
+    """What a remediation gets, as plain Python, with MARKED for every value that is marked secret."""
     if type(value).__name__ == "Secret":
         return MARKED
     if isinstance(value, Mapping):
-        # pulumi-policy's proxies unwrap what is secret; this is their own door to what is behind.
+        # pulumi-policy's proxies unwrap secrets; this is their own way to reach the underlying value.
         target = value if type(value) is dict else value["__target"]
         return {key: mark(item) for key, item in target.items()}
     if isinstance(value, list):

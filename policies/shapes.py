@@ -1,4 +1,4 @@
-"""How a secret looks, by the name of what holds it or by itself."""
+"""What secrets look like: the names of their keys, and the values themselves."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ SHAPES: Final = {
     ),
     "a signed token (JWT)": re.compile(r"\beyJ[0-9A-Za-z_-]{8,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+"),
 }
-"""Secrets that are known by how they look, wherever they stand."""
+"""Secrets that are recognisable by their value, in any place."""
