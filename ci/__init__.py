@@ -1,1 +1,1 @@
-"""What pipelines use: jobs to include, and the report that a preview leaves on a merge request."""
+"""Code for pipelines: jobs to include, and the report that a preview leaves on a merge request."""

@@ -1,4 +1,4 @@
-"""Whether the kubeconfig that a job finds opens more than what GitLab gives every job."""
+"""Whether the kubeconfig in a job contains more than the credentials that GitLab gives every job."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _JOB_TOKEN: Final = re.compile(r"ci:\d+:\S+")
 def is_credential(kubeconfig: str) -> bool:
     """Whether a value of KUBECONFIG leads to credentials that somebody put there.
 
-    Where an agent for Kubernetes is authorised for a project (`ci_access`), GitLab writes a KUBECONFIG into every job
-    and merges one of the project's own into it (`Ci::GenerateKubeconfigService`): users `agent:<id>` with the token
-    `ci:<id>:<the job's token>`, which ends with the job. Such users alone are no credential that was left unprotected.
-    Whatever cannot be read as a kubeconfig counts as one that was.
+    If a project authorises an agent for Kubernetes (`ci_access`), GitLab writes a KUBECONFIG into every job and merges
+    the project's own into it (`Ci::GenerateKubeconfigService`): users `agent:<id>` with the token
+    `ci:<id>:<the job's token>`, which expires with the job. If there are no other users, nobody left a credential
+    unprotected. A file that cannot be read as a kubeconfig counts as an unprotected credential.
     """
     return any(_holds_credentials(Path(path)) for path in kubeconfig.split(os.pathsep) if path)
 

@@ -15,10 +15,10 @@ _SERVER_ERROR: Final = 500
 
 
 def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> None:
-    """Makes `body`, which begins with `marker`, the comment of that marker: edits the one that is there, else adds one.
+    """Edits the existing comment with `marker`, or adds one; `body` begins with `marker`.
 
-    `environment`: a job's, with an access token (scope api, role Reporter) in GITLAB_NOTE_TOKEN, because a job's own
-    CI_JOB_TOKEN may not write notes (gitlab-org/gitlab#464591). Raises `GitlabError`.
+    `environment` is the job's, with an access token (scope api, role Reporter) in GITLAB_NOTE_TOKEN, because a job's
+    own CI_JOB_TOKEN may not write notes (gitlab-org/gitlab#464591). Raises `GitlabError`.
     """
     server = gitlab.Gitlab(
         environment["CI_SERVER_URL"], private_token=environment["GITLAB_NOTE_TOKEN"], retry_transient_errors=True
@@ -28,7 +28,7 @@ def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> No
     project = server.projects.get(environment["CI_PROJECT_ID"], lazy=True)
     notes = project.mergerequests.get(environment["CI_MERGE_REQUEST_IID"], lazy=True).notes
     for last in (False, False, True):
-        # Oldest first, as the comment is among the first. Somebody else's that begins like ours cannot be edited.
+        # Oldest first, because the comment is among the first. Another user's comment with the marker cannot be edited.
         written = notes.list(iterator=True, sort="asc", order_by="created_at", per_page=100)
         own = (one for one in written if one.author["id"] == server.user.id)
         mine = next((one for one in own if one.body.startswith(marker)), None)
@@ -39,7 +39,7 @@ def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> No
         try:
             notes.create({"body": body}, retry_transient_errors=False)
         except (GitlabCreateError, requests.ConnectionError) as error:
-            # GitLab may have created it anyway. Look before trying again: a retry would create a second one.
+            # GitLab may have created it anyway, so look before trying again: a blind retry would create a second one.
             if last or (isinstance(error, GitlabCreateError) and (error.response_code or 0) < _SERVER_ERROR):
                 raise
             time.sleep(_PAUSE)

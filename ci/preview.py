@@ -1,10 +1,11 @@
 """One stack's preview for its reviewers: `python -m ci.preview dev`.
 
-The live stack's where the job has its credentials, else the rehearsal's. It goes into the job's log, into the file that
-GitLab's merge request widget reads, and into one comment of the merge request, which later pipelines edit.
+It previews the live stack if the job has its credentials, otherwise the rehearsal's. The result goes into the job's
+log, into the file that GitLab's merge request widget reads, and into one comment on the merge request, which later
+pipelines edit.
 
-The credentials are for protected branches only: who can push a branch decides what its jobs run. A job of another
-branch that still sees some of them ends here, with their names, so that the mistake is found by its owner.
+The credentials are for protected branches only, because whoever can push a branch decides what its jobs run. A job on
+another branch that can still see some of them fails and names them, so that their owner finds the mistake.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CREDENTIALS: Final = (
     "GITLAB_TOKEN",
     "CLOUDFLARE_API_TOKEN",
 )
-"""CI variables that reach a live stack, or its secrets."""
+"""CI variables that give access to a live stack, or to its secrets."""
 
 BACKEND: Final = (
     "PULUMI_CONFIG_PASSPHRASE_FILE",
@@ -44,27 +45,27 @@ BACKEND: Final = (
     "GOOGLE_CREDENTIALS",
     "PGPASSWORD",
 )
-"""CI variables that reach the state of the live stacks. They alone make no preview of one."""
+"""CI variables that give access to the state of the live stacks. On their own, they do not allow a preview of one."""
 
 app = typer.Typer(add_completion=False)
 
 
 class ExposedError(Exception):
-    """A job of an unprotected branch sees credentials; the message names them, and what to do."""
+    """A job on an unprotected branch can see credentials; the message names them, and what to do."""
 
 
 def is_live(environment: Mapping[str, str]) -> bool:
-    """Whether the job has the credentials of a live stack. Raises `ExposedError` where it should have none."""
+    """Whether the job has the credentials of a live stack. Raises `ExposedError` if it should have none."""
     seen = [name for name in (*CREDENTIALS, *BACKEND) if environment.get(name)]
     if "KUBECONFIG" in seen and not is_credential(environment["KUBECONFIG"]):
         seen.remove("KUBECONFIG")
-    # An address alone opens nothing, unless it has a login in it: postgres://user:password@host/state.
+    # A URL alone gives no access unless it contains a login: postgres://user:password@host/state.
     if "@" in environment.get("PULUMI_BACKEND_URL", ""):
         seen.append("PULUMI_BACKEND_URL")
     if not seen:
         return False
-    # Always "false" for a merge request, unless its source and its target are protected and the project says that
-    # this counts (Settings > CI/CD > Variables, "access protected resources").
+    # Always "false" for a merge request, unless its source and its target are protected and the project allows it
+    # (Settings > CI/CD > Variables, "access protected resources").
     if environment.get("CI_COMMIT_REF_PROTECTED") != "true":
         raise ExposedError(
             f"A job of an unprotected branch can read {', '.join(seen)}. So can everybody who may push a branch. "
@@ -114,7 +115,7 @@ def preview(
     report.write_text(widget(parsed))
     # Also after a failed preview, so that the reviewer sees that it failed.
     _tell_reviewer(parsed, stack=f"{cwd.name}/{stack}" if other else stack, rehearsed=not live)
-    # Not pulumi's option of that name: it counts what a provider records of the job's own credentials.
+    # Not pulumi's option of that name: it counts changes in the job's own credentials that a provider records.
     if expect_no_changes and parsed.changes:
         raise SystemExit("no changes were expected, but the live stack is not what the program says")
     raise SystemExit(1 if parsed.failed else 0)

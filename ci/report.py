@@ -1,11 +1,12 @@
-"""What one preview says, for the reviewer of a merge request.
+"""The result of one preview, for the reviewer of a merge request.
 
-Three forms: the counts that GitLab's merge request widget shows (`artifacts:reports:terraform`), a comment with the
-changed property paths, and the job's log. None ever holds a property's value, so none can hold a secret of the stack's.
+It has three forms: the counts that GitLab's merge request widget shows (`artifacts:reports:terraform`), a comment with
+the changed property paths, and the job's log. None ever contains a property's value, so none can contain a secret of
+the stack.
 
-Read from the events that `pulumi preview --json` streams with PULUMI_ENABLE_STREAMING_JSON_PREVIEW. The one document
-that it prints without has no policy violations, and shows what the refresh found as if the program changed it: an image
-that the app's pipeline has deployed would be an update of the Deployment.
+The source is the events that `pulumi preview --json` streams with PULUMI_ENABLE_STREAMING_JSON_PREVIEW. The single
+document that it prints otherwise lacks policy violations, and shows what the refresh found as if the program changed
+it: an image that the app's pipeline has deployed would appear as an update of the Deployment.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from typing import Any, Final
 from settings.names import PROGRAM
 
 NOTE_LIMIT: Final = 1_000_000
-"""Characters of a GitLab note (docs.gitlab.com, "Instance limits": comments)."""
+"""Maximum number of characters in a GitLab note (docs.gitlab.com, "Instance limits": comments)."""
 
 STREAMED: Final = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
-"""What the environment of a preview needs, so that `Preview.parse` can read what it prints."""
+"""Environment variables that a preview needs so that `Preview.parse` can read its output."""
 
 
 class Action(IntEnum):
@@ -39,7 +40,7 @@ class Action(IntEnum):
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "delete": Action.DELETE,
-    # The steps of one replacement, in whatever order; together they are one row.
+    # The steps of one replacement, in any order; together they are one row.
     "replace": Action.REPLACE,
     "create-replacement": Action.REPLACE,
     "import-replacement": Action.REPLACE,
@@ -48,14 +49,14 @@ _ACTIONS: Final[Mapping[str, Action]] = {
     "import": Action.IMPORT,
     "create": Action.CREATE,
 }
-"""By the engine's operation; all others (same, read, refresh and their kind) change nothing."""
+"""Actions by the engine's operation; all other operations (same, read, refresh and the like) change nothing."""
 
 _CREDENTIALS: Final = {
     "pulumi:providers:onepassword": frozenset({"url", "token", "serviceAccountToken", "account", "opCliPath"})
 }
-"""By the provider's type, what its plugin records of the environment that it ran in, whatever the program says.
+"""For each provider type, what its plugin records from its environment, whatever the program says.
 
-A preview has other credentials than the `up` before it, so these differ, and nothing is changed by it.
+A preview has other credentials than the `up` before it, so these values differ, but they change nothing.
 """
 
 
@@ -72,29 +73,29 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """A policy that a resource, or the stack as a whole, does not keep."""
+    """A policy that a resource, or the stack as a whole, violates."""
 
     policy: str
     resource: str
     message: str
-    """The policy's words; they may quote the program, so they stay in the job's log."""
+    """The policy's message; it may quote the program, so it appears only in the job's log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """The changes of one preview, the most dangerous first, and what the engine and the policies complained about."""
+    """The changes in one preview, the most dangerous first, and what the engine and the policies complained about."""
 
     changes: tuple[Change, ...]
     recorded: tuple[str, ...]
-    """Names of the providers whose plugin would record the credentials of this run; nothing else about them differs."""
+    """Names of providers whose plugin would record this run's credentials; nothing else about them differs."""
     violations: tuple[Violation, ...]
     complaints: tuple[str, ...]
-    """Errors and warnings in the words of the engine or the program, for the job's log alone."""
+    """Errors and warnings in the words of the engine or the program, only for the job's log."""
     failed: bool
 
     @classmethod
     def parse(cls, text: str, *, status: int) -> Preview:
-        """Reads what a preview that ended with `status` printed, or as much as it came to print."""
+        """Reads the output, complete or cut off, of a preview that ended with `status`."""
         events = list(_events(text))
         seen = list(_changes(event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event))
         changes = [change for change in seen if not _only_credentials(change)]
@@ -103,7 +104,7 @@ class Preview:
             changes=tuple(sorted(changes, key=lambda change: (change.action, change.type, change.name))),
             recorded=tuple(sorted(change.name for change in seen if _only_credentials(change))),
             violations=tuple(_violation(event["policyEvent"]) for event in events if "policyEvent" in event),
-            # A plugin's warning comes once for each time that the plugin is started.
+            # A plugin repeats its warning each time it is started.
             complaints=tuple(
                 dict.fromkeys(
                     f"{one['severity']}: {one['message'].strip()}"
@@ -117,14 +118,14 @@ class Preview:
 
     @property
     def counts(self) -> Counter[Action]:
-        """How many resources each action touches."""
+        """How many resources each action affects."""
         return Counter(change.action for change in self.changes)
 
 
 def widget(preview: Preview) -> str:
-    """The counts, as `artifacts:reports:terraform` wants them (docs.gitlab.com, "Terraform integration").
+    """The counts in the form of `artifacts:reports:terraform` (docs.gitlab.com, "Terraform integration").
 
-    Those of a failed preview would look like a small change. GitLab calls a report without them a failed one.
+    A failed preview has no counts, because they would look like a small change; GitLab shows such a report as failed.
     """
     if preview.failed:
         return "{}"
@@ -140,7 +141,7 @@ def widget(preview: Preview) -> str:
 
 
 def marker(stack: str) -> str:
-    """Hidden in a comment, so that the next pipeline finds its own and edits it."""
+    """Hidden text in the comment, by which the next pipeline finds and edits it."""
     return f"<!-- {PROGRAM} preview: {stack} -->"
 
 
@@ -187,7 +188,7 @@ def log(preview: Preview) -> str:
 
 
 def _events(text: str) -> Iterator[Mapping[str, Any]]:
-    """The engine's events; what a `pulumi` that could not even start printed instead is none."""
+    """The engine's events; skips other output, such as that of a `pulumi` that could not even start."""
     for line in text.splitlines():
         try:
             event = json.loads(line)
@@ -219,7 +220,7 @@ def _only_credentials(change: Change) -> bool:
 
 
 def _paths(step: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The differing properties of an update or a replacement; a provider that knows no paths names whole properties."""
+    """The differing properties of an update or replacement; a provider that knows no paths names whole properties."""
     detailed = step.get("detailedDiff") or {}
     for path, difference in detailed.items():
         yield path, difference["diffKind"].endswith("-replace")
@@ -244,7 +245,7 @@ def _summary(preview: Preview) -> str:
 
 
 def _recorded(preview: Preview) -> str:
-    """The providers' own records, which are no change of anything; at the end of the summary."""
+    """The providers' own records, which change nothing, for the end of the summary."""
     if not preview.recorded:
         return ""
     names = ", ".join(map(_code, preview.recorded))
@@ -268,7 +269,7 @@ def _word(action: Action) -> str:
 
 
 def _details(preview: Preview) -> list[str]:
-    """A folded list for each resource, each one part: half of one would swallow what comes after it."""
+    """A folded list for each resource. Each is one part: half a list would swallow what comes after it."""
     return [
         f"\n<details><summary>{html.escape(change.name)}</summary>\n\n"
         + "\n".join(f"- {_code(path)}{_forces(change, path)}" for path in change.paths)
@@ -283,5 +284,5 @@ def _forces(change: Change, path: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Names and paths come from the branch under review, which could otherwise end the table or mention people."""
+    """The text as code: names and paths come from the reviewed branch, and could end the table or mention people."""
     return "`" + text.replace("`", "'").replace("|", "\\|").replace("\n", " ") + "`"
