@@ -25,7 +25,7 @@ RENEWAL_DAYS: Final = 365
 """`up` renews a certificate with fewer days left, so with one `up` a year a certificate never expires."""
 _AUTHORITY_DAYS: Final = 3650
 _EARLY: Final = dt.timedelta(hours=1)
-"""How far back certificates become valid, so that clients with a slow clock accept them."""
+"""How far in the past a certificate's validity begins, so that clients with a slow clock accept it."""
 _RECORDED: Final = ("hosts", "authority", "authority_key", "certificate", "key")
 
 

@@ -14,7 +14,7 @@ from settings.types import BranchName, Date, EnvironmentName, GitLabProject, Htt
 LEAST_DAYS: Final = 14
 """Days that a token must remain valid: enough for somebody who looks once a week to see the warning twice."""
 MOST_DAYS: Final = 400
-"""The longest lifetime, in days: what GitLab allows its access tokens; it sets no limit for deploy tokens.
+"""Days beyond which a token is valid for too long: GitLab's limit for access tokens; it has none for deploy tokens.
 
 https://docs.gitlab.com/user/profile/personal_access_tokens/#access-token-expiration
 """
@@ -27,7 +27,7 @@ class PullCredentialsSettings(Section):
 
     issue: bool = False
     expires: Annotated[Date | None, Field(validate_default=True)] = None
-    """Day on which the deploy token expires; a change issues a new token."""
+    """Last day on which the deploy token is valid; a change issues a new token."""
 
     @field_validator("expires")
     @classmethod
