@@ -1,7 +1,7 @@
 """WalArchive: where CloudNativePG's plugin barman-cloud keeps the write-ahead log and the base backups of a Cluster.
 
 The plugin adds a container to each instance, which archives the log and takes the base backups. Nothing is encrypted on
-the cluster's side: the bucket contains the database in plain text (docs/decisions/31-write-ahead-log.md).
+the cluster's side: the database is written to the bucket as it is (docs/decisions/31-write-ahead-log.md).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from settings.types import DnsLabel, KeyPrefix
 
 
 class WalBucketSettings(BucketSettings):
-    """A bucket at any S3-compatible endpoint. It contains the database in plain text: unlike for `backup.s3`, nothing
+    """A bucket at any S3-compatible endpoint. The database is written to it as it is: unlike for `backup.s3`, nothing
     is encrypted on the cluster's side."""
 
     r2: R2BucketSettings | None = None
