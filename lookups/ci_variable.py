@@ -51,6 +51,6 @@ class CiVariable:
 
     def _refusal(self, error: Exception) -> RuntimeError:
         return RuntimeError(
-            f"GitLab does not delete the CI variable {self.key} of the environment {self.scope}, in whose place the "
-            f"stack's own is to be made ({error}). Delete it by hand (Settings > CI/CD > Variables), or try again"
+            f"GitLab does not delete the CI variable {self.key} of the environment {self.scope}, which the stack's "
+            f"own is to replace ({error}). Delete it by hand (Settings > CI/CD > Variables), or try again"
         )

@@ -320,8 +320,8 @@ def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> N
     if adopted is not None and adopted not in found:
         right = f", or give {' or '.join(found)}" if found else ""
         raise UnusableError(
-            f"{setting} is {adopted}, which is not of this hostname: remove the setting, as after "
-            f"the `up` that adopts{right}"
+            f"{setting} is {adopted}, which does not belong to this hostname: remove the setting, as you do after the "
+            f"`up` that adopts{right}"
         )
 
 

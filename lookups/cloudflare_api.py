@@ -102,7 +102,7 @@ class CloudflareApi:
             raise TransientError(f"status {answer.status_code}", _seconds(answer.headers.get("Retry-After")))
         body = json_object(answer.content)
         if body is None and answer.is_success:
-            raise TransientError(f"{method}: the answer is no JSON object", 1.0)
+            raise TransientError(f"{method}: the answer is not a JSON object", 1.0)
         if body is None:
             # Without the status: a proxy's 404 does not mean that something is gone, nor its 403 that the token lacks a
             # permission.

@@ -132,7 +132,8 @@ class Cluster:
             return None
         if answer.status in {200, 201} and body is not None:
             return body
-        said = f"{answer.status}: {(body or {}).get('message') or 'the answer is not JSON, so this is no API server'}"
+        message = (body or {}).get("message") or "the answer is not JSON, so this is not an API server"
+        said = f"{answer.status}: {message}"
         where = f"The cluster {self._context} at {self._client.configuration.host}"
         if answer.status == 401:
             raise ClusterError(
@@ -141,7 +142,7 @@ class Cluster:
                 reason=said,
             )
         refused, fix = (
-            (ForbiddenError, "Have it granted by a Role or ClusterRole, or set KUBECONFIG to another user's (README).")
+            (ForbiddenError, "Grant it with a Role or ClusterRole, or set KUBECONFIG to that of another user (README).")
             if answer.status == 403
             else (ClusterError, "Try again later; else check the server's address in the kubeconfig, and any proxy.")
         )
@@ -195,7 +196,7 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
     # An HTTP client prints a header that it cannot send, and with it the token.
     if any(not (token.isascii() and token.isprintable()) for token in configuration.api_key.values()):
         raise CredentialsError(
-            f"the token that {kubeconfig} gives for the context {context} holds a line break or another character that "
-            "no token has: write it, or its file, again without"
+            f"the token that {kubeconfig} gives for the context {context} contains a line break or another character "
+            "that no token has: write the token, or its file, again without"
         )
     return ApiClient(configuration=configuration)

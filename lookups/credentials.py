@@ -47,7 +47,7 @@ def _problems(settings: Settings, environment: Mapping[str, str]) -> Iterator[st
     if settings.delivery or settings.r2 or settings.service_token:
         yield from _logged_secrets(environment)
     if environment.get("PULUMI_DEBUG_GRPC"):
-        yield "PULUMI_DEBUG_GRPC would have the engine write every secret of the stack to a file: unset it"
+        yield "PULUMI_DEBUG_GRPC makes the engine write every secret of the stack to a file: unset it"
 
 
 def _logged_secrets(environment: Mapping[str, str]) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _logged_secrets(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in sorted(environment.items()):
         level = name == "TF_LOG" or name.startswith(("TF_LOG_PROVIDER", "TF_LOG_SDK"))
         if level and value.upper() not in {"", "WARN", "ERROR", "OFF"}:
-            yield f"{name} would have the plugins log the tokens that the stack creates: unset it, or set WARN"
+            yield f"{name} makes the plugins log the tokens that the stack creates: unset it, or set WARN"
 
 
 def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[s
     if not value:
         yield f"{name} is not set: export {what}"
     elif is_torn(value):
-        yield f"{name} holds a space, a line break or another character that no token has: export it without"
+        yield f"{name} contains a space, a line break or another character that no token has: export it without"
 
 
 def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:
@@ -115,5 +115,5 @@ def gitlab_problems(environment: Mapping[str, str]) -> Iterator[str]:
     if (parts.scheme != "https" and parts.hostname not in _LOOPBACK) or not parts.path.endswith("/api/v4/"):
         yield (
             "GITLAB_BASE_URL is not the address of GitLab's API: "
-            "export https://, the host and /api/v4/ with the final slash, or unset it to use delivery.gitlab"
+            "export https://, the host and /api/v4/ with the trailing slash, or unset it to use delivery.gitlab"
         )

@@ -105,8 +105,8 @@ def find_problems(
         again = ops_command("upgrade", settings.stack, "--to", str(found.requested))
         yield (
             f"CloudNativePG's operator has been asked to upgrade the database from PostgreSQL {found.major} to "
-            f"{found.requested}, and `up` would break that off. Let `ops upgrade` end; where it runs no more, run it "
-            f"again: {again}"
+            f"{found.requested}, and `up` would interrupt that. Wait until `ops upgrade` ends; if it no longer runs, "
+            f"run it again: {again}"
         )
         return
     image = database.operand_image if database.is_cluster else database.image
@@ -119,8 +119,8 @@ def find_problems(
     if run is not None and run.startswith(UPGRADE_RUN) and unfinished:
         to = str(postgres_major(database.upgrade.image)) if database.upgrade else str(wanted)
         yield (
-            "The app is stopped for an upgrade of the database. Let it end; where it runs no more, run it again, and "
-            f"it goes on: {ops_command('upgrade', settings.stack, '--to', to)}"
+            "The app is stopped for an upgrade of the database. Wait until the upgrade ends; if it no longer runs, "
+            f"run it again, and it continues: {ops_command('upgrade', settings.stack, '--to', to)}"
         )
 
 

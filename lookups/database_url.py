@@ -76,19 +76,19 @@ _DEMANDS: Final = {
 
 _DEMANDS_OF_CLUSTER: Final = {
     **_DEMANDS,
-    "sslmode": "to know who signed the server's certificate, which is an authority of this database alone",
+    "sslmode": "verification of the server's certificate, which an authority of this database alone has signed",
     "sslnegotiation": "TLS without a negotiation, which is not known to work with the app",
-    "channel_binding": "something else than disable, prefer or require",
+    "channel_binding": "something other than disable, prefer or require",
     "target_session_attrs": "a standby, to which this address does not lead",
 }
 
 _DEMANDS_WITH_TLS: Final = {
     **_DEMANDS,
-    "sslmode": "something else than one of libpq's modes",
+    "sslmode": "something other than one of libpq's modes",
     "sslnegotiation": _DEMANDS_OF_CLUSTER["sslnegotiation"],
     "channel_binding": _DEMANDS_OF_CLUSTER["channel_binding"],
-    "sslrootcert": f"another authority than {AUTHORITY}",
-    "sslcert": f"another authority than {AUTHORITY}",
+    "sslrootcert": f"an authority other than {AUTHORITY}",
+    "sslcert": f"an authority other than {AUTHORITY}",
 }
 
 _KNOWN: Final = {
@@ -132,7 +132,7 @@ def url_complaint(
     if not problems:
         return None
     if engine.is_moved and engine.beside and host in DatabaseAddress.of(names, engine.beside).hosts(names.namespace):
-        fix = f"the database was moved to {address.host}, which the app has been told: {fix}"
+        fix = f"the database was moved to {address.host}, and the app already has that address: {fix}"
     return f"the URL {'; it '.join(problems)}", fix
 
 
@@ -142,14 +142,14 @@ def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> li
     if engine.tls is not None:
         served, demanded = _SERVED_WITH_TLS, _DEMANDS_WITH_TLS
     times = Counter(name for name, _ in parameters)
-    problems = [f"says {name} twice" for name in times if times[name] > 1 and name in served]
+    problems = [f"sets {name} twice" for name in times if times[name] > 1 and name in served]
     connections = (engine.parameters if isinstance(engine, DatabaseSettings) else ServerParameters()).max_connections
     for name, value in parameters:
         fits = name not in served or re.fullmatch(served[name], value, re.ASCII)
         if name == "connection_limit" and not (fits and int(value) < connections):
             problems.append(
-                f"demands other than 1 to {connections - 1} connections, of which this database has {connections} for "
-                "everybody (connection_limit)"
+                f"has a connection_limit outside 1 to {connections - 1}: everybody shares this database's "
+                f"{connections} connections"
             )
         elif not fits:
             demands = f"demands {demanded[name]}" if name in demanded else "has a parameter that does not work"

@@ -70,7 +70,9 @@ class DeployTokens:
             for token in active(project, self.name):
                 if token.username not in kept:
                     token.delete()
-                    pulumi.log.info(f"revoked {token.username}: GitLab had made it, and its only showing was lost")
+                    pulumi.log.info(
+                        f"revoked {token.username}: GitLab had created it, but the only answer that shows it was lost"
+                    )
         except (GitlabError, OSError) as error:
             raise RuntimeError(
                 f"GitLab does not show or revoke the deploy tokens {self.name} ({error}). The pull secret is right; "

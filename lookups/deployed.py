@@ -41,8 +41,9 @@ def _refuse_others(settings: Settings, cluster: Cluster) -> None:
     with suppress(ForbiddenError):
         if cluster.get("v1", "namespaces", "default") is None:
             raise ClusterError(
-                f"What answers for the context {settings.cluster.context} has no namespace `default`, so it is no API "
-                "server of Kubernetes. Nothing was created or changed.\n\nCheck the server's address in the kubeconfig."
+                f"The server of the context {settings.cluster.context} has no namespace `default`, so it is not a "
+                "Kubernetes API server. Nothing was created or changed.\n\n"
+                "Check the server's address in the kubeconfig."
             )
 
 
@@ -54,7 +55,7 @@ def _check_priority_class(settings: Settings, cluster: Cluster) -> None:
     try:
         found = cluster.get("scheduling.k8s.io/v1", "priorityclasses", name)
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether the PriorityClass {name} exists is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether the PriorityClass {name} exists. {error}")
         return
     if found is None:
         raise ClusterError(

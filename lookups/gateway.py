@@ -21,11 +21,11 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
     try:
         found = cluster.get(API, RESOURCE, wanted.name, wanted.namespace)
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether the Gateway {_place(wanted)} takes the app's route is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether the Gateway {_place(wanted)} accepts the app's route. {error}")
         return
     if found is None:
         yield (
-            f"access.gateway is {_place(wanted)}, and the cluster has no such Gateway{_others(cluster)}",
+            f"access.gateway is {_place(wanted)}, but the cluster has no such Gateway{_others(cluster)}",
             "correct access.gateway.name and access.gateway.namespace, or create it",
         )
         return
@@ -45,13 +45,13 @@ def _of_listener(settings: Settings, listener: dict[str, Any]) -> Iterator[tuple
     name = f"The listener {wanted.listener} of the Gateway {_place(wanted)}"
     if others := [one for one in settings.access.hostnames if not _serves(served, one)]:
         yield (
-            f"{name} serves {served} and not {' or '.join(others)}",
+            f"{name} serves {served}, but not {' or '.join(others)}",
             f"correct {settings.access.hostname_key} or access.gateway.listener, or change the listener",
         )
     namespaces = (listener.get("allowedRoutes") or {}).get("namespaces") or {}
     if namespaces.get("from", "Same") == "Same" and wanted.namespace != settings.namespace:
         yield (
-            f"{name} takes routes of its own namespace alone, and the app's is in {settings.namespace}",
+            f"{name} accepts routes from its own namespace only, but the app's route is in {settings.namespace}",
             "set its allowedRoutes.namespaces.from to All, or to Selector with one that selects that namespace",
         )
 

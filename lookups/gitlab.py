@@ -111,7 +111,7 @@ def is_protected(settings: Settings, delivery: DeliverySettings, project: GitLab
 
 def _unreadable(delivery: DeliverySettings, error: Exception) -> GitLabError:
     return GitLabError(
-        f"GitLab does not say what its project {delivery.project} holds. Nothing was created or changed.\n\n"
+        f"GitLab does not show what its project {delivery.project} contains. Nothing was created or changed.\n\n"
         f"  {error}\n\n"
         "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
     )
@@ -121,7 +121,7 @@ def _refuse_weak_token(delivery: DeliverySettings, repository: RepositorySetting
     if weak := missing_permissions(delivery, repository):
         listed = "\n".join(f"  {one}" for one in weak)
         raise GitLabError(
-            f"GITLAB_TOKEN may not do what this needs. Nothing was created or changed. What is missing:\n\n{listed}"
+            f"GITLAB_TOKEN lacks permissions that this needs. Nothing was created or changed. Missing:\n\n{listed}"
         )
 
 

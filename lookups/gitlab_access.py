@@ -38,8 +38,7 @@ def check_answers(delivery: DeliverySettings, environment: Mapping[str, str] = o
     status, _ = _get(f"{base}version", environment)
     if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise NoAnswerError(
-            f"GitLab does not answer at {base}: "
-            + (f"{status}" if status else "what comes back is no answer of its API")
+            f"GitLab does not answer at {base}: " + (f"{status}" if status else "the server there is not its API")
         )
 
 

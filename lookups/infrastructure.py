@@ -60,16 +60,17 @@ def read_infrastructure(
         protected = gitlab.get_project_protected_tags(project=id_, opts=options).protected_tags
     except Exception as error:  # noqa: BLE001 - an invoke raises a bare Exception with the provider's words
         raise GitLabError(
-            f"GitLab does not say what its project {settings.project} holds. Nothing was created or changed.\n\n"
+            f"GitLab does not show what its project {settings.project} contains. Nothing was created or changed.\n\n"
             f"  {error}\n\n"
             "GITLAB_TOKEN needs the role Maintainer of repository.infrastructure.project, too: correct it, or leave "
             "the section out."
         ) from None
     if movable := [each.tag for each in protected if covers_releases(each.tag) and not _is_kept(each)]:
         raise GitLabError(
-            f"In GitLab's project {settings.project} Developers may create tags {', '.join(movable)}, and by that a "
-            "release of this program, which other projects' pipelines include. Nothing was created or changed.\n\n"
-            "Allow Maintainers alone there (Settings > Repository > Protected tags), or delete that protection."
+            f"In GitLab's project {settings.project} Developers may create tags {', '.join(movable)}, and so "
+            "make a release of this program, which other projects' pipelines include. Nothing was created or changed."
+            "\n\n"
+            "Allow only Maintainers there (Settings > Repository > Protected tags), or delete that protection."
         )
     known = next((each.id for each in schedules if each.description == description), None)
     return InfrastructureProject(

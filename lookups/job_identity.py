@@ -56,15 +56,15 @@ def read_job_identity(settings: Settings, project: GitLabProject, cluster: Clust
     authority = _authority(settings, cluster)
     if authority is None:
         what = (
-            f"The kubeconfig's user may read the ConfigMap {ROOT_CA}, by which jobs know the API server, neither in "
+            f"The kubeconfig's user may read the ConfigMap {ROOT_CA}, by which jobs verify the API server, neither in "
             f"{settings.namespace} nor in default"
         )
-        problems.append((what, "have it allowed to get configmaps in one of them"))
+        problems.append((what, "allow that user to get configmaps in one of them"))
     if problems:
         listed = "\n\n".join(f"  {what}: {fix}" for what, fix in problems)
         raise ClusterError(
-            f"Stack {settings.stack!r} has delivery.credentials: id-token, for which not all is ready. Nothing was "
-            f"created or changed.\n\n{listed}\n\ndocs/app-pipeline.md has what it needs. Until then leave "
+            f"Stack {settings.stack!r} has delivery.credentials: id-token, but not everything that it needs is ready. "
+            f"Nothing was created or changed.\n\n{listed}\n\ndocs/app-pipeline.md has what it needs. Until then leave "
             "delivery.credentials out."
         )
     return JobIdentity(user=job_user(project.id, delivery), certificate_authority=authority or "")

@@ -246,7 +246,7 @@ def _failure(subject: str, words: str, *, none: SecretProblemError, several: tup
         return SecretProblemError(subject, *several)
     return SecretProblemError(
         subject,
-        f"1Password could not be asked: {words}",
+        f"1Password could not be queried: {words}",
         "check that OP_CONNECT_HOST answers, and that the token is valid, has not expired and may read the vault",
     )
 

@@ -27,7 +27,7 @@ _PAUSES: Final = [min(0.05 * 2**attempt, 0.5) for attempt in range(10)]
 client)."""
 _GONE: Final = {"ARCHIVED", "DELETED"}
 """States of items in the archive or the bin (Connect's OpenAPI, Item.state)."""
-_NOT_JSON: Final = {"message": "the answer is not JSON, so this is no Connect server"}
+_NOT_JSON: Final = {"message": "the answer is not JSON, so this is not a Connect server"}
 """Replaces an error body that is not Connect's; a proxy's 404 does not mean that an item is gone."""
 _NO_ITEM: Final = re.compile(r"isn't an item\b|\bitem\b.* not found", re.IGNORECASE)
 
@@ -87,11 +87,11 @@ def onepassword_problems(environment: Mapping[str, str]) -> Iterator[str]:
     for name in given:
         # The name of a desktop app's account may contain spaces.
         if name != "OP_ACCOUNT" and is_torn(environment[name]):
-            yield f"{name} holds a space, a line break or another character that none has: export it without"
+            yield f"{name} contains a space, a line break or another character that no token has: export it without"
     match given:
         case ["OP_CONNECT_HOST", "OP_CONNECT_TOKEN"]:
             if not re.match(r"https?://[^/]", environment["OP_CONNECT_HOST"], re.IGNORECASE):
-                yield "OP_CONNECT_HOST is no address of a Connect server: export it with http:// or https://"
+                yield "OP_CONNECT_HOST is not the address of a Connect server: export it with http:// or https://"
             elif environment["OP_CONNECT_HOST"].endswith("/"):
                 yield "OP_CONNECT_HOST ends with a slash, which the provider doubles: export it without"
         case ["OP_SERVICE_ACCOUNT_TOKEN"] | ["OP_ACCOUNT"]:

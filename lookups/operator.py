@@ -35,7 +35,7 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
 
 def _operator_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, str]]:
     if not cluster.serves(API, RESOURCE):
-        yield f"There is no CloudNativePG, for its API {API} is missing", _INSTALL
+        yield f"CloudNativePG is not installed: its API {API} is missing", _INSTALL
         return
     if settings.database_of_operator is None:
         return
@@ -43,9 +43,7 @@ def _operator_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[s
     try:
         deployments = [one for one in cluster.list("apps/v1", "deployments", namespace) if _is_operator(one)]
     except ForbiddenError as error:
-        pulumi.log.warn(
-            f"Whether CloudNativePG's operator runs in {namespace}, and is new enough, is not known. {error}"
-        )
+        pulumi.log.warn(f"Cannot check whether CloudNativePG's operator runs in {namespace} and is new enough. {error}")
         return
     if not deployments:
         labels = ",".join(f"{key}={value}" for key, value in OPERATOR.items())
@@ -67,14 +65,17 @@ def _operator_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[s
 def _plugin_problems(namespace: str, cluster: Cluster) -> Iterator[tuple[str, str]]:
     """Without the plugin, the operator does not create a Cluster that names it, and does not change a running one."""
     if not cluster.serves(WAL_API, WAL_RESOURCE):
-        yield f"There is no plugin barman-cloud, which database.wal needs, for its API {WAL_API} is missing", _PLUGIN
+        yield (
+            f"The plugin barman-cloud, which database.wal needs, is not installed: its API {WAL_API} is missing",
+            _PLUGIN,
+        )
         return
     label = f"{PLUGIN_LABEL}={PLUGIN}"
     try:
         services = cluster.list("v1", "services", namespace, selector=label)
         deployments = cluster.list("apps/v1", "deployments", namespace)
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether the plugin barman-cloud runs in {namespace} is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether the plugin barman-cloud runs in {namespace}. {error}")
         return
     if not services:
         yield (

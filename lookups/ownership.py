@@ -99,7 +99,7 @@ def _routes(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
     try:
         routes = cluster.list(_ROUTES, "httproutes")
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether another route serves {' or '.join(hostnames)} is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether another route serves {' or '.join(hostnames)}. {error}")
         return
     for route in routes:
         meta = route["metadata"]
@@ -148,7 +148,7 @@ def _tunnel_policy(settings: Settings, namespace: str, cluster: Cluster) -> Iter
     try:
         policy = cluster.get("cilium.io/v2", "ciliumnetworkpolicies", settings.names.cloudflared_egress, namespace)
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether another stack lets the tunnel's connector reach its app is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether another stack lets the tunnel's connector reach its app. {error}")
         return
     if policy is None:
         return
@@ -176,7 +176,7 @@ def _admission_policies(settings: Settings, cluster: Cluster) -> Iterator[Claim]
         try:
             policy = cluster.get(API_VERSION, POLICIES, name)
         except ForbiddenError as error:
-            pulumi.log.warn(f"Whether another stack has the ValidatingAdmissionPolicy {name} is not known. {error}")
+            pulumi.log.warn(f"Cannot check whether another stack has the ValidatingAdmissionPolicy {name}. {error}")
             return
         if (owner := _another(settings, policy)) is not None:
             yield Claim(
@@ -192,7 +192,7 @@ def _export(settings: Settings, nfs: NfsExport, cluster: Cluster) -> Iterator[Cl
     try:
         volumes = {volume["metadata"]["name"]: volume for volume in cluster.list("v1", "persistentvolumes")}
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether {nfs.server}:{nfs.path} holds another stack's backups is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether {nfs.server}:{nfs.path} holds another stack's backups. {error}")
         return
     if settings.names.backups_export in volumes:
         return

@@ -62,10 +62,10 @@ def check_permissions(settings: Settings, cluster: Cluster) -> None:
     if missing:
         listed = "\n".join(f"  {one}" for one in missing)
         raise ClusterError(
-            f"The kubeconfig's user may not do in the cluster {settings.cluster.context} what stack "
-            f"{settings.stack!r} needs. Nothing was created or changed. What is missing:\n\n{listed}\n\n"
-            "Have it granted by a Role or ClusterRole, or set KUBECONFIG to another user's (README, On the real "
-            "cluster)."
+            f"The kubeconfig's user lacks permissions that stack {settings.stack!r} needs in the cluster "
+            f"{settings.cluster.context}. Nothing was created or changed. Missing:\n\n{listed}\n\n"
+            "Grant them with a Role or ClusterRole, or set KUBECONFIG to that of another user (README, On the "
+            "real cluster)."
         )
 
 

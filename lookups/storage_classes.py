@@ -19,12 +19,12 @@ def find_problems(cluster: Cluster, section: str, name: str) -> Iterator[str]:
             return
         made = [one["spec"].get("storageClassName") for one in cluster.list("v1", "persistentvolumes")]
     except ForbiddenError as error:
-        pulumi.log.warn(f"Whether the cluster has the storage class {name} is not known. {error}")
+        pulumi.log.warn(f"Cannot check whether the cluster has the storage class {name}. {error}")
         return
     if name not in made:
         yield (
-            f"{section}.storageClass is {name!r}, and the cluster has no such class, so the claim would wait for a "
-            f"volume for ever.{_others(cluster)} Correct {section}.storageClass, or create the class"
+            f"{section}.storageClass is {name!r}, but the cluster has no such class, so the claim would never get a "
+            f"volume.{_others(cluster)} Correct {section}.storageClass, or create the class"
         )
 
 

@@ -102,7 +102,7 @@ def _checked(document: Document) -> list[Rule]:
     last = rules[-1]
     if last.get("hostname") or last.get("path"):
         raise TunnelDocumentError(
-            "the tunnel's last rule is no catch-all, which cloudflared demands: add one (http_status:404) to it"
+            "the tunnel's last rule is not a catch-all, which cloudflared requires: add one (http_status:404) to it"
         )
     return rules
 

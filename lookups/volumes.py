@@ -165,7 +165,7 @@ def _database(
             yield (
                 f"The claim {claim['metadata']['name']} is not the database's. This one is {claim['metadata']['uid']}, "
                 f"on {volume or 'no volume yet'}; the last `up` left {record.uid}, on "
-                f"{record.volume or 'no volume yet'}. Somebody has deleted that and made this. "
+                f"{record.volume or 'no volume yet'}. Somebody has deleted the old one and created this one. "
                 f"{_ways(settings, record)}"
             )
 
@@ -218,13 +218,13 @@ def _database_cluster(
         )
     elif record is None and (meta.get("labels") or {}).get(PART_OF) != settings.names.project:
         yield (
-            f"There is a Cluster {name} in {settings.namespace} which this program has not made, and it takes none "
-            f"over ({_ENGINES}). Take a dump of it, delete it, and restore the dump after `up`"
+            f"There is a Cluster {name} in {settings.namespace} which this program has not made, and it does not take "
+            f"over existing ones ({_ENGINES}). Take a dump of it, delete it, and restore the dump after `up`"
         )
     elif record is not None and record.uid not in {meta["uid"], accepted, UNKNOWN_CLAIM}:
         yield (
             f"The Cluster {name} is not the database's. This one is {meta['uid']}; the last `up` left the "
-            f"{record.what(settings.names)}, {record.uid}. Somebody has deleted that and made this. "
+            f"{record.what(settings.names)}, {record.uid}. Somebody has deleted the old one and created this one. "
             f"{_ways(settings, record)}"
         )
     else:

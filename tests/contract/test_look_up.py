@@ -217,7 +217,7 @@ def test_records_of_other_types_are_not_in_the_way_and_cannot_be_adopted(cloudfl
     record = {"name": HOST, "type": type_, "content": "v=spf1 -all"}
     id_ = cloudflare._store_record(record)["id"]
     assert look_up(public())
-    assert "not of this hostname" in refusal(adopt=AdoptSettings(dns_record=id_))
+    assert "does not belong to this hostname" in refusal(adopt=AdoptSettings(dns_record=id_))
 
 
 @pytest.mark.parametrize("type_", ["A", "AAAA", "NS"])

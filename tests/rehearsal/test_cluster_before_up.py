@@ -92,7 +92,7 @@ def test_all_missing_permissions_are_reported_at_once_before_anything_is_made(
     finally:
         kubectl("-n", "default", "delete", "serviceaccount", "deployer-of-prod")
     message = str(refused.value)
-    assert "Nothing was created or changed. What is missing:" in message
+    assert "Nothing was created or changed. Missing:" in message
     assert "get, patch persistentvolumes: the database's volume outlives its claim (protect)" in message
     assert "create, patch ciliumnetworkpolicies.cilium.io in the namespace cloudflare: " in message
     assert "in the namespace invoicetron-prod" not in message

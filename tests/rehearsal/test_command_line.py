@@ -49,7 +49,7 @@ def test_a_failing_preview_says_why_and_exits_with_an_error(rehearsal: Rehearsal
     rehearsal.gitlab.app.fail(Fault(status=401, body=b'{"message": "401 Unauthorized"}'), times=100)
     done = run("preview")
     assert done.exit_code == 1
-    assert "error: GITLAB_TOKEN may not do what this needs" in done.stdout
+    assert "error: GITLAB_TOKEN lacks permissions that this needs" in done.stdout
     assert "GitLab refuses GITLAB_TOKEN at http://127.0.0.1:" in done.stdout
     assert "(401), so it has expired or was revoked" in done.stdout
     assert "$PATH" not in done.stdout

@@ -79,7 +79,7 @@ def test_objects_are_listed_and_an_api_that_is_not_installed_holds_none(cluster:
 
 
 def test_an_object_that_may_not_be_read_is_not_taken_for_absent(cluster: Cluster) -> None:
-    with pytest.raises(ForbiddenError, match=r"(?s)nodes is forbidden: User x cannot list.*granted by a Role"):
+    with pytest.raises(ForbiddenError, match=r"(?s)nodes is forbidden: User x cannot list.*Grant it with a Role"):
         cluster.list("v1", "nodes")
 
 
@@ -93,11 +93,11 @@ def test_the_api_server_is_asked_what_the_user_may_do(cluster: Cluster) -> None:
     ("resource", "words"),
     [
         ("secrets", "does not know the kubeconfig's user"),
-        ("pods", "200: the answer is not JSON, so this is no API server"),
-        ("events", "200: the answer is not JSON, so this is no API server"),
-        ("services", "404: the answer is not JSON, so this is no API server"),
-        ("endpoints", "302: the answer is not JSON, so this is no API server"),
-        ("configmaps", "503: the answer is not JSON, so this is no API server"),
+        ("pods", "200: the answer is not JSON, so this is not an API server"),
+        ("events", "200: the answer is not JSON, so this is not an API server"),
+        ("services", "404: the answer is not JSON, so this is not an API server"),
+        ("endpoints", "302: the answer is not JSON, so this is not an API server"),
+        ("configmaps", "503: the answer is not JSON, so this is not an API server"),
         ("limitranges", "(?s)429: too many requests.*Try again later"),
     ],
 )
@@ -126,6 +126,6 @@ def test_a_token_that_no_header_can_hold_is_refused_and_never_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, bearer=token)
-    with pytest.raises(CredentialsError, match="for the context a holds a line break") as refused:
+    with pytest.raises(CredentialsError, match="for the context a contains a line break") as refused:
         connect("a")
     assert "theirs" not in str(refused.value)

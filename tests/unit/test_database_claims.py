@@ -258,8 +258,8 @@ def test_after_an_upgrade_in_place_the_settings_are_the_new_ones_whatever_the_st
             "ops upgrade --stack prod --to 18",
         ),
         (operated(CNPG_18, data=18), {}, "Set it to an image of 18"),
-        (operated(CNPG_18, data=17), {}, "would break that off"),
-        (operated(CNPG_18, data=17), {"image": "postgres:18", "operandImage": CNPG_18}, "would break that off"),
+        (operated(CNPG_18, data=17), {}, "would interrupt that"),
+        (operated(CNPG_18, data=17), {"image": "postgres:18", "operandImage": CNPG_18}, "would interrupt that"),
     ],
 )
 def test_up_neither_begins_nor_breaks_off_nor_undoes_an_upgrade_in_place(

@@ -64,13 +64,13 @@ def test_a_listener_that_serves_the_hostname_takes_the_route(served: str | None)
 )
 def test_a_listener_of_other_hostnames_does_not(served: str) -> None:
     (problem,) = problems(Cluster(gateway(served)))
-    assert f"serves {served} and not app.lan.example.org" in problem
+    assert f"serves {served}, but not app.lan.example.org" in problem
     assert "correct access.hostname or access.gateway.listener" in problem
 
 
 def test_a_missing_gateway_is_named_with_the_existing_ones() -> None:
     (problem,) = problems(Cluster(gateway(name="b"), gateway(name="a")))
-    assert "access.gateway is edge/main, and the cluster has no such Gateway. It has edge/a, edge/b:" in problem
+    assert "access.gateway is edge/main, but the cluster has no such Gateway. It has edge/a, edge/b:" in problem
     (problem,) = problems(Cluster())
     assert "It has none:" in problem
 
@@ -92,4 +92,4 @@ def test_a_user_who_may_not_look_is_warned(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(pulumi.log, "warn", said.append)
     assert problems(Cluster(readable=False)) == []
     (warning,) = said
-    assert "edge/main takes the app's route is not known. gateways is forbidden" in warning
+    assert "edge/main accepts the app's route. gateways is forbidden" in warning

@@ -117,7 +117,7 @@ def test_a_tag_protection_that_lets_developers_release_is_refused(tag: str, leve
     if not refused:
         assert run("prod", WANTED, gitlab=found).of("TagProtection")
         return
-    with pytest.raises(GitLabError, match=f"Developers may create tags {re.escape(tag)}, and by that a release"):
+    with pytest.raises(GitLabError, match=f"Developers may create tags {re.escape(tag)}, and so make a release"):
         run("prod", WANTED, gitlab=found)
 
 

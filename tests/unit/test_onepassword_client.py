@@ -131,8 +131,12 @@ def test_a_missing_command_is_reported_with_the_variable_that_names_it() -> None
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        (PlainTextResponse("<html>no such page</html>", 404), AccountError, "not JSON, so this is no Connect server"),
-        (PlainTextResponse("<html>log in</html>"), AccountError, "not JSON, so this is no Connect server"),
+        (
+            PlainTextResponse("<html>no such page</html>", 404),
+            AccountError,
+            "not JSON, so this is not a Connect server",
+        ),
+        (PlainTextResponse("<html>log in</html>"), AccountError, "not JSON, so this is not a Connect server"),
         (PlainTextResponse('{"id": "iiii", "fie'), AccountError, "not JSON"),
         (PlainTextResponse("", 302, {"Location": "https://login.example/"}), AccountError, "status 302"),
         (JSONResponse({"status": 403, "message": "not in scope"}, 403), AccountError, "status 403: not in scope"),

@@ -71,7 +71,7 @@ def test_an_operator_that_runs_and_is_new_enough_is_no_problem(image: str) -> No
 
 
 def test_a_missing_operator_is_reported_with_the_setting_that_locates_it() -> None:
-    assert "no CloudNativePG" in told(Cluster(api=False))[0]
+    assert "CloudNativePG is not installed" in told(Cluster(api=False))[0]
     stranger = {"metadata": {"name": "another", "labels": {}}}
     assert "database.operatorNamespace" in told(Cluster(stranger))[0]
 
@@ -86,7 +86,7 @@ def test_a_user_who_may_not_look_is_warned_and_not_stopped(monkeypatch: pytest.M
     warnings: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", warnings.append)
     assert not told(Cluster(readable=False))
-    assert "databases, and is new enough, is not known" in warnings[0]
+    assert "databases and is new enough." in warnings[0]
 
 
 def test_a_version_is_read_from_the_tag_alone() -> None:
@@ -97,7 +97,7 @@ def test_a_version_is_read_from_the_tag_alone() -> None:
 def test_the_plugin_is_required_only_if_the_log_is_archived() -> None:
     cluster = Cluster(deployment())
     assert not told(cluster)
-    assert "There is no plugin barman-cloud" in told(cluster, WITH_ARCHIVE)[0]
+    assert "The plugin barman-cloud, which database.wal needs, is not installed" in told(cluster, WITH_ARCHIVE)[0]
 
 
 def test_a_plugin_that_the_operator_finds_and_that_runs_is_no_problem() -> None:
@@ -118,7 +118,7 @@ def test_a_user_who_may_not_look_for_the_plugin_is_warned_too(monkeypatch: pytes
     warnings: list[str] = []
     monkeypatch.setattr("pulumi.log.warn", warnings.append)
     assert not told(Cluster(readable=False, stores=True), WITH_ARCHIVE)
-    assert "the plugin barman-cloud runs in databases is not known" in warnings[1]
+    assert "the plugin barman-cloud runs in databases." in warnings[1]
 
 
 @pytest.mark.parametrize(

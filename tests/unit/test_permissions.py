@@ -56,7 +56,7 @@ def test_a_user_who_may_do_everything_passes() -> None:
 def test_missing_permissions_are_named_as_kubectl_names_them(
     verb: str, resource: str, namespace: str | None, told: str
 ) -> None:
-    assert f"missing:\n\n  {told}" in refusal([(verb, resource, namespace)])
+    assert f"Missing:\n\n  {told}" in refusal([(verb, resource, namespace)])
 
 
 def test_all_missing_permissions_are_reported_at_once() -> None:

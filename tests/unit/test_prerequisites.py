@@ -48,7 +48,7 @@ def refused(settings: Settings, *groups: str) -> str:
 def test_everything_that_is_missing_is_reported_at_once() -> None:
     message = refused(OPERATED)
     assert "The cluster homelab is not ready for stack 'dev'. Nothing was created or changed." in message
-    assert all(one in message for one in (CILIUM, GATEWAY_API, "There is no CloudNativePG"))
+    assert all(one in message for one in (CILIUM, GATEWAY_API, "CloudNativePG is not installed"))
 
 
 @pytest.mark.parametrize("stack", [PLAIN, MONITORED])

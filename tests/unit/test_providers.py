@@ -172,11 +172,11 @@ def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str])
         ({"OP_CONNECT_HOST": ""}, "OP_CONNECT_TOKEN alone is set"),
         ({"OP_SERVICE_ACCOUNT_TOKEN": TOKEN}, "contradict each other"),
         ({"OP_CONNECT_HOST": "http://127.0.0.1:8080/"}, "ends with a slash"),
-        ({"OP_CONNECT_HOST": "127.0.0.1:8080"}, "OP_CONNECT_HOST is no address of a Connect server"),
-        ({"OP_CONNECT_TOKEN": f"{TOKEN}\n"}, "OP_CONNECT_TOKEN holds a space, a line break or"),
-        ({"OP_CONNECT_TOKEN": f"{TOKEN[:9]}\n{TOKEN[9:]}"}, "OP_CONNECT_TOKEN holds a space, a line break or"),
-        ({"GITLAB_TOKEN": f"{TOKEN}\n"}, "GITLAB_TOKEN holds a space, a line break or"),
-        ({"GITLAB_TOKEN": f"{TOKEN[:9]}\r{TOKEN[9:]}"}, "GITLAB_TOKEN holds a space, a line break or"),
+        ({"OP_CONNECT_HOST": "127.0.0.1:8080"}, "OP_CONNECT_HOST is not the address of a Connect server"),
+        ({"OP_CONNECT_TOKEN": f"{TOKEN}\n"}, "OP_CONNECT_TOKEN contains a space, a line break or"),
+        ({"OP_CONNECT_TOKEN": f"{TOKEN[:9]}\n{TOKEN[9:]}"}, "OP_CONNECT_TOKEN contains a space, a line break or"),
+        ({"GITLAB_TOKEN": f"{TOKEN}\n"}, "GITLAB_TOKEN contains a space, a line break or"),
+        ({"GITLAB_TOKEN": f"{TOKEN[:9]}\r{TOKEN[9:]}"}, "GITLAB_TOKEN contains a space, a line break or"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/api/v4"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "http://gitlab.example.com/api/v4/"}, "GITLAB_BASE_URL is not the address"),
@@ -242,17 +242,17 @@ def test_a_log_level_that_prints_a_token_is_refused(
     environment: dict[str, str], name: str, level: str, delivery: dict[str, Any]
 ) -> None:
     told = problems({**environment, name: level}, delivery=delivery)
-    assert f"{name} would have the plugins log the tokens that the stack creates" in told
+    assert f"{name} makes the plugins log the tokens that the stack creates" in told
 
 
 def test_a_log_level_that_prints_a_service_token_is_refused(environment: dict[str, str]) -> None:
     token = {"item": "op://v/service-token", "expires": (today() + dt.timedelta(days=90)).isoformat()}
     public = {**CONFIG["access"], "public": {**PUBLIC, "serviceToken": token}}
-    assert "TF_LOG would have the plugins log" in problems({**environment, "TF_LOG": "DEBUG"}, access=public)
+    assert "TF_LOG makes the plugins log" in problems({**environment, "TF_LOG": "DEBUG"}, access=public)
 
 
 def test_the_engine_s_own_record_of_every_call_is_refused(environment: dict[str, str]) -> None:
-    assert "PULUMI_DEBUG_GRPC would have the engine write every secret" in problems(
+    assert "PULUMI_DEBUG_GRPC makes the engine write every secret" in problems(
         {**environment, "PULUMI_DEBUG_GRPC": "calls.json"}
     )
 

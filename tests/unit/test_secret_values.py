@@ -129,7 +129,7 @@ def test_a_database_url_that_names_something_else_is_refused(url: str, part: str
         ("sslmode=no-verify", "demands TLS"),
         ("sslmode=", "demands TLS"),
         ("%73slmode=require", "demands TLS"),
-        ("sslmode=disable&sslmode=require", "says sslmode twice"),
+        ("sslmode=disable&sslmode=require", "sets sslmode twice"),
         ("schema=public&channel_binding=require", "demands TLS, which this database does not have (channel_binding)"),
         ("sslnegotiation=direct", "demands TLS"),
         ("gssencmode=require", "demands encryption by Kerberos"),
@@ -139,9 +139,9 @@ def test_a_database_url_that_names_something_else_is_refused(url: str, part: str
         ("sslrootcert=/etc/ca.pem", "has parameters (sslrootcert) other than"),
         ("SSLMODE=require", "has parameters (one that is not shown) other than"),
         ("schema=public;sslmode=require", "has a parameter that does not work (schema)"),
-        ("connection_limit=0", "demands other than 1 to 99 connections"),
-        ("connection_limit=500", "demands other than 1 to 99 connections"),
-        ("connection_limit=many", "demands other than 1 to 99 connections"),
+        ("connection_limit=0", "has a connection_limit outside 1 to 99"),
+        ("connection_limit=500", "has a connection_limit outside 1 to 99"),
+        ("connection_limit=many", "has a connection_limit outside 1 to 99"),
         ("connect_timeout=-1", "has a parameter that does not work (connect_timeout)"),
         ("pgbouncer=yes", "has a parameter that does not work (pgbouncer)"),
         ("schema", "has a parameter that does not work (schema)"),
@@ -160,7 +160,7 @@ def test_a_database_url_asks_for_fewer_connections_than_the_server_has(most: int
     assert url_complaint(f"{URL}?connection_limit={fits}", PASSWORD, DEV, database) is None
     complaint = url_complaint(f"{URL}?connection_limit={too_many}", PASSWORD, DEV, database)
     assert complaint
-    assert f"other than 1 to {most - 1} connections, of which this database has {most} for everybody" in complaint[0]
+    assert f"outside 1 to {most - 1}: everybody shares this database's {most} connections" in complaint[0]
 
 
 def test_nothing_of_an_unknown_parameter_is_shown() -> None:

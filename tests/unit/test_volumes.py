@@ -239,7 +239,7 @@ def test_an_image_of_the_same_c_library_is_an_ordinary_change(live: str, wanted:
 def test_a_missing_class_is_reported_before_a_claim_waits_for_it(engine: str) -> None:
     cluster = Cluster(claim(BACKUPS), volumes=[], classes=("local-path", "longhorn"))
     (problem,) = problems(cluster, engine=engine, storage_class="longhron")
-    assert problem.startswith("database.storageClass is 'longhron', and the cluster has no such class")
+    assert problem.startswith("database.storageClass is 'longhron', but the cluster has no such class")
     assert "It has: local-path, longhorn." in problem
     assert not problems(cluster, engine=engine)
     both = problems(Cluster(volumes=[], classes=()), engine=engine)

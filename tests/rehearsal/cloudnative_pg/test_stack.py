@@ -203,5 +203,5 @@ def test_verify_sees_the_operator_the_instances_and_their_volumes(
 
 def test_a_cluster_without_the_operator_is_refused_before_anything_is_made(rehearsal: Rehearsal) -> None:
     stack = Stack.configured(rehearsal, "dev")
-    assert "There is no CloudNativePG" in refused(stack)
+    assert "CloudNativePG is not installed" in refused(stack)
     assert stack.namespace not in rehearsal.kubectl("get", "namespaces", "-o", "name")

@@ -206,7 +206,7 @@ def upgrade(stack: Stack, ops: BackedUp) -> None:
         process.kill()
     assert ops.app()[0] == 0
     said = refused(stack)
-    assert "would break that off" in said or "The app is stopped for an upgrade" in said
+    assert "would interrupt that" in said or "The app is stopped for an upgrade" in said
     done = ops.ops(*UPGRADE)
     assert done.returncode == 0, done.stdout
 

@@ -89,7 +89,7 @@ def test_a_check_explains_what_the_api_server_answers(error: Exception, seen: st
     assert remedy == fix
 
 
-@pytest.mark.parametrize(("token", "words"), [(None, "GITLAB_TOKEN is not set"), ("x\ny", "GITLAB_TOKEN holds")])
+@pytest.mark.parametrize(("token", "words"), [(None, "GITLAB_TOKEN is not set"), ("x\ny", "GITLAB_TOKEN contains")])
 def test_gitlab_s_token_is_checked_before_it_is_used(
     monkeypatch: pytest.MonkeyPatch, token: str | None, words: str
 ) -> None:
