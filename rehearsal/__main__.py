@@ -32,13 +32,13 @@ from rehearsal.toolchain import Need, ToolchainError, ensure
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 GREETING = """
-This is a copy of the program: its code is the repository's own, so edits of it count; its stack files are copies.
-  pulumi up -s dev                          makes everything of dev (or prod)
-  kubectl -n invoicetron-dev get all        shows it
-  pulumi preview -s dev --diff              what a changed Pulumi.dev.yaml, the one in this folder, would do
+This is a copy of the program: its code links to the repository, so your edits take effect; its stack files are copies.
+  pulumi up -s dev                          creates everything in dev (or prod)
+  kubectl -n invoicetron-dev get all        shows its pods, workloads and Services
+  pulumi preview -s dev --diff              previews your changes to this folder's Pulumi.dev.yaml
   pulumi preview -s dev --policy-pack policies
   exit, or Ctrl-D                           ends the rehearsal and removes everything
-docs/first-change.md is a walk through it.
+docs/first-change.md walks you through it.
 """
 
 
@@ -76,7 +76,7 @@ def rehearsal(need: Need = Need.EVERYTHING, *, operated: bool = False) -> Iterat
             with start_rehearsal(tools, plane, Path(directory) / "rehearsal") as one:
                 say_what_is_real(one, whole=whole)
                 if operated:
-                    CONSOLE.print("real: CloudNativePG's operator and webhooks; stands in: its instances' status")
+                    CONSOLE.print("real: CloudNativePG's operator and webhooks; stand-in: its instances' status")
                 yield one
         finally:
             plane.__exit__()
@@ -87,9 +87,9 @@ def say_what_is_real(one: Rehearsal, *, whole: bool) -> None:
     controllers = " and its controllers" if whole else ""
     CONSOLE.print(f"real: the Pulumi engine ({one.tools.pulumi}), etcd, kube-apiserver{controllers}, the CRDs")
     if whole:
-        CONSOLE.print("real, though in no container: the scripts of backup, drill and restore, and their PostgreSQL 18")
+        CONSOLE.print("real, but not in a container: the scripts of backup, drill and restore, and their PostgreSQL 18")
     nodes = "kwok for nodes and containers; " if whole else ""
-    CONSOLE.print(f"stands in: {nodes}emulators for 1Password Connect, GitLab, Cloudflare")
+    CONSOLE.print(f"stand-ins: {nodes}emulators for 1Password Connect, GitLab, Cloudflare")
     for name, kind in one.kinds.items():
         CONSOLE.print(f"{name}: {kind}")
 
@@ -106,7 +106,7 @@ def preview(
     as_json: Annotated[bool, typer.Option("--json", help="The engine's JSON on standard output.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Every property of every resource.")] = False,
 ) -> None:
-    """`pulumi preview` of a stack as it would be made from nothing: a tree of what changes, and the counts."""
+    """Previews a stack as if it did not exist yet: prints a tree of the changes, and the counts."""
     with rehearsal(Need.PREVIEW) as one:
         one.program.init(stack)
         status = _preview_as_json(one, stack) if as_json else _preview(one, stack, diff=diff)
@@ -142,22 +142,22 @@ def _preview(one: Rehearsal, stack: str, *, diff: bool) -> int:
 @app.command()
 def rehearse(
     stack: StackOption = Stack.DEV,
-    engine: Annotated[Engine, typer.Option(help="What runs the database.")] = Engine.STATEFULSET,
+    engine: Annotated[Engine, typer.Option(help="Engine that runs the database.")] = Engine.STATEFULSET,
 ) -> None:
-    """The life of a stack on the local control plane, as a table."""
+    """Runs a stack through its life on the local control plane; prints a table."""
     began = time.monotonic()
-    table = Table("step", "what was seen", "", "seconds", title=f"The life of the stack {stack}")
+    table = Table("step", "result", "", "seconds", title=f"The life of the stack {stack}")
     failed = False
     operated = engine is Engine.CLOUDNATIVE_PG
     with rehearsal(operated=operated) as one:
         for row in Lifecycle(one, stack, operated=operated).rows():
             CONSOLE.print(f"{'[green]ok[/]' if row.ok else '[red]failed[/]'} {row.step}", end="")
-            seen = row.result if row.ok else f"{output.what_matters(row.result)}\nThe whole output: {_kept(row.result)}"
+            seen = row.result if row.ok else f"{output.what_matters(row.result)}\nFull output: {_kept(row.result)}"
             CONSOLE.print(f": {seen}", markup=False)
             table.add_row(row.step, seen.splitlines()[0], "ok" if row.ok else "failed", f"{row.seconds:.1f}")
             failed = failed or not row.ok
     table.add_section()
-    table.add_row("all of it, with start and end", "", "failed" if failed else "ok", f"{time.monotonic() - began:.1f}")
+    table.add_row("total, with start-up and end", "", "failed" if failed else "ok", f"{time.monotonic() - began:.1f}")
     CONSOLE.print(table)
     raise typer.Exit(1 if failed else 0)
 
@@ -172,7 +172,7 @@ def _kept(text: str) -> Path:
 
 @app.command()
 def shell() -> None:
-    """A shell in which `pulumi up -s dev`, `kubectl get all -A`, `python -m ops` work against the rehearsal."""
+    """Opens a shell in which `pulumi up -s dev`, `kubectl get all -A`, `python -m ops` work against the rehearsal."""
     with rehearsal() as one:
         for stack in STACKS:
             one.program.init(stack)

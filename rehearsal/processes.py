@@ -145,7 +145,7 @@ def wait_until(ready: Callable[[], bool], *, what: str, children: Sequence[Child
                     f"{child.name} ended with status {child.process.returncode} before {what}.\n{_tail(child.log)}"
                 )
         if time.monotonic() > deadline:
-            raise ProcessError(f"Waited {timeout:.0f} s in vain for: {what}.\n{_tail(children[-1].log)}")
+            raise ProcessError(f"Timed out after {timeout:.0f} s waiting until {what}.\n{_tail(children[-1].log)}")
         time.sleep(0.05)
 
 

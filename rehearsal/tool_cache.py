@@ -32,7 +32,7 @@ def timed(cache: Path, what: str, *, usually: str, which: str = "") -> Iterator[
     """
     last = _last_time(cache, what)
     started = time.monotonic()
-    with step(f"{which}{what}", usually=usually if last is None else f"{spoken(last)}, as it was here last time"):
+    with step(f"{which}{what}", usually=usually if last is None else f"{spoken(last)}, as last time on this machine"):
         yield
     new = (cache / _TIMINGS).with_suffix(".new")
     new.write_text(json.dumps({**timings(cache), what: time.monotonic() - started}))
@@ -46,7 +46,7 @@ def alone(cache: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        with step("waiting for another set-up, which builds the same tools", usually="up to 10 min"):
+        with step("waiting for another set-up that builds the same tools", usually="up to 10 min"):
             lock.acquire()
     try:
         for abandoned in cache.glob("tmp*"):  # by a set-up that was killed

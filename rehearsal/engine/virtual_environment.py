@@ -43,8 +43,9 @@ class VirtualEnvironment:
         toolchain = options.get("toolchain") or _detected(program)
         if toolchain != "pip" or options.get("typechecker"):
             raise VirtualEnvironmentError(
-                "the rehearsal's stand-in for the Python language host has the toolchain pip without a type checker, "
-                f"and no toolchain {toolchain} with {options.get('typechecker', 'none')}; install Pulumi for those"
+                "the rehearsal's stand-in for the Python language host supports only the toolchain pip without a type "
+                f"checker, not {toolchain} with {options.get('typechecker', 'no type checker')}; install Pulumi to use "
+                "those"
             )
         option = options.get("virtualenv", "")
         # Joined as text, as the real host does: `..` after a link is the folder that holds the link.

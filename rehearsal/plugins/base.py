@@ -156,7 +156,7 @@ class Plugin(ABC):
 
     def invoke(self, token: str, args: Properties) -> Properties:
         """A provider function."""
-        raise PluginError(f"this stand-in has no function {token} with arguments {sorted(args)}")
+        raise PluginError(f"this stand-in does not support the function {token} with arguments {sorted(args)}")
 
 
 class _Servicer(provider_pb2_grpc.ResourceProviderServicer):

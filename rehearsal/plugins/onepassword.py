@@ -154,7 +154,7 @@ class ItemKind(ResourceKind):
     def check(self, inputs: Properties) -> Properties:
         failures = dict.fromkeys(inputs.keys() - {*_INPUTS, "passwordRecipe"}, "not a property of an item")
         if "passwordRecipe" in inputs:
-            failures["passwordRecipe"] = "this stand-in has no password recipes"
+            failures["passwordRecipe"] = "this stand-in does not support password recipes"
         if "vault" not in inputs:
             failures["vault"] = "Missing required property 'vault'"
         category = plain(inputs.get("category", "login"))

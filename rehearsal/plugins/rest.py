@@ -53,7 +53,9 @@ class RestPlugin(Plugin):
         try:
             return self.kinds[call.type]
         except KeyError:
-            raise PluginError(f"this stand-in has no resource {call.type}; it has {sorted(self.kinds)}") from None
+            raise PluginError(
+                f"this stand-in does not support the resource {call.type}; it supports {sorted(self.kinds)}"
+            ) from None
 
     def check(self, call: Call) -> Properties:
         return self._kind(call).check(call.inputs)
@@ -96,7 +98,9 @@ class RestPlugin(Plugin):
         try:
             function = self.functions[token]
         except KeyError:
-            raise PluginError(f"this stand-in has no function {token}; it has {sorted(self.functions)}") from None
+            raise PluginError(
+                f"this stand-in does not support the function {token}; it supports {sorted(self.functions)}"
+            ) from None
         return function(args)
 
 

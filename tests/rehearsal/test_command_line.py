@@ -68,10 +68,10 @@ def test_a_step_that_fails_shows_what_matters_and_where_the_rest_is(
     assert done.exit_code == 1
     assert "failed up from nothing: no room left\n    Make some.\n" in done.stderr
     assert "a line of progress" not in done.stderr
-    log = Path(re.findall(r"The whole output: (\S+)", done.stderr)[0])
+    log = Path(re.findall(r"Full output: (\S+)", done.stderr)[0])
     assert log.read_text() == output
     log.unlink()
-    assert re.search(r"all of it, with start and end .* failed .* \d+\.\d", done.stderr)
+    assert re.search(r"total, with start-up and end .* failed .* \d+\.\d", done.stderr)
 
 
 def test_the_engine_does_not_warn_about_the_rehearsal_s_plugins(rehearsal: Rehearsal) -> None:

@@ -131,7 +131,7 @@ def test_the_error_names_any_process_that_ended_too_early_with_the_end_of_its_lo
 def test_waiting_is_bounded(tmp_path: Path) -> None:
     with (
         running(["sh", "-c", "echo still loading; sleep 60"], log=tmp_path / "slow.log") as child,
-        pytest.raises(ProcessError, match=r"(?s)^Waited 1 s in vain for: it answers\..*still loading"),
+        pytest.raises(ProcessError, match=r"(?s)^Timed out after 1 s waiting until it answers\..*still loading"),
     ):
         wait_until(lambda: False, what="it answers", children=[child], timeout=0.6)
 

@@ -186,7 +186,7 @@ def test_progress_shows_the_number_of_each_part_and_how_long_it_usually_takes(
     tools.kwok.unlink()
     ensure()
     said = capsys.readouterr().err
-    assert "· 1 of 1: building kwok from its Go module (usually 4 min, as it was here last time)\n" in said
+    assert "· 1 of 1: building kwok from its Go module (usually 4 min, as last time on this machine)\n" in said
     assert go.built == sorted([*_EVERYTHING, "kwok"])
 
 

@@ -47,7 +47,7 @@ class Client:
         base_url = config.get("baseUrl") or environment.get("GITLAB_BASE_URL") or "https://gitlab.com/api/v4/"
         token = config.get("token") or environment.get("GITLAB_TOKEN")
         if not base_url.endswith("/api/v4/"):
-            raise PluginError(f"the base URL must be that of the API, with a final slash; given is {base_url}")
+            raise PluginError(f"the base URL must be that of the API, with a trailing slash, not {base_url}")
         if not token:
             raise PluginError("no token for GitLab: set GITLAB_TOKEN")
         self.connection = _Connection(

@@ -88,7 +88,7 @@ class TagProtection(Kind):
 
     @override
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        raise PluginError("a protection of tags is replaced, never changed")
+        raise PluginError("tag protection cannot be updated, only replaced")
 
     @override
     def delete(self, id_: str, olds: Properties) -> None:

@@ -236,7 +236,7 @@ class ProtectedEnvironment(Kind):
 
     @override
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        raise PluginError("a protected environment is replaced, never changed")
+        raise PluginError("a protected environment cannot be updated, only replaced")
 
     @override
     def delete(self, id_: str, olds: Properties) -> None:

@@ -46,7 +46,9 @@ class Configuration:
         """Reads the inputs; raises `PluginError` for an option that the stand-in refuses."""
         for option, refused in _REFUSED.items():
             if option in properties and _truth(properties[option]) is refused:
-                raise PluginError(f"the stand-in for pulumi-kubernetes cannot do {option}={properties[option]!r}")
+                raise PluginError(
+                    f"the stand-in for pulumi-kubernetes does not support {option}={properties[option]!r}"
+                )
         return cls(
             kubeconfig=_text(properties, "kubeconfig") or "",
             context=_text(properties, "context"),

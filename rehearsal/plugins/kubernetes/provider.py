@@ -322,8 +322,8 @@ def _refuse_unsupported(call: Call) -> None:
     kind = Kind.of_token(call.type)
     if kind.name in REFUSED_KINDS or kind.name.endswith(("List", "Patch")):
         raise PluginError(
-            f"the stand-in for pulumi-kubernetes does not know {kind.name}; rehearse {call.name} with the real plugin "
-            "(REHEARSAL_PLUGINS=real), or teach the stand-in"
+            f"the stand-in for pulumi-kubernetes does not support {kind.name}; rehearse {call.name} with the real "
+            "plugin (REHEARSAL_PLUGINS=real), or add support for it to the stand-in"
         )
 
 

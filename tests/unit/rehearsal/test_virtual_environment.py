@@ -102,8 +102,8 @@ def test_without_the_option_the_python_on_path_is_used(tmp_path: Path, monkeypat
         ({"typechecker": "none", "virtualenv": ".venv"}, "unsupported typechecker option: none"),
         ({"typechecker": "", "virtualenv": ".venv"}, "unsupported typechecker option: $"),
         ({"typechecker": "ty", "toolchain": "conda"}, "unsupported typechecker option: ty"),
-        ({"toolchain": "uv"}, "install Pulumi for those"),
-        ({"typechecker": "mypy"}, "install Pulumi for those"),
+        ({"toolchain": "uv"}, "install Pulumi to use those"),
+        ({"typechecker": "mypy"}, "install Pulumi to use those"),
     ],
 )
 def test_invalid_or_unsupported_options_are_refused(tmp_path: Path, options: Mapping[str, Any], words: str) -> None:
@@ -114,6 +114,6 @@ def test_invalid_or_unsupported_options_are_refused(tmp_path: Path, options: Map
 def test_a_lock_file_above_the_program_selects_another_toolchain(tmp_path: Path) -> None:
     (tmp_path / "uv.lock").touch()
     (tmp_path / "program").mkdir()
-    with pytest.raises(VirtualEnvironmentError, match="no toolchain uv"):
+    with pytest.raises(VirtualEnvironmentError, match="not uv with no type checker"):
         taken(tmp_path / "program", {"virtualenv": ".venv"})
     assert taken(tmp_path / "program", {"toolchain": "pip", "virtualenv": ".venv"})
