@@ -121,7 +121,7 @@ def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[L
     # Without FETCH, fetch.sh lists.
     create(job, template, script="fetch.sh" if target is Target.S3 else "list.sh")
     try:
-        with terminal.step(f"{job.name} reads what is there"):
+        with terminal.step(f"{job.name} lists the backups"):
             job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
         raise JobFailedError(f"The backups could not be listed: {error}") from error

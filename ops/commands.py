@@ -93,7 +93,7 @@ def recover_command(
     settings = load_settings(stack)
     live = connect(settings)
     if live.gitlab is not None:
-        typer.echo(f"GitLab is asked at {live.gitlab.url}.")
+        typer.echo(f"Using GitLab at {live.gitlab.url}.")
         check_gitlab(live.gitlab)
     try:
         done = recover(settings.names, live.find, certain=yes)
@@ -192,17 +192,20 @@ def restore_command(
     *,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="latest, a backup's name or a time, after s3: of the off-site copies; or a dump."),
+        typer.Option(
+            "--from",
+            help="latest, the name of a backup or a time, each with s3: in front for the off-site copies; or a dump.",
+        ),
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="A time: recovers the database as it was then, from the archive of its log."),
+        typer.Option("--to", help="A time: recovers the database as it was then, from its archived write-ahead log."),
     ] = None,
     archive: Annotated[
-        str | None, typer.Option(help="With --to: name of the archive, where it is not the live database's.")
+        str | None, typer.Option(help="With --to: name of the archive, if not that of the live database.")
     ] = None,
     expect: Annotated[
-        str | None, typer.Option(help="Rows that must be there afterwards, e.g. invoices=567,user=1.")
+        str | None, typer.Option(help="Row counts to expect after the restore, e.g. invoices=567,user=1.")
     ] = None,
     clear_sessions: Annotated[bool, typer.Option("--clear-sessions", help="Log everybody out.")] = False,
     into: Annotated[
@@ -272,7 +275,7 @@ def move_database_command(
     """Moves the data to the other engine's database, which `up` has created. The app is stopped during that time."""
     if (to is None) != discarded or to not in (None, "cloudnative-pg", "statefulset"):
         raise SourceError(
-            "either --to says where: cloudnative-pg or statefulset; or --discard takes the old one away; given: "
+            "give either --to (cloudnative-pg or statefulset), or --discard to delete the old database; given: "
             f"{_given(to, discarded=discarded)}"
         )
     settings, interrupts, terminal = load_settings(stack), Interrupts(), Terminal()
@@ -311,7 +314,7 @@ def upgrade_command(
     *,
     to: Annotated[int | None, typer.Option(help="Major version of PostgreSQL, that of database.upgrade.image.")] = None,
     discard_old: Annotated[
-        bool, typer.Option("--discard", help="Deletes what an upgrade has kept: the claim of the version before.")
+        bool, typer.Option("--discard", help="Delete the claim of the previous version, which the upgrade kept.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -319,7 +322,7 @@ def upgrade_command(
     settings = load_settings(stack)
     if (to is None) == (not discard_old):
         raise SourceError(
-            "either --to says which version, or --discard deletes what the last upgrade has kept; given: "
+            "give either --to with the version, or --discard to delete what the last upgrade kept; given: "
             f"{_given(to, discarded=discard_old)}"
         )
     with Interrupts() as interrupts:
@@ -350,7 +353,7 @@ def sync_mirror_command(stack: StackOption) -> None:
 @app.command("verify")
 def verify_command(
     stack: StackOption,
-    as_json: Annotated[bool, typer.Option("--json", help="A report for machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a machine-readable report.")] = False,
 ) -> None:
     """Checks the live system against the stack file. Changes nothing; exits with 1 if a check failed."""
     from ops import verify  # noqa: PLC0415 - imports the components' SDKs, which the other commands do not need
@@ -376,7 +379,7 @@ def status_command(
 
 @app.command("record")
 def record_command(
-    check: Annotated[Literal["drift", "verify"], typer.Argument(help="What has passed.")], stack: StackOption
+    check: Annotated[Literal["drift", "verify"], typer.Argument(help="The check that has passed.")], stack: StackOption
 ) -> None:
     """Records that a scheduled check has passed, in a Lease, from which alerts count; for pipelines.
 

@@ -92,7 +92,7 @@ class Revocation:
         if not self.before.superuser:
             return f"The role {role} is no superuser. Sessions from before that, if any, are ended."
         if not self.before.first:
-            return f"The role {role} is a superuser since a restore that did not end: that is taken back."
+            return f"The role {role} is still a superuser, from a restore that did not end: this revokes it."
         return (
             f"The role {role} is PostgreSQL's superuser. It becomes the owner of its database and of all that is in\n"
             "it, with the same password. The superuser is postgres then, which logs in over the pod's socket only.\n"

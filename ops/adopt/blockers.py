@@ -52,8 +52,8 @@ def kubernetes_blockers(
     if kind == "StatefulSet" and (found or _cannot_become(live["spec"], inputs["spec"])):
         yield Blocker(
             why=_sentence(found)
-            or "its claim template or management policy cannot be changed, and replaced it would lose its pods; "
-            "orphaned, they run on, keep their volume, and are taken in by the StatefulSet that `up` makes",
+            or "its claim template or management policy cannot be changed, and replacing it would delete its pods; "
+            "orphaned, they keep running, keep their volume, and are adopted by the StatefulSet that `up` makes",
             remedy=f"{target.format('delete')} --cascade=orphan",
             imported=False,
         )
@@ -119,9 +119,7 @@ def _sentence(found: Sequence[Fault]) -> str:
             "(docs/runbook/credentials.md, Rotation), because anyone who may read pods could read it"
         )
     if other:
-        said.append(
-            f"{', '.join(other)}: of another kind than the program's, and the API refuses both beside each other"
-        )
+        said.append(f"{', '.join(other)}: of a kind other than the program's, and the API refuses to have both")
     return "; ".join(said)
 
 

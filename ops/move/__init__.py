@@ -73,7 +73,7 @@ class Move:
         up = pulumi_command("up", settings.stack)
         if database.moving_from is None:
             raise MoveError(
-                f"Pulumi.{settings.stack}.yaml moves nothing: set database.engine: {to} and database.movingFrom: "
+                f"Pulumi.{settings.stack}.yaml configures no move: set database.engine: {to} and database.movingFrom: "
                 f"{other_engine(to)}, and run `{up}`, which makes the new database beside the live one"
             )
         if to == database.moving_from:
@@ -183,8 +183,8 @@ class Move:
     def _success(self) -> str:
         stack = self.settings.stack
         return (
-            f"The app of {stack} runs on {self.target.engine}. Now: {pulumi_command('up', stack)}, for backups and "
-            "alerts still look at the old database, which is closed. Where 1Password has the field database-url, "
+            f"The app of {stack} runs on {self.target.engine}. Now: {pulumi_command('up', stack)}, because backups "
+            "and alerts still look at the old database, which is closed. Where 1Password has the field database-url, "
             f"change the host in it to {DatabaseAddress.of(self.settings.names, self.target).host} before. The old "
             f"database stays until: {ops_command('move-database', stack, '--discard')}"
         )

@@ -61,7 +61,9 @@ class Discarding:
         """What is deleted, and what stays."""
         kept = ", ".join(self.volumes)
         stays = (
-            f"The volumes stay, with the old data, until you delete them: {kept}" if kept else "No volume of it stays"
+            f"The volumes stay, with the old data, until you delete them: {kept}"
+            if kept
+            else "None of its volumes remain"
         )
         return f"The old database of {self.settings.stack} on {self.engine} is deleted, with its claims. {stays}."
 

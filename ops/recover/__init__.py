@@ -185,10 +185,10 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
         saved += (backend / ".pulumi").glob(f"backups/{names.project}/**/{names.stack}.*.json{packed}")
         good = sorted((one for one in saved if _is_checkpoint(one)), key=lambda one: one.stat().st_mtime)
         way_out = (
-            f"The newest whole one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
+            f"The newest intact one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
             "run this again; what was made since then is looked up"
             if good
-            else "There is no whole one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
+            else "There is no intact one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
             f"the disk, or adopt everything again ({ops_command('import-existing', names.stack)})"
         )
         raise PulumiError(

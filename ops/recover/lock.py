@@ -39,7 +39,7 @@ def check_lock(names: Names, backend: Path | None, *, certain: bool) -> None:
     if backend is None:
         if not certain:
             raise UnknownHolderError(
-                "This state's backend does not say who holds its lock. Make sure that no `pulumi` works on stack "
+                "This state's backend does not say who holds its lock. Make sure that no `pulumi` is working on stack "
                 f"{names.stack}, on any machine and in any pipeline"
             )
         return
@@ -49,8 +49,8 @@ def check_lock(names: Names, backend: Path | None, *, certain: bool) -> None:
             unknown.append(lock)
         elif _lives(lock.pid):
             raise PulumiError(
-                f"Stack {names.stack} is being worked on: {lock}. `recover` is for after a `pulumi` that is dead; "
-                f"nothing was changed. Wait until it ends, or stop it (kill -INT {lock.pid}) and let it end in order."
+                f"Stack {names.stack} is being worked on: {lock}. `recover` is for a `pulumi` that has died; nothing "
+                f"was changed. Wait until it ends, or stop it (kill -INT {lock.pid}) and let it finish."
             )
     if unknown and not certain:
         listed = "; ".join(map(str, unknown))

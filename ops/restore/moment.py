@@ -62,24 +62,24 @@ def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
     if not database.is_cluster:
         wrong.append(
             f"--to {to}: database.engine {database.engine} archives no write-ahead log, so between two backups there "
-            f"is nothing to recover to. The newest backup that was complete by then is restored by --from '{to}'"
+            f"is nothing to recover to. To restore the newest backup that was complete by then, use --from '{to}'"
         )
     elif database.wal is None:
         wrong.append(
-            f"--to {to}: the stack archives no write-ahead log (database.wal). The newest backup that was complete by "
-            f"then is restored by --from '{to}'"
+            f"--to {to}: the stack archives no write-ahead log (database.wal). To restore the newest backup that was "
+            f"complete by then, use --from '{to}'"
         )
     elif database.upgrade is not None:
         wrong.append(
-            f"--to {to}: the stack file says both versions of an upgrade, and so two archives (database.upgrade): "
-            "finish the upgrade, or remove that"
+            f"--to {to}: the stack file names both versions of an upgrade, and so two archives (database.upgrade): "
+            "finish the upgrade, or remove that section"
         )
     elif database.moving_from is not None:
         wrong.append(f"--to {to}: the database moves to the other engine (database.movingFrom); finish the move first")
     if archive is not None and not _ARCHIVE.fullmatch(archive):
         wrong.append(
-            f"--archive {archive}: a name as database.wal.archive has it is wanted, of up to 63 lower-case letters, "
-            "digits and inner hyphens"
+            f"--archive {archive}: expected is a name as in database.wal.archive: up to 63 lower-case letters, digits "
+            "and inner hyphens"
         )
     try:
         at = parse_moment(to, zone=settings.backup.time_zone if settings.backup else "Etc/UTC")
@@ -184,8 +184,8 @@ class Recovery:
         first = windows.get(self.moment.archive, {}).get("firstRecoverabilityPoint")
         if first and (begins := dt.datetime.fromisoformat(first)) > self.moment.at:
             raise SourceError(
-                f"--to: the archive {self.moment.archive} reaches back to {shown(begins)}, and {shown(self.moment.at)} "
-                "was before"
+                f"--to: the archive {self.moment.archive} reaches back to {shown(begins)}, but "
+                f"{shown(self.moment.at)} is earlier"
             )
 
     def archive_log(self, template: Any) -> None:
@@ -205,7 +205,7 @@ class Recovery:
         name = self.cluster.names.recovered
         if self.read(name) is not None:  # not ours to delete: another command may be using it
             raise ClusterError(
-                f"there is a Cluster {name}: another recovery runs, or was killed. Where none runs: kubectl -n "
+                f"there is a Cluster {name}: another recovery is running or was killed. If none is running: kubectl -n "
                 f"{self.cluster.namespace} delete cluster {name}"
             )
         try:

@@ -60,11 +60,11 @@ class Options:
         given = [option for option, value in sources.items() if value is not None]
         if len(given) != 1:
             wrong.append(
-                "either --from or --to says what is restored, or --discard what is dropped; given: "
+                "give one of --from or --to (what to restore) and --discard (what to drop); given: "
                 f"{' and '.join(given) or 'none of them'}"
             )
         if self.archive is not None and self.to is None:
-            wrong.append("--archive is about --to, which recovers from it")
+            wrong.append("--archive goes with --to, which recovers from it")
         of_restore = {"--expect": self.expect, "--clear-sessions": self.clear_sessions or None, "--into": self.into}
         ignored = [option for option, value in of_restore.items() if value is not None]
         if self.discarded is not None and ignored:

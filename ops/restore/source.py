@@ -162,7 +162,7 @@ def parse_expectation(given: str) -> str:
         if not table or not count.isdecimal():
             wrong.append(f"{part.strip()!r} is not table=rows")
         elif table.startswith(("public.", '"')):
-            wrong.append(f"{table} is no table's name as it is: without quotes, and without the schema public")
+            wrong.append(f"{table} is not a plain table name: leave out quotes and the schema public")
         elif table in rows:
             wrong.append(f"{table} is given twice")
         else:

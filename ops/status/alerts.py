@@ -48,15 +48,15 @@ def _active(systems: Systems) -> list[Any]:
     body = answer.read()
     if answer.status == _FORBIDDEN:
         fix = f"let this kubeconfig's user get services/proxy in namespace {namespace}"
-        raise CheckError(f"Prometheus could not be asked: {answer.status} of {name}.{namespace}", fix)
+        raise CheckError(f"Prometheus could not be queried: {answer.status} of {name}.{namespace}", fix)
     if answer.status != _OK:
         fix = "correct monitoring.prometheus in the stack file, or find out why Prometheus does not answer"
-        raise CheckError(f"Prometheus could not be asked: {answer.status} of {name}.{namespace}", fix)
+        raise CheckError(f"Prometheus could not be queried: {answer.status} of {name}.{namespace}", fix)
     try:
         found: list[Any] = json.loads(body)["data"]["alerts"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckError(
-            f"Prometheus could not be asked: {name}.{namespace} does not answer as Prometheus does",
+            f"Prometheus could not be queried: {name}.{namespace} does not answer as Prometheus does",
             "correct monitoring.prometheus in the stack file",
         ) from error
     return found

@@ -69,7 +69,7 @@ class Upgrade:
             later = [str(major) for major in MAJORS if major > postgres_major(live)]
             if str(to) not in later:
                 raise ClusterError(
-                    f"--to {to}: the server has {live}, and is upgraded to PostgreSQL {' or '.join(later)}"
+                    f"--to {to}: the server has {live}, and can be upgraded to PostgreSQL {' or '.join(later)}"
                     if later
                     else f"--to {to}: the server has {live}, and this program knows no later version; there is no way "
                     "back to an earlier one but a backup"
@@ -236,7 +236,7 @@ class Upgrade:
         if self.settings.database is not None and self.settings.database.upgrade is not None:
             key = f"{project}:database"
             steps = [
-                "The backups are of the new version, and succeed again, after:",
+                "Backups use the new version, and succeed again, after:",
                 f"    {pulumi_command('config set', stack, '--path', f'{key}.image', self.image)}",
                 f"    {pulumi_command('config rm', stack, '--path', f'{key}.upgrade')}",
                 f"    {pulumi_command('up', stack)}",
@@ -244,7 +244,7 @@ class Upgrade:
         kept = [one.metadata.name for one in _kept(self.cluster)]
         if kept:
             steps += [
-                f"The data of before is on the claim {', '.join(kept)}, until you run:",
+                f"The earlier data is on the claim {', '.join(kept)}, until you run:",
                 f"    {ops_command('upgrade', stack, '--discard')}",
             ]
         return "\n".join([f"The database of {stack} is on PostgreSQL {self.major}.", *steps])
@@ -263,7 +263,7 @@ class Discard:
         if settings.operated_database is not None:
             raise ClusterError(
                 f"stack {settings.stack} keeps nothing of an earlier version: CloudNativePG upgrades in place. An "
-                "archive of before stays in the bucket until you delete it"
+                "earlier archive stays in the bucket until you delete it"
             )
         _section(settings)
         _, current = _server(cluster)
@@ -279,7 +279,7 @@ class Discard:
     def announcement(self) -> str:
         """What will be deleted."""
         _, current = _server(self.cluster)
-        lines = [f"The database runs on {current}. Deleted, with the data of before the upgrade:"]
+        lines = [f"The database runs on {current}. Deleted, with the data from before the upgrade:"]
         for claim in self.claims:
             major = (claim.metadata.annotations or {}).get(MAJOR, "an earlier version")
             lines.append(f"  the claim {claim.metadata.name} of PostgreSQL {major}, on {claim.spec.volume_name}")

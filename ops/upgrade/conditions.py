@@ -32,7 +32,7 @@ def find_problems(
     if major is not None and major > to:
         yield f"the data is of PostgreSQL {major}, and no earlier version reads it"
     elif to not in MAJORS:
-        yield f"this program knows PostgreSQL {' and '.join(map(str, MAJORS))}, and no {to}"
+        yield f"this program knows PostgreSQL {' and '.join(map(str, MAJORS))}, not {to}"
     elif upgrade is None or postgres_major(upgrade.image) != to:
         key = f"{settings.project}:database.upgrade"
         images = [
@@ -78,8 +78,8 @@ def _operator(cluster: Cluster, namespace: str) -> Iterator[str]:
         image = deployment.spec.template.spec.containers[0].image
         if not upgrades_safely(image):
             yield (
-                f"the operator is {image}, which may upgrade the data before its server has ended, and does not take "
-                "a failed upgrade back: upgrade it to 1.27.4, 1.28.2, 1.29 or newer"
+                f"the operator is {image}, which may upgrade the data before its server has ended, and does not roll "
+                "back a failed upgrade: upgrade it to 1.27.4, 1.28.2, 1.29 or newer"
             )
 
 

@@ -189,7 +189,7 @@ class OperatedUpgrade:
             template,
             self.terminal,
             does="takes a backup",
-            failed="The database was not upgraded, for it could not be backed up",
+            failed="The database was not upgraded, because it could not be backed up",
             # Kept like the backup from before a restore: until three others have followed.
             environment={**self.labels, "KIND": "before-restore"},
             script="backup.sh",
@@ -294,7 +294,7 @@ class OperatedUpgrade:
         try:
             return self.live.create_base_backup()
         except ClusterError as error:
-            self.terminal.say(f"The base backup could not be asked for: {error}")
+            self.terminal.say(f"The base backup could not be requested: {error}")
             return None
 
     def _start_app(self) -> None:
@@ -316,7 +316,7 @@ class OperatedUpgrade:
                 **({"wal.archive": upgrade.archive} if upgrade.archive else {}),
             }
             steps += [
-                "The backups are of the new version, and succeed again, after:",
+                "Backups use the new version, and succeed again, after:",
                 *(
                     f"    {pulumi_command('config set', stack, '--path', f'{key}.{one}', str(value))}"
                     for one, value in values.items()

@@ -64,7 +64,7 @@ def ci_variables(systems: Systems) -> str:
         if key not in found:
             wrong.append(f"{key} is missing")
         elif found[key].value != value:
-            wrong.append(f"{key} is not what `up` gives it")
+            wrong.append(f"{key} is not what `up` sets")
         elif found[key].protected:
             wrong.append(f"{key} is protected")
     if wrong:
@@ -136,12 +136,13 @@ def mirror(systems: Systems) -> str:
         if one.url.startswith("ssh:") and seen != trusted:
             shown = ", ".join(f"SHA256:{each}" for each in seen) or "no host key"
             wanted = ", ".join(f"SHA256:{each}" for each in trusted)
-            raise CheckError(f"it trusts {shown}, and repository.hostKeys says {wanted}{several}", systems.up)
+            raise CheckError(f"it trusts {shown}, but repository.hostKeys says {wanted}{several}", systems.up)
         since, why = one.last_successful_update_at, one.last_error
         if why or one.update_status == "failed":
             raise CheckError(
                 f"the last push failed: {why or 'no reason given'} (last success: {since or 'none'}){several}",
-                f"see that GitHub has its key with write access: `{show_key}` says where it goes; then run `{push}`",
+                f"check that GitHub has its key with write access: `{show_key}` says where to add it; then run "
+                f"`{push}`",
             )
         if since is None:
             raise CheckError(f"nothing has been pushed yet{several}", f"run `{push}`")
@@ -164,16 +165,16 @@ def infrastructure(systems: Systems) -> str:
     elif (schedule.cron, schedule.cron_timezone) != (own.schedule, own.time_zone):
         wrong.append((f"its schedule is {schedule.cron} ({schedule.cron_timezone}), not {own.schedule}", systems.up))
     if RELEASES not in tags:
-        wrong.append((f"tags {RELEASES}, by which others include its pipeline, are not protected", systems.up))
+        wrong.append((f"tags {RELEASES}, through which others include its pipeline, are not protected", systems.up))
     for name, levels in tags.items():
         if covers_releases(name) and any(one["access_level"] == _DEVELOPER for one in levels):
-            fix = "allow Maintainers alone (Settings > Repository > Protected tags)"
+            fix = "allow only Maintainers (Settings > Repository > Protected tags)"
             wrong.append((f"Developers may create tags {name}", fix))
     if wrong:
         seen = "; ".join(what for what, _ in wrong)
         raise CheckError(f"{own.project}: {seen}", "; ".join(dict.fromkeys(fix for _, fix in wrong)))
-    looks = f"looks at the stacks at {own.schedule} ({own.time_zone})"
-    return f"{own.project} {looks}, and Maintainers alone create tags {RELEASES}"
+    looks = f"checks the stacks at {own.schedule} ({own.time_zone})"
+    return f"{own.project} {looks}, and only Maintainers create tags {RELEASES}"
 
 
 def _has_delivery(settings: Settings) -> bool:

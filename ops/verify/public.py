@@ -226,7 +226,7 @@ def cloudflared_egress(systems: Systems) -> str:
     found = systems.need("cilium.io/v2", "CiliumNetworkPolicy", names.cloudflared_egress, cloudflared.namespace)
     selected = found["spec"].get("endpointSelector", {}).get("matchLabels")
     if selected != cloudflared.pod_labels:
-        raise CheckError(f"it is about pods {selected}, not {cloudflared.pod_labels}", systems.up)
+        raise CheckError(f"it selects pods {selected}, not {cloudflared.pod_labels}", systems.up)
     port = systems.settings.app.port
     wanted = {"app": names.app, POD_NAMESPACE: names.namespace}, {str(port)}
     rules = found["spec"].get("egress") or []

@@ -82,7 +82,7 @@ def images(systems: Systems) -> str:
     if endangered := _endangered(policy, found, tags):
         raise CheckError(
             f"GitLab's clean-up policy removes {', '.join(endangered)}, which run, or which a rollback would deploy",
-            f"in GitLab ({_POLICY}) keep the {_ENOUGH} most recent tags of each image, or what these are called",
+            f"in GitLab ({_POLICY}) keep the {_ENOUGH} most recent tags of each image, or these tags by name",
         )
     return f"{', '.join(tags)}: in the registry, and kept by its clean-up policy"
 
@@ -121,7 +121,7 @@ def _lost(repository: Any, image: str) -> str | None:
             raise
         return f"the registry no longer has {image}, so a node without it cannot start a pod"
     if digest and found.digest != digest:
-        return f"{tag} is another image by now, and {digest} has no tag that keeps it"
+        return f"{tag} is another image now, and {digest} has no tag that keeps it"
     return None
 
 

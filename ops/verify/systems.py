@@ -237,7 +237,7 @@ def _api_server() -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = "what answers at its address sends something else than an API server does"
+        reason = "what answers at its address is not an API server"
         raise ClusterError(reason, reason=reason) from error
 
 

@@ -58,7 +58,7 @@ def service_token(systems: Systems) -> str:
     listed = systems.cloudflare.zero_trust.access.service_tokens.list(account_id=systems.ids.account)
     found = [one for one in listed if one.name == name]
     if len(found) != 1:
-        several = f"in Zero Trust, delete all but the one whose client id stands in {wanted.item}"
+        several = f"in Zero Trust, delete all but the one whose client id is in {wanted.item}"
         raise CheckError(
             f"Cloudflare has {len(found)} service tokens {name!r}, not one", several if found else systems.up
         )

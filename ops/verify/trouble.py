@@ -23,8 +23,8 @@ from lookups.tunnel_document import TunnelDocumentError
 from ops.kube.cluster import reason_given
 
 CLUSTER_FIX: Final = "check with kubectl that this kubeconfig's user may read the stack's namespace, Secrets included"
-GITLAB_FIX: Final = "GITLAB_TOKEN must not have expired, have the scope api, and be a Maintainer's of the app's project"
-CLOUDFLARE_FIX: Final = "CLOUDFLARE_API_TOKEN must not have expired, and have the permissions that the README lists"
+GITLAB_FIX: Final = "GITLAB_TOKEN must be valid, have the scope api, and belong to a Maintainer of the app's project"
+CLOUDFLARE_FIX: Final = "CLOUDFLARE_API_TOKEN must be valid, and have the permissions that the README lists"
 NETWORK_FIX: Final = (
     "check the address, DNS, routes and certificates from this machine (SSL_CERT_FILE names private ones)"
 )
@@ -70,7 +70,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case httpx.HTTPError() | RequestException() | HTTPError() | OSError():
             return f"no answer: {type(error).__name__}: {error}", NETWORK_FIX
     # Its text could contain any data, so only the type is shown.
-    return f"{type(error).__name__}", "this is a mistake in `python -m ops` itself: report it with the check's name"
+    return f"{type(error).__name__}", "this is a bug in `python -m ops` itself: report it with the check's name"
 
 
 def _of_gitlab(error: GitlabError) -> tuple[str, str]:

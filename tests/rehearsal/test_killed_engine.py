@@ -60,7 +60,7 @@ def test_recover_says_so_if_nothing_is_wrong(rehearsal: Rehearsal) -> None:
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     asked = rehearsal.program.environment["GITLAB_BASE_URL"].partition("/api/")[0]
-    assert recover(rehearsal, "dev").strip() == f"GitLab is asked at {asked}.\nNow run: pulumi up -s dev"
+    assert recover(rehearsal, "dev").strip() == f"Using GitLab at {asked}.\nNow run: pulumi up -s dev"
 
 
 def test_recover_leaves_a_running_up_alone(rehearsal: Rehearsal) -> None:

@@ -45,7 +45,7 @@ def test_a_protected_stack_moves_to_the_next_major_version_without_losing_anythi
     rehearsal.configure("dev", "database.image", NEW)
     with pytest.raises(EngineError, match=r"python -m ops upgrade --stack dev --to 18"):
         rehearsal.program.up("dev", "--skip-preview")
-    assert "is upgraded to PostgreSQL 18" in stack.ops("upgrade", "--to", "19", "--yes").stdout
+    assert "can be upgraded to PostgreSQL 18" in stack.ops("upgrade", "--to", "19", "--yes").stdout
     rehearsal.configure("dev", "database.image", OLD)
     rehearsal.configure("dev", "database.upgrade.image", NEW)
     rehearsal.program.up("dev", "--skip-preview")

@@ -149,16 +149,16 @@ def test_verify_sees_whether_a_schedule_checks_the_stacks_and_who_makes_releases
             return f"{error.seen}. {error.fix}"
 
     assert f"it has no schedule '{DESCRIPTION}'" in seen()
-    assert "tags v*, by which others include its pipeline, are not protected" in seen()
+    assert "tags v*, through which others include its pipeline, are not protected" in seen()
     made = project.schedules.create(
         {"description": DESCRIPTION, "ref": "main", "cron": "30 6 * * *", "cron_timezone": "Etc/UTC"}
     )
     project.protected_tags.create({"name": "v*", "create_access_level": 40})
-    assert seen() == (f"{PROJECT} looks at the stacks at 30 6 * * * (Etc/UTC), and Maintainers alone create tags v*")
+    assert seen() == (f"{PROJECT} checks the stacks at 30 6 * * * (Etc/UTC), and only Maintainers create tags v*")
     project.schedules.update(str(made["id"]), {"active": False})
     assert "its schedule is inactive, so the stacks are not checked" in seen()
     project.schedules.update(str(made["id"]), {"active": True, "cron": "0 0 1 1 *"})
     assert "its schedule is 0 0 1 1 * (Etc/UTC), not 30 6 * * *" in seen()
     project.protected_tags.create({"name": "v2*", "create_access_level": 30})
     assert "Developers may create tags v2*. " in seen()
-    assert "allow Maintainers alone" in seen()
+    assert "allow only Maintainers" in seen()

@@ -321,7 +321,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
             "tunnel",
             namespace="cloudflare",
         ),
-        {"cloudflared-egress": "it is about pods {'app': 'tunnel'}, not {'app': 'cloudflared'}"},
+        {"cloudflared-egress": "it selects pods {'app': 'tunnel'}, not {'app': 'cloudflared'}"},
     ),
     "cloudflared's way out is gone": (
         lambda live: deleted(live, "ciliumnetworkpolicy", PROD.cloudflared_egress, namespace="cloudflare"),

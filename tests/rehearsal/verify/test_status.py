@@ -26,7 +26,7 @@ def test_status_shows_everything(live: Live) -> None:
     seen = looked(live)
     # The rehearsal has no Prometheus.
     assert [name for name, one in seen.items() if not one.ok] == ["alerts"]
-    assert "Prometheus could not be asked: 404" in seen["alerts"].seen
+    assert "Prometheus could not be queried: 404" in seen["alerts"].seen
     assert f"{REGISTRY}/prod:" in seen["app"].seen
     assert " UTC (0 min); 1 of 1 replicas updated" in seen["app"].seen or " min); 1 of 1" in seen["app"].seen
     assert "1 of 1 replicas ready, postgres:" in seen["database"].seen

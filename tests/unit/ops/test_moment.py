@@ -46,7 +46,7 @@ def test_the_live_database_s_archive_is_used_unless_another_is_named(
 @pytest.mark.parametrize(
     ("stack", "to", "said"),
     [
-        (load_settings("prod"), "2026-01-20 14:05", "is restored by --from '2026-01-20 14:05'"),
+        (load_settings("prod"), "2026-01-20 14:05", "use --from '2026-01-20 14:05'"),
         (load_settings("prod"), "2026-01-20 14:05", "database.engine statefulset archives no write-ahead log"),
         (settings(wal=None), "2026-01-20 14:05", r"archives no write-ahead log \(database.wal\)"),
         (settings(moving_from="statefulset"), "2026-01-20 14:05", "moves to the other engine"),
@@ -104,7 +104,7 @@ def test_a_cluster_of_another_recovery_is_not_deleted(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Recovery, "read", lambda *_: {"metadata": {}})
     asked = mock.Mock()
     monkeypatch.setattr("ops.restore.moment.CustomObjectsApi", asked)
-    with pytest.raises(ClusterError, match="another recovery runs, or was killed"), recovery.beside({}):
+    with pytest.raises(ClusterError, match="another recovery is running or was killed"), recovery.beside({}):
         raise AssertionError("nothing was recovered")
     assert not asked.mock_calls
 

@@ -278,7 +278,7 @@ def test_a_healthy_cluster_has_no_problems(problems: Callable[..., list[str]]) -
         ),
         ({"objects": Objects("cloudnative-pg:1.27.3")}, "1.27.4, 1.28.2, 1.29 or newer"),
         ({"objects": Objects(scripts=())}, "pulumi up -s dev"),
-        ({"to": 19}, "this program knows PostgreSQL 17 and 18, and no 19"),
+        ({"to": 19}, "this program knows PostgreSQL 17 and 18, not 19"),
         ({"upgrade": None}, "database.upgrade.operandImage"),
     ],
 )

@@ -88,7 +88,7 @@ def test_an_overwritten_tag_no_longer_keeps_the_running_image(gitlab: GitLab, lo
     digest = gitlab.project.registry.push(f"{IMAGES}:a")
     assert "in the registry" in look(f"a@{digest}")
     gitlab.project.registry.push(f"{IMAGES}:a")
-    with pytest.raises(CheckError, match=f"a is another image by now, and {digest} has no tag"):
+    with pytest.raises(CheckError, match=f"a is another image now, and {digest} has no tag"):
         look(f"a@{digest}")
 
 

@@ -128,7 +128,7 @@ def test_all_mistakes_in_an_expectation_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("given", ["public.invoices=567", '"Invoice"=567', 'public."Invoice"=567'])
 def test_an_expected_table_is_named_as_in_the_inventory(given: str) -> None:
-    with pytest.raises(SourceError, match="without quotes, and without the schema public"):
+    with pytest.raises(SourceError, match="leave out quotes and the schema public"):
         parse_expectation(given)
     assert parse_expectation("Invoice=567,reports.monthly=3,publications=1")
 

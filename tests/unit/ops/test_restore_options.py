@@ -32,12 +32,12 @@ def archived() -> Settings:
             ["given: --from and --to", "--to 2026-01-20 14:05: database.engine statefulset"],
         ),
         ({"source": "latest", "discarded": "lost"}, ["given: --from and --discard"]),
-        ({"source": "latest", "archive": "old"}, ["--archive is about --to"]),
+        ({"source": "latest", "archive": "old"}, ["--archive goes with --to"]),
         ({"discarded": "lost", "into": "found"}, ["--discard restores nothing: leave out --into"]),
         (
             {"discarded": "Lost", "expect": "invoices=1", "clear_sessions": True, "archive": "old"},
             [
-                "--archive is about --to",
+                "--archive goes with --to",
                 "--discard restores nothing: leave out --expect and --clear-sessions",
                 "--discard Lost: up to 20 lower-case letters",
             ],

@@ -119,9 +119,9 @@ def test_a_firing_alert_is_reported_with_its_age_and_summary() -> None:
 @pytest.mark.parametrize(
     ("code", "body", "seen", "fix"),
     [
-        (404, "{}", "could not be asked: 404 of prometheus-operated.monitoring", "correct monitoring.prometheus"),
-        (503, "no endpoints", "could not be asked: 503", "why Prometheus does not answer"),
-        (403, "{}", "could not be asked: 403", "services/proxy in namespace monitoring"),
+        (404, "{}", "could not be queried: 404 of prometheus-operated.monitoring", "correct monitoring.prometheus"),
+        (503, "no endpoints", "could not be queried: 503", "why Prometheus does not answer"),
+        (403, "{}", "could not be queried: 403", "services/proxy in namespace monitoring"),
         (200, "<html>", "does not answer as Prometheus does", "correct monitoring.prometheus"),
         (200, '{"data": null}', "does not answer as Prometheus does", "correct monitoring.prometheus"),
     ],
@@ -157,7 +157,7 @@ def test_a_page_in_place_of_the_api_server_is_reported_as_such(
         for look in (workloads.app_runs, workloads.database_runs):
             result = examine(Check(name="one", look=look), systems)
             assert not result.ok
-            assert "sends something else than an API server does" in result.seen
+            assert "what answers at its address is not an API server" in result.seen
             assert result.fix == NETWORK_FIX
 
 
