@@ -80,7 +80,7 @@ def preview(
     stack: Annotated[str, typer.Argument(help="The stack to preview.")],
     report: Annotated[Path, typer.Option(help="Where the widget's counts go.")] = Path("preview-report.json"),
     expect_no_changes: Annotated[
-        bool, typer.Option("--expect-no-changes", help="Fail where the live stack is not what the program says.")
+        bool, typer.Option("--expect-no-changes", help="Fail if the live stack differs from the program.")
     ] = False,
     cwd: Annotated[Path, typer.Option("--cwd", "-C", help="Folder of the app's Pulumi.yaml.")] = Path(),
 ) -> None:

@@ -156,11 +156,11 @@ def comment(
     if rehearsed:
         head += [
             "This pipeline may not read the stack's credentials: this is the **rehearsal's** preview.",
-            "It shows every resource as it would be made from nothing, not what would change in the live stack.",
+            "It shows every resource as if the stack did not exist yet, not what would change in the live stack.",
             "",
         ]
     head += [_summary(preview), ""]
-    tail = ["", f"[The job's log]({job_url}) has all of it, and the words of errors and policies."]
+    tail = ["", f"[The job's log]({job_url}) has all of it, including the messages of errors and policies."]
     cut = ["", "_Cut to GitLab's limit._"]
     parts = [*_violations(preview), *_table(preview), *_details(preview)]
     whole = "\n".join([*head, *parts, *tail])
@@ -253,7 +253,7 @@ def _recorded(preview: Preview) -> str:
 
 
 def _violations(preview: Preview) -> list[str]:
-    return [f"- policy {_code(one.policy)} is not kept by {_code(one.resource)}" for one in preview.violations]
+    return [f"- policy {_code(one.policy)} is violated by {_code(one.resource)}" for one in preview.violations]
 
 
 def _table(preview: Preview) -> list[str]:

@@ -302,7 +302,9 @@ class Settings(Section):
         upgrade = self.database.upgrade if self.database else None
         current = self.wal and (self.wal.archive or self.names.database)
         if upgrade is not None and upgrade.archive is not None and upgrade.archive == current:
-            raise refusal("another name than the archive of now", key="database.upgrade.archive", given=upgrade.archive)
+            raise refusal(
+                "a name other than that of the current archive", key="database.upgrade.archive", given=upgrade.archive
+            )
         return self
 
     @model_validator(mode="after")
@@ -323,7 +325,7 @@ class Settings(Section):
         keys: dict[SecretReference, str] = {}
         for key, reference in references.items():
             if reference is not None and (first := keys.setdefault(reference, key)) != key:
-                raise refusal(f"another secret than that of {first}", key=key, given=f"{reference}")
+                raise refusal(f"a secret other than that of {first}", key=key, given=f"{reference}")
         return self
 
     @model_validator(mode="after")
@@ -338,7 +340,7 @@ class Settings(Section):
         keys: dict[ItemReference, str] = {}
         for key, item in items.items():
             if item is not None and (first := keys.setdefault(item, key)) != key:
-                raise refusal(f"another item than {first}, which holds another login", key=key, given=repr(str(item)))
+                raise refusal(f"an item other than {first}, which holds another login", key=key, given=repr(str(item)))
         return self
 
     @classmethod

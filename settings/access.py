@@ -220,7 +220,7 @@ class AccessSettings(Section):
         both = sorted(set(public.hostnames if public else ()) & set(info.data.get("hostnames", ())))
         if public is not None and both:
             raise refusal(
-                "other hostnames than the internal ones, which the gateway serves without Cloudflare Access",
+                "hostnames other than the internal ones, which the gateway serves without Cloudflare Access",
                 key=public.hostname_key.rpartition(".")[2],
                 given=", ".join(map(repr, both)),
             )

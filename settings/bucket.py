@@ -105,7 +105,7 @@ def check_apart(copies: BucketSettings, archive: BucketSettings, *, folders: tup
         return
     if copies.r2 or archive.r2:
         raise refusal(
-            "another bucket than that of database.wal.s3: the key of either would open both, and the lock of the "
+            "a bucket other than that of database.wal.s3: the key of either would open both, and the lock of the "
             "copies would stop the archive",
             key="s3.r2.bucket" if copies.r2 else "s3.bucket",
             given=repr(copies.bucket_name),
@@ -114,7 +114,7 @@ def check_apart(copies: BucketSettings, archive: BucketSettings, *, folders: tup
     own, other = folders
     if f"{own}/".startswith(f"{other}/") or f"{other}/".startswith(f"{own}/"):
         raise refusal(
-            "another folder of the bucket than that of database.wal.s3, and neither inside the other: each is pruned "
+            "a folder of the bucket other than that of database.wal.s3, and neither inside the other: each is pruned "
             "by a program that takes what is there for its own",
             key="s3.prefix",
             given=f"{own!r}, beside {other!r}",

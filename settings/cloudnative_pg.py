@@ -56,7 +56,7 @@ class EngineSettings(Section):
     def _moves(cls, moving_from: Engine | None, info: ValidationInfo) -> Engine | None:
         if moving_from is not None and moving_from == info.data.get("engine"):
             raise refusal(
-                f"another engine than database.engine, which is {moving_from} already",
+                f"an engine other than database.engine, which is {moving_from} already",
                 fix="set database.engine to the new engine or, if nothing moves, remove movingFrom",
             )
         return moving_from

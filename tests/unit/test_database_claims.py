@@ -221,7 +221,7 @@ def test_an_impossible_upgrade_is_refused_by_the_settings(database: dict[str, An
 def test_the_next_archive_may_not_have_the_current_one_s_default_name() -> None:
     upgrade = {**TO_18, "archive": "invoicetron-db"}
     database = {**OPERATED_17, "wal": {"s3": BUCKET}, "upgrade": upgrade}
-    assert "another name than the archive of now" in refusal("dev", with_value("dev", "database", database))
+    assert "a name other than that of the current archive" in refusal("dev", with_value("dev", "database", database))
 
 
 def operated(image: str, *, data: int | None) -> dict[str, Any]:

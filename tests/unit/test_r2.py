@@ -135,10 +135,10 @@ def test_a_bucket_is_either_given_or_created(key: str) -> None:
 
 def test_the_key_has_its_own_item() -> None:
     found = sections("prod")
-    with pytest.raises(SettingsError, match=r"backup\.s3\.r2\.item(?s:.*)another item than registry\.item"):
+    with pytest.raises(SettingsError, match=r"backup\.s3\.r2\.item(?s:.*)an item other than registry\.item"):
         load({**MADE, "r2": {**R2, "item": found["registry"]["item"]}})
     found["access"]["public"]["serviceToken"] = {"item": R2["item"], "expires": f"{today() + dt.timedelta(days=90)}"}
-    with pytest.raises(SettingsError, match=r"another item than access\.public\.serviceToken\.item"):
+    with pytest.raises(SettingsError, match=r"an item other than access\.public\.serviceToken\.item"):
         Settings.load(PROD, {**found, "backup": {**found["backup"], "s3": MADE}})
 
 

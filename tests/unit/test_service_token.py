@@ -105,7 +105,7 @@ def test_an_item_of_another_stack_is_refused_by_the_key_that_names_it() -> None:
         (
             "access.public.serviceToken",
             {**SERVICE_TOKEN, "item": "op://Kubernetes/Invoicetron Prod Deploy Token"},
-            "another item than registry.item",
+            "an item other than registry.item",
         ),
         ("monitoring.publicModule", "invoicetron_public", "only beside access.public.serviceToken"),
     ],

@@ -104,7 +104,7 @@ def test_a_schedule_of_the_infrastructure_that_the_zone_skips_is_refused() -> No
     ],
 )
 def test_one_reference_cannot_stand_for_two_secrets(path: str, value: Any) -> None:
-    assert "another secret than that of " in refusal_of(path, value)
+    assert "a secret other than that of " in refusal_of(path, value)
 
 
 def test_variables_of_the_app_may_share_a_secret() -> None:

@@ -170,7 +170,7 @@ def without(key: str) -> dict[str, Any]:
         ({"wal": {"s3": {**BUCKET, "bucket": "Archive"}}}, "the name of a bucket"),
         ({"wal": {"s3": {**BUCKET, "prefix": "/wal/"}}}, "folders in the bucket"),
         ({"wal": {"s3": {**BUCKET, "accessKey": "AKIA"}}}, "op://"),
-        ({"wal": {"s3": {**BUCKET, "secretKey": BUCKET["accessKey"]}}}, "another secret than that of database.wal"),
+        ({"wal": {"s3": {**BUCKET, "secretKey": BUCKET["accessKey"]}}}, "a secret other than that of database.wal"),
         ({"wal": {**WAL, "schedule": "0 1 * * 0"}}, "a schedule that runs every day"),
         ({"wal": {**WAL, "schedule": "0 0 1 * * *"}}, "invoicetron:database.wal.schedule"),
         ({"wal": {**WAL, "retentionDays": 0}}, "invoicetron:database.wal.retentionDays"),
@@ -195,7 +195,7 @@ def test_the_key_of_the_instances_may_not_be_the_key_of_the_off_site_copies() ->
     copies = {**{key: BUCKET[key] for key in ("endpoint", "bucket", "accessKey")}, "secretKey": f"{ITEM}/other"}
     config = with_value("prod", "database", {"engine": "cloudnative-pg", "wal": WAL})
     config["backup"] = {**config["backup"], "s3": {**copies, "password": f"{ITEM}/password"}}
-    assert "another secret than that of backup.s3.accessKey" in refusal("prod", config)
+    assert "a secret other than that of backup.s3.accessKey" in refusal("prod", config)
 
 
 COPIES: Final[dict[str, Any]] = {

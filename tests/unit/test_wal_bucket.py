@@ -142,14 +142,14 @@ def test_the_archive_is_not_in_the_bucket_of_the_copies(copies: dict[str, Any], 
     config = with_value("prod", "database", database(log))
     config["backup"] = {**config["backup"], "s3": copies}
     message = refusal("prod", config)
-    assert "another bucket than that of database.wal.s3" in message
+    assert "a bucket other than that of database.wal.s3" in message
     assert "1 mistake." in message
 
 
 def test_the_key_has_its_own_item() -> None:
     config = with_value("prod", "database", database({**MADE, "r2": {**R2, "item": test_r2.R2["item"]}}))
     config["backup"] = {**config["backup"], "s3": test_r2.MADE}
-    assert "another item than backup.s3.r2.item" in refusal("prod", config)
+    assert "an item other than backup.s3.r2.item" in refusal("prod", config)
 
 
 def settings(emulator: Cloudflare, *, adopt: bool = False) -> R2BucketSettings:

@@ -133,8 +133,8 @@ def test_a_violated_policy_is_named_in_the_comment_and_explained_in_the_log() ->
     urn = "urn:pulumi:dev::invoicetron::kubernetes:apps/v1:Deployment::app"
     event = {"policyName": "containers-are-bounded", "message": "container web has no limits", "resourceUrn": urn}
     preview = parsed({"policyEvent": event}, {"policyEvent": {**event, "resourceUrn": ""}}, status=1)
-    assert "- policy `containers-are-bounded` is not kept by `app`" in shown(preview)
-    assert "- policy `containers-are-bounded` is not kept by `the stack`" in shown(preview)
+    assert "- policy `containers-are-bounded` is violated by `app`" in shown(preview)
+    assert "- policy `containers-are-bounded` is violated by `the stack`" in shown(preview)
     assert "policy containers-are-bounded, app: container web has no limits" in log(preview)
 
 
