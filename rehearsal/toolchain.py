@@ -25,7 +25,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from rehearsal.cluster import kwok_stages
-from rehearsal.processes import die_with_parent
+from rehearsal.processes import COLLECTING_LESS, die_with_parent
 from rehearsal.tool_cache import alone, timed, timings
 
 _MODULES = Path(__file__).with_name("toolchain")
@@ -48,6 +48,10 @@ _LDFLAGS = (
     "-X k8s.io/client-go/pkg/version.gitVersion=v1.36.3 "
     "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0"
 )
+
+_GCFLAGS = "all=-dwarf=false"
+"""Go flags without which the compiler writes the debugging information that the linker (`-w`) drops: with
+`COLLECTING_LESS`, a build takes a fifth less time (docs/measurements.md)."""
 
 _KWOK = "sigs.k8s.io/kwok"
 _KWOK_STAGES = "kwok-stages.yaml"
@@ -266,7 +270,8 @@ def _building(group: Group) -> str:
 
 def _build_group(go: Path, group: Group, cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as directory:
-        flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-tags={group.tags}", f"-ldflags={_LDFLAGS}"]
+        flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", f"-tags={group.tags}"]
+        flags += [f"-gcflags={_GCFLAGS}", f"-ldflags={_LDFLAGS}"]
         _run_go(go, group.module, "build", *flags, "-o", f"{directory}/", *group.packages)
         for tool in group.tools:
             (Path(directory) / tool).rename(cache / tool)
@@ -307,7 +312,8 @@ def _module(go: Path, group: str, module: str) -> Path:
 
 
 def _run_go(go: Path, module: str, *arguments: str) -> str:
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+    settled = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+    environment = {**COLLECTING_LESS, **os.environ, **settled}
     done = subprocess.run(
         [str(go), *arguments],
         cwd=_MODULES / module,
