@@ -22,7 +22,7 @@ def check_cluster(settings: Settings, cluster: Cluster) -> None:
     _check_priority_class(settings, cluster)
     if settings.delivery and settings.delivery.admission_policy and not cluster.serves(API_VERSION, POLICIES):
         raise ClusterError(
-            f"The cluster {settings.cluster.context} knows no ValidatingAdmissionPolicy: it is older than "
+            f"The cluster {settings.cluster.context} does not support ValidatingAdmissionPolicy: it is older than "
             "Kubernetes 1.30. Nothing was created or changed.\n\nUpgrade it, or leave delivery.admissionPolicy "
             "out; the pipeline's token can then create Jobs that mount any Secret of the namespace."
         )
@@ -60,5 +60,5 @@ def _check_priority_class(settings: Settings, cluster: Cluster) -> None:
     if found is None:
         raise ClusterError(
             f"The cluster {settings.cluster.context} has no PriorityClass {name}, so no pod of app and database could "
-            "start. Nothing was created or changed.\n\nCreate it, correct cluster.priorityClass, or leave that out."
+            "start. Nothing was created or changed.\n\nCreate it, correct cluster.priorityClass, or remove it."
         )

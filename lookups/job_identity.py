@@ -82,7 +82,7 @@ def find_problems(cluster: Cluster) -> Iterator[tuple[str, str]]:
     for server in servers:
         if not any(argument.startswith(_CONFIGURED) for argument in _arguments(server)):
             yield (
-                f"The API server {server['metadata']['name']} runs without {_CONFIGURED}, and so takes no ID token",
+                f"The API server {server['metadata']['name']} runs without {_CONFIGURED}, and so accepts no ID token",
                 "give it the AuthenticationConfiguration of docs/app-pipeline.md",
             )
 

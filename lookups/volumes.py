@@ -204,8 +204,8 @@ def _database_cluster(
             yield from storage_classes.find_problems(cluster, "database", database.storage_class)
         for claim in claims:
             yield (
-                f"The claim {claim['metadata']['name']} is of a Cluster {name} that is gone, and the operator would "
-                f"not take it again. Copy off what is on it, and delete it by hand"
+                f"The claim {claim['metadata']['name']} belonged to a Cluster {name} that is gone, and the operator "
+                "would not use it again. Copy its data elsewhere, and delete it by hand"
             )
         return
     meta = live["metadata"]
@@ -218,7 +218,7 @@ def _database_cluster(
         )
     elif record is None and (meta.get("labels") or {}).get(PART_OF) != settings.names.project:
         yield (
-            f"There is a Cluster {name} in {settings.namespace} which this program has not made, and it does not take "
+            f"There is a Cluster {name} in {settings.namespace} that this program did not create, and it does not take "
             f"over existing ones ({_ENGINES}). Take a dump of it, delete it, and restore the dump after `up`"
         )
     elif record is not None and record.uid not in {meta["uid"], accepted, UNKNOWN_CLAIM}:
@@ -357,7 +357,7 @@ def _sort_order(
 def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[str]:
     meta, backup = claim["metadata"], settings.backup
     delete = f"kubectl -n {settings.namespace} delete pvc {meta['name']}"
-    by_hand = f"Copy off what is on it, delete the claim by hand, and run this again ({_MOVING}):\n    {delete}"
+    by_hand = f"Copy its data elsewhere, delete the claim by hand, and run this again ({_MOVING}):\n    {delete}"
     if meta.get("deletionTimestamp"):
         yield f"The backups' claim {meta['name']} is being deleted: wait until it is gone, and run this again"
     elif backup is None:

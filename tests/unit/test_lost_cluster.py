@@ -75,7 +75,7 @@ def test_permission_to_read_clusters_is_needed_for_that_engine_alone() -> None:
 
 def test_a_cluster_made_by_hand_is_not_taken_over() -> None:
     (problem,) = problems(Cluster(operated=operated(labels=None)), None)
-    assert "which this program has not made" in problem
+    assert "that this program did not create" in problem
 
 
 def test_a_cluster_that_is_being_deleted_is_reported_whatever_was_accepted() -> None:
@@ -86,7 +86,7 @@ def test_a_cluster_that_is_being_deleted_is_reported_whatever_was_accepted() -> 
 
 def test_claims_without_their_cluster_are_reported() -> None:
     (problem,) = problems(Cluster(of_cluster(), volumes=[]), None)
-    assert "invoicetron-db-1 is of a Cluster invoicetron-db that is gone" in problem
+    assert "invoicetron-db-1 belonged to a Cluster invoicetron-db that is gone" in problem
 
 
 def test_every_claim_of_the_cluster_is_compared_with_size_and_class() -> None:

@@ -191,7 +191,7 @@ def test_no_stage_of_a_move_is_a_problem(cluster: Cluster, record: Record, datab
             "Remove movingFrom",
         ),
         # The other database belongs to somebody else, is being deleted, or does not fit.
-        (Cluster(claim(), operated=operated(labels=None)), CLAIM_RECORD, THERE, "which this program has not made"),
+        (Cluster(claim(), operated=operated(labels=None)), CLAIM_RECORD, THERE, "that this program did not create"),
         (
             Cluster(claim(), of_cluster(size="20Gi"), operated=operated()),
             CLAIM_RECORD,
