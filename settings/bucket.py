@@ -115,7 +115,7 @@ def check_apart(copies: BucketSettings, archive: BucketSettings, *, folders: tup
     if f"{own}/".startswith(f"{other}/") or f"{other}/".startswith(f"{own}/"):
         raise refusal(
             "a folder of the bucket other than that of database.wal.s3, and neither inside the other: each is pruned "
-            "by a program that takes what is there for its own",
+            "by a program that treats everything there as its own",
             key="s3.prefix",
             given=f"{own!r}, beside {other!r}",
         )

@@ -34,7 +34,7 @@ _NOT_HERE: Final = {
     "the engine decides about standbys and an archive of its log, and `backup` brings data back": (
         r"archive_.*|restore_command|recovery_.*|primary_.*|wal_level|max_wal_senders|hot_standby.*|synchronous_.*"
     ),
-    "migrations, backups and restores would do something other than they say": (
+    "migrations, backups and restores would not do what they say": (
         r"default_transaction_.*|default_table.*|session_replication_role|row_security|event_triggers|role|search_path"
     ),
     "the log is the container's output; files would fill the volume": (

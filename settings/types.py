@@ -266,7 +266,7 @@ def _check_name(value: str) -> str:
 
 def _check_once(values: tuple[str, ...]) -> tuple[str, ...]:
     if twice := sorted({value for value in values if values.count(value) > 1}):
-        raise refusal("each entry once", given=", ".join(map(repr, twice)))
+        raise refusal("each entry only once", given=", ".join(map(repr, twice)))
     return values
 
 

@@ -146,7 +146,7 @@ def test_keys_without_a_value_are_reported_with_other_mistakes() -> None:
 )
 def test_a_duplicate_entry_is_refused(path: str, value: list[str]) -> None:
     message = refusal_of(path, value)
-    assert "each entry once" in message
+    assert "each entry only once" in message
     assert value[0] in message
 
 
