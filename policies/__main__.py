@@ -69,7 +69,7 @@ class _NoPlaintextSecrets(ResourceValidationPolicy):
         self._found: dict[str, list[str]] = {}
         super().__init__(
             name="no-plaintext-secrets",
-            description="No secret is an input that is not marked secret.",
+            description="Every secret input is marked secret.",
             enforcement_level=EnforcementLevel.REMEDIATE,
             remediate=self._look,
             validate=self._report,

@@ -44,7 +44,7 @@ def _variables_of_secrets_are_masked(resource: Resource) -> Iterator[str]:
 
 def _roles_have_least_rights(resource: Resource) -> Iterator[str]:
     if resource.kind in _CLUSTER_WIDE:
-        yield f"a {resource.kind}: nothing that this program lets in needs rights beyond the stack's namespace"
+        yield f"a {resource.kind}: nobody to whom this program grants access needs rights beyond the stack's namespace"
     if resource.kind != "Role":
         return
     for rule in resource.inputs.get("rules") or []:
@@ -134,7 +134,7 @@ RULES = (
         description="A RoleBinding names one account of the namespace, or one job's user.",
         each=_bindings_name_one_account,
     ),
-    Rule(name="admission-denies", description="Admission policies deny, also in doubt.", each=_admission_denies),
+    Rule(name="admission-denies", description="Admission policies deny, even if in doubt.", each=_admission_denies),
     Rule(
         name="what-pipelines-run-is-protected",
         description="Branches and tags that pipelines run from are not rewritten.",
@@ -142,7 +142,7 @@ RULES = (
     ),
     Rule(
         name="deploy-tokens-pull-and-end",
-        description="A deploy token pulls images only, and expires.",
+        description="A deploy token can only pull images, and expires.",
         each=_deploy_tokens_pull_and_end,
     ),
 )

@@ -159,7 +159,7 @@ def _pods_have_a_network_policy(resources: Sequence[Resource]) -> Iterator[Viola
         if open_ := [direction for direction in ("ingress", "egress") if direction not in denied]:
             yield Violation(
                 message=f"no CiliumNetworkPolicy of this namespace bounds the {' and '.join(open_)} of these pods: "
-                "they reach all, or all reach them",
+                "they can reach everything, or everything can reach them",
                 urn=resource.urn,
             )
 
@@ -196,7 +196,7 @@ RULES = (
     Rule(name="images-have-versions", description="No image is `latest`.", each=_images_have_versions),
     Rule(
         name="containers-are-bounded",
-        description="Every container requests, and is limited in, CPU and memory.",
+        description="Every container has requests and limits for CPU and memory.",
         each=_containers_are_bounded,
     ),
     Rule(
