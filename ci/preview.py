@@ -78,13 +78,13 @@ def is_live(environment: Mapping[str, str]) -> bool:
 @app.command()
 def preview(
     stack: Annotated[str, typer.Argument(help="The stack to preview.")],
-    report: Annotated[Path, typer.Option(help="Where the widget's counts go.")] = Path("preview-report.json"),
+    report: Annotated[Path, typer.Option(help="File to write the widget's counts to.")] = Path("preview-report.json"),
     expect_no_changes: Annotated[
         bool, typer.Option("--expect-no-changes", help="Fail if the live stack differs from the program.")
     ] = False,
     cwd: Annotated[Path, typer.Option("--cwd", "-C", help="Folder of the app's Pulumi.yaml.")] = Path(),
 ) -> None:
-    """Previews the stack and reports to the reviewers; fails where the preview does."""
+    """Previews the stack and reports to the reviewers; fails if the preview fails."""
     try:
         live = is_live(os.environ)
     except ExposedError as error:

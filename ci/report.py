@@ -160,7 +160,7 @@ def comment(
             "",
         ]
     head += [_summary(preview), ""]
-    tail = ["", f"[The job's log]({job_url}) has all of it, including the messages of errors and policies."]
+    tail = ["", f"[The job's log]({job_url}) has everything, including the messages of errors and policies."]
     cut = ["", "_Cut to GitLab's limit._"]
     parts = [*_violations(preview), *_table(preview), *_details(preview)]
     whole = "\n".join([*head, *parts, *tail])
