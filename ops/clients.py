@@ -54,7 +54,7 @@ def _read(file: str, key: str, kind: type) -> Any:
         stacks = sorted(path.name.split(".")[1] for path in Path().glob("Pulumi.?*.yaml"))
         raise SettingsError(
             f"{file} cannot be read ({type(error).__name__}): run this in the program's directory, for one of its "
-            f"stacks; here are: {', '.join(stacks) or 'none'}"
+            f"stacks; found: {', '.join(stacks) or 'none'}"
         ) from None
     found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, kind):

@@ -105,7 +105,7 @@ def recover_command(
     if done.mended:
         typer.echo("The state was half-written and has been repaired.")
     for urn, id_ in done.imported.items():
-        typer.echo(f"made and now recorded: {urn} ({id_})")
+        typer.echo(f"created, now recorded: {urn} ({id_})")
     for urn in done.cleared:
         typer.echo(f"begun and never made:  {urn}")
     for urn in done.released:
@@ -114,10 +114,10 @@ def recover_command(
         )
     if live.gitlab is not None:
         for username in revoke_orphans(settings, live.gitlab, live.kubernetes):
-            typer.echo(f"made, and lost before it was recorded, so revoked: deploy token {username}")
+            typer.echo(f"created but never recorded, now revoked: deploy token {username}")
     if live.cloudflare is not None:
         for name, id_ in record_lost(settings, live.cloudflare).items():
-            typer.echo(f"made, and lost before it was recorded, so recorded now: {name} ({id_})")
+            typer.echo(f"created but never recorded, now recorded: {name} ({id_})")
     typer.echo(f"Now run: {done.next}")
 
 
@@ -137,7 +137,7 @@ def import_existing_command(
     found = import_existing(stack, live)
     if fatal := found.fatal:
         output.unlink(missing_ok=True)  # the user might still import the file of an earlier run
-        typer.echo("Import nothing yet, and delete nothing for it; no file was written. First:")
+        typer.echo("Do not import or delete anything yet; no file was written. First:")
         for name, blocker in fatal:
             typer.echo(f"\n# {name}: {blocker.why}\n{blocker.remedy}")
         return
@@ -216,7 +216,7 @@ def restore_command(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the database is replaced.")] = False,
 ) -> None:
-    """Replaces the database by a backup or a dump from this machine. The app is stopped during that time."""
+    """Replaces the database with a backup, or with a dump from this machine. The app is stopped during that time."""
     settings = load_settings(stack)
     request, moment = Options(
         source=source,
@@ -381,9 +381,9 @@ def status_command(
 def record_command(
     check: Annotated[Literal["drift", "verify"], typer.Argument(help="The check that has passed.")], stack: StackOption
 ) -> None:
-    """Records that a scheduled check has passed, in a Lease, from which alerts count; for pipelines.
+    """Records in a Lease that a scheduled check has passed, so that alerts notice when it stops; for pipelines.
 
-    With it, what the last backup and the last drills said of themselves, for the dashboard.
+    Also records figures of the last backup and the last drills for the dashboard.
     """
     from ops import backup_metrics, checks  # noqa: PLC0415 - imports the client's models, which others do not need
 

@@ -63,7 +63,7 @@ def kubernetes_blockers(
         yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if kind == "ConfigMap" and any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
-        why = f"it holds a secret in plain, {_RECORDED}: `up` creates its own"
+        why = f"it contains a secret in plain text, {_RECORDED}: `up` creates its own"
         yield Blocker(why=why, remedy=target.format("delete"), imported=False)
         return
     if _LAST_APPLIED in annotations and not found and _keeps_a_secret(annotations[_LAST_APPLIED], kind, secrets):
@@ -115,7 +115,7 @@ def _sentence(found: Sequence[Fault]) -> str:
     said = []
     if plain:
         said.append(
-            f"{', '.join(plain)}: a secret in plain, {_RECORDED}. Change it in 1Password once this is done "
+            f"{', '.join(plain)}: a secret in plain text, {_RECORDED}. Change it in 1Password once this is done "
             "(docs/runbook/credentials.md, Rotation), because anyone who may read pods could read it"
         )
     if other:

@@ -186,13 +186,13 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
         good = sorted((one for one in saved if _is_checkpoint(one)), key=lambda one: one.stat().st_mtime)
         way_out = (
             f"The newest intact one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
-            "run this again; what was made since then is looked up"
+            "run this again, which looks up what was created since then"
             if good
             else "There is no intact one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
             f"the disk, or adopt everything again ({ops_command('import-existing', names.stack)})"
         )
         raise PulumiError(
-            f"The state of stack {names.stack} is cut off, as by a full disk, and so is its backup: {checkpoint}. "
+            f"The state of stack {names.stack} is truncated, as by a full disk, and so is its backup: {checkpoint}. "
             f"Nothing was changed. Make room on the disk first (df). {way_out}."
         )
 

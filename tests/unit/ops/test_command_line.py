@@ -53,7 +53,7 @@ def test_an_unreadable_file_is_reported_with_its_line_and_without_its_content(
 
 @pytest.mark.usefixtures("folder")
 def test_a_missing_stack_is_reported_with_the_existing_ones() -> None:
-    with pytest.raises(SettingsError, match=r"Pulumi.stagign.yaml cannot be read .*here are: dev$"):
+    with pytest.raises(SettingsError, match=r"Pulumi.stagign.yaml cannot be read .*found: dev$"):
         load_settings("stagign")
 
 
