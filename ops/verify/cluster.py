@@ -27,7 +27,7 @@ def namespace(systems: Systems) -> str:
     """The namespace is active, and has the labels that decide which pods it admits."""
     found = systems.need("v1", "Namespace", systems.names.namespace)
     if found["status"]["phase"] != "Active":
-        fix = f"if nothing changes, resolve what holds it; once it is gone, {systems.up}"
+        fix = f"if nothing changes, resolve what blocks it; once it is gone, {systems.up}"
         raise CheckError(f"it is {found['status']['phase']}. {holders(found)}", fix)
     labels = found["metadata"].get("labels", {})
     differing = {key: value for key, value in LABELS.items() if labels.get(key) != value}

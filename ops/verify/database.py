@@ -82,7 +82,7 @@ def move(systems: Systems) -> str:
     hosts = [one.get("value") for one in container["env"] if one["name"] == "PGHOST"]
     if hosts != [DatabaseAddress.of(systems.names, database).host]:
         raise CheckError(
-            f"the data was moved to {database.engine}, and backups still look at the old database, which is closed",
+            f"the data was moved to {database.engine}, and backups still use the old database, which is closed",
             systems.up,
         )
     discard = ops_command("move-database", stack, "--discard")

@@ -165,7 +165,9 @@ def infrastructure(systems: Systems) -> str:
     elif (schedule.cron, schedule.cron_timezone) != (own.schedule, own.time_zone):
         wrong.append((f"its schedule is {schedule.cron} ({schedule.cron_timezone}), not {own.schedule}", systems.up))
     if RELEASES not in tags:
-        wrong.append((f"tags {RELEASES}, through which others include its pipeline, are not protected", systems.up))
+        wrong.append(
+            (f"tags {RELEASES}, which other projects use to include its pipeline, are not protected", systems.up)
+        )
     for name, levels in tags.items():
         if covers_releases(name) and any(one["access_level"] == _DEVELOPER for one in levels):
             fix = "allow only Maintainers (Settings > Repository > Protected tags)"

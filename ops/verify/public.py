@@ -54,7 +54,7 @@ def application(systems: Systems, hostname: str) -> str:
         )
     if public_paths := sorted({path for _, one in guarding for path in _public_paths(one, hostname)}):
         raise CheckError(
-            f"the application asks nobody to log in at {', '.join(public_paths)}",
+            f"the application requires no login at {', '.join(public_paths)}",
             "remove these paths of it in Zero Trust > Access",
         )
     names = [policy.name for policy in whole]

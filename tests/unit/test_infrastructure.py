@@ -149,7 +149,7 @@ def test_verify_sees_whether_a_schedule_checks_the_stacks_and_who_makes_releases
             return f"{error.seen}. {error.fix}"
 
     assert f"it has no schedule '{DESCRIPTION}'" in seen()
-    assert "tags v*, through which others include its pipeline, are not protected" in seen()
+    assert "tags v*, which other projects use to include its pipeline, are not protected" in seen()
     made = project.schedules.create(
         {"description": DESCRIPTION, "ref": "main", "cron": "30 6 * * *", "cron_timezone": "Etc/UTC"}
     )

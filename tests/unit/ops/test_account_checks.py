@@ -201,7 +201,7 @@ def test_a_policy_that_lets_in_unknown_people_fails(rule: dict[str, Any], told: 
 def test_a_path_without_a_login_fails() -> None:
     override = {"behavior": "public", "path_pattern": "/api/*"}
     destination = {"type": "public", "uri": HOST, "overrides": [override]}
-    with pytest.raises(CheckError, match=f"asks nobody to log in at {HOST}/api/"):
+    with pytest.raises(CheckError, match=f"requires no login at {HOST}/api/"):
         public.application(Accounts(applications=[application(OURS, destinations=[destination])]), HOST)
 
 
