@@ -218,7 +218,7 @@ def delete(cluster: Cluster, name: str) -> None:
     # The Job is deleted a moment after its pods, and counts as running until then.
     selections = cluster.job(name), cluster.pods_of(name)
     if not cluster.until(*selections, done=lambda jobs, pods: not jobs and not pods, timeout=_END_PATIENCE):
-        raise ClusterError(f"the pod of {name} does not end; see: kubectl -n {cluster.namespace} get pods")
+        raise ClusterError(f"the pod of {name} has not ended; see: kubectl -n {cluster.namespace} get pods")
 
 
 def pending_reason(pod: Any) -> str:

@@ -127,7 +127,7 @@ class Move:
         lines = [
             f"Stack {self.settings.stack}, namespace {self.cluster.namespace}, cluster {host}:",
             f"  the data moves from {self.database.engine} to {self.target.engine}, and is compared there;",
-            f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards;",
+            f"  the app is stopped during this, and scaled back to {self.was.replicas} replicas afterwards;",
             f"  the old database stays, closed, as {names.database_role}_moved on its server;",
             *[f"  the Job {name} of an earlier move still runs, and is ended first;" for name in self.left],
         ]
@@ -184,7 +184,7 @@ class Move:
         stack = self.settings.stack
         return (
             f"The app of {stack} runs on {self.target.engine}. Now: {pulumi_command('up', stack)}, because backups "
-            "and alerts still look at the old database, which is closed. Where 1Password has the field database-url, "
+            "and alerts still use the old database, which is closed. Where 1Password has the field database-url, "
             f"change the host in it to {DatabaseAddress.of(self.settings.names, self.target).host} before. The old "
             f"database stays until: {ops_command('move-database', stack, '--discard')}"
         )
@@ -208,7 +208,7 @@ class Move:
 
     def _refuse_company(self) -> None:
         if not self.app.is_ours():
-            raise ClusterError("another command has stopped the app since, and continues without this one")
+            raise ClusterError("another command has stopped the app in the meantime and takes over from this one")
 
     def _run_job(self, environment: Mapping[str, str], does: str) -> None:
         job = Job.of(self.template, self.cluster, self.terminal.say)

@@ -109,7 +109,7 @@ class Discarding:
         while (self.engine == CLOUDNATIVE_PG and cluster_of(self.cluster)) or _claims(self.cluster, self.engine):
             self.cluster.interrupts.check()
             if time.monotonic() > deadline:
-                raise ClusterError(f"it is not deleted; see: kubectl -n {self.cluster.namespace} get pods,pvc")
+                raise ClusterError(f"it has not been deleted; see: kubectl -n {self.cluster.namespace} get pods,pvc")
             time.sleep(1)
 
 

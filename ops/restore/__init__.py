@@ -145,7 +145,7 @@ class Restore:
         host = self.cluster.client.configuration.host
         lines = [
             f"Stack {self.request.stack}, namespace {self.cluster.namespace}, cluster {host}:",
-            f"  the database is replaced by {self.request.source},",
+            f"  the database is replaced with {self.request.source},",
             f"  {self.request.source.scope};",
             "  its present data, if any, is saved as a backup before-restore-...;",
             f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
@@ -170,7 +170,7 @@ class Restore:
                 with self.terminal.step(f"ending {name}"):
                     delete(self.cluster, name)
             if not self.app.is_ours():
-                raise ClusterError("another restore has stopped the app since, and continues without this one")
+                raise ClusterError("another restore has stopped the app in the meantime and takes over from this one")
             with lent(self.cluster, self.terminal, self.template) as superuser:
                 job = Job.of(self.template, self.cluster, self.terminal.say)
                 try:
@@ -207,7 +207,7 @@ class Restore:
         running = unfinished(self.cluster, self.template)
         new = [name for name in running if name not in self.left]
         if new:
-            raise ClusterError(f"another restore has begun meanwhile: wait for the end of {', '.join(new)}")
+            raise ClusterError(f"another restore has started in the meantime: wait for {', '.join(new)} to finish")
         return running
 
     @contextmanager

@@ -84,7 +84,7 @@ class App:
         pods = self.cluster.pods(deployment.spec.selector.match_labels)
         # An evicted pod stays until somebody deletes it, so that people can inspect it.
         if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):
-            raise ClusterError(f"the app's pods do not end; see: kubectl -n {self.cluster.namespace} get pods")
+            raise ClusterError(f"the app's pods have not ended; see: kubectl -n {self.cluster.namespace} get pods")
         return was
 
     def stopped_by(self) -> str | None:
@@ -116,7 +116,7 @@ class App:
         else:
             # An attempt whose answer was lost may have started it all the same.
             if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
-                return "The app is left as it is: another run has stopped it since, or somebody has started it."
+                return "Leaving the app as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:
             return f"The app is as it was: {was.replicas} replicas, not ready."
         looked_at = (
@@ -127,7 +127,7 @@ class App:
             *looked_at, done=lambda *found: running(*found) >= was.replicas, timeout=_START_PATIENCE
         ):
             raise ClusterError(
-                f"the app is started, and not ready after {_START_PATIENCE:.0f} s; see: "
+                f"the app was started, but is not ready after {_START_PATIENCE:.0f} s; see: "
                 f"kubectl -n {self.cluster.namespace} rollout status deployment/{self.cluster.names.app}"
             )
         return f"The app runs again: {was.replicas} of {was.replicas} replicas are ready."

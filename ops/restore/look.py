@@ -57,7 +57,7 @@ def discard(cluster: Cluster, terminal: Terminal, *, name: str) -> None:
         with terminal.step(f"{job.name} discards {cluster.names.look(name)}"):
             job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
-        raise JobFailedError(f"It may still be there: {error}") from error
+        raise JobFailedError(f"The database may still exist: {error}") from error
 
 
 def ways_in(names: Names, name: str, engine: EngineSettings) -> str:

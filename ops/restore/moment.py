@@ -78,7 +78,7 @@ def parse(settings: Settings, *, to: str, archive: str | None) -> Moment:
         wrong.append(f"--to {to}: the database moves to the other engine (database.movingFrom); finish the move first")
     if archive is not None and not _ARCHIVE.fullmatch(archive):
         wrong.append(
-            f"--archive {archive}: expected is a name as in database.wal.archive: up to 63 lower-case letters, digits "
+            f"--archive {archive}: expected a name as in database.wal.archive: up to 63 lower-case letters, digits "
             "and inner hyphens"
         )
     try:
@@ -194,7 +194,7 @@ class Recovery:
         job = Job(cluster=self.cluster, name=f"{names.recovered}-log-{secrets.token_hex(4)}", say=self.terminal.say)
         create(job, template, script="archive-log.sh")
         try:
-            with self.terminal.step(f"{job.name} has the log archived until now"):
+            with self.terminal.step(f"{job.name} archives the log up to now"):
                 job.follow(waiting=self.terminal.waiting)
         except JobFailedError as error:
             self.terminal.say(f"The recovery uses what is archived already: {error}")
@@ -292,7 +292,7 @@ class Recovery:
             while self.read(name) is not None:
                 if time.monotonic() > deadline:
                     raise ClusterError(
-                        f"it is not deleted; see: kubectl -n {self.cluster.namespace} get cluster {name}"
+                        f"it has not been deleted; see: kubectl -n {self.cluster.namespace} get cluster {name}"
                     )
                 self._pause()
 

@@ -21,9 +21,10 @@ def nothing_to_drill(settings: Settings) -> str | None:
     if settings.database is None or settings.wal is None:
         return f"Stack {settings.stack} archives no write-ahead log (database.wal): there is nothing to drill."
     if settings.database.moving_from is not None:
-        return f"The database of {settings.stack} moves to the other engine: the drill waits for the end of that."
+        return f"The database of {settings.stack} is moving to the other engine: the drill waits until that is done."
     if settings.database.upgrade is not None:
-        return f"The database of {settings.stack} is upgraded (database.upgrade): the drill waits for the end of that."
+        upgrading = f"The database of {settings.stack} is being upgraded (database.upgrade)"
+        return f"{upgrading}: the drill waits until that is done."
     return None
 
 

@@ -85,8 +85,8 @@ def parse_source(given: str, *, names: Names, limit: int, zone: str = "Etc/UTC")
     file = Path(given)
     if not file.is_file():
         raise SourceError(
-            f"--from {given}: neither a file on this machine nor the name of a backup, which looks like {example}, nor "
-            f"a time, which looks like '{_EXAMPLE_TIME}'"
+            f"--from {given}: neither a file on this machine nor the name of a backup such as {example}, nor "
+            f"a time such as '{_EXAMPLE_TIME}'"
         )
     try:
         with file.open("rb") as opened:
@@ -107,7 +107,7 @@ def parse_moment(given: str, *, zone: str) -> dt.datetime:
     """The moment that `--to` names, in `zone` unless it names another one; raises `SourceError`."""
     found = _TIME.fullmatch(given)
     if found is None:
-        raise SourceError(f"--to {given}: not a time, which looks like '{_EXAMPLE_TIME}'")
+        raise SourceError(f"--to {given}: not a time such as '{_EXAMPLE_TIME}'")
     try:
         return _parse_time(*found.groups(), zone=zone)
     except ValueError as error:
@@ -127,7 +127,7 @@ def _parse_time(text: str, offset: str | None, *, zone: str) -> dt.datetime:
     else:
         time = dt.datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
         if time.utcoffset() != time.replace(fold=1).utcoffset():
-            raise ValueError(f"clocks are changed at that time in {zone} (backup.timeZone): add Z and give it in UTC")
+            raise ValueError(f"the clocks change at that time in {zone} (backup.timeZone): add Z and give it in UTC")
     if time > dt.datetime.now(dt.UTC):
         raise ValueError(f"{shown(time)} is in the future; the newest backup is: {LATEST}")
     return time

@@ -112,16 +112,16 @@ class Upgrade:
     @property
     def announcement(self) -> str:
         """What will happen."""
-        stack, again = self.settings.stack, f"and has {self.was.replicas} replicas again afterwards"
+        stack, again = self.settings.stack, f"and scaled back to {self.was.replicas} replicas afterwards"
         if self.template is None:
             there = f"The database of {stack} is on PostgreSQL {self.major}, on the claim {self.claim}."
-            return f"{there} The app is stopped since, {again}." if self.interrupted else there
+            return f"{there} The app has been stopped since, {again}." if self.interrupted else there
         lines = [
             f"Stack {stack}, namespace {self.cluster.namespace}, cluster {self.cluster.client.configuration.host}:",
             f"  the database moves to PostgreSQL {self.major}, {self.image}, on the claim {self.target};",
-            f"  what it holds comes there by a backup, which is kept; the claim {self.claim} stays as it is;",
-            "  databases to look into and what ALTER SYSTEM has set stay behind;",
-            f"  the app is stopped meanwhile, {again};",
+            f"  a backup, which is kept, transfers the data; the claim {self.claim} does not change;",
+            "  databases made with `ops restore --into` and settings of ALTER SYSTEM are not carried over;",
+            f"  the app is stopped during this, {again};",
             *[f"  the Job {name} of an earlier upgrade still runs, and is ended first;" for name in self.left],
         ]
         return "\n".join(lines)[:-1] + "."
@@ -158,7 +158,7 @@ class Upgrade:
 
     def _fill(self) -> None:
         if new := [name for name in unfinished(self.cluster, self.template) if name not in self.left]:
-            raise ClusterError(f"another upgrade has begun meanwhile: wait for the end of {', '.join(new)}")
+            raise ClusterError(f"another upgrade has started in the meantime: wait for {', '.join(new)} to finish")
         with self.terminal.step("stopping the app"):
             self.app.stop()
         for name in self.left:
@@ -175,7 +175,7 @@ class Upgrade:
                 environment={**self.labels, **superuser},
             )
         if not self.app.is_ours():
-            raise ClusterError("another run of ops has stopped the app since, and continues without this one")
+            raise ClusterError("another run of ops has stopped the app in the meantime and takes over from this one")
 
     def _mark(self) -> None:
         """Annotates the new claim with the origin of its data, so that `up` finds it even without the StatefulSet."""

@@ -30,7 +30,7 @@ def find_problems(
     """Everything that prevents an upgrade of the Cluster `live` to this major version, each with what to do."""
     upgrade, major = database.upgrade, data_major(live)
     if major is not None and major > to:
-        yield f"the data is of PostgreSQL {major}, and no earlier version reads it"
+        yield f"the data is from PostgreSQL {major}, which no earlier version can read"
     elif to not in MAJORS:
         yield f"this program knows PostgreSQL {' and '.join(map(str, MAJORS))}, not {to}"
     elif upgrade is None or postgres_major(upgrade.image) != to:
@@ -70,7 +70,7 @@ def _operator(cluster: Cluster, namespace: str) -> Iterator[str]:
             namespace, label_selector=labels, _request_timeout=REQUEST_TIMEOUT
         ).items
     except ApiException as error:
-        yield f"which operator runs in {namespace} cannot be seen: {error_message(error)}"
+        yield f"cannot read which operator runs in {namespace}: {error_message(error)}"
         return
     if not found:
         yield f"no operator runs in {namespace} (database.operatorNamespace)"
@@ -78,8 +78,8 @@ def _operator(cluster: Cluster, namespace: str) -> Iterator[str]:
         image = deployment.spec.template.spec.containers[0].image
         if not upgrades_safely(image):
             yield (
-                f"the operator is {image}, which may upgrade the data before its server has ended, and does not roll "
-                "back a failed upgrade: upgrade it to 1.27.4, 1.28.2, 1.29 or newer"
+                f"the operator is {image}, which may upgrade the data before the server has stopped, and does not roll "
+                "back a failed upgrade: upgrade the operator to 1.27.4, 1.28.2, 1.29 or newer"
             )
 
 
@@ -93,8 +93,8 @@ def _archive(cluster: Cluster, database: DatabaseSettings, live: dict[str, Any])
     used = ((store or {}).get("status") or {}).get("serverRecoveryWindow") or {}
     if database.upgrade is not None and database.upgrade.archive in used:
         yield (
-            f"database.upgrade.archive is {database.upgrade.archive}, and the bucket has an archive of that name: set "
-            "another"
+            f"database.upgrade.archive is {database.upgrade.archive}, but the bucket already has an archive of that "
+            "name: choose another one"
         )
 
 

@@ -108,7 +108,7 @@ class OperatedUpgrade:
     @property
     def announcement(self) -> str:
         """What will happen."""
-        stack, again = self.settings.stack, f"and has {self.was.replicas} replicas again afterwards"
+        stack, again = self.settings.stack, f"and scaled back to {self.was.replicas} replicas afterwards"
         if self.found == self.major and not self.interrupted:
             return f"The database of {stack} is on PostgreSQL {self.major}."
         if self.asked:
@@ -118,14 +118,14 @@ class OperatedUpgrade:
         lines = [
             f"Stack {stack}, namespace {self.cluster.namespace}, cluster {self.cluster.client.configuration.host}:",
             f"  CloudNativePG's operator upgrades the data in place, from PostgreSQL {self.found} to {image};",
-            "  before that a backup is taken, which is kept; it is the only way back once the upgrade has succeeded;",
-            "  every instance is stopped; afterwards the standbys are made anew, from copies of the primary;",
+            "  before that, a backup is taken and kept; it is the only way back once the upgrade has succeeded;",
+            "  every instance is stopped; afterwards the standbys are created again, as copies of the primary;",
             *(
                 [f"  the write-ahead log goes to the archive {upgrade.archive} from then on;"]
                 if upgrade and upgrade.archive
                 else []
             ),
-            f"  the app is stopped meanwhile, {again};",
+            f"  the app is stopped during this, {again};",
         ]
         return "\n".join(lines)[:-1] + "."
 
@@ -196,7 +196,7 @@ class OperatedUpgrade:
         )
         name = written_by(job)
         if not self.app.is_ours():
-            raise ClusterError("another run of ops has stopped the app since, and continues without this one")
+            raise ClusterError("another run of ops has stopped the app in the meantime and takes over from this one")
         return name
 
     def _ask(self, backup: str | None, **options: str) -> None:
@@ -263,7 +263,7 @@ class OperatedUpgrade:
                 self._start_app()
         except ClusterError as error:
             raise JobFailedError(
-                f"The upgrade has failed: {reason}\nThe old image {old} was put back, and then: {error}\nThe app may "
+                f"The upgrade has failed: {reason}\nThe old image {old} was put back, but then: {error}\nThe app may "
                 f"be stopped. The backup from before is {backup} (docs/database-engines.md, Another major version)"
             ) from error
         raise JobFailedError(

@@ -91,7 +91,7 @@ def test_an_evicted_pod_that_is_still_listed_does_not_block_the_stop(phase: str)
 
 
 def test_the_stop_fails_if_a_pod_keeps_running() -> None:
-    with pytest.raises(ClusterError, match="the app's pods do not end"):
+    with pytest.raises(ClusterError, match="the app's pods have not ended"):
         app(FakeCluster([pod("Running")])).stop()
 
 

@@ -51,7 +51,7 @@ def test_the_live_database_s_archive_is_used_unless_another_is_named(
         (settings(wal=None), "2026-01-20 14:05", r"archives no write-ahead log \(database.wal\)"),
         (settings(moving_from="statefulset"), "2026-01-20 14:05", "moves to the other engine"),
         (settings(**OPERATED_17, upgrade={**TO_18, "archive": "second"}), "2026-01-20 14:05", "finish the upgrade"),
-        (settings(), "yesterday", "--to yesterday: not a time, which looks like '2026-11-20 14:05'"),
+        (settings(), "yesterday", "--to yesterday: not a time such as '2026-11-20 14:05'"),
         (settings(), "2999-01-01 00:00Z", "--to 2999-01-01 00:00Z: 2999-01-01 00:00:00 UTC is in the future"),
         (settings(), "latest", "not a time"),
     ],

@@ -142,7 +142,7 @@ def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monke
     monkeypatch.setattr(App, "start", stage.does("start the app"))
     monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
     stage.failing = {"fill": JobFailedError("its Job was deleted")}
-    with pytest.raises(ClusterError, match="continues without this one"):
+    with pytest.raises(ClusterError, match="takes over from this one"):
         move.run()
     assert stage.happened == ["stop", "end_earlier", "fill"]
 
@@ -314,7 +314,7 @@ def test_the_old_database_is_discarded_only_once_nothing_needs_it(
     [
         ("statefulset", "invoicetron-db", "next: python -m ops move-database --stack dev --to cloudnative-pg"),
         ("cloudnative-pg", "invoicetron-db-rw", "move-database --stack dev --discard"),
-        ("cloudnative-pg", "invoicetron-db", "backups still look at the old database"),
+        ("cloudnative-pg", "invoicetron-db", "backups still use the old database"),
     ],
 )
 def test_verify_names_the_next_step_and_fails_while_backups_use_the_closed_database(

@@ -161,7 +161,7 @@ def test_whatever_fails_before_the_operator_is_asked_leaves_the_app_on_the_old_v
 
 def test_no_version_is_requested_if_another_run_has_stopped_the_app_since(stage: Stage) -> None:
     stage.ours = False
-    with pytest.raises(ClusterError, match="another run of ops has stopped the app since"):
+    with pytest.raises(ClusterError, match="another run of ops has stopped the app in the meantime"):
         stage.upgrade()
     assert stage.live["spec"] == LIVE["spec"]
 
@@ -181,7 +181,7 @@ def test_a_failed_rollback_is_reported_with_the_failure_that_caused_it(stage: St
     stage.ends = "Failed"
     stage.raised["server"] = ClusterError("no node")
     with pytest.raises(
-        JobFailedError, match=r"(?s)required libraries.*was put back, and then: no node.*before-restore-1"
+        JobFailedError, match=r"(?s)required libraries.*was put back, but then: no node.*before-restore-1"
     ):
         stage.upgrade()
     assert "start" not in stage.happened
@@ -266,7 +266,7 @@ def test_a_healthy_cluster_has_no_problems(problems: Callable[..., list[str]]) -
         ({"live": changed(readyInstances=1)}, "1 of 2 instances are ready"),
         ({"live": changed(phase="Failing over")}, "Failing over"),
         ({"live": changed(pgDataImageInfo=None)}, "does not say which version"),
-        ({"live": changed(pgDataImageInfo={"majorVersion": 19})}, "no earlier version reads it"),
+        ({"live": changed(pgDataImageInfo={"majorVersion": 19})}, "which no earlier version can read"),
         ({"live": changed(conditions=[])}, "nothing has been archived yet"),
         (
             {"live": changed(conditions=[{"type": "ContinuousArchiving", "status": "False", "message": "denied"}])},
@@ -274,7 +274,7 @@ def test_a_healthy_cluster_has_no_problems(problems: Callable[..., list[str]]) -
         ),
         (
             {"objects": Objects(store={"status": {"serverRecoveryWindow": {"second": {}}}})},
-            "has an archive of that name",
+            "already has an archive of that name",
         ),
         ({"objects": Objects("cloudnative-pg:1.27.3")}, "1.27.4, 1.28.2, 1.29 or newer"),
         ({"objects": Objects(scripts=())}, "pulumi up -s dev"),
@@ -343,7 +343,7 @@ def test_all_problems_are_in_one_message(look: Callable[..., OperatedUpgrade]) -
 
 def test_the_announcement_says_what_will_happen_and_what_it_costs(look: Callable[..., OperatedUpgrade]) -> None:
     said = look(LIVE).announcement
-    for words in (f"from PostgreSQL 17 to {NEW};", "the only way back", "archive second", "has 2 replicas again"):
+    for words in (f"from PostgreSQL 17 to {NEW};", "the only way back", "archive second", "scaled back to 2 replicas"):
         assert words in said
 
 

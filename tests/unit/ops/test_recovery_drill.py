@@ -55,8 +55,8 @@ def test_a_drill_runs_weekly_although_the_schedule_runs_daily(
         (load_settings("prod"), "archives no write-ahead log"),
         (settings(wal=None), "archives no write-ahead log"),
         (load_settings("prod").model_copy(update={"database": None}), "archives no write-ahead log"),
-        (settings(movingFrom="statefulset"), "moves to the other engine"),
-        (settings(**OPERATED_17, upgrade={**TO_18, "archive": "second"}), "is upgraded"),
+        (settings(movingFrom="statefulset"), "is moving to the other engine"),
+        (settings(**OPERATED_17, upgrade={**TO_18, "archive": "second"}), "is being upgraded"),
     ],
 )
 def test_if_nothing_can_be_recovered_the_schedule_passes_and_a_user_gets_an_error(

@@ -99,7 +99,7 @@ def test_an_abandoned_restore_is_ended_once_the_app_is_stopped(stage: Stage) -> 
 
 def test_a_restore_that_has_begun_in_the_meantime_is_not_disturbed(stage: Stage) -> None:
     stage.running = [OTHER]
-    with pytest.raises(ClusterError, match=f"has begun meanwhile: wait for the end of {OTHER}"):
+    with pytest.raises(ClusterError, match=f"has started in the meantime: wait for {OTHER} to finish"):
         stage.restore()
     assert stage.happened == []
 
@@ -117,7 +117,7 @@ def test_the_app_stays_stopped_while_another_restore_runs(stage: Stage) -> None:
 
 def test_a_run_from_which_another_has_taken_the_app_restores_nothing(stage: Stage) -> None:
     stage.ours = False
-    with pytest.raises(ClusterError, match="another restore has stopped the app since"):
+    with pytest.raises(ClusterError, match="another restore has stopped the app in the meantime"):
         stage.restore()
     assert "create" not in stage.happened
 

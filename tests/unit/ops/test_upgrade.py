@@ -146,7 +146,7 @@ def test_a_failure_from_the_switch_on_leaves_the_app_stopped_and_says_how_to_con
 
 def test_nothing_is_switched_if_another_run_has_stopped_the_app_since(stage: Stage) -> None:
     stage.ours = False
-    with pytest.raises(ClusterError, match="another run of ops has stopped the app since"):
+    with pytest.raises(ClusterError, match="another run of ops has stopped the app in the meantime"):
         stage.upgrade()
     assert "switch" not in stage.happened
 
@@ -166,6 +166,6 @@ def test_an_abandoned_job_is_ended_and_one_that_has_begun_since_is_not_disturbed
     stage.upgrade(left=[ANOTHER])
     assert stage.happened[1:3] == ["stop", f"delete {ANOTHER}"]
     stage.happened.clear()
-    with pytest.raises(ClusterError, match=f"has begun meanwhile: wait for the end of {ANOTHER}"):
+    with pytest.raises(ClusterError, match=f"has started in the meantime: wait for {ANOTHER} to finish"):
         stage.upgrade()
     assert "stop" not in stage.happened
