@@ -8,6 +8,7 @@ credentials but not its models, which would take a quarter of the program's star
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,12 @@ _REVIEW: Final = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectA
 
 _TIMEOUT: Final = (5.0, 30.0)
 """Seconds to connect, and to wait for an answer."""
+_LOADING: Final = threading.Lock()
+"""Held while a kubeconfig is loaded: the dynamic provider handles several resources at once.
+
+The client writes each certificate into a temporary file, and gives other threads the file's name before it has written
+it, so they would connect with an empty file (kubernetes.config.kube_config, `_create_temp_file_with_content`).
+"""
 
 
 class ClusterError(pulumi.RunError):
@@ -186,7 +193,8 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
     kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     configuration = Configuration(retries=retries)
     try:
-        load_kube_config(kubeconfig, context=context, client_configuration=configuration)
+        with _LOADING:
+            load_kube_config(kubeconfig, context=context, client_configuration=configuration)
     # A failing credential plugin, or a certificate that is not base64, raises various errors.
     except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         raise CredentialsError(
