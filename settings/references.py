@@ -20,7 +20,7 @@ _PART: Final = (
 )
 # A Connect server is asked for a vault or an item by `title eq "<title>"`, which has no way to write a double quote.
 _TITLE: Final = rf'(?![^/]*"){_PART}'
-_BY_UUID: Final = """a vault or item with one of / ? # " in its name by its UUID"""
+_BY_UUID: Final = 'a vault or item with one of / ? # " in its name by its UUID'
 
 
 class _Address:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import runpy
@@ -11,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -26,51 +25,17 @@ from pulumi.runtime import mocks
 from pulumi.runtime import settings as runtime_settings
 from pulumi.runtime.proto import resource_pb2, source_pb2
 
-from components.server_certificate import _ServerCertificateProvider
-from lookups.cloudflare import CloudflareIds
 from lookups.r2 import R2Ids
 from rehearsal.plugins.values import Secret, decode
 from settings import Settings
 from settings.names import Names
 from tests.stacks import PROJECT
+from tests.unit.answers import HELD, IDS, Answers
 from tests.unit.operator_objects import LISTED
 from tests.unit.stack_files import sections, stack_file
 
 REPOSITORY: Final = Path(__file__).parents[2]
-PASSWORD: Final = "unit-test-password"
-AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
-TOKEN: Final = "unit-test-registry-token"
-DEPLOYER: Final = "unit-test.deployer.token"
-CLIENT_SECRET: Final = "unit-test-access-client-secret"
-R2_TOKEN: Final = "unit-test-r2-token"
-SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
-
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
-AUDIENCE: Final = "a" * 64
-IDS: Final = CloudflareIds(
-    account_id="account",
-    zone_id="zone",
-    tunnel_id="tunnel",
-    policy_id="policy",
-    team_name="homelab",
-    identity_provider_ids=(),
-)
-CA: Final = "unit-test certificate authority"
-HELD: Final = {
-    "statefulsets": None,
-    "persistentvolumeclaims": None,
-    "clusters": None,
-    "configmaps": {"data": {"ca.crt": CA}},
-    "gateways": {
-        "spec": {
-            "listeners": [
-                {"name": name, "allowedRoutes": {"namespaces": {"from": "All"}}} for name in ("https", "https-dev")
-            ]
-        }
-    },
-}
-"""The cluster's object of each of these kinds; every other object that is read exists."""
-_VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
 def amount(quantity: str) -> Decimal:
@@ -178,74 +143,6 @@ class _Monitor(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call] # as above
 
 
-REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron"
-"""The registry of the app's project."""
-
-
-def _empty_gitlab() -> dict[str, dict[str, Any]]:
-    """GitLab's answers by function: an empty project on an Enterprise Edition."""
-    return {
-        "getProject": {"id": "57", "defaultBranch": "main", "containerRegistryImagePrefix": REGISTRY},
-        "getMetadata": {"id": "1", "enterprise": True, "version": "19.1.0-ee"},
-        "getProjectMirrorPublicKey": {"id": "57:1", "publicKey": "ssh-rsa AAAA"},
-        "getProjectEnvironments": {"id": "57", "environments": []},
-        "getProjectVariables": {"id": "57", "variables": []},
-        "getProjectBranches": {"id": "57", "branches": []},
-        "getProjectProtectedBranches": {"id": 57, "protectedBranches": []},
-        "getPipelineSchedules": {"id": "57", "pipelineSchedules": []},
-        "getProjectProtectedTags": {"id": "57", "protectedTags": []},
-    }
-
-
-@dataclass
-class _Answers(runtime.Mocks):
-    """Every resource's outputs are its inputs; 1Password holds what the stack file refers to."""
-
-    values: dict[str, str] = field(
-        default_factory=lambda: {"postgres-password": PASSWORD, "better-auth-secret": AUTH_SECRET}
-    )
-    gitlab: dict[str, dict[str, Any]] = field(default_factory=_empty_gitlab)
-
-    def new_resource(self, args: runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        outputs = dict(args.inputs)
-        if args.inputs.get("type") == "kubernetes.io/service-account-token":
-            outputs["data"] = {"token": base64.b64encode(DEPLOYER.encode()).decode(), "ca.crt": "Q0E="}
-        elif args.typ.endswith("ProjectDeployToken"):
-            outputs |= {"username": "gitlab+deploy-token-2", "token": TOKEN}
-        elif args.typ.endswith("ProjectPushMirror"):
-            outputs["mirrorId"] = 1
-        elif args.typ.endswith("ZeroTrustAccessApplication"):
-            outputs["aud"] = AUDIENCE
-        elif args.typ.endswith("ZeroTrustAccessServiceToken"):
-            outputs |= {"clientId": "unit-test.access", "clientSecret": CLIENT_SECRET}
-        elif args.typ.endswith("ServerCertificate"):
-            outputs |= _ServerCertificateProvider().create(args.inputs).outs or {}
-        elif args.typ.endswith("AccountToken"):
-            outputs["value"] = R2_TOKEN
-        return f"{args.name}-id", outputs
-
-    def call(self, args: runtime.MockCallArgs) -> Any:
-        if args.token.endswith("getVault"):
-            return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
-        if args.token == "pulumi:pulumi:readStackOutputs":
-            return {"name": args.args["name"], "outputs": {}, "secretOutputNames": []}
-        if args.token.startswith("gitlab:"):
-            return self.gitlab[args.token.rpartition(":")[2]]
-        if args.token.startswith("cloudflare:"):
-            raise AssertionError(f"{args.token}: the program asks Cloudflare itself")
-        assert args.token == "onepassword:index/getItem:getItem", args.token
-        fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
-        login = {"username": "gitlab+deploy-token-1", "password": TOKEN}
-        item: dict[str, Any] = {
-            "id": "x",
-            "uuid": "x",
-            "vault": _VAULT,
-            "title": args.args.get("title"),
-            "sections": [],
-        }
-        return {**item, **login, "sections": [{"id": "s", "label": "", "fields": fields}]}
-
-
 def run(
     stack: str,
     changes: Mapping[str, Any] | None = None,
@@ -260,9 +157,9 @@ def run(
 
     `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
     what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}. `there` is what the cluster holds by
-    resource, e.g. {"clusters": {...}}, in addition to HELD.
+    resource, e.g. {"clusters": {...}}, in addition to `HELD`.
     """
-    answers = _Answers()
+    answers = Answers()
     for function, attributes in (gitlab or {}).items():
         answers.gitlab[function].update(attributes)
     answers.values.update(values or {})
@@ -305,7 +202,7 @@ def run(
 
 def requests(main: Callable[[], None]) -> list[resource_pb2.RegisterResourceRequest]:
     """What a program registers, except the stack, as it reaches the engine."""
-    answers = _Answers()
+    answers = Answers()
     monitor = _Monitor(answers, "dev", PROJECT)
     with mock.patch("pulumi.runtime.resource._get_stack_trace", source_pb2.StackTrace):
         asyncio.run(_run(main, answers, monitor, {}))
@@ -320,7 +217,7 @@ def _main() -> None:
         signal.signal(signal.SIGINT, handler)  # Ctrl-C belongs to pytest
 
 
-async def _run(main: Callable[[], None], answers: _Answers, monitor: _Monitor, config: dict[str, str]) -> None:
+async def _run(main: Callable[[], None], answers: Answers, monitor: _Monitor, config: dict[str, str]) -> None:
     stack, project = monitor.stack, monitor.project
     # Without a stack, set_mocks creates one of its own, to whose outputs nothing could be added any more.
     runtime_settings.ROOT.set(cast(pulumi.Resource, object()))

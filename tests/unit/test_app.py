@@ -8,7 +8,8 @@ import pytest
 from pulumi.runtime import MockResourceArgs
 
 from settings.app import OWN_VARIABLES
-from tests.unit.program import Program, _Answers, run
+from tests.unit.answers import Answers
+from tests.unit.program import Program, run
 
 STRIPE = {"app.secrets": {"STRIPE_KEY": "op://Kubernetes/Invoicetron Dev/stripe-key"}}
 IMAGE_PATH = "spec.template.spec.containers[0].image"
@@ -170,16 +171,16 @@ def test_a_preview_that_still_finds_the_old_port_at_the_service_shows_the_new_on
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a dry run, server-side apply lists a port that the provider once created before the port that replaces it."""
-    answer = _Answers.new_resource
+    answer = Answers.new_resource
 
-    def with_the_old_port(self: _Answers, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+    def with_the_old_port(self: Answers, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         id_, outputs = answer(self, args)
         if args.name == "app-service":
             ports = outputs["spec"]["ports"]
             outputs["spec"] = {**outputs["spec"], "ports": [{**ports[0], "port": 3000}, *ports]}
         return id_, outputs
 
-    monkeypatch.setattr(_Answers, "new_resource", with_the_old_port)
+    monkeypatch.setattr(Answers, "new_resource", with_the_old_port)
     program = run("prod", {"app.port": 8080})
     assert "3000" not in str([each.inputs for each in program.registrations])
 

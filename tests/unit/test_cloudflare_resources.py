@@ -10,7 +10,8 @@ from pulumi.runtime.proto import resource_pb2
 
 from components.cloudflare_resources import AccessApplication, DnsRecord
 from sdks import cloudflare
-from tests.unit.program import AUDIENCE, requests
+from tests.unit.answers import AUDIENCE
+from tests.unit.program import requests
 
 
 def options() -> pulumi.ResourceOptions:

@@ -7,6 +7,7 @@ import json
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def test_no_client_gets_a_certificate_that_is_still_being_written(
     def slow_open(file: Any, mode: str = "r", **more: Any) -> Any:
         if mode == "wb":
             opening.set()
-            threading.Event().wait(0.1)
+            time.sleep(0.1)
         return open(file, mode, **more)  # noqa: PTH123 - in the place of the library's own call
 
     monkeypatch.setattr(kube_config, "open", slow_open, raising=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.program import PASSWORD, Program, run
+from tests.unit.answers import PASSWORD
+from tests.unit.program import Program, run
 
 
 def container(program: Program) -> dict[str, Any]:

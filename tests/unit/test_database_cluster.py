@@ -14,8 +14,9 @@ from policies.rule import Resource
 from settings import Settings
 from settings.database import DatabaseSettings
 from tests.stacks import DEV
+from tests.unit.answers import PASSWORD
 from tests.unit.network_page import edges, endpoints
-from tests.unit.program import PASSWORD, Program, amount, load_settings, run
+from tests.unit.program import Program, amount, load_settings, run
 from tests.unit.reachability import Pod, Policies
 from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_environment import BOUNDS, added, busiest_moment, quota

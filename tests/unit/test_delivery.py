@@ -18,7 +18,8 @@ from lookups.gitlab import GitLabError
 from settings.cluster import ClusterSettings
 from settings.section import today
 from tests.pages import blocks
-from tests.unit.program import CA, DEPLOYER, REGISTRY, TOKEN, Program, Registration, run
+from tests.unit.answers import CA, DEPLOYER, REGISTRY, TOKEN
+from tests.unit.program import Program, Registration, run
 from tests.unit.stack_files import refusal_of, sections
 
 PAGE = Path(__file__).parents[2] / "docs" / "app-pipeline.md"

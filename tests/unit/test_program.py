@@ -11,7 +11,8 @@ import pytest
 
 from policies import exposure, pods
 from policies.rule import Resource, Rule
-from tests.unit.program import REPOSITORY, SECRETS, Program, Registration, run
+from tests.unit.answers import SECRETS
+from tests.unit.program import REPOSITORY, Program, Registration, run
 
 RULES = [*pods.RULES, *exposure.RULES]
 

@@ -27,7 +27,8 @@ from settings.ownership import Owner
 from settings.references import ItemReference
 from settings.section import today
 from tests.stacks import PROD
-from tests.unit.program import R2_TOKEN, Program, run
+from tests.unit.answers import R2_TOKEN
+from tests.unit.program import Program, run
 from tests.unit.stack_files import sections
 from tests.unit.test_offsite import S3, container
 

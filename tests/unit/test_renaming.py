@@ -7,7 +7,8 @@ import json
 import pytest
 
 from settings.names import PROGRAM
-from tests.unit.program import REGISTRY, Program, run
+from tests.unit.answers import REGISTRY
+from tests.unit.program import Program, run
 from tests.unit.test_offsite import S3, VALUES
 
 OLD = {

@@ -16,7 +16,8 @@ from settings import Settings
 from settings.section import today
 from tests.stacks import PROD
 from tests.unit.account import OnePassword, section
-from tests.unit.program import CLIENT_SECRET, Program, run
+from tests.unit.answers import CLIENT_SECRET
+from tests.unit.program import Program, run
 from tests.unit.stack_files import refusal_of, with_value
 
 SOON: Final = (today() + dt.timedelta(days=200)).isoformat()

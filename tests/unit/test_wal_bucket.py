@@ -22,7 +22,8 @@ from settings.ownership import Owner
 from settings.references import ItemReference
 from tests.stacks import PROD
 from tests.unit import test_r2
-from tests.unit.program import R2_TOKEN, Program, run
+from tests.unit.answers import R2_TOKEN
+from tests.unit.program import Program, run
 from tests.unit.reachability import Outsider, Policies
 from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_offsite import S3

@@ -16,7 +16,8 @@ from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from rehearsal.vendors.gitlab import GitLab
 from tests.stacks import PROD
-from tests.unit.program import REGISTRY, load_settings
+from tests.unit.answers import REGISTRY
+from tests.unit.program import load_settings
 
 SETTINGS: Final = load_settings("prod")
 IMAGES: Final = f"{REGISTRY}/prod"

@@ -1,0 +1,112 @@
+"""What the systems around the program answer under Pulumi's mocks: the cluster, GitLab, 1Password and Cloudflare."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pulumi import runtime
+
+from components.server_certificate import _ServerCertificateProvider
+from lookups.cloudflare import CloudflareIds
+
+PASSWORD: Final = "unit-test-password"
+AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
+TOKEN: Final = "unit-test-registry-token"
+DEPLOYER: Final = "unit-test.deployer.token"
+CLIENT_SECRET: Final = "unit-test-access-client-secret"
+R2_TOKEN: Final = "unit-test-r2-token"
+SECRETS: Final = (PASSWORD, AUTH_SECRET, TOKEN, DEPLOYER)
+
+AUDIENCE: Final = "a" * 64
+IDS: Final = CloudflareIds(
+    account_id="account",
+    zone_id="zone",
+    tunnel_id="tunnel",
+    policy_id="policy",
+    team_name="homelab",
+    identity_provider_ids=(),
+)
+CA: Final = "unit-test certificate authority"
+HELD: Final = {
+    "statefulsets": None,
+    "persistentvolumeclaims": None,
+    "clusters": None,
+    "configmaps": {"data": {"ca.crt": CA}},
+    "gateways": {
+        "spec": {
+            "listeners": [
+                {"name": name, "allowedRoutes": {"namespaces": {"from": "All"}}} for name in ("https", "https-dev")
+            ]
+        }
+    },
+}
+"""The cluster's object of each of these kinds; every other object that is read exists."""
+REGISTRY: Final = "registry.k8s.rommelporras.com/0xwsh/invoicetron"
+"""The registry of the app's project."""
+_VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+
+def _empty_gitlab() -> dict[str, dict[str, Any]]:
+    """GitLab's answers by function: an empty project on an Enterprise Edition."""
+    return {
+        "getProject": {"id": "57", "defaultBranch": "main", "containerRegistryImagePrefix": REGISTRY},
+        "getMetadata": {"id": "1", "enterprise": True, "version": "19.1.0-ee"},
+        "getProjectMirrorPublicKey": {"id": "57:1", "publicKey": "ssh-rsa AAAA"},
+        "getProjectEnvironments": {"id": "57", "environments": []},
+        "getProjectVariables": {"id": "57", "variables": []},
+        "getProjectBranches": {"id": "57", "branches": []},
+        "getProjectProtectedBranches": {"id": 57, "protectedBranches": []},
+        "getPipelineSchedules": {"id": "57", "pipelineSchedules": []},
+        "getProjectProtectedTags": {"id": "57", "protectedTags": []},
+    }
+
+
+@dataclass
+class Answers(runtime.Mocks):
+    """Every resource's outputs are its inputs; 1Password holds what the stack file refers to."""
+
+    values: dict[str, str] = field(
+        default_factory=lambda: {"postgres-password": PASSWORD, "better-auth-secret": AUTH_SECRET}
+    )
+    gitlab: dict[str, dict[str, Any]] = field(default_factory=_empty_gitlab)
+
+    def new_resource(self, args: runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        outputs = dict(args.inputs)
+        if args.inputs.get("type") == "kubernetes.io/service-account-token":
+            outputs["data"] = {"token": base64.b64encode(DEPLOYER.encode()).decode(), "ca.crt": "Q0E="}
+        elif args.typ.endswith("ProjectDeployToken"):
+            outputs |= {"username": "gitlab+deploy-token-2", "token": TOKEN}
+        elif args.typ.endswith("ProjectPushMirror"):
+            outputs["mirrorId"] = 1
+        elif args.typ.endswith("ZeroTrustAccessApplication"):
+            outputs["aud"] = AUDIENCE
+        elif args.typ.endswith("ZeroTrustAccessServiceToken"):
+            outputs |= {"clientId": "unit-test.access", "clientSecret": CLIENT_SECRET}
+        elif args.typ.endswith("ServerCertificate"):
+            outputs |= _ServerCertificateProvider().create(args.inputs).outs or {}
+        elif args.typ.endswith("AccountToken"):
+            outputs["value"] = R2_TOKEN
+        return f"{args.name}-id", outputs
+
+    def call(self, args: runtime.MockCallArgs) -> Any:
+        if args.token.endswith("getVault"):
+            return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
+        if args.token == "pulumi:pulumi:readStackOutputs":
+            return {"name": args.args["name"], "outputs": {}, "secretOutputNames": []}
+        if args.token.startswith("gitlab:"):
+            return self.gitlab[args.token.rpartition(":")[2]]
+        if args.token.startswith("cloudflare:"):
+            raise AssertionError(f"{args.token}: the program asks Cloudflare itself")
+        assert args.token == "onepassword:index/getItem:getItem", args.token
+        fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
+        login = {"username": "gitlab+deploy-token-1", "password": TOKEN}
+        item: dict[str, Any] = {
+            "id": "x",
+            "uuid": "x",
+            "vault": _VAULT,
+            "title": args.args.get("title"),
+            "sections": [],
+        }
+        return {**item, **login, "sections": [{"id": "s", "label": "", "fields": fields}]}
