@@ -76,7 +76,7 @@ def look_up(r2: Mapping[str, R2BucketSettings], owner: Owner, *, outputs: Mappin
     """Plain, blocking look-ups for buckets by their keys in the stack file; R2Error lists everything that is wrong.
 
     `outputs` are the stack's outputs, with `OUTPUTS`. If they do not name a bucket that has this stack's mark, the
-    bucket may be in the state all the same, after a failed `up`, or be left over from a `destroy`: that is a warning.
+    bucket may still be in the state, after a failed `up`, or be left over from a `destroy`: that is a warning.
 
     A token that may read but not edit passes here, and Cloudflare refuses it at the first write.
     """

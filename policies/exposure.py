@@ -32,7 +32,7 @@ def _applications_have_policies(resource: Resource) -> Iterator[str]:
 
 
 def _policies_let_in_a_token(resource: Resource) -> Iterator[str]:
-    """A person decides in Cloudflare which people to let in: the program only creates policies for tokens."""
+    """The owner decides in Cloudflare which people to let in: the program only creates policies for tokens."""
     if resource.kind != _ACCESS_POLICY:
         return
     includes = resource.inputs.get("includes") or []

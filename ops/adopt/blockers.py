@@ -28,7 +28,7 @@ class Blocker:
     remedy: str
     """A command, or what to click."""
     imported: bool = True
-    """Whether the object is imported all the same; otherwise the next `up` creates its own instead."""
+    """Whether the object is imported anyway; otherwise the next `up` creates its own instead."""
     fatal: bool = False
     """Whether nothing may be imported, or deleted for the import, before this is resolved."""
 

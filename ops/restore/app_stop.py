@@ -114,7 +114,7 @@ class App:
                 break
             deployment, tried = self.cluster.persistently(self._read), True
         else:
-            # An attempt whose answer was lost may have started it all the same.
+            # An attempt whose answer was lost may still have started it.
             if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
                 return "Leaving the app as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:

@@ -138,7 +138,7 @@ def _volumes_of_instances(systems: Systems) -> str:
 
 
 def node_loss(systems: Systems) -> str:
-    """Longhorn lets the database leave a lost node; by default it waits for a person.
+    """Longhorn lets the database leave a lost node; by default it waits until somebody acts.
 
     Longhorn deletes only pods of StatefulSets and Deployments (its kubernetes_pod_controller.go), so the check does not
     apply to CloudNativePG's instances.

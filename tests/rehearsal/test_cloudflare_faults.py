@@ -84,7 +84,7 @@ def test_a_transient_fault_heals_at_every_call_of_up_and_destroy(
     rehearsal.cloudflare.app.fail_each(fault)
     rehearsal.program.up("prod")
     assert own(rehearsal.cloudflare) == (1, 1, 1)
-    assert pull_login(rehearsal, "prod") == BY_HAND, "without delivery, a person keeps the credentials"
+    assert pull_login(rehearsal, "prod") == BY_HAND, "without delivery, the user keeps the credentials"
     rehearsal.cloudflare.app.forget()
     rehearsal.cloudflare.app.fail_each(fault)
     destroy(rehearsal)

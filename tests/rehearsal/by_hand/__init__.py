@@ -1,4 +1,4 @@
-"""prod as a person made it before this program existed: with kubectl, and in GitLab's and Cloudflare's pages."""
+"""prod as it was created by hand before this program existed: with kubectl, and in GitLab's and Cloudflare's pages."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def namespace(plugin: KubernetesPlugin) -> Iterator[str]:
 
 @pytest.fixture
 def kubectl(tools: Tools, kubeconfig: Path, namespace: str) -> Callable[..., None]:
-    """Runs `kubectl` in the test's namespace, as a person or a pipeline would."""
+    """Runs `kubectl` in the test's namespace, as a user or a pipeline would."""
 
     def run(*arguments: str) -> None:
         command = [str(tools.kubectl), "--kubeconfig", str(kubeconfig), "--namespace", namespace, *arguments]

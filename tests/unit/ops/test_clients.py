@@ -1,4 +1,4 @@
-"""The stack file as `ops` reads it: as a person writes it, and as Pulumi rewrites it."""
+"""The stack file as `ops` reads it: as a user writes it, and as Pulumi rewrites it."""
 
 from __future__ import annotations
 
