@@ -63,9 +63,9 @@ def other_engine(settings: Settings, database: DatabaseSettings, moved: LiveData
         )
     move = ops_command("move-database", settings.stack, "--to", database.engine)
     return (
-        f"{what}, which is the database of {settings.namespace}. To move it, set database.movingFrom: {other} beside "
-        f"the engine, run `{pulumi_command('up', settings.stack)}`, and then: {move} ({_PAGE}). To leave it where it "
-        f"is, set database.engine: {other}"
+        f"{what}, which is the database of {settings.namespace}. To move it, set database.movingFrom: {other} as "
+        f"well as the engine, run `{pulumi_command('up', settings.stack)}`, and then: {move} ({_PAGE}). To leave it "
+        f"where it is, set database.engine: {other}"
     )
 
 

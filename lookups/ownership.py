@@ -57,7 +57,7 @@ def check_ownership(
     if listed:
         text = "\n".join(listed)
         raise OwnershipError(
-            f"Stack {settings.stack!r} would take over what is not its own. Nothing was created or changed.\n\n"
+            f"Stack {settings.stack!r} would take over another owner's resources. Nothing was created or changed.\n\n"
             f"{text}\n\n"
             f"If Pulumi.{settings.stack}.yaml is a copy of another stack's file, give this stack names of its own. "
             "If the other owner no longer exists, first delete by hand what it has left."

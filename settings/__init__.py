@@ -200,14 +200,14 @@ class Settings(Section):
     def _backup_has_a_database(cls, backup: BackupSettings | None, info: ValidationInfo) -> BackupSettings | None:
         if backup is not None and info.data.get("database", backup) is None:
             raise refusal(
-                "no backup beside database: {enabled: false}, because there is nothing to back up",
+                "no backup with database: {enabled: false}, because there is nothing to back up",
                 given="a section",
                 fix="remove the section backup",
             )
         database = info.data.get("database")
         if backup is None and database is not None and database.moving_from:
             raise refusal(
-                "a section backup beside database.movingFrom: a move restores a backup in the new database",
+                "a section backup, as long as database.movingFrom is set: a move restores a backup in the new database",
                 given="nothing",
                 fix="add the section, e.g. {}",
             )
@@ -233,7 +233,7 @@ class Settings(Section):
         measured = monitoring is not None and monitoring.database_metrics is not None
         if measured and "database" in info.data and info.data["database"] is None:
             raise refusal(
-                "no metrics of a database beside database: {enabled: false}", key="databaseMetrics", given="a section"
+                "no metrics of a database with database: {enabled: false}", key="databaseMetrics", given="a section"
             )
         metrics = monitoring.database_metrics if monitoring else None
         database: DatabaseSettings | None = info.data.get("database")
@@ -248,7 +248,7 @@ class Settings(Section):
             )
         if database.is_cluster and metrics.model_fields_set:
             raise refusal(
-                f"an empty section beside database.engine: {CLOUDNATIVE_PG}, whose instances export metrics themselves",
+                f"an empty section with database.engine: {CLOUDNATIVE_PG}, whose instances export metrics themselves",
                 key="databaseMetrics",
                 given=", ".join(sorted(map(to_camel, metrics.model_fields_set))),
                 fix="write databaseMetrics: {}",
@@ -271,7 +271,7 @@ class Settings(Section):
             return monitoring
         if access.public is None or access.public.service_token is None:
             raise refusal(
-                "a module for the public hostnames only beside access.public.serviceToken, whose headers it sends",
+                "a module for the public hostnames only with access.public.serviceToken, whose headers it sends",
                 key="publicModule",
                 given=repr(monitoring.public_module),
             )
@@ -283,14 +283,14 @@ class Settings(Section):
         cls, repository: RepositorySettings | None, info: ValidationInfo
     ) -> RepositorySettings | None:
         if repository is not None and info.data.get("delivery", repository) is None:
-            raise refusal("a repository only beside a section delivery, which names its GitLab project")
+            raise refusal("a repository only with a section delivery, which names its GitLab project")
         return repository
 
     @model_validator(mode="after")
     def _upgrade_has_backups(self) -> Self:
         if self.database is not None and self.database.upgrade is not None and self.backup is None:
             raise refusal(
-                "a section backup beside it, because `ops upgrade` takes a backup first",
+                "also a section backup, because `ops upgrade` takes a backup first",
                 key="database.upgrade",
                 given=self.database.upgrade.image,
                 fix="add a section `backup: {}`",

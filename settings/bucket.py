@@ -62,7 +62,7 @@ class BucketSettings(Section):
         if info.data["r2"] is None and value is None:
             raise refusal("a value, unless the program creates the bucket (r2)", given="nothing")
         if info.data["r2"] is not None and value is not None:
-            raise refusal("nothing beside r2, which creates the bucket and its keys", fix="remove either")
+            raise refusal("nothing together with r2, which creates the bucket and its keys", fix="remove either")
         return value
 
     @property

@@ -13,7 +13,7 @@ from settings.types import DnsLabel
 from settings.wal import WalSettings
 
 CLOUDNATIVE_PG: Final = "cloudnative-pg"
-ONLY: Final = f"only beside database.engine: {CLOUDNATIVE_PG}"
+ONLY: Final = f"only with database.engine: {CLOUDNATIVE_PG}"
 _DURABILITY_NEEDS: Final = {"required": 3, "preferred": 2}
 
 
@@ -75,7 +75,7 @@ class EngineSettings(Section):
             raise refusal("nothing while the database moves (movingFrom)", fix="remove it, and set it after the move")
         if tls is not None and info.data.get("engine") == CLOUDNATIVE_PG:
             raise refusal(
-                "only beside database.engine: statefulset; CloudNativePG has TLS, with certificates that the operator "
+                "only with database.engine: statefulset; CloudNativePG has TLS, with certificates that the operator "
                 "makes and renews",
                 fix="remove it; a database-url may say sslmode=require",
             )

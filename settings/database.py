@@ -53,7 +53,7 @@ class DatabaseSettings(EngineSettings):
         wal: WalSettings | None = info.data.get("wal")
         if lost is not None and wal is not None and wal.archive is None:
             raise refusal(
-                "with database.wal.archive beside it, a name that no archive of the bucket has had: the bucket still "
+                "together with database.wal.archive, a name that no archive of the bucket has had: the bucket still "
                 "contains the log of the lost database, which must not be mixed with the new one"
             )
         return lost
@@ -173,7 +173,7 @@ def _check_operated_upgrade(upgrade: UpgradeSettings, current: str | None, wal: 
             given=operand,
         )
     if wal is None and archive is not None:
-        raise refusal("only beside database.wal", key="archive", given=archive, fix="remove it")
+        raise refusal("only with database.wal", key="archive", given=archive, fix="remove it")
     if wal is not None and archive in {None, wal.archive}:
         raise refusal(
             "a name that no archive of the bucket has had: the next version begins another log, which must not be "

@@ -59,7 +59,8 @@ class PullCredentialsSettings(Section):
         days = (self.expires - today()).days
         if days < LEAST_DAYS:
             return (
-                f"the deploy token expires in {days} days ({self.expires}); set a later date, and `up` issues a new one"
+                f"the deploy token expires on {self.expires} (days left: {days}); set a later date, and `up` issues a "
+                "new one"
             )
         if days > MOST_DAYS:
             return (

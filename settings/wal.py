@@ -34,7 +34,7 @@ class WalBucketSettings(BucketSettings):
     def _is_known_to_r2(cls, asked: str, info: ValidationInfo) -> str:
         # https://developers.cloudflare.com/r2/api/s3/api/: PutObject does not implement x-amz-server-side-encryption.
         if info.data.get("r2") is not None and asked != "bucket-default":
-            raise refusal("bucket-default beside r2, which always encrypts, and refuses such a request")
+            raise refusal("bucket-default with r2, which always encrypts, and refuses any other value")
         return asked
 
     def path(self, namespace: str) -> str:

@@ -111,7 +111,7 @@ def certificate(systems: Systems) -> str:
         left = days_left(pem)
     except ValueError:
         raise CheckError(f"Secret {systems.names.database_tls} holds no certificate", systems.up) from None
-    seen = f"the server's certificate ends in {left} days, on {ends(pem):%Y-%m-%d}"
+    seen = f"the server's certificate ends on {ends(pem):%Y-%m-%d} (days left: {left})"
     if left < LEAST_DAYS:
         raise CheckError(
             f"{seen}; the minimum is {LEAST_DAYS}", f"{systems.up}, which renews it and restarts the database"

@@ -204,7 +204,7 @@ def public_url(systems: Systems, hostname: str) -> str:
         if itself or answer.status_code == 200:
             raise CheckError(
                 f"{url} answers {answer.status_code}{' to itself' if itself else ''} without a login: "
-                "EVERYBODY REACHES IT",
+                "ANYBODY CAN OPEN IT",
                 f"remove its DNS record in the dashboard now, then {systems.up}",
             )
     for url, answer in answers.items():

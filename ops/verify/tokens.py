@@ -40,14 +40,14 @@ def pipeline_token(systems: Systems) -> str:
     """The token that the pipeline deploys with is not due for renewal, if the stack file has a date for that."""
     day = systems.delivery.renew_token_by
     secret = systems.need("v1", "Secret", deployer.token_secret(systems.delivery))
-    seen = f"made {(systems.now - moment(secret['metadata']['creationTimestamp'])).days} days ago"
+    seen = f"made on {moment(secret['metadata']['creationTimestamp']):%Y-%m-%d}"
     if day is None:
         return f"{seen}, and has no date of renewal (delivery.renewTokenBy)"
     left = dt.datetime.combine(day, dt.time(), dt.UTC) - systems.now
     if left <= dt.timedelta():
         fix = f"set a later delivery.renewTokenBy in Pulumi.{systems.settings.stack}.yaml, then {systems.up}"
         raise CheckError(f"{seen}, and should have been renewed by {day}", fix)
-    return f"{seen}, to be renewed in {left.days} days, by {day}"
+    return f"{seen}, to be renewed by {day} (days left: {left.days})"
 
 
 def service_token(systems: Systems) -> str:
@@ -98,7 +98,7 @@ def _lives(systems: Systems, what: str, end: dt.datetime, fix: str) -> str:
     left = end - systems.now
     if left < dt.timedelta():
         raise CheckError(f"{what} expired on {end:%Y-%m-%d}", fix)
-    seen = f"{what} expires in {left.days} days, on {end:%Y-%m-%d}"
+    seen = f"{what} expires on {end:%Y-%m-%d} (days left: {left.days})"
     if left.days < LEAST_DAYS:
         raise CheckError(f"{seen}; the minimum is {LEAST_DAYS}", fix)
     return seen

@@ -68,8 +68,8 @@ class Live:
         assert not [
             one for one in state.get("resources") or [] if one["custom"] and "pulumi:providers" not in one["type"]
         ]
-        for message in messages:
-            assert f"Stack '{stack}' would take over what is not its own. Nothing was created or changed." in message
+        refusal = f"Stack '{stack}' would take over another owner's resources. Nothing was created or changed."
+        assert all(refusal in message for message in messages)
         return messages[-1]
 
 

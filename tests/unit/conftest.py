@@ -83,6 +83,11 @@ def _event_loop_of_its_own() -> Iterator[None]:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
+    left = asyncio.all_tasks(loop)
+    for task in left:  # an output that the test did not await
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left))
     loop.close()
 
 

@@ -186,11 +186,11 @@ def test_a_version_that_keeps_its_data_elsewhere_has_pgdata_set() -> None:
         ({"image": "postgres:18-alpine", "upgrade": {"image": "postgres:17-alpine"}}, "a later major version"),
         (
             {"image": "postgres:17-alpine", "upgrade": {"image": "postgres:18-alpine", "operandImage": CNPG_18}},
-            "only beside",
+            "only with",
         ),
         (
             {"image": "postgres:17-alpine", "upgrade": {"image": "postgres:18-alpine", "archive": "second"}},
-            "only beside",
+            "only with",
         ),
         ({"engine": "cloudnative-pg", "image": "postgres:17-alpine"}, "an image of PostgreSQL 18"),
         ({"engine": "cloudnative-pg", "operandImage": CNPG_17}, "an image of PostgreSQL 17"),
@@ -204,7 +204,7 @@ def test_a_version_that_keeps_its_data_elsewhere_has_pgdata_set() -> None:
             {**OPERATED_17, "upgrade": {**TO_18, "operandImage": CNPG_18.replace("trixie", "bookworm")}},
             "release of Debian",
         ),
-        ({**OPERATED_17, "upgrade": {**TO_18, "archive": "second"}}, "only beside database.wal"),
+        ({**OPERATED_17, "upgrade": {**TO_18, "archive": "second"}}, "only with database.wal"),
         ({**OPERATED_17, "wal": {"s3": BUCKET}, "upgrade": TO_18}, "no archive of the bucket has had"),
         (
             {**OPERATED_17, "wal": {"s3": BUCKET, "archive": "a"}, "upgrade": {**TO_18, "archive": "a"}},

@@ -165,10 +165,10 @@ def test_the_alerts_watch_the_instances(operated: Program) -> None:
 @pytest.mark.parametrize(
     ("changes", "allowed"),
     [
-        ({"instances": 3}, "only beside database.engine: cloudnative-pg"),
-        ({"synchronous": "preferred"}, "only beside database.engine: cloudnative-pg"),
-        ({"operandImage": "ghcr.io/cloudnative-pg/postgresql:18.3"}, "only beside database.engine: cloudnative-pg"),
-        ({"operatorNamespace": "databases"}, "only beside database.engine: cloudnative-pg"),
+        ({"instances": 3}, "only with database.engine: cloudnative-pg"),
+        ({"synchronous": "preferred"}, "only with database.engine: cloudnative-pg"),
+        ({"operandImage": "ghcr.io/cloudnative-pg/postgresql:18.3"}, "only with database.engine: cloudnative-pg"),
+        ({"operatorNamespace": "databases"}, "only with database.engine: cloudnative-pg"),
         (
             {
                 "engine": "cloudnative-pg",

@@ -139,7 +139,7 @@ def test_verify_says_when_the_certificate_expires_and_fails_beforehand(days: int
 
     systems = Cluster(load_settings("prod"), http=httpx.Client())
     if good:
-        assert f"ends in {days - 1} days" in database.certificate(systems)
+        assert f"(days left: {days - 1})" in database.certificate(systems)
     else:
         with pytest.raises(CheckError, match="the minimum is"):
             database.certificate(systems)

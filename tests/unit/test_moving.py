@@ -63,7 +63,7 @@ def test_a_move_back_keeps_the_settings_that_only_the_cluster_has() -> None:
         ({"engine": "cloudnative-pg", "movingFrom": "cloudnative-pg"}, "cloudnative-pg already"),
         ({"movingFrom": "statefulset"}, "statefulset already"),
         ({"movingFrom": "oracle"}, "movingFrom"),
-        ({"instances": 3}, "only beside database.engine: cloudnative-pg"),
+        ({"instances": 3}, "only with database.engine: cloudnative-pg"),
         (moved_section(resources=SMALL), "resources.requests.memory, on CloudNativePG"),
     ],
 )
@@ -113,10 +113,10 @@ def test_the_mark_on_the_namespace_reads_back_as_it_was_written() -> None:
 
 def test_a_changed_engine_is_refused_with_the_command_that_moves() -> None:
     (there,) = problems(Cluster(claim()), CLAIM_RECORD, engine="cloudnative-pg")
-    assert "set database.movingFrom: statefulset beside the engine" in there
+    assert "set database.movingFrom: statefulset as well as the engine" in there
     assert "python -m ops move-database --stack prod --to cloudnative-pg" in there
     (back,) = problems(Cluster(of_cluster(), operated=operated()), None, engine="statefulset")
-    assert "set database.movingFrom: cloudnative-pg beside" in back
+    assert "set database.movingFrom: cloudnative-pg as well as" in back
     assert back.endswith("set database.engine: cloudnative-pg")
 
 

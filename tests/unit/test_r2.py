@@ -131,7 +131,7 @@ def test_a_bucket_is_either_given_or_created(key: str) -> None:
     with pytest.raises(SettingsError) as told:
         load({**MADE, key: S3[key]})
     assert f"backup.s3.{key}" in str(told.value)
-    assert "nothing beside r2" in str(told.value)
+    assert "nothing together with r2" in str(told.value)
 
 
 def test_the_key_has_its_own_item() -> None:

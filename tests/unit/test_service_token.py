@@ -108,7 +108,7 @@ def test_an_item_of_another_stack_is_refused_by_the_key_that_names_it() -> None:
             {**SERVICE_TOKEN, "item": "op://Kubernetes/Invoicetron Prod Deploy Token"},
             "an item other than registry.item",
         ),
-        ("monitoring.publicModule", "invoicetron_public", "only beside access.public.serviceToken"),
+        ("monitoring.publicModule", "invoicetron_public", "only with access.public.serviceToken"),
     ],
 )
 def test_settings_that_could_not_work_are_refused_with_the_reason(path: str, value: Any, words: str) -> None:

@@ -160,7 +160,7 @@ def without(key: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("database", "said"),
     [
-        ({"engine": "statefulset", "wal": WAL}, "only beside database.engine: cloudnative-pg"),
+        ({"engine": "statefulset", "wal": WAL}, "only with database.engine: cloudnative-pg"),
         ({"wal": {}}, "invoicetron:database.wal.s3"),
         ({"wal": without("serverSideEncryption")}, "invoicetron:database.wal.s3.serverSideEncryption"),
         ({"wal": without("endpoint")}, "invoicetron:database.wal.s3.endpoint"),

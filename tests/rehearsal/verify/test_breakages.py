@@ -213,7 +213,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         {
             "access-application": f"no Access application is for {HOST}",
             "tunnel-rule": "cloudflared demands no token",
-            "public-url": "EVERYBODY REACHES IT",
+            "public-url": "ANYBODY CAN OPEN IT",
         },
     ),
     "cloudflared demands the token of another application": (
@@ -273,7 +273,7 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
     ),
     "the public address redirects into the app": (
         lambda live: answering(live.edge.app, Fault(status=302, headers={"Location": f"https://{HOST}/login"}), "^/$"),
-        {"public-url": "/ answers 302 to itself without a login: EVERYBODY REACHES IT"},
+        {"public-url": "/ answers 302 to itself without a login: ANYBODY CAN OPEN IT"},
     ),
     "only the health page is open to everybody": (
         lambda live: answering(live.edge.app, Fault(status=200), "^/api/health$"),
