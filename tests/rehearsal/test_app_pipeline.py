@@ -71,7 +71,7 @@ def test_a_failed_migration_fails_the_job_and_leaves_the_old_version_running(dep
     passed, output = deployed.job("deploy:development", CI_COMMIT_SHORT_SHA="placeholder")
     deployed.give_migrations(seconds=600)
     assert not passed
-    assert "The migration is failed" in output
+    assert "The migration failed; its log is above" in output
     assert "prisma migrate resolve" in output
     assert "the backup from before it" in output
     assert deployed.image == before
@@ -193,7 +193,7 @@ def test_without_a_backup_there_is_no_migration_and_no_deployment(deployed: Depl
     with backups(deployed, spec={"backoffLimit": 0, "template": {"spec": elsewhere}}):
         passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
     assert not passed
-    assert "The backup is failed, so the database was not migrated." in output
+    assert "The backup failed, so the database was not migrated." in output
     assert 'database "nowhere" does not exist' in output
     assert f"invoicetron-migrate-{commit}" not in json.dumps(deployed.get("jobs"))
     assert deployed.image == before
@@ -312,11 +312,11 @@ def test_a_service_token_that_access_rejects_fails_the_verify_job(deployed: Depl
     with app(deployed.repository, tmp_path, 200, 302):
         passed, output = deployed.job("verify:development", **PAST_ACCESS)
     assert not passed
-    assert "/from-outside answers 302, expected is 200" in output
+    assert "/from-outside answers 302 instead of 200" in output
 
 
 def test_a_redirect_to_a_login_does_not_count_as_healthy(deployed: Deployed, tmp_path: Path) -> None:
     with app(deployed.repository, tmp_path, 302):
         passed, output = deployed.job("verify:development")
     assert not passed
-    assert "answers 302, expected is 200" in output
+    assert "answers 302 instead of 200" in output

@@ -70,7 +70,7 @@ def test_the_build_fails_if_the_digest_of_the_image_is_unknown(deployed: Deploye
     deployed.record("docker", then=DAEMON)
     passed, output = deployed.job("build:development", **REGISTRY_LOGIN)
     assert not passed
-    assert f"does not say which digest {REGISTRY}:" in output
+    assert f"does not report the digest of {REGISTRY}:" in output
 
 
 def test_the_build_gives_up_on_a_missing_docker_daemon_before_the_job_s_timeout(deployed: Deployed) -> None:
@@ -89,7 +89,7 @@ def test_an_image_that_the_job_s_login_cannot_push_is_refused_before_it_is_built
     deployed.record("docker", then=DAEMON)
     passed, output = deployed.job("build:development", APP_IMAGE=image, **REGISTRY_LOGIN)
     assert not passed
-    assert f"This job can push to {REGISTRY.removesuffix('/dev')} only, and {image} is not in it." in output
+    assert f"This job can push only to {REGISTRY.removesuffix('/dev')}, and {image} is not in it." in output
     assert "build" not in deployed.arguments
 
 

@@ -198,10 +198,10 @@ def test_a_job_that_is_another_user_or_none_says_so_before_it_touches_anything(
     before = deployed.image
     passed, output = deployed.job("deploy:development", KUBE_ID_TOKEN=token(stack, environment="production"))
     assert not passed
-    assert "environment:production, and gitlab:project:57:branch:develop:environment:development alone" in output
+    assert "environment:production, and only gitlab:project:57:branch:develop:environment:development may" in output
     passed, output = deployed.job("deploy:development", KUBE_ID_TOKEN=token(stack, protected=False))
     assert not passed
-    assert "The API server does not take this job's ID token." in output
+    assert "The API server does not accept this job's ID token." in output
     assert deployed.image == before
 
 
