@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.scheduling import ByWorld, rank
+from tests.scratch import in_memory
 
 # A slow or busy machine makes no property test fail.
 settings.register_profile(
@@ -21,6 +26,16 @@ settings.load_profile("any-machine")
 
 # Modules and tests are made once and stay; collecting garbage meanwhile took half of the start.
 gc.disable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Creates the folder for all files of this run, unless TMPDIR names one, as xdist's workers inherit it."""
+    if "TMPDIR" in os.environ or (memory := in_memory()) is None:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="tests-", dir=memory))
+    folder.chmod(0o755)  # started by root, PostgreSQL runs as another user
+    config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+    os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,0 +1,29 @@
+"""Where tests keep their files: in memory, if the machine has the room.
+
+Servers, control planes and backups write a lot and call `sync`, which waits for everything that any worker has written.
+On disk, PostgreSQL's tests take longer and more CPU time (docs/measurements.md). A kill loses nothing either way.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder for files in memory on Linux
+ROOM: Final = 4 * 2**30
+"""Bytes that must be free: twice the most that the whole suite holds at once (docs/measurements.md)."""
+
+
+def in_memory(folder: Path = MEMORY) -> Path | None:
+    """`folder`, if it has the room and programs may run in it; None otherwise.
+
+    Container runtimes make it 64 MiB large, and forbid programs in it.
+    """
+    try:
+        about = os.statvfs(folder)
+    except OSError:  # no such folder: not Linux
+        return None
+    is_roomy = about.f_bavail * about.f_frsize >= ROOM
+    runs_programs = not about.f_flag & os.ST_NOEXEC
+    return folder if is_roomy and runs_programs and os.access(folder, os.W_OK) else None
