@@ -68,7 +68,8 @@ class PostgresServer:
         self.superuser = self.user
         """The server's first role, which the start hook renames if the database is new: see `find_superuser`."""
         self.password = password or secrets.token_urlsafe(24)
-        self.settings = {**_PARAMETERS, "fsync": "off", **(settings or {})}
+        # What a killed server leaves of its shared memory is deleted with its directory.
+        self.settings = {**_PARAMETERS, "fsync": "off", "dynamic_shared_memory_type": "mmap", **(settings or {})}
         self.port = free_port()
         self.account = account()
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
