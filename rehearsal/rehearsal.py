@@ -78,6 +78,16 @@ class Rehearsal:
         self.program.run("config", "set", "--stack", stack, "--plaintext", "--path", f"invoicetron:{path}", value)
 
     @property
+    def engine_logs(self) -> Path:
+        """The folder of the engine's automatic logs. A file is in its place, and the engine works without logs.
+
+        Each command would log everything that engine and plugins say to each other, compressed and encrypted, and the
+        logs would be deleted with the rehearsal. Pulumi has no setting that turns them off (docs/figures.md has the
+        costs). Unlink the file to have the logs written.
+        """
+        return Path(self.program.environment["PULUMI_HOME"]) / "logs"
+
+    @property
     def client(self) -> kubernetes.client.ApiClient:
         """A client of the API server with the administrator's rights."""
         return self.control_plane.client()
@@ -148,7 +158,7 @@ def start_rehearsal(
         # The copy's policies: their `virtualenv` is the copy's too.
         policies = program_directory / "policies"
         program = Program(pulumi=tools.pulumi, directory=program_directory, environment=environment, policies=policies)
-        yield Rehearsal(
+        rehearsal = Rehearsal(
             tools=tools,
             control_plane=control_plane,
             program=program,
@@ -157,6 +167,9 @@ def start_rehearsal(
             cloudflare=cloudflare,
             kinds=kinds,
         )
+        rehearsal.engine_logs.parent.mkdir(exist_ok=True)
+        rehearsal.engine_logs.touch()
+        yield rehearsal
 
 
 def copy_program(directory: Path, stack_files: Path) -> None:

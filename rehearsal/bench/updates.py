@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ def _measure(rehearsal: Rehearsal, stack: str) -> Figures:
         objects = _objects(rehearsal, stack)
         ours["no change"] = measured(lambda: rehearsal.program.up(stack, "--skip-preview"))
         ours["no change, with its preview"] = measured(lambda: rehearsal.program.up(stack))
+        with _engine_logs(rehearsal):
+            ours["the same with the engine's logs"] = measured(lambda: rehearsal.program.up(stack))
         _unprotect(rehearsal, stack)
         ours["removal"] = measured(lambda: rehearsal.program.destroy(stack, "--skip-preview"))
         # A protected database's volume outlives it, and would prevent the next `up` from creating an empty one.
@@ -78,6 +82,14 @@ def _measure(rehearsal: Rehearsal, stack: str) -> Figures:
         table.add(what, *row, *((f"{bare:.1f}", f"{cost.wall / bare:.1f}") if bare else ("", "")))
     table.add("engine start-up alone, part of each", f"{start:.1f}", "", "", "", "")
     return table
+
+
+@contextmanager
+def _engine_logs(rehearsal: Rehearsal) -> Iterator[None]:
+    rehearsal.engine_logs.unlink()
+    yield
+    shutil.rmtree(rehearsal.engine_logs)
+    rehearsal.engine_logs.touch()
 
 
 def _unprotect(rehearsal: Rehearsal, stack: str) -> None:

@@ -48,14 +48,11 @@ def rehearsed(
 ) -> Iterator[Rehearsal]:
     """A rehearsal of the tests' own stack files; removes what it leaves on the shared control plane.
 
-    Its engine keeps no logs: see `engine_logs`. `onepassword` is one that has outlived another rehearsal.
+    `onepassword` is one that has outlived another rehearsal.
     """
     with start_rehearsal(
         tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword, fork_server=_fork_server()
     ) as one:
-        logs = engine_logs(one)
-        logs.parent.mkdir(exist_ok=True)
-        logs.touch()
         try:
             yield one
         finally:
@@ -71,15 +68,6 @@ def _fork_server() -> Path:
     stack.enter_context(fork_server(directory, plugin_path.EVERY_STAND_IN))
     atexit.register(stack.close)
     return directory
-
-
-def engine_logs(rehearsal: Rehearsal) -> Path:
-    """The folder of the engine's logs. The tests put a file in its place, and the engine works without logs.
-
-    Each command would log everything that engine and plugins say to each other, compressed and encrypted, which takes
-    nearly half of the engine's CPU time.
-    """
-    return Path(rehearsal.program.environment["PULUMI_HOME"]) / "logs"
 
 
 def clean_up(client: ApiClient) -> None:

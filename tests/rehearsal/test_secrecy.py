@@ -11,7 +11,6 @@ import pytest
 
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
-from tests.rehearsal.cleanup import engine_logs
 
 
 def spellings(secret: str) -> set[str]:
@@ -45,7 +44,7 @@ def use_every_secret(rehearsal: Rehearsal, stack: str) -> None:
 def test_no_secret_is_in_state_output_or_logs(
     rehearsal: Rehearsal, tmp_path: Path, stack: str, *, everything: bool
 ) -> None:
-    engine_logs(rehearsal).unlink()  # so that the engine writes them, and the test reads them, too
+    rehearsal.engine_logs.unlink()  # so that the engine writes them, and the test reads them, too
     rehearsal.program.init(stack)
     if everything:
         use_every_secret(rehearsal, stack)
