@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from kubernetes.client import CoreV1Api
+from kubernetes.client.exceptions import NotFoundException
 
 from rehearsal.background import repeated
 from rehearsal.cluster.controlplane import ControlPlane
@@ -92,12 +95,14 @@ class Deployed:
 def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
     """Lets every pod of a migration succeed, whatever its image is."""
 
+    cluster, namespace = CoreV1Api(rehearsal.client), "invoicetron-dev"
+
     def succeed() -> None:
-        pods = ["-n", "invoicetron-dev", "get", "pods", "--selector=app=invoicetron-migrate", "--output=name"]
-        for pod in rehearsal.kubectl(*pods).split():
-            done = json.dumps({"status": {"phase": "Succeeded"}})
-            patch = ["patch", pod, "--subresource=status", "--patch", done]
-            rehearsal.kubectl("-n", "invoicetron-dev", *patch, check=False)  # unless it is gone by now
+        for pod in cluster.list_namespaced_pod(namespace, label_selector="app=invoicetron-migrate").items:
+            assert pod.metadata
+            with suppress(NotFoundException):  # gone by now
+                done = {"status": {"phase": "Succeeded"}}
+                cluster.patch_namespaced_pod_status(str(pod.metadata.name), namespace, done)
 
     with repeated(succeed, every=0.2):
         yield
