@@ -34,7 +34,7 @@ bench: $(STAMP) ## measures every figure of docs/figures.md and writes it there 
 setup: $(STAMP) ## environment and tools, and nothing more
 	@$(RUN) setup
 
-# Three workers for two cores: a test spends a fifth of its time waiting for a controller or a deadline.
+# Three workers for two cores, which are idle for a twelfth of the time: tests wait for controllers and deadlines.
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
 	@echo "== contract, rehearsal and PostgreSQL tests (usually 40 min on two cores) =="

@@ -12,7 +12,7 @@ from typing import Final
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - the folder for files in memory on Linux
 ROOM: Final = 4 * 2**30
-"""Bytes that must be free: twice the most that the whole suite holds at once (docs/measurements.md)."""
+"""Bytes that must be free. The whole suite holds up to 2.5 GiB at once (docs/measurements.md)."""
 
 
 def in_memory(folder: Path = MEMORY) -> Path | None:
