@@ -7,18 +7,17 @@ and exits with its status; if this one is killed, the other ends, too. Without a
 Signals go through the connection, not to a process id. They arrive after the request, so none is lost while the process
 is being made, and none reaches a process that has reused the id of one that has ended.
 
-Imports only the standard library's cheapest modules, because the engine starts this process ten times per command. With
-`signal` and `socket`, which import `enum` and `selectors`, it would take twice as long to start (docs/measurements.md).
+Imports only the standard library's cheapest modules: the start of this process is what a stand-in costs.
 """
 
-import _signal  # type: ignore[import-not-found] # typeshed has only `signal`
-import _socket
 import os
 import select
+import signal
+import socket
 import stat
 import sys
 
-SIGNALS = (_signal.SIGINT, _signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PULSE = 0.5
 """Seconds between two checks that the engine still runs."""
 
@@ -28,15 +27,15 @@ _REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__
 def main(address: str, module: str, *arguments: str) -> None:
     """Runs the module to its end."""
     for number in SIGNALS:
-        _signal.signal(number, _signal.SIG_DFL)  # no traceback
+        signal.signal(number, signal.SIG_DFL)  # no traceback
     engine = os.getppid()
-    connection = _socket.socket(_socket.AF_UNIX)
+    connection = socket.socket(socket.AF_UNIX)
     received: list[int] = []
     try:
         pid = _ask(connection, address, [module, *arguments], received)
     except OSError:
         for number in SIGNALS:
-            _signal.signal(number, _signal.SIG_DFL)
+            signal.signal(number, signal.SIG_DFL)
             if number in received:  # the signal was lost with the server
                 os.kill(os.getpid(), number)
         _run_here(module, arguments)
@@ -55,11 +54,11 @@ def main(address: str, module: str, *arguments: str) -> None:
             if has_pipe:
                 poll.unregister(0)
                 has_pipe = False
-            _send(connection, _signal.SIGTERM)
+            _send(connection, signal.SIGTERM)
     _end_as(connection, pid)
 
 
-def _end_as(connection: _socket.socket, pid: int) -> None:
+def _end_as(connection: socket.socket, pid: int) -> None:
     """Exits with the status of the process.
 
     What the process has started ends with it, such as a program that waits for an engine that has hung up: the engine
@@ -71,13 +70,13 @@ def _end_as(connection: _socket.socket, pid: int) -> None:
         status = b""
     if not status:
         try:  # noqa: SIM105 - importing contextlib takes longer
-            os.killpg(pid, _signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
     os._exit(status[0] if status else 1)
 
 
-def _ask(connection: _socket.socket, address: str, command: list[str], received: list[int]) -> int:
+def _ask(connection: socket.socket, address: str, command: list[str], received: list[int]) -> int:
     """The id of the process that the fork server made. Raises `OSError` if it made none.
 
     From here on, signals are passed on and recorded in `received`.
@@ -96,22 +95,21 @@ def _ask(connection: _socket.socket, address: str, command: list[str], received:
     fields = [here, str(len(command)), *command, *(f"{name}={value}" for name, value in os.environ.items())]
     request = "\0".join(fields).encode("utf-8", "surrogateescape")
     # Until now, a signal has ended this process; from the last byte of the request on, it is meant for the other.
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
-        connection.sendmsg([len(request).to_bytes(8)], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+        socket.send_fds(connection, [len(request).to_bytes(8)], [0, 1, 2])
         connection.sendall(request)
         for number in SIGNALS:
-            _signal.signal(number, pass_on)
+            signal.signal(number, pass_on)
     finally:
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SIGNALS)
-    answer = connection.recv(8, _socket.MSG_WAITALL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    answer = connection.recv(8, socket.MSG_WAITALL)
     if len(answer) < 8:
         raise ConnectionError("the fork server is gone")
     return int.from_bytes(answer)
 
 
-def _send(connection: _socket.socket, number: int) -> None:
+def _send(connection: socket.socket, number: int) -> None:
     try:  # noqa: SIM105 - as above
         connection.send(bytes([number]))
     except OSError:  # it has ended
