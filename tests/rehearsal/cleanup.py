@@ -64,7 +64,7 @@ def _fork_server() -> Path:
     """The folder of one server for all rehearsals of this process: its forks are independent (test_fork_server.py)."""
     directory = Path(tempfile.mkdtemp(prefix="fork-server-"))
     stack = ExitStack()
-    stack.callback(shutil.rmtree, directory)
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)  # pytest may have deleted all files of the run
     stack.enter_context(fork_server(directory, plugin_path.EVERY_STAND_IN))
     atexit.register(stack.close)
     return directory
