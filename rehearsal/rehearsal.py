@@ -167,7 +167,6 @@ def start_rehearsal(
             cloudflare=cloudflare,
             kinds=kinds,
         )
-        rehearsal.engine_logs.parent.mkdir(exist_ok=True)
         rehearsal.engine_logs.touch()
         yield rehearsal
 

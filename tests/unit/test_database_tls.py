@@ -139,7 +139,9 @@ def test_verify_says_when_the_certificate_expires_and_fails_beforehand(days: int
 
     systems = Cluster(load_settings("prod"), http=httpx.Client())
     if good:
-        assert f"(days left: {days - 1})" in database.certificate(systems)
+        seen = database.certificate(systems)
+        assert "ends on 2" in seen
+        assert f"(days left: {days - 1})" in seen
     else:
         with pytest.raises(CheckError, match="the minimum is"):
             database.certificate(systems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 from settings import Settings, SettingsError, load_from_pulumi
 from settings.errors import NO_KEYS
 from settings.schema import stack_file_schema
+from settings.section import today
 from tests.stacks import DEV, PROD, PROJECT
 from tests.unit.stack_files import ROOT, sections, stack_file, with_value
 from tests.unit.test_settings import NAMES, SECRET, expiring
@@ -140,8 +142,8 @@ def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: obje
 @pytest.mark.parametrize(
     ("days", "warning"),
     [
-        (1, "(days left: 1)"),
-        (13, "(days left: 13)"),
+        (1, "the deploy token expires on {day} (days left: 1)"),
+        (13, "the deploy token expires on {day} (days left: 13)"),
         (14, None),
         (400, None),
         (401, "the deploy token is valid for 401 days"),
@@ -154,4 +156,5 @@ def test_a_last_day_that_is_near_or_far_causes_a_warning(
 ) -> None:
     hand_over("prod", {f"invoicetron:{name}": value for name, value in expiring(days).items()})
     load_from_pulumi()
-    assert (warning in caplog.text) if warning else ("deploy token" not in caplog.text)
+    day = today() + dt.timedelta(days)
+    assert (warning.format(day=day) in caplog.text) if warning else ("deploy token" not in caplog.text)

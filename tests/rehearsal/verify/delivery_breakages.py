@@ -76,7 +76,7 @@ OF_DELIVERY: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], 
     ),
     "the deploy token expires in ten days": (
         lambda live: changed(deploy_token(live), expires_at=ago(days=-10, hours=-1)),
-        {"deploy-token": "(days left: 10)"},
+        {"deploy-token": "expires on 20 ... (days left: 10)"},
     ),
     "the deploy token has expired": (
         lambda live: changed(deploy_token(live), expires_at=ago(days=2)),
@@ -96,20 +96,20 @@ OF_DELIVERY: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], 
     ),
     "GITLAB_TOKEN expires in a week": (
         lambda live: token("GITLAB_TOKEN", live.rehearsal.gitlab.issue_token("api", expires=in_days(8))),
-        {"gitlab-token": "(days left: 7)"},
+        {"gitlab-token": "pulumi expires on 20 ... (days left: 7)"},
     ),
     "CLOUDFLARE_API_TOKEN expires tomorrow": (
         lambda live: token(
             "CLOUDFLARE_API_TOKEN", live.rehearsal.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5))
         ),
-        {"cloudflare-token": "(days left: 1)"},
+        {"cloudflare-token": "CLOUDFLARE_API_TOKEN expires on 20 ... (days left: 1)"},
     ),
     "the Cloudflare account's own token expires tomorrow": (
         lambda live: token(
             "CLOUDFLARE_API_TOKEN",
             live.rehearsal.cloudflare.issue_token(*SCOPES, expires=ago(days=-1, minutes=-5), of_account=True),
         ),
-        {"cloudflare-token": "(days left: 1)"},
+        {"cloudflare-token": "CLOUDFLARE_API_TOKEN expires on 20 ... (days left: 1)"},
     ),
     "GitHub refuses the mirror": (
         lambda live: changed(mirror(live), update_status="failed", last_error="ERROR: Permission to o/r.git denied"),

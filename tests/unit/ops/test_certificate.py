@@ -36,12 +36,14 @@ def issued(monkeypatch: pytest.MonkeyPatch, days: int) -> str:
 
 def test_a_certificate_far_from_its_expiry_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = certificate(Cluster(issued(monkeypatch, LEAST_DAYS + 1)))
+    assert seen.startswith("the server's certificate ends on 2")
     assert seen.endswith(f"(days left: {LEAST_DAYS})")
 
 
 def test_a_certificate_that_expires_soon_fails_and_up_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckError) as told:
         certificate(Cluster(issued(monkeypatch, LEAST_DAYS)))
+    assert "ends on 2" in told.value.seen
     assert f"(days left: {LEAST_DAYS - 1})" in told.value.seen
     assert "up -s prod`, which renews it" in told.value.fix
 
