@@ -16,7 +16,8 @@ from typing import Any, Final
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
-from lookups.cluster import Cluster, ClusterError, ForbiddenError, api_client
+from lookups.cluster import Cluster, ClusterError, ForbiddenError
+from lookups.cluster_client import api_client
 
 RETAIN: Final = "Retain"
 _INPUTS: Final = ("context", "namespace", "claim")

@@ -7,21 +7,16 @@ credentials but not its models, which would take a quarter of the program's star
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import pulumi
-import yaml
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient
 from kubernetes.client.rest import RESTResponse
-from kubernetes.config import ConfigException, load_kube_config
 from urllib3.exceptions import HTTPError
 
 from lookups.answers import json_object
-from lookups.credentials import CredentialsError
+from lookups.cluster_client import api_client
 
 Object = Mapping[str, Any]
 """An object in the cluster, as in its JSON."""
@@ -31,12 +26,6 @@ _REVIEW: Final = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectA
 
 _TIMEOUT: Final = (5.0, 30.0)
 """Seconds to connect, and to wait for an answer."""
-_LOADING: Final = threading.Lock()
-"""Held while a kubeconfig is loaded: the dynamic provider handles several resources at once.
-
-The client writes each certificate into a temporary file, and gives other threads the file's name before it has written
-it, so they would connect with an empty file (kubernetes.config.kube_config, `_create_temp_file_with_content`).
-"""
 
 
 class ClusterError(pulumi.RunError):
@@ -182,29 +171,3 @@ def _path(api_version: str, resource: str, namespace: str | None) -> str:
 def connect(context: str) -> Cluster:
     """The cluster of that context. Raises `CredentialsError` if the kubeconfig does not lead to one."""
     return Cluster(context, api_client(context, retries=1))
-
-
-def api_client(context: str, *, retries: int | None = None) -> ApiClient:
-    """The official client for a context, from KUBECONFIG or else kubectl's usual file.
-
-    `retries` is the number of further attempts after one without connection or answer; None means the client's default,
-    three. Raises `CredentialsError` if the kubeconfig does not lead to a cluster.
-    """
-    kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    configuration = Configuration(retries=retries)
-    try:
-        with _LOADING:
-            load_kube_config(kubeconfig, context=context, client_configuration=configuration)
-    # A failing credential plugin, or a certificate that is not base64, raises various errors.
-    except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-        raise CredentialsError(
-            f"the context {context} cannot be read from {kubeconfig}: {str(error).rstrip('.')}. Export KUBECONFIG with "
-            "the path of a file that has it, or name another in cluster.context"
-        ) from None
-    # An HTTP client prints a header that it cannot send, and with it the token.
-    if any(not (token.isascii() and token.isprintable()) for token in configuration.api_key.values()):
-        raise CredentialsError(
-            f"the token that {kubeconfig} gives for the context {context} contains a line break or another character "
-            "that no token has: write the token, or its file, again without"
-        )
-    return ApiClient(configuration=configuration)

@@ -15,7 +15,7 @@ from kubernetes.dynamic import DynamicClient
 
 import lookups.cluster
 from lookups import deploy_tokens
-from lookups.cluster import api_client
+from lookups.cluster_client import api_client
 from lookups.credentials import CredentialsError, check_environment, gitlab_problems
 from lookups.live_database import with_live_database
 from ops.adopt.existing import Live

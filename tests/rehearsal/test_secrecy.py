@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def test_no_secret_is_in_state_output_or_logs(
     rehearsal: Rehearsal, tmp_path: Path, stack: str, *, everything: bool
 ) -> None:
     rehearsal.engine_logs.unlink()  # so that the engine writes them, and the test reads them, too
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    rehearsal = replace(rehearsal, program=rehearsal.program.with_environment({"TMPDIR": str(temporary)}))
     rehearsal.program.init(stack)
     if everything:
         use_every_secret(rehearsal, stack)
@@ -69,6 +73,7 @@ def test_no_secret_is_in_state_output_or_logs(
         if len(secret) >= 8 and any(spelling in text for spelling in spellings(secret))
     ]
     assert shown == []
+    assert not list(temporary.iterdir())
 
 
 def looks(rehearsal: Rehearsal, tmp_path: Path, stack: str) -> dict[str, str]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import secrets
 import socket
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.config import kube_config
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from lookups.cluster import Cluster, ClusterError, ForbiddenError, api_client, connect
-from lookups.credentials import CredentialsError
+from lookups.cluster import Cluster, ClusterError, ForbiddenError, connect
 from tests.unit.kubeconfig import write_kubeconfig
 
 _CLAIMS = {"items": [{"metadata": {"name": "data"}}]}
@@ -125,43 +118,3 @@ def test_a_kind_is_served_only_if_its_api_lists_it(cluster: Cluster) -> None:
     assert cluster.serves("apps/v1", "deployments")
     assert not cluster.serves("apps/v1", "replicatwins")
     assert not cluster.serves("apps/v9", "deployments")
-
-
-@pytest.mark.parametrize("token", ["of-theirs\n", "of-\ntheirs", "of\u2011theirs"])
-def test_a_token_that_no_header_can_hold_is_refused_and_never_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
-) -> None:
-    write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, bearer=token)
-    with pytest.raises(CredentialsError, match="for the context a contains a line break") as refused:
-        connect("a")
-    assert "theirs" not in str(refused.value)
-
-
-def test_no_client_gets_a_certificate_that_is_still_being_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_kubeconfig("https://127.0.0.1:1", tmp_path, monkeypatch)
-    kubeconfig = json.loads((tmp_path / "kubeconfig").read_text())
-    certificate = secrets.token_urlsafe().encode()
-    kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(certificate).decode()
-    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
-    opening, seen = threading.Event(), []
-
-    def slow_open(file: Any, mode: str = "r", **more: Any) -> Any:
-        if mode == "wb":
-            opening.set()
-            time.sleep(0.1)
-        return open(file, mode, **more)  # noqa: PTH123 - in the place of the library's own call
-
-    monkeypatch.setattr(kube_config, "open", slow_open, raising=False)
-
-    def connect_and_read() -> None:
-        seen.append(Path(api_client("a").configuration.ssl_ca_cert).read_bytes())
-
-    first, second = threading.Thread(target=connect_and_read), threading.Thread(target=connect_and_read)
-    first.start()
-    assert opening.wait(10)
-    second.start()
-    first.join()
-    second.join()
-    assert seen == [certificate, certificate]

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 
 from components.tunnel import TunnelError
 from lookups.cloudflare_api import CloudflareError
-from lookups.cluster import ClusterError, ForbiddenError, api_client
+from lookups.cluster import ClusterError, ForbiddenError
+from lookups.cluster_client import api_client
 from lookups.credentials import CredentialsError
 from ops import __main__ as command
 from ops.clients import dynamic_client, gitlab_client, kubernetes_client, load_settings
