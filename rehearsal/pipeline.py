@@ -147,13 +147,27 @@ class Repository:
         # In a file in the clone, so that no value is ever a process argument.
         file = self.clone / ".gitlab-ci-local-variables.yml"
         file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump(_typed({**given, **(variables or {})}, project)))
+        file.write_text(yaml.safe_dump(self._typed({**given, **(variables or {})}, project)))
         done = self._gitlab_ci_local([job, "--force-shell-executor"], {}, runner)
         environment = self._environment(job)
         if done.returncode == 0 and environment and environment.get("action", "start") == "start":
             commit = self._git("rev-parse", "HEAD").strip()
             project.deployments.add(environment["name"], commit, self.branch)
         return Run(output=done.stdout + done.stderr, passed=done.returncode == 0)
+
+    def _typed(self, variables: Mapping[str, str], project: Project) -> dict[str, dict[str, Any]]:
+        """Each variable in gitlab-ci-local's form; for one of type file, the path of a file with the value.
+
+        Beside the clone, as the runner does it. gitlab-ci-local would leave such files in /tmp, one for each job.
+        """
+        files = {variable["key"] for variable in project.variables.entries({}) if variable["variable_type"] == "file"}
+        folder = self.clone.with_suffix(".tmp")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        seen = dict(variables)
+        for name in files & variables.keys():
+            (folder / name).write_text(variables[name])
+            seen[name] = str(folder / name)
+        return {name: {"type": "variable", "values": {"*": value}} for name, value in seen.items()}
 
     def _id_tokens(self, job: str, project: Project, variables: Mapping[str, str]) -> dict[str, str]:
         """The job's ID tokens as GitLab signs them; expands variables in the audience (`expanded_id_token_aud`)."""
@@ -243,15 +257,6 @@ def _without_services(pipeline: Path, copy: Path) -> None:
     Jobs find the docker that a test puts into PATH.
     """
     copy.write_text(re.sub(r"\n  services: .*", "", pipeline.read_text()))
-
-
-def _typed(variables: Mapping[str, str], project: Project) -> dict[str, dict[str, Any]]:
-    """Each variable in gitlab-ci-local's form; for one of type file, a job sees the path of a file with the value."""
-    files = {variable["key"] for variable in project.variables.entries({}) if variable["variable_type"] == "file"}
-    return {
-        name: {"type": "file" if name in files else "variable", "values": {"*": value}}
-        for name, value in variables.items()
-    }
 
 
 def _source(source: str) -> dict[str, str]:
