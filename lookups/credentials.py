@@ -101,19 +101,25 @@ def _contexts(path: Path) -> Iterator[str]:
 
 
 def cloudflare_problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """Problems with Cloudflare's token, each with its fix."""
+    """Problems with Cloudflare's token and address, each with its fix."""
     yield from _missing(environment, "CLOUDFLARE_API_TOKEN", "an API token that may edit tunnels, Access and DNS")
+    # The plugin and the official client take an empty address as it is.
+    if "CLOUDFLARE_BASE_URL" in environment and not _is_safe(environment["CLOUDFLARE_BASE_URL"]):
+        yield "CLOUDFLARE_BASE_URL is not the address of Cloudflare's API: unset it"
 
 
 def gitlab_problems(environment: Mapping[str, str]) -> Iterator[str]:
     """Problems with GitLab's token and address, each with its fix."""
     yield from _missing(environment, "GITLAB_TOKEN", "an access token with the scope api (glpat-...)")
     url = environment.get("GITLAB_BASE_URL")
-    if not url:
-        return
-    parts = urlsplit(url)
-    if (parts.scheme != "https" and parts.hostname not in _LOOPBACK) or not parts.path.endswith("/api/v4/"):
+    if url and not (_is_safe(url) and urlsplit(url).path.endswith("/api/v4/")):
         yield (
             "GITLAB_BASE_URL is not the address of GitLab's API: "
             "export https://, the host and /api/v4/ with the trailing slash, or unset it to use delivery.gitlab"
         )
+
+
+def _is_safe(url: str) -> bool:
+    """Whether a token may be sent there: encrypted, or to this machine itself."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or parts.hostname in _LOOPBACK)

@@ -26,7 +26,7 @@ def connect(address: str) -> Gitlab:
     """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
     from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does not need it
 
-    url = os.environ.get("GITLAB_BASE_URL", address).rstrip("/").removesuffix("/api/v4")
+    url = (os.environ.get("GITLAB_BASE_URL") or address).rstrip("/").removesuffix("/api/v4")
     # The system's CA certificates, with which the plugin trusts a self-hosted GitLab; python-gitlab has its own set.
     system = ssl.get_default_verify_paths()
     return Gitlab(

@@ -76,3 +76,12 @@ def test_an_answer_that_does_not_come_times_out(monkeypatch: pytest.MonkeyPatch)
         gitlab = deploy_tokens.connect(f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(requests.exceptions.Timeout):
             gitlab.http_get("/version", max_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [("", "https://gitlab.example.com"), ("https://other.example.com/api/v4/", "https://other.example.com")],
+)
+def test_an_empty_address_in_the_environment_is_none(monkeypatch: pytest.MonkeyPatch, variable: str, url: str) -> None:
+    monkeypatch.setenv("GITLAB_BASE_URL", variable)
+    assert deploy_tokens.connect("https://gitlab.example.com").url == url

@@ -180,12 +180,15 @@ def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str])
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/api/v4"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "http://gitlab.example.com/api/v4/"}, "GITLAB_BASE_URL is not the address"),
+        ({"CLOUDFLARE_BASE_URL": ""}, "CLOUDFLARE_BASE_URL is not the address"),
+        ({"CLOUDFLARE_BASE_URL": "api.cloudflare.com/client/v4"}, "CLOUDFLARE_BASE_URL is not the address"),
+        ({"CLOUDFLARE_BASE_URL": "http://api.cloudflare.com/client/v4"}, "CLOUDFLARE_BASE_URL is not the address"),
     ],
 )
 def test_an_unusable_value_is_reported_without_being_shown(
     environment: dict[str, str], change: dict[str, str], words: str
 ) -> None:
-    message = problems({**environment, **change}, delivery=DELIVERY)
+    message = problems({**environment, **change}, delivery=DELIVERY, access={**CONFIG["access"], "public": PUBLIC})
     assert words in message
     assert TOKEN not in message
 
