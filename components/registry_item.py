@@ -16,11 +16,13 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, ResourceProvider, UpdateResult
 
 from lookups.onepassword_client import AccountError, Body, Client, UnavailableError, client
-from lookups.onepassword_item import OWNER, SECTION, TOKEN, item_of, mark, stranger
+from lookups.onepassword_item import LOGIN, OWNER, SECTION, TOKEN, item_of, mark, stranger
 
 _PAUSES: Final = (1.0, 3.0, 9.0)  # seconds between attempts, for a Connect server that restarts
 _RECORDED: Final = ("vault", "title", "username", "password", "token_name", "owner")
 _SECTION_ID: Final = "issued_by_pulumi"
+_LOGIN: Final = ("USERNAME", "PASSWORD")
+"""Purposes of the fields that are the login."""
 _T = TypeVar("_T")
 
 
@@ -74,8 +76,14 @@ class _RegistryItemProvider(ResourceProvider):
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         def delete(account: Client) -> None:
-            if _own(account, id_, props) is not None:
+            body = _own(account, id_, props)
+            if body is None:
+                return
+            left = released(body)
+            if left is None:
                 account.delete(props["vault"], _uuid(id_))
+            elif left != body:
+                account.replace(props["vault"], left)
 
         _asking(props, delete)
 
@@ -84,8 +92,10 @@ class RegistryItem(Resource, module="registry_item", name="RegistryItem"):
     """A login in 1Password, marked with the stack that issued it.
 
     `up` updates an existing item with the title and keeps what was added to it by hand. It refuses an item with another
-    stack's mark. The credentials are the same as the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op`
-    command, OP_SERVICE_ACCOUNT_TOKEN or OP_ACCOUNT.
+    stack's mark. 1Password deletes an item for good, so one with additions stays, without the login and the marks.
+
+    The credentials are the same as the provider's: OP_CONNECT_HOST and OP_CONNECT_TOKEN or, for the `op` command,
+    OP_SERVICE_ACCOUNT_TOKEN or OP_ACCOUNT.
     """
 
     def __init__(
@@ -146,7 +156,7 @@ def _write(account: Client, body: Body, props: dict[str, Any]) -> None:
             f"{_named(props)} has the mark of {another}, and this stack is {props['owner']}: "
             f"name another item in {_setting(props)}"
         )
-    if body["category"] != "LOGIN":
+    if body["category"] != LOGIN:
         raise RegistryItemError(
             f"{_named(props)} is a {body['category']}, not a login: name another in {_setting(props)}"
         )
@@ -176,7 +186,23 @@ def written(body: Body, props: dict[str, Any]) -> Body:
     for label, value in ((TOKEN, props["token_name"]), (OWNER, props["owner"])):
         own = {"id": label.replace(" ", "_"), "label": label, "type": "STRING", "section": {"id": marks}}
         _put(fields, {**own, "value": value}, "section", "label")
-    return {"category": "LOGIN", **body, "title": props["title"], "sections": sections, "fields": fields}
+    return {"category": LOGIN, **body, "title": props["title"], "sections": sections, "fields": fields}
+
+
+def released(body: Body) -> Body | None:
+    """The item without the login and the marks; None if nothing else is in it."""
+    marks = {one["id"] for one in body.get("sections") or () if one.get("label") == SECTION}
+    kept = [one for one in body.get("fields") or () if not _is_mark(one, marks)]
+    if not body.get("files") and all(one.get("purpose") in _LOGIN or not one.get("value") for one in kept):
+        return None
+    fields = [{**one, "value": ""} if one.get("purpose") in _LOGIN else one for one in kept]
+    used = {(one.get("section") or {}).get("id") for one in fields}
+    sections = [one for one in body.get("sections") or () if one["id"] not in marks - used]
+    return {**body, "sections": sections, "fields": fields}
+
+
+def _is_mark(field: Body, sections: set[str]) -> bool:
+    return (field.get("section") or {}).get("id") in sections and field.get("label") in {TOKEN, OWNER}
 
 
 def _put(fields: list[Body], field: Body, *known_by: str) -> None:

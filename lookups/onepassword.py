@@ -21,7 +21,7 @@ import pulumi
 import pulumi_onepassword as onepassword
 
 from lookups.onepassword_client import client
-from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger
+from lookups.onepassword_item import WELL_KNOWN, Field, Item, is_uuid, stranger, unfit
 from settings.references import ItemReference, SecretReference
 
 # The plugin's messages, from its Connect client and the `op` command (terraform-provider-onepassword 2.2).
@@ -101,6 +101,7 @@ class PluginAccount:
         return Item(
             uuid=str(found.uuid),
             title=found.title,
+            category=found.category,
             fields=tuple(
                 Field(
                     section=(section.id or "", section.label or ""),
@@ -161,10 +162,16 @@ class Vaults:
             )
         return found[0].value
 
+    def uuid(self, reference: ItemReference) -> str | None:
+        """UUID of the item; None if it does not exist or cannot be read."""
+        item = self._item(reference)
+        return item.uuid if isinstance(item, Item) else None
+
     def locate(self, reference: ItemReference, *, token: str, owner: str, setting: str = "registry.item") -> ItemPlace:
         """The place of the item, existing or not, to which the stack `owner` writes its token named `token`.
 
-        SecretProblemError if the vault does not exist, two items match, or the item belongs to another stack.
+        SecretProblemError if the vault does not exist, two items match, or the item belongs to another stack or holds
+        anything but a login.
         """
         vault, item = self._vault_uuid(reference.vault), self._item(reference)
         if isinstance(vault, SecretProblemError):
@@ -179,6 +186,12 @@ class Vaults:
                 str(reference),
                 f"the item is another stack's: it has the mark of {another}, and this stack is {owner}",
                 f"name another item in {setting}, or delete this one if that stack no longer exists",
+            )
+        if why := unfit(item):
+            raise SecretProblemError(
+                str(reference),
+                f"{why}; `up` would write a token to it",
+                f"name a new title in {setting}, and `up` creates the item",
             )
         if by_title:
             return ItemPlace(vault=vault, title=reference.item, item=None)

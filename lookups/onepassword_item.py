@@ -26,6 +26,8 @@ WELL_KNOWN: Final = {
 }
 """Fields that the plugin returns outside the sections: their labels in 1Password, and the plugin's names for them."""
 
+LOGIN: Final = "LOGIN"
+"""Category of the items to which a stack writes its tokens."""
 SECTION: Final = "issued by pulumi"
 """Label of the section that marks an item to which a stack writes its own deploy token."""
 TOKEN: Final = "deploy token"  # noqa: S105 - the field's label
@@ -56,6 +58,8 @@ class Item:
 
     uuid: str
     title: str
+    category: str
+    """In the case in which the plugin or 1Password's JSON has it."""
     fields: tuple[Field, ...]
     well_known: Mapping[str, str] = field(repr=False)
     """Values of the fields outside the sections, by their label in lower case."""
@@ -76,6 +80,17 @@ def stranger(item: Item, *, token: str, owner: str) -> str | None:
         return wrote if wrote != owner else None
     issued = mark(item, TOKEN)
     return f"the deploy token {issued}" if issued and issued != token else None
+
+
+def unfit(item: Item) -> str | None:
+    """Why a stack must not write its token to the item; None for a login that it, or a user, made for that."""
+    if item.category.upper() != LOGIN:
+        return f"the item is of the category {item.category.lower()}, and not a login"
+    made_by_hand = mark(item, OWNER) is None and mark(item, TOKEN) is None
+    secrets = [label or identity for identity, label in (one.names for one in item.fields if one.type == "CONCEALED")]
+    if made_by_hand and secrets:
+        return f"the item holds other secrets: {', '.join(map(repr, secrets))}"
+    return None
 
 
 def item_of(body: Mapping[str, Any]) -> Item:
@@ -99,6 +114,7 @@ def item_of(body: Mapping[str, Any]) -> Item:
     return Item(
         uuid=body["id"],
         title=body["title"],
+        category=body["category"],
         fields=tuple(fields),
         well_known={label: outside[output] for label, output in WELL_KNOWN.items() if output in outside},
     )

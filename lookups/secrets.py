@@ -180,6 +180,7 @@ def read_values(settings: Settings, vaults: Vaults) -> Values:
         service_token_item = reader.locate(
             token.item, names.service_token, f"{names.owner}", "access.public.serviceToken.item"
         )
+    reader.refuse_shared()
     plain = {name: value for name, value in values.items() if value is not None}
     return Values(
         plain=plain,
@@ -225,10 +226,13 @@ class _Reader:
 
     def __init__(self, vaults: Vaults) -> None:
         self._vaults = vaults
+        self._read: list[SecretReference] = []
+        self._located: dict[str, ItemReference] = {}
         self.problems: list[SecretProblemError] = []
 
     def read(self, reference: SecretReference, check: Check | None = None) -> str | None:
         """The value, or None after noting its problems."""
+        self._read.append(reference)
         try:
             value = self._vaults.read(reference)
         except SecretProblemError as problem:
@@ -241,6 +245,7 @@ class _Reader:
     ) -> str | None:
         """The URL in 1Password if there is one, else the URL derived from the password and the address."""
         if reference is not None:
+            self._read.append(reference)
             try:
                 value = self._vaults.read(reference)
             except FieldMissingError as missing:
@@ -262,6 +267,7 @@ class _Reader:
         self, reference: ItemReference, token: str, owner: str, setting: str = "registry.item"
     ) -> ItemPlace | None:
         """The place of the item that `setting` names, existing or not; None after noting a problem."""
+        self._located[setting] = reference
         try:
             return self._vaults.locate(reference, token=token, owner=owner, setting=setting)
         except SecretProblemError as problem:
@@ -282,6 +288,17 @@ class _Reader:
                     "name another item in registry.item, or leave delivery.pullCredentials.issue as it was",
                 )
             )
+
+    def refuse_shared(self) -> None:
+        """Notes each item to which `up` writes a login and that has another use, also if it is named in two ways."""
+        used = {uuid: str(one) for one in reversed(self._read) if (uuid := self._vaults.uuid(one.of_item))}
+        for setting, item in self._located.items():
+            uuid = self._vaults.uuid(item)
+            if uuid is None:
+                continue
+            if (use := used.setdefault(uuid, setting)) != setting:
+                what = f"`up` writes a login to this item, and deletes it with the stack, but it is also that of {use}"
+                self._note(SecretProblemError(str(item), what, f"name another item in {setting}"))
 
     def _checked(self, reference: SecretReference, value: str, check: Check | None) -> str | None:
         text = value.strip()

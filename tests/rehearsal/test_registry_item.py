@@ -244,12 +244,16 @@ def test_another_stack_s_item_is_refused_before_anything_is_made(rehearsal: Rehe
 
 def test_an_item_made_by_hand_is_taken_over_and_keeps_what_a_person_added(rehearsal: Rehearsal) -> None:
     made = rehearsal.onepassword.put(TITLE, {"remark": "ask Rommel"}, username="somebody", password="old-password")
+    rehearsal.onepassword.item(TITLE)["fields"][-1]["type"] = "STRING"
     started(rehearsal)
     item = rehearsal.onepassword.item(TITLE)
     assert item["id"] == made
     assert field(item, "remark") == "ask Rommel"
     assert field(item, "stack") == "invoicetron/dev"
     assert shows_the_token_in_use(rehearsal)
+    rehearsal.program.destroy("dev", "--skip-preview")
+    item = rehearsal.onepassword.item(TITLE)
+    assert [field(item, label) for label in ("remark", "username", "password")] == ["ask Rommel", "", ""]
 
 
 def test_a_manual_edit_is_reverted(rehearsal: Rehearsal) -> None:

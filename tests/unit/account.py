@@ -82,7 +82,8 @@ class OnePassword(pulumi.runtime.Mocks):
         if len(found) != 1:
             reason = f'Unable to read item, got error: Found {len(found)} item(s) in vault "{VAULT}" with title "{key}"'
             return {}, [("", reason)]
-        return {"id": f"vaults/{VAULT}/items/x", "uuid": "x", "title": key, "vault": VAULT, **found[0]}
+        item = {"uuid": f"uuid of {key}", "title": key, "category": "login", "vault": VAULT, **found[0]}
+        return {"id": f"vaults/{VAULT}/items/{item['uuid']}", **item}
 
     def _vault(self, name: str) -> Any:
         count = 1 if name == VAULT else self.vaults.get(name, 0)

@@ -37,7 +37,8 @@ HELD: Final = {
     "gateways": {
         "spec": {
             "listeners": [
-                {"name": name, "allowedRoutes": {"namespaces": {"from": "All"}}} for name in ("https", "https-dev")
+                {"name": name, "protocol": "HTTPS", "allowedRoutes": {"namespaces": {"from": "All"}}}
+                for name in ("https", "https-dev")
             ]
         }
     },
@@ -49,18 +50,22 @@ _VAULT: Final = "aaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 
 def _empty_gitlab() -> dict[str, dict[str, Any]]:
-    """GitLab's answers by function: an empty project on an Enterprise Edition."""
+    """GitLab's answers by function: a project with nothing but its default branch, on an Enterprise Edition."""
     return {
         "getProject": {"id": "57", "defaultBranch": "main", "containerRegistryImagePrefix": REGISTRY},
         "getMetadata": {"id": "1", "enterprise": True, "version": "19.1.0-ee"},
         "getProjectMirrorPublicKey": {"id": "57:1", "publicKey": "ssh-rsa AAAA"},
         "getProjectEnvironments": {"id": "57", "environments": []},
         "getProjectVariables": {"id": "57", "variables": []},
-        "getProjectBranches": {"id": "57", "branches": []},
+        "getProjectBranches": {"id": "57", "branches": [{"name": "main"}]},
         "getProjectProtectedBranches": {"id": 57, "protectedBranches": []},
         "getPipelineSchedules": {"id": "57", "pipelineSchedules": []},
         "getProjectProtectedTags": {"id": "57", "protectedTags": []},
     }
+
+
+_LOGINS: Final = ("Token", "R2", "Log")
+"""How the titles of items end that hold only a login, to which the program writes."""
 
 
 @dataclass
@@ -100,13 +105,16 @@ class Answers(runtime.Mocks):
         if args.token.startswith("cloudflare:"):
             raise AssertionError(f"{args.token}: the program asks Cloudflare itself")
         assert args.token == "onepassword:index/getItem:getItem", args.token
-        fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in self.values.items()]
+        title = str(args.args.get("title"))
+        values = {} if title.endswith(_LOGINS) else self.values
+        fields = [{"id": name, "label": name, "type": "CONCEALED", "value": text} for name, text in values.items()]
         login = {"username": "gitlab+deploy-token-1", "password": TOKEN}
         item: dict[str, Any] = {
             "id": "x",
-            "uuid": "x",
+            "uuid": f"uuid of {title}",
             "vault": _VAULT,
-            "title": args.args.get("title"),
+            "title": title,
+            "category": "login",
             "sections": [],
         }
         return {**item, **login, "sections": [{"id": "s", "label": "", "fields": fields}]}

@@ -62,7 +62,7 @@ def command(tmp_path: Path, log: Path) -> Client:
         {"id": "password", "type": "CONCEALED", "purpose": "PASSWORD", "label": "password", "value": "secret"},
         {"id": "a", "section": {"id": "add more"}, "label": "postgres-password", "value": PASSWORD},
     ]
-    body = {"id": ITEM, "title": TITLE, "sections": [{"id": "add more"}], "fields": fields}
+    body = {"id": ITEM, "title": TITLE, "category": "LOGIN", "sections": [{"id": "add more"}], "fields": fields}
     (tmp_path / "item.json").write_text(json.dumps(body))
     op = tmp_path / "op"
     op.write_text(OP.format(log=log, vault=VAULT, item=ITEM, folder=tmp_path))
@@ -191,7 +191,13 @@ def test_a_command_without_a_valid_answer_is_reported_without_its_output(tmp_pat
 
 
 def item(**field: Any) -> dict[str, Any]:
-    return {"id": ITEM, "title": TITLE, "sections": [{"id": "s", "label": "Data"}], "fields": [field]}
+    return {
+        "id": ITEM,
+        "title": TITLE,
+        "category": "LOGIN",
+        "sections": [{"id": "s", "label": "Data"}],
+        "fields": [field],
+    }
 
 
 def test_a_field_of_a_person_s_own_outside_every_section_is_not_handed_out() -> None:
@@ -215,5 +221,5 @@ def test_an_item_does_not_show_its_values_when_printed() -> None:
 
 def test_the_type_of_a_field_is_known() -> None:
     one_time = {"id": "a", "section": {"id": "s"}, "type": "OTP", "label": "code", "value": "otpauth://totp/x"}
-    item = item_of({"id": ITEM, "title": TITLE, "sections": [{"id": "s"}], "fields": [one_time]})
+    item = item_of({"id": ITEM, "title": TITLE, "category": "LOGIN", "sections": [{"id": "s"}], "fields": [one_time]})
     assert [one.type for one in item.fields] == ["OTP"]

@@ -169,6 +169,40 @@ def test_an_item_of_another_category_is_refused(onepassword: OnePassword, props:
         provider.create(props)
 
 
+def test_what_a_user_added_outlives_the_token(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    onepassword.put(TITLE, {"remark": "ask first"}, username="old", password="old")
+    made = provider.create(props)
+    provider.delete(made.id, props)
+    item = onepassword.item(TITLE)
+    assert login(item) == ("", "")
+    assert {one["label"]: one["value"] for one in item["fields"] if one["value"]} == {"remark": "ask first"}
+    assert "issued by pulumi" not in [one.get("label") for one in item["sections"]]
+    onepassword.app.forget()
+    provider.delete(made.id, props)  # as after a lost answer
+    assert not onepassword.app.writes
+
+
+@pytest.mark.parametrize(
+    "added",
+    [{"purpose": "NOTES", "value": "the old registry's"}, {"section": {"id": "issued_by_pulumi"}, "value": "restic's"}],
+)
+def test_notes_and_fields_beside_the_marks_are_additions_too(
+    onepassword: OnePassword, props: dict[str, Any], added: dict[str, Any]
+) -> None:
+    made = provider.create(props)
+    onepassword.item(TITLE)["fields"].append({"id": "x", "type": "STRING", "label": "added", **added})
+    provider.delete(made.id, props)
+    (left,) = [one for one in onepassword.item(TITLE)["fields"] if one["value"]]
+    assert left["value"] == added["value"]
+
+
+def test_a_file_is_an_addition_too(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    made = provider.create(props)
+    onepassword.item(TITLE)["files"] = [{"id": "f" * 26, "name": "scan.pdf"}]
+    provider.delete(made.id, props)
+    assert onepassword.item(TITLE)["files"]
+
+
 def test_two_items_with_the_title_are_refused(onepassword: OnePassword, props: dict[str, Any]) -> None:
     for _ in range(2):
         onepassword.put(TITLE, {})

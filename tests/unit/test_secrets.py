@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import secrets
-from typing import cast
+from typing import Any, cast
 
 import pulumi
 import pulumi_onepassword as onepassword
 import pytest
 
-from lookups.secrets import read_secrets
+from lookups.secrets import SecretsError, StackSecrets, read_secrets
 from settings import Settings
+from settings.section import today
 from tests.stacks import DEV
 from tests.unit.account import (
     AUTH,
@@ -263,9 +265,8 @@ def test_an_unreachable_server_is_reported_in_its_own_words() -> None:
     assert "OP_CONNECT_HOST" in message
 
 
-def test_credentials_that_the_program_issues_itself_are_not_read() -> None:
-    account = OnePassword()
-    del account.items["Invoicetron Deploy Token"]
+def issuing(account: OnePassword, **changes: Any) -> StackSecrets:
+    """Reads the secrets of a stack that issues its deploy token itself."""
     pulumi.runtime.set_mocks(account, project="invoicetron", stack="dev")
     delivery = {
         "project": "0xwsh/invoicetron",
@@ -273,9 +274,72 @@ def test_credentials_that_the_program_issues_itself_are_not_read() -> None:
         "environment": {"name": "development", "tier": "development"},
         "pullCredentials": {"issue": True, "expires": "2099-12-31"},
     }
-    found = read_secrets(Settings.load(DEV, {**CONFIG, "delivery": delivery}), onepassword.Provider("onepassword"))
+    settings = Settings.load(DEV, {**CONFIG, "delivery": delivery, **changes})
+    return read_secrets(settings, onepassword.Provider("onepassword"))
+
+
+def test_credentials_that_the_program_issues_itself_are_not_read() -> None:
+    account = OnePassword()
+    del account.items["Invoicetron Deploy Token"]
+    found = issuing(account)
     assert found.registry_username is None
     assert found.registry_password is None
+
+
+UUID = "b" * 26
+
+
+@pytest.mark.parametrize("item", ["Invoicetron Dev", UUID])
+def test_a_token_is_written_to_no_item_that_holds_a_secret_of_the_stack(item: str) -> None:
+    account = OnePassword()
+    account.items["Invoicetron Dev"]["uuid"] = UUID
+    account.items[UUID] = account.items["Invoicetron Dev"]
+    registry = {**CONFIG["registry"], "item": f"op://Kubernetes/{item}"}
+    with pytest.raises(SecretsError) as refused:
+        issuing(account, registry=registry)
+    message = str(refused.value)
+    assert f"op://Kubernetes/{item}\n" in message
+    assert "it is also that of op://Kubernetes/Invoicetron Dev/postgres-password" in message
+    assert "name another item in registry.item" in message
+
+
+def test_two_tokens_are_not_written_to_one_item_however_it_is_named() -> None:
+    account = OnePassword()
+    account.items["Invoicetron Deploy Token"]["uuid"] = UUID
+    account.items[UUID] = account.items["Invoicetron Deploy Token"]
+    public = {
+        "zone": "example.org",
+        "hostname": "a.example.org",
+        "tunnel": "homelab",
+        "policyName": "Allow Admin",
+        "serviceToken": {"item": f"op://Kubernetes/{UUID}", "expires": f"{today() + dt.timedelta(days=30)}"},
+    }
+    with pytest.raises(SecretsError, match=r"it is also that of registry\.item"):
+        issuing(account, access={**CONFIG["access"], "public": public})
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"category": "api_credential"}, "the item is of the category api_credential, and not a login"),
+        ({"sections": [section("a", "", restic="hush-hush")]}, "the item holds other secrets: 'restic'"),
+    ],
+)
+def test_a_token_is_written_to_a_login_only(item: dict[str, Any], words: str) -> None:
+    account = OnePassword()
+    account.items["Invoicetron Deploy Token"] |= item
+    with pytest.raises(SecretsError) as refused:
+        issuing(account)
+    assert words in str(refused.value)
+    assert "name a new title in registry.item" in str(refused.value)
+    assert "hush" not in str(refused.value)
+
+
+def test_a_secret_that_a_user_adds_to_the_item_of_a_token_does_not_stop_the_stack() -> None:
+    account = OnePassword()
+    marks = section("a", "issued by pulumi", **{"deploy token": "invoicetron-pull-dev", "stack": "invoicetron/dev"})
+    account.items["Invoicetron Deploy Token"]["sections"] = [marks, section("b", "", restic="hush-hush")]
+    assert issuing(account).registry_item is not None
 
 
 def test_an_item_that_the_stack_itself_writes_its_token_to_is_not_read_when_it_no_longer_issues_one() -> None:
