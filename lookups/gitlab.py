@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
@@ -25,7 +25,11 @@ from settings.ownership import Owner
 from settings.repository import RepositorySettings
 
 if TYPE_CHECKING:
-    from pulumi_gitlab.outputs import GetProjectEnvironmentsEnvironmentResult, GetProjectVariablesVariableResult
+    from pulumi_gitlab.outputs import (
+        GetProjectEnvironmentsEnvironmentResult,
+        GetProjectProtectedBranchesProtectedBranchResult,
+        GetProjectVariablesVariableResult,
+    )
 
 LEAST_VERSION: Final = (18, 11)
 """First version of GitLab that accepts a push mirror's host keys (gitlab-org/gitlab!227235).
@@ -34,6 +38,7 @@ Older versions silently ignore them, and every push then fails with "Host key ve
 """
 NAMESPACE: Final = "KUBE_NAMESPACE"
 """Key of the CI variable with the stack's namespace."""
+_DEVELOPER: Final = "developer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,11 @@ class GitLabProject:
 
     def protects(self, branch: str) -> bool:
         """Whether the branch is protected, by its name or by a wildcard."""
-        return any(fnmatch.fnmatchcase(branch, pattern) for pattern in self.protections)
+        return any(_covers(pattern, branch) for pattern in self.protections)
+
+
+def _covers(pattern: str, branch: str) -> bool:
+    return fnmatch.fnmatchcase(branch, pattern)
 
 
 class GitLabError(pulumi.RunError):
@@ -128,26 +137,30 @@ def _refuse_weak_token(delivery: DeliverySettings, repository: RepositorySetting
 def _read(settings: Settings, delivery: DeliverySettings, options: pulumi.InvokeOptions) -> GitLabProject:
     project = gitlab.get_project(path_with_namespace=delivery.project, opts=options)
     metadata = gitlab.get_metadata(opts=options)
-    if unusable := [
-        *_unusable_registry(settings, delivery, project.container_registry_image_prefix),
-        *(_unusable_version(metadata.version) if settings.repository else ()),
-    ]:
+    id_ = str(project.id)
+    branches = frozenset(one.name for one in gitlab.get_project_branches(project=id_, opts=options).branches)
+    protections = gitlab.get_project_protected_branches(project_id=id_, opts=options).protected_branches
+    unusable = [*_unusable_registry(settings, delivery, project.container_registry_image_prefix)]
+    if settings.repository:
+        unusable += [
+            *_unusable_version(metadata.version),
+            *_unusable_branches(settings.repository, delivery.project, project.default_branch, branches),
+            *_lax_protections(delivery.project, project.default_branch, protections),
+        ]
+    if unusable:
         listed = "\n".join(f"  {one}" for one in unusable)
         raise GitLabError(f"GitLab cannot do what the stack file asks for. Nothing was created or changed.\n\n{listed}")
-    id_ = str(project.id)
     environments = gitlab.get_project_environments(
         project=id_, name=delivery.environment.name, opts=options
     ).environments
     variables = gitlab.get_project_variables(project=id_, opts=options).variables
-    branches = gitlab.get_project_branches(project=id_, opts=options).branches
-    protections = gitlab.get_project_protected_branches(project_id=id_, opts=options).protected_branches
     return GitLabProject(
         id=id_,
         default_branch=project.default_branch,
         enterprise=metadata.enterprise,
         environments={found.name: f"{id_}:{found.id}" for found in environments},
         variables=frozenset((variable.key, variable.environment_scope) for variable in variables),
-        branches=frozenset(branch.name for branch in branches),
+        branches=branches,
         protections=frozenset(protection.name for protection in protections),
         foreign=tuple(_foreign(settings, delivery, environments, variables)),
     )
@@ -174,6 +187,47 @@ def _unusable_version(version: str) -> Iterator[str]:
             f"repository: GitLab is {version}, and takes the host keys of a push mirror from {least} on; before, each "
             "push to the mirror fails. Upgrade GitLab, or leave out the section and make the mirror by hand"
         )
+
+
+def _unusable_branches(
+    repository: RepositorySettings, path: str, default: str | None, branches: Collection[str]
+) -> Iterator[str]:
+    develop = repository.develop_branch
+    if develop == default:
+        yield (
+            f"repository.developBranch is {develop}, which is also the default branch of the project {path}, and each "
+            "has its own protection: set repository.developBranch to another branch, or make another branch the "
+            "project's default (Settings > Repository > Branch defaults)"
+        )
+    if default not in branches:
+        why = f"its default branch {default} does not exist" if default else "it has no default branch"
+        yield (
+            f"repository: the project {path} has no branch from which to create {develop}, because {why}: push a first "
+            "commit to it, or make an existing branch the project's default (Settings > Repository > Branch defaults)"
+        )
+
+
+def _lax_protections(
+    path: str, default: str | None, protections: Sequence[GetProjectProtectedBranchesProtectedBranchResult]
+) -> Iterator[str]:
+    """Wildcards that open the default branch to others than Maintainers. If several rules match, the laxest applies."""
+    for each in protections:
+        if not default or each.name == default or not _covers(each.name, default):
+            continue
+        levels: list[Any] = [*each.push_access_levels, *each.merge_access_levels]
+        others = {
+            "Developers": any(level.access_level == _DEVELOPER for level in levels),
+            # Their roles are not shown.
+            "named users or groups": any(level.user_id or level.group_id for level in levels),
+        }
+        if any(others.values()):
+            who = " and ".join(name for name, are_let in others.items() if are_let)
+            yield (
+                f"repository: in the project {path} the protection of the branches {each.name} lets {who} push to "
+                f"{default} or merge into it, although {default} itself is protected, because GitLab applies the "
+                "laxest rule that matches: allow only the role Maintainers there (Settings > Repository > Protected "
+                f"branches), or replace it by rules that do not match {default}"
+            )
 
 
 def _foreign(

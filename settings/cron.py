@@ -43,7 +43,7 @@ class _Field:
         first = self.first if every else self._number(start)
         # "5/15" runs from 5 to the end of the field, as in the parser that Kubernetes uses (robfig/cron).
         last = self.last if every or (step and not end) else self._number(end or start)
-        if first > last or step == "0":
+        if first > last or int(step or 1) == 0:
             raise ValueError(f"{_WRONG}; a range of the {self.name} runs upwards, its step is at least 1")
         return range(first, last + 1, int(step or 1))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -11,6 +12,15 @@ from settings.errors import refusal
 from settings.schedules import DailySchedule, check_not_skipped
 from settings.section import Section
 from settings.types import BranchName, EachOnce, EnvironmentName, GitHubAddress, GitLabProject, HostKey, TimeZone
+
+_PART: Final = r"(\*|\d\d?(-\d\d?)?)(/\d\d?)?"
+_LIST: Final = f"{_PART}(,{_PART})*"
+_GITLAB_DAILY: Final = re.compile(rf"{_LIST} {_LIST} \* \* \*", re.ASCII)
+"""Daily schedules that GitLab's parser (github.com/floraison/fugit, lib/fugit/cron.rb) reads as Kubernetes' does.
+
+It has no `?`, and refuses more than two digits. It reads `0/1` as Sunday alone, and `1-31` as any day, so that
+`1-31 * mon` is only Mondays.
+"""
 
 
 class InfrastructureSettings(Section):
@@ -24,6 +34,17 @@ class InfrastructureSettings(Section):
     """Time zone of the schedule."""
     schedule: Annotated[DailySchedule, Field(validate_default=True)] = "30 6 * * *"
     """When the pipeline checks the live stacks (`verify` and drift): at least daily."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _is_gitlabs(cls, schedule: str) -> str:
+        if not _GITLAB_DAILY.fullmatch(schedule):
+            raise ValueError(
+                "a schedule of GitLab for every day: minute and hour with *, lists, ranges and steps, of at most two "
+                "digits each, then * * *, because GitLab knows no ?, and reads days otherwise than Kubernetes; "
+                "e.g. 30 6 * * *"
+            )
+        return schedule
 
     @field_validator("schedule")
     @classmethod

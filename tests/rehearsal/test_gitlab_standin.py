@@ -249,6 +249,23 @@ def test_the_default_branch_s_own_protection_is_taken_over(plugin: GitLabPlugin)
     assert not resource.diff({**PROTECTION, "branch": "main"}).changes
 
 
+@pytest.mark.parametrize("enterprise", [True, False])
+def test_protected_branches_are_listed_with_who_may_push_and_merge(enterprise: bool) -> None:
+    gitlab = GitLab("0xwsh/invoicetron", enterprise=enterprise)
+    granular = {"allowed_to_push": [{"access_level": 30}], "allowed_to_merge": [{"access_level": 0}]}
+    levels = granular if enterprise else {"push_access_level": 30, "merge_access_level": 0}
+    gitlab.project.branches.protect({"name": "ma*", **levels})
+    with serve(gitlab.app) as base:
+        plugin = configured(f"{base}/api/v4/", gitlab.token)
+        function = "gitlab:index/getProjectProtectedBranches:getProjectProtectedBranches"
+        main, wildcard = plugin.invoke(function, {"projectId": PROJECT})["protectedBranches"]
+    assert (main["name"], wildcard["name"]) == ("main", "ma*")
+    shown = {"accessLevel": "maintainer", "accessLevelDescription": "Maintainers"}
+    assert main["pushAccessLevels"] == main["mergeAccessLevels"] == [shown]
+    assert [one["accessLevel"] for one in wildcard["pushAccessLevels"]] == ["developer"]
+    assert [one["accessLevel"] for one in wildcard["mergeAccessLevels"]] == ["no one"]
+
+
 @pytest.mark.parametrize(
     ("enterprise", "levels"),
     [(True, {"pushAccessLevel": "maintainer", "mergeAccessLevel": "maintainer"}), (False, LEVELS)],

@@ -16,10 +16,10 @@ STACK = load_settings("dev")
 
 
 class Cluster:
-    """Has these Gateways, if they can be read."""
+    """Has these Gateways, if they can be read, and the stack's namespace if it is given labels."""
 
-    def __init__(self, *gateways: Any, readable: bool = True) -> None:
-        self._gateways, self._readable = gateways, readable
+    def __init__(self, *gateways: Any, readable: bool = True, labels: dict[str, str] | None = None) -> None:
+        self._gateways, self._readable, self._labels = gateways, readable, labels
 
     def list(self, api_version: str, resource: str) -> list[Any]:
         assert (api_version, resource) == ("gateway.networking.k8s.io/v1", "gateways")
@@ -27,7 +27,10 @@ class Cluster:
             raise ForbiddenError("gateways is forbidden")
         return list(self._gateways)
 
-    def get(self, api_version: str, resource: str, name: str, namespace: str) -> Any:
+    def get(self, api_version: str, resource: str, name: str, namespace: str | None = None) -> Any:
+        if resource == "namespaces":
+            assert (api_version, name, namespace) == ("v1", STACK.namespace, None)
+            return None if self._labels is None else {"metadata": {"name": name, "labels": self._labels}}
         key = {"name": name, "namespace": namespace}
         return next((one for one in self.list(api_version, resource) if one["metadata"] == key), None)
 
@@ -38,13 +41,27 @@ def settings(hostname: str = "app.lan.example.org", *, listener: str = "https", 
     return STACK.model_copy(update={"access": access})
 
 
-def gateway(hostname: str | None = None, *, allowed: str | None = "All", name: str = "main") -> Any:
-    listener: dict[str, Any] = {"name": "https"}
+def gateway(
+    hostname: str | None = None, *, allowed: str | None = "All", name: str = "main", selector: Any = None
+) -> Any:
+    listener: dict[str, Any] = {"name": "https", "protocol": "HTTPS"}
     if hostname is not None:
         listener["hostname"] = hostname
     if allowed is not None:
         listener["allowedRoutes"] = {"namespaces": {"from": allowed}}
-    return {"metadata": {"name": name, "namespace": "edge"}, "spec": {"listeners": [{"name": "http"}, listener]}}
+    if selector is not None:
+        listener["allowedRoutes"]["namespaces"]["selector"] = selector
+    plain = {"name": "http", "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+    return {"metadata": {"name": name, "namespace": "edge"}, "spec": {"listeners": [plain, listener]}}
+
+
+def selecting(*expressions: dict[str, Any], **labels: str) -> Any:
+    """A Gateway whose listener selects namespaces by these labels and expressions."""
+    return gateway(allowed="Selector", selector={"matchLabels": labels, "matchExpressions": list(expressions)})
+
+
+def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
+    return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
 
 
 def problems(cluster: Cluster, wanted: Settings | None = None) -> list[str]:
@@ -80,11 +97,65 @@ def test_a_missing_listener_is_named_with_the_existing_ones() -> None:
     assert "edge/main has no listener tls. It has http, https:" in problem
 
 
-@pytest.mark.parametrize(("allowed", "taken"), [("All", True), ("Selector", True), ("Same", False), (None, False)])
+@pytest.mark.parametrize("protocol", ["HTTP", "TLS", "TCP", "example.org/own"])
+def test_a_listener_of_another_protocol_than_https_is_refused(protocol: str) -> None:
+    other = gateway()
+    other["spec"]["listeners"][0]["protocol"] = protocol
+    (problem,) = problems(Cluster(other), settings(listener="http"))
+    assert f"The listener http of the Gateway edge/main has the protocol {protocol}" in problem
+    assert "correct access.gateway.listener, or set its protocol to HTTPS" in problem
+
+
+@pytest.mark.parametrize(("allowed", "taken"), [("All", True), ("Same", False), (None, False)])
 def test_a_listener_that_does_not_allow_the_stacks_namespace_is_refused(allowed: str | None, taken: bool) -> None:
     assert (problems(Cluster(gateway(allowed=allowed))) == []) is taken
     own = {**gateway(allowed=allowed), "metadata": {"name": "main", "namespace": STACK.namespace}}
     assert problems(Cluster(own), settings(namespace=STACK.namespace)) == []
+
+
+@pytest.mark.parametrize(
+    "selected",
+    [
+        gateway(allowed="Selector", selector={}),
+        selecting(**{"kubernetes.io/metadata.name": STACK.namespace}),
+        selecting(**{"app.kubernetes.io/part-of": "invoicetron", "pod-security.kubernetes.io/enforce": "baseline"}),
+        selecting(expression("app.kubernetes.io/instance", "In", "another", STACK.namespace)),
+        selecting(expression("app.kubernetes.io/part-of", "NotIn", "another")),
+        selecting(expression("team", "NotIn", "another")),
+        selecting(expression("app.kubernetes.io/part-of", "Exists")),
+        selecting(expression("team", "DoesNotExist")),
+    ],
+)
+def test_a_listener_that_selects_a_label_of_the_stacks_namespace_takes_the_route(selected: Any) -> None:
+    assert problems(Cluster(selected)) == []
+
+
+@pytest.mark.parametrize(
+    ("selected", "spelled"),
+    [
+        (selecting(team="web"), "team=web"),
+        (selecting(team="web", **{"app.kubernetes.io/part-of": "invoicetron"}), "team=web,app.kubernetes.io/part-of="),
+        (selecting(expression("team", "In", "web", "shop")), "team in (web, shop)"),
+        (selecting(expression("team", "Exists")), "team"),
+        (selecting(expression("app.kubernetes.io/part-of", "NotIn", "invoicetron")), "part-of notin (invoicetron)"),
+        (selecting(expression("app.kubernetes.io/part-of", "DoesNotExist")), "!app.kubernetes.io/part-of"),
+        (selecting(expression("team", "Unknown", "web")), "team unknown (web)"),
+        (gateway(allowed="Selector"), "(it has none)"),
+    ],
+)
+def test_a_listener_that_does_not_select_the_stacks_namespace_is_refused(selected: Any, spelled: str) -> None:
+    (problem,) = problems(Cluster(selected))
+    assert "accepts routes only from the namespaces that its selector matches (" in problem
+    assert spelled in problem
+    assert f"kubectl label namespace {STACK.namespace} " in problem
+    assert "for example app.kubernetes.io/part-of=invoicetron" in problem
+
+
+def test_a_label_that_somebody_gave_the_namespace_counts_and_one_that_up_changes_does_not() -> None:
+    there = {"team": "web", "app.kubernetes.io/part-of": "old"}
+    assert problems(Cluster(selecting(team="web"), labels=there)) == []
+    assert problems(Cluster(selecting(team="web"), labels={}))
+    assert problems(Cluster(selecting(**{"app.kubernetes.io/part-of": "old"}), labels=there))
 
 
 def test_a_user_who_may_not_look_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,8 +35,8 @@ class Cluster:
 
     def get(self, api_version: str, resource: str, _name: str, _namespace: str) -> Any:
         assert self.serves(api_version, resource)
-        allowed = {"namespaces": {"from": "All"}}
-        return {"spec": {"listeners": [{"name": name, "allowedRoutes": allowed} for name in ("https", "https-dev")]}}
+        accepting = {"protocol": "HTTPS", "allowedRoutes": {"namespaces": {"from": "All"}}}
+        return {"spec": {"listeners": [{"name": name, **accepting} for name in ("https", "https-dev")]}}
 
 
 def refused(settings: Settings, *groups: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from lookups.gitlab import GitLabError
@@ -106,6 +108,92 @@ def test_a_gitlab_that_ignores_a_mirror_s_host_keys_is_refused_with_the_version_
 @pytest.mark.parametrize("version", ["18.11.0-ee", "19.0.0-pre", "20.1.0"])
 def test_a_gitlab_that_uses_a_mirror_s_host_keys_is_accepted(version: str) -> None:
     assert run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}}).of("ProjectPushMirror")
+
+
+def refused(changes: dict[str, Any] | None = None, **gitlab: dict[str, Any]) -> str:
+    with pytest.raises(GitLabError) as error:
+        run("prod", changes, gitlab=gitlab)
+    assert "Nothing was created or changed" in str(error.value)
+    return str(error.value)
+
+
+def test_a_develop_branch_that_is_the_default_branch_is_refused() -> None:
+    message = refused({"repository.developBranch": "main"})
+    assert "repository.developBranch is main, which is also the default branch of the project 0xwsh/invoic" in message
+    assert "set repository.developBranch to another branch, or make another branch the project's default" in message
+
+
+@pytest.mark.parametrize(
+    ("default", "why"),
+    [("main", "its default branch main does not exist"), ("", "it has no default branch")],
+)
+def test_an_empty_repository_is_refused_before_the_first_resource(default: str, why: str) -> None:
+    message = refused(getProject={"defaultBranch": default}, getProjectBranches={"branches": []})
+    assert f"has no branch from which to create develop, because {why}: push a first commit" in message
+
+
+def level(access_level: str, **who: int) -> dict[str, Any]:
+    return {"accessLevel": access_level, "accessLevelDescription": "x", **who}
+
+
+def protection(name: str, push: dict[str, Any], merge: dict[str, Any]) -> dict[str, Any]:
+    return {"protectedBranches": [{"name": name, "pushAccessLevels": [push], "mergeAccessLevels": [merge]}]}
+
+
+MAINTAINER, DEVELOPER, NO_ONE = level("maintainer"), level("developer"), level("no one")
+
+
+@pytest.mark.parametrize(
+    ("name", "push", "merge", "who"),
+    [
+        ("*", DEVELOPER, MAINTAINER, "Developers"),
+        ("ma*", NO_ONE, DEVELOPER, "Developers"),
+        # The level of a user or a group is not its role.
+        ("m*n", level("maintainer", userId=7), NO_ONE, "named users or groups"),
+        ("*", MAINTAINER, level("maintainer", groupId=7), "named users or groups"),
+        ("*", DEVELOPER, level("maintainer", groupId=7), "Developers and named users or groups"),
+    ],
+)
+def test_a_wildcard_that_opens_the_default_branch_to_others_than_maintainers_is_refused(
+    name: str, push: dict[str, Any], merge: dict[str, Any], who: str
+) -> None:
+    message = refused(getProjectProtectedBranches=protection(name, push, merge))
+    assert f"the protection of the branches {name} lets {who} push to main or merge into it" in message
+    assert "allow only the role Maintainers there (Settings > Repository > Protected branches)" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "push", "merge"),
+    [
+        ("*", MAINTAINER, NO_ONE),
+        ("*", level("maintainer", userId=0, groupId=0, deployKeyId=3), MAINTAINER),
+        ("dev*", DEVELOPER, DEVELOPER),
+        ("Ma*", DEVELOPER, DEVELOPER),
+        # `up` itself corrects the branch's own protection.
+        ("main", DEVELOPER, DEVELOPER),
+    ],
+)
+def test_a_protection_that_does_not_open_the_default_branch_is_accepted(
+    name: str, push: dict[str, Any], merge: dict[str, Any]
+) -> None:
+    found = protection(name, push, merge)
+    assert run("prod", gitlab={"getProjectProtectedBranches": found}).of("BranchProtection")
+
+
+def test_everything_that_gitlab_cannot_do_is_reported_at_once() -> None:
+    message = refused(
+        {"repository.developBranch": "main"},
+        getMetadata={"enterprise": True, "version": "17.11.0"},
+        getProjectBranches={"branches": []},
+        getProjectProtectedBranches=protection("*", DEVELOPER, DEVELOPER),
+    )
+    for words in ("GitLab is 17.11.0", "repository.developBranch is main", "main does not exist", "lets Developers"):
+        assert words in message
+
+
+def test_a_stack_without_a_repository_may_have_any_branches() -> None:
+    found = protection("*", DEVELOPER, DEVELOPER)
+    assert run("dev", gitlab={"getProjectBranches": {"branches": []}, "getProjectProtectedBranches": found})
 
 
 def test_a_stack_without_a_mirror_needs_no_newer_gitlab() -> None:

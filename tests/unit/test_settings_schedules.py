@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -167,6 +168,39 @@ def test_a_time_that_the_zone_skips_is_refused_with_the_day(key: str, schedule: 
     assert f"invoicetron:backup.{key}\n      given:   {schedule!r}" in message
     assert "a time that Europe/Berlin never skips: on 2" in message
     assert "for example 0 5, or timeZone: Etc/UTC" in message
+
+
+def with_schedule(schedule: str) -> dict[str, Any]:
+    return with_value("prod", "repository.infrastructure", {"project": "a/b", "schedule": schedule})
+
+
+@pytest.mark.parametrize(
+    "schedule", ["30 6 * * *", "05 06 * * *", "0,30 6-20/2 * * *", "*/15 */2 * * *", "5/10 6 * * *", "0 * * * *"]
+)
+def test_a_daily_schedule_that_gitlab_reads_as_kubernetes_does_is_accepted(schedule: str) -> None:
+    assert Settings.load(PROD, with_schedule(schedule))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        # GitLab's parser, Fugit, refuses these ...
+        "30 6 ? * *",
+        "? 6 * * *",
+        "*/100 * * * *",
+        "0 0/006 * * *",
+        "007 6 * * *",
+        # ... and reads these as Sundays, Mondays and Mondays.
+        "30 6 * * 0/1",
+        "30 6 * * *,1",
+        "30 6 1-31 * mon",
+    ],
+)
+def test_a_schedule_that_gitlab_refuses_or_reads_otherwise_is_refused(schedule: str) -> None:
+    assert accepts(DailySchedule, schedule)
+    message = refusal("prod", with_schedule(schedule))
+    assert f"invoicetron:repository.infrastructure.schedule\n      given:   {schedule!r}" in message
+    assert "GitLab knows no ?, and reads days otherwise than Kubernetes; e.g. 30 6 * * *" in message
 
 
 def test_schedules_that_the_refusal_proposes_are_accepted_in_every_zone() -> None:

@@ -119,7 +119,21 @@ class GitLabPlugin(RestPlugin):
     def _protected_branches(self, args: Properties) -> Properties:
         with refusals("the protected branches"):
             found = self._client.project(args["projectId"]).protectedbranches.list(get_all=True)
-        shown = [{"id": item.attributes["id"], "name": item.name} for item in found]
+        shown = [
+            {
+                "id": item.attributes["id"],
+                "name": item.name,
+                "allowForcePush": item.allow_force_push,
+                "codeOwnerApprovalRequired": item.code_owner_approval_required,
+                "pushAccessLevels": [_access_level(level) for level in item.push_access_levels],
+                "mergeAccessLevels": [_access_level(level) for level in item.merge_access_levels],
+                # Only an Enterprise Edition has these.
+                "unprotectAccessLevels": [
+                    _access_level(level) for level in item.attributes.get("unprotect_access_levels", [])
+                ],
+            }
+            for item in found
+        ]
         return {"id": 1, "projectId": args["projectId"], "protectedBranches": shown}
 
     def _schedules(self, args: Properties) -> Properties:
@@ -145,17 +159,11 @@ class GitLabPlugin(RestPlugin):
     def _protected_tags(self, args: Properties) -> Properties:
         with refusals("the protected tags"):
             found = self._client.project(args["project"]).protectedtags.list(get_all=True)
-        names = {number: name for name, number in repository.LEVELS.items()}
         shown = [
             {
                 "tag": item.name,
                 "createAccessLevels": [
-                    {
-                        "id": level["id"],
-                        "accessLevel": names[level["access_level"]],
-                        "accessLevelDescription": level["access_level_description"],
-                    }
-                    for level in item.create_access_levels
+                    {"id": level["id"], **_access_level(level)} for level in item.create_access_levels
                 ],
             }
             for item in found
@@ -168,3 +176,13 @@ class GitLabPlugin(RestPlugin):
             answer = self._client.connection.http_get(f"{path}/public_key")
         key = answer["public_key"] if isinstance(answer, dict) else ""
         return {"id": f"{args['projectId']}:{args['mirrorId']}", **args, "publicKey": key}
+
+
+def _access_level(level: Properties) -> Properties:
+    """Who may act on a protected object, as the provider shows it: without the ids that GitLab leaves empty."""
+    ids = {"userId": "user_id", "groupId": "group_id", "deployKeyId": "deploy_key_id"}
+    return {
+        "accessLevel": repository.LEVEL_NAMES[level["access_level"]],
+        "accessLevelDescription": level["access_level_description"],
+        **{name: level[attribute] for name, attribute in ids.items() if level.get(attribute)},
+    }
