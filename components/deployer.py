@@ -26,6 +26,33 @@ _TOKEN: Final = f"{ACCOUNT}-token"
 _RBAC: Final = "rbac.authorization.k8s.io"
 
 
+@dataclass(frozen=True)
+class Grant:
+    """What the Role allows on one kind."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+_LOOK: Final = ("get", "list", "watch")
+
+
+def grants(*, jobs: bool) -> list[Grant]:
+    """The calls of `ci/app.gitlab-ci.yml`; tests/rehearsal/test_deployer_access.py makes every call with the token.
+
+    `jobs`: the stack has a template from which the pipeline creates Jobs.
+    """
+    of_jobs = [Grant("batch", "jobs", (*_LOOK, "create", "delete")), Grant("batch", "cronjobs", ("get",))]
+    return [
+        Grant("apps", "deployments", (*_LOOK, "patch", "update")),
+        Grant("apps", "replicasets", _LOOK),
+        Grant("", "pods", _LOOK),
+        Grant("", "pods/log", ("get",)),
+        *(of_jobs if jobs else []),
+    ]
+
+
 def token_secret(settings: DeliverySettings) -> str:
     """Name of the token's Secret. It contains the day by which to renew the token, so a new day makes a new Secret."""
     return _TOKEN if settings.renew_token_by is None else f"{_TOKEN}-{settings.renew_token_by.isoformat()}"
@@ -115,19 +142,14 @@ def _token(data: Mapping[str, str] | None) -> str:
 
 
 def _rules(args: DeployerArgs) -> list[rbac.PolicyRuleArgs]:
-    """The calls of `ci/app.gitlab-ci.yml`; tests/rehearsal/test_deployer_access.py makes every call with the token."""
     made_from = [args.app.migration, args.backup.template if args.backup else None]
     templates = [template.name for template in made_from if template]  # it may read no others
-    look = ["get", "list", "watch"]
-    rule = rbac.PolicyRuleArgs
-    jobs = [
-        rule(api_groups=["batch"], resources=["jobs"], verbs=[*look, "create", "delete"]),
-        rule(api_groups=["batch"], resources=["cronjobs"], resource_names=templates, verbs=["get"]),
-    ]
     return [
-        rule(api_groups=["apps"], resources=["deployments"], verbs=[*look, "patch", "update"]),
-        rule(api_groups=["apps"], resources=["replicasets"], verbs=look),
-        rule(api_groups=[""], resources=["pods"], verbs=look),
-        rule(api_groups=[""], resources=["pods/log"], verbs=["get"]),
-        *(jobs if templates else []),
+        rbac.PolicyRuleArgs(
+            api_groups=[one.group],
+            resources=[one.resource],
+            verbs=[*one.verbs],
+            resource_names=templates if one.resource == "cronjobs" else None,
+        )
+        for one in grants(jobs=bool(templates))
     ]

@@ -93,9 +93,12 @@ class Cluster:
     def may(self, verb: str, group: str, resource: str, namespace: str | None = None) -> bool:
         """Whether the kubeconfig's user may do this, by default in all namespaces.
 
-        Raises as `get` does; `ForbiddenError` if the API server does not say.
+        `resource` may have a subresource, e.g. `pods/log`. Raises as `get` does; `ForbiddenError` if the API server
+        does not say.
         """
         attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace or ""}
+        if "/" in resource:
+            attributes["resource"], _, attributes["subresource"] = resource.partition("/")
         asked = self._ask("POST", _REVIEWS, {**_REVIEW, "spec": {"resourceAttributes": attributes}})
         if asked is None:
             raise ForbiddenError(f"The cluster {self._context} has no {_REVIEWS}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from components import wal_archive
 from components.admission_names import API_VERSION, POLICIES
 from components.cloudnative_pg import API, RESOURCE
+from components.deployer import grants
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from settings import Settings
 
-_WRITE: Final = ("create", "patch")
+_WRITE: Final = ("create", "get", "patch")
+_FOLLOW: Final = ("list", "watch")
 _KINDS: Final = {
     "": ("configmaps", "limitranges", "resourcequotas", "secrets", "serviceaccounts", "services"),
     "apps": ("deployments",),
@@ -32,6 +34,14 @@ _ARCHIVED: Final = {
 }
 _METRICS: Final = {"monitoring.coreos.com": ("podmonitors",)}
 _ADMISSION: Final = API_VERSION.partition("/")[0]
+_FOLLOWED: Final = {
+    "": ("endpoints", "persistentvolumeclaims", "pods", "services"),
+    "apps": ("deployments", "replicasets"),
+}
+"""What the plugin watches while it waits for a Deployment or a Service (pulumi-kubernetes, `Subscribe` in
+provider/pkg/await)."""
+_FOLLOWED_DATABASE: Final = {"apps": ("statefulsets",)}
+_RBAC: Final = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +93,7 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
     if not exists:
         yield Permission(verbs=("create",), group="", resource="namespaces", why=f"the stack's own, {own}")
     # To the API server, a namespace is part of itself: a Role in it is enough to change it.
-    yield Permission(verbs=("patch",), group="", resource="namespaces", namespace=own, why="the stack's own")
+    yield Permission(verbs=("get", "patch"), group="", resource="namespaces", namespace=own, why="the stack's own")
     yield from _of_the_cluster(settings)
     if settings.access.public:
         yield Permission(
@@ -105,9 +115,32 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
             operated,
             _ARCHIVED if settings.wal else {},
         ):
-            for group, resources in kinds.items():
-                for resource in resources:
-                    yield Permission(verbs=_WRITE, group=group, resource=resource, namespace=own)
+            yield from _each(_WRITE, kinds, own)
+        for kinds in (_FOLLOWED, _FOLLOWED_DATABASE if settings.database else {}):
+            yield from _each(_FOLLOW, kinds, own, why="to follow a rollout")
+        if settings.delivery:
+            yield from _granted(settings, cluster)
+
+
+def _each(
+    verbs: tuple[str, ...], kinds: Mapping[str, tuple[str, ...]], namespace: str, why: str = ""
+) -> Iterator[Permission]:
+    for group, resources in kinds.items():
+        for resource in resources:
+            yield Permission(verbs=verbs, group=group, resource=resource, namespace=namespace, why=why)
+
+
+def _granted(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
+    """What the pipeline's Role grants: Kubernetes lets nobody grant what they may not do themselves.
+
+    Unless they may `escalate` Roles and `bind` them (Kubernetes' documentation, RBAC, Privilege escalation prevention).
+    """
+    own = settings.namespace
+    if cluster.may("escalate", _RBAC, "roles", own) and cluster.may("bind", _RBAC, "roles", own):
+        return
+    for one in grants(jobs=settings.database is not None):
+        why = "the pipeline's Role grants it"
+        yield Permission(verbs=one.verbs, group=one.group, resource=one.resource, namespace=own, why=why)
 
 
 def _of_the_cluster(settings: Settings) -> Iterator[Permission]:
@@ -115,9 +148,7 @@ def _of_the_cluster(settings: Settings) -> Iterator[Permission]:
     if settings.protect and settings.database:
         yield replace(volumes, why="the database's volume outlives its claim (protect)")
     if settings.backup and settings.backup.nfs:
-        yield replace(volumes, verbs=("get", *_WRITE), why="backup.nfs")
+        yield replace(volumes, verbs=_WRITE, why="backup.nfs")
     if settings.delivery and settings.delivery.admission_policy:
         for resource in (POLICIES, "validatingadmissionpolicybindings"):
-            yield Permission(
-                verbs=("get", *_WRITE), group=_ADMISSION, resource=resource, why="delivery.admissionPolicy"
-            )
+            yield Permission(verbs=_WRITE, group=_ADMISSION, resource=resource, why="delivery.admissionPolicy")

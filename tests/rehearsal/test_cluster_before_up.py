@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from lookups.cluster import Cluster
+from lookups.permissions import Permission, needed
 from rehearsal.engine import EngineError
 from rehearsal.homelab import PIPELINE_IMAGE
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
+from tests.unit.program import load_settings
 
 
 def kubeconfig(rehearsal: Rehearsal, directory: Path, *, server: str | None = None, token: str | None = None) -> Path:
@@ -94,10 +99,47 @@ def test_all_missing_permissions_are_reported_at_once_before_anything_is_made(
     message = str(refused.value)
     assert "Nothing was created or changed. Missing:" in message
     assert "get, patch persistentvolumes: the database's volume outlives its claim (protect)" in message
-    assert "create, patch ciliumnetworkpolicies.cilium.io in the namespace cloudflare: " in message
+    assert "create, get, patch ciliumnetworkpolicies.cilium.io in the namespace cloudflare: " in message
     assert "in the namespace invoicetron-prod" not in message
     assert kubectl("-n", "invoicetron-prod", "get", "secrets", "-o", "name") == ""
     assert not rehearsal.gitlab.app.writes
+
+
+class Unprivileged(Cluster):
+    """The cluster as the permissions are asked for: the namespace exists, and the user may grant nobody more."""
+
+    def __init__(self) -> None:
+        """Needs no client."""
+
+    def get(self, _version: str, _resource: str, name: str, _namespace: str | None = None) -> Mapping[str, Any]:
+        return {"metadata": {"name": name}}
+
+    def may(self, *_: object) -> bool:
+        return False
+
+
+def test_the_permissions_that_are_asked_for_are_enough(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    kubectl = rehearsal.kubectl
+    # In every namespace, because the stack's does not exist yet.
+    asked = [
+        *needed(load_settings("dev"), Unprivileged()),
+        Permission(verbs=("create",), group="", resource="namespaces"),
+    ]
+    rules = [{"apiGroups": [one.group], "resources": [one.resource], "verbs": [*one.verbs]} for one in asked]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "user-of-dev"}}
+    binding = ("clusterrolebinding", "user-of-dev", "--clusterrole=user-of-dev", "--serviceaccount=default:user-of-dev")
+    kubectl("-n", "default", "create", "serviceaccount", "user-of-dev")
+    kubectl("create", "-f", "-", stdin=json.dumps({**role, "rules": rules}))
+    kubectl("create", *binding)
+    try:
+        token = kubectl("-n", "default", "create", "token", "user-of-dev").strip()
+        program = rehearsal.program.with_environment({"KUBECONFIG": str(kubeconfig(rehearsal, tmp_path, token=token))})
+        program.init("dev")
+        program.up("dev", "--skip-preview")
+        assert not program.up("dev", "--skip-preview").changes
+    finally:
+        kubectl("-n", "default", "delete", "serviceaccount", "user-of-dev")
+        kubectl("delete", "clusterrole,clusterrolebinding", "user-of-dev")
 
 
 def test_a_preview_warns_before_an_app_deleted_by_hand_is_recreated_with_the_placeholder(

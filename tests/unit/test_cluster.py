@@ -35,7 +35,10 @@ _ANSWERS: dict[str, tuple[int, Any]] = {
 
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_ALLOWED = {"verb": "patch", "group": "apps", "resource": "deployments", "namespace": "own"}
+_ALLOWED = (
+    {"verb": "patch", "group": "apps", "resource": "deployments", "namespace": "own"},
+    {"verb": "get", "group": "", "resource": "pods", "subresource": "log", "namespace": "own"},
+)
 
 
 async def _review(request: Request) -> Response:
@@ -44,7 +47,7 @@ async def _review(request: Request) -> Response:
     assert (body["apiVersion"], body["kind"]) == ("authorization.k8s.io/v1", "SelfSubjectAccessReview")
     assert request.headers["content-type"] == "application/json"
     asked = body["spec"]["resourceAttributes"]
-    return JSONResponse({**body, "status": {"allowed": asked == _ALLOWED}}, 201)
+    return JSONResponse({**body, "status": {"allowed": asked in _ALLOWED}}, 201)
 
 
 def _answer(request: Request) -> Response:
@@ -84,6 +87,8 @@ def test_an_object_that_may_not_be_read_is_not_taken_for_absent(cluster: Cluster
 
 def test_the_api_server_is_asked_what_the_user_may_do(cluster: Cluster) -> None:
     assert cluster.may("patch", "apps", "deployments", "own")
+    assert cluster.may("get", "", "pods/log", "own")
+    assert not cluster.may("get", "", "pods", "own")
     assert not cluster.may("patch", "apps", "deployments")
     assert not cluster.may("*", "*", "*")
 

@@ -61,10 +61,39 @@ def test_missing_permissions_are_named_as_kubectl_names_them(
 
 def test_all_missing_permissions_are_reported_at_once() -> None:
     message = refusal(
-        [("get", "persistentvolumes", None), ("patch", "persistentvolumes", None), ("create", "jobs", OWN)]
+        [("get", "persistentvolumes", None), ("patch", "persistentvolumes", None), ("create", "nodes", None)]
     )
     assert "  get, patch persistentvolumes: " in message
-    assert "jobs" not in message, "the stack makes none"
+    assert "nodes" not in message, "the stack makes none"
+
+
+def test_what_the_pipelines_role_grants_is_needed_except_by_a_user_who_may_grant_more() -> None:
+    lacking: list[tuple[str, str, str | None]] = [("create", "jobs", OWN), ("get", "pods/log", OWN)]
+    for further in ("escalate", "bind"):
+        message = refusal([*lacking, (further, "roles", OWN)])
+        assert f"  create jobs.batch in the namespace {OWN}: the pipeline's Role grants it\n" in message
+        assert f"  get pods/log in the namespace {OWN}: the pipeline's Role grants it\n" in message
+    check_permissions(load_settings("prod"), Answering(lacking))
+    check_permissions(load_settings("prod"), Answering([*lacking, ("bind", "roles", OWN)], namespace=False))
+
+
+def test_a_role_of_the_pipeline_has_what_is_asked_for(program: Program) -> None:
+    (role,) = program.of("Role")
+    granted = {
+        (group, resource, verb)
+        for rule in role.inputs["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    cluster = Answering([("escalate", "roles", f"invoicetron-{program.stack}")])
+    asked = {
+        (one.group, one.resource, verb)
+        for one in needed(load_settings(program.stack), cluster)
+        if "Role" in one.why
+        for verb in one.verbs
+    }
+    assert granted == asked
 
 
 def test_creating_the_namespace_is_needed_only_if_it_does_not_exist() -> None:
@@ -104,11 +133,11 @@ def test_every_kind_that_the_program_creates_is_asked_about(program: Program) ->
 def test_a_volume_for_an_export_is_the_clusters() -> None:
     nfs = {**sections("dev"), "backup": {"nfs": {"server": "10.10.30.4", "path": "/backups"}}}
     (volumes,) = [one for one in needed(Settings.load(DEV, nfs), Answering([])) if one.resource == "persistentvolumes"]
-    assert volumes.verbs == ("get", "create", "patch")
+    assert volumes.verbs == ("create", "get", "patch")
 
 
 def test_permissions_for_cloudnative_pg_are_checked_if_it_runs_the_database() -> None:
     operated = Settings.load(DEV, {**sections("dev"), "database": {"engine": "cloudnative-pg"}})
     asked = {f"{one}" for one in needed(operated, Answering([]))}
-    wanted = "create, patch clusters.postgresql.cnpg.io in the namespace invoicetron-dev"
+    wanted = "create, get, patch clusters.postgresql.cnpg.io in the namespace invoicetron-dev"
     assert asked - {f"{one}" for one in needed(Settings.load(DEV, sections("dev")), Answering([]))} == {wanted}

@@ -196,14 +196,15 @@ class Awaiter:
         return self._found(_ENDPOINTS, Name.of(live))
 
     def _storage_class(self, live: Object) -> Object | None:
+        """None also if the user may not read it; the real plugin then waits for the claim to be bound, too."""
         name = pluck(live, "spec", "storageClassName")
-        return self._found(_STORAGE_CLASS, Name("", name)) if name else None
+        return self._found(_STORAGE_CLASS, Name("", name), forbidden=True) if name else None
 
-    def _found(self, kind: Kind, name: Name) -> Object | None:
+    def _found(self, kind: Kind, name: Name, *, forbidden: bool = False) -> Object | None:
         try:
             return self.cluster.get(kind, name)
         except ApiError as error:
-            if error.is_not_found:
+            if error.is_not_found or (forbidden and error.is_forbidden):
                 return None
             raise
 
