@@ -25,6 +25,7 @@ from components.pipeline import create_pipeline
 from components.pull_credentials import PullCredentials, PullCredentialsArgs
 from components.repository import Repository, RepositoryArgs
 from components.workloads import footprint
+from lookups.ownership import MIRROR_KEY
 from lookups.r2 import OUTPUTS
 from lookups.stack import look_up
 from lookups.volumes import OUTPUT
@@ -81,7 +82,7 @@ if settings.monitoring:
 create_pipeline(found, environment=environment, app=app, access=access, backup=backups.backup, opts=options)
 if settings.repository and project:
     repository = Repository("repository", RepositoryArgs(settings=settings.repository, project=project), options)
-    pulumi.export("mirror_key", repository.mirror_key)
+    pulumi.export(MIRROR_KEY, repository.mirror_key)
     if settings.repository.infrastructure and found.infrastructure:
         infrastructure_args = InfrastructureArgs(
             settings=settings.repository.infrastructure, project=found.infrastructure

@@ -7,7 +7,7 @@ then its owner is read from what the object points to, if that tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +46,25 @@ class OwnershipError(pulumi.RunError):
     """The stack would take over what belongs to somebody else; the message lists all of it."""
 
 
+MIRROR_KEY: Final = "mirror_key"
+"""The stack's output that only a stack with a repository has."""
+
+
 def check_ownership(
-    settings: Settings, cluster: Cluster, claims: Iterable[Claim], folders: Iterable[Path] = ()
+    settings: Settings,
+    cluster: Cluster,
+    claims: Iterable[Claim],
+    folders: Iterable[Path] = (),
+    *,
+    outputs: Collection[str] = (),
 ) -> None:
-    """Raises `OwnershipError` if anything belongs to somebody else, in the cluster or in `claims` of other look-ups."""
-    found = [*in_cluster(settings, cluster, folders), *claims]
+    """Raises `OwnershipError` if anything belongs to somebody else, in the cluster or in `claims` of other look-ups.
+
+    `folders` are those of `project_folders`; `outputs` are the names of the stack's own outputs so far.
+    """
+    found = [*in_cluster(settings, cluster), *claims]
+    if MIRROR_KEY not in outputs:
+        found += _repository(settings, cluster, folders)
     listed = [
         f"  {one.what}\n    belongs to {one.owner}, as {one.evidence} shows: change {one.setting}" for one in found
     ]
@@ -64,10 +78,10 @@ def check_ownership(
         )
 
 
-def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
+def in_cluster(settings: Settings, cluster: Cluster) -> Iterator[Claim]:
     """What belongs to somebody else in the cluster: the namespace, the hostname's route, the policy beside the tunnel.
 
-    Also, according to the stack files of the apps in `folders`, what cannot be marked in GitLab.
+    Also the admission policies and the folder of the backups.
     """
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if (owner := _another(settings, namespace)) is not None:
@@ -84,8 +98,6 @@ def in_cluster(settings: Settings, cluster: Cluster, folders: Iterable[Path]) ->
         yield from _admission_policies(settings, cluster)
     if settings.backup is not None and settings.backup.nfs is not None:
         yield from _export(settings, settings.backup.nfs, cluster)
-    if namespace is None:
-        yield from _repository(settings, cluster, folders)
 
 
 def _another(settings: Settings, found: Object | None) -> Owner | None:
@@ -230,7 +242,7 @@ def project_folders(directory: Path) -> list[Path]:
 
 
 def _repository(settings: Settings, cluster: Cluster, folders: Iterable[Path]) -> Iterator[Claim]:
-    """For a new stack, an existing stack's section `repository` about the same project.
+    """For a stack that has no repository yet, an existing stack's section `repository` about the same project.
 
     A push mirror, a branch and a protection have no text that could name their owner.
     """

@@ -83,7 +83,7 @@ def look_up(settings: Settings, providers: Providers) -> Found:
         ids, others = _look_up_public(settings, settings.access.public, cluster)
         claims += others
     r2_ids = r2.look_up(settings.r2, settings.names.owner, outputs=outputs) if settings.r2 else {}
-    check_ownership(settings, cluster, claims, folders)
+    check_ownership(settings, cluster, claims, folders, outputs=outputs)
     # After the ownership check: an error about another stack's item would hide what else belongs to another stack.
     secrets = read_secrets(settings, providers.onepassword)
     check_volumes(settings, cluster, record, placed)

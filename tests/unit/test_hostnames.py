@@ -16,7 +16,7 @@ from ops.verify.systems import Systems
 from settings import Settings
 from tests.stacks import PROD
 from tests.unit.program import Program, run
-from tests.unit.stack_files import ROOT, refusal, with_value
+from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_ownership import SERVES, Held, route
 
 INSIDE = ["a.k8s.rommelporras.com", "b.k8s.rommelporras.com"]
@@ -113,7 +113,7 @@ def test_another_s_route_for_any_of_the_hostnames_is_refused(settings: Settings,
     theirs = route(settings, SERVES)
     theirs["spec"]["hostnames"] = [hostname]
     cluster: Cluster = Held(httproutes=[theirs])
-    (claim,) = in_cluster(settings, cluster, [ROOT])
+    (claim,) = in_cluster(settings, cluster)
     assert (claim.what, claim.setting) == (f"the hostname {hostname}", "access.hostnames")
 
 

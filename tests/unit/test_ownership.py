@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -84,8 +85,17 @@ def settings() -> Settings:
     return Settings.load(DEV, sections("dev"))
 
 
-def claims(settings: Settings, cluster: Cluster, *folders: Path) -> list[Claim]:
-    return list(in_cluster(settings, cluster, folders))
+def claims(settings: Settings, cluster: Cluster) -> list[Claim]:
+    return list(in_cluster(settings, cluster))
+
+
+def refusal(settings: Settings, cluster: Cluster, *folders: Path, outputs: Collection[str] = ()) -> str:
+    """Why the stack is refused; empty if it is not."""
+    try:
+        check_ownership(settings, cluster, [], folders, outputs=outputs)
+    except OwnershipError as refused:
+        return str(refused)
+    return ""
 
 
 def test_a_second_route_for_the_hostname_is_another_s(settings: Settings) -> None:
@@ -134,7 +144,7 @@ def shared(directory: Path, stack: str, project: str) -> None:
     (directory / "Pulumi.yaml").write_text("name: invoicetron\n")
 
 
-def test_the_repository_of_a_deployed_stack_is_another_s_for_a_stack_that_is_not(tmp_path: Path) -> None:
+def test_the_repository_of_a_deployed_stack_is_another_s_for_a_stack_without_one(tmp_path: Path) -> None:
     prod = Settings.load(PROD, sections("prod"))
     assert prod.delivery
     shared(tmp_path, "older", prod.delivery.project)
@@ -142,9 +152,11 @@ def test_the_repository_of_a_deployed_stack_is_another_s_for_a_stack_that_is_not
     shared(tmp_path, "of-another-project", "somebody/else")
     (tmp_path / "Pulumi.broken.yaml").write_text("config: [")
     lives = [{"metadata": {"name": f"invoicetron-{stack}"}} for stack in ("older", "of-another-project", "broken")]
-    (claim,) = claims(prod, Held(namespaces=lives), tmp_path)
-    assert (claim.owner, claim.evidence) == ("invoicetron/older", "the section repository of Pulumi.older.yaml")
-    assert not claims(prod, Held(namespaces=[*lives, {"metadata": {"name": prod.namespace}}]), tmp_path)
+    for held in (Held(namespaces=lives), Held(namespaces=[*lives, {"metadata": {"name": prod.namespace}}])):
+        message = refusal(prod, held, tmp_path, outputs=["namespace"])
+        assert "belongs to invoicetron/older, as the section repository of Pulumi.older.yaml shows" in message
+        assert message.count("belongs to") == 1
+        assert not refusal(prod, held, tmp_path, outputs=["namespace", "mirror_key"])
 
 
 def test_the_repository_of_another_app_s_deployed_stack_is_another_s(tmp_path: Path) -> None:
@@ -156,8 +168,8 @@ def test_the_repository_of_another_app_s_deployed_stack_is_another_s(tmp_path: P
     config = {"ledger:delivery": {"project": prod.delivery.project}, "ledger:repository": {"mirror": "x"}}
     (other / "Pulumi.prod.yaml").write_text(yaml.safe_dump({"config": config}))
     (other / "Pulumi.yaml").write_text("name: ledger\n")
-    (claim,) = claims(prod, Held(namespaces=[{"metadata": {"name": "ledger-prod"}}]), tmp_path, other)
-    assert claim.owner == "ledger/prod"
+    held = Held(namespaces=[{"metadata": {"name": "ledger-prod"}}])
+    assert "belongs to ledger/prod" in refusal(prod, held, tmp_path, other)
 
 
 def test_a_namespace_s_labels_count_more_than_its_name() -> None:
