@@ -51,6 +51,7 @@ def test_schedules_that_kubernetes_runs_are_accepted(schedule: str) -> None:
         "0 3 * * someday",
         "0 6-3 * * *",
         "*/0 * * * *",
+        "*/00 * * * *",
         "1, 3 * * *",
         "0  3 * * *",
         "0 3 * * * ",
