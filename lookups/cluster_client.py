@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import ssl
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import yaml
 from kubernetes.client import ApiClient, Configuration
@@ -16,6 +20,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from lookups.credentials import CredentialsError
 
+_PEM: Final = WeakKeyDictionary[Configuration, Mapping[str, bytes]]()
+"""Certificates and key of each configuration, by its attributes that named their files."""
 _LOADING: Final = threading.Lock()
 """Held while a kubeconfig is loaded: the dynamic provider handles several resources at once.
 
@@ -25,7 +31,7 @@ it, so they would read an empty file (kubernetes.config.kube_config, `_create_te
 
 
 def api_client(context: str, *, retries: int | None = None) -> ApiClient:
-    """The official client for a context, from KUBECONFIG or else kubectl's usual file.
+    """The client for a context, from KUBECONFIG or else kubectl's usual file.
 
     `retries` is the number of further attempts after one without connection or answer; None means the client's default,
     three. Raises `CredentialsError` if the kubeconfig does not lead to a cluster.
@@ -39,6 +45,7 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
         with _LOADING, TemporaryDirectory() as files:
             load_kube_config(kubeconfig, context=context, client_configuration=configuration, temp_file_path=files)
             tls = _tls(configuration)
+            _PEM[configuration] = {name: Path(file).read_bytes() for name, file in _named(configuration)}
     # A failing credential plugin, or a certificate that is not base64, raises various errors.
     except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         raise CredentialsError(
@@ -52,13 +59,35 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
             "that no token has: write the token, or its file, again without"
         )
     client = ApiClient(configuration=configuration)
-    files_unused = {"ca_certs": None, "cert_file": None, "key_file": None}
-    client.rest_client.pool_manager.connection_pool_kw.update(files_unused, ssl_context=tls)
+    unused = dict.fromkeys(("ca_certs", "cert_file", "key_file"))
+    client.rest_client.pool_manager.connection_pool_kw.update(unused, ssl_context=tls)
     return client
 
 
+@contextmanager
+def in_files(configuration: Configuration) -> Iterator[Configuration]:
+    """The configuration of a client, for what takes no TLS context: in the block, what it names is in files."""
+    copied = copy.copy(configuration)
+    hook: Any = copied.refresh_api_key_hook
+    if hook:
+        hook(copied)
+        copied.refresh_api_key_hook = None  # it would name the deleted files again
+    with TemporaryDirectory() as directory:
+        for name, pem in _PEM.get(configuration, {}).items():
+            file = Path(directory) / name
+            file.write_bytes(pem)
+            setattr(copied, name, str(file))
+        yield copied
+
+
+def _named(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    """The files that a configuration names, by its attributes."""
+    for name in ("ssl_ca_cert", "cert_file", "key_file"):
+        if file := getattr(configuration, name):
+            yield name, file
+
+
 def _tls(configuration: Configuration) -> ssl.SSLContext | None:
-    """The certificates and the key of the configuration, read from their files; None for an address without TLS."""
     if not configuration.host.startswith("https:"):
         return None
     tls = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)

@@ -9,11 +9,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from kubernetes import client as api
-from kubernetes.client import ApiClient
+from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
 from websocket import WebSocketException
 
+from lookups.cluster_client import in_files
 from ops.kube.cluster import Cluster, ClusterError
 
 STALL: Final = 60.0
@@ -41,32 +42,36 @@ def run_in(cluster: Cluster, pod: str, container: str, script: str, *arguments: 
 def start(cluster: Cluster, pod: str, container: str, script: str, *arguments: str, stdin: bool) -> Any:
     """Opens the exec in a thread: the client itself would wait for ever if the API server does not answer."""
     opened: SimpleQueue[Any] = SimpleQueue()
+    command = ["sh", "-c", script, "sh", *arguments]
 
-    def run() -> None:
+    def run(configuration: Configuration) -> None:
         try:
-            opened.put(_open(cluster, pod, container, ["sh", "-c", script, "sh", *arguments], stdin=stdin))
+            opened.put(_open(configuration, cluster.namespace, pod, container, command, stdin=stdin))
         except Exception as error:  # noqa: BLE001 - raised in the waiting thread
             opened.put(error)
 
-    threading.Thread(target=run, name=f"exec in {pod}", daemon=True).start()
-    deadline = time.monotonic() + STALL
-    while time.monotonic() < deadline:
-        cluster.interrupts.check()
-        with suppress(Empty):
-            found = opened.get(timeout=LOOK)
-            if isinstance(found, Exception):
-                raise found
-            return found
+    with in_files(cluster.client.configuration) as configuration:
+        threading.Thread(target=run, args=[configuration], name=f"exec in {pod}", daemon=True).start()
+        deadline = time.monotonic() + STALL
+        while time.monotonic() < deadline:
+            cluster.interrupts.check()
+            with suppress(Empty):
+                found = opened.get(timeout=LOOK)
+                if isinstance(found, Exception):
+                    raise found
+                return found
     raise ClusterError(f"the API server did not open a connection to the pod {pod} for {STALL:.0f} s")
 
 
-def _open(cluster: Cluster, pod: str, container: str, command: list[str], *, stdin: bool) -> Any:
+def _open(
+    configuration: Configuration, namespace: str, pod: str, container: str, command: list[str], *, stdin: bool
+) -> Any:
     # A separate client: `stream` replaces the client's way of calling, while other threads use ours.
-    core: Any = api.CoreV1Api(ApiClient(cluster.client.configuration))
+    core: Any = api.CoreV1Api(ApiClient(configuration))
     connection: Any = stream(
         core.connect_get_namespaced_pod_exec,
         pod,
-        cluster.namespace,
+        namespace,
         container=container,
         command=command,
         stdin=stdin,

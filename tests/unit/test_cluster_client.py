@@ -19,7 +19,7 @@ from kubernetes.config import kube_config
 
 from components.server_certificate import _issued
 from lookups.cluster import ClusterError, connect
-from lookups.cluster_client import api_client
+from lookups.cluster_client import api_client, in_files
 from lookups.credentials import CredentialsError
 from tests.rehearsal.certificates import self_signed
 from tests.unit.kubeconfig import write_kubeconfig
@@ -105,6 +105,26 @@ def test_certificates_and_key_are_used_and_left_in_no_file(
             cluster = connect("a")
             assert not list(temporary.iterdir())
             assert cluster.get("v1", "namespaces", "own") == {"metadata": {"name": "kubernetes-admin"}}
+
+
+@pytest.mark.parametrize("written", [inline, files])
+def test_what_takes_no_tls_context_gets_files_for_as_long_as_it_needs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path, written: Any
+) -> None:
+    key, certificate = self_signed("kubernetes-admin")
+    write_kubeconfig("https://127.0.0.1:9", tmp_path, monkeypatch, bearer="of-mine")
+    add(
+        tmp_path / "kubeconfig",
+        cluster=written({"certificate-authority": certificate}, tmp_path),
+        user=written({"client-certificate": certificate, "client-key": key}, tmp_path),
+    )
+    client = api_client("a")
+    with in_files(client.configuration) as configuration:
+        assert configuration.get_api_key_with_prefix("BearerToken") == "Bearer of-mine"
+        named = [configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file]
+        assert [Path(str(file)).read_text() for file in named] == [certificate, certificate, key]
+        assert list(temporary.iterdir())
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
