@@ -46,10 +46,13 @@ class Providers:
             # The same for the scripts of backup and restore.
             enable_config_map_mutable=True,
             # Set explicitly, because PULUMI_K8S_* variables could change each of them: `up` would then revert the
-            # pipeline's image, or drop resources of an unreachable cluster from the state.
+            # pipeline's image, drop resources of an unreachable cluster from the state, pass over their updates, or
+            # overwrite objects made by hand.
             enable_server_side_apply=True,
             enable_patch_force=False,
             delete_unreachable=False,
+            skip_update_unreachable=False,
+            upsert_existing_objects=False,
             opts=_without("kubeconfig"),
         )
 

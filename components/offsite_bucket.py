@@ -91,7 +91,8 @@ class OffsiteBucket(pulumi.ComponentResource):
                 cloudflare.AccountTokenPolicyArgs(
                     effect="allow",
                     permission_groups=[cloudflare.AccountTokenPolicyPermissionGroupArgs(id=args.ids.write_group)],
-                    resources=json.dumps({resource: "*"}),
+                    # As Cloudflare writes it: the plugin records the answer's text, and any other would be a change.
+                    resources=json.dumps({resource: "*"}, separators=(",", ":")),
                 )
             ],
             opts=ResourceOptions(parent=self, depends_on=[locked], additional_secret_outputs=["value"]),

@@ -106,6 +106,11 @@ def cloudflare_problems(environment: Mapping[str, str]) -> Iterator[str]:
     # The plugin and the official client take an empty address as it is.
     if "CLOUDFLARE_BASE_URL" in environment and not _is_safe(environment["CLOUDFLARE_BASE_URL"]):
         yield "CLOUDFLARE_BASE_URL is not the address of Cloudflare's API: unset it"
+    # Even if they are empty, the plugin and the official client send them beside the token, as another identity
+    # (cloudflare-go, option.WithAPIKey and its like).
+    for name in ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_USER_SERVICE_KEY", "CLOUDFLARE_EMAIL"):
+        if name in environment:
+            yield f"{name} would be sent to Cloudflare beside CLOUDFLARE_API_TOKEN: unset it"
 
 
 def gitlab_problems(environment: Mapping[str, str]) -> Iterator[str]:

@@ -119,9 +119,11 @@ def test_a_changed_secret_is_updated_in_place(environment: dict[str, str]) -> No
         ("PULUMI_K8S_ENABLE_PATCH_FORCE", "true", "enablePatchForce"),
         ("PULUMI_K8S_DELETE_UNREACHABLE", "true", "deleteUnreachable"),
         ("PULUMI_K8S_ENABLE_SERVER_SIDE_APPLY", "false", "enableServerSideApply"),
+        ("PULUMI_K8S_SKIP_UPDATE_UNREACHABLE", "true", "skipUpdateUnreachable"),
+        ("PULUMI_K8S_UPSERT_EXISTING_OBJECTS", "true", "upsertExistingObjects"),
     ],
 )
-def test_no_variable_makes_the_cluster_s_provider_revert_the_pipeline_s_image(
+def test_no_variable_changes_how_the_cluster_s_provider_treats_objects(
     environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str, key: str
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -180,6 +182,8 @@ def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str])
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/api/v4"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "http://gitlab.example.com/api/v4/"}, "GITLAB_BASE_URL is not the address"),
+        ({"CLOUDFLARE_EMAIL": ""}, "CLOUDFLARE_EMAIL would be sent to Cloudflare beside CLOUDFLARE_API_TOKEN"),
+        ({"CLOUDFLARE_API_KEY": TOKEN}, "CLOUDFLARE_API_KEY would be sent to Cloudflare beside"),
         ({"CLOUDFLARE_BASE_URL": ""}, "CLOUDFLARE_BASE_URL is not the address"),
         ({"CLOUDFLARE_BASE_URL": "api.cloudflare.com/client/v4"}, "CLOUDFLARE_BASE_URL is not the address"),
         ({"CLOUDFLARE_BASE_URL": "http://api.cloudflare.com/client/v4"}, "CLOUDFLARE_BASE_URL is not the address"),
