@@ -28,6 +28,8 @@ USER: Final = "KUBE_USER"
 CLIENT_ID: Final = "CF_ACCESS_CLIENT_ID"
 CLIENT_SECRET: Final = "CF_ACCESS_CLIENT_SECRET"  # noqa: S105 - the variable's name
 """Keys of the variables with the Access service token, if the stack has one."""
+SECRETS: Final = frozenset({TOKEN, CLIENT_SECRET})
+"""Keys of the variables with secrets, which the program itself issues: masked, and created anew instead of imported."""
 
 NO_MIGRATION: Final = "none"
 """Value of APP_MIGRATION for an app without a database: GitLab refuses a variable without a value."""
@@ -105,7 +107,7 @@ class Delivery(pulumi.ComponentResource):
         if args.service_token:
             listed |= {CLIENT_ID: args.service_token.client_id, CLIENT_SECRET: args.service_token.client_secret}
         for key, value in listed.items():
-            self._variable(args, key, value, masked=key in {TOKEN, CLIENT_SECRET})
+            self._variable(args, key, value, masked=key in SECRETS)
         self.register_outputs({"environment": self.environment})
 
     def _variable(self, args: DeliveryArgs, key: str, value: pulumi.Input[str], *, masked: bool) -> None:

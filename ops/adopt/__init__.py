@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from components.delivery import TOKEN
+from components.delivery import SECRETS
 from ops.adopt.blockers import Blocker
 from ops.command_line import pulumi
 
@@ -30,7 +30,7 @@ class Live(Protocol):
         """Import id of the object that the inputs describe, or None."""
 
     def blockers(self, type_: str, inputs: Mapping[str, Any]) -> Iterable[Blocker]:
-        """What prevents that object from being adopted as it is."""
+        """What prevents that object, or one in its place that `find` passes over, from being adopted as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +76,11 @@ def complete(document: Mapping[str, Any], preview: Mapping[str, Any], live: Live
         type_, name = resource["type"], resource.get("logicalName", resource["name"])
         wanted = inputs.get((type_, name), {})
         id_ = live.find(type_, wanted)
-        if id_ is None:
-            missing.append(name)
-            continue
         if found := tuple(live.blockers(type_, wanted)):
             blockers[name] = found
-        if _is_taken_over(type_, wanted):
+        if id_ is None:
+            missing += [] if found else [name]
+        elif _is_taken_over(type_, wanted):
             taken_over += [] if found else [name]
         elif all(blocker.imported for blocker in found):
             imported.append(name)
@@ -102,7 +101,7 @@ def _is_taken_over(type_: str, inputs: Mapping[str, Any]) -> bool:
 
     Pulumi cannot import a dynamic resource. For a variable with a secret, it would record the live value in plain text.
     """
-    return type_.startswith(_DYNAMIC) or (type_ == _VARIABLE and inputs.get("key") == TOKEN)
+    return type_.startswith(_DYNAMIC) or (type_ == _VARIABLE and inputs.get("key") in SECRETS)
 
 
 def _name(step: Mapping[str, Any]) -> str:

@@ -80,10 +80,9 @@ class Live:
             if rule.get("service") != inputs["service"] and not inputs["adopt"]:
                 yield tunnel_blocker(inputs["hostname"], rule["service"])
         elif type_.endswith(":ProjectPushMirror") and self.gitlab is not None:
-            mirror = self._push_mirror(self.gitlab, inputs)
-            # The next preview asks for the key to add to GitHub, and a mirror without its own key cannot show one.
-            if mirror is not None and (mirror.url != self.mirror or mirror.auth_method != "ssh_public_key"):
-                yield mirror_blocker(mirror.url, mirror.auth_method)
+            mirrors = self._push_mirrors(self.gitlab, inputs)
+            if mirrors and not any(map(self._is_usable, mirrors)):
+                yield mirror_blocker(mirrors[0].url, mirrors[0].auth_method)
 
     def _in_kubernetes(self, inputs: Inputs) -> str | None:
         if self._kubernetes_object(inputs) is None:
@@ -156,19 +155,33 @@ class Live:
                 case "BranchProtection":
                     project.protectedbranches.get(inputs["branch"])
                     return f"{project_id}:{inputs['branch']}"
+                case "ProjectProtectedEnvironment":
+                    project.protected_environments.get(inputs["environment"])
+                    return f"{project_id}:{inputs['environment']}"
+                case "PipelineSchedule":
+                    schedules = project.pipelineschedules.list(iterator=True)
+                    same = (one.id for one in schedules if one.description == inputs["description"])
+                    return next((f"{project_id}:{id_}" for id_ in same), None)
+                case "TagProtection":
+                    project.protectedtags.get(inputs["tag"])
+                    return f"{project_id}:{inputs['tag']}"
                 case "ProjectPushMirror":
-                    mirror = self._push_mirror(client, inputs)
-                    return f"{project_id}:{mirror.id}" if mirror is not None else None
+                    mirrors = filter(self._is_usable, self._push_mirrors(client, inputs))
+                    return next((f"{project_id}:{one.id}" for one in mirrors), None)
         except GitlabGetError as error:
             if error.response_code != 404:
                 raise
         return None
 
-    def _push_mirror(self, client: Gitlab, inputs: Inputs) -> ProjectRemoteMirror | None:
-        """The push mirror to the stack's address, or None."""
+    def _push_mirrors(self, client: Gitlab, inputs: Inputs) -> list[ProjectRemoteMirror]:
+        """The push mirrors to the stack's repository, whoever made them."""
         if self.mirror is None:
-            return None
-        return next(iter(push_mirrors(client.projects.get(inputs["project"], lazy=True), self.mirror)), None)
+            return []
+        return push_mirrors(client.projects.get(inputs["project"], lazy=True), self.mirror)
+
+    def _is_usable(self, mirror: ProjectRemoteMirror) -> bool:
+        # The next preview asks for the key to add to GitHub, and a mirror without its own key cannot show one.
+        return bool(mirror.url == self.mirror and mirror.auth_method == "ssh_public_key")
 
     @staticmethod
     def _in_cloudflare(client: Cloudflare, kind: str, inputs: Inputs) -> str | None:

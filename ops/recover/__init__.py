@@ -26,8 +26,21 @@ from ops.recover.state_import import UnrecordedResource, import_into_state
 from settings.commands import ops_command, pulumi_command
 from settings.names import Names
 
-_TAKEN_OVER: Final = ("gitlab:", "onepassword:", "pulumi-python:")
-"""Packages whose resources the program itself imports, or finds, in the next `up`."""
+_TAKEN_OVER: Final = (
+    "gitlab:index/projectEnvironment:",
+    "gitlab:index/projectVariable:",
+    "gitlab:index/branch:",
+    "gitlab:index/branchProtection:",
+    "gitlab:index/pipelineSchedule:",
+    "gitlab:index/tagProtection:",
+    "onepassword:",
+    "pulumi-python:",
+)
+"""Beginnings of the types that the program itself imports, or finds, in the next `up`.
+
+GitLab's other types have no function in the provider that finds them: the next `up` would create a second push mirror,
+with another key, and GitLab would refuse to protect an environment again.
+"""
 _OLD_ITEM: Final = "onepassword:index/item:Item"
 """Type of the registry item in releases before components/registry_item.py.
 

@@ -16,6 +16,7 @@ from ops.kube.job import Job, JobFailedError, create, delete, unfinished
 from ops.offsite import fetch
 from ops.restore.app_start import or_else, start_app
 from ops.restore.app_stop import App, PreviousState
+from ops.restore.migration import refuse_new, refuse_running
 from ops.restore.source import Source, SourceError, look_complaints, parse_expectation, parse_source
 from ops.restore.transfer import upload
 from ops.superuser import lent, needs_loan
@@ -127,6 +128,7 @@ class Restore:
         template = cron_job(cluster, cluster.names.restore)
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
+        refuse_running(cluster, request.source)
         needs_loan(cluster, template)  # fails here rather than after the app is stopped
         return cls(
             cluster=cluster,
@@ -163,9 +165,11 @@ class Restore:
         unless a message says that the new data is.
         """
         self._refuse_company()
+        refuse_running(self.cluster, self.request.source)
         # The app runs until the backup is on the volume.
         environment = {**brought(self.cluster, self.terminal, self.request).environment, **self.labels}
         with self._app_stopped():
+            ended = refuse_running(self.cluster, self.request.source)
             for name in self._refuse_company():
                 with self.terminal.step(f"ending {name}"):
                     delete(self.cluster, name)
@@ -189,6 +193,7 @@ class Restore:
                         self.terminal.say(self._success)
                         raise
             self.terminal.say(self._success)
+            refuse_new(self.cluster, ended)
 
     @property
     def _success(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 
@@ -54,6 +56,46 @@ def test_an_up_killed_repeatedly_is_finished_by_the_next_without_duplicates(
     rehearsal.program.destroy("dev", "--skip-preview")
     assert objects
     assert not lifecycle.objects()
+
+
+def killed_at(rehearsal: Rehearsal, stack: str, *paths: str) -> bool:
+    """Starts an `up`, and kills the engine while GitLab makes the first object at one of these paths."""
+    program = rehearsal.program
+    command = [str(program.pulumi), "up", "--yes", "--skip-preview", "--stack", stack, "--non-interactive"]
+    with subprocess.Popen(
+        command, cwd=program.directory, env=dict(program.environment), stdout=subprocess.DEVNULL
+    ) as engine:
+
+        def kill(call: Call) -> None:
+            if call.method == "POST" and call.path.endswith(paths):
+                engine.kill()
+
+        rehearsal.gitlab.app.before.append(kill)
+        engine.wait(timeout=240)
+        rehearsal.gitlab.app.before.remove(kill)
+    wait_for_plugins(rehearsal)
+    return engine.returncode == -signal.SIGKILL
+
+
+def test_what_gitlab_had_made_and_the_next_up_would_not_find_is_recorded_and_not_made_twice(
+    rehearsal: Rehearsal,
+) -> None:
+    project = rehearsal.gitlab.project
+    project.licensed = True
+    rehearsal.program.init("prod")
+    rehearsal.configure("prod", "repository.protectedEnvironments[0]", "production")
+    paths = ("/remote_mirrors", "/protected_environments")
+    told, kills_left = "", len(paths)
+    while killed_at(rehearsal, "prod", *paths):
+        assert kills_left, f"GitLab is asked again for what it has made already:\n{told}"
+        kills_left -= 1
+        told += recover(rehearsal, "prod")
+    for kind in ("ProjectPushMirror", "ProjectProtectedEnvironment"):
+        assert re.search(rf"^created, now recorded: \S+{kind}::", told, flags=re.MULTILINE), told
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
+    (mirror,) = project.mirrors.entries({})
+    assert mirror["host_keys"]
+    assert len(project.protected_environments.entries({})) == 1
 
 
 def test_recover_says_so_if_nothing_is_wrong(rehearsal: Rehearsal) -> None:

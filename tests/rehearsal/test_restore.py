@@ -261,6 +261,32 @@ def test_a_killed_restore_keeps_up_from_starting_the_app_until_the_next_restore_
     assert not stack.rehearsal.program.up("dev", "--skip-preview").changes
 
 
+def test_a_restore_is_refused_while_a_migration_runs_and_works_after_the_command_in_the_message(
+    stack: BackedUp, backup: tuple[str, str, str]
+) -> None:
+    name, then, now = backup
+    before = stack.deployment()["metadata"]["generation"]
+    # The template's image is the placeholder, with which no pod starts: the Job does not end.
+    made = ("create", "job", "invoicetron-migrate-1a2b3c4d", "--from=cronjob/invoicetron-migrate")
+    stack.rehearsal.kubectl("-n", stack.namespace, *made)
+    done = stack.ops("restore", "--from", name, "--yes")
+    assert done.returncode == 1, done.stdout
+    assert "a migration runs, or waits for its second attempt" in done.stdout
+    assert "Stack dev, namespace" not in done.stdout, "the user was asked first"
+    assert stack.content() == now
+    assert stack.deployment()["metadata"]["generation"] == before
+    beside = stack.ops("restore", "--from", name, "--into", "lost")
+    assert beside.returncode == 0, beside.stdout
+
+    (command,) = (line for line in done.stdout.splitlines() if "kubectl" in line)
+    stack.rehearsal.kubectl(*shlex.split(command)[1:])
+    done = stack.ops("restore", "--from", name, "--yes")
+    assert done.returncode == 0, done.stdout
+    assert stack.content() == then
+    assert stack.app() == (1, 1)
+    assert stack.ops("restore", "--discard", "lost").returncode == 0
+
+
 def test_a_drill_restores_the_newest_backup_in_a_separate_pod(stack: BackedUp, backup: tuple[str, str, str]) -> None:
     name, _, now = backup
     stack.rehearsal.kubectl("-n", stack.namespace, "create", "job", "drill-now", "--from=cronjob/invoicetron-db-drill")

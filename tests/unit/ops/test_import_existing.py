@@ -10,6 +10,8 @@ import pytest
 
 from ops.adopt import complete
 from ops.adopt.blockers import Blocker
+from tests.unit.program import run
+from tests.unit.test_service_token import ASKED
 
 PLACEHOLDER = "<PLACEHOLDER>"
 """What `pulumi preview --import-file` writes in place of an id."""
@@ -87,11 +89,14 @@ def test_objects_that_the_program_imports_itself_are_listed_separately() -> None
     assert found.taken_over == ("KUBE_CA",)
 
 
-@pytest.mark.parametrize(("key", "imported"), [("KUBE_TOKEN", False), ("KUBE_CA", True)])
-def test_a_variable_with_a_secret_is_not_imported_because_its_value_would_be_recorded(key: str, imported: bool) -> None:
-    type_ = "gitlab:index/projectVariable:ProjectVariable"
-    document = {"resources": [{"type": type_, "name": key, "id": PLACEHOLDER}]}
-    state = {"type": type_, "inputs": {"name": key, "key": key}}
-    preview = {"steps": [{"op": "create", "urn": f"urn::{key}", "newState": state}]}
-    found = complete(document, preview, Found({key: f"57:{key}:production"}))
-    assert (found.imported, found.taken_over) == (((key,), ()) if imported else ((), (key,)))
+def test_variables_with_secrets_are_not_imported_because_their_values_would_be_recorded() -> None:
+    variables = run("prod", ASKED).of("ProjectVariable")
+    document = {"resources": [{"type": one.type, "name": one.name, "id": PLACEHOLDER} for one in variables]}
+    steps = [
+        {"op": "create", "urn": one.urn, "newState": {"type": one.type, "inputs": {**one.inputs, "name": one.name}}}
+        for one in variables
+    ]
+    found = complete(document, {"steps": steps}, Found({one.name: f"57:{one.name}:production" for one in variables}))
+    assert set(found.taken_over) == {one.name for one in variables if one.secret_inputs}
+    assert "CF_ACCESS_CLIENT_SECRET" in found.taken_over
+    assert set(found.imported) == {one.name for one in variables if not one.secret_inputs}

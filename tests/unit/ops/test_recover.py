@@ -23,7 +23,9 @@ from ops.recover.lock import UnknownHolderError, check_lock
 from ops.recover.state_import import UnrecordedResource
 from settings import Settings
 from tests.stacks import DEV, PROD
+from tests.unit.program import run
 from tests.unit.stack_files import sections
+from tests.unit.test_infrastructure import schedule as pipeline_schedule
 
 GOOD = json.dumps({"version": 3})
 
@@ -187,6 +189,50 @@ def test_a_created_resource_is_recorded_once_and_before_it_stops_being_pending(
     assert [one["urn"] for one in fake.resources].count("urn:x") == 1
     assert recover(DEV, lambda *_: "id").imported == {"urn:x": "id"}
     assert [one["urn"] for one in fake.resources].count("urn:x") == 1
+
+
+def test_recover_imports_from_gitlab_exactly_what_the_next_up_would_not_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    infrastructure = {"project": "0xwsh/invoicetron-infra"}
+    changes = {"repository.protectedEnvironments": ["production"], "repository.infrastructure": infrastructure}
+    first = run("prod", changes)
+    variables = [one.inputs for one in first.of("ProjectVariable")]
+    (schedule,) = first.of("PipelineSchedule")
+    there = {
+        "getProjectEnvironments": {"environments": [{"id": 9, "name": "production"}]},
+        "getProjectVariables": {
+            "variables": [{name: one[name] for name in ("key", "environmentScope", "value")} for one in variables]
+        },
+        "getProjectBranches": {"branches": [{"name": "main"}, {"name": "develop"}]},
+        "getProjectProtectedBranches": {"protectedBranches": [{"name": "main"}, {"name": "develop"}]},
+        "getPipelineSchedules": {"pipelineSchedules": [pipeline_schedule(7, schedule.inputs["description"])]},
+        "getProjectProtectedTags": {"protectedTags": [{"tag": "v*", "createAccessLevels": []}]},
+    }
+    program = run("prod", changes, gitlab=there)
+    # A lost token is useless: recover finds none, and revokes it.
+    made = [one for one in program.registrations if one.type.startswith("gitlab:") and one.kind != "ProjectDeployToken"]
+    finds_itself = {one.urn for one in made if one.request.importId or list(one.request.hooks.before_create)}
+    assert {one.kind for one in made if one.urn not in finds_itself} == {
+        "ProjectPushMirror",
+        "ProjectProtectedEnvironment",
+    }
+
+    operations = [
+        {
+            "type": "creating",
+            "resource": {"urn": one.urn, "type": one.type, "parent": one.parent, "provider": "urn:provider::id"},
+        }
+        for one in made
+    ]
+    checkpoint = {"deployment": {"pending_operations": operations}}
+    imported: list[UnrecordedResource] = []
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///nonexistent")
+    monkeypatch.setattr(module, "pulumi", lambda *_: json.dumps(checkpoint))
+    monkeypatch.setattr(module, "import_into_state", lambda _, resources: imported.extend(resources))
+    done = recover(PROD, lambda *_: "id")
+    assert {(one.type, one.name) for one in imported} == {
+        (one.type, one.name) for one in made if one.urn not in finds_itself
+    }
+    assert set(done.imported) == {one.urn for one in made}
 
 
 class Holder:

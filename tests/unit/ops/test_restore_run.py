@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,18 +11,19 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from kubernetes.client import ApiClient
+from kubernetes.client import ApiClient, V1Job, V1ObjectMeta
 
 from ops import restore as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import Job, JobFailedError
-from ops.restore import Restore, RestoreRequest, look
+from ops.restore import Restore, RestoreRequest, look, migration
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source
 from settings.cloudnative_pg import STATEFUL_SET
 from tests.stacks import DEV
 
 OTHER = "invoicetron-db-restore-another"
+MIGRATION = "invoicetron-migrate-1a2b3c4d"
 
 
 class Stage:
@@ -31,11 +33,14 @@ class Stage:
         self.happened: list[str] = []
         self.running: list[str] = []
         """The restores that are under way."""
+        self.migrations: list[str] = []
+        """The migrations that are under way."""
         self.ours = True
         self.complete = False
         self.terminal = mock.MagicMock()
         self.follow: Callable[[], None] = lambda: None
         monkeypatch.setattr(module, "unfinished", lambda *_: list(self.running))
+        monkeypatch.setattr(migration, "_migrations", lambda _: self._migrations())
         monkeypatch.setattr(module, "create", self._does("create"))
         monkeypatch.setattr(module, "delete", lambda _, name: self._ended(name))
         monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
@@ -48,6 +53,12 @@ class Stage:
 
     def _does(self, what: str) -> Callable[..., None]:
         return lambda *_, **__: self.happened.append(what)
+
+    def _migrations(self) -> tuple[list[V1Job], list[V1Job]]:
+        since = dt.datetime(2026, 2, 5, 3, tzinfo=dt.UTC)
+        metadata = [V1ObjectMeta(name=name, uid=name, creation_timestamp=since) for name in self.migrations]
+        jobs = [V1Job(metadata=each) for each in metadata]
+        return jobs, jobs
 
     def _ended(self, name: str) -> None:
         self.happened.append(f"delete {name}")
@@ -115,6 +126,44 @@ def test_the_app_stays_stopped_while_another_restore_runs(stage: Stage) -> None:
     assert stage.happened == ["stop", "create"]
 
 
+def test_a_migration_that_runs_already_is_refused_while_the_app_runs(stage: Stage) -> None:
+    stage.migrations = [MIGRATION]
+    with pytest.raises(ClusterError, match=f"a migration runs.*{MIGRATION}, since 2026-02-05 03:00:00 UTC"):
+        stage.restore()
+    assert stage.happened == []
+
+
+def test_a_migration_that_begins_while_the_app_stops_is_refused_and_the_app_starts_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: App) -> None:
+        stage.happened.append("stop")
+        stage.migrations.append(MIGRATION)
+
+    monkeypatch.setattr(App, "stop", stop)
+    with pytest.raises(ClusterError, match=f"kubectl -n invoicetron-dev delete job {MIGRATION} --cascade=foreground"):
+        stage.restore()
+    assert stage.happened == ["stop", "start"]
+
+
+def test_a_migration_that_begins_during_the_restore_is_reported_although_the_data_is_restored(stage: Stage) -> None:
+    stage.follow = lambda: stage.migrations.append(MIGRATION)
+    with pytest.raises(ClusterError, match=f"a migration began during the restore: {MIGRATION}"):
+        stage.restore()
+    assert "The database of dev now holds the backup b." in stage.said
+    assert stage.happened == ["stop", "create", "start"]
+
+
+def test_a_failed_restore_does_not_report_a_migration_of_the_old_data(stage: Stage) -> None:
+    def follow() -> None:
+        stage.migrations.append(MIGRATION)
+        raise JobFailedError("the dump could not be restored")
+
+    stage.follow = follow
+    with pytest.raises(JobFailedError, match=r"the dump could not be restored$"):
+        stage.restore()
+
+
 def test_a_run_from_which_another_has_taken_the_app_restores_nothing(stage: Stage) -> None:
     stage.ours = False
     with pytest.raises(ClusterError, match="another restore has stopped the app in the meantime"):
@@ -156,17 +205,41 @@ def test_a_signal_before_the_job_is_complete_ends_the_job_first(stage: Stage) ->
     assert "The database of dev now holds the backup b." not in stage.said
 
 
-def test_a_server_that_cannot_lend_a_superuser_is_found_before_the_app_is_stopped(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def look_at(stage: Stage, monkeypatch: pytest.MonkeyPatch, source: Source, *, needs_loan: mock.Mock) -> None:
     monkeypatch.setattr(module, "cron_job", mock.Mock())
     monkeypatch.setattr(module, "labels", lambda _: {})
     monkeypatch.setattr(App, "before", lambda _: PreviousState(replicas=1, ready=True, remembered=False))
-    monkeypatch.setattr(module, "needs_loan", mock.Mock(side_effect=ClusterError("no command can be run in the pod")))
-    request = RestoreRequest(stack="dev", source=Source(backup="b"), expectation=None, clear_sessions=False)
-    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
+    monkeypatch.setattr(module, "needs_loan", needs_loan)
+    request = RestoreRequest(stack="dev", source=source, expectation=None, clear_sessions=False)
+    Restore.look(Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts()), stage.terminal, request)
+
+
+def test_a_server_that_cannot_lend_a_superuser_is_found_before_the_app_is_stopped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_loan = mock.Mock(side_effect=ClusterError("no command can be run in the pod"))
     with pytest.raises(ClusterError, match="no command can be run in the pod"):
-        Restore.look(cluster, stage.terminal, request)
+        look_at(stage, monkeypatch, Source(backup="b"), needs_loan=needs_loan)
+
+
+@pytest.mark.parametrize(
+    ("source", "then"),
+    [
+        (Source(backup="b"), "Then run this again"),
+        (
+            Source(
+                backup="recovered-000012-20260120T150000Z", recovered=dt.datetime(2026, 1, 20, 14, 5, tzinfo=dt.UTC)
+            ),
+            "Then: python -m ops restore --stack dev --from recovered-000012-20260120T150000Z",
+        ),
+    ],
+)
+def test_a_running_migration_is_found_before_the_user_is_asked_and_no_recovery_is_repeated_for_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, source: Source, then: str
+) -> None:
+    stage.migrations = [MIGRATION]
+    with pytest.raises(ClusterError, match=f"{MIGRATION} --cascade=foreground\n{then}$"):
+        look_at(stage, monkeypatch, source, needs_loan=mock.Mock())
 
 
 def test_a_look_into_a_backup_does_not_start_while_a_restore_runs(

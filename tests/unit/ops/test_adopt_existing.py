@@ -1,0 +1,68 @@
+"""Import ids of what exists in GitLab, as `recover` and `import-existing` look it up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from gitlab import Gitlab
+from starlette.types import ASGIApp
+
+from ops.adopt.existing import Live
+from rehearsal.vendors.gitlab import GitLab
+from tests.stacks import DEV
+
+
+@pytest.mark.parametrize(
+    ("kind", "collection", "made", "inputs", "id_"),
+    [
+        (
+            "projectProtectedEnvironment:ProjectProtectedEnvironment",
+            "protected_environments",
+            {"name": "production", "deploy_access_levels": [{"access_level": 40}]},
+            {"environment": "production"},
+            "production",
+        ),
+        (
+            "tagProtection:TagProtection",
+            "protected_tags",
+            {"name": "v*", "create_access_level": 40},
+            {"tag": "v*"},
+            "v*",
+        ),
+        (
+            "pipelineSchedule:PipelineSchedule",
+            "schedules",
+            {"description": "verify and drift", "ref": "refs/heads/main", "cron": "15 5 * * *"},
+            {"description": "verify and drift"},
+            None,
+        ),
+    ],
+)
+def test_what_a_killed_up_made_in_gitlab_is_found_by_what_the_program_asked_for(
+    served: Callable[[ASGIApp], str],
+    *,
+    kind: str,
+    collection: str,
+    made: dict[str, Any],
+    inputs: dict[str, Any],
+    id_: str | None,
+) -> None:
+    server, nowhere = GitLab.seeded(), None
+    client = Gitlab(served(server.app), private_token=server.token)
+    live = Live(kubernetes=nowhere, names=DEV, gitlab=client)  # type: ignore[arg-type] # nothing is read from the cluster
+    type_, asked = f"gitlab:index/{kind}", {"project": str(server.project.id), **inputs}
+    assert live.find(type_, asked) is None
+    number = getattr(server.project, collection).create(made).get("id")
+    assert live.find(type_, asked) == f"{server.project.id}:{id_ or number}"
+    other = {key: f"another {value}" for key, value in inputs.items()}
+    assert live.find(type_, {**asked, **other}) is None
+
+
+def test_a_community_edition_without_protected_environments_has_none(served: Callable[[ASGIApp], str]) -> None:
+    server, nowhere = GitLab("0xwsh/invoicetron", enterprise=False), None
+    client = Gitlab(served(server.app), private_token=server.token)
+    live = Live(kubernetes=nowhere, names=DEV, gitlab=client)  # type: ignore[arg-type] # nothing is read from the cluster
+    asked = {"project": str(server.project.id), "environment": "production"}
+    assert live.find("gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment", asked) is None
