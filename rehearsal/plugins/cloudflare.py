@@ -35,6 +35,7 @@ class AccessApplication(Kind):
     owner = "accountId"
     required = ("accountId",)
     replace_on = frozenset({"accountId"})
+    optional = frozenset({"allowedIdps", "corsHeaders", "customDenyMessage", "customDenyUrl", "logoUrl"})
     computed = frozenset({"aud", "createdAt", "updatedAt"})
     inputs = frozenset(
         {
@@ -71,17 +72,18 @@ class AccessPolicy(Kind):
     required = ("accountId", "name", "decision")
     replace_on = frozenset({"accountId"})
     inputs = frozenset({"accountId", "name", "decision", "includes"})
+    optional = frozenset({"includes", "excludes", "requires"})
 
     def path(self, owner: str) -> str:
         return f"/accounts/{owner}/access/policies"
 
     def _body(self, inputs: Properties) -> Properties:
         body = super()._body(inputs)
-        includes = body.pop("includes", [])
-        return {**body, "include": includes}
+        rules = {name.removesuffix("s"): body.pop(name, []) for name in sorted(self.optional)}
+        return {**body, **rules}
 
     def _normalised(self, live: Properties) -> Properties:
-        return {**live, "includes": live.get("include", [])}
+        return {**live, **{name: live.get(name.removesuffix("s"), []) for name in sorted(self.optional)}}
 
 
 class AccessServiceToken(Kind):

@@ -19,6 +19,8 @@ class ResourceKind(ABC):
 
     replace_on: ClassVar[frozenset[str]] = frozenset()
     delete_before_replace: ClassVar[bool] = False
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Inputs for which the real provider compares with what it has read: it removes what somebody has added."""
     computed: ClassVar[frozenset[str]] = frozenset()
     """Outputs that are unknown until the object exists; a preview of a create shows them as unknown."""
 
@@ -62,7 +64,8 @@ class RestPlugin(Plugin):
 
     def diff(self, call: Call) -> Diff:
         kind = self._kind(call)
-        olds, news = plain(call.old_inputs), plain(call.inputs)
+        found, news = plain(call.olds), plain(call.inputs)
+        olds = {**plain(call.old_inputs), **{name: found[name] for name in kind.optional if found.get(name)}}
         changes: dict[str, DiffKind] = {}
         for name in sorted(olds.keys() | news.keys()):
             if name in call.ignore_changes or olds.get(name) == news.get(name):

@@ -128,7 +128,9 @@ def keep_copies(emulator: Cloudflare) -> None:
     policy = {
         "effect": "allow",
         "permissionGroups": [{"id": ids.write_group}],
-        "resources": json.dumps({f"com.cloudflare.edge.r2.bucket.{emulator.account_id}_default_x": "*"}),
+        "resources": json.dumps(
+            {f"com.cloudflare.edge.r2.bucket.{emulator.account_id}_default_x": "*"}, separators=(",", ":")
+        ),
     }
     for kind, inputs in (
         ("cloudflare:index/r2Bucket:R2Bucket", {**account, "name": r2.bucket}),

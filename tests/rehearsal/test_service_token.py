@@ -114,6 +114,23 @@ def test_only_the_token_passes_the_login_and_verify_checks_both(
     assert "answers 502, not 200" in failed(asked)["public-path"]
 
 
+def test_what_somebody_adds_to_the_policy_by_hand_is_removed(rehearsal: Rehearsal) -> None:
+    program = rehearsal.program
+    program.init("prod")
+    configure(rehearsal, expires=in_days(200))
+    program.up("prod", "--skip-preview")
+    policy = rehearsal.cloudflare.policies[policy_of_the_token(rehearsal)["id"]]
+    before = {**policy}
+    policy["include"] = [*policy["include"], {"everyone": {}}]
+    policy["exclude"] = [{"geo": {"country_code": "AQ"}}]
+    (changed,) = program.preview("prod").changes.items()
+    assert changed[1] == "update"
+    assert program.up("prod", "--skip-preview").changes == dict([changed])
+    (one,) = [each for each in rehearsal.cloudflare.policies.values() if each["decision"] == "non_identity"]
+    assert (one["include"], one["exclude"]) == (before["include"], before["exclude"])
+    assert program.up("prod", "--skip-preview").changes == {}
+
+
 def test_a_new_expiry_rotates_the_token_and_removing_the_setting_removes_everything(
     rehearsal: Rehearsal, asked: httpx.BaseTransport
 ) -> None:
