@@ -240,7 +240,7 @@ def _spec(args: DatabaseArgs) -> dict[str, Any]:
         "postgresql": {"parameters": settings.server_parameters},
         "managed": {
             "roles": [
-                # Restoring a StatefulSet's backup makes its owner a superuser again; this revokes it.
+                # The operator sets these only when the Cluster changes, so no restore changes them: see roles.sql.
                 _role(address.user, secret=owners_secret(names), superuser=False),
                 _role(administrator(names), secret=_administrators_secret(names), superuser=True),
             ]

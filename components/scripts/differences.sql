@@ -1,7 +1,7 @@
 -- One line for each thing that globals.sql finds otherwise than a backup has it: the database, or a role that the backup
 -- names, and what of it differs. Nothing for a dump that has no such list.
 --
---     database    its name
+--     database, owner    as roles.sql has them
 \ir wanted.sql
 \ir globals.sql
 WITH sides (side, document) AS (VALUES ('wanted', :'wanted'::jsonb), ('found', :'globals'::jsonb)),
@@ -13,7 +13,7 @@ parts (side, subject, what, value) AS (
     SELECT side, role ->> 'name', key,
         CASE key WHEN 'validUntil' THEN coalesce(nullif(attribute, 'null'), '"infinity"') ELSE attribute END
     FROM sides, jsonb_array_elements(document -> 'roles') AS role, jsonb_each(role) AS attributes (key, attribute)
-    WHERE role ->> 'name' <> current_user OR key = 'comment'
+    WHERE role ->> 'name' NOT IN (current_user, :'owner') OR key = 'comment'
     UNION ALL
     SELECT side, setting ->> 'role', setting ->> 'name', setting
     FROM sides, jsonb_array_elements(document -> 'settings') AS setting

@@ -59,7 +59,7 @@ fill || fail "$name cannot be restored"
 prove
 swap
 drop "$replaced" || fail "the replaced database cannot be dropped"
-different=$(maintenance --set=database="$database" --file="$scripts/differences.sql") ||
+different=$(maintenance --set=database="$database" --set=owner="$owner" --file="$scripts/differences.sql") ||
   fail "the restored database cannot be compared with the backup's"
 [ -z "$different" ] || fail "what was restored is not what is expected:
 $different"

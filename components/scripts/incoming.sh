@@ -30,7 +30,7 @@ comes_whole() { is_own && [ -z "$into" ]; }
 make_roles() {
   : >"$scratch/made-roles"
   if comes_whole && grep -q '^  "globals": ' "$MANIFEST"; then
-    maintenance --set=database="$database" --file="$scripts/make-roles.sql" >"$scratch/made-roles" ||
+    maintenance --set=database="$database" --set=owner="$owner" --file="$scripts/make-roles.sql" >"$scratch/made-roles" ||
       fail "the roles of the backup cannot be made${place:+; $place}"
     [ ! -s "$scratch/made-roles" ] || say "roles made: $(cat "$scratch/made-roles")"
   else
@@ -88,14 +88,15 @@ read_contents() {
   esac
 }
 
-# What names roles, hides rows, runs by itself or speaks to other servers: not for a database to look into.
+# What names roles, hides rows, runs by itself or speaks to other servers: not for a database to look into. Nor are comments,
+# since some are on these.
 left_out='POLICY|ROW SECURITY|USER MAPPING|EVENT TRIGGER|PUBLICATION|PUBLICATION TABLE|PUBLICATION TABLES IN SCHEMA|SUBSCRIPTION'
 
 # prepare: everything up to the filling.
 prepare() {
   if [ -n "$into" ]; then
-    say "everything in the dump gets to belong to $owner, without its privileges, roles and policies"
-    flags="--no-owner --no-privileges --no-tablespaces --no-security-labels"
+    say "everything in the dump gets to belong to $owner, without its privileges, roles, policies and comments"
+    flags="--no-owner --no-privileges --no-tablespaces --no-security-labels --no-comments"
     sed -i -E "s/^([0-9]+; [0-9]+ [0-9]+ ($left_out|SCHEMA - public) )/;\\1/" "$scratch/contents"
   elif is_own; then
     say "the dump is a backup of this program: it comes back with its owners, privileges and roles"
@@ -205,7 +206,8 @@ swap() {
   fail "the databases cannot change places${was:+; $was}: $said"
 }
 rename() {
-  maintenance --set=database="$database" --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swap.sql"
+  maintenance --set=database="$database" --set=owner="$owner" --set=incoming="$incoming" --set=replaced="$replaced" \
+    --file="$scripts/swap.sql"
 }
 has_swapped() {
   swapped=$(maintenance --set=incoming="$incoming" --set=replaced="$replaced" --file="$scripts/swapped.sql")

@@ -1,6 +1,6 @@
 -- Makes the roles of a backup that this server does not have, and prints their names: a JSON array.
 --
---     database    as roles.sql has it
+--     database, owner    as roles.sql has them
 BEGIN;
 \set only missing
 \ir roles.sql

@@ -1,9 +1,11 @@
 -- Makes the server's roles what they were when a backup was taken, as far as the backup names them: attributes, comments,
 -- settings, memberships, and privileges on parameters. Roles that it does not name stay as they are. No passwords, which it
 -- does not hold; nor the attributes of the role that we are, which keeps what it was granted since, too: its backups need
--- that. Runs in its caller's transaction.
+-- that; nor those of the app's role, which may have been lent SUPERUSER when the backup was taken: it has those that this
+-- server gives it. Runs in its caller's transaction.
 --
 --     database    name of the backup's database
+--     owner       the app's role; may be the role that we are
 --     only        missing: makes the roles that are not there, and touches no other; all
 SET LOCAL timezone = 'UTC';
 \ir wanted.sql
@@ -16,7 +18,7 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 SELECT unnest(ARRAY[
-    CASE WHEN name <> current_user THEN format(
+    CASE WHEN name NOT IN (current_user, :'owner') THEN format(
         'ALTER ROLE %I %s CONNECTION LIMIT %s%s',
         name,
         (

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -334,3 +334,32 @@ def test_small_dumps_are_taken_every_hour_and_large_ones_once_a_day(pod: Pod, se
         assert len(pod.names()) == count
     run(TAKEN_BY=scheduled)
     assert len(pod.names()) == 9
+
+
+@pytest.mark.parametrize(("hours", "due"), [(-72, True), (-1, True), (1, False), (23, False), (23.6, True)], ids=str)
+def test_a_large_dump_is_due_a_day_after_the_last_and_whenever_that_is_of_a_time_to_come(
+    pod: Pod, server: PostgresServer, hours: float, *, due: bool
+) -> None:
+    fill(server)
+    assert pod.run("backup.sh").returncode == 0
+    written = time.time() - hours * 3600
+    os.utime(pod.backups / pod.names()[0] / "manifest.json", (written, written))
+    scheduled = f"invoicetron-db-backup-{time.time() // 60:.0f}"
+    done = pod.run("backup.sh", HOURLY_IF_SMALL="true", TAKEN_BY=scheduled, KEEP_DAILY=str(10**9))
+    assert done.returncode == 0, done.stdout
+    assert (len(pod.names()) == 2) == due
+
+
+@pytest.mark.parametrize("controller", [0, -2])
+def test_a_large_dump_is_not_taken_again_because_the_pods_clock_is_behind_others(
+    pod: Pod, server: PostgresServer, controller: int
+) -> None:
+    """Behind the volume's, which is an NFS server's, and behind the controller's unless that is equally late."""
+    fill(server)
+    assert pod.run("backup.sh").returncode == 0
+    now = datetime.now(UTC)
+    pod.set_clock(now - timedelta(hours=2))
+    scheduled = f"invoicetron-db-backup-{(now + timedelta(hours=controller)).timestamp() // 60:.0f}"
+    done = pod.run("backup.sh", HOURLY_IF_SMALL="true", TAKEN_BY=scheduled, KEEP_DAILY=str(10**9))
+    assert done.returncode == 0, done.stdout
+    assert len(pod.names()) == 1

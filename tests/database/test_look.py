@@ -9,12 +9,23 @@ import psycopg
 import pytest
 
 from rehearsal.pods.postgres import PostgresServer
-from tests.database.invoices import content, databases
+from tests.database.invoices import CONTENT, content, databases
 from tests.database.kill_delay import KillDelay
 from tests.database.pod import Pod, kill_group
+from tests.database.test_whole import FURTHER, OWNED, made_of, sql
 
 LOOK = "invoicetron_look_lost"
 KILLS = 10
+# On everything that a database to look into is without.
+COMMENTED = """
+CREATE POLICY own ON products USING (id > 3); COMMENT ON POLICY own ON products IS 'theirs';
+CREATE PUBLICATION part FOR TABLE products; COMMENT ON PUBLICATION part IS 'of the products';
+CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER noted ON sql_drop EXECUTE FUNCTION noted(); COMMENT ON EVENT TRIGGER noted IS 'of drops';
+CREATE SUBSCRIPTION far CONNECTION 'host=192.0.2.1' PUBLICATION p WITH (connect = false, slot_name = NONE);
+COMMENT ON SUBSCRIPTION far IS 'of the far away';
+COMMENT ON SCHEMA public IS 'ours'; COMMENT ON TABLE products IS 'what is sold';
+"""
 ROLES = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles"
 
 
@@ -78,6 +89,20 @@ def test_a_look_makes_no_role_and_hides_no_row(pod: Pod, server: PostgresServer,
     assert server.sql("SELECT count(*) FROM pg_publication", database=LOOK) == "0"
     assert pod.run("discard.sh", DISCARD="lost").returncode == 0
     assert backup in pod.names()
+
+
+@pytest.mark.parametrize("statements", [OWNED, FURTHER, COMMENTED], ids=["owned", "further", "commented"])
+def test_whatever_a_backup_holds_can_be_looked_into(pod: Pod, server: PostgresServer, statements: str) -> None:
+    with made_of(statements, server):
+        before = sql(server, CONTENT)
+        done = pod.run("backup.sh")
+        assert done.returncode == 0, done.stdout
+        sql(server, "DROP SUBSCRIPTION IF EXISTS far")  # otherwise the database cannot be dropped
+        done = pod.run("restore.sh", RESTORE_FROM="latest", RESTORE_INTO="lost")
+        assert done.returncode == 0, done.stdout
+        assert sql(server, CONTENT, LOOK) == before
+        done = pod.run("discard.sh", DISCARD="lost")
+        assert done.returncode == 0, done.stdout
 
 
 def test_what_is_not_as_expected_is_not_shown(pod: Pod, server: PostgresServer, backup: str) -> None:

@@ -17,6 +17,7 @@ from tests.database.pod import Pod
 from tests.database.start_hook import connect, lets_in, start_hook
 
 ADMINISTRATOR: Final = "invoicetron_admin"
+ATTRIBUTES: Final = "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = 'invoicetron'"
 KILL: Final = "\\! kill -KILL 0\n"
 STEPS: Final = [
     ("rename.sql", "before"),
@@ -67,15 +68,18 @@ def cluster() -> Iterator[Side]:
     with PostgresServer(user="postgres") as server:
         server.sql(
             f"CREATE ROLE {ADMINISTRATOR} SUPERUSER LOGIN PASSWORD 'of-the-administrator';"
-            f"CREATE ROLE invoicetron LOGIN PASSWORD '{server.password}'; DROP DATABASE invoicetron",
+            f"CREATE ROLE invoicetron LOGIN PASSWORD '{server.password}'",
             database="postgres",
         )
-        server.sql(
-            "CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron"
-            " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
-            database="postgres",
-        )
+        empty(server)
         yield Side(server=server, user=ADMINISTRATOR, password="of-the-administrator")
+
+
+def empty(server: PostgresServer, locale: str = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'") -> None:
+    """Makes the Cluster's database again, as the operator does by default."""
+    for name in ("invoicetron_moved", "invoicetron"):
+        server.sql(f"DROP DATABASE IF EXISTS {name}", database="postgres")
+    server.sql(f"CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron {locale}", database="postgres")
 
 
 @pytest.fixture
@@ -126,6 +130,9 @@ def test_there_and_back_killed_at_every_step(pod: Pod, stateful_set: Side, clust
         done = pod.run("move.sh", **environment)
         assert done.returncode == 0, done.stdout
         assert content(target.server, "invoicetron") == before
+        # The app's role has what its own server gave it; the StatefulSet's is lent SUPERUSER here.
+        assert target.server.sql(ATTRIBUTES) == ("f|f|f" if target is cluster else "t|t|t")
+        assert "superuser" not in done.stdout, "nothing of it was put back"
         assert held(target) == "invoicetron"
         assert held(source) == "invoicetron_moved"
         assert content(source.server, "invoicetron_moved") == before
@@ -192,13 +199,7 @@ def test_an_empty_database_is_not_moved_and_stays_closed_until_it_is_given_back(
 def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_one(pod: Pod, cluster: Side) -> None:
     """The alpine image calls its byte order en_US.utf8; the operator's minimal image has no such locale."""
     server = cluster.server
-    server.sql("DROP DATABASE IF EXISTS invoicetron_moved", database="postgres")
-    server.sql("DROP DATABASE IF EXISTS invoicetron", database="postgres")
-    server.sql(
-        "CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron"
-        " LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'",
-        database="postgres",
-    )
+    empty(server, "LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'")
     fill(server)
     environment = {**cluster.environment(), "PGDATABASE": "invoicetron", "OWNER": "invoicetron"}
     done = pod.run("backup.sh", **environment)
@@ -211,14 +212,26 @@ def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_
     manifest.write_text(
         text.replace('"ctype": "C"', '"ctype": "en_XX.utf8"').replace('"collate": "C"', '"collate": "en_XX.utf8"')
     )
-    server.sql("DROP DATABASE invoicetron", database="postgres")
-    server.sql(
-        "CREATE DATABASE invoicetron TEMPLATE template0 OWNER invoicetron"
-        " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'",
-        database="postgres",
-    )
+    empty(server)
     done = pod.run("restore.sh", **environment, RESTORE_FROM=name)
     assert done.returncode == 0, done.stdout
     assert "this server has no locale en_XX.utf8" in done.stdout
     asked = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'invoicetron'"
     assert server.sql(asked) == "b|C.UTF-8"
+
+
+def test_a_backup_of_the_time_when_superuser_was_lent_does_not_make_the_clusters_app_a_superuser(
+    pod: Pod, cluster: Side
+) -> None:
+    empty(cluster.server)
+    fill(cluster.server)
+    environment = {**cluster.environment(), "PGDATABASE": "invoicetron"}
+    cluster.server.sql("ALTER ROLE invoicetron SUPERUSER BYPASSRLS CREATEROLE")
+    assert pod.run("backup.sh", **environment).returncode == 0
+    cluster.server.sql("ALTER ROLE invoicetron NOSUPERUSER NOBYPASSRLS NOCREATEROLE")
+    done = pod.run("restore.sh", **environment, OWNER="invoicetron", RESTORE_FROM="latest")
+    assert done.returncode == 0, done.stdout
+    assert "put back as the backup has it" not in done.stdout
+    assert cluster.server.sql(ATTRIBUTES) == "f|f|f"
+    done = pod.run("drill.sh", PGUSER=cluster.user, PGDATABASE="invoicetron", DRILL=str(pod.drill))
+    assert done.returncode == 0, done.stdout

@@ -28,6 +28,7 @@ from tests.rehearsal.cloudnative_pg.operated import Stack
 
 HOSTS: Final[dict[Engine, str]] = {"statefulset": "invoicetron-db", "cloudnative-pg": "invoicetron-db-rw"}
 OPEN, CLOSED = "invoicetron", "invoicetron_moved"
+APP_ROLE: Final = "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = 'invoicetron'"
 KILLED_AFTER: Final = """
 import os, sys
 from ops.clients import kubernetes_client, load_settings
@@ -121,7 +122,10 @@ class Moving:
         # Killed while its Job runs, and once the new one is the live one.
         self.interrupted(target, signal.SIGKILL)
         self.check(source, before)
+        # Not asked for afterwards: whenever it is, the emulator makes the roles those of the Cluster.
+        filled = self.server(target)
         assert self.killed_after(4, target)[-1] == "mark"
+        assert filled.sql(APP_ROLE, database="postgres") == "f|f|f", "as the Cluster has it, not as it was lent"
         self.check(source, before)
         assert self.app()[0] == 0
         self.finish(source, target)
