@@ -40,6 +40,7 @@ def cluster() -> Cluster:
         (dt.timedelta(days=6, hours=20), False),
         (dt.timedelta(days=6, hours=23), True),
         (dt.timedelta(days=30), True),
+        (dt.timedelta(days=-30), True),
     ],
 )
 def test_a_drill_runs_weekly_although_the_schedule_runs_daily(
