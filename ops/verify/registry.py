@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings.images import image_repository
 
-_REVISION: Final = "deployment.kubernetes.io/revision"
+_REVISIONS: Final = ("deployment.kubernetes.io/revision-history", "deployment.kubernetes.io/revision")
+"""Annotations on a ReplicaSet: which revisions of the Deployment it was before, and which it was last."""
 _ENOUGH: Final = 25
 """Tags to keep of each image: one of the numbers that GitLab offers."""
 _NOT_FOUND: Final = 404
@@ -95,12 +96,35 @@ def _needed(systems: Systems) -> Iterator[str]:
         for one in systems.list("apps/v1", "ReplicaSet")
         if any(owner["name"] == name for owner in one["metadata"].get("ownerReferences", []))
     ]
-    sets.sort(key=lambda one: int(one["metadata"].get("annotations", {}).get(_REVISION, 0)), reverse=True)
     running = _image(systems.need("apps/v1", "Deployment", name), name)
-    before = next((image for one in sets if (image := _image(one, name)) != running), "")
-    for image in (running, before):
+    ran = [image for _, image in sorted((revision, _image(one, name)) for one in sets for revision in _revisions(one))]
+    for image in reversed(_stack([*filter(None, ran), running])[-2:]):
         if image != systems.settings.app.image and image_repository(image) == repository and _tag(image):
             yield image
+
+
+def _revisions(replica_set: Object) -> Iterator[int]:
+    annotations = replica_set["metadata"].get("annotations", {})
+    for key in _REVISIONS:
+        yield from (int(number) for number in annotations.get(key, "").split(",") if number)
+
+
+def _stack(ran: Iterable[str]) -> list[str]:
+    """The images that rollbacks would go through, the running one last; `ran` are all that ran, in order.
+
+    An image that ran before is a way back to it, and drops what ran since, such as one that did not become ready.
+    """
+    stack: list[str] = []
+    for image in ran:
+        names = [_without_digest(earlier) for earlier in stack]
+        name = _without_digest(image)
+        stack[names.index(name) if name in names else len(stack) :] = [image]
+    return stack
+
+
+def _without_digest(image: str) -> str:
+    """The image's name up to its tag, as ROLLBACK_TAG gives it; whole without a tag."""
+    return image.partition("@")[0] if _tag(image) else image
 
 
 def _image(workload: Object, name: str) -> str:

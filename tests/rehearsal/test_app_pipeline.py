@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import pytest
 
+from lookups.database_claims import STOPPED_BY
+from ops.kube.cluster import OPS, PROVIDER
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
@@ -81,9 +83,14 @@ def tag_of(image: str) -> str:
     return image.partition("@")[0].rpartition(":")[2]
 
 
-def test_a_rollback_returns_to_the_previous_image_or_a_tag_and_migrates_nothing(deployed: Deployed) -> None:
-    images = []
+def test_a_rollback_returns_to_the_image_before_and_never_to_one_that_failed_or_was_left(deployed: Deployed) -> None:
+    images: list[str] = []
     for _ in range(3):
+        if len(images) == 2:
+            with migrations_succeed(deployed.rehearsal):
+                failing = {"CI_COMMIT_SHORT_SHA": "another-placeholder", "ROLLOUT_TIMEOUT": "5s"}
+                _, output = deployed.job("deploy:development", **failing)
+            assert f"Going back to {images[1]}" in output
         deployed.repository.commit()
         passed, output = deployed.job("deploy:development")
         assert passed, output
@@ -91,17 +98,20 @@ def test_a_rollback_returns_to_the_previous_image_or_a_tag_and_migrates_nothing(
     migrations = deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]
     page = deployed.rehearsal.gitlab.project.deployments
     assert str(page.shown("development")).startswith(tag_of(images[2]))
-    deployed.job("rollback:development")
-    assert deployed.image == images[1]
-    assert str(page.shown("development")).startswith(tag_of(images[1])), "GitLab's page shows the image that runs"
-    deployed.job("rollback:development", ROLLBACK_TAG=tag_of(images[0]))
-    assert deployed.image == images[0]
-    assert str(page.shown("development")).startswith(tag_of(images[0]))
+    for earlier in (images[1], images[0]):
+        deployed.job("rollback:development")
+        assert deployed.image == earlier
+        assert str(page.shown("development")).startswith(tag_of(earlier)), "GitLab's page shows the image that runs"
+    deployed.job("rollback:development", ROLLBACK_TAG=tag_of(images[2]))
+    assert deployed.image == images[2]
+    assert str(page.shown("development")).startswith(tag_of(images[2]))
     # A GitLab that is unreachable, or rejects the job, undoes nothing.
     _, output = deployed.job("rollback:development", CI_JOB_TOKEN="of-another-job")
-    assert deployed.image == images[1]
+    assert deployed.image == images[0]
     assert "GitLab's page of development does not show it" in output
-    assert len(deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]) == len(migrations)
+    assert len(deployed.get("jobs", "--selector=app=invoicetron-migrate")["items"]) == len(migrations), (
+        "a rollback migrates nothing"
+    )
 
 
 def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deployed: Deployed) -> None:
@@ -135,16 +145,24 @@ def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) ->
     migration = deployed.get("job", f"invoicetron-migrate-{commit}")
     assert backup["status"]["completionTime"] <= migration["metadata"]["creationTimestamp"]
 
+
+def test_a_backup_that_took_two_attempts_has_its_name_in_the_command_that_restores_it(deployed: Deployed) -> None:
+    deployed.rehearsal.control_plane.pods.database(DATABASE_OF).sql("CREATE TABLE IF NOT EXISTS kept (number int)")
     deployed.give_migrations(seconds=1)
+    once = 'if mkdir "$BACKUPS/.tried"; then echo "no volume"; exit 1; fi; rmdir "$BACKUPS/.tried"; exec sh "$0"'
+    container = {"name": "postgresql-client", "command": ["sh", "-c", once, "/scripts/backup.sh"]}
     try:
-        passed, output = deployed.job("deploy:development", BACKUP=BACKUP, CI_COMMIT_SHORT_SHA="placeholder")
+        with backups(deployed, spec={"template": {"spec": {"containers": [container]}}}):
+            passed, output = deployed.job("deploy:development", BACKUP=BACKUP, CI_COMMIT_SHORT_SHA="placeholder")
     finally:
         deployed.give_migrations(seconds=600)
     assert not passed
+    assert "no volume" in output, "the log of the first attempt is printed, too"
     (taken,) = re.findall(r"backup (\S+) is complete", output)
-    assert f"python -m ops restore --stack dev --from {taken}" in output, (
-        "the output says what to do if the migration stopped half-way"
-    )
+    command = f"python -m ops restore --stack dev --from {taken}"
+    assert command in output, "the output says what to do if the migration stopped half-way"
+    _, output = deployed.job("restore-command:development")
+    assert command in output
 
 
 def test_the_command_that_restores_the_backup_from_before_the_migration_is_printed(deployed: Deployed) -> None:
@@ -197,6 +215,79 @@ def test_without_a_backup_there_is_no_migration_and_no_deployment(deployed: Depl
     assert 'database "nowhere" does not exist' in output
     assert f"invoicetron-migrate-{commit}" not in json.dumps(deployed.get("jobs"))
     assert deployed.image == before
+
+
+RUN: Final = "upgrade-1a2b3c4d"
+PATCH: Final = ("patch", "deployment", "invoicetron")
+STOP: Final = json.dumps({"metadata": {"annotations": {STOPPED_BY: RUN}}, "spec": {"replicas": 0}})
+
+
+def test_an_app_that_ops_has_stopped_gets_no_migration_and_no_other_image(deployed: Deployed) -> None:
+    before, commit, kubectl = deployed.image, deployed.repository.commit(), deployed.rehearsal.kubectl
+    with released(deployed):
+        kubectl("-n", DATABASE_OF, *PATCH, f"--field-manager={OPS}", f"--patch={STOP}")
+        passed, deploy = deployed.job("deploy:development", BACKUP=BACKUP)
+        assert not passed
+        _, rollback = deployed.job("rollback:development", ROLLBACK_TAG="another")
+        for output in (deploy, rollback):
+            assert f"The app is stopped by {RUN}" in output
+            assert "Then run this job again." in output
+        assert deployed.image == before
+        assert "Taking a backup" not in deploy
+        assert f"invoicetron-migrate-{commit}" not in json.dumps(deployed.get("jobs"))
+        # As ops advises if it could not start the app itself.
+        kubectl("-n", DATABASE_OF, "scale", "deployment/invoicetron", "--replicas=1")
+        passed, output = deployed.job("deploy:development")
+        assert passed, output
+
+
+@pytest.mark.parametrize(
+    ("after", "migrated"), [("create job invoicetron-db-backup", False), ("create --filename=-", True)]
+)
+def test_an_app_that_ops_stops_during_the_job_keeps_its_image(deployed: Deployed, after: str, migrated: bool) -> None:
+    deployed.rehearsal.control_plane.pods.database(DATABASE_OF).sql("CREATE TABLE IF NOT EXISTS kept (number int)")
+    before, commit = deployed.image, deployed.repository.commit()
+    kubectl = deployed.rehearsal.tools.kubectl
+    stop = f"'{kubectl}' {' '.join(PATCH)} --field-manager={OPS} --patch='{STOP}' >&2"
+    deployed.record("kubectl", then=f"""'{kubectl}' "$@" || exit\ncase "$*" in "{after}"*) {stop} ;; esac""")
+    with released(deployed):
+        passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
+    assert not passed
+    assert f"The app is stopped by {RUN}" in output
+    assert deployed.image == before
+    assert (f"invoicetron-migrate-{commit}" in json.dumps(deployed.get("jobs"))) is migrated
+
+
+def test_an_app_that_a_person_has_scaled_to_0_gets_no_other_image(deployed: Deployed) -> None:
+    before, scale = deployed.image, ["-n", DATABASE_OF, "scale", "deployment/invoicetron"]
+    deployed.rehearsal.kubectl(*scale, "--replicas=0")
+    try:
+        passed, output = deployed.job("deploy:development")
+    finally:
+        deployed.rehearsal.kubectl(*scale, "--replicas=1")
+    assert not passed
+    assert "The app is scaled to 0 replicas" in output
+    assert "run pulumi up" in output
+    assert deployed.image == before
+
+
+def test_an_app_without_a_deployment_is_migrated_before_the_job_misses_it(deployed: Deployed) -> None:
+    commit = deployed.repository.commit()
+    passed, output = deployed.job("deploy:development", APP_NAME="absent")
+    assert not passed
+    assert 'deployments.apps "absent" not found' in output
+    assert f"invoicetron-migrate-{commit}" in json.dumps(deployed.get("jobs"))
+
+
+@contextmanager
+def released(deployed: Deployed) -> Iterator[None]:
+    """Afterwards the app runs as before a run of `ops` stopped it."""
+    try:
+        yield
+    finally:
+        start = {"metadata": {"annotations": {STOPPED_BY: None}}, "spec": {"replicas": 1}}
+        manager = f"--field-manager={PROVIDER}"
+        deployed.rehearsal.kubectl("-n", DATABASE_OF, *PATCH, manager, f"--patch={json.dumps(start)}")
 
 
 @contextmanager

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.stacks import PROD
+from tests.unit.answers import REGISTRY
+from tests.unit.ops.test_registry import RAN, replica_sets
 
 CI = Path(__file__).parents[3] / "ci"
 
@@ -39,3 +45,56 @@ def test_a_job_that_changes_the_cluster_is_not_retried_automatically(pipeline: d
 @pytest.mark.parametrize("job", ["type-check", "unit-tests", "verify:production"])
 def test_a_job_that_changes_nothing_is_retried_after_a_runner_failure(pipeline: dict[str, Any], job: str) -> None:
     assert extended(pipeline, job).get("retry", pipeline["default"]["retry"])["max"] == 1
+
+
+IN_A_CLUSTER = """
+set -eu
+refuse_stopped() { :; }
+curl() { return 1; }
+kubectl() {
+  case "$2" in
+    deployment) printf '%s' "$CURRENT" ;;
+    replicasets) printf '%s' "$SETS" ;;
+  esac
+}
+"""
+"""The cluster's answers, CURRENT and SETS, in the form that the job asks for; GitLab does not answer."""
+
+
+@pytest.mark.parametrize(("ran", "before"), RAN)
+def test_a_rollback_returns_to_the_image_that_ran_before_as_ops_verify_sees_it(
+    pipeline: dict[str, Any], ran: str, before: str
+) -> None:
+    done = rollback(pipeline, *(f"{REGISTRY}:{tag}" for tag in ran.split()))
+    if before:
+        assert f" to {REGISTRY}:{before}\n" in done.stdout
+        return
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The cluster knows no image that ran before" in done.stderr
+    assert "with the variable ROLLBACK_TAG" in done.stderr
+
+
+@pytest.mark.parametrize("ran", [["a@sha256:1", "a@sha256:2", "a@sha256:3"], ["a:1", "b:1@sha256:1", "c:1"]])
+def test_images_of_which_only_the_digest_or_the_repository_differs_are_different_images(
+    pipeline: dict[str, Any], ran: list[str]
+) -> None:
+    _, before, _ = images = [f"registry.example.com:5000/{one}" for one in ran]
+    assert f" to {before}\n" in rollback(pipeline, *images).stdout
+
+
+def rollback(pipeline: dict[str, Any], *ran: str) -> subprocess.CompletedProcess[str]:
+    """Runs the job's script in a cluster that has run these images, the last of them now."""
+    sets = [
+        f"{','.join(map(str, earlier))},{last} {image}\n" for image, (*earlier, last) in reversed(replica_sets(*ran))
+    ]
+    answers = {"CURRENT": ran[-1].rstrip("'"), "SETS": "".join(sets), "CI_API_V4_URL": "http://127.0.0.1:9"}
+    of_cluster = {"app": PROD.app, "image_of": "", "APP_IMAGE": REGISTRY, "ROLLBACK_TAG": "", "ROLLOUT_TIMEOUT": "5m"}
+    of_job = {"CI_JOB_TOKEN": "", "CI_PROJECT_ID": "57", "CI_ENVIRONMENT_NAME": "production", "CI_COMMIT_REF_NAME": ""}
+    return subprocess.run(
+        ["/bin/sh", "-c", IN_A_CLUSTER + pipeline[".rollback"]["script"][0]],
+        env={"PATH": os.environ["PATH"], "KUBECONFIG": "", **answers, **of_cluster, **of_job},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )

@@ -24,7 +24,7 @@ IMAGES: Final = f"{REGISTRY}/prod"
 
 
 class Live(Systems):
-    """A stack that has run these images, the last of them now, and a GitLab."""
+    """A stack that has run these images, the last of them now, and a GitLab. With a quote: in another pod template."""
 
     def __init__(self, url: str, *ran: str) -> None:
         super().__init__(SETTINGS, http=httpx.Client())
@@ -34,19 +34,29 @@ class Live(Systems):
 
     def need(self, _api_version: str, kind: str, _name: str, _namespace: str | None = None) -> Any:
         assert kind == "Deployment"
-        return workload(self._ran[-1])
+        return workload(self._ran[-1].rstrip("'"))
 
     def list(self, _api_version: str, kind: str) -> Any:
         assert kind == "ReplicaSet"
         # Unordered, and including one that is not the app's.
-        sets = [workload(image, revision=number) for number, image in enumerate(self._ran, start=1)]
-        return [workload(f"{IMAGES}:other", revision=99, owner="other"), *sets]
+        sets = [workload(image, *revisions) for image, revisions in replica_sets(*self._ran)]
+        return [workload(f"{IMAGES}:other", 99, owner="other"), *sets]
 
 
-def workload(image: str, *, revision: int = 1, owner: str = PROD.app) -> dict[str, Any]:
+def replica_sets(*ran: str) -> list[tuple[str, list[int]]]:
+    """Image and revisions of each ReplicaSet: the controller uses the one of the same pod template again."""
+    revisions: dict[str, list[int]] = {}
+    for number, image in enumerate(ran, start=1):
+        revisions.setdefault(image, []).append(number)
+    return [(image.rstrip("'"), numbers) for image, numbers in revisions.items()]
+
+
+def workload(image: str, *revisions: int, owner: str = PROD.app) -> dict[str, Any]:
+    *earlier, last = map(str, revisions or (1,))
+    history = {"deployment.kubernetes.io/revision-history": ",".join(earlier)} if earlier else {}
     return {
         "metadata": {
-            "annotations": {"deployment.kubernetes.io/revision": str(revision)},
+            "annotations": {"deployment.kubernetes.io/revision": last, **history},
             "ownerReferences": [{"name": owner}],
         },
         "spec": {"template": {"spec": {"containers": [{"name": PROD.app, "image": image}]}}},
@@ -123,6 +133,43 @@ def test_images_that_run_or_that_a_rollback_needs_are_kept_by_the_policy_or_name
         look("a2", "a1")
     assert refused.value.seen.startswith(f"GitLab's clean-up policy removes {endangered}, which run")
     assert "keep the 25 most recent tags of each image" in refused.value.fix
+
+
+RAN: Final = [
+    ("a", ""),
+    ("a b", "a"),
+    ("a b c b", "a"),  # the rollout of c failed, and was undone
+    ("a b c b d", "b"),
+    ("a b c b a", ""),  # rolled back, to the first
+    ("a b a b", "a"),
+    ("a b a c", "a"),
+    ("a b b' c b'", "a"),  # an `up` changed the pod template
+    ("a b b' a'", ""),
+    ("a b c d b e b", "a"),
+    ("a b c d e f g h i j", "i"),
+    ("a b@sha256:1 c b d", "b"),  # rolled back by the tag alone
+    ("a b@sha256:1 c b@sha256:1 d", "b@sha256:1"),
+    ("a b@sha256:1 c b", "a"),
+]
+"""The images that a stack ran, the last of them now, and the one that a rollback returns to."""
+
+
+@pytest.mark.parametrize(("ran", "before"), [one for one in RAN if "@" not in one[0]])
+def test_what_was_left_by_a_rollback_or_a_failed_rollout_is_not_needed(
+    gitlab: GitLab, look: Callable[..., str], ran: str, before: str
+) -> None:
+    pushed(gitlab, *"abcdefghij")
+    *_, runs = ran.replace("'", "").split()
+    needed = f"{runs}, {before}" if before else runs
+    assert look(*ran.split()) == f"{needed}: in the registry, whose clean-up policy is off"
+
+
+def test_an_image_that_came_back_by_its_tag_alone_is_the_one_that_ran_with_its_digest(
+    gitlab: GitLab, look: Callable[..., str]
+) -> None:
+    pushed(gitlab, "first", "left")
+    digest = gitlab.project.registry.push(f"{IMAGES}:a")
+    assert look("first", f"a@{digest}", "left", "a") == "a, first: in the registry, whose clean-up policy is off"
 
 
 def test_many_builds_push_the_running_image_out_of_the_newest(gitlab: GitLab, look: Callable[..., str]) -> None:
