@@ -38,8 +38,8 @@ _FOLLOWED: Final = {
     "": ("endpoints", "persistentvolumeclaims", "pods", "services"),
     "apps": ("deployments", "replicasets"),
 }
-"""What the plugin watches while it waits for a Deployment or a Service (pulumi-kubernetes, `Subscribe` in
-provider/pkg/await)."""
+"""What the plugin watches while it waits for a Deployment or a Service; without the permission it waits for ever
+(pulumi-kubernetes, `WaitForCacheSync` in provider/pkg/await/informers)."""
 _FOLLOWED_DATABASE: Final = {"apps": ("statefulsets",)}
 _RBAC: Final = "rbac.authorization.k8s.io"
 

@@ -10,6 +10,7 @@ from pulumi import runtime
 
 from components.server_certificate import _ServerCertificateProvider
 from lookups.cloudflare import CloudflareIds
+from lookups.ownership import MIRROR_KEY
 
 PASSWORD: Final = "unit-test-password"
 AUTH_SECRET: Final = "unit-test-better-auth-secret-0123456789"
@@ -99,7 +100,8 @@ class Answers(runtime.Mocks):
         if args.token.endswith("getVault"):
             return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
         if args.token == "pulumi:pulumi:readStackOutputs":
-            return {"name": args.args["name"], "outputs": {}, "secretOutputNames": []}
+            # Its repository is its own, as that of a stack that is up.
+            return {"name": args.args["name"], "outputs": {MIRROR_KEY: "ssh-ed25519 AAAA"}, "secretOutputNames": []}
         if args.token.startswith("gitlab:"):
             return self.gitlab[args.token.rpartition(":")[2]]
         if args.token.startswith("cloudflare:"):
