@@ -147,6 +147,7 @@ def _pod(args: OffsiteArgs, script: str) -> core.PodTemplateSpecArgs:
         "KEEP_WEEKLY": str(retention.weekly),
         "KEEP_MONTHLY": str(retention.monthly),
         "RESULT": RESULT,
+        "CRON_JOB": names.upload,
         **({"KEEP_WITHIN": f"{args.s3.r2.lock_days + MARGIN}d"} if args.s3.r2 else {}),
     }
     claim = core.PersistentVolumeClaimVolumeSourceArgs(claim_name=names.backups_claim)

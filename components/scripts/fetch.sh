@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings an off-site copy back onto the backup volume, under the backup's own name, once it is complete and checked; restore.sh
-# then restores it like any other. retention.sh leaves it there for two days.
+# then restores it like any other. retention.sh leaves it there for two days. It replaces what is damaged under that name.
 # Leaves by a status other than 0, with the reason as the last line, where it could not be brought.
 #
 #     FETCH      name of a backup, or `latest`; nothing: list the copies, one JSON object a line
@@ -21,7 +21,7 @@ list_copies || exists=$?
 [ "$exists" = 0 ] || fail "there is no repository at $RESTIC_REPOSITORY: check endpoint, bucket and prefix in the stack file"
 
 if [ -z "${FETCH:-}" ]; then
-  sed 's/^\[//; s/\]$//; s/},{"time"/}\n{"time"/g' "$snapshots"
+  cat "$snapshots"
   exit 0
 fi
 
@@ -36,26 +36,31 @@ else
 $(cat "$copies")"
 fi
 
-if is_backup "$backups/$name"; then
+if holds "$backups/$name" "$name"; then
   say "$name is on the volume already"
   say "FETCHED $name"
   exit 0
 fi
-[ ! -e "$backups/$name" ] || fail "$backups/$name is no whole backup: move it away first"
+[ ! -e "$backups/$name" ] || say "$name is damaged on the volume: its copy replaces it"
 fetched=$backups/.fetched-$name
 rm -rf "$backups"/.fetched-*
 mkdir "$fetched" || fail "no backup was fetched: $backups cannot be written to"
 trap 'explain $?; rm -rf "$fetched"' EXIT
 say "fetching $name"
 started=$(date +%s)
+id=$(sed -n "s/.*\"name=$name\".*\"id\":\"\([0-9a-f]*\)\".*/\1/p" "$snapshots" | tail -n 1)
 # Nobody waits for a lock to get invoices back. A prune at this moment may move what is being read: then once more. restic
 # compares each piece with its hash; what the dump's checksum would say besides, restore.sh and drill.sh ask before they
 # replace anything.
-bring() { offsite --no-lock restore latest --host "$STACK" --tag "name=$name" --target "$fetched" >/dev/null; }
+bring() { offsite --no-lock restore "$id" --target "$fetched" >/dev/null; }
 bring || bring || fail "$name could not be fetched: $(why)"
 is_whole "$fetched" "$name" || fail "$name could not be fetched: its copy is not whole"
 : >"$fetched/fetched"
 sync "$fetched"/* "$fetched" || fail "$name could not be fetched: it could not be written to disk"
+if [ -e "$backups/$name" ]; then
+  holds "$fetched" "$name" || fail "$name could not be fetched: it is damaged on the volume, and so is its copy"
+  remove_backup "$name" || true
+fi
 mv -T "$fetched" "$backups/$name" || fail "$name could not be fetched: it could not be given its name"
 trap 'explain $?' EXIT
 sync "$backups"

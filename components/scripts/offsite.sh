@@ -15,6 +15,9 @@ errors=$work/restic.errors
 limit=
 offsite() { ${limit:+timeout "$limit"} restic --option s3.bucket-lookup=path --quiet "$@" 2>"$errors"; }
 
+# late: whether `limit` has ended the last run of restic. Its status does not tell: BusyBox's timeout has restic's own, which is 1.
+late() { grep -q 'signal terminated received' "$errors"; }
+
 # why: the reason of the last failure, in the endpoint's or restic's words. What restic tries again (for a quarter of an hour)
 # ends as "context canceled" where the time is up; the reason then stands in the lines before.
 why() {
@@ -27,26 +30,44 @@ why() {
 # of the endpoint: each run of restic computes its key for half a second, so that none runs to ask for less. Takes no lock: an
 # upload that was killed as it pruned leaves one that excludes everybody. Not for a subshell, in which `fail` would end nothing
 # else.
+# Of a file that it cannot read, restic says so, and still saves a snapshot of the other one: that is no copy, and its id goes
+# into $hollow. Before 0.17, restic did not note how many files it had read.
 snapshots=$work/snapshots
 copies=$work/copies
+hollow=$work/hollow
 list_copies() {
   status=0
   limit=${CONTACT_SECONDS:-120}
-  offsite --no-lock snapshots --json --host "$STACK" >"$snapshots" || status=$?
+  list || status=$?
+  # Or the endpoint answers, and has very many: restic asks for each. It waits for none for more than a quarter of an hour.
+  if late; then
+    status=0
+    offsite --no-lock cat config >/dev/null || status=$?
+    limit=
+    [ "$status" != 0 ] || list || status=$?
+  fi
   limit=
   case $status in
-  0) tr ',[]' '\n' <"$snapshots" | sed -n 's/^"name=\([a-zA-Z0-9-]*\)"$/\1/p' >"$copies" ;;
+  0)
+    sed 's/},{"time"/}\n{"time"/g' "$work/listed" | sed -n 's/^\[//; s/\]$//; /"name=/p' >"$snapshots"
+    sed -n '/"total_files_processed":2,/!s/.*"summary":.*"id":"\([0-9a-f]*\)".*/\1/p' "$snapshots" >"$hollow"
+    sed -i '/"summary":/{/"total_files_processed":2,/!d;}' "$snapshots"
+    sed -n 's/.*"name=\([a-zA-Z0-9-]*\)".*/\1/p' "$snapshots" >"$copies"
+    ;;
   10) : >"$copies"; return 10 ;;
   12) fail "the repository $RESTIC_REPOSITORY does not open with the password that 1Password holds: put the one back with" \
     "which it was made; without it nobody can read the copies" ;;
   *)
     reason=$(why)
-    # BusyBox's timeout says 143.
-    [ "$status" = 124 ] || [ "$status" = 143 ] || reason=${reason:-$(tail -n 1 "$errors")}
+    late || reason=${reason:-$(tail -n 1 "$errors")}
     fail "the repository $RESTIC_REPOSITORY cannot be reached: ${reason:-no answer within ${CONTACT_SECONDS:-120} s}"
     ;;
   esac
 }
+list() { offsite --no-lock snapshots --json --host "$STACK" >"$work/listed"; }
+
+# holds DIRECTORY NAME: all of the backup of this name, as it was written.
+holds() { is_whole "$1" "$2" && has_checksum "$1/database.dump" "$(manifest_value "$1/manifest.json" dumpSha256)"; }
 
 # alone: from here to its end, this script is the only upload or check that has this volume.
 alone() {

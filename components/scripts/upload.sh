@@ -1,6 +1,8 @@
 #!/bin/sh
 # Copies the backups that have no off-site copy yet into the restic repository, and once a day forgets those that need not
-# be kept. The backups on the volume are only read: whatever fails here, they stay as they are, and the next run catches up.
+# be kept. Whatever fails here, the backups on the volume stay as they are, and the next run catches up. Only one that is damaged
+# is set aside, as .damaged-<name>, so that nobody takes it for the newest: it stands in no other's way, and the run fails at
+# its end. It may have been unreadable for a moment, so that each run looks again, for a week.
 # Leaves by a status other than 0, with the reason as the last line, where a backup has no copy afterwards.
 #
 #     BACKUPS                                the backup volume (/backups)
@@ -9,6 +11,8 @@
 #     KEEP_WITHIN                            how long every copy is kept (2d)
 #     UPLOAD_SECONDS                         seconds that the upload of one backup may take (18000), before the Job's own end
 #     FORGET_SECONDS                         seconds that forgetting may take, and pruning (7200)
+#     CRON_JOB                               the CronJob that runs this, for a command that a failure names
+#     NEW_REPOSITORY                         true: the copies that the repository had may be gone
 #     RESULT                                 file that says which backup is the newest that has a copy
 #     and what offsite.sh needs
 set -eu
@@ -18,13 +22,32 @@ umask 077
 # shellcheck source=components/scripts/offsite.sh
 . "${0%/*}/offsite.sh"
 
-place="the backups on the volume are untouched"
+place="the backups on the volume are as they were"
 # The first process of a container gets no signal that it has no trap for.
 trap 'exit 143' TERM
+
+policy="--keep-within ${KEEP_WITHIN:-2d} --keep-daily ${KEEP_DAILY:-7} --keep-weekly ${KEEP_WEEKLY:-5}"
+policy="$policy --keep-monthly ${KEEP_MONTHLY:-12}"
+
+# What the volume knows of the repository: that it has copies, on which day old ones were last forgotten, and by which rules.
+noted=$backups/.offsite-forgotten
+note() {
+  { printf '%s\n' "$1 $RESTIC_REPOSITORY $policy" >"$noted.new" && mv -T "$noted.new" "$noted"; } ||
+    say "$noted cannot be written: the next upload writes it"
+}
+is_noted() { grep -qF -- " $RESTIC_REPOSITORY " "$noted" 2>/dev/null; }
 
 alone
 exists=0
 list_copies || exists=$?
+if [ -s "$copies" ]; then
+  is_noted || note never
+elif is_noted && [ "${NEW_REPOSITORY:-}" != true ]; then
+  again="kubectl -n $STACK create job new-repository --from=cronjob/${CRON_JOB:-} --dry-run=client -o yaml |"
+  again="$again kubectl set env --local -f - NEW_REPOSITORY=true -o yaml | kubectl -n $STACK create -f -"
+  fail "there were copies in $RESTIC_REPOSITORY, and now there are none: bring back what was removed from the bucket;" \
+    "or, if the copies may be gone, begin anew: $again"
+fi
 if [ "$exists" = 10 ]; then
   say "making the repository $RESTIC_REPOSITORY"
   offsite init >/dev/null || {
@@ -45,37 +68,66 @@ for name in $(list_backups "$PGDATABASE"); do
   if grep -qxF "$name" "$copies"; then break; fi
   missing="$name $missing"
 done
+find "$backups" -maxdepth 1 -name '.damaged-*' -mtime +6 -exec rm -rf {} + || true
+for aside in "$backups"/.damaged-*; do
+  name=${aside##*/.damaged-}
+  [ ! -d "$aside" ] || [ -e "$backups/$name" ] || grep -qxF -- "$name" "$copies" || missing="$missing $name"
+done
+
+# set_aside NAME: unless it has been pruned by now. Its week begins.
+set_aside() {
+  rm -rf "$backups/.damaged-$1"
+  touch -c "$backups/$1"
+  mv -T "$backups/$1" "$backups/.damaged-$1" || [ ! -e "$backups/$1" ] || fail "$1 is damaged, and cannot be set aside"
+}
 
 # A tag ends at a comma.
 tag() { printf '%s=%s' "$1" "$2" | tr ', ' '__'; }
 
 export TZ=UTC # in which restic reads --time
 limit=${UPLOAD_SECONDS:-18000}
+damaged=
 for name in $missing; do
-  manifest=$backups/$name/manifest.json
-  has_checksum "$backups/$name/database.dump" "$(manifest_value "$manifest" dumpSha256)" ||
-    fail "$name is damaged on the volume, and is not uploaded: its checksum is not the manifest's"
+  backup=$backups/$name aside=$backups/.damaged-$name
+  [ -e "$backup" ] || backup=$aside
+  if ! holds "$backup" "$name"; then
+    [ "$backup" = "$aside" ] || set_aside "$name"
+    [ ! -e "$aside" ] || damaged="$damaged $name"
+    continue
+  fi
+  manifest=$backup/manifest.json
   migration=$(sed -n 's/^  "inventory": .*"lastMigration": "\([^"]*\)".*/\1/p' "$manifest")
   database=$(about "$manifest" databaseBytes)
   taken=$(manifest_value "$manifest" takenAt | tr 'TZ' '  ')
   say "uploading $name"
   started=$(date +%s)
-  cd "$backups/$name"
+  cd "$backup"
   locking backup --host "$STACK" --time "${taken% }" --tag "name=$name" \
     --tag "$(tag rows "$(rows_of "$manifest")")" --tag "$(tag bytes "$(manifest_value "$manifest" dumpBytes)")" \
     --tag "$(tag database "$database")" --tag "$(tag migration "$migration")" \
     --tag "$(tag image "$(manifest_value "$manifest" image)")" --tag "$(tag by "$(manifest_value "$manifest" takenBy)")" \
     database.dump manifest.json >/dev/null || fail "$name was not uploaded: $(why)"
+  # restic calls it a success where a file is missing as it begins.
+  is_whole . "$name" || fail "$name was not uploaded: it has lost a file meanwhile"
+  is_noted || note never
+  [ "$backup" != "$aside" ] || mv -T "$aside" "$backups/$name"
   say "uploaded $name in $(($(date +%s) - started)) s"
 done
 [ -n "$missing" ] || say "every backup has its copy"
 
 # forget_old: forgets by the time of the backups, and then prunes. Not by `forget --prune`, which also takes the data of copies
 # that the bucket has not let go, because a lock of its own protects them: those would be listed, and not restore.
+# Before that, what is no copy goes: the rules could keep it in place of the copy, which bears the same time.
 held=
-policy="--keep-within ${KEEP_WITHIN:-2d} --keep-daily ${KEEP_DAILY:-7} --keep-weekly ${KEEP_WEEKLY:-5}"
-policy="$policy --keep-monthly ${KEEP_MONTHLY:-12}"
 forget_old() {
+  if [ -s "$hollow" ]; then
+    limit=${CONTACT_SECONDS:-120}
+    # shellcheck disable=SC2046
+    locking forget $(cat "$hollow") >/dev/null || return
+    note_held
+    [ -z "$held" ] || return 0
+  fi
+  limit=${FORGET_SECONDS:-7200}
   # shellcheck disable=SC2086
   locking forget --host "$STACK" --group-by host $policy --json >"$work/forgotten" || return
   note_held
@@ -87,24 +139,29 @@ note_held() { ! grep -q '^unable to remove ' "$errors" || held=yes; }
 
 # Once a day: with a backup an hour, each upload would forget one copy, and prune, which reads the whole index and writes packs
 # again. What has been done, for which day and by which rules, is noted on the volume.
-noted=$backups/.offsite-forgotten
-today="$(date -u +%F) $RESTIC_REPOSITORY $policy"
-if [ "$(cat "$noted" 2>/dev/null)" != "$today" ]; then
+today=$(date -u +%F)
+if is_noted && [ "$(cat "$noted")" != "$today $RESTIC_REPOSITORY $policy" ]; then
   forgotten=0
-  limit=${FORGET_SECONDS:-7200}
   forget_old || forgotten=$?
   case $forgotten in
   0) ;;
   11) say "somebody else uses the repository: old copies are forgotten by the next upload" ;;
-  124 | 143) held=yes ;; # restic tries again for a quarter of an hour what it does not take for a refusal
-  *) fail "the copies are good, but old ones could not be forgotten: $(why)" ;;
+  *)
+    # restic tries again for a quarter of an hour what it does not take for a refusal.
+    late || fail "the copies are good, but old ones could not be forgotten: $(why)"
+    held=yes
+    ;;
   esac
   if [ -n "$held" ]; then
     say "the bucket does not let old copies go yet: a later upload forgets them"
   elif [ "$forgotten" = 0 ]; then
     # Nobody else had a lock, so of those who ran before none is left.
-    { printf '' >"$hosts" && printf '%s\n' "$today" >"$noted"; } || say "not noted: the next upload forgets once more"
+    printf '' >"$hosts" || say "$hosts cannot be written"
+    note "$today"
   fi
 fi
+
+[ -z "$damaged" ] || fail "damaged on the volume, and without a copy:$damaged; the other backups have theirs. Suspect the disk," \
+  "and take another backup. $backups/.damaged-* fails every upload until somebody removes it, or for a week"
 
 result "{\"newestCopy\": \"$(list_backups "$PGDATABASE" | head -n 1)\"}"

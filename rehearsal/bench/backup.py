@@ -205,6 +205,7 @@ class Bench:
             TMPDIR=str(self._scratch),
             STACK="bench",
             RESTIC_REPOSITORY=str(self._repository),
+            NEW_REPOSITORY="true",  # each measurement begins with an empty one
             RESTIC_PASSWORD="bench",  # noqa: S106 - for a repository that lives for a minute
             RESTIC_CACHE_DIR=str(self._scratch / "cache"),
         )

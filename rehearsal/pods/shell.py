@@ -9,7 +9,7 @@ from pathlib import Path
 # The applets of Alpine's BusyBox 1.37 that the scripts use. Debian's build lacks flock; util-linux has the same one.
 _APPLETS = (
     *("awk", "cat", "date", "df", "du", "find", "flock", "grep", "head", "mkdir", "mv", "rm", "sed", "seq", "sh"),
-    *("sha256sum", "sleep", "sort", "stat", "sync", "tail", "touch", "tr", "wc"),
+    *("sha256sum", "sleep", "sort", "stat", "sync", "tail", "timeout", "touch", "tr", "wc"),
 )
 
 

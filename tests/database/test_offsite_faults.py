@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,24 @@ import pytest
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.pod import Pod
-from tests.database.s3_server import S3Server, failing_endpoint
-from tests.database.test_offsite import copies, day, last_line, tags
+from tests.database.s3_server import Front, S3Server, failing_endpoint, serving
+from tests.database.test_offsite import copies, day, last_line, restic, tags, wrap_restic
+
+
+def time_out_as_busybox(pod: Pod) -> None:
+    """BusyBox's `timeout` becomes the program that it ends, and so has the program's status."""
+    program = pod.directory / "bin" / "timeout"
+    program.write_text(
+        "#!/bin/sh\nlimit=$1; shift\n"
+        '(for _ in $(seq "$limit"); do sleep 1; kill -0 $$ || exit; done; kill $$) >/dev/null 2>&1 &\nexec "$@"\n'
+    )
+    program.chmod(0o755)
+
+
+def snapshots(pod: Pod, offsite: dict[str, str]) -> dict[str, int]:
+    """How many files restic has read for each snapshot that exists."""
+    listing = restic(pod, offsite, "--no-lock", "snapshots", "--json")
+    return {one["id"]: one["summary"]["total_files_processed"] for one in json.loads(listing)}
 
 
 @pytest.mark.parametrize("fault", ["500", "reset", "slow", "clock"])
@@ -25,6 +43,43 @@ def test_a_fault_of_the_endpoint_ends_in_one_clear_line(
     assert done.returncode == 1
     assert last_line(done).startswith(f"FAILED: the repository {place['RESTIC_REPOSITORY']} cannot be reached: ")
     assert pod.names() == [backup], "the backup on the volume is not what it was"
+
+
+@pytest.mark.parametrize("busybox", [True, False])
+def test_an_endpoint_that_does_not_answer_is_told_with_the_seconds(
+    pod: Pod, backup: str, offsite: dict[str, str], *, busybox: bool
+) -> None:
+    if busybox:
+        time_out_as_busybox(pod)
+    with failing_endpoint("slow") as port:
+        place = {**offsite, "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{port}/homelab-backups/x"}
+        done = pod.run("upload.sh", CONTACT_SECONDS="4", **place)
+    assert done.returncode == 1
+    assert last_line(done).endswith("cannot be reached: no answer within 4 s")
+    assert pod.names() == [backup]
+
+
+def test_a_list_of_very_many_copies_is_waited_for_as_long_as_the_endpoint_answers(
+    pod: Pod, backup: str, offsite: dict[str, str], s3: S3Server
+) -> None:
+    """restic asks for each copy, so that the time grows with their number."""
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    shutil.rmtree(pod.directory / "tmp" / "cache")
+    shutil.rmtree(pod.backups / backup)
+
+    class Handler(Front):
+        def _answer(self) -> None:
+            if "/snapshots/" in self.path and not self.path.endswith("/"):
+                time.sleep(8)
+            self.pass_on(s3.port)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
+
+    with serving(Handler) as port:
+        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        done = pod.run("fetch.sh", FETCH="latest", CONTACT_SECONDS="5", **place)
+    assert done.returncode == 0, done.stdout
+    assert pod.names() == [backup]
 
 
 def test_a_bucket_that_is_full_fails_the_upload_in_one_line_and_the_copies_stay_readable(
@@ -77,6 +132,7 @@ def test_a_repository_that_is_half_made_is_told_and_healed_by_hand(
     (repository / "config").unlink()
     for part in ("snapshots", "index", "data"):
         shutil.rmtree(repository / part)
+    (pod.backups / ".offsite-forgotten").unlink()  # there were no copies yet
     done = pod.run("upload.sh", **offsite)
     assert done.returncode == 1
     assert "has keys and no config" in last_line(done)
@@ -118,12 +174,125 @@ def test_a_copy_that_is_damaged_in_the_bucket_is_not_fetched(
     assert not list(pod.backups.glob(".fetched-*"))
 
 
+@pytest.mark.parametrize(
+    ("emptied", "known_by"), [("everything", "the first upload"), ("snapshots", "a list of the copies")]
+)
+def test_copies_that_are_gone_fail_the_upload_until_somebody_decides_to_begin_anew(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server, *, emptied: str, known_by: str
+) -> None:
+    fill(server)
+    day(pod, 1)
+    wrap_restic(pod, "forget", "exit 11")  # as where somebody else uses the repository: nothing is ever forgotten
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    if known_by == "a list of the copies":
+        for path in pod.backups.glob(".offsite-*"):
+            path.unlink()
+        assert pod.run("upload.sh", **offsite).returncode == 0
+    repository = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2]
+    shutil.rmtree(repository if emptied == "everything" else repository / "snapshots")
+    shutil.rmtree(pod.directory / "tmp" / "cache")
+    day(pod, 2)
+    for _ in range(2):
+        done = pod.run("upload.sh", CRON_JOB="invoicetron-db-upload", **offsite)
+        assert done.returncode == 1
+        assert last_line(done).startswith(f"FAILED: there were copies in {offsite['RESTIC_REPOSITORY']}, and now there")
+        command = "kubectl -n invoicetron-dev create job new-repository --from=cronjob/invoicetron-db-upload "
+        assert command in last_line(done)
+    assert not (repository / "config").exists() or emptied == "snapshots"
+    done = pod.run("upload.sh", NEW_REPOSITORY="true", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert [tags(copy)["name"] for copy in copies(pod, offsite)] == pod.names()
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    done = pod.run("upload.sh", **{**offsite, "RESTIC_REPOSITORY": f"{offsite['RESTIC_REPOSITORY']}-2"})
+    assert done.returncode == 0, "another prefix has had no copies"
+
+
+UNREADABLE = """[ -e {once} ] || {{ touch {once}; chmod 000 database.dump; restic-itself "$@"; status=$?
+  chmod 600 database.dump; exit "$status"; }}"""
+MISSING = '[ -e {once} ] || {{ mv database.dump {once}; exec restic-itself "$@"; }}'
+
+
+@pytest.mark.parametrize("fault", [UNREADABLE, MISSING], ids=["unreadable", "missing"])
+def test_a_snapshot_without_the_dump_is_no_copy_and_goes_before_it_could_take_one_s_place(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], fault: str
+) -> None:
+    """restic saves what it can read and, of a file that is missing, calls that a success."""
+    fill(server)
+    day(pod, 1)
+    (backup,) = pod.names()
+    dump, once = pod.backups / backup / "database.dump", pod.directory / "tmp" / "once"
+    whole = dump.read_bytes()
+    wrap_restic(pod, "backup", fault.format(once=once))
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 1
+    assert last_line(done).startswith(f"FAILED: {backup} was not uploaded: ")
+    if fault == MISSING:
+        once.rename(dump)
+        once.touch()
+    assert list(snapshots(pod, offsite).values()) == [1]
+    assert copies(pod, offsite) == []
+    assert "has no copy off-site" in pod.run("fetch.sh", FETCH=backup, **offsite).stdout
+    # As the Job's next attempt.
+    wrap_restic(pod, "forget", "exit 11")
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert f"uploaded {backup}" in done.stdout
+    assert sorted(snapshots(pod, offsite).values()) == [1, 2]
+    assert pod.run("check-offsite.sh", **offsite).stdout.endswith("the repository is whole: 1 copies\n")
+    shutil.rmtree(pod.backups / backup)
+    done = pod.run("fetch.sh", FETCH="latest", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert dump.read_bytes() == whole
+    wrap_restic(pod, "forget", 'exec restic-itself "$@"')
+    done = pod.run("upload.sh", KEEP_DAILY="1", KEEP_WEEKLY="0", KEEP_MONTHLY="0", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert list(snapshots(pod, offsite).values()) == [2]
+
+
+def test_a_snapshot_without_the_dump_that_the_bucket_does_not_let_go_costs_no_copy(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server
+) -> None:
+    fill(server)
+    day(pod, 1)
+    (backup,) = pod.names()
+    wrap_restic(pod, "backup", UNREADABLE.format(once=pod.directory / "tmp" / "once"))
+    assert pod.run("upload.sh", **offsite).returncode == 1
+    (hollow,) = snapshots(pod, offsite)
+
+    class Handler(Front):
+        def _answer(self) -> None:
+            if self.command == "DELETE" and self.path.endswith(hollow):
+                self.refuse(403, "AccessDenied", "Access Denied because object protected by object lock.")
+            else:
+                self.pass_on(s3.port)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
+
+    keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0"}
+    with serving(Handler) as port:
+        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        for number in (1, 9):
+            done = pod.run("upload.sh", **keep, **place)
+            assert done.returncode == 0, done.stdout
+            assert "the bucket does not let old copies go yet" in done.stdout
+            day(pod, number)
+        assert backup in {tags(copy)["name"] for copy in copies(pod, place)}
+        done = pod.run("upload.sh", **keep, **place)
+        assert done.returncode == 0, done.stdout
+        assert backup in {tags(copy)["name"] for copy in copies(pod, place)}
+    done = pod.run("upload.sh", **keep, **offsite)
+    assert done.returncode == 0, done.stdout
+    assert [tags(copy)["name"] for copy in copies(pod, offsite)] == pod.names()[-1:]
+    assert list(snapshots(pod, offsite).values()) == [2]
+
+
 @pytest.mark.parametrize("fault", ["object lock", "bucket lock"])
 def test_where_the_bucket_lets_nobody_delete_every_copy_that_is_listed_restores(
     pod: Pod, server: PostgresServer, offsite: dict[str, str], s3: S3Server, fault: str
 ) -> None:
     """The kind of lock decides whether restic retries."""
     fill(server)
+    time_out_as_busybox(pod)
     keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0", "FORGET_SECONDS": "6"}
     with failing_endpoint(fault, behind=s3.port) as port:
         place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
