@@ -24,7 +24,11 @@ class NotFoundError(PluginError):
 
 
 class Client:
-    """Unwraps Cloudflare's envelope; waits and retries as the provider's client does."""
+    """Unwraps Cloudflare's envelope; waits and retries like the provider's client, but gives up sooner.
+
+    That one waits up to 30 s between its attempts, three minutes in all, and has no limit for a single answer, so an
+    `up` waits for ever for a server that accepts a connection and says nothing (cloudflare-go 7.7.0, requestconfig.go).
+    """
 
     def __init__(self, config: Properties) -> None:
         token = config.get("apiToken") or os.environ.get("CLOUDFLARE_API_TOKEN")

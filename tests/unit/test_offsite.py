@@ -95,6 +95,7 @@ def test_who_holds_the_buckets_keys_reaches_the_endpoint_and_no_database(prod: P
 
 def test_repositories_of_two_stacks_are_apart_in_one_bucket(prod: Program) -> None:
     env = {each["name"]: each.get("value") for each in container(prod, UPLOAD)["env"]}
+    assert env["CRON_JOB"] == UPLOAD, "for the command that a failure names"
     assert env["RESTIC_REPOSITORY"] == "s3:https://s3.example.com:9000/homelab-backups/invoicetron-prod"
     assert env["STACK"] == "invoicetron-prod"
 
