@@ -8,7 +8,7 @@ from typing import Final
 import pulumi
 from pulumi import ResourceOptions
 
-from lookups.infrastructure import RELEASES, InfrastructureProject
+from lookups.infrastructure import RELEASES, InfrastructureProject, branch_reference
 from sdks import gitlab
 from settings.names import PROGRAM
 from settings.repository import InfrastructureSettings
@@ -34,7 +34,7 @@ class Infrastructure(pulumi.ComponentResource):
             "checks",
             project=project.id,
             description=project.description,
-            ref=f"refs/heads/{settings.branch}",
+            ref=branch_reference(settings),
             cron=settings.schedule,
             cron_timezone=settings.time_zone,
             active=True,

@@ -42,6 +42,13 @@ def check_answers(delivery: DeliverySettings, environment: Mapping[str, str] = o
         )
 
 
+def token_user(delivery: DeliverySettings, environment: Mapping[str, str] = os.environ) -> int | None:
+    """Id of the token's user; None if GitLab does not say. Raises `NoAnswerError` if there is no connection to it."""
+    _, token = _get(f"{api_url(delivery, environment)}personal_access_tokens/self", environment)
+    found: int | None = token.get("user_id")
+    return found
+
+
 def missing_permissions(
     delivery: DeliverySettings,
     repository: RepositorySettings | None = None,

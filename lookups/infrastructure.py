@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 
 from lookups.gitlab import GitLabError
+from lookups.gitlab_access import token_user
 from sdks import gitlab
+from settings.delivery import DeliverySettings
 from settings.names import Names
 from settings.repository import InfrastructureSettings
 
 if TYPE_CHECKING:
-    from pulumi_gitlab.outputs import GetProjectProtectedTagsProtectedTagResult
+    from pulumi_gitlab.outputs import (
+        GetPipelineSchedulesPipelineScheduleResult,
+        GetProjectProtectedTagsProtectedTagResult,
+    )
 
 _DEVELOPER: Final = "developer"
 RELEASES: Final = "v*"
@@ -39,6 +44,11 @@ def schedule_description(names: Names) -> str:
     return f"verify and drift, {names.owner.mark}"
 
 
+def branch_reference(settings: InfrastructureSettings) -> str:
+    """The schedule's branch as GitLab writes it."""
+    return f"refs/heads/{settings.branch}"
+
+
 def covers_releases(tag: str) -> bool:
     """Whether a protected tag or wildcard can match a release. If several match, the laxest applies."""
     return tag.startswith(("v", "*"))
@@ -49,9 +59,9 @@ def _is_kept(protection: GetProjectProtectedTagsProtectedTagResult) -> bool:
 
 
 def read_infrastructure(
-    settings: InfrastructureSettings, names: Names, provider: gitlab.Provider
+    settings: InfrastructureSettings, names: Names, delivery: DeliverySettings, provider: gitlab.Provider
 ) -> InfrastructureProject:
-    """Reads the project, blocking; raises `GitLabError`."""
+    """Reads the project, blocking; raises `GitLabError`. `delivery` has GitLab's address."""
     options = pulumi.InvokeOptions(provider=provider)
     description = schedule_description(names)
     try:
@@ -72,10 +82,36 @@ def read_infrastructure(
             "\n\n"
             "Allow only Maintainers there (Settings > Repository > Protected tags), or delete that protection."
         )
-    known = next((each.id for each in schedules if each.description == description), None)
+    known = next((each for each in schedules if each.description == description), None)
+    # A preview changes nothing, so that any user's token will do.
+    if known and _differs(known, settings) and not pulumi.runtime.is_dry_run():
+        _refuse_foreign_schedule(known, settings, delivery)
     return InfrastructureProject(
         id=id_,
         description=description,
-        schedule_import=f"{id_}:{known}" if known is not None else None,
+        schedule_import=f"{id_}:{known.id}" if known else None,
         protection_import=f"{id_}:{RELEASES}" if any(each.tag == RELEASES for each in protected) else None,
+    )
+
+
+def _differs(schedule: GetPipelineSchedulesPipelineScheduleResult, settings: InfrastructureSettings) -> bool:
+    found = (schedule.cron, schedule.cron_timezone, schedule.ref, schedule.active)
+    return found != (settings.schedule, settings.time_zone, branch_reference(settings), True)
+
+
+def _refuse_foreign_schedule(
+    schedule: GetPipelineSchedulesPipelineScheduleResult, settings: InfrastructureSettings, delivery: DeliverySettings
+) -> None:
+    """Raises `GitLabError` if the schedule is another user's: GitLab lets only its owner change it, or administrators.
+
+    See GitLab's app/policies/ci/pipeline_schedule_policy.rb. A new project access token belongs to a new user.
+    """
+    user, owner = token_user(delivery), schedule.owner
+    if user is None or (owner and user == owner.id):
+        return
+    raise GitLabError(
+        f"In GitLab's project {settings.project} the pipeline schedule {schedule.description!r} has to change, and "
+        f"belongs to {owner.username if owner else 'a deleted user'}, not to the user of GITLAB_TOKEN. Nothing was "
+        "created or changed.\n\n"
+        "Delete it (Build > Pipeline schedules), and `up` creates it anew; or use a token of its owner."
     )

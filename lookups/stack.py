@@ -77,7 +77,11 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     project = read_project(settings, settings.delivery, providers.gitlab) if settings.delivery else None
     identity = read_job_identity(settings, project, cluster) if project else None
     own = settings.repository.infrastructure if settings.repository else None
-    infrastructure = read_infrastructure(own, settings.names, providers.gitlab) if own else None
+    infrastructure = (
+        read_infrastructure(own, settings.names, settings.delivery, providers.gitlab)
+        if own and settings.delivery
+        else None
+    )
     claims, ids = list(project.foreign) if project else [], None
     if settings.access.public:
         ids, others = _look_up_public(settings, settings.access.public, cluster)

@@ -170,6 +170,7 @@ def run(
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # The program asks GitLab about the token without the plugin, so the engine's mocks do not cover it.
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
+    known = mock.patch("lookups.infrastructure.token_user", return_value=1)
     # Nor do they cover the API server, which holds every object that is read, but no volumes and no database.
     held = mock.Mock()
     held.list.side_effect = lambda _, resource, *__, **___: LISTED.get(resource, [])
@@ -188,6 +189,7 @@ def run(
         tempfile.TemporaryDirectory() as directory,
         _environment(Path(directory)),
         able,
+        known,
         connected,
         seen,
         account,

@@ -56,9 +56,30 @@ def test_what_an_earlier_run_or_a_user_has_made_is_adopted() -> None:
     assert made.of("TagProtection")[0].request.importId == "57:v*"
 
 
-def schedule(id_: int, description: str) -> dict[str, Any]:
+OWNER = {"id": 1, **dict.fromkeys(("avatarUrl", "name", "state", "username", "webUrl"), "pulumi")}
+
+
+def schedule(id_: int, description: str, **more: Any) -> dict[str, Any]:
     texts = dict.fromkeys(("createdAt", "cron", "cronTimezone", "nextRunAt", "ref", "updatedAt"), "x")
-    return {"id": id_, "description": description, "active": True, "owner": None, **texts}
+    return {"id": id_, "description": description, "active": True, "owner": OWNER, **texts, **more}
+
+
+@pytest.mark.parametrize(
+    ("owner", "named"), [({**OWNER, "id": 2, "username": "old-token"}, "old-token"), (None, "a deleted user")]
+)
+def test_a_schedule_that_has_to_change_and_is_another_users_is_refused(
+    owner: dict[str, Any] | None, named: str
+) -> None:
+    def up(**more: Any) -> Program:
+        found = schedule(9, DESCRIPTION, owner=owner, **more)
+        return run("prod", WANTED, gitlab={"getPipelineSchedules": {"pipelineSchedules": [found]}})
+
+    with pytest.raises(GitLabError, match=rf"belongs to {named}.*, not to the user of GITLAB_TOKEN(?s:.*)Delete it"):
+        up()
+    same = {"cron": "15 5 * * *", "cronTimezone": "Asia/Manila", "ref": "refs/heads/main"}
+    assert up(**same).of("PipelineSchedule")[0].request.importId == "57:9"
+    with pytest.raises(GitLabError):
+        up(**same, active=False)
 
 
 @pytest.mark.parametrize(

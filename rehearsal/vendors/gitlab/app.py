@@ -93,9 +93,7 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("PATCH", "protected_branches/*"): lambda p, a, b: p.branches.update_protected(a, b),
     ("DELETE", "protected_branches/*"): lambda p, a, _: p.branches.unprotect(a),
     ("GET", "pipeline_schedules"): lambda p, _, b: p.schedules.entries(b),
-    ("POST", "pipeline_schedules"): lambda p, _, b: p.schedules.create(b),
     ("GET", "pipeline_schedules/*"): lambda p, a, _: p.schedules.get(a),
-    ("PUT", "pipeline_schedules/*"): lambda p, a, b: p.schedules.update(a, b),
     ("DELETE", "pipeline_schedules/*"): lambda p, a, _: p.schedules.delete(a),
     ("GET", "protected_tags"): lambda p, _, b: p.protected_tags.entries(b),
     ("POST", "protected_tags"): lambda p, _, b: p.protected_tags.create(b),
@@ -229,6 +227,8 @@ class GitLab:
                 return JSONResponse({**self._project(project, access).describe(), "permissions": permissions})
             case ["projects", project, "merge_requests", iid, "notes", *note]:
                 return self._notes_answer(request, self._project(project, access), [iid, *note], access, parameters)
+            case ["projects", project, "pipeline_schedules", *id_] if request.method in {"POST", "PUT"}:
+                return self._schedule_answer(request, self._project(project, access), id_, access, parameters)
             case ["projects", project, *rest]:
                 return self._project_answer(request, self._project(project, access), rest, access, parameters)
         raise RefusedError(404, {"error": "404 Not Found"})
@@ -279,6 +279,19 @@ class GitLab:
                 maintainer = access.level >= MAINTAINER
                 changed = project.merge_requests.update(iid, id_, parameters, user=access.user, maintainer=maintainer)
                 return JSONResponse(changed)
+        raise RefusedError(404, {"error": "404 Not Found"})
+
+    @staticmethod
+    def _schedule_answer(
+        request: Request, project: Project, path: list[str], access: Access, parameters: Body
+    ) -> Response:
+        if access.level < MAINTAINER:
+            raise RefusedError(403, {"message": "403 Forbidden"})
+        match request.method, path:
+            case "POST", []:
+                return JSONResponse(project.schedules.create(parameters, by=access.user), 201)
+            case "PUT", [id_]:
+                return JSONResponse(project.schedules.update(id_, parameters, by=access.user))
         raise RefusedError(404, {"error": "404 Not Found"})
 
     @staticmethod

@@ -14,7 +14,8 @@ class Schedules(Collection):
 
     kind = "Pipeline Schedule"
 
-    def create(self, body: Body) -> Body:
+    def create(self, body: Body, *, by: int = 1) -> Body:
+        """`by` is the user's id."""
         required(body, "description", "ref", "cron")
         schedule: Body = {
             "id": next(self._ids),
@@ -22,7 +23,7 @@ class Schedules(Collection):
             "active": True,
             "next_run_at": now(),
             "created_at": now(),
-            "owner": user(1),
+            "owner": user(by),
         }
         self._add(schedule)
         return self.update(str(schedule["id"]), body)
@@ -30,8 +31,11 @@ class Schedules(Collection):
     def get(self, key: str) -> Body:
         return {**super().get(key), "last_pipeline": None, "variables": []}
 
-    def update(self, id_: str, body: Body) -> Body:
+    def update(self, id_: str, body: Body, *, by: int | None = None) -> Body:
+        """Only its owner may change a schedule; `by` None is an administrator."""
         schedule = super().get(id_)
+        if by not in {None, schedule["owner"]["id"]}:
+            raise RefusedError(403, {"message": "403 Forbidden"})
         schedule |= {key: body[key] for key in _SETTABLE if key in body}
         # GitLab keeps the full reference, whichever form was given.
         if not schedule["ref"].startswith("refs/"):
