@@ -11,6 +11,8 @@ from typing import Any
 from kubernetes.client import CoreV1Api
 from kubernetes.client.exceptions import NotFoundException
 
+from lookups.database_claims import STOPPED_BY
+from ops.kube.cluster import PROVIDER
 from rehearsal.background import repeated
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
@@ -20,6 +22,12 @@ from tests.rehearsal.cleanup import rehearsed
 
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
 """Where the jobs push the image of dev."""
+DATABASE_OF = "invoicetron-dev"
+"""The namespace."""
+BACKUP = "invoicetron-db-backup"
+"""The CronJob from which the jobs take a backup."""
+PATCH = ("patch", "deployment", "invoicetron")
+"""The command with which a test changes the app's Deployment."""
 
 # Stands in for a command of a job: logs its arguments, then runs `then`.
 RECORDER = """#!/bin/sh
@@ -106,3 +114,26 @@ def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
 
     with repeated(succeed, every=0.2):
         yield
+
+
+@contextmanager
+def released(deployed: Deployed) -> Iterator[None]:
+    """Afterwards the app runs as before a run of `ops` stopped it."""
+    try:
+        yield
+    finally:
+        start = {"metadata": {"annotations": {STOPPED_BY: None}}, "spec": {"replicas": 1}}
+        manager = f"--field-manager={PROVIDER}"
+        deployed.rehearsal.kubectl("-n", DATABASE_OF, *PATCH, manager, f"--patch={json.dumps(start)}")
+
+
+@contextmanager
+def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
+    """The backup's CronJob with a changed template for a while."""
+    live = deployed.get("cronjob", BACKUP)["spec"]["jobTemplate"]
+    patch = ["-n", "invoicetron-dev", "patch", "cronjob", BACKUP, "--patch"]
+    deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
+    try:
+        yield
+    finally:
+        deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": live}}))

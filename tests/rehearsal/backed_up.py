@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.pods.postgres import PostgresServer
@@ -160,3 +160,14 @@ class BackedUp:
 
     def _get(self, *arguments: str) -> Any:
         return json.loads(self.rehearsal.kubectl("-n", self.namespace, "get", *arguments, "-o", "json"))
+
+
+def until(output: IO[str] | None, text: str) -> str:
+    """Reads up to the line that contains `text`; returns what it read."""
+    assert output is not None
+    lines = []
+    for line in output:
+        lines.append(line)
+        if text in line:
+            return "".join(lines)
+    raise AssertionError(f"{text!r} was never said:\n{''.join(lines)}")

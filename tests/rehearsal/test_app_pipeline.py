@@ -7,19 +7,28 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from lookups.database_claims import STOPPED_BY
-from ops.kube.cluster import OPS, PROVIDER
+from ops.kube.cluster import OPS
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from tests.database.invoices import fill
-from tests.rehearsal.app_deployed import REGISTRY, Deployed, dev_up, migrations_succeed
+from tests.rehearsal.app_deployed import (
+    BACKUP,
+    DATABASE_OF,
+    PATCH,
+    REGISTRY,
+    Deployed,
+    backups,
+    dev_up,
+    migrations_succeed,
+    released,
+)
 from tests.rehearsal.app_served import HOST, app
 
 
@@ -124,10 +133,6 @@ def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deplo
     assert deployed.image == before
 
 
-BACKUP = "invoicetron-db-backup"
-DATABASE_OF = "invoicetron-dev"
-
-
 def jobs_of(deployed: Deployed, template: str) -> list[dict[str, Any]]:
     """The Jobs that were made from a CronJob, the newest last."""
     jobs = deployed.get("jobs")["items"]
@@ -218,7 +223,6 @@ def test_without_a_backup_there_is_no_migration_and_no_deployment(deployed: Depl
 
 
 RUN: Final = "upgrade-1a2b3c4d"
-PATCH: Final = ("patch", "deployment", "invoicetron")
 STOP: Final = json.dumps({"metadata": {"annotations": {STOPPED_BY: RUN}}, "spec": {"replicas": 0}})
 
 
@@ -277,29 +281,6 @@ def test_an_app_without_a_deployment_is_migrated_before_the_job_misses_it(deploy
     assert not passed
     assert 'deployments.apps "absent" not found' in output
     assert f"invoicetron-migrate-{commit}" in json.dumps(deployed.get("jobs"))
-
-
-@contextmanager
-def released(deployed: Deployed) -> Iterator[None]:
-    """Afterwards the app runs as before a run of `ops` stopped it."""
-    try:
-        yield
-    finally:
-        start = {"metadata": {"annotations": {STOPPED_BY: None}}, "spec": {"replicas": 1}}
-        manager = f"--field-manager={PROVIDER}"
-        deployed.rehearsal.kubectl("-n", DATABASE_OF, *PATCH, manager, f"--patch={json.dumps(start)}")
-
-
-@contextmanager
-def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
-    """The backup's CronJob with a changed template for a while."""
-    live = deployed.get("cronjob", BACKUP)["spec"]["jobTemplate"]
-    patch = ["-n", "invoicetron-dev", "patch", "cronjob", BACKUP, "--patch"]
-    deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
-    try:
-        yield
-    finally:
-        deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": live}}))
 
 
 def test_the_migrations_of_a_week_keep_their_logs(deployed: Deployed) -> None:

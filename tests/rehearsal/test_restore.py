@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psycopg
 import pytest
@@ -23,7 +23,7 @@ from rehearsal.homelab import HOSTNAMES
 from rehearsal.toolchain import Tools
 from tests.database.pod import small_disk
 from tests.pages import REPOSITORY, blocks
-from tests.rehearsal.backed_up import CLAIM, BackedUp
+from tests.rehearsal.backed_up import CLAIM, BackedUp, until
 from tests.rehearsal.cleanup import rehearsed
 from tests.rehearsal.cuttable import Cuttable
 
@@ -66,17 +66,6 @@ def backup(stack: BackedUp, taken: list[Taken]) -> tuple[str, str, str]:
         taken.append(Taken(name=[name for name in stack.backups() if name.startswith("invoicetron-")][-1], then=then))
     stack.server.sql("DELETE FROM invoice_items WHERE id % 2 = 0; CREATE TABLE payments (id integer)")
     return taken[-1].name, taken[-1].then, stack.content()
-
-
-def until(output: IO[str] | None, text: str) -> str:
-    """Reads up to the line that contains `text`; returns what it read."""
-    assert output is not None
-    lines = []
-    for line in output:
-        lines.append(line)
-        if text in line:
-            return "".join(lines)
-    raise AssertionError(f"{text!r} was never said:\n{''.join(lines)}")
 
 
 def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(

@@ -1,0 +1,135 @@
+"""Backups that are damaged on the volume: the others get their copies, and a good copy replaces the damaged one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+
+import pytest
+
+from rehearsal.pods.postgres import PostgresServer
+from tests.database.invoices import fill
+from tests.database.pod import Pod
+from tests.database.test_offsite import copies, day, last_line, restic, tags
+
+
+def damage(pod: Pod, name: str) -> bytes:
+    """Changes one bit of a dump on the volume; returns the dump as it was."""
+    dump = pod.backups / name / "database.dump"
+    whole = dump.read_bytes()
+    dump.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    return whole
+
+
+def set_aside(pod: Pod) -> list[str]:
+    """Names of the damaged backups that no other script sees any more."""
+    return sorted(path.name.removeprefix(".damaged-") for path in pod.backups.glob(".damaged-*"))
+
+
+def test_a_damaged_backup_holds_up_no_other_and_fails_every_upload_until_it_is_removed(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    for number in (1, 2):
+        day(pod, number)
+    older, newer = pod.names()
+    damage(pod, older)
+    for _ in ("the first attempt", "another one of the same Job, which must not end the alert"):
+        done = pod.run("upload.sh", **offsite)
+        assert done.returncode == 1
+        assert f"damaged on the volume, and without a copy: {older};" in last_line(done)
+        assert [tags(copy)["name"] for copy in copies(pod, offsite)] == [newer]
+    assert set_aside(pod) == [older]
+    day(pod, 3)
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 1
+    assert "uploaded " in done.stdout
+    shutil.rmtree(pod.backups / f".damaged-{older}")
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_damaged_backup_is_the_newest_for_nobody(pod: Pod, server: PostgresServer, offsite: dict[str, str]) -> None:
+    fill(server)
+    for number in (1, 2):
+        day(pod, number)
+    older, newer = pod.names()
+    damage(pod, newer)
+    assert pod.run("upload.sh", **offsite).returncode == 1
+    assert pod.names() == [older]
+    done = pod.run("drill.sh", DRILL=str(pod.drill))
+    assert f"{older} restores completely" in last_line(done)
+    done = pod.run("restore.sh", RESTORE_FROM="latest")
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_backup_that_could_not_be_read_for_a_while_is_uploaded_and_put_back(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    for number in (1, 2):
+        day(pod, number)
+    older, newer = pod.names()
+    whole = damage(pod, older)
+    assert pod.run("upload.sh", **offsite).returncode == 1
+    (pod.backups / f".damaged-{older}" / "database.dump").write_bytes(whole)
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert sorted(tags(copy)["name"] for copy in copies(pod, offsite)) == pod.names() == [older, newer]
+    assert set_aside(pod) == []
+
+
+def test_a_damaged_backup_is_removed_after_a_week(pod: Pod, server: PostgresServer, offsite: dict[str, str]) -> None:
+    fill(server)
+    day(pod, 1)
+    (name,) = pod.names()
+    long_ago = time.time() - 30 * 86400
+    damage(pod, name)
+    os.utime(pod.backups / name, (long_ago, long_ago))
+    for _ in range(2):
+        assert pod.run("upload.sh", **offsite).returncode == 1
+        assert set_aside(pod) == [name], "the week begins when it is found"
+    os.utime(pod.backups / f".damaged-{name}", (time.time(), time.time() - 8 * 86400))
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert set_aside(pod) == []
+
+
+def shorten(pod: Pod, name: str) -> None:
+    os.truncate(pod.backups / name / "database.dump", 100)
+
+
+def lose_the_manifest(pod: Pod, name: str) -> None:
+    (pod.backups / name / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize("loss", [damage, shorten, lose_the_manifest])
+def test_a_backup_that_went_bad_on_the_volume_is_replaced_by_its_copy(
+    pod: Pod, backup: str, offsite: dict[str, str], loss: Callable[[Pod, str], object]
+) -> None:
+    whole = (pod.backups / backup / "database.dump").read_bytes()
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    loss(pod, backup)
+    done = pod.run("fetch.sh", FETCH="latest", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert f"{backup} is damaged on the volume" in done.stdout
+    assert (pod.backups / backup / "database.dump").read_bytes() == whole
+    done = pod.run("restore.sh", RESTORE_FROM="latest")
+    assert done.returncode == 0, done.stdout
+    assert not list(pod.backups.glob(".[dfp]*")), "what it replaced fills the volume"
+
+
+def test_a_damaged_backup_is_replaced_by_nothing_that_is_no_better(
+    pod: Pod, backup: str, offsite: dict[str, str]
+) -> None:
+    damage(pod, backup)
+    copy = ["backup", "--host", offsite["STACK"], "--tag", f"name={backup}", "database.dump", "manifest.json"]
+    for command in (["init"], copy):
+        restic(pod, offsite, *command, cwd=pod.backups / backup)
+    before = {path: path.read_bytes() for path in (pod.backups / backup).iterdir()}
+    done = pod.run("fetch.sh", FETCH=backup, **offsite)
+    assert done.returncode == 1
+    assert "damaged on the volume, and so is its copy" in last_line(done)
+    assert {path: path.read_bytes() for path in (pod.backups / backup).iterdir()} == before
