@@ -44,7 +44,7 @@ make_named_roles() {
   is_own || grep -Eq ' (POLICY|USER MAPPING) ' "$scratch/contents" || return 0
   while :; do
     create
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086 # the flags are several arguments
     pg_restore --dbname="$incoming" --schema-only --no-password --use-list="$scratch/contents" $flags "$dump" \
       >/dev/null 2>"$scratch/errors" || true
     drop "$incoming" || fail "the trial cannot be removed${place:+; $place}"
@@ -143,7 +143,7 @@ lacks_locks() { grep -q 'ERROR: .*out of shared memory' "$scratch/errors"; }
 
 # pour [OPTIONS]: what fails leaves nothing behind.
 pour() {
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2086 # the flags are several arguments
   PGOPTIONS="$(sessions on) ${1:-}" pg_restore --dbname="$incoming" --single-transaction --no-password \
     --use-list="$scratch/contents" $flags "$dump" 2>"$scratch/errors"
 }
@@ -151,7 +151,7 @@ pour() {
 # pour_in_parts: what fails leaves a part behind, in a database that is dropped then. No event trigger runs, ours included,
 # which would count too early.
 pour_in_parts() {
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2086 # the flags are several arguments
   PGOPTIONS=$(sessions off) pg_restore --dbname="$incoming" --transaction-size=100 --no-password \
     --use-list="$scratch/contents" $flags "$dump" 2>"$scratch/errors"
 }

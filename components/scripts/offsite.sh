@@ -107,6 +107,6 @@ clear_locks() {
     holder=$(offsite --no-lock cat lock "$id" | sed -n 's/.*"hostname": *"\([^"]*\)".*/\1/p')
     grep -qxF -- "${holder:-?}" "$hosts" || which=
   done
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2086 # an option, or nothing
   [ -z "$ids" ] || offsite unlock $which >/dev/null || fail "locks that are left over cannot be removed: $(why)"
 }

@@ -122,13 +122,13 @@ held=
 forget_old() {
   if [ -s "$hollow" ]; then
     limit=${CONTACT_SECONDS:-120}
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046 # one argument for each id
     locking forget $(cat "$hollow") >/dev/null || return
     note_held
     [ -z "$held" ] || return 0
   fi
   limit=${FORGET_SECONDS:-7200}
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2086 # the policy is several arguments
   locking forget --host "$STACK" --group-by host $policy --json >"$work/forgotten" || return
   note_held
   grep -q '"remove":\[{' "$work/forgotten" || return 0
