@@ -21,7 +21,7 @@ from lookups.onepassword_item import LOGIN, OWNER, SECTION, TOKEN, item_of, mark
 _PAUSES: Final = (1.0, 3.0, 9.0)  # seconds between attempts, for a Connect server that restarts
 _RECORDED: Final = ("vault", "title", "username", "password", "token_name", "owner")
 _SECTION_ID: Final = "issued_by_pulumi"
-_LOGIN: Final = ("USERNAME", "PASSWORD")
+_PURPOSES: Final = ("USERNAME", "PASSWORD")
 """Purposes of the fields that are the login."""
 _T = TypeVar("_T")
 
@@ -193,9 +193,9 @@ def released(body: Body) -> Body | None:
     """The item without the login and the marks; None if nothing else is in it."""
     marks = {one["id"] for one in body.get("sections") or () if one.get("label") == SECTION}
     kept = [one for one in body.get("fields") or () if not _is_mark(one, marks)]
-    if not body.get("files") and all(one.get("purpose") in _LOGIN or not one.get("value") for one in kept):
+    if not body.get("files") and all(one.get("purpose") in _PURPOSES or not one.get("value") for one in kept):
         return None
-    fields = [{**one, "value": ""} if one.get("purpose") in _LOGIN else one for one in kept]
+    fields = [{**one, "value": ""} if one.get("purpose") in _PURPOSES else one for one in kept]
     used = {(one.get("section") or {}).get("id") for one in fields}
     sections = [one for one in body.get("sections") or () if one["id"] not in marks - used]
     return {**body, "sections": sections, "fields": fields}

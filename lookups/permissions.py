@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from components import wal_archive
@@ -15,13 +16,14 @@ from settings import Settings
 
 _WRITE: Final = ("create", "get", "patch")
 _FOLLOW: Final = ("list", "watch")
+_RBAC: Final = "rbac.authorization.k8s.io"
 _KINDS: Final = {
     "": ("configmaps", "limitranges", "resourcequotas", "secrets", "serviceaccounts", "services"),
     "apps": ("deployments",),
     "cilium.io": ("ciliumnetworkpolicies",),
     "gateway.networking.k8s.io": ("httproutes",),
     "policy": ("poddisruptionbudgets",),
-    "rbac.authorization.k8s.io": ("roles", "rolebindings"),
+    _RBAC: ("roles", "rolebindings"),
 }
 """The resources that every stack has in its namespace, by API group."""
 _DATABASE: Final = {"": ("persistentvolumeclaims",), "apps": ("statefulsets",), "batch": ("cronjobs",)}
@@ -41,7 +43,6 @@ _FOLLOWED: Final = {
 """What the plugin watches while it waits for a Deployment or a Service; without the permission it waits for ever
 (pulumi-kubernetes, `WaitForCacheSync` in provider/pkg/await/informers)."""
 _FOLLOWED_DATABASE: Final = {"apps": ("statefulsets",)}
-_RBAC: Final = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,9 @@ def check_permissions(settings: Settings, cluster: Cluster) -> None:
 
 
 def _missing(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
+    may = cache(cluster.may)  # a rollout and the pipeline's Role need some of the same
     for one in needed(settings, cluster):
-        verbs = tuple(verb for verb in one.verbs if not cluster.may(verb, one.group, one.resource, one.namespace))
+        verbs = tuple(verb for verb in one.verbs if not may(verb, one.group, one.resource, one.namespace))
         if verbs:
             yield replace(one, verbs=verbs)
 

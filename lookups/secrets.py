@@ -232,9 +232,8 @@ class _Reader:
 
     def read(self, reference: SecretReference, check: Check | None = None) -> str | None:
         """The value, or None after noting its problems."""
-        self._read.append(reference)
         try:
-            value = self._vaults.read(reference)
+            value = self._value(reference)
         except SecretProblemError as problem:
             self._note(problem)
             return None
@@ -245,9 +244,8 @@ class _Reader:
     ) -> str | None:
         """The URL in 1Password if there is one, else the URL derived from the password and the address."""
         if reference is not None:
-            self._read.append(reference)
             try:
-                value = self._vaults.read(reference)
+                value = self._value(reference)
             except FieldMissingError as missing:
                 pulumi.log.info(f"{missing.subject}: {missing.what}. It is derived from postgres-password instead.")
             except SecretProblemError as problem:
@@ -299,6 +297,10 @@ class _Reader:
             if (use := used.setdefault(uuid, setting)) != setting:
                 what = f"`up` writes a login to this item, and deletes it with the stack, but it is also that of {use}"
                 self._note(SecretProblemError(str(item), what, f"name another item in {setting}"))
+
+    def _value(self, reference: SecretReference) -> str:
+        self._read.append(reference)
+        return self._vaults.read(reference)
 
     def _checked(self, reference: SecretReference, value: str, check: Check | None) -> str | None:
         text = value.strip()

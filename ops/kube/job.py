@@ -194,14 +194,23 @@ def run(
         raise
 
 
-def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
-    """Names of the CronJob's Jobs that have not ended."""
+def made_from(cluster: Cluster, cron_job: Any) -> list[Any]:
+    """The CronJob's Jobs."""
     return [
-        job.metadata.name
+        job
         for job in Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
         if any(owner.uid == cron_job.metadata.uid for owner in job.metadata.owner_references or [])
-        and _condition(job) is None
     ]
+
+
+def has_ended(job: Any) -> bool:
+    """Whether the Job has succeeded, or failed for good."""
+    return _condition(job) is not None
+
+
+def unfinished(cluster: Cluster, cron_job: Any) -> list[str]:
+    """Names of the CronJob's Jobs that have not ended."""
+    return [job.metadata.name for job in made_from(cluster, cron_job) if not has_ended(job)]
 
 
 def delete(cluster: Cluster, name: str) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, Selection, unless_gone
-from ops.kube.job import unfinished
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
+from ops.kube.job import has_ended, made_from
 from ops.restore.source import Source, shown
 from settings.commands import ops_command
 
@@ -55,14 +55,8 @@ def _migrations(cluster: Cluster) -> tuple[list[Any], list[Any]]:
     template = cluster.persistently(partial(unless_gone, read))
     if template is None:
         return [], []
-    names = unfinished(cluster, template)
-    listed = Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
-    jobs = [
-        job
-        for job in listed
-        if any(owner.uid == template.metadata.uid for owner in job.metadata.owner_references or [])
-    ]
-    return jobs, [job for job in jobs if job.metadata.name in names]
+    jobs = made_from(cluster, template)
+    return jobs, [job for job in jobs if not has_ended(job)]
 
 
 def _ending(cluster: Cluster, jobs: Sequence[Any]) -> str:

@@ -15,6 +15,16 @@ from tests.database.pod import Pod
 from tests.database.test_offsite import copies, day, last_line, restic, tags
 
 
+@pytest.fixture
+def two(pod: Pod, server: PostgresServer) -> tuple[str, str]:
+    """The backups of two days, the older first."""
+    fill(server)
+    for number in (1, 2):
+        day(pod, number)
+    older, newer = pod.names()
+    return older, newer
+
+
 def damage(pod: Pod, name: str) -> bytes:
     """Changes one bit of a dump on the volume; returns the dump as it was."""
     dump = pod.backups / name / "database.dump"
@@ -29,12 +39,9 @@ def set_aside(pod: Pod) -> list[str]:
 
 
 def test_a_damaged_backup_holds_up_no_other_and_fails_every_upload_until_it_is_removed(
-    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+    pod: Pod, two: tuple[str, str], offsite: dict[str, str]
 ) -> None:
-    fill(server)
-    for number in (1, 2):
-        day(pod, number)
-    older, newer = pod.names()
+    older, newer = two
     damage(pod, older)
     for _ in ("the first attempt", "another one of the same Job, which must not end the alert"):
         done = pod.run("upload.sh", **offsite)
@@ -51,11 +58,8 @@ def test_a_damaged_backup_holds_up_no_other_and_fails_every_upload_until_it_is_r
     assert done.returncode == 0, done.stdout
 
 
-def test_a_damaged_backup_is_the_newest_for_nobody(pod: Pod, server: PostgresServer, offsite: dict[str, str]) -> None:
-    fill(server)
-    for number in (1, 2):
-        day(pod, number)
-    older, newer = pod.names()
+def test_a_damaged_backup_is_the_newest_for_nobody(pod: Pod, two: tuple[str, str], offsite: dict[str, str]) -> None:
+    older, newer = two
     damage(pod, newer)
     assert pod.run("upload.sh", **offsite).returncode == 1
     assert pod.names() == [older]
@@ -66,12 +70,9 @@ def test_a_damaged_backup_is_the_newest_for_nobody(pod: Pod, server: PostgresSer
 
 
 def test_a_backup_that_could_not_be_read_for_a_while_is_uploaded_and_put_back(
-    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+    pod: Pod, two: tuple[str, str], offsite: dict[str, str]
 ) -> None:
-    fill(server)
-    for number in (1, 2):
-        day(pod, number)
-    older, newer = pod.names()
+    older, newer = two
     whole = damage(pod, older)
     assert pod.run("upload.sh", **offsite).returncode == 1
     (pod.backups / f".damaged-{older}" / "database.dump").write_bytes(whole)

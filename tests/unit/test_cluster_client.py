@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from kubernetes.config import kube_config
 
 from components.server_certificate import _issued
@@ -30,7 +31,9 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.connection, ssl.SSLSocket)
-        body = json.dumps({"metadata": {"name": dict(*self.connection.getpeercert()["subject"])["commonName"]}})  # type: ignore[index]
+        client = x509.load_der_x509_certificate(self.connection.getpeercert(binary_form=True) or b"")
+        (name,) = client.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        body = json.dumps({"metadata": {"name": name.value}})
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

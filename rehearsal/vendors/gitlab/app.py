@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -104,6 +105,11 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("GET", "protected_environments/*"): lambda p, a, _: p.protected_environments.get(a),
     ("DELETE", "protected_environments/*"): lambda p, a, _: p.protected_environments.delete(a),
 }
+_ROUTES_BY_USER: Final[Mapping[tuple[str, str], Callable[..., Any]]] = {
+    ("POST", "pipeline_schedules"): lambda p, _, b, by: p.schedules.create(b, by=by),
+    ("PUT", "pipeline_schedules/*"): lambda p, a, b, by: p.schedules.update(a, b, by=by),
+}
+"""Those whose answer also depends on the token's user, `by`."""
 
 _UNAUTHORIZED: Final = RefusedError(401, {"message": "401 Unauthorized"})
 _EXPIRED: Final = RefusedError(
@@ -227,8 +233,6 @@ class GitLab:
                 return JSONResponse({**self._project(project, access).describe(), "permissions": permissions})
             case ["projects", project, "merge_requests", iid, "notes", *note]:
                 return self._notes_answer(request, self._project(project, access), [iid, *note], access, parameters)
-            case ["projects", project, "pipeline_schedules", *id_] if request.method in {"POST", "PUT"}:
-                return self._schedule_answer(request, self._project(project, access), id_, access, parameters)
             case ["projects", project, *rest]:
                 return self._project_answer(request, self._project(project, access), rest, access, parameters)
         raise RefusedError(404, {"error": "404 Not Found"})
@@ -282,23 +286,10 @@ class GitLab:
         raise RefusedError(404, {"error": "404 Not Found"})
 
     @staticmethod
-    def _schedule_answer(
-        request: Request, project: Project, path: list[str], access: Access, parameters: Body
-    ) -> Response:
-        if access.level < MAINTAINER:
-            raise RefusedError(403, {"message": "403 Forbidden"})
-        match request.method, path:
-            case "POST", []:
-                return JSONResponse(project.schedules.create(parameters, by=access.user), 201)
-            case "PUT", [id_]:
-                return JSONResponse(project.schedules.update(id_, parameters, by=access.user))
-        raise RefusedError(404, {"error": "404 Not Found"})
-
-    @staticmethod
     def _project_answer(
         request: Request, project: Project, rest: list[str], access: Access, parameters: Body
     ) -> Response:
-        handler, argument = _route(request.method, rest)
+        handler, argument = _route(request.method, rest, access.user)
         reads = request.method == "GET" and rest[0] in _DEVELOPER_READS
         if access.level < (DEVELOPER if reads or rest[0] == "deployments" else MAINTAINER):
             # Only mirrors refuse as if the token were unknown (lib/api/remote_mirrors.rb).
@@ -328,8 +319,11 @@ def _described(access: Access) -> Body:
     }
 
 
-def _route(method: str, rest: list[str]) -> tuple[Handler, str]:
-    for (verb, pattern), handler in _ROUTES.items():
+def _route(method: str, rest: list[str], user: int) -> tuple[Handler, str]:
+    of_user: dict[tuple[str, str], Handler] = {
+        route: partial(handler, by=user) for route, handler in _ROUTES_BY_USER.items()
+    }
+    for (verb, pattern), handler in {**_ROUTES, **of_user}.items():
         parts = pattern.split("/")
         if verb == method and len(parts) == len(rest) and all(p in ("*", r) for p, r in zip(parts, rest, strict=True)):
             return handler, "/".join(r for p, r in zip(parts, rest, strict=True) if p == "*")
