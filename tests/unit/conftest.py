@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +81,17 @@ def served(_server: tuple[_Switch, str]) -> Callable[[ASGIApp], str]:
 @pytest.fixture(autouse=True)
 def _event_loop_of_its_own() -> Iterator[None]:
     """Outputs belong to the current event loop; a test that closes it would leave the next test without one."""
-    loop = asyncio.new_event_loop()
+    loop, made = asyncio.new_event_loop(), weakref.WeakSet[asyncio.Task[Any]]()
+
+    def make(of: asyncio.AbstractEventLoop, coroutine: Any, /, **options: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=of, **options)
+        made.add(task)
+        return task
+
+    loop.set_task_factory(make)  # asyncio.all_tasks() looks at every task of every earlier test, too
     asyncio.set_event_loop(loop)
     yield
-    left = asyncio.all_tasks(loop)
+    left = [task for task in made if not task.done()]
     for task in left:  # an output that the test did not await
         task.cancel()
     if left:
