@@ -52,5 +52,5 @@ def live(tools: Tools, control_plane: ControlPlane, tmp_path_factory: pytest.Tem
             whole.run(cron_job, f"{cron_job}-first")
             whole.ended(f"{cron_job}-first", "complete")
         whole.project.mirrors.push()
-        assert whole.settled({}) == {}
+        whole.expect({})
         yield whole

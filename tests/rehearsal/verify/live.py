@@ -51,14 +51,17 @@ class Live:
         assert all(one.fix for one in failed)
         return {one.check: one.seen for one in failed}
 
-    def settled(self, expected: Mapping[str, str]) -> dict[str, str]:
-        """The same, once exactly the expected checks fail with these words, or when the patience runs out."""
+    def expect(self, expected: Mapping[str, str]) -> None:
+        """Waits until exactly these checks fail with these words, of which " ... " separates parts.
+
+        Raises:
+            AssertionError: They did not, until the patience ran out.
+        """
         deadline = time.monotonic() + _PATIENCE
-        while True:
-            seen = self.failing()
-            as_expected = seen.keys() == expected.keys() and all(expected[check] in seen[check] for check in seen)
-            if as_expected or time.monotonic() > deadline:
-                return seen
+        while (seen := self.failing()).keys() != expected.keys() or not all(
+            part in seen[check] for check, words in expected.items() for part in words.split(" ... ")
+        ):
+            assert time.monotonic() < deadline, f"expected {expected}, saw {seen}"
             time.sleep(0.5)  # each round runs every check, and the controllers need the processor
 
     def assert_no_secret(self, text: str) -> None:

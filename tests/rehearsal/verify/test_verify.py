@@ -189,7 +189,7 @@ def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tmp_path: Path)
     live.rehearsal.program.up(STACK, "--skip-preview")
     assert [one.check for one in live.verify() if not one.ok] == ["environment"], "an `up` does not"
     live.deploy(AppRepository(tmp_path / "app", branch=branch[1]))
-    assert live.settled({}) == {}
+    live.expect({})
 
 
 def test_verify_changes_nothing_anywhere(live: Live) -> None:
