@@ -29,6 +29,8 @@ export PGOPTIONS PGCLIENTENCODING
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }
 
+seconds() { sed 's/\..*//' /proc/uptime; } # unlike the time of day, never set
+
 fail() {
   reason=$*
   say "FAILED: $reason" >&2
@@ -58,6 +60,22 @@ lock() {
 }
 
 sql() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"; }
+
+# new_cluster FOLDER OPTION...: initdb, which works only for a user with a name. The pod's user has none in the images that are
+# based on Debian; they contain nss_wrapper, with which their entrypoint gives it one (docker-library/postgres#359). FOLDER is
+# for that name.
+new_cluster() {
+  named=$1/named
+  shift
+  for wrapper in ${NSS_WRAPPER:-/usr/lib/*/libnss_wrapper.so}; do
+    if ! id -un >/dev/null 2>&1 && [ -s "$wrapper" ]; then
+      printf 'postgres:x:%s:%s::/:\n' "$(id -u)" "$(id -g)" >"$named"
+      LD_PRELOAD=$wrapper NSS_WRAPPER_PASSWD=$named NSS_WRAPPER_GROUP=/etc/group initdb "$@"
+      return
+    fi
+  done
+  initdb "$@"
+}
 
 # manifest_value MANIFEST KEY: a number or plain text of its outer level.
 manifest_value() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\$/\1/p" "$1"; }

@@ -17,7 +17,7 @@ umask 077
 . "${0%/*}/incoming.sh"
 
 drill=${DRILL:-/drill}
-started=$(date +%s)
+started=$(seconds)
 scratch=$drill
 database=$PGDATABASE incoming=${PGDATABASE}_incoming replaced=${PGDATABASE}_replaced
 export PGHOST="$drill"
@@ -39,7 +39,7 @@ has_checksum "$dump" "$(manifest_value "$MANIFEST" dumpSha256)" ||
 
 trap 'explain $?; pg_ctl --pgdata="$drill/data" --mode=immediate --silent stop || true; rm -rf "$drill/data"' EXIT
 # The first role has a name of its own, as where the app's is no superuser: here it is one beside that.
-initdb --pgdata="$drill/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
+new_cluster "$drill" --pgdata="$drill/data" --username=postgres --auth=trust --encoding=UTF8 --no-sync >"$drill/log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$drill/log")"
 # As many locks as the server has that the backup is of: a restore there has to make do with them.
 locks="-c max_connections=$(about "$MANIFEST" connections) -c max_locks_per_transaction=$(about "$MANIFEST" locksPerTransaction)"
@@ -63,6 +63,6 @@ different=$(maintenance --set=database="$database" --set=owner="$owner" --file="
   fail "the restored database cannot be compared with the backup's"
 [ -z "$different" ] || fail "what was restored is not what is expected:
 $different"
-seconds=$(($(date +%s) - started))
+seconds=$(($(seconds) - started))
 say "$name restores completely: $(manifest_value "$MANIFEST" dumpTables) tables, $seconds s"
 result "{\"drilled\": \"$name\", \"from\": \"${DRILLED_FROM:-volume}\", \"rows\": $(rows_of "$MANIFEST"), \"seconds\": $seconds}"

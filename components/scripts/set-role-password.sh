@@ -23,7 +23,8 @@ fail() {
 # once the server that stays is ready. 300 s is many times the replay of max_wal_size (1 GB) after a crash.
 patience=${PATIENCE:-300}
 waited=0
-until pg_isready --quiet --host=localhost --timeout=1; do
+# Without a user, pg_isready fails where the pod's own has no name, as in the images that are based on Debian.
+until pg_isready --quiet --host=localhost --username="$POSTGRES_USER" --timeout=1; do
   [ "$waited" -lt "$patience" ] || fail "PostgreSQL did not answer on localhost within $patience s"
   sleep 1
   waited=$((waited + 1))

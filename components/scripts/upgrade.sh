@@ -27,7 +27,7 @@ filling=$volume/$major/filling
 log=$upload/server.log
 saved_as=$upload/moved
 place="the database is where it was, untouched"
-started=$(date +%s)
+started=$(seconds)
 done=no
 
 # new ROLE COMMAND...: as a role of the new server, which only its socket leads to.
@@ -77,7 +77,8 @@ rm -rf "$filling"
 # As the image does it where it finds nothing, so that the server is what it would be in a new stack.
 say "making a data directory of PostgreSQL $major"
 mkdir -p "$volume/$major" || fail "$volume cannot be written to"
-printf '%s\n' "$PGPASSWORD" | initdb --pgdata="$filling" --username="$PGUSER" --pwfile=/dev/stdin --no-sync >"$log" 2>&1 ||
+printf '%s\n' "$PGPASSWORD" |
+  new_cluster "$upload" --pgdata="$filling" --username="$PGUSER" --pwfile=/dev/stdin --no-sync >"$log" 2>&1 ||
   fail "initdb: $(tail -n 3 "$log")"
 printf '\nhost all all all scram-sha-256\n' >>"$filling/pg_hba.conf"
 
@@ -122,4 +123,4 @@ sync "$volume/$major"
 done=yes
 place="the new data directory is complete"
 [ ! -s "$saved_as" ] || result "{\"upgraded\": $major, \"backup\": \"$(cat "$saved_as")\"}"
-say "PostgreSQL $major has all of it, $(($(date +%s) - started)) s"
+say "PostgreSQL $major has all of it, $(($(seconds) - started)) s"

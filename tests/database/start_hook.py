@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,16 +23,22 @@ def start_hook(
     patience: int = 30,
     rules: Path | None = None,
     statements: bool = False,
+    prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Does what the kubelet does after it starts the container; in BusyBox, as in the image, if this machine has it."""
+    """Does what the kubelet does after it starts the container; in BusyBox, as in the image, if this machine has it.
+
+    `prefix`: words before the command.
+    """
     shell, flag, script, name, _, *texts = set_role_password(rules=str(rules) if rules else None, statements=statements)
     program = ["busybox", "sh"] if shutil.which("busybox") else [shell]
     image = {"POSTGRES_USER": user, "POSTGRES_PASSWORD": password, "POSTGRES_DB": DATABASE}
     environment = server.environment(local=True, **image, PATIENCE=str(patience))
+    for variable in ("PGUSER", "PGDATABASE"):  # which the container does not have
+        del environment[variable]
     if path:
         environment["PATH"] = f"{path}:{environment['PATH']}"
     done = subprocess.run(
-        [*program, flag, script, name, "", *texts],
+        [*prefix, *program, flag, script, name, "", *texts],
         env=environment,
         check=False,
         capture_output=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,26 @@ def test_the_drill_has_as_many_locks_as_the_server_of_the_backup(pod: Pod, serve
     status, log = drill(pod)
     assert status == 0, log
     assert "once more, in many transactions" in log
+
+
+def test_a_user_without_a_name_gets_one_for_initdb(pod: Pod, server: PostgresServer) -> None:
+    """As the pod's user is in the images that are based on Debian, which contain nss_wrapper (its entrypoint's way)."""
+    fill(server)
+    assert pod.run("backup.sh").returncode == 0
+    wrapper = pod.directory / "libnss_wrapper.so"
+    wrapper.write_text("stands for the library")
+    for program, does in {
+        "id": f'[ "$1" != -un ] || exit 1; exec {shutil.which("id")} "$@"',
+        "initdb": f'[ "$LD_PRELOAD" = {wrapper} ] && [ -r "$NSS_WRAPPER_GROUP" ] && '
+        f'grep -q "^postgres:x:$(id -u):$(id -g):" "$NSS_WRAPPER_PASSWD" || exit 9\n'
+        f'unset LD_PRELOAD; exec {server.bin}/initdb "$@"',
+    }.items():
+        file = pod.directory / "bin" / program
+        file.unlink(missing_ok=True)
+        file.write_text(f"#!/bin/sh\n{does}\n")
+        file.chmod(0o755)
+    done = pod.run("drill.sh", DRILL=str(pod.drill), PGHOST="nowhere", PGPORT="1", NSS_WRAPPER=str(wrapper))
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_drill_fails_without_a_backup(pod: Pod) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from components.database import SHUTDOWN
 from rehearsal.pods.postgres import PostgresServer
+from tests.database.nameless import as_nameless
 from tests.database.start_hook import connect, lets_in, start_hook
 
 OLD: Final = "the-old-password"
@@ -53,6 +54,12 @@ def test_a_restart_with_the_same_password_changes_nothing_for_the_app(database: 
     database.restart()
     assert start_hook(database, OLD).returncode == 0
     assert lets_in(database, OLD)
+
+
+def test_a_user_without_a_name_sets_the_password_too(database: PostgresServer) -> None:
+    hook = start_hook(database, NEW, prefix=as_nameless(database), patience=3)
+    assert hook.returncode == 0, hook.stderr
+    assert lets_in(database, NEW)
 
 
 @pytest.mark.parametrize(
