@@ -39,10 +39,13 @@ _ADMISSION: Final = API_VERSION.partition("/")[0]
 _FOLLOWED: Final = {
     "": ("endpoints", "persistentvolumeclaims", "pods", "services"),
     "apps": ("deployments", "replicasets"),
+    "gateway.networking.k8s.io": ("httproutes",),
 }
-"""What the plugin watches while it waits for a Deployment or a Service; without the permission it waits for ever
-(pulumi-kubernetes, `WaitForCacheSync` in provider/pkg/await/informers)."""
+"""What the plugin watches while it waits for a Deployment, a Service or an object with `pulumi.com/waitFor`. Without
+the permission it waits for ever, whatever the timeout (pulumi-kubernetes, `WaitForCacheSync` in
+provider/pkg/await/informers)."""
 _FOLLOWED_DATABASE: Final = {"apps": ("statefulsets",)}
+_FOLLOWED_TOKEN: Final = {"": ("secrets",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +121,13 @@ def needed(settings: Settings, cluster: Cluster) -> Iterator[Permission]:
             _ARCHIVED if settings.wal else {},
         ):
             yield from _each(_WRITE, kinds, own)
-        for kinds in (_FOLLOWED, _FOLLOWED_DATABASE if settings.database else {}):
-            yield from _each(_FOLLOW, kinds, own, why="to follow a rollout")
+        for kinds in (
+            _FOLLOWED,
+            _FOLLOWED_DATABASE if settings.database else {},
+            _FOLLOWED_TOKEN if settings.delivery and not settings.delivery.has_id_tokens else {},
+            operated,
+        ):
+            yield from _each(_FOLLOW, kinds, own, why="to wait until it is ready")
         if settings.delivery:
             yield from _granted(settings, cluster)
 

@@ -12,7 +12,7 @@ from lookups.permissions import check_permissions, needed
 from settings import Settings
 from settings.names import Names
 from tests.stacks import DEV
-from tests.unit.program import Program, load_settings, run
+from tests.unit.program import Program, Registration, load_settings, run
 from tests.unit.stack_files import sections
 from tests.unit.test_postgres_exporter import METRICS, VALUES
 
@@ -112,6 +112,38 @@ def test_a_cluster_that_does_not_show_permissions_is_not_refused() -> None:
     check_permissions(load_settings("prod"), Silent([("get", "secrets", OWN)]))
 
 
+def kind_of(registration: Registration) -> tuple[str, str]:
+    """The API group and the plural of an object of Kubernetes."""
+    _, version, kind = registration.type.split(":")
+    return version.rpartition("/")[0].removeprefix("core"), f"{kind.lower()}s".replace("ys", "ies")
+
+
+@pytest.mark.parametrize(("stack", "changes"), [("dev", {}), ("prod", {"database.engine": "cloudnative-pg"})])
+def test_what_the_provider_is_told_to_wait_for_may_be_listed_and_watched(stack: str, changes: dict[str, Any]) -> None:
+    program = run(stack, changes)
+    awaited = {
+        kind_of(one)
+        for one in program.registrations
+        if "pulumi.com/waitFor" in (one.inputs.get("metadata", {}).get("annotations") or {})
+    }
+    config = {**sections(stack), "database": {"engine": "cloudnative-pg"}} if changes else sections(stack)
+    asked = needed(Settings.load(Names("invoicetron", stack), config), Answering([]))
+    followed = {
+        (one.group, one.resource)
+        for one in asked
+        if one.namespace == f"invoicetron-{stack}" and {"list", "watch"} <= {*one.verbs}
+    }
+    assert ("", "secrets") in awaited, "the token of the pipeline's account"
+    assert awaited <= followed
+
+
+def test_secrets_need_not_be_watched_if_no_token_is_waited_for() -> None:
+    config = sections("dev")
+    del config["delivery"]
+    asked = needed(Settings.load(DEV, config), Answering([]))
+    assert not [one for one in asked if one.resource == "secrets" and "watch" in one.verbs]
+
+
 def test_every_kind_that_the_program_creates_is_asked_about(program: Program) -> None:
     everything = sections(program.stack)
     everything["delivery"] = {**everything["delivery"], "admissionPolicy": True}
@@ -119,12 +151,7 @@ def test_every_kind_that_the_program_creates_is_asked_about(program: Program) ->
     settings = Settings.load(Names("invoicetron", program.stack), everything)
     program = run(program.stack, {"delivery.admissionPolicy": True, "monitoring": METRICS}, values=VALUES)
     asked = {(one.group, one.resource) for one in needed(settings, Answering([]))}
-    made = {
-        (version.rpartition("/")[0].removeprefix("core"), f"{kind.lower()}s".replace("ys", "ies"))
-        for one in program.registrations
-        if one.type.startswith("kubernetes:")
-        for version, kind in [one.type.split(":")[1:]]
-    }
+    made = {kind_of(one) for one in program.registrations if one.type.startswith("kubernetes:")}
     assert ("monitoring.coreos.com", "podmonitors") in made
     assert {("apps", "statefulsets"), ("admissionregistration.k8s.io", "validatingadmissionpolicies")} <= made
     assert made <= asked
@@ -139,5 +166,6 @@ def test_a_volume_for_an_export_is_the_clusters() -> None:
 def test_permissions_for_cloudnative_pg_are_checked_if_it_runs_the_database() -> None:
     operated = Settings.load(DEV, {**sections("dev"), "database": {"engine": "cloudnative-pg"}})
     asked = {f"{one}" for one in needed(operated, Answering([]))}
-    wanted = "create, get, patch clusters.postgresql.cnpg.io in the namespace invoicetron-dev"
-    assert asked - {f"{one}" for one in needed(Settings.load(DEV, sections("dev")), Answering([]))} == {wanted}
+    kind = "clusters.postgresql.cnpg.io in the namespace invoicetron-dev"
+    wanted = {f"create, get, patch {kind}", f"list, watch {kind}: to wait until it is ready"}
+    assert asked - {f"{one}" for one in needed(Settings.load(DEV, sections("dev")), Answering([]))} == wanted

@@ -130,6 +130,8 @@ class Awaiter:
         try:
             wishes = expectations(wanted)
             deadline = time.monotonic() + limit
+            # The real plugin watches all objects of the kind, and waits for ever for one that it may not list.
+            self._siblings(live, Kind.of(live))
             current = live
             while unmet := [request.text for request in wishes if not request.is_met(current)]:
                 reasons = [f"Waiting for {text}" for text in unmet]
