@@ -1,4 +1,4 @@
-"""Checks that the cluster can create a volume of the class that the stack file names."""
+"""Checks that the cluster can create and enlarge a volume of the class that the stack file names."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ def find_problems(cluster: Cluster, section: str, name: str) -> Iterator[str]:
             f"{section}.storageClass is {name!r}, but the cluster has no such class, so the claim would never get a "
             f"volume.{_others(cluster)} Correct {section}.storageClass, or create the class"
         )
+
+
+def lets_grow(cluster: Cluster, name: str | None) -> bool:
+    """Whether a claim of the class may be enlarged."""
+    if not name:
+        return False  # a volume for an export, created by hand or by this program
+    try:
+        found = cluster.get("storage.k8s.io/v1", "storageclasses", name)
+    except ForbiddenError:
+        return True  # the API server decides
+    return found is not None and found.get("allowVolumeExpansion") is True
 
 
 def _others(cluster: Cluster) -> str:

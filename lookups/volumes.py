@@ -7,7 +7,6 @@ retained volume in the cluster.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -16,13 +15,13 @@ import pulumi
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
 from components.database_claims import UPGRADED_FROM
-from lookups import cluster_update, database_claims, moving, storage_classes
+from lookups import cluster_update, database_claims, lost_database, moving, storage_classes
 from lookups.cluster import Cluster, ForbiddenError, Object
 from lookups.database_claims import FoundClaims, candidates
 from lookups.live_database import LiveDatabase
+from lookups.lost_database import UNKNOWN_CLAIM
 from lookups.moving import Record
 from settings import Settings
-from settings.commands import pulumi_command
 from settings.database import DatabaseSettings
 from settings.images import c_library
 from settings.ownership import PART_OF
@@ -33,13 +32,9 @@ OUTPUT: Final = "database_claim"
 
 A claim: `uid`, `volume` once bound, `image`. Or an object of another `kind`: its `uid`.
 """
-UNKNOWN_CLAIM: Final = "unknown"
-"""Stands for the claim in a state from a release before `OUTPUT`."""
 
 _READY_ONCE: Final = "database_host"
 """Stack output of every release; it is known once the database has been ready."""
-_RETAIN: Final = '{"spec": {"persistentVolumeReclaimPolicy": "Retain"}}'
-_PAGE: Final = "docs/runbook/backups.md, The database's claim is gone"
 _ENGINES: Final = "docs/database-engines.md"
 _MOVING: Final = "docs/runbook/backups.md, The backups move to another volume"
 
@@ -73,10 +68,10 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None, p
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is not None and (held := _is_held(namespace)):
         yield held
-        yield from map(_rescue, _held_claims(settings, cluster))
+        yield from map(lost_database.rescue, _held_claims(settings, cluster))
         return
-    database = settings.database
-    claim = _claim(settings, cluster, placed.claims.current)
+    database, name = settings.database, placed.claims.current
+    claim = _claim(settings, cluster, name)
     live = _live_cluster(settings, cluster)
     if database is None:
         if any(_is_ours(settings, one) for one in (claim, live)):
@@ -85,13 +80,13 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None, p
         yield moving.other_engine(settings, database, LiveDatabase.of(namespace))
     else:
         record = moving.latest(record, LiveDatabase.of(namespace))
-        yield from _of_engine(settings, database, cluster, record, live if database.is_cluster else claim)
+        yield from _of_engine(settings, database, cluster, record, live if database.is_cluster else claim, name=name)
         yield from database_claims.find_problems(settings, database, cluster, placed)
         if database.beside is not None:
             found, other = (claim, live) if database.beside.is_cluster else (live, claim)
             yield from moving.find_problems(settings, database, live=found or record, beside=other)
             if other is not None:
-                yield from _of_engine(settings, database.beside, cluster, None, other)
+                yield from _of_engine(settings, database.beside, cluster, None, other, name=name)
     backups = _claim(settings, cluster, settings.names.backups_claim)
     if backups is not None:
         yield from _backups(settings, cluster, backups)
@@ -100,13 +95,19 @@ def find_problems(settings: Settings, cluster: Cluster, record: Record | None, p
 
 
 def _of_engine(
-    settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None, found: Object | None
+    settings: Settings,
+    database: DatabaseSettings,
+    cluster: Cluster,
+    record: Record | None,
+    found: Object | None,
+    *,
+    name: str,
 ) -> Iterator[str]:
-    """Problems with the database of one engine; `found` is what holds it, a claim or a Cluster."""
+    """Problems with the database of one engine; `found` is what holds it, a Cluster or a claim with that name."""
     if database.is_cluster:
         yield from _database_cluster(settings, database, cluster, record, found)
         return
-    yield from _database(settings, database, cluster, record, found)
+    yield from _database(settings, database, cluster, record, found, name=name)
     if found is not None:
         yield from _fixed(found, "database", database.storage_class)
         yield from _size(cluster, found, "database", database.size)
@@ -133,26 +134,35 @@ def _switched_off(settings: Settings, resource: str, claim: Object | None) -> st
 
 
 def _database(
-    settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None, claim: Object | None
+    settings: Settings,
+    database: DatabaseSettings,
+    cluster: Cluster,
+    record: Record | None,
+    claim: Object | None,
+    *,
+    name: str,
 ) -> Iterator[str]:
+    """Problems with a StatefulSet's claim, which has or is to get that name."""
     accepted = database.lost_claim
     if claim is None:
-        volumes = _volumes_of(settings, cluster, "|".join(candidates(settings.names)))
-        if any(not volume["spec"]["claimRef"].get("uid") for volume in volumes):
-            return  # reserved for the claim: it has the old data, or what somebody put there
-        if (lost := record or _newest(volumes)) is not None and lost.uid != accepted:
-            yield _gone(settings, lost)
+        volumes = lost_database.volumes_of(settings, cluster, "|".join(candidates(settings.names)))
+        reserved = {one["spec"]["claimRef"]["name"]: one for one in volumes if not one["spec"]["claimRef"].get("uid")}
+        if name in reserved:
+            return  # it has the old data, or what somebody put there
+        if record is None and reserved:
+            yield from (lost_database.misplaced(volume, name) for volume in reserved.values())
+        elif (lost := record or lost_database.newest(volumes)) is not None and lost.uid != accepted:
+            yield lost_database.gone(settings, lost)
         else:
             yield from storage_classes.find_problems(cluster, "database", database.storage_class)
     elif claim["metadata"].get("deletionTimestamp"):
-        yield _rescue(claim)
+        yield lost_database.rescue(claim)
     elif (claim.get("status") or {}).get("phase") == "Lost":
-        name = claim["metadata"]["name"]
         yield (
             f"The claim {name} is Lost: its volume {claim['spec'].get('volumeName')} was deleted from the cluster, and "
             "no pod can mount it. Delete StatefulSet and claim, which loses nothing more, and run this again: it then "
-            f"says how to restore ({_PAGE}):\n    kubectl -n {settings.namespace} delete --ignore-not-found "
-            f"statefulset/{settings.names.database} pvc/{name}"
+            f"says how to restore ({lost_database.PAGE}):\n    kubectl -n {settings.namespace} delete "
+            f"--ignore-not-found statefulset/{settings.names.database} pvc/{name}"
         )
     elif record is not None and record.uid not in {
         UNKNOWN_CLAIM,
@@ -163,10 +173,10 @@ def _database(
         volume = claim["spec"].get("volumeName")
         if volume is None or volume != record.volume:
             yield (
-                f"The claim {claim['metadata']['name']} is not the database's. This one is {claim['metadata']['uid']}, "
+                f"The claim {name} is not the database's. This one is {claim['metadata']['uid']}, "
                 f"on {volume or 'no volume yet'}; the last `up` left {record.uid}, on "
                 f"{record.volume or 'no volume yet'}. Somebody has deleted the old one and created this one. "
-                f"{_ways(settings, record)}"
+                f"{lost_database.ways(settings, record)}"
             )
 
 
@@ -197,9 +207,10 @@ def _database_cluster(
     claims, name = _claims_of_cluster(settings, cluster), settings.names.database
     accepted = database.lost_claim
     if live is None:
-        lost = record or _newest(_volumes_of(settings, cluster, instances(settings.names)), kind=KIND)
+        volumes = lost_database.volumes_of(settings, cluster, instances(settings.names))
+        lost = record or lost_database.newest(volumes, kind=KIND)
         if lost is not None and lost.uid != accepted:
-            yield _gone(settings, lost)
+            yield lost_database.gone(settings, lost)
         else:
             yield from storage_classes.find_problems(cluster, "database", database.storage_class)
         for claim in claims:
@@ -214,7 +225,7 @@ def _database_cluster(
             f"The Cluster {name} is being deleted, which cannot be undone, and takes its instances and claims "
             "with it. Keep the volumes, and take a backup while the database still runs:\n"
             f"    kubectl -n {settings.namespace} get pvc -l {CLUSTER_LABEL}={name}\n"
-            f"    kubectl patch pv <each volume> -p '{_RETAIN}'"
+            f"    kubectl patch pv <each volume> -p '{lost_database.RETAIN}'"
         )
     elif record is None and (meta.get("labels") or {}).get(PART_OF) != settings.names.project:
         yield (
@@ -225,67 +236,13 @@ def _database_cluster(
         yield (
             f"The Cluster {name} is not the database's. This one is {meta['uid']}; the last `up` left the "
             f"{record.what(settings.names)}, {record.uid}. Somebody has deleted the old one and created this one. "
-            f"{_ways(settings, record)}"
+            f"{lost_database.ways(settings, record)}"
         )
     else:
         yield from cluster_update.find_problems(settings, database, live)
     for claim in claims:
         yield from _fixed(claim, "database", database.storage_class)
         yield from _size(cluster, claim, "database", database.size)
-
-
-def _volumes_of(settings: Settings, cluster: Cluster, claims: str) -> list[Object]:
-    """The volumes that belonged to the database's claims, or are reserved for one; `claims` is a regular expression."""
-    try:
-        volumes = cluster.list("v1", "persistentvolumes")
-    except ForbiddenError:
-        return []  # then only the stack's outputs decide
-    references = [(volume, volume["spec"].get("claimRef") or {}) for volume in volumes]
-    return [
-        volume
-        for volume, claim in references
-        if claim.get("namespace") == settings.namespace and re.fullmatch(claims, claim.get("name", ""))
-    ]
-
-
-def _newest(retained: list[Object], *, kind: str = Record.kind) -> Record | None:
-    """The claim to which the newest of these volumes belonged; None if there is no volume."""
-    held = [one for one in retained if one["spec"]["claimRef"].get("uid")]  # the others are reserved, but never used
-    if not held:
-        return None
-    volume = max(held, key=lambda one: str(one["metadata"]["creationTimestamp"]))
-    return Record(uid=volume["spec"]["claimRef"]["uid"], volume=volume["metadata"]["name"], kind=kind)
-
-
-def _gone(settings: Settings, lost: Record) -> str:
-    of = "as the last `up` of an earlier release left it" if lost.uid == UNKNOWN_CLAIM else lost.uid
-    volume = f", on the volume {lost.volume}" if lost.volume else ""
-    return (
-        f"The database's {lost.what(settings.names)} ({of}{volume}) is gone from {settings.namespace}, and "
-        f"`up` would make an empty database in its place. {_ways(settings, lost)}"
-    )
-
-
-def _ways(settings: Settings, lost: Record) -> str:
-    key = f"{settings.project}:database.lostClaim"
-    given_up = pulumi_command("config set", settings.stack, "--path", key, lost.uid)
-    return (
-        f"If a destroy was interrupted, finish it: {pulumi_command('destroy', settings.stack)}. Otherwise, if its "
-        f"volume still exists, use that again ({_PAGE}). If the data is no longer needed, or you will restore a backup "
-        "with `ops restore`, confirm that, and run this again:\n"
-        f"    {given_up}"
-    )
-
-
-def _rescue(claim: Object) -> str:
-    meta = claim["metadata"]
-    held = ", ".join(meta.get("finalizers") or []) or "nothing"
-    return (
-        f"The database's claim {meta['name']} is being deleted, which cannot be undone: it is gone once nothing "
-        f"holds it (now: {held}; a pod that uses it counts), and its volume may go with it. Keep the volume, take a "
-        f"backup while the database still runs, and use the volume again once the claim is gone ({_PAGE}):\n"
-        f"    kubectl patch pv {claim['spec'].get('volumeName', '<volume>')} -p '{_RETAIN}'"
-    )
 
 
 def _is_held(namespace: Object) -> str | None:
@@ -316,24 +273,28 @@ def _fixed(claim: Object, section: str, storage_class: str) -> Iterator[str]:
 
 
 def _size(cluster: Cluster, claim: Object, section: str, size: Quantity) -> Iterator[str]:
-    live = claim["spec"]["resources"]["requests"]["storage"]
-    what = f"{section}.size is {size}, and the claim {claim['metadata']['name']} has {live} already"
-    if size.amount < Quantity(live).amount:
-        yield f"{what}. Kubernetes never shrinks a volume: set {section}.size to {live} or more"
-    elif size.amount > Quantity(live).amount and not _grows(cluster, claim):
-        name = claim["spec"].get("storageClassName")
-        yield f"{what}. Its storage class {name!r} lets no volume grow (allowVolumeExpansion): set it back"
+    live, has = claim["spec"]["resources"]["requests"]["storage"], _still_has(claim)
+    what = f"{section}.size is {size}, and the claim {claim['metadata']['name']} has"
+    if size.amount < Quantity(live).amount and has is None:
+        yield f"{what} {live} already. Kubernetes never shrinks a volume: set {section}.size to {live} or more"
+    elif has is not None and size.amount <= Quantity(has).amount:
+        yield f"{what} {has} and waits for {live}, which can be lowered to more than {has}: set {section}.size to that"
+    elif size.amount > Quantity(live).amount and not storage_classes.lets_grow(
+        cluster, name := claim["spec"].get("storageClassName")
+    ):
+        yield f"{what} {live}. Its storage class {name!r} lets no volume grow (allowVolumeExpansion): set it back"
 
 
-def _grows(cluster: Cluster, claim: Object) -> bool:
-    name = claim["spec"].get("storageClassName")
-    if not name:
-        return False  # a volume for an export, created by hand or by this program
-    try:
-        found = cluster.get("storage.k8s.io/v1", "storageclasses", name)
-    except ForbiddenError:
-        return True  # the API server decides
-    return found is not None and found.get("allowVolumeExpansion") is True
+def _still_has(claim: Object) -> str | None:
+    """Size of a volume that has not become larger yet, perhaps because the storage lacks the room; None of any other.
+
+    Kubernetes takes such a request back since 1.32 (ValidatePersistentVolumeClaimUpdate), CloudNativePG never.
+    """
+    has = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
+    if has is None or CLUSTER_LABEL in (claim["metadata"].get("labels") or {}):
+        return None
+    waits = Quantity(has).amount < Quantity(claim["spec"]["resources"]["requests"]["storage"]).amount
+    return str(has) if waits else None
 
 
 def _sort_order(

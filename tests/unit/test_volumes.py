@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lookups.cluster import ForbiddenError
+from lookups.lost_database import UNKNOWN_CLAIM
 from lookups.moving import Record
-from lookups.volumes import UNKNOWN_CLAIM
 from tests.unit.program import load_settings
 from tests.unit.volume_problems import volume_problems
 
@@ -72,6 +72,8 @@ def claim(name: str = DATABASE, *, uid: str = "here", volume: str | None = "pv-h
     spec = {"storageClassName": "longhorn", "resources": {"requests": {"storage": str(sizes[name])}}}
     bound = {"volumeName": volume} if volume else {}
     status = {"phase": more.pop("phase", "Bound" if volume else "Pending")}
+    if capacity := more.pop("capacity", None):
+        status["capacity"] = {"storage": capacity}
     labels = {"app.kubernetes.io/part-of": "invoicetron"}
     deleted = {"deletionTimestamp": "2027-01-01T00:00:00Z"} if more.pop("deleted", False) else {}
     return {
@@ -136,6 +138,28 @@ def test_a_lost_database_is_reported_until_that_very_loss_is_accepted(
     assert not problems(cluster, record, lost_claim=lost)
 
 
+UPGRADED = "data-invoicetron-db-pg18"
+
+
+def test_a_volume_reserved_for_another_claim_of_the_database_is_not_the_lost_one() -> None:
+    """After a major upgrade the old volume is still there, and somebody frees that one."""
+    earlier = volume("pv-earlier", uid=None)
+    lost = Record(uid="gone", volume="pv-gone", name=UPGRADED)
+    for volumes in ([earlier], [earlier, volume("pv-gone", uid="gone", of=UPGRADED)]):
+        (problem,) = problems(Cluster(volumes=volumes), lost)
+        assert f"The database's claim {UPGRADED} (gone, on the volume pv-gone) is gone" in problem
+    assert not problems(Cluster(volumes=[earlier, volume("pv-gone", uid=None, of=UPGRADED)]), lost)
+
+
+def test_a_volume_reserved_for_another_claim_than_a_new_state_knows_is_reported() -> None:
+    reserved, earlier = volume("pv", uid=None, of=UPGRADED), volume("pv-earlier", uid="earlier")
+    (problem,) = problems(Cluster(volumes=[reserved, earlier]), None)
+    assert f"The volume pv is reserved for the claim {UPGRADED}, and" in problem
+    assert f"make an empty one for {DATABASE}." in problem
+    change = f'{{"spec": {{"claimRef": {{"name": "{DATABASE}"}}}}}}'
+    assert problem.endswith(f"kubectl patch pv pv -p '{change}'")
+
+
 def test_a_claim_that_is_being_deleted_is_reported_whatever_was_accepted() -> None:
     (problem,) = problems(Cluster(claim(deleted=True)), GONE, lost_claim="here")
     assert "kubectl patch pv pv-here" in problem
@@ -188,6 +212,18 @@ def test_an_impossible_change_of_a_claim_is_reported_with_its_setting(
 
 def test_a_volume_that_may_grow_is_no_problem() -> None:
     assert not problems(Cluster(claim(resources={"requests": {"storage": "1Mi"}})))
+
+
+@pytest.mark.parametrize("name", [DATABASE, BACKUPS])
+def test_a_size_that_the_volume_never_reached_can_be_taken_back(name: str) -> None:
+    """As Kubernetes allows since 1.32; the storage has refused the larger size, for example for lack of room."""
+    asked: dict[str, Any] = {"resources": {"requests": {"storage": "100Ti"}}}
+    assert not problems(Cluster(claim(name, **asked, capacity="1Mi")))
+    size = claim(name)["spec"]["resources"]["requests"]["storage"]
+    for capacity in (size, "1Ti"):  # the volume has it already
+        (problem,) = problems(Cluster(claim(name, **asked, capacity=capacity)))
+        assert problem.startswith("database.size is " if name == DATABASE else "backup.size is ")
+        assert f"has {capacity} and waits for 100Ti, which can be lowered to more than {capacity}" in problem
 
 
 def test_backups_are_not_deleted_by_switching_them_off() -> None:
