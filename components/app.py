@@ -289,7 +289,8 @@ def _auth_secret(names: Names) -> core.EnvVarArgs:
 def _variables(args: AppArgs) -> Iterator[core.EnvVarArgs]:
     """The variables that the stack file adds."""
     for name, value in sorted(args.settings.environment.items()):
-        yield core.EnvVarArgs(name=name, value=value)
+        # Kubernetes takes `$(NAME)` for the value of another variable, which may be a secret, and `$$` for one dollar.
+        yield core.EnvVarArgs(name=name, value=value.replace("$", "$$"))
     for name in sorted(args.settings.secrets):
         yield secret_variable(name, secret=args.environment.names.app_secret, key=name)
 

@@ -105,7 +105,10 @@ class AppSettings(Section):
     egress: Annotated[tuple[InternetName, ...], Field(strict=False), EachOnce] = ()
     """Hosts on the internet that the app may call over HTTPS; the network policy denies all others."""
     environment: dict[_PublicVariable, Annotated[str, AfterValidator(_check_value)]] = Field(default={})
-    """Environment variables of the app, by name. Not for secrets: they are visible in the cluster and in previews."""
+    """Environment variables of the app, by name; they arrive as they are written, also with `$(...)` in them.
+
+    Not for secrets: they are visible in the cluster and in previews.
+    """
     secrets: dict[_Variable, SecretReference] = Field(default={})
     """Environment variables of the app whose values are in 1Password: an op:// reference for each variable name."""
     migration: MigrationSettings = MigrationSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -144,6 +145,19 @@ def test_a_variable_of_the_stack_file_reaches_app_and_migration_beside_the_progr
         given = variables(container)
         assert given["LOG_LEVEL"]["value"] == "debug"
         assert own == set(given) - {"LOG_LEVEL"}
+
+
+def as_the_kubelet_passes_it(text: str) -> str:
+    """`$(NAME)` is the value of a variable that is set before, and `$$` a dollar (kubernetes/third_party/expansion)."""
+    known = {"DATABASE_URL": "postgresql://invoicetron:password@db", "A": "before"}
+    return re.sub(r"\$(\$|\(([^)]*)\))", lambda found: "$" if found[1] == "$" else known.get(found[2], found[0]), text)
+
+
+@pytest.mark.parametrize("text", ["$$", "a$(A)b", "$(DATABASE_URL)", "$$(A)", "$(UNKNOWN)", "$5", "cost: $", "plain"])
+def test_a_variable_of_the_stack_file_arrives_with_every_dollar_in_it(text: str) -> None:
+    program = run("dev", {"app.environment": {"A": "before", "PRICE": text}})
+    for container in (container_of(program), migrating(program)):
+        assert as_the_kubelet_passes_it(variables(container)["PRICE"]["value"]) == text
 
 
 def test_a_secret_of_the_stack_file_reaches_app_and_migration_by_the_apps_secret_and_never_in_plain() -> None:
