@@ -347,7 +347,8 @@ def _shared_memory(args: DatabaseArgs) -> str:
 def _lifecycle(start_hook: list[str]) -> core.LifecycleArgs:
     return core.LifecycleArgs(
         post_start=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=start_hook)),
-        # Without it, SIGTERM starts a smart shutdown, which waits for the app to disconnect until the server is killed.
+        # A fast shutdown, whichever signal the image stops the server with: after SIGTERM it would wait until the app
+        # disconnects, and be killed.
         pre_stop=core.LifecycleHandlerArgs(exec_=core.ExecActionArgs(command=SHUTDOWN)),
     )
 
