@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from components import instance_alerts
+from components.ages import too_old
 from components.database import CONTAINER
 from settings.names import Names
 from settings.schedules import BACKUP_HOURS, DRILL_HOURS, scheduled_checks
@@ -197,13 +198,13 @@ def alerts(watched: Watched) -> list[dict[str, Any]]:
 
 
 def _database_alert(watched: Watched) -> dict[str, Any]:
-    server = f'namespace="{watched.namespace}", statefulset="{watched.stateful_set}"'
+    wanted = f'kube_statefulset_replicas{{namespace="{watched.namespace}", statefulset="{watched.stateful_set}"}}'
     return _alert(
         watched,
         "DatabaseNotReady",
         expr=f"({watched.database_ready}) < {watched.database_instances}"
         if watched.database_pods
-        else f"{watched.database_ready} < kube_statefulset_replicas{{{server}}}",
+        else f"{watched.database_ready} < {wanted} or absent({wanted})",
         for_="10m",
         severity="critical",
         summary="the database is not ready",
@@ -311,7 +312,7 @@ def _check_alert(watched: Watched, check: str, hours: int) -> dict[str, Any]:
         watched,
         f"{check.capitalize()}TooOld",
         # A stack that no pipeline checks has no such Lease.
-        expr=f"time() - {last_check(watched, check)} > {hours * 3600}",
+        expr=too_old(last_check(watched, check), hours=hours),
         for_="15m",
         severity="warning",
         summary=f"the pipeline's job {check} has not passed for {hours} hours",
@@ -332,7 +333,7 @@ def _cron_job_alerts(watched: Watched, cron_job: str, what: str, *, hours: int) 
         _alert(
             watched,
             f"{what}TooOld",
-            expr=f"time() - {since} > {hours * 3600} or absent(kube_cronjob_created{{{selector}}})",
+            expr=f"{too_old(since, hours=hours)} or absent(kube_cronjob_created{{{selector}}})",
             for_="15m",
             severity="critical",
             summary=f"the last good run of {cron_job} is older than {hours} hours",

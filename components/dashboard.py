@@ -24,6 +24,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from components import instance_alerts
+from components.ages import AHEAD_SECONDS
 from components.alerts import (
     CERTIFICATE_DAYS,
     VOLUME_USED,
@@ -112,7 +113,7 @@ def _now(watched: Watched) -> Iterator[Builder[Panel]]:
             check: f"time() - {last_check(watched, check)}" for check, most in watched.checks.items() if most == hours
         }
         if checks:
-            yield _stat(title, checks, unit="s", colours={None: "green", hours * 3600: "red"})
+            yield _age(title, checks, hours=hours)
     yield _stat("Days until it ends", days, width=wide, colours={None: "red", 7: "orange", CERTIFICATE_DAYS: "green"})
 
 
@@ -219,12 +220,7 @@ def _volumes(watched: Watched) -> Iterator[Builder[Panel]]:
         return
     for name, hours in runs.items():
         good = f'kube_cronjob_status_last_successful_time{{{namespace}, cronjob="{name}"}}'
-        yield _stat(
-            f"Since the last good {name}",
-            {name: f"time() - {good}"},
-            unit="s",
-            colours={None: "green", hours * 3600: "red"},
-        )
+        yield _age(f"Since the last good {name}", {name: f"time() - {good}"}, hours=hours)
     for title, name, unit in (
         ("Rows, backed up and restored", BACKUP_ROWS, "none"),
         ("Dump", BACKUP_BYTES, "bytes"),
@@ -257,6 +253,11 @@ def _stat(
     for number, (legend, query) in enumerate(queries.items()):
         panel = panel.with_target(_query(number, legend, query).instant())
     return panel
+
+
+def _age(title: str, queries: Queries, *, hours: int) -> Builder[Panel]:
+    """Seconds since something, of which `hours` are too many; a time in the future is wrong, too."""
+    return _stat(title, queries, unit="s", colours={None: "red", -AHEAD_SECONDS: "green", hours * 3600: "red"})
 
 
 def _graph(title: str, queries: Queries, *, unit: str = "none") -> Builder[Panel]:

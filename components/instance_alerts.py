@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from components.ages import too_old
 from settings.schedules import BACKUP_HOURS
 
 _WAITING: Final = 10  # segments of 16 MB: written in 50 quiet minutes, or in a few seconds of a migration
@@ -42,7 +43,7 @@ def base_backup_too_old(namespace: str) -> str:
     """No instance knows a recent enough base backup; an archive without any reports 0."""
     last = f'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{{namespace="{namespace}"}}'
     newest = f"max by (namespace) ({last})"
-    return f"time() - {newest} > {BACKUP_HOURS * 3600} or {newest} == 0 or absent({last})"
+    return f"{too_old(newest, hours=BACKUP_HOURS)} or {newest} == 0 or absent({last})"
 
 
 def panels(namespace: str, *, rate: str) -> Mapping[str, tuple[Mapping[str, str], str | None]]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.filesize import decimal
 
+from components.ages import AHEAD_SECONDS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
@@ -43,43 +45,46 @@ class Drill:
 
 def newest_backup(pods: Iterable[Mapping[str, Any]]) -> Backup | None:
     """The last backup that a Job of these pods took; None if none reports one, like those of earlier versions."""
-    found = [(ended, said) for said, ended in _said(pods) if "backup" in said and "rows" in said]
-    if not found:
+    said = next((said for said, _ in _said(pods) if "backup" in said and "rows" in said), None)
+    if said is None:
         return None
-    said = max(found, key=lambda one: one[0])[1]
     return Backup(name=said["backup"], rows=said["rows"], bytes=said["bytes"], seconds=said["seconds"])
 
 
 def drills(pods: Iterable[Mapping[str, Any]]) -> list[Drill]:
     """The successful drills among these pods (JSON, as the API returns them), the last one first."""
-    found = [
+    return [
         Drill(backup=said["drilled"], origin=said["from"], rows=said["rows"], seconds=said["seconds"], ended=ended)
         for said, ended in _said(pods)
         if "drilled" in said
     ]
-    return sorted(found, key=lambda one: one.ended, reverse=True)
 
 
 def newest_copy(pods: Iterable[Mapping[str, Any]]) -> str | None:
     """The newest backup that had its off-site copy at the end of the last good upload; None if no pod reports one."""
-    found = [(ended, said["newestCopy"]) for said, ended in _said(pods) if said.get("newestCopy")]
-    return max(found)[1] if found else None
+    return next((said["newestCopy"] for said, _ in _said(pods) if said.get("newestCopy")), None)
 
 
 def taken_by_superuser(pods: Iterable[Mapping[str, Any]]) -> bool | None:
     """Whether the role that took the last backup was a superuser; None if no pod reports it."""
-    found = [(ended, said["superuser"]) for said, ended in _said(pods) if "superuser" in said]
-    return max(found)[1] if found else None
+    return next((said["superuser"] for said, _ in _said(pods) if "superuser" in said), None)
 
 
 def backup_taken(pods: Iterable[Mapping[str, Any]]) -> str | None:
     """The last backup that these pods took; None if none reports one."""
-    found = [(ended, said["backup"]) for said, ended in _said(pods) if said.get("backup")]
-    return max(found)[1] if found else None
+    return next((said["backup"] for said, _ in _said(pods) if said.get("backup")), None)
 
 
-def _said(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dt.datetime]]:
-    """The termination message of each container that ended successfully, and when it ended."""
+def _said(pods: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], dt.datetime]]:
+    """The termination message of each container that ended successfully, and when it ended, the last one first.
+
+    Those that ended in the future come last: they have ended before the others, on a node whose clock was ahead.
+    """
+    limit = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=AHEAD_SECONDS)
+    return sorted(_messages(pods), key=lambda one: (one[1] <= limit, one[1]), reverse=True)
+
+
+def _messages(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dt.datetime]]:
     for pod in pods:
         for status in (pod.get("status") or {}).get("containerStatuses") or []:
             ended = (status.get("state") or {}).get("terminated") or {}

@@ -8,7 +8,7 @@ from typing import Final
 
 from ops.results import drills, newest_backup, newest_copy
 from ops.verify.check import Check
-from ops.verify.cluster import moment
+from ops.verify.cluster import is_ahead, moment
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
@@ -32,7 +32,14 @@ def recent(systems: Systems, *, which: Callable[[Names], str], hours: int) -> st
     last = (found.get("status") or {}).get("lastSuccessfulTime")
     if last is None:
         raise CheckError(f"{cron_job} has never succeeded", f"run it now: {now}")
-    age = (systems.now - moment(last)).total_seconds() / 3600
+    if is_ahead(moment(last), systems):
+        # Until that time the controller records no other, nor does it start a run before one of the future that it has
+        # started (pkg/controller/cronjob).
+        raise CheckError(
+            f"the last good run of {cron_job} ended in the future, at {last}: the cluster's clock was ahead",
+            f"once the clock is right, kubectl -n {namespace} delete cronjob {cron_job}; {systems.up}; then {now}",
+        )
+    age = max(0, (systems.now - moment(last)).total_seconds() / 3600)
     seen = f"the last good run of {cron_job} ended {age:.0f} hours ago"
     if age > hours:
         raise CheckError(f"{seen} (most: {hours})", f"kubectl -n {namespace} get jobs; run it now: {now}")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from components import app
+from components.ages import AHEAD_SECONDS
 from components.environment import LABELS
 from components.retained_volume import RETAIN
 from lookups.database_claims import STOPPED_BY, UPGRADE_RUN
@@ -68,8 +69,8 @@ def volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
     return f"{claim} is Bound, {found['status']['capacity']['storage']}"
 
 
-def database_volume(systems: Systems, *, which: Callable[[Names], str] = lambda names: names.database_claim) -> str:
-    """As `volume`, for the database's claim; in a protected stack its volume must outlive the claim."""
+def lasting_volume(systems: Systems, *, which: Callable[[Names], str]) -> str:
+    """As `volume`; in a protected stack the volume must outlive its claim."""
     seen = volume(systems, which=which)
     if not systems.settings.protect:
         return seen
@@ -132,7 +133,13 @@ def migration(systems: Systems) -> str:
     ]
     if not jobs:
         return _without_migration(systems)
-    last = max(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+
+    def made(job: Object) -> tuple[bool, dt.datetime]:
+        time = moment(job["metadata"]["creationTimestamp"])
+        # One from the future was made before the others, while the cluster's clock was ahead.
+        return not is_ahead(time, systems), time
+
+    last = max(jobs, key=made)
     name = last["metadata"]["name"]
     logs = f"kubectl -n {systems.names.namespace} logs job/{name}"
     for condition in last["status"].get("conditions") or []:
@@ -165,6 +172,11 @@ def moment(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text)
 
 
+def is_ahead(time: dt.datetime, systems: Systems) -> bool:
+    """Whether a recorded time is so far in the future that the clock that recorded it was wrong."""
+    return (time - systems.now).total_seconds() > AHEAD_SECONDS
+
+
 def _deployment(systems: Systems) -> Object:
     return systems.need("apps/v1", "Deployment", systems.names.app)
 
@@ -187,7 +199,7 @@ CHECKS = (
     Check(name="namespace", look=namespace),
     Check(
         name="backup-volume",
-        look=partial(volume, which=lambda names: names.backups_claim),
+        look=partial(lasting_volume, which=lambda names: names.backups_claim),
         applies=lambda settings: settings.backup is not None,
     ),
     Check(name="rollout", look=rollout),

@@ -15,7 +15,7 @@ from lookups.database_claims import mounted_claim
 from lookups.operator import LEAST, find_problems
 from ops.results import taken_by_superuser
 from ops.verify.check import Check
-from ops.verify.cluster import database_ready, database_volume, has_database
+from ops.verify.cluster import database_ready, has_database, lasting_volume
 from ops.verify.secrets import secret_data
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
@@ -43,7 +43,7 @@ def volumes(systems: Systems) -> str:
         one for one in systems.list("apps/v1", "StatefulSet") if one["metadata"]["name"] == systems.names.database
     ]
     mounted = mounted_claim(stateful_sets[0]) if stateful_sets else None
-    return database_volume(systems, which=_called(mounted) if mounted else lambda names: names.database_claim)
+    return lasting_volume(systems, which=_called(mounted) if mounted else lambda names: names.database_claim)
 
 
 def operator(systems: Systems) -> str:
@@ -90,7 +90,9 @@ def move(systems: Systems) -> str:
 
 
 def role(systems: Systems) -> str:
-    """The app's role is no superuser, according to the last backup: no check runs a command in a pod."""
+    """The app's role is no superuser, as the operator or the last backup says: no check runs a command in a pod."""
+    if systems.settings.operated_database:
+        return _managed_role(systems)
     name, stack = systems.names.database_role, systems.settings.stack
     systems.need("apps/v1", "StatefulSet", systems.names.database)  # without a database there is no role
     superuser = taken_by_superuser(systems.list("v1", "Pod"))
@@ -100,6 +102,30 @@ def role(systems: Systems) -> str:
         fix = f"{ops_command('revoke-superuser', stack)}, then {ops_command('backup', stack)}"
         raise CheckError(f"the role {name} was a superuser at the last backup", fix)
     return f"the role {name} was no superuser at the last backup"
+
+
+def _managed_role(systems: Systems) -> str:
+    """The operator has set the role as the Cluster asks, and sets it again if somebody changes it.
+
+    Follows its internal/management/controller/roles: a role that differs is pending, whatever the reason.
+    """
+    name = systems.names.database_role
+    found = systems.need(cloudnative_pg.API, cloudnative_pg.KIND, systems.names.database)
+    roles = (found["spec"].get("managed") or {}).get("roles") or []
+    wanted = next((one for one in roles if one["name"] == name), None)
+    if wanted is None or wanted.get("superuser"):
+        asks = "does not name the role {0}" if wanted is None else "asks for the role {0} as a superuser"
+        raise CheckError(f"the Cluster {asks.format(name)}", systems.up)
+    status = found.get("status") or {}
+    by_status = (status.get("managedRolesStatus") or {}).get("byStatus") or {}
+    said = next((one for one, listed in by_status.items() if name in listed), "no status yet")
+    if said != "reconciled":
+        raise CheckError(
+            f"the operator has not set the role {name}: {said}",
+            "wait a minute; then the primary's log says why: kubectl -n "
+            f"{systems.names.namespace} logs {status.get('currentPrimary') or '<primary>'} -c postgres",
+        )
+    return f"the operator keeps the role {name} without SUPERUSER"
 
 
 def certificate(systems: Systems) -> str:
@@ -120,7 +146,8 @@ def certificate(systems: Systems) -> str:
 
 
 def _has_role(settings: Settings) -> bool:
-    return settings.database is not None and settings.operated_database is None and settings.backup is not None
+    """Of a StatefulSet, only the backups tell."""
+    return settings.operated_database is not None or (settings.database is not None and settings.backup is not None)
 
 
 def _volumes_of_instances(systems: Systems) -> str:
@@ -134,7 +161,7 @@ def _volumes_of_instances(systems: Systems) -> str:
     if len(claims) != wanted:
         fix = f"kubectl -n {systems.names.namespace} describe cluster {systems.names.database}"
         raise CheckError(f"{len(claims)} claims for {wanted} instances", fix)
-    return "; ".join(database_volume(systems, which=_called(claim)) for claim in sorted(claims))
+    return "; ".join(lasting_volume(systems, which=_called(claim)) for claim in sorted(claims))
 
 
 def node_loss(systems: Systems) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from components import cloudnative_pg, wal_archive
 from ops.terminal import age
 from ops.verify.check import Check
+from ops.verify.cluster import is_ahead, moment
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings.schedules import BACKUP_HOURS
@@ -35,17 +36,22 @@ def archived(systems: Systems) -> str:
         fix = f"{look}; at 'Expected empty archive' set database.wal.archive to a name that no archive has"
         raise CheckError(f"the write-ahead log is not archived: {archiving['message']}", fix)
     store = systems.need(wal_archive.API, "ObjectStore", names.database)
-    return _reach(store, wal_archive.archive(wal, names), now=systems.now, look=look)
+    return _reach(store, wal_archive.archive(wal, names), systems, look=look)
 
 
-def _reach(store: Mapping[str, Any], archive: str, *, now: dt.datetime, look: str) -> str:
+def _reach(store: Mapping[str, Any], archive: str, systems: Systems, *, look: str) -> str:
     windows = (store.get("status") or {}).get("serverRecoveryWindow") or {}
     window = windows.get(archive) or {}
     first, last = (window.get(key) for key in ("firstRecoverabilityPoint", "lastSuccessfulBackupTime"))
     if first is None or last is None:
         raise CheckError(f"the archive {archive} has no base backup, so nothing can be recovered", look)
     seen = f"{archive} reaches back to {first}"
-    since = now - dt.datetime.fromisoformat(last)
+    if is_ahead(moment(last), systems):
+        raise CheckError(
+            f"{seen}; its last good base backup is dated in the future, {last}, and hides the age of later ones",
+            "correct the clock of the database's node; after the next base backup, delete this one from the bucket",
+        )
+    since = systems.now - moment(last)
     if since > dt.timedelta(hours=BACKUP_HOURS):
         raise CheckError(f"{seen}; its last good base backup is {age(since)} old", look)
     return f"{seen}, with a base backup {age(since)} ago"

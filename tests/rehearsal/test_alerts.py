@@ -108,6 +108,8 @@ def fires(*alerts: str) -> frozenset[str]:
 
 # A success an hour after the start, and none since.
 ONCE: Final[Steps] = [(HOUR, HOUR * 60.0)]
+# A success that a clock a year ahead has dated.
+AHEAD: Final[Steps] = [(HOUR, 365 * DAY * 60.0)]
 STATE_METRICS: Final = (BACKUP_CREATED, BACKUP_GOOD, DRILL_CREATED, DRILL_GOOD)
 BACKUP_VOLUME: Final[Mapping[str, Steps]] = {  # five minutes are one sample in tests of days
     volume("capacity", BACKUPS): [(0, SIZE), (5, None)],
@@ -146,6 +148,9 @@ CASES: Final = {
     ),
     "the database starts": Case(seen={READY: [(0, 0), (9, 1)]}, minute=12),
     "the database does not start": Case(seen={READY: [(0, 0)]}, minute=11, fire=fires(NOT_READY)),
+    "the database's StatefulSet is gone, or nobody counts its pods": Case(
+        seen={READY: [(0, 1), (20, None)], WANTED: [(0, 1), (20, None)]}, minute=31, fire=fires(NOT_READY)
+    ),
     "the database is stopped on purpose": Case(seen={READY: [(0, 0)], WANTED: [(0, 0)]}, minute=30),
     "the app restarts twice": Case(seen={restarts("invoicetron"): [(0, 0), (10, 1), (20, 2)]}, minute=25),
     # `increase` extrapolates: for a pod that is older than the hour, two restarts count as 2.03.
@@ -169,6 +174,12 @@ CASES: Final = {
     ),
     "the last good backup is 26 hours old": Case(seen={BACKUP_GOOD: ONCE}, minute=27 * HOUR),
     "the last good backup is older": Case(seen={BACKUP_GOOD: ONCE}, minute=27 * HOUR + 20, fire=fires(BACKUP_OLD)),
+    "the last good backup is of a time to come": Case(
+        seen={BACKUP_GOOD: AHEAD}, minute=2 * HOUR, fire=fires(BACKUP_OLD)
+    ),
+    "the last good backup is of a time to come, by two clocks that differ": Case(
+        seen={BACKUP_GOOD: [(HOUR, (HOUR + 30) * 60.0)]}, minute=HOUR + 20
+    ),
     "no backup has succeeded yet": Case(seen={BACKUP_GOOD: NEVER}, minute=26 * HOUR),
     "no backup ever succeeds": Case(seen={BACKUP_GOOD: NEVER}, minute=26 * HOUR + 20, fire=fires(BACKUP_OLD)),
     "the last good drill is eight days old": Case(seen={DRILL_GOOD: ONCE}, minute=8 * DAY + HOUR),

@@ -9,6 +9,7 @@ import pytest
 
 from rehearsal import optional_tools
 from tests.rehearsal.test_alerts import (
+    AHEAD,
     BACKUP_GOOD,
     DAY,
     DRIFT_OLD,
@@ -40,6 +41,7 @@ CASES: Final = {
         seen={lease("drift"): ONCE, lease("verify"): DAILY}, minute=27 * HOUR + 20, fire=fires(DRIFT_OLD)
     ),
     "verify does not pass any more": Case(seen={lease("verify"): ONCE}, minute=27 * HOUR + 20, fire=fires(VERIFY_OLD)),
+    "verify passed at a time to come": Case(seen={lease("verify"): AHEAD}, minute=2 * HOUR, fire=fires(VERIFY_OLD)),
     "another stack is not looked at any more": Case(
         seen={lease("drift", "invoicetron-dev"): ONCE}, minute=27 * HOUR + 20
     ),

@@ -13,7 +13,7 @@ import yaml
 
 from components.instance_alerts import panels
 from rehearsal import optional_tools
-from tests.rehearsal.test_alerts import HOUR, NEVER, Case, Steps, assert_fires, fires, rules_of
+from tests.rehearsal.test_alerts import AHEAD, HOUR, NEVER, Case, Steps, assert_fires, fires, rules_of
 from tests.unit.program import Program, run
 from tests.unit.test_instance_metrics import ARCHIVED
 from tests.unit.test_wal_archive import VALUES
@@ -111,6 +111,9 @@ CASES: Final = {
     ),
     "there is no base backup": Case(
         seen={base_backup(pod): [(0, 0)] for pod in _BOTH}, minute=61, fire=fires(BASE_BACKUP)
+    ),
+    "the last base backup is of a time to come": Case(
+        seen={base_backup(pod): AHEAD for pod in _BOTH}, minute=2 * HOUR + 10, fire=fires(BASE_BACKUP)
     ),
     "the last base backup is twenty-eight hours old": Case(
         seen={base_backup(pod): [(0, HOUR * 60.0)] for pod in _BOTH}, minute=29 * HOUR, fire=fires(BASE_BACKUP)

@@ -51,6 +51,18 @@ def test_no_panel_overlaps_another_or_leaves_the_grid() -> None:
             taken[cell] = panel["title"]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "colour"), [(-300 * 24 * 3600, "red"), (-60, "green"), (3600, "green"), (9 * 24 * 3600, "red")]
+)
+def test_the_age_of_what_should_be_recent_is_red_if_it_is_long_ago_or_in_the_future(seconds: int, colour: str) -> None:
+    shown = [one for one in panels(dashboard_json(WATCHED)) if one["title"].startswith("Since the last good ")]
+    assert len(shown) == 4
+    for panel in shown:
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        reached = [one["color"] for one in steps if one.get("value") is None or one["value"] <= seconds]
+        assert reached[-1] == colour, panel["title"]
+
+
 def test_only_panels_for_what_the_stack_has_are_shown() -> None:
     bare = dashboard_json(Watched(names=WATCHED.names, claims=["data"]))
     assert "deploy token" not in bare

@@ -12,9 +12,10 @@ import httpx
 import pytest
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from ops.verify import access, cluster, database, monitoring, tokens
+from ops.verify import CHECKS, access, backups, cluster, database, monitoring, tokens
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from settings.database import DatabaseSettings
 from tests.stacks import PROD
 from tests.unit.program import load_settings
 
@@ -53,22 +54,31 @@ def claim(**metadata: str) -> dict[str, Any]:
     return {"metadata": metadata, "status": {"phase": "Bound", "capacity": {"storage": "10Gi"}}}
 
 
+PARENT = {
+    "group": "gateway.networking.k8s.io",
+    "kind": "Gateway",
+    "namespace": "default",
+    "name": "homelab-gateway",
+    "sectionName": "https",
+}
+
+
 def route(*parents: dict[str, Any]) -> dict[str, Any]:
     hostnames = list(load_settings("prod").access.hostnames)
     return {
         "metadata": {"name": PROD.app, "generation": 2},
-        "spec": {"hostnames": hostnames},
-        "status": {"parents": parents},
+        "spec": {"hostnames": hostnames, "parentRefs": [PARENT]},
+        "status": {"parents": [{"parentRef": PARENT, **one} for one in parents]},
     }
 
 
-def answer(generation: int) -> dict[str, Any]:
-    return {
-        "conditions": [
-            {"type": type_, "status": "True", "reason": "", "message": "", "observedGeneration": generation}
-            for type_ in ("Accepted", "ResolvedRefs")
-        ]
-    }
+def answer(generation: int, status: str = "True", **parent: str) -> dict[str, Any]:
+    """What a controller says about the route's parent, or about another `parent`."""
+    conditions = [
+        {"type": type_, "status": status, "reason": "", "message": "", "observedGeneration": generation}
+        for type_ in ("Accepted", "ResolvedRefs")
+    ]
+    return {"conditions": conditions, **({"parentRef": {**PARENT, **parent}} if parent else {})}
 
 
 READY: dict[str, Any] = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
@@ -102,6 +112,8 @@ VOLUME = partial(cluster.volume, which=lambda names: names.database_claim)
         (access.route, {"HTTPRoute": route()}, "no Gateway has answered it"),
         (access.route, {"HTTPRoute": route({"conditions": []})}, "Accepted is Unknown"),
         (access.route, {"HTTPRoute": route(answer(generation=1))}, "about an older version"),
+        (access.route, {"HTTPRoute": route(answer(generation=2, name="another"))}, "no Gateway has answered it"),
+        (access.route, {"HTTPRoute": route(answer(2, "False"), answer(2, sectionName="http"))}, "Accepted is False"),
     ],
 )
 def test_an_unhealthy_state_fails(look: Callable[[Systems], str], objects: dict[str, Any], seen: str) -> None:
@@ -117,10 +129,32 @@ def test_an_unhealthy_state_fails(look: Callable[[Systems], str], objects: dict[
         (VOLUME, {"PersistentVolumeClaim": claim()}),
         (cluster.rollout, {"Deployment": workload(**READY)}),
         (access.route, {"HTTPRoute": route(answer(generation=2))}),
+        # A controller may keep what it said about a parent that the route no longer names.
+        (access.route, {"HTTPRoute": route(answer(generation=2), answer(1, "False", sectionName="http"))}),
     ],
 )
 def test_the_same_objects_pass_in_a_healthy_state(look: Callable[[Systems], str], objects: dict[str, Any]) -> None:
     assert look(Cluster(**objects))
+
+
+CLAIM: Any = claim() | {"spec": {"volumeName": "pvc-1"}}
+
+
+@pytest.mark.parametrize("name", ["database-volume", "backup-volume"])
+def test_in_a_protected_stack_each_volume_has_to_outlive_its_claim(name: str) -> None:
+    (check,) = [one for one in CHECKS if one.name == name]
+
+    def volume(policy: str) -> Cluster:
+        return Cluster(
+            PersistentVolumeClaim=CLAIM, PersistentVolume={"spec": {"persistentVolumeReclaimPolicy": policy}}
+        )
+
+    with pytest.raises(CheckError, match="pvc-1 has the reclaim policy Delete: it is deleted with the claim"):
+        check.look(volume("Delete"))
+    assert "its volume pvc-1 is retained" in check.look(volume("Retain"))
+    unprotected = volume("Delete")
+    unprotected.settings = unprotected.settings.model_copy(update={"protect": False})
+    assert "is Bound" in check.look(unprotected)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +170,42 @@ def test_a_prober_that_is_not_at_its_configured_address_fails(service: Any, seen
     assert seen in found.value.seen
     assert "monitoring.prober" in found.value.fix
     assert "9115" in monitoring.prober(Cluster(Service={"spec": {"ports": [{"port": 9115}]}}))
+
+
+def operated(status: dict[str, list[str]] | None, *, superuser: bool = False) -> Cluster:
+    """A Cluster of which the operator reports these roles by their status, and that asks for the app's role."""
+    roles = [{"name": "invoicetron", "superuser": superuser}, {"name": "invoicetron_admin", "superuser": True}]
+    found = Cluster(
+        Cluster={
+            "spec": {"managed": {"roles": roles}},
+            "status": {"managedRolesStatus": {"byStatus": status}} if status else {},
+        }
+    )
+    found.settings = found.settings.model_copy(update={"database": DatabaseSettings(engine="cloudnative-pg")})
+    return found
+
+
+SET = {"not-managed": ["postgres"], "reconciled": ["invoicetron", "invoicetron_admin"]}
+
+
+def test_the_app_s_role_of_a_cluster_is_no_superuser_if_the_operator_has_set_it() -> None:
+    assert database.role(operated(SET)) == "the operator keeps the role invoicetron without SUPERUSER"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "seen", "fix"),
+    [
+        (operated(SET, superuser=True), "asks for the role invoicetron as a superuser", "pulumi up"),
+        # What PostgreSQL refuses for most reasons stands in the instance's log only, not in `cannotReconcile`.
+        (operated({"pending-reconciliation": ["invoicetron"]}), "role invoicetron: pending-reconciliation", "logs"),
+        (operated(None), "the operator has not set the role invoicetron: no status yet", "logs"),
+    ],
+)
+def test_the_app_s_role_of_a_cluster_fails_if_it_may_be_a_superuser(cluster: Cluster, seen: str, fix: str) -> None:
+    with pytest.raises(CheckError) as told:
+        database.role(cluster)
+    assert seen in told.value.seen
+    assert fix in told.value.fix
 
 
 LONGHORN: Any = {"provisioner": "driver.longhorn.io"}
@@ -173,6 +243,23 @@ def test_a_class_of_other_storage_does_not_need_longhorns_setting() -> None:
     )
 
 
+def after(**time: float) -> Cluster:
+    """A cluster whose CronJobs last succeeded at this time from now."""
+    last = (dt.datetime.now(dt.UTC) + dt.timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Cluster(CronJob={"spec": {}, "status": {"lastSuccessfulTime": last}})
+
+
+@pytest.mark.parametrize("which", [one.name for one in backups.CHECKS])
+def test_a_last_good_run_of_a_time_to_come_does_not_count(which: str) -> None:
+    (check,) = [one for one in backups.CHECKS if one.name == which]
+    with pytest.raises(CheckError, match="ended in the future, at ") as told:
+        check.look(after(days=300))
+    # The controller replaces neither this time nor that of the next run before they have come.
+    assert "kubectl -n invoicetron-prod delete cronjob invoicetron-db-" in told.value.fix
+    assert "pulumi up" in told.value.fix
+    assert "ended 0 hours ago" in check.look(after(minutes=5)), "two clocks may differ"
+
+
 def without_jobs(*, days: int) -> Cluster:
     """A cluster without migration Jobs, in which the app has run its image for this long."""
     created = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat()
@@ -186,6 +273,21 @@ def test_a_version_that_outlived_its_migration_job_passes() -> None:
 def test_a_new_version_without_a_migration_job_fails() -> None:
     with pytest.raises(CheckError, match="no migration has run"):
         cluster.migration(without_jobs(days=6))
+
+
+def test_a_migration_of_a_time_to_come_does_not_hide_one_that_has_failed_since() -> None:
+    def job(number: int, condition: str, **after: float) -> dict[str, Any]:
+        created = (dt.datetime.now(dt.UTC) + dt.timedelta(**after)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
+            "metadata": {"name": f"{PROD.migration}-{number}", "creationTimestamp": created},
+            "status": {
+                "completionTime": created,
+                "conditions": [{"type": condition, "status": "True", "reason": "BackoffLimitExceeded"}],
+            },
+        }
+
+    with pytest.raises(CheckError, match=f"{PROD.migration}-2 failed"):
+        cluster.migration(Cluster(Job=[job(1, "Complete", days=300), job(2, "Failed", hours=-1)]))
 
 
 @pytest.mark.parametrize(("days", "well"), [(None, True), (1, True), (40, True), (0, False), (-3, False)])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from typing import Any
 from unittest import mock
 
 import pytest
+from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from ops import checks
 from ops.status.checks import passed
@@ -31,6 +34,15 @@ def test_missing_permissions_are_reported_and_do_not_fail_the_job(monkeypatch: p
 def test_any_other_error_fails_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiException):
         refused(monkeypatch, 500)
+
+
+def test_an_api_server_that_does_not_answer_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "REQUEST_TIMEOUT", (5, 0.1), raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = ApiClient(Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}", retries=0))
+        for call in (checks.record, checks.last):
+            with pytest.raises(HTTPError):
+                call(client, PROD, "drift")
 
 
 class Cluster:
@@ -67,6 +79,13 @@ def test_a_check_that_passed_too_long_ago_fails() -> None:
     with pytest.raises(CheckError) as told:
         look(drift=27, verify=3)
     assert told.value.seen == "drift passed 27 h ago; verify passed 3 h ago"
+
+
+def test_a_time_to_come_was_recorded_by_a_wrong_clock_and_fails() -> None:
+    with pytest.raises(CheckError) as told:
+        look(drift=3, verify=-300)
+    assert told.value.seen == "drift passed 3 h ago; verify was recorded at 2026-12-10 00:00 UTC, in the future"
+    assert "clock" in told.value.fix
 
 
 @pytest.mark.parametrize(

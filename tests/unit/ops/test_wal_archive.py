@@ -62,6 +62,7 @@ def test_an_archive_that_grows_says_how_far_back_it_reaches() -> None:
         ),
         (WELL, None, "has no base backup, so nothing can be recovered", "kubectl"),
         (WELL, 27, "its last good base backup is 27 h old", "kubectl"),
+        (WELL, -300, "its last good base backup is dated in the future", "clock"),
     ],
 )
 def test_an_archive_that_does_not_grow_fails_with_a_remedy(
