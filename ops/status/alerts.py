@@ -17,12 +17,25 @@ _CALL_NOBODY: Final = frozenset({"info", "none"})
 
 
 def firing(systems: Systems) -> str:
-    """No alert of the stack's namespace fires that calls somebody. The result names pending ones."""
+    """Prometheus has the stack's alerts, and none of its namespace fires that calls somebody.
+
+    The result names pending ones.
+    """
+    namespace, rules = systems.settings.namespace, _rules(systems)
+    if not any(
+        one["labels"].get("namespace") == namespace and one["name"].startswith(systems.names.alerts) for one in rules
+    ):
+        labels = ", ".join(f"{key}: {value}" for key, value in systems.monitoring.labels.items())
+        raise CheckError(
+            "Prometheus has no alert of this stack, so none can fire",
+            f"monitoring.labels ({labels}) must be what the Prometheus selects rules by: kubectl get prometheus -A "
+            f"-o jsonpath='{{.items[*].spec.ruleSelector}}'; then {systems.up}",
+        )
     found = [
         one
-        for one in _active(systems)
-        if one["labels"].get("namespace") == systems.settings.namespace
-        and one["labels"].get("severity") not in _CALL_NOBODY
+        for rule in rules
+        for one in rule["alerts"]
+        if one["labels"].get("namespace") == namespace and one["labels"].get("severity") not in _CALL_NOBODY
     ]
     fire, pending = ([one for one in found if one["state"] == state] for state in ("firing", "pending"))
     waiting = f"; pending: {', '.join(sorted({one['labels']['alertname'] for one in pending}))}" if pending else ""
@@ -36,14 +49,14 @@ def firing(systems: Systems) -> str:
     raise CheckError("; ".join(lines) + waiting, "docs/alerts.md says what to do about each")
 
 
-def _active(systems: Systems) -> list[Any]:
-    """The active alerts, from Prometheus' API `/api/v1/alerts`."""
+def _rules(systems: Systems) -> list[Any]:
+    """The alerting rules, each with its active alerts, from Prometheus' API `/api/v1/rules`."""
     host, _, port = systems.monitoring.prometheus.partition(":")
     name, namespace = host.split(".")[:2]
     # The client has a method for this, but it encodes the slashes of the inner path as %2F.
-    path = f"/api/v1/namespaces/{namespace}/services/{name}:{port or 80}/proxy/api/v1/alerts"
+    path = f"/api/v1/namespaces/{namespace}/services/{name}:{port or 80}/proxy/api/v1/rules"
     client = systems.cluster.client
-    request = client.param_serialize("GET", path, auth_settings=["BearerToken"])
+    request = client.param_serialize("GET", path, query_params=[("type", "alert")], auth_settings=["BearerToken"])
     answer = client.call_api(*request, _request_timeout=systems.patience)
     body = answer.read()
     if answer.status == _FORBIDDEN:
@@ -53,7 +66,7 @@ def _active(systems: Systems) -> list[Any]:
         fix = "correct monitoring.prometheus in the stack file, or find out why Prometheus does not answer"
         raise CheckError(f"Prometheus could not be queried: {answer.status} of {name}.{namespace}", fix)
     try:
-        found: list[Any] = json.loads(body)["data"]["alerts"]
+        found = [rule for group in json.loads(body)["data"]["groups"] for rule in group["rules"]]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckError(
             f"Prometheus could not be queried: {name}.{namespace} does not answer as Prometheus does",

@@ -18,6 +18,7 @@ from kubernetes.client import VersionApi
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import NotFoundError
 from requests import RequestException
+from urllib3.exceptions import HTTPError
 
 from lookups import deploy_tokens
 from lookups.cloudflare import find_place, find_tunnel
@@ -95,6 +96,7 @@ class Systems:
         self.now = dt.datetime.now(dt.UTC)
         self.up = f"run `{pulumi_command('up', settings.stack)}`"
         """The usual fix."""
+        self._silence: HTTPError | None = None
 
     @property
     def public(self) -> PublicAccessSettings:
@@ -136,7 +138,7 @@ class Systems:
         """A client for the cluster's context that the settings name."""
         _require(kubeconfig_problems(self.settings.cluster.context, os.environ))
         client = kubernetes_client(self.settings)
-        with _api_server():
+        with self._api_server():
             # The client's own discovery would wait for ever.
             VersionApi(client).get_code(_request_timeout=self.patience)
             return dynamic_client(client)
@@ -144,7 +146,7 @@ class Systems:
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """The object of that name, in the stack's namespace by default; None if it does not exist."""
         try:
-            with _api_server():
+            with self._api_server():
                 api = self.cluster.resources.get(api_version=api_version, kind=kind)
                 found: Object = api.get(
                     name=name, namespace=namespace or self.settings.namespace, _request_timeout=self.patience
@@ -163,11 +165,28 @@ class Systems:
 
     def list(self, api_version: str, kind: str) -> list[Object]:
         """Every object of the kind in the stack's namespace."""
-        with _api_server():
+        with self._api_server():
             api = self.cluster.resources.get(api_version=api_version, kind=kind)
             listed = api.get(namespace=self.settings.namespace, _request_timeout=self.patience).to_dict()
             found: list[Object] = listed["items"]
         return found
+
+    @contextmanager
+    def _api_server(self) -> Iterator[None]:
+        """Raises `ClusterError` where the client would fail in its own ways: on the page of a proxy or a login.
+
+        An API server that has not answered, after all attempts of the client, is not asked again.
+        """
+        if self._silence is not None:
+            raise self._silence
+        try:
+            yield
+        except HTTPError as error:
+            self._silence = error
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = "what answers at its address is not an API server"
+            raise ClusterError(reason, reason=reason) from error
 
     @cached_outcome
     def vaults(self) -> Vaults:
@@ -229,16 +248,6 @@ class Systems:
     def tunnel_id(self) -> str:
         """Id of the shared tunnel."""
         return find_tunnel(self.public, self.ids.account, self.cloudflare_api)
-
-
-@contextmanager
-def _api_server() -> Iterator[None]:
-    """Raises `ClusterError` where the client would fail in its own ways: on the page of a proxy or a login."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = "what answers at its address is not an API server"
-        raise ClusterError(reason, reason=reason) from error
 
 
 def _given(section: _T | None) -> _T:

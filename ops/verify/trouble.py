@@ -57,14 +57,15 @@ def explain(error: Exception) -> tuple[str, str]:
         case ResourceNotFoundError():
             return f"the API server knows no such kind: {error}", "install the CRDs that the kind belongs to"
         case ApiException() | DynamicApiError():
-            return f"the API server answers {error.status} {error.reason}{reason_given(error.body)}", CLUSTER_FIX
+            said = f"the API server answers {error.status} {error.reason}{reason_given(error.body)}"
+            return said, _unless_busy(error.status, CLUSTER_FIX)
         case ConfigException():
             return f"the kubeconfig cannot be used: {error}", CLUSTER_FIX
         case GitlabError():
             return _of_gitlab(error)
         case cloudflare.APIStatusError():
             said = "; ".join(f"{one.message} ({one.code})" for one in error.errors) or error.message
-            return f"Cloudflare answers {error.status_code}: {said}", CLOUDFLARE_FIX
+            return f"Cloudflare answers {error.status_code}: {said}", _unless_busy(error.status_code, CLOUDFLARE_FIX)
         case cloudflare.APIConnectionError():
             return f"Cloudflare does not answer: {error.__cause__ or error}", NETWORK_FIX
         case httpx.HTTPError() | RequestException() | HTTPError() | OSError():
@@ -76,6 +77,10 @@ def explain(error: Exception) -> tuple[str, str]:
 def _of_gitlab(error: GitlabError) -> tuple[str, str]:
     if error.response_code is None:
         return f"what answers for GitLab is not its API: {error.error_message}", NETWORK_FIX
-    busy = error.response_code == _TOO_MANY or error.response_code >= _SERVER_ERROR
     said = f"GitLab answers {error.response_code}: {error.error_message}"
-    return said, "try again in some minutes" if busy else GITLAB_FIX
+    return said, _unless_busy(error.response_code, GITLAB_FIX)
+
+
+def _unless_busy(status: int, fix: str) -> str:
+    """The fix for a refusal, unless another attempt later may succeed."""
+    return "try again in some minutes" if status == _TOO_MANY or status >= _SERVER_ERROR else fix

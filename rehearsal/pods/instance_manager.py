@@ -2,7 +2,8 @@
 Cluster.
 
 Follows CloudNativePG 1.27: pkg/management/postgres/probes.go (`/pg/status`), pkg/postgres/status.go (its JSON) and
-internal/management/controller/instance_startup.go and instance_controller.go (who is primary). An instance is primary
+internal/management/controller/instance_startup.go and instance_controller.go (who is primary) and
+internal/management/controller/roles/reconciler.go (the status of managed roles). An instance is primary
 once the Cluster names it as the target; the others follow it without lag. It serves HTTPS at the pod's own address with
 the certificate that the operator created, and TLS 1.3, as the operator requires.
 
@@ -73,6 +74,7 @@ class InstanceManagers:
                 self._serve(uid, pod)
             if pod.metadata.deletion_timestamp is None:
                 self._promote(pod)
+                self._set_roles(pod)
 
     def _promote(self, pod: Any) -> None:
         namespace, name = pod.metadata.namespace, pod.metadata.labels[CLUSTER]
@@ -80,6 +82,19 @@ class InstanceManagers:
         if status.get("targetPrimary") == pod.metadata.name != status.get("currentPrimary"):
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             body = {"status": {"currentPrimary": pod.metadata.name, "currentPrimaryTimestamp": now}}
+            self._custom.patch_namespaced_custom_object_status(**CLUSTERS, namespace=namespace, name=name, body=body)
+
+    def _set_roles(self, pod: Any) -> None:
+        """The primary says of every role that the Cluster names that it is as it should be."""
+        namespace, name = pod.metadata.namespace, pod.metadata.labels[CLUSTER]
+        cluster = self._cluster(namespace, name)
+        roles = [one["name"] for one in cluster.get("spec", {}).get("managed", {}).get("roles", [])]
+        status = cluster.get("status", {})
+        by_status = {"reconciled": roles}
+        if status.get("currentPrimary") == pod.metadata.name and (
+            status.get("managedRolesStatus", {}).get("byStatus") != by_status
+        ):
+            body = {"status": {"managedRolesStatus": {"byStatus": by_status}}}
             self._custom.patch_namespaced_custom_object_status(**CLUSTERS, namespace=namespace, name=name, body=body)
 
     def _cluster(self, namespace: str, name: str) -> dict[str, Any]:

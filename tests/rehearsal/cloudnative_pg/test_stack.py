@@ -180,6 +180,7 @@ def test_verify_sees_the_operator_the_instances_and_their_volumes(
         "database-operator",
         "database",
         "database-volume",
+        "database-role",
         "secret-database",
     }, ours
     assert "2 of 2 instances ready, primary invoicetron-db-1" in ours["database"]["seen"]

@@ -97,6 +97,16 @@ BREAKAGES: Mapping[str, tuple[Callable[[Live], AbstractContextManager[None]], di
         lambda live: lost(live, PROD.backups_claim),
         {"backup-volume": f"{PROD.backups_claim} is Lost"},
     ),
+    "the backups' volume would go with its claim": (
+        lambda live: edited(
+            live,
+            "pv",
+            live.get("pvc", PROD.backups_claim)["spec"]["volumeName"],
+            "/spec/persistentVolumeReclaimPolicy",
+            "Delete",
+        ),
+        {"backup-volume": "has the reclaim policy Delete: it is deleted with the claim"},
+    ),
     "the app's new pod finds no node": (
         lambda live: edited(live, "deployment", PROD.app, "/spec/template/spec/nodeSelector", {"disk": "none"}),
         {"rollout": "1 of an older version still run"},

@@ -7,7 +7,7 @@ import io
 import json
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.stacks import STACKS
 from tests.unit.program import load_settings
 
 DOWN = "InvoicetronDown"
-PROXY = "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy/api/v1/alerts"
+PROXY = "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy/api/v1/rules?type=alert"
 
 
 def alert(
@@ -41,7 +41,7 @@ def alert(
     severity: str = "critical",
     **annotations: str,
 ) -> dict[str, Any]:
-    """An alert as in Prometheus' API (prometheus.io/docs/prometheus/latest/querying/api/#alerts)."""
+    """An active alert as in Prometheus' API (prometheus.io/docs/prometheus/latest/querying/api/#rules)."""
     return {
         "activeAt": "2026-11-27T08:00:00.60602144Z",
         "annotations": annotations,
@@ -49,6 +49,12 @@ def alert(
         "state": state,
         "value": "1e+00",
     }
+
+
+def rule(name: str, *active: dict[str, Any], namespace: str | None = "invoicetron-prod") -> dict[str, Any]:
+    """An alerting rule from the same API; the rules of other collections set no namespace."""
+    labels = {"namespace": namespace} if namespace else {}
+    return {"type": "alerting", "name": name, "labels": labels, "alerts": list(active)}
 
 
 @contextmanager
@@ -85,9 +91,11 @@ class Live(Systems):
         return type("Cluster", (), {"client": self._client})
 
 
-def answered(*found: dict[str, Any], code: int = 200) -> str:
-    """What `firing` says if Prometheus has these alerts."""
-    with api_server(code, json.dumps({"status": "success", "data": {"alerts": found}})) as (client, asked):
+def answered(*found: dict[str, Any], own: Sequence[dict[str, Any]] = (rule(DOWN),)) -> str:
+    """What `firing` says if these alerts are active, and Prometheus has the stack's `own` rules."""
+    others = [rule(one["labels"]["alertname"], one, namespace=None) for one in found]
+    groups = [{"name": "ours", "rules": own}, {"name": "others", "rules": others}]
+    with api_server(200, json.dumps({"status": "success", "data": {"groups": groups}})) as (client, asked):
         try:
             return alerts.firing(Live(client))
         finally:
@@ -106,6 +114,17 @@ def test_alerts_that_are_not_meant_to_notify_anybody_are_not_reported() -> None:
     assert answered(quota, hidden) == "none fires"
     with pytest.raises(CheckError, match="KubeJobFailed"):
         answered(quota, hidden, alert("KubeJobFailed", severity="warning"))
+
+
+@pytest.mark.parametrize(
+    "own", [[], [rule(DOWN, namespace="invoicetron-dev")], [rule("KubeJobFailed")]], ids=["none", "dev's", "another's"]
+)
+def test_a_prometheus_that_does_not_have_the_stack_s_rules_does_not_count_as_silent(own: list[dict[str, Any]]) -> None:
+    """kube-prometheus-stack's default `ruleSelector` is the label `release` with the name of its Helm release."""
+    with pytest.raises(CheckError, match="Prometheus has no alert of this stack, so none can fire") as told:
+        answered(own=own)
+    assert "monitoring.labels" in told.value.fix
+    assert "release: prometheus" in told.value.fix
 
 
 def test_a_firing_alert_is_reported_with_its_age_and_summary() -> None:

@@ -7,17 +7,25 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
+from cloudflare import APIStatusError
+from gitlab.exceptions import GitlabGetError
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic.exceptions import api_exception
 from rich.console import Console
 from typer.testing import CliRunner
+from urllib3.exceptions import MaxRetryError, ReadTimeoutError
 
 from ops import verify
 from ops.clients import load_settings as load_stack_file
 from ops.commands import app
+from ops.verify import backups, cluster
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems, cached_outcome
+from ops.verify.trouble import explain
 from settings import Settings, SettingsError
 from settings.database import DatabaseSettings
 from tests.stacks import PROD, STACKS
@@ -67,7 +75,8 @@ def test_each_stack_gets_the_checks_that_it_has_sections_for() -> None:
     assert names("prod", delivery=signed) == names("prod") - {"deployer-token", "pipeline-token"} | WITH_ID_TOKENS
     assert names("prod", database=DatabaseSettings(tls="offered")) == names("prod") | ENCRYPTED
     operated = DatabaseSettings(engine="cloudnative-pg")
-    assert names("prod", database=operated) == names("prod") - {"node-loss", "database-role"} | OPERATED
+    assert names("prod", database=operated) == names("prod") - {"node-loss"} | OPERATED
+    assert "database-role" in names("prod", database=operated, backup=None)
     archived = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": WAL})
     assert names("prod", database=archived) == names("prod", database=operated) | ARCHIVED
     made = DatabaseSettings.model_validate({"engine": "cloudnative-pg", "wal": {"s3": MADE_FOR_THE_LOG}})
@@ -103,6 +112,27 @@ def test_an_unforeseen_error_is_a_failure_that_reveals_no_data() -> None:
     assert "hunter2" not in str(result)
 
 
+def refusals(status: int) -> list[Exception]:
+    """The answer of each system's client to this status."""
+    response = httpx.Response(status, request=httpx.Request("GET", "https://api.example.com"))
+    return [
+        ApiException(status=status, reason="said"),
+        api_exception(ApiException(status=status, reason="said")),
+        GitlabGetError("said", response_code=status),
+        APIStatusError("said", response=response, body=None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"), [(403, "this kubeconfig|GITLAB_TOKEN|CLOUDFLARE_API_TOKEN"), (429, "again"), (503, "again")]
+)
+def test_a_busy_system_is_to_be_asked_again_and_its_credentials_are_not_blamed(status: int, fix: str) -> None:
+    for error in refusals(status):
+        seen, advice = explain(error)
+        assert f"answers {status}" in seen
+        assert re.search(fix, advice), advice
+
+
 def test_a_system_that_failed_once_is_not_asked_again() -> None:
     asked = []
 
@@ -116,6 +146,28 @@ def test_a_system_that_failed_once_is_not_asked_again() -> None:
     for _ in range(2):
         with pytest.raises(TimeoutError, match="away"):
             _ = once.system
+    assert len(asked) == 1
+
+
+def test_an_api_server_that_no_longer_answers_is_waited_for_once() -> None:
+    """Without a quorum of etcd, for example, it says its version at once, and of objects nothing for a minute."""
+    asked = []
+
+    class Silent:
+        resources = property(lambda self: self)
+
+        def get(self, **options: Any) -> Any:
+            if "api_version" in options:
+                return self
+            asked.append(options["_request_timeout"])
+            raise MaxRetryError(mock.Mock(), "/api", ReadTimeoutError(mock.Mock(), "/api", "timed out"))
+
+    stuck = systems()
+    vars(stuck)["_cluster"] = (Silent(), None)
+    for one in (*cluster.CHECKS, *backups.CHECKS):
+        result = examine(one, stuck)
+        assert not result.ok
+        assert result.seen.startswith("could not be checked: no answer: MaxRetryError")
     assert len(asked) == 1
 
 
