@@ -10,7 +10,7 @@ import datetime as dt
 from kubernetes.client import ApiClient, CoordinationV1Api
 from kubernetes.client.exceptions import ApiException
 
-from ops.kube.cluster import unless_gone
+from ops.kube.cluster import REQUEST_TIMEOUT, unless_gone
 from settings.names import PROGRAM, Names
 from settings.schedules import SCHEDULED_CHECKS
 
@@ -38,6 +38,7 @@ def record(client: ApiClient, names: Names, check: str) -> str:
             field_manager=PROGRAM,
             force=True,
             _content_type="application/apply-patch+yaml",
+            _request_timeout=REQUEST_TIMEOUT,
         )
     except ApiException as error:
         if error.status != _FORBIDDEN:
@@ -52,5 +53,5 @@ def record(client: ApiClient, names: Names, check: str) -> str:
 def last(client: ApiClient, names: Names, check: str) -> dt.datetime | None:
     """When the check was last recorded; None if it never was."""
     read = CoordinationV1Api(client).read_namespaced_lease
-    lease = unless_gone(lambda: read(names.check_lease(check), names.namespace))
+    lease = unless_gone(lambda: read(names.check_lease(check), names.namespace, _request_timeout=REQUEST_TIMEOUT))
     return lease.spec.renew_time if lease and lease.spec else None

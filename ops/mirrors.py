@@ -10,8 +10,11 @@ from typing import Any, Final
 from gitlab.exceptions import GitlabHttpError
 from gitlab.v4.objects import Project, ProjectRemoteMirror
 
-PATIENCE: Final = 300.0
-"""Seconds for a push, which GitLab makes in the background."""
+PATIENCE: Final = 600.0
+"""Seconds for a push, which GitLab makes in the background.
+
+If another one began within the last five minutes, GitLab begins it in five minutes (its app/models/remote_mirror.rb).
+"""
 _AGAIN: Final = 2.0  # seconds between two requests
 _PORTS: Final = {"ssh": ":22", "https": ":443", "http": ":80"}
 _BAD_REQUEST: Final = 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +67,25 @@ def test_a_mirror_to_the_same_repository_is_found_however_its_address_is_written
 def test_a_push_is_started_now_and_waited_for(server: GitLab, project: Project) -> None:
     id_ = made(server)
     assert push_now(project, URL) == server.project.mirrors.get(str(id_))["last_successful_update_at"]
+
+
+def test_a_push_that_gitlab_delays_after_another_one_is_waited_for(
+    server: GitLab, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within five minutes of the last one, GitLab starts it in five minutes (app/models/remote_mirror.rb, `sync`)."""
+    id_, now, mirrors = made(server), [0.0], server.project.mirrors
+    push, due = mirrors.sync, list[float]()
+    monkeypatch.setattr(mirrors, "sync", lambda _id: due.append(now[0] + 5 * 60 + 30))
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        if due and now[0] >= due[0]:
+            push(str(id_))
+            due.clear()
+
+    monkeypatch.setattr("ops.mirrors.time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    assert push_now(project, URL)
+    assert now[0] < 400
 
 
 def test_a_failed_push_is_reported_with_gitlab_s_reason(server: GitLab, project: Project) -> None:
