@@ -21,7 +21,12 @@ from sdks import kubernetes
 from settings.access import AccessSettings, PublicAccessSettings
 from settings.names import PROGRAM
 
-_ACCEPTED: Final = 'jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].status}=True'
+_ACCEPTED: Final = (
+    "jsonpath={.status.parents"
+    '[?(@.parentRef.name=="%s" && @.parentRef.namespace=="%s" && @.parentRef.sectionName=="%s")]'
+    '.conditions[?(@.type=="Accepted")].status}=True'
+)
+"""Not the first parent: until June 2026 Cilium left what it had said about former ones (cilium/cilium#46296)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,10 @@ class Access(pulumi.ComponentResource):
             api_version="gateway.networking.k8s.io/v1",
             kind="HTTPRoute",
             # The condition is under status.parents[], where `condition=Accepted` does not look.
-            metadata=args.environment.metadata(names.app, annotations={"pulumi.com/waitFor": _ACCEPTED}),
+            metadata=args.environment.metadata(
+                names.app,
+                annotations={"pulumi.com/waitFor": _ACCEPTED % (gateway.name, gateway.namespace, gateway.listener)},
+            ),
             spec={
                 "parentRefs": [{"name": gateway.name, "namespace": gateway.namespace, "sectionName": gateway.listener}],
                 "hostnames": list(args.settings.hostnames),

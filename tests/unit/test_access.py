@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pulumi.runtime.proto.alias_pb2 import Alias
 
+from rehearsal.plugins.kubernetes.wait_for import expectations
 from tests.unit.program import Program, Registration
 
 
@@ -18,9 +21,19 @@ def test_the_route_leads_from_the_listener_of_the_stack_to_the_apps_service(dev:
         assert backend["port"] == port["port"]
 
 
+def answer(parent: dict[str, str], accepted: str) -> dict[str, Any]:
+    return {"parentRef": parent, "conditions": [{"type": "Accepted", "status": accepted}]}
+
+
 def test_an_update_waits_a_limited_time_for_the_gateway_to_accept_the_route(program: Program) -> None:
     route = program.one("HTTPRoute")
-    assert "Accepted" in route.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
+    (accepted,) = expectations(route.inputs["metadata"]["annotations"]["pulumi.com/waitFor"])
+    parent = route.inputs["spec"]["parentRefs"][0]
+    for change in ({"name": "former"}, {"namespace": "former"}, {"sectionName": "former"}):
+        for status in ("True", "False"):
+            said = [answer({**parent, **change}, "False"), answer(parent, status)]
+            assert accepted.is_met({"status": {"parents": said}}) == (status == "True")
+            assert not accepted.is_met({"status": {"parents": [answer({**parent, **change}, status)]}})
     timeouts = route.request.customTimeouts
     assert timeouts.create == timeouts.update == "2m"
 
