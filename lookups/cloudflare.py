@@ -12,7 +12,10 @@ import pulumi
 from components.tunnel import TARGET, TEAM_DOMAIN
 from lookups.access_policy import Policy, openings
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
+from lookups.cloudflare_recorded import APPLICATION, RECORD, Recorded, wrong_id
+from lookups.tunnel_document import Document
 from settings.access import PublicAccessSettings
+from settings.names import Names
 from settings.ownership import DNS_COMMENT, Owner
 
 IN_THE_WAY: Final = frozenset({"A", "AAAA", "CNAME", "NS"})
@@ -58,7 +61,7 @@ class Place:
     zone_id: str
 
 
-def look_up(public: PublicAccessSettings) -> CloudflareIds:
+def look_up(public: PublicAccessSettings, names: Names, *, port: int) -> CloudflareIds:
     """Plain, blocking look-ups; raises `PublicAccessError` with everything that is wrong.
 
     It reads from each product that the stack writes to, so that the message names every permission that the token
@@ -66,7 +69,7 @@ def look_up(public: PublicAccessSettings) -> CloudflareIds:
     not show a token its own permissions.
     """
     problems: list[str] = []
-    found = _LookUp(public, CloudflareApi(), problems)
+    found = _LookUp(public, CloudflareApi(), Recorded(names, port), problems)
     ids = found.run()
     if problems or ids is None:
         listed = "\n".join(f"  {problem}" for problem in problems)
@@ -77,8 +80,10 @@ def look_up(public: PublicAccessSettings) -> CloudflareIds:
 class _LookUp:
     """One look-up, which adds what is wrong to `problems`."""
 
-    def __init__(self, public: PublicAccessSettings, api: CloudflareApi, problems: list[str]) -> None:
-        self._public, self._api, self._problems = public, api, problems
+    def __init__(
+        self, public: PublicAccessSettings, api: CloudflareApi, recorded: Recorded, problems: list[str]
+    ) -> None:
+        self._public, self._api, self._recorded, self._problems = public, api, recorded, problems
 
     def run(self) -> CloudflareIds | None:
         public, api = self._public, self._api
@@ -90,7 +95,8 @@ class _LookUp:
             self._problems.append(foreign)
             return None
         tunnel = f"tunnel {public.tunnel!r}"
-        tunnel_id = self._attempt(tunnel, _TUNNEL_EDIT, lambda: _check_tunnel(public, place.account_id, api))
+        checked = self._attempt(tunnel, _TUNNEL_EDIT, lambda: _check_tunnel(public, place.account_id, api))
+        tunnel_id, document = checked or (None, {})
         policy = f"Access policy {public.policy_name!r}"
         policy_id = self._attempt(policy, _ACCESS_EDIT, lambda: _policy_id(public, account, api))
         team = self._attempt("the account's team", _ORGANIZATION_READ, lambda: find_team(public, place.account_id, api))
@@ -100,10 +106,13 @@ class _LookUp:
         if public.one_time_pin:
             providers = self._attempt("one-time PIN", _ORGANIZATION_READ, lambda: _one_time_pin(account, api))
         for hostname in public.hostnames:
-            check_application = partial(_check_application, public, hostname, account, api)
-            if public.adopted(hostname).application is not None:
-                self._attempt(f"Access application of {hostname!r}", _ACCESS_EDIT, check_application)
-            check_records = partial(_check_records, public, hostname, place.zone_id, tunnel_id, api)
+            if checked and (problem := self._recorded.rule_problem(public, hostname, document)):
+                self._problems.append(f"tunnel rule of {hostname!r}: {problem}")
+            check_application = partial(_check_application, public, hostname, account, api, self._recorded)
+            self._attempt(f"Access application of {hostname!r}", _ACCESS_EDIT, check_application)
+            check_records = partial(
+                _check_records, public, hostname, place.zone_id, tunnel_id, api=api, recorded=self._recorded
+            )
             self._attempt(f"DNS record {hostname!r}", _DNS_EDIT, check_records)
         if tunnel_id is None or policy_id is None or team is None or providers is None:
             return None
@@ -231,14 +240,16 @@ def find_tunnel(public: PublicAccessSettings, account_id: str, api: CloudflareAp
     return str(tunnel["id"])
 
 
-def _check_tunnel(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> str:
+def _check_tunnel(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> tuple[str, Document]:
+    """The tunnel's id and document."""
     tunnel_id = find_tunnel(public, account_id, api)
-    if api.get(f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations").get("source") == "local":
+    configuration = api.get(f"/accounts/{account_id}/cfd_tunnel/{tunnel_id}/configurations")
+    if configuration.get("source") == "local":
         raise UnusableError(
             "cloudflared reads its configuration from a local file (source: local), so changes through the API have "
             "no effect. Migrate it to remote management in the dashboard, or name another tunnel"
         )
-    return tunnel_id
+    return tunnel_id, configuration.get("config") or {}
 
 
 def find_team(public: PublicAccessSettings, account_id: str, api: CloudflareApi) -> str:
@@ -263,14 +274,21 @@ def find_team(public: PublicAccessSettings, account_id: str, api: CloudflareApi)
 
 
 def _check_records(
-    public: PublicAccessSettings, hostname: str, zone_id: str, tunnel_id: str | None, api: CloudflareApi
+    public: PublicAccessSettings,
+    hostname: str,
+    zone_id: str,
+    tunnel_id: str | None,
+    *,
+    api: CloudflareApi,
+    recorded: Recorded,
 ) -> None:
-    """Refuses a record that points elsewhere and is not the stack's own, and a record to adopt of another hostname."""
+    """Refuses a record that keeps the stack from creating its own, and a record to adopt of another hostname."""
     listed = api.list_all(f"/zones/{zone_id}/dns_records", **{"name.exact": hostname})
     records = [one for one in listed if one["type"] in IN_THE_WAY]
     adoptable = [str(one["id"]) for one in records if one["type"] == "CNAME"]
     adopted, setting = public.adopted(hostname).dns_record, f"{public.adopt_key(hostname)}.dnsRecord"
-    _check_adopted(setting, adopted, adoptable)
+    if wrong := wrong_id(setting, adopted, adoptable):
+        raise UnusableError(wrong)
     foreign = [
         f"{above} is delegated to {one['content']} (NS record {one['id']}), so names below it are never resolved by "
         "Cloudflare: remove that record, or name another hostname"
@@ -284,19 +302,17 @@ def _check_records(
                 f"beside it: remove it (id {record['id']})"
             )
             continue
-        comment = record.get("comment")
-        # `check_ownership` refuses a record with another stack's mark, together with everything else of another stack.
-        if comment == DNS_COMMENT or Owner.marked(comment) or record["id"] == adopted or tunnel_id is None:
+        if record["id"] == adopted or tunnel_id is None:
             continue
-        remedy = f"set {setting} to {record['id']} to take it over, or remove it"
-        if record["content"] != TARGET.format(tunnel_id):
-            foreign.append(f"it exists and leads to {record['content']}: {remedy}")
-        else:
-            # Not refused: `ops import-existing` needs a preview, and an imported record keeps its comment in the state.
-            pulumi.log.warn(
-                f"DNS record {hostname!r}: it exists without this program's comment. Unless it is in the "
-                f"state, `up` ends with Cloudflare's refusal of a second one (81053): {remedy}"
+        comment = record.get("comment")
+        marked = comment == DNS_COMMENT or Owner.marked(comment) is not None
+        if not marked and record["content"] != TARGET.format(tunnel_id):
+            foreign.append(
+                f"it exists and leads to {record['content']}: set {setting} to {record['id']} to take it over, or "
+                "remove it"
             )
+        elif problem := recorded.problem(RECORD, hostname, record, setting):
+            foreign.append(problem)
     if foreign:
         raise UnusableError("; ".join(foreign))
 
@@ -309,20 +325,19 @@ def _between(hostname: str, zone: str) -> Iterator[str]:
         above = above.partition(".")[2]
 
 
-def _check_application(public: PublicAccessSettings, hostname: str, account: str, api: CloudflareApi) -> None:
+def _check_application(
+    public: PublicAccessSettings, hostname: str, account: str, api: CloudflareApi, recorded: Recorded
+) -> None:
     listed = api.list_all(f"{account}/access/apps", domain=hostname, exact="true")
-    found = [str(one["id"]) for one in listed if one.get("domain") == hostname]
-    _check_adopted(f"{public.adopt_key(hostname)}.application", public.adopted(hostname).application, found)
-
-
-def _check_adopted(setting: str, adopted: str | None, found: Sequence[str]) -> None:
-    """Refuses the id of a resource that serves another hostname, which an import would take away from that hostname."""
-    if adopted is not None and adopted not in found:
-        right = f", or give {' or '.join(found)}" if found else ""
-        raise UnusableError(
-            f"{setting} is {adopted}, which does not belong to this hostname: remove the setting, as you do after the "
-            f"`up` that adopts{right}"
-        )
+    found = [one for one in listed if one.get("domain") == hostname]
+    adopted, setting = public.adopted(hostname).application, f"{public.adopt_key(hostname)}.application"
+    if wrong := wrong_id(setting, adopted, [str(one["id"]) for one in found]):
+        raise UnusableError(wrong)
+    for application in found if adopted is None else ():
+        # A bookmark is only a link in the App Launcher.
+        bookmark = application.get("type") == "bookmark"
+        if not bookmark and (problem := recorded.problem(APPLICATION, hostname, application, setting)):
+            raise UnusableError(problem)
 
 
 def _policy_id(public: PublicAccessSettings, account: str, api: CloudflareApi) -> str:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Final
 
-from components.tunnel import ORIGIN
 from lookups.cloudflare import CloudflareIds
 from lookups.cloudflare_api import CloudflareApi
+from lookups.cloudflare_recorded import namespace_of
 from lookups.cluster import Cluster
 from lookups.ownership import Claim, owner_of_namespace
 from lookups.tunnel_document import Document, find
 from settings.access import PublicAccessSettings
 from settings.ownership import Owner
-
-_ORIGIN: Final = re.compile(
-    re.escape(ORIGIN).replace(r"\{1\}", "([^.]+)").replace(r"\{0\}", "[^.]+").replace(r"\{2\}", r"\d+")
-)
 
 
 def foreign(public: PublicAccessSettings, ids: CloudflareIds, own: Owner, cluster: Cluster) -> Iterator[Claim]:
@@ -40,10 +34,10 @@ def _seen(
         if application.get("domain") == hostname:
             yield "Access application", Owner.titled(application.get("name")), "its name"
     if (rule := find(document, hostname)) is not None:
-        leads_to = _ORIGIN.fullmatch(str(rule.get("service")))
+        leads_to = namespace_of(rule)
         yield (
             "tunnel's rule",
-            owner_of_namespace(cluster, leads_to[1], project=own.project) if leads_to else None,
+            owner_of_namespace(cluster, leads_to, project=own.project) if leads_to else None,
             "where it leads",
         )
     for record in api.list_all(f"/zones/{ids.zone_id}/dns_records", **{"name.exact": hostname}):

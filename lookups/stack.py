@@ -107,5 +107,5 @@ def look_up(settings: Settings, providers: Providers) -> Found:
 def _look_up_public(
     settings: Settings, public: PublicAccessSettings, cluster: Cluster
 ) -> tuple[CloudflareIds, list[Claim]]:
-    ids = cloudflare.look_up(public)
+    ids = cloudflare.look_up(public, settings.names, port=settings.app.port)
     return ids, list(cloudflare_owner.foreign(public, ids, settings.names.owner, cluster))

@@ -45,6 +45,7 @@ from settings.ownership import Owner
 from settings.references import ItemReference
 from tests.contract.recorder import Recorded, Recorder
 from tests.contract.request_types import check
+from tests.stacks import PROD
 
 HOST: Final = f"invoicetron.{ZONE}"
 TOKEN_RULES: Final = [{"email": {"email": "a@example.com"}}]
@@ -59,7 +60,7 @@ def look_up(emulator: Cloudflare) -> None:
     adopt = AdoptSettings(
         application=emulator.add_application(HOST, name="Invoicetron"), dns_record=emulator.add_record(HOST)
     )
-    lookups.look_up(PUBLIC.model_copy(update={"adopt": adopt}))
+    lookups.look_up(PUBLIC.model_copy(update={"adopt": adopt}), PROD, port=3000)
 
 
 def write_a_rule(emulator: Cloudflare) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import pulumi
 import pytest
 from cloudflare import Cloudflare as Client
 
@@ -25,7 +26,8 @@ from rehearsal.vendors.cloudflare import (
 )
 from rehearsal.vendors.server import Fault, serve
 from settings.access import AdoptSettings, PublicAccessSettings
-from tests.stacks import PROD
+from settings.names import Names
+from tests.stacks import DEV, PROD
 
 HOST: Final = f"invoicetron.{ZONE}"
 EMAIL: Final[dict[str, Any]] = {"email": {"email": "owner@example.com"}}
@@ -49,12 +51,12 @@ def cloudflare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloudflare]:
 
 def refusal(**changed: Any) -> str:
     with pytest.raises(PublicAccessError) as refused:
-        look_up(public(**changed))
+        look_up(public(**changed), PROD, port=3000)
     return str(refused.value)
 
 
 def test_everything_is_found_by_name(cloudflare: Cloudflare) -> None:
-    ids = look_up(public(one_time_pin=True))
+    ids = look_up(public(one_time_pin=True), PROD, port=3000)
     assert (ids.account_id, ids.zone_id, ids.tunnel_id, ids.policy_id, ids.team_name) == (
         cloudflare.account_id,
         cloudflare.zone_id,
@@ -70,7 +72,7 @@ def test_what_is_named_is_found_on_whatever_page_it_is(cloudflare: Cloudflare) -
     for number in range(120):
         cloudflare.add_policy(f"policy-{number}")
     wanted = cloudflare.add_policy("Allow Admin", include=[EMAIL])
-    assert look_up(public()).policy_id == wanted
+    assert look_up(public(), PROD, port=3000).policy_id == wanted
 
 
 @pytest.mark.parametrize("rule", [EVERYONE, {"ip": {"ip": "0.0.0.0/0"}}, {"email_domain": {"domain": "example.com"}}])
@@ -82,7 +84,7 @@ def test_a_policy_that_lets_in_more_than_known_people_is_refused_until_its_selec
     message = refusal()
     assert f"more than known people, by {selector}" in message
     assert "access.public.allowSelectors" in message
-    assert look_up(public(allow_selectors=(selector,)))
+    assert look_up(public(allow_selectors=(selector,)), PROD, port=3000)
 
 
 def test_a_group_of_the_policy_is_looked_into(cloudflare: Cloudflare) -> None:
@@ -91,7 +93,7 @@ def test_a_group_of_the_policy_is_looked_into(cloudflare: Cloudflare) -> None:
     cloudflare.policies[cloudflare.policy_id]["include"] = [{"group": {"id": outer}}]
     assert "group Everybody: everyone" in refusal()
     cloudflare.groups[inner]["include"] = [EMAIL]
-    assert look_up(public())
+    assert look_up(public(), PROD, port=3000)
     del cloudflare.groups[inner]
     assert f"its group {inner}" in refusal()
 
@@ -129,12 +131,12 @@ def test_the_team_is_given_where_the_token_may_not_see_it(
     assert f"the account's is {TEAM}" in refusal(team_name="another"), "a wrong one would shut everybody out"
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(*(SCOPES - {ORGANIZATION_READ})))
     assert "access.public.teamName" in refusal()
-    assert look_up(public(team_name=TEAM)).team_name == TEAM
+    assert look_up(public(team_name=TEAM), PROD, port=3000).team_name == TEAM
 
 
 def test_ids_save_the_permission_to_see_the_zone(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", cloudflare.issue_token(*(SCOPES - {ZONE_READ})))
-    assert look_up(public(zone_id=cloudflare.zone_id, account_id=cloudflare.account_id))
+    assert look_up(public(zone_id=cloudflare.zone_id, account_id=cloudflare.account_id), PROD, port=3000)
 
 
 @pytest.mark.parametrize("ids", [{}, {"zone_id", "account_id"}])
@@ -185,12 +187,12 @@ def test_two_zones_of_one_name_are_told_with_their_accounts(cloudflare: Cloudfla
 def test_two_tunnels_of_one_name_are_told_with_their_ids_and_deleted_ones_do_not_count(cloudflare: Cloudflare) -> None:
     deleted = cloudflare.tunnel_id
     cloudflare.delete_tunnel()
-    assert look_up(public()).tunnel_id == cloudflare.tunnel_id
+    assert look_up(public(), PROD, port=3000).tunnel_id == cloudflare.tunnel_id
     other = cloudflare.add_tunnel(TUNNEL)
     message = refusal()
     assert f"give access.public.tunnelId, {cloudflare.tunnel_id} or {other}" in message
     assert deleted not in message
-    assert look_up(public(tunnel_id=cloudflare.tunnel_id))
+    assert look_up(public(tunnel_id=cloudflare.tunnel_id), PROD, port=3000)
     assert "was deleted at" in refusal(tunnel_id=deleted)
 
 
@@ -216,7 +218,7 @@ BESIDE: Final = re.findall(
 def test_records_of_other_types_are_not_in_the_way_and_cannot_be_adopted(cloudflare: Cloudflare, type_: str) -> None:
     record = {"name": HOST, "type": type_, "content": "v=spf1 -all"}
     id_ = cloudflare._store_record(record)["id"]
-    assert look_up(public())
+    assert look_up(public(), PROD, port=3000)
     assert "does not belong to this hostname" in refusal(adopt=AdoptSettings(dns_record=id_))
 
 
@@ -238,6 +240,106 @@ def test_a_record_that_excludes_a_cname_does_so_whatever_its_comment_says(cloudf
         assert f"remove it (id {id_})" in refusal()
 
 
+BY_HAND: Final = {"name": "Invoices", "comment": None}
+OWN: Final = {"name": PROD.owner.title, "comment": PROD.owner.mark}
+ANOTHERS: Final = {"name": DEV.owner.title, "comment": DEV.owner.mark}
+
+
+def existing(cloudflare: Cloudflare, marks: Mapping[str, Any]) -> tuple[str, str]:
+    """Creates an application and a record for the hostname; returns their ids."""
+    record = cloudflare.add_record(HOST)
+    cloudflare.records[record]["comment"] = marks["comment"]
+    return cloudflare.add_application(HOST, name=marks["name"]), record
+
+
+@pytest.fixture
+def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The resources in the stack's state, none at first; the test may add some."""
+    resources: dict[str, Any] = {}
+    monkeypatch.setattr("lookups.cloudflare_recorded.full_name", lambda: "organization/invoicetron/prod")
+    monkeypatch.setattr("lookups.cloudflare_recorded.read_own_state", lambda *_, **__: resources)
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    return resources
+
+
+@pytest.mark.usefixtures("state")
+def test_what_somebody_created_for_the_hostname_is_refused_until_it_is_adopted(cloudflare: Cloudflare) -> None:
+    application, record = existing(cloudflare, BY_HAND)
+    message = refusal()
+    assert f"Access application of {HOST!r}: it exists, made by hand" in message
+    assert f"set access.public.adopt.application to {application}" in message
+    assert f"set access.public.adopt.dnsRecord to {record}" in message
+    cloudflare.document["ingress"].insert(0, {"hostname": HOST, "service": "http://10.0.0.5:3000"})
+    message = refusal(adopt=AdoptSettings(application=application, dns_record=record))
+    assert "made by hand, and leads to http://10.0.0.5:3000: set access.public.adopt.tunnelRule to true" in message
+    assert look_up(
+        public(adopt=AdoptSettings(application=application, dns_record=record, tunnel_rule=True)), PROD, port=3000
+    )
+
+
+@pytest.mark.usefixtures("state")
+def test_what_the_state_lost_is_refused_with_the_command_that_records_it(cloudflare: Cloudflare) -> None:
+    existing(cloudflare, OWN)
+    assert refusal().count("python -m ops recover --stack prod") == 2
+
+
+@pytest.mark.parametrize("marks", [OWN, BY_HAND])
+def test_what_the_state_has_is_no_problem_whatever_its_marks(
+    cloudflare: Cloudflare, state: dict[str, Any], marks: Mapping[str, Any]
+) -> None:
+    existing(cloudflare, marks)
+    state |= {
+        "application": {
+            "type": "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication",
+            "outputs": {"domain": HOST},
+        },
+        "record": {"type": "cloudflare:index/dnsRecord:DnsRecord", "outputs": {"name": HOST}},
+        "rule": {"type": "pulumi-python:dynamic/tunnel:TunnelHostname", "outputs": {"hostname": HOST}},
+        "secret": {"type": "kubernetes:core/v1:Secret"},
+    }
+    cloudflare.document["ingress"].insert(0, {"hostname": HOST, "service": "http://edited-in-the-dashboard"})
+    assert look_up(public(), PROD, port=3000)
+    state["record"]["outputs"]["name"] = f"other.{ZONE}"
+    assert f"DNS record {HOST!r}" in refusal()
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("ingress", [[], [{"hostname": f"blog.{ZONE}", "service": "http://blog"}]])
+def test_a_tunnel_to_which_no_rule_can_be_added_is_refused(cloudflare: Cloudflare, ingress: list[Any]) -> None:
+    cloudflare.document["ingress"] = ingress
+    assert "catch-all" in refusal()
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("origin", [PROD, DEV])
+def test_a_rule_that_leads_to_this_or_another_stack_is_none_made_by_hand(cloudflare: Cloudflare, origin: Names) -> None:
+    service = f"http://{origin.app}.{origin.namespace}.svc.cluster.local:3000"
+    cloudflare.document["ingress"].insert(0, {"hostname": HOST, "service": service})
+    assert look_up(public(), PROD, port=3000)
+
+
+@pytest.mark.usefixtures("state")
+def test_another_stack_s_objects_are_left_to_the_check_of_the_owners(cloudflare: Cloudflare) -> None:
+    existing(cloudflare, ANOTHERS)
+    assert look_up(public(), PROD, port=3000)
+
+
+@pytest.mark.usefixtures("state")
+def test_a_bookmark_of_the_hostname_is_not_in_the_way(cloudflare: Cloudflare) -> None:
+    cloudflare.applications[cloudflare.add_application(HOST, name="Invoices")]["type"] = "bookmark"
+    assert look_up(public(), PROD, port=3000)
+
+
+@pytest.mark.usefixtures("state")
+def test_a_preview_warns_of_what_up_will_refuse(cloudflare: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = existing(cloudflare, BY_HAND)
+    warned: list[str] = []
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    monkeypatch.setattr(pulumi.log, "warn", warned.append)
+    assert look_up(public(), PROD, port=3000)
+    assert [id_ in warning for id_, warning in zip(ids, warned, strict=True)] == [True, True]
+
+
 def test_a_record_of_another_type_with_a_copied_comment_is_not_recorded_as_the_stack_s(cloudflare: Cloudflare) -> None:
     record = {"name": HOST, "content": cloudflare.target, "comment": PROD.owner.mark}
     cloudflare._store_record({**record, "type": "TXT"})
@@ -250,14 +352,14 @@ def test_a_record_of_another_type_with_a_copied_comment_is_not_recorded_as_the_s
 @pytest.mark.parametrize("type_", ["CNAME", "A", "NS", "TXT"])
 def test_records_of_other_names_are_not_in_the_way(cloudflare: Cloudflare, name: str, type_: str) -> None:
     cloudflare._store_record({"name": name, "type": type_, "content": "x"})
-    assert look_up(public())
+    assert look_up(public(), PROD, port=3000)
 
 
 @pytest.mark.parametrize("above", [f"b.{ZONE}", f"a.b.{ZONE}"])
 def test_a_name_above_that_is_delegated_is_told(cloudflare: Cloudflare, above: str) -> None:
     changed = {"hostname": f"invoicetron.a.b.{ZONE}", "hostnames": (f"invoicetron.a.b.{ZONE}",)}
     cloudflare._store_record({"name": above, "type": "TXT", "content": "x"})
-    assert look_up(public(**changed))
+    assert look_up(public(**changed), PROD, port=3000)
     cloudflare._store_record({"name": above, "type": "NS", "content": "ns.example.com"})
     assert f"{above} is delegated to ns.example.com" in refusal(**changed)
 
@@ -280,4 +382,4 @@ def test_a_cloudflare_that_is_away_is_told_after_some_attempts(
 
 def test_what_passes_is_not_told(cloudflare: Cloudflare) -> None:
     cloudflare.app.fail_each(Fault(status=429, headers={"Retry-After": "1"}, body=b"{}"))
-    assert look_up(public())
+    assert look_up(public(), PROD, port=3000)

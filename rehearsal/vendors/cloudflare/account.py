@@ -336,7 +336,7 @@ class Cloudflare:
         id_ = request.path_params.get("id")
         if id_ is None:
             if body["domain"] in {one["domain"] for one in self.applications.values()}:
-                raise RefusedError(400, 12132, "access.api.error.application_already_exists")
+                raise RefusedError(409, 11010, "access.api.error.application_already_exists")
         elif id_ not in self.applications:
             raise RefusedError(404, 12135, "access.api.error.application_not_found")
         return self._store_application(body, policies, id_)
