@@ -31,6 +31,7 @@ _NONE_FOUND: Final = re.compile(
 _SEVERAL_FOUND: Final = re.compile(
     r"Found \d+ item|More than one (item|vault) matches|Multiple vaults found", re.IGNORECASE
 )
+_TOO_MANY: Final = re.compile(r"too many requests|rate.?limit", re.IGNORECASE)
 _NOT_A_FIELD: Final = "url"
 """Well-known, too: the address of the login page. It is no field in 1Password, so a field in a section comes first."""
 
@@ -257,11 +258,14 @@ def _failure(subject: str, words: str, *, none: SecretProblemError, several: tup
         return none
     if _SEVERAL_FOUND.search(words):
         return SecretProblemError(subject, *several)
-    return SecretProblemError(
-        subject,
-        f"1Password could not be queried: {words}",
-        "check that OP_CONNECT_HOST answers, and that the token is valid, has not expired and may read the vault",
-    )
+    fix = "check that OP_CONNECT_HOST answers, and that the token is valid, has not expired and may read the vault"
+    if _TOO_MANY.search(words):
+        # https://developer.1password.com/docs/service-accounts/rate-limits
+        fix = (
+            "wait as long as `op service-account ratelimit` says: 1Password limits a service account's requests in an "
+            "hour, and those of all service accounts together in a day; a Connect server has no such limit"
+        )
+    return SecretProblemError(subject, f"1Password could not be queried: {words}", fix)
 
 
 def _folded(text: str) -> str:

@@ -29,6 +29,9 @@ _GONE: Final = {"ARCHIVED", "DELETED"}
 """States of items in the archive or the bin (Connect's OpenAPI, Item.state)."""
 _NOT_JSON: Final = {"message": "the answer is not JSON, so this is not a Connect server"}
 """Replaces an error body that is not Connect's; a proxy's 404 does not mean that an item is gone."""
+_CONFLICT: Final = "(409)"
+"""1Password refuses one of two writes to a vault at the same time, as when an `up` writes several items
+(1Password/terraform-provider-onepassword#108)."""
 _NO_ITEM: Final = re.compile(r"isn't an item\b|\bitem\b.* not found", re.IGNORECASE)
 
 
@@ -182,7 +185,8 @@ class ConnectClient:
             if answer.status_code == allowed and body is not _NOT_JSON:
                 return answer
             said = body.get("message", "") if isinstance(body, dict) else ""
-            kind = UnavailableError if answer.status_code == 429 or answer.status_code >= 500 else AccountError
+            temporary = answer.status_code in {409, 429} or answer.status_code >= 500
+            kind = UnavailableError if temporary else AccountError
             raise kind(f"status {answer.status_code}: {said}")
         return answer
 
@@ -261,7 +265,8 @@ class CommandClient:
         except subprocess.TimeoutExpired:
             raise UnavailableError(f"{self._op} {' '.join(arguments[:2])} took more than {_PATIENCE:g} s") from None
         if done.returncode:
-            raise AccountError(done.stderr.strip())
+            words = done.stderr.strip()
+            raise UnavailableError(words) if _CONFLICT in words else AccountError(words)
         return done.stdout
 
 

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -111,6 +112,23 @@ def test_an_unknown_title_is_reported_without_a_guess(vaults: Vaults) -> None:
     assert refused.value.what == "the vault has no such item"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[ERROR] 2026/01/01 00:00:00 (429) Too Many Requests: ... Please retry in 58 minutes or try other requests.",
+        "performing a vault operation: rate limit exceeded",
+    ],
+)
+def test_a_service_account_that_may_ask_no_more_is_not_taken_for_a_bad_token(words: str) -> None:
+    account = Mock()
+    account.vault.side_effect = AccountError(words)
+    with pytest.raises(SecretProblemError) as refused:
+        Vaults(account).read(reference(f"op://Kubernetes/{TITLE}/postgres-password"))
+    assert words in refused.value.what
+    assert "op service-account ratelimit" in refused.value.fix
+    assert "token" not in refused.value.fix
+
+
 def test_no_secret_is_an_argument_of_the_command(command: Client, log: Path) -> None:
     Vaults(command).read(reference(f"op://Kubernetes/{TITLE}/postgres-password"))
     arguments = log.read_text()
@@ -141,6 +159,7 @@ def test_a_missing_command_is_reported_with_the_variable_that_names_it() -> None
         (PlainTextResponse("", 302, {"Location": "https://login.example/"}), AccountError, "status 302"),
         (JSONResponse({"status": 403, "message": "not in scope"}, 403), AccountError, "status 403: not in scope"),
         (JSONResponse({"status": 429, "message": "slow down"}, 429), UnavailableError, "status 429: slow down"),
+        (JSONResponse({"status": 409, "message": "vault changed"}, 409), UnavailableError, "status 409: vault changed"),
         (PlainTextResponse("upstream is away", 502), UnavailableError, "status 502"),
     ],
 )
@@ -188,6 +207,20 @@ def test_a_command_without_a_valid_answer_is_reported_without_its_output(tmp_pat
     with pytest.raises(AccountError, match="op item get answers with no JSON") as refused:
         CommandClient({"OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"}).item(VAULT, TITLE)
     assert PASSWORD not in str(refused.value)
+
+
+def test_a_conflict_with_another_write_to_the_vault_is_temporary(tmp_path: Path) -> None:
+    op = tmp_path / "op"
+    op.write_text(
+        "#!/bin/sh\necho '[ERROR] 2026/01/01 00:00:00 (409) Conflict: Internal server conflict.' >&2\nexit 1\n"
+    )
+    op.chmod(0o700)
+    account = CommandClient({"OP_CLI_PATH": str(op), "PATH": "/usr/bin:/bin"})
+    for write in (account.create, account.replace):
+        with pytest.raises(UnavailableError, match="Internal server conflict"):
+            write(VAULT, {"id": ITEM})
+    with pytest.raises(UnavailableError, match="Internal server conflict"):
+        account.delete(VAULT, ITEM)
 
 
 def item(**field: Any) -> dict[str, Any]:

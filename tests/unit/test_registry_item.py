@@ -97,11 +97,11 @@ def test_a_lost_answer_to_the_creation_makes_no_second_item(onepassword: OnePass
     assert onepassword.titles() == [TITLE]
 
 
-@pytest.mark.parametrize("method", ["POST", "GET"])
-def test_requests_to_a_restarting_server_are_retried(
-    onepassword: OnePassword, props: dict[str, Any], method: str
+@pytest.mark.parametrize(("method", "status"), [("POST", 503), ("GET", 503), ("POST", 409)])
+def test_requests_to_a_restarting_server_or_beside_another_write_are_retried(
+    onepassword: OnePassword, props: dict[str, Any], method: str, status: int
 ) -> None:
-    onepassword.app.fail(Fault(status=503, body=b"{}"), method=method, times=2)
+    onepassword.app.fail(Fault(status=status, body=b"{}"), method=method, times=2)
     provider.create(props)
     assert login(onepassword.item(TITLE)) == ("deployer", "first-password")
 
