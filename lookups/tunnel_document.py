@@ -100,7 +100,7 @@ def _checked(document: Document) -> list[Rule]:
             "stack file, or give the tunnel its first hostname and catch-all rule in the dashboard"
         )
     last = rules[-1]
-    if last.get("hostname") or last.get("path"):
+    if last.get("hostname") not in (None, "", "*") or last.get("path"):
         raise TunnelDocumentError(
             "the tunnel's last rule is not a catch-all, which cloudflared requires: add one (http_status:404) to it"
         )

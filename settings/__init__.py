@@ -46,7 +46,11 @@ def _absent_when_disabled(value: object) -> object:
     return None if value == _DISABLED else value
 
 
-Optional = Annotated[_T | None, BeforeValidator(_absent_when_disabled)]
+def _allow_disabled(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"const": _DISABLED})
+
+
+Optional = Annotated[_T | None, BeforeValidator(_absent_when_disabled), Field(json_schema_extra=_allow_disabled)]
 
 
 class Settings(Section):

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic.alias_generators import to_camel
 
 from settings.errors import refusal
 from settings.references import ItemReference
@@ -172,6 +173,14 @@ class PublicAccessSettings(Section):
         hostnames = info.data.get("hostnames")
         if hostnames and (others := [name for name in adopt.hostnames if name not in hostnames]):
             raise refusal(f"hostnames of the stack: {', '.join(hostnames)}", key="hostnames", given=", ".join(others))
+        own = [name for name in AdoptedIds.model_fields if getattr(adopt, name)]
+        if hostnames and own and hostnames[0] in adopt.hostnames:
+            raise refusal(
+                f"the ids of {hostnames[0]} here or in adopt.hostnames[{hostnames[0]}], not in both",
+                key=to_camel(own[0]),
+                given=f"{getattr(adopt, own[0])}",
+                fix="move it there",
+            )
         return adopt
 
 

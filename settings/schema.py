@@ -19,7 +19,7 @@ from settings.errors import NO_KEYS
 def stack_file_schema(model: type[BaseModel], project: str) -> str:
     """The schema of Pulumi.<stack>.yaml: the fields of `model` as keys of `project`, and Pulumi's own keys."""
     _describe(model)
-    schema: dict[str, Any] = model.model_json_schema()
+    schema: dict[str, Any] = _without_null(model.model_json_schema())
     sections = {f"{project}:{name}": part for name, part in schema["properties"].items() if name not in NO_KEYS}
     required = [f"{project}:{name}" for name in schema["required"] if name not in NO_KEYS]
     config = {
@@ -46,6 +46,15 @@ def stack_file_schema(model: type[BaseModel], project: str) -> str:
         "definitions": schema["$defs"],
     }
     return json.dumps(file, indent=2, ensure_ascii=False).replace("#/$defs/", "#/definitions/") + "\n"
+
+
+def _without_null(schema: Any) -> Any:
+    """The schema without null, as a value and as a default: the settings refuse a key without a value."""
+    if isinstance(schema, list):
+        return [_without_null(part) for part in schema if part != {"type": "null"}]
+    if isinstance(schema, dict):
+        return {key: _without_null(part) for key, part in schema.items() if part is not None}
+    return schema
 
 
 def _describe(model: type[BaseModel]) -> None:

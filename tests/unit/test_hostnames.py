@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -156,3 +157,17 @@ def test_ids_to_adopt_are_given_by_hostname() -> None:
     assert [public.adopted(hostname).dns_record for hostname in PUBLIC] == [None, "a" * 32]
     sections["access"]["public"]["adopt"]["hostnames"] = {"other.rommelporras.com": {}}
     assert "hostnames of the stack: c.rommelporras.com, d.rommelporras.com" in refusal("prod", sections)
+
+
+@pytest.mark.parametrize("own", [{"application": "0" * 8 + "-0000" * 3 + "-" + "0" * 12}, {"tunnelRule": True}])
+def test_ids_of_the_first_hostname_are_not_given_in_two_places(own: dict[str, Any]) -> None:
+    first = {"hostnames": {PUBLIC[0]: {"dnsRecord": "a" * 32}}}
+    sections = json.loads(json.dumps(config(INSIDE, PUBLIC)))
+    sections["access"]["public"]["adopt"] = {**own, **first}
+    (key,) = own
+    message = refusal("prod", sections)
+    assert "1 mistake." in message
+    assert f"invoicetron:access.public.adopt.{key}\n" in message
+    assert f"adopt.hostnames[{PUBLIC[0]}]" in message
+    sections["access"]["public"]["adopt"] = first
+    assert Settings.load(PROD, sections)

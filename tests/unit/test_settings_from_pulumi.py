@@ -131,6 +131,7 @@ def test_each_app_s_stack_files_have_a_schema_of_their_own() -> None:
         ("access.hostnam", "a.example.com"),
         ("registry.item", None),
         ("backup.retention.daily", 0),
+        ("backup", {"enabled": True}),
     ],
 )
 def test_editors_find_the_mistakes_that_a_schema_can_find(path: str, value: object) -> None:
@@ -158,3 +159,16 @@ def test_a_last_day_that_is_near_or_far_causes_a_warning(
     load_from_pulumi()
     day = today() + dt.timedelta(days)
     assert (warning.format(day=day) in caplog.text) if warning else ("deploy token" not in caplog.text)
+
+
+@pytest.mark.parametrize("section", ["database", "backup", "monitoring", "delivery", "repository"])
+def test_editors_accept_a_section_that_is_switched_off_but_no_key_without_a_value(section: str) -> None:
+    validator = jsonschema.Draft7Validator(json.loads(stack_file_schema(Settings, PROJECT)))
+    config = {f"invoicetron:{name}": value for name, value in sections("dev").items()}
+    validator.validate({"config": {**config, f"invoicetron:{section}": {"enabled": False}}})
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({"config": {**config, f"invoicetron:{section}": None}})
+
+
+def test_editors_propose_no_key_without_a_value() -> None:
+    assert "null" not in stack_file_schema(Settings, PROJECT)

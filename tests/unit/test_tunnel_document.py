@@ -105,3 +105,10 @@ def test_a_changed_service_keeps_the_rules_place_and_other_keys() -> None:
 def test_a_document_that_is_not_a_shared_tunnels_is_refused(document: dict[str, Any], fix: str) -> None:
     with pytest.raises(TunnelDocumentError, match=fix):
         with_rule(document, OURS, SERVICE)
+
+
+def test_a_last_rule_for_any_hostname_is_a_catch_all() -> None:
+    catch_all = {"hostname": "*", "service": "http_status:404"}
+    document = {"ingress": [{"hostname": "blog.example.com", "service": "http://blog"}, catch_all]}
+    services = [rule["service"] for rule in with_rule(document, OURS, SERVICE)["ingress"]]
+    assert services == ["http://blog", SERVICE, "http_status:404"]
