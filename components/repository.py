@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pulumi
-from pulumi import ResourceOptions
+from pulumi import ResourceHook, ResourceHookBinding, ResourceHookOptions, ResourceOptions
 
-from lookups.gitlab import GitLabProject
+from lookups.gitlab import GitLabProject, wanted_levels
+from lookups.lost_mirrors import LostMirrors
 from sdks import gitlab
 from settings.names import PROGRAM
 from settings.repository import RepositorySettings
@@ -32,6 +33,9 @@ class Repository(pulumi.ComponentResource):
     def __init__(self, name: str, args: RepositoryArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:repository:Repository", name, None, opts)
         settings, project = args.settings, args.project
+        lost = LostMirrors(gitlab=project.gitlab, project=project.id, url=settings.mirror)
+        # Errors only warn: a failed hook would cancel the update half-way.
+        hook = ResourceHook("delete-lost-mirrors", lost.delete, ResourceHookOptions(ignore_errors=True))
         mirror = gitlab.ProjectPushMirror(
             "mirror",
             project=project.id,
@@ -39,9 +43,11 @@ class Repository(pulumi.ComponentResource):
             auth_method="ssh_public_key",
             host_keys=settings.host_keys,
             enabled=True,
+            # The provider's default at creation is True.
+            only_protected_branches=False,
             # Without this, GitLab deletes refs on GitHub that exist only there.
             keep_divergent_refs=True,
-            opts=ResourceOptions(parent=self, protect=True),
+            opts=ResourceOptions(parent=self, protect=True, hooks=ResourceHookBinding(after_create=[hook])),
         )
         develop = gitlab.Branch(
             settings.develop_branch,
@@ -57,15 +63,18 @@ class Repository(pulumi.ComponentResource):
                 ignore_changes=["ref"],
             ),
         )
-        self._protect_branch(project, project.default_branch, "maintainer", depends_on=[])
-        self._protect_branch(project, settings.develop_branch, "developer", depends_on=[develop])
+        for branch, level in wanted_levels(settings, project.default_branch).items():
+            depends_on = [develop] if branch == settings.develop_branch else []
+            self._protect_branch(project, branch, level, depends_on=depends_on)
         for environment in settings.protected_environments:
             gitlab.ProjectProtectedEnvironment(
                 f"{environment}-protection",
                 project=project.id,
                 environment=environment,
                 deploy_access_levels_attributes=[{"access_level": "maintainer"}],
-                opts=ResourceOptions(parent=self, protect=True),
+                opts=ResourceOptions(
+                    parent=self, protect=True, import_=project.environment_protection_import(environment)
+                ),
             )
         key = gitlab.get_project_mirror_public_key_output(
             project_id=project.id, mirror_id=mirror.mirror_id, opts=pulumi.InvokeOutputOptions(parent=self)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pulumi
 
-from lookups.gitlab_access import NoAnswerError, check_answers, missing_permissions
+from lookups.gitlab_access import NoAnswerError, check_answers, find_protected, missing_permissions
 from lookups.ownership import Claim
 from sdks import gitlab
 from settings import Settings
@@ -39,12 +39,16 @@ Older versions silently ignore them, and every push then fails with "Host key ve
 NAMESPACE: Final = "KUBE_NAMESPACE"
 """Key of the CI variable with the stack's namespace."""
 _DEVELOPER: Final = "developer"
+_MAINTAINER: Final = "maintainer"
+_PAGE: Final = "Settings > Repository > Protected branches"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitLabProject:
     """The project as it is at the start of the run."""
 
+    gitlab: str
+    """Address of GitLab."""
     id: str
     """The project's number: with its path, renaming or moving the project would replace every resource."""
     default_branch: str
@@ -53,10 +57,12 @@ class GitLabProject:
     environments: Mapping[str, str]
     """Import ids of the environments, by name."""
     variables: frozenset[tuple[str, str]]
-    """Key and environment scope of each CI variable."""
+    """Key and environment scope of each CI variable, at least of those of the stack's own environment."""
     branches: frozenset[str]
     protections: frozenset[str]
     """Names and wildcards of the protected branches."""
+    protected_environments: frozenset[str]
+    """Those of the environments that the stack protects which are protected already."""
     foreign: tuple[Claim, ...]
     """What belongs to another stack in the environment that this stack names."""
 
@@ -75,6 +81,10 @@ class GitLabProject:
     def protection_import(self, branch: str) -> str | None:
         """Import id of the branch's own protection; None if it has none."""
         return f"{self.id}:{branch}" if branch in self.protections else None
+
+    def environment_protection_import(self, environment: str) -> str | None:
+        """Import id of the environment's protection; None if it has none."""
+        return f"{self.id}:{environment}" if environment in self.protected_environments else None
 
     def protects(self, branch: str) -> bool:
         """Whether the branch is protected, by its name or by a wildcard."""
@@ -142,19 +152,23 @@ def _read(settings: Settings, delivery: DeliverySettings, options: pulumi.Invoke
     protections = gitlab.get_project_protected_branches(project_id=id_, opts=options).protected_branches
     unusable = [*_unusable_registry(settings, delivery, project.container_registry_image_prefix)]
     if settings.repository:
+        default = project.default_branch
+        place = settings.repository, delivery.project, default
         unusable += [
             *_unusable_version(metadata.version),
-            *_unusable_branches(settings.repository, delivery.project, project.default_branch, branches),
-            *_lax_protections(delivery.project, project.default_branch, protections),
+            *_unusable_branches(*place, branches),
+            *_lax_protections(*place, protections),
+            *(() if metadata.enterprise else _fixed_protections(*place, protections)),
         ]
     if unusable:
         listed = "\n".join(f"  {one}" for one in unusable)
         raise GitLabError(f"GitLab cannot do what the stack file asks for. Nothing was created or changed.\n\n{listed}")
-    environments = gitlab.get_project_environments(
-        project=id_, name=delivery.environment.name, opts=options
-    ).environments
-    variables = gitlab.get_project_variables(project=id_, opts=options).variables
+    scope = delivery.environment.name
+    environments = gitlab.get_project_environments(project=id_, name=scope, opts=options).environments
+    variables = gitlab.get_project_variables(project=id_, environment_scope=scope, opts=options).variables
+    protected_here = settings.repository.protected_environments if settings.repository else ()
     return GitLabProject(
+        gitlab=delivery.gitlab,
         id=id_,
         default_branch=project.default_branch,
         enterprise=metadata.enterprise,
@@ -162,6 +176,7 @@ def _read(settings: Settings, delivery: DeliverySettings, options: pulumi.Invoke
         variables=frozenset((variable.key, variable.environment_scope) for variable in variables),
         branches=branches,
         protections=frozenset(protection.name for protection in protections),
+        protected_environments=frozenset(find_protected(delivery, id_, protected_here)),
         foreign=tuple(_foreign(settings, delivery, environments, variables)),
     )
 
@@ -207,27 +222,75 @@ def _unusable_branches(
         )
 
 
+def wanted_levels(repository: RepositorySettings, default: str) -> dict[str, str]:
+    """The least role that may push to a protected branch, and merge into it, by branch."""
+    return {default: _MAINTAINER, repository.develop_branch: _DEVELOPER}
+
+
 def _lax_protections(
-    path: str, default: str | None, protections: Sequence[GetProjectProtectedBranchesProtectedBranchResult]
+    repository: RepositorySettings,
+    path: str,
+    default: str,
+    protections: Sequence[GetProjectProtectedBranchesProtectedBranchResult],
 ) -> Iterator[str]:
-    """Wildcards that open the default branch to others than Maintainers. If several rules match, the laxest applies."""
+    """Wildcards that open a protected branch further than its own rule. If several rules match, the laxest applies."""
     for each in protections:
-        if not default or each.name == default or not _covers(each.name, default):
-            continue
-        levels: list[Any] = [*each.push_access_levels, *each.merge_access_levels]
-        others = {
-            "Developers": any(level.access_level == _DEVELOPER for level in levels),
-            # Their roles are not shown.
-            "named users or groups": any(level.user_id or level.group_id for level in levels),
-        }
-        if any(others.values()):
-            who = " and ".join(name for name, are_let in others.items() if are_let)
+        branches = (default, repository.develop_branch)
+        covered = [one for one in branches if one and one != each.name and _covers(each.name, one)]
+        if default in covered and (who := _others(each)):
             yield (
                 f"repository: in the project {path} the protection of the branches {each.name} lets {who} push to "
                 f"{default} or merge into it, although {default} itself is protected, because GitLab applies the "
-                "laxest rule that matches: allow only the role Maintainers there (Settings > Repository > Protected "
-                f"branches), or replace it by rules that do not match {default}"
+                f"laxest rule that matches: allow only the role Maintainers there ({_PAGE}), or replace it by rules "
+                f"that do not match {default}"
             )
+        # Whoever may push there (ProtectedBranch.allow_force_push? in GitLab's app/models/protected_branch.rb).
+        if covered and each.allow_force_push:
+            listed = " and ".join(covered)
+            yield (
+                f"repository: in the project {path} the protection of the branches {each.name} allows force pushes to "
+                f"{listed}, although the branch's own protection forbids them, because GitLab applies the laxest rule "
+                f"that matches: switch off 'Allowed to force push' there ({_PAGE}), or replace it by rules that do not "
+                f"match {listed}"
+            )
+
+
+def _others(protection: GetProjectProtectedBranchesProtectedBranchResult) -> str:
+    """Who besides Maintainers may push or merge, in words."""
+    levels: list[Any] = [*protection.push_access_levels, *protection.merge_access_levels]
+    others = {
+        "Developers": any(level.access_level == _DEVELOPER for level in levels),
+        # Their roles are not shown.
+        "named users or groups": any(level.user_id or level.group_id for level in levels),
+    }
+    return " and ".join(name for name, are_let in others.items() if are_let)
+
+
+def _fixed_protections(
+    repository: RepositorySettings,
+    path: str,
+    default: str,
+    protections: Sequence[GetProjectProtectedBranchesProtectedBranchResult],
+) -> Iterator[str]:
+    """The branches' own protections, where other roles may push or merge: a Community Edition cannot change those.
+
+    Its provider would replace the protection (RequiresReplaceIfConfigured), which the engine refuses for an import.
+    """
+    wanted = wanted_levels(repository, default)
+    for each in protections:
+        role = wanted.get(each.name)
+        push, merge = (_role(levels) for levels in (each.push_access_levels, each.merge_access_levels))
+        if role and (push, merge) != (role, role):
+            yield (
+                f"repository: in the project {path} the protection of the branch {each.name} lets {push} push to it, "
+                f"and {merge} merge, and has to let {role} do both, which a Community Edition of GitLab cannot change. "
+                f"Delete it ({_PAGE}), and `up` creates the right one"
+            )
+
+
+def _role(levels: Sequence[Any]) -> str:
+    """The role among access levels: a Community Edition has one, beside deploy keys, which can only push."""
+    return next((level.access_level for level in levels if not getattr(level, "deploy_key_id", None)), "nobody")
 
 
 def _foreign(

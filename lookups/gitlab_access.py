@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, Final
@@ -47,6 +47,18 @@ def token_user(delivery: DeliverySettings, environment: Mapping[str, str] = os.e
     _, token = _get(f"{api_url(delivery, environment)}personal_access_tokens/self", environment)
     found: int | None = token.get("user_id")
     return found
+
+
+def find_protected(
+    delivery: DeliverySettings, project: str, environments: Iterable[str], environment: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Those of the project's environments that are protected; the plugin has no function to look for them.
+
+    Raises `NoAnswerError` if there is no connection to GitLab.
+    """
+    protections = f"{api_url(delivery, environment)}projects/{project}/protected_environments"
+    found = {name: _get(f"{protections}/{quote(name, safe='')}", environment) for name in environments}
+    return [name for name, (status, _) in found.items() if status == HTTPStatus.OK]
 
 
 def missing_permissions(

@@ -105,7 +105,8 @@ def recover_command(
     if done.mended:
         typer.echo("The state was half-written and has been repaired.")
     for urn, id_ in done.imported.items():
-        typer.echo(f"created, now recorded: {urn} ({id_})")
+        recorded = "recorded by the next `up`" if urn in done.taken_over else "now recorded"
+        typer.echo(f"created, {recorded}: {urn} ({id_})")
     for urn in done.cleared:
         typer.echo(f"begun and never made:  {urn}")
     for urn in done.released:

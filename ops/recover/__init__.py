@@ -31,6 +31,7 @@ _TAKEN_OVER: Final = (
     "gitlab:index/projectVariable:",
     "gitlab:index/branch:",
     "gitlab:index/branchProtection:",
+    "gitlab:index/projectProtectedEnvironment:",
     "gitlab:index/pipelineSchedule:",
     "gitlab:index/tagProtection:",
     "onepassword:",
@@ -38,8 +39,7 @@ _TAKEN_OVER: Final = (
 )
 """Beginnings of the types that the program itself imports, or finds, in the next `up`.
 
-GitLab's other types have no function in the provider that finds them: the next `up` would create a second push mirror,
-with another key, and GitLab would refuse to protect an environment again.
+Not a push mirror: the next `up` would create another, with another key, and delete this one.
 """
 _OLD_ITEM: Final = "onepassword:index/item:Item"
 """Type of the registry item in releases before components/registry_item.py.
@@ -64,6 +64,8 @@ class Recovery:
     """Whether the checkpoint, or a file that belongs to it, was half-written."""
     imported: Mapping[str, str]
     """Imported into the state now, or by the program itself in the next `up`."""
+    taken_over: frozenset[str]
+    """URNs of those of `imported` that only the next `up` records."""
     cleared: tuple[str, ...]
     released: tuple[str, ...]
     """URNs that were deleted from the state; the next `up` takes their objects over."""
@@ -97,10 +99,18 @@ def recover(names: Names, find: Find, *, certain: bool = False) -> Recovery:
         _as_made(resource, made[urn]) for urn, resource in pending.items() if urn in made and urn not in recorded
     ]
     import_into_state(stack, [one for one in unrecorded if not one.type.startswith(_TAKEN_OVER)])
+    later = {urn for urn in made if urn not in recorded and pending[urn]["type"].startswith(_TAKEN_OVER)}
     if pending:
         pulumi("refresh", "--yes", "--stack", stack, "--clear-pending-creates")
     cleared = tuple(urn for urn in pending if urn not in made)
-    return Recovery(mended=mended, imported=made, cleared=cleared, released=old, next=interrupted(stack, checkpoint))
+    return Recovery(
+        mended=mended,
+        imported=made,
+        taken_over=frozenset(later),
+        cleared=cleared,
+        released=old,
+        next=interrupted(stack, checkpoint),
+    )
 
 
 def interrupted(stack: str, checkpoint: Mapping[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Records what Cloudflare created when its answer was lost, so that the next `up` does not create it again.
 
 The engine considers such a create failed, so nothing is pending, and Cloudflare refuses a second application or record
-for a hostname. GitLab and 1Password do not need this: the program itself imports what it finds there, except push
-mirrors and protected environments, which GitLab's provider cannot find.
+for a hostname. GitLab and 1Password do not need this: the program itself imports what it finds there, or deletes what
+was lost.
 """
 
 from __future__ import annotations

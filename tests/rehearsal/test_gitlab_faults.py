@@ -109,3 +109,23 @@ def test_after_a_lost_answer_objects_are_found_again_and_a_lost_token_is_revoked
         rehearsal.gitlab.app.fail_each(LOST, method=method)
     assert_clear(until_it_passes(lambda: rehearsal.program.destroy("dev", "--skip-preview")), rehearsal)
     assert gitlab(rehearsal) == NOTHING
+
+
+def test_after_a_lost_answer_no_second_mirror_stays_and_a_protected_environment_is_found_again(
+    rehearsal: Rehearsal,
+) -> None:
+    project = rehearsal.gitlab.project
+    project.licensed = True
+    by_hand = project.mirrors.create({"url": "ssh://git@github.com/rommelporras/elsewhere.git", "enabled": True})
+    rehearsal.program.init("prod")
+    rehearsal.configure("prod", "repository.protectedEnvironments[0]", "production")
+    rehearsal.gitlab.app.fail_each(LOST, method="POST", path="/(remote_mirrors|protected_environments)$")
+    said = until_it_passes(lambda: rehearsal.program.up("prod", "--skip-preview"))
+    assert_clear(said, rehearsal)
+    assert len(said) <= 2, "one for each lost answer"
+    other, own = project.mirrors.entries({})
+    assert other == by_hand
+    resources = rehearsal.program.export("prod")["deployment"]["resources"]
+    assert f"57:{own['id']}" in [one["id"] for one in resources if one["type"].endswith("ProjectPushMirror")]
+    assert len(project.protected_environments.entries({})) == 1
+    assert not rehearsal.program.up("prod", "--skip-preview").changes

@@ -103,7 +103,12 @@ class Answers(runtime.Mocks):
             # Its repository is its own, as that of a stack that is up.
             return {"name": args.args["name"], "outputs": {MIRROR_KEY: "ssh-ed25519 AAAA"}, "secretOutputNames": []}
         if args.token.startswith("gitlab:"):
-            return self.gitlab[args.token.rpartition(":")[2]]
+            found = self.gitlab[args.token.rpartition(":")[2]]
+            if "variables" in found:
+                # As the provider documents it. It leaves the filter to GitLab, which ignores it in its API until today.
+                scope = args.args.get("environmentScope", "*")
+                return {**found, "variables": [one for one in found["variables"] if one["environmentScope"] == scope]}
+            return found
         if args.token.startswith("cloudflare:"):
             raise AssertionError(f"{args.token}: the program asks Cloudflare itself")
         assert args.token == "onepassword:index/getItem:getItem", args.token

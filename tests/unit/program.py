@@ -8,7 +8,7 @@ import os
 import runpy
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -152,12 +152,13 @@ def run(
     file: str | None = None,
     project: str = PROJECT,
     there: Mapping[str, Any] | None = None,
+    protected_environments: Sequence[str] = (),
 ) -> Program:
     """Runs the program of a stack, with the stack file of `file` if given, renamed to `project`.
 
     `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
     what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}. `there` is what the cluster holds by
-    resource, e.g. {"clusters": {...}}, in addition to `HELD`.
+    resource, e.g. {"clusters": {...}}, in addition to `HELD`. `protected_environments` are those protected already.
     """
     answers = Answers()
     for function, attributes in (gitlab or {}).items():
@@ -170,6 +171,7 @@ def run(
     encoded = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     # The program asks GitLab about the token without the plugin, so the engine's mocks do not cover it.
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
+    protected = mock.patch("lookups.gitlab.find_protected", return_value=protected_environments)
     known = mock.patch("lookups.infrastructure.token_user", return_value=1)
     # Nor do they cover the API server, which holds every object that is read, but no volumes and no database.
     held = mock.Mock()
@@ -189,6 +191,7 @@ def run(
         tempfile.TemporaryDirectory() as directory,
         _environment(Path(directory)),
         able,
+        protected,
         known,
         connected,
         seen,

@@ -6,7 +6,7 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message
 from typing import Any
 from unittest import mock
@@ -14,8 +14,10 @@ from urllib.error import HTTPError, URLError
 from urllib.request import OpenerDirector, Request
 
 import pytest
+from starlette.types import ASGIApp
 
 from lookups import gitlab_access
+from rehearsal.vendors.gitlab import GitLab
 from settings.delivery import DeliverySettings
 from settings.repository import RepositorySettings
 
@@ -125,3 +127,11 @@ def test_an_answer_that_is_not_from_gitlabs_api_is_reported_with_its_address(ans
         with pytest.raises(gitlab_access.NoAnswerError, match=r"does not answer at http://127\.0\.0\.1:\d+/api/v4/"):
             gitlab_access.check_answers(DELIVERY, environment=environment)
         thread.join()
+
+
+def test_the_environments_that_are_protected_are_found_by_name(served: Callable[[ASGIApp], str]) -> None:
+    gitlab = GitLab.seeded()
+    environment = {"GITLAB_BASE_URL": f"{served(gitlab.app)}/api/v4/", "GITLAB_TOKEN": gitlab.token}
+    gitlab.project.protected_environments.create({"name": "review/1", "deploy_access_levels": [{"access_level": 40}]})
+    asked = str(gitlab.project.id), ["production", "review/1"]
+    assert gitlab_access.find_protected(DELIVERY, *asked, environment=environment) == ["review/1"]

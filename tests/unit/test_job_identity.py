@@ -50,6 +50,7 @@ def server(name: str, *arguments: str) -> dict[str, Any]:
 
 def project(*protected: str) -> GitLabProject:
     return GitLabProject(
+        gitlab="https://gitlab.example.com",
         id="57",
         default_branch="main",
         enterprise=True,
@@ -57,6 +58,7 @@ def project(*protected: str) -> GitLabProject:
         variables=frozenset(),
         branches=frozenset({"main", "develop"}),
         protections=frozenset(protected),
+        protected_environments=frozenset(),
         foreign=(),
     )
 

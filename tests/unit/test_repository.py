@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
+import pulumi
 import pytest
+from starlette.types import ASGIApp
 
 from lookups.gitlab import GitLabError
+from lookups.lost_mirrors import LostMirrors
+from rehearsal.vendors.gitlab import REPORTER, GitLab
 from tests.unit.program import Program, run
 
 
@@ -33,6 +39,10 @@ def test_the_mirror_never_deletes_what_only_github_has(prod: Program) -> None:
     assert mirror["keepDivergentRefs"]
     assert mirror["authMethod"] == "ssh_public_key"
     assert mirror["hostKeys"][0].startswith("github.com ssh-ed25519 ")
+
+
+def test_the_mirror_gets_every_branch_and_not_the_provider_s_default_of_protected_ones(prod: Program) -> None:
+    assert prod.of("ProjectPushMirror")[0].inputs["onlyProtectedBranches"] is False
 
 
 def test_the_mirror_s_key_comes_with_the_page_to_paste_it_into(prod: Program) -> None:
@@ -82,6 +92,58 @@ def test_environments_are_protected_only_if_the_settings_name_them(prod: Program
     protected = program.of("ProjectProtectedEnvironment")[0]
     assert protected.inputs["environment"] == "production"
     assert protected.request.protect
+
+
+def test_an_environment_that_is_protected_already_is_adopted() -> None:
+    wanted = {"repository.protectedEnvironments": ["production", "development"]}
+    program = run("prod", wanted, protected_environments=["production"])
+    found = program.of("ProjectProtectedEnvironment")
+    assert {each.inputs["environment"]: each.request.importId for each in found} == {
+        "production": "57:production",
+        "development": "",
+    }
+
+
+OWN = "ssh://git@github.com/o/r.git"
+
+
+@pytest.fixture
+def gitlab(served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch) -> GitLab:
+    found = GitLab.seeded()
+    monkeypatch.setenv("GITLAB_BASE_URL", f"{served(found.app)}/api/v4/")
+    monkeypatch.setenv("GITLAB_TOKEN", found.token)
+    return found
+
+
+def after_creation(gitlab: GitLab, id_: int) -> pulumi.ResourceHookArgs:
+    return pulumi.ResourceHookArgs(urn="urn", id=f"{gitlab.project.id}:{id_}", name="mirror", type="mirror")
+
+
+def test_once_the_mirror_exists_only_those_that_an_earlier_up_has_lost_are_deleted(gitlab: GitLab) -> None:
+    mirrors, ssh = gitlab.project.mirrors, {"auth_method": "ssh_public_key", "enabled": True}
+    works = mirrors.create({"url": OWN, **ssh})
+    works["last_successful_update_at"] = "2026-11-01T00:00:00Z"
+    others = [
+        works,
+        mirrors.create({"url": "ssh://git@github.com/o/another.git", **ssh}),
+        mirrors.create({"url": OWN, "auth_method": "password"}),
+    ]
+    for _ in range(2):
+        mirrors.create({"url": OWN, **ssh})
+    own = mirrors.create({"url": OWN, **ssh})
+    lost = LostMirrors(gitlab="https://gitlab.example.com", project=str(gitlab.project.id), url=OWN)
+    for _ in range(2):
+        asyncio.run(lost.delete(after_creation(gitlab, own["id"])))
+        assert mirrors.entries({}) == [*others, own]
+
+
+def test_a_refusal_to_delete_a_lost_mirror_says_what_is_right_and_what_to_do(
+    gitlab: GitLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITLAB_TOKEN", gitlab.issue_token("api", level=REPORTER))
+    lost = LostMirrors(gitlab="https://gitlab.example.com", project=str(gitlab.project.id), url=OWN)
+    with pytest.raises(RuntimeError, match=r"push mirrors to ssh:\S+ \(401.*own is right; .*delete it by hand"):
+        asyncio.run(lost.delete(after_creation(gitlab, 1)))
 
 
 def test_existing_branches_and_protections_are_adopted() -> None:
@@ -136,8 +198,9 @@ def level(access_level: str, **who: int) -> dict[str, Any]:
     return {"accessLevel": access_level, "accessLevelDescription": "x", **who}
 
 
-def protection(name: str, push: dict[str, Any], merge: dict[str, Any]) -> dict[str, Any]:
-    return {"protectedBranches": [{"name": name, "pushAccessLevels": [push], "mergeAccessLevels": [merge]}]}
+def protection(name: str, push: dict[str, Any], merge: dict[str, Any], *, force: bool = False) -> dict[str, Any]:
+    levels = {"pushAccessLevels": [push], "mergeAccessLevels": [merge]}
+    return {"protectedBranches": [{"name": name, "allowForcePush": force, **levels}]}
 
 
 MAINTAINER, DEVELOPER, NO_ONE = level("maintainer"), level("developer"), level("no one")
@@ -178,6 +241,56 @@ def test_a_protection_that_does_not_open_the_default_branch_is_accepted(
 ) -> None:
     found = protection(name, push, merge)
     assert run("prod", gitlab={"getProjectProtectedBranches": found}).of("BranchProtection")
+
+
+@pytest.mark.parametrize(
+    ("name", "push", "branches"),
+    [("*", MAINTAINER, "main and develop"), ("ma*", NO_ONE, "main"), ("dev*", DEVELOPER, "develop")],
+)
+def test_a_wildcard_that_allows_force_pushes_is_refused_whoever_may_push_there(
+    name: str, push: dict[str, Any], branches: str
+) -> None:
+    message = refused(getProjectProtectedBranches=protection(name, push, MAINTAINER, force=True))
+    assert f"the protection of the branches {name} allows force pushes to {branches}" in message
+    assert "switch off 'Allowed to force push' there (Settings > Repository > Protected branches)" in message
+
+
+@pytest.mark.parametrize(("name", "push"), [("main", MAINTAINER), ("release/*", DEVELOPER)])
+def test_force_pushes_to_other_branches_or_that_up_itself_switches_off_are_accepted(
+    name: str, push: dict[str, Any]
+) -> None:
+    found = protection(name, push, MAINTAINER, force=True)
+    assert run("prod", gitlab={"getProjectProtectedBranches": found}).of("BranchProtection")
+
+
+COMMUNITY = {"enterprise": False, "version": "19.1.0"}
+WITH_A_DEPLOY_KEY = level("maintainer", deployKeyId=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "push", "merge", "found", "wanted"),
+    [
+        ("main", [NO_ONE], [MAINTAINER], "no one push to it, and maintainer merge", "maintainer do both"),
+        ("main", [MAINTAINER], [DEVELOPER], "maintainer push to it, and developer merge", "maintainer do both"),
+        ("develop", [MAINTAINER], [DEVELOPER], "maintainer push to it, and developer merge", "developer do both"),
+    ],
+)
+def test_a_protection_that_a_community_edition_cannot_change_is_refused_with_the_way_out(
+    name: str, push: list[dict[str, Any]], merge: list[dict[str, Any]], found: str, wanted: str
+) -> None:
+    there = {"protectedBranches": [{"name": name, "pushAccessLevels": push, "mergeAccessLevels": merge}]}
+    message = refused(getMetadata=COMMUNITY, getProjectProtectedBranches=there)
+    assert f"the protection of the branch {name} lets {found}, and has to let {wanted}" in message
+    assert "Delete it (Settings > Repository > Protected branches)" in message
+    # An Enterprise Edition changes it in place.
+    assert run("prod", gitlab={"getProjectProtectedBranches": there}).of("BranchProtection")
+
+
+def test_a_protection_that_fits_is_accepted_by_a_community_edition() -> None:
+    levels = {"pushAccessLevels": [WITH_A_DEPLOY_KEY, DEVELOPER], "mergeAccessLevels": [DEVELOPER]}
+    other = {"pushAccessLevels": [NO_ONE], "mergeAccessLevels": [NO_ONE]}
+    found = {"protectedBranches": [{"name": "develop", **levels}, {"name": "other", **other}]}
+    assert run("prod", gitlab={"getMetadata": COMMUNITY, "getProjectProtectedBranches": found}).of("BranchProtection")
 
 
 def test_everything_that_gitlab_cannot_do_is_reported_at_once() -> None:

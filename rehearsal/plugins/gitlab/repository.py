@@ -37,7 +37,7 @@ class PushMirror(Kind):
         "mirrorBranchRegex": "mirror_branch_regex",
         "onlyProtectedBranches": "only_protected_branches",
     }
-    _defaults: ClassVar = {"enabled": True, "keepDivergentRefs": True, "onlyProtectedBranches": False}
+    _defaults: ClassVar = {"enabled": True, "keepDivergentRefs": True, "onlyProtectedBranches": True}
 
     @override
     def create(self, inputs: Properties) -> tuple[str, Properties]:
@@ -210,7 +210,10 @@ class BranchProtection(Kind):
 
 
 class ProtectedEnvironment(Kind):
-    """`gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment`, Premium."""
+    """`gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment`, Premium.
+
+    Stricter than the real one, which changes the levels in place.
+    """
 
     replace_on = frozenset({"project", "environment", "deployAccessLevelsAttributes"})
 

@@ -239,7 +239,7 @@ class ProtectedEnvironments(Collection):
         self._check_edition()
         required(body, "name", "deploy_access_levels")
         if body["name"] in self._entries:
-            raise RefusedError(409, {"message": f"Environment '{body['name']}' is already protected"})
+            raise RefusedError(409, {"message": f"Protected environment '{body['name']}' already exists"})
         role_only = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
         levels = [
             {**access_level(next(self._ids), one["access_level"]), **role_only} for one in body["deploy_access_levels"]

@@ -207,12 +207,12 @@ def test_recover_imports_from_gitlab_exactly_what_the_next_up_would_not_find(mon
         "getPipelineSchedules": {"pipelineSchedules": [pipeline_schedule(7, schedule.inputs["description"])]},
         "getProjectProtectedTags": {"protectedTags": [{"tag": "v*", "createAccessLevels": []}]},
     }
-    program = run("prod", changes, gitlab=there)
+    program = run("prod", changes, gitlab=there, protected_environments=["production"])
     # A lost token is useless: recover finds none, and revokes it.
     made = [one for one in program.registrations if one.type.startswith("gitlab:") and one.kind != "ProjectDeployToken"]
     finds_itself = {one.urn for one in made if one.request.importId or list(one.request.hooks.before_create)}
     left = {one.kind for one in made if one.urn not in finds_itself}
-    assert left == {"ProjectPushMirror", "ProjectProtectedEnvironment"}
+    assert left == {"ProjectPushMirror"}
 
     operations = [
         {
@@ -231,6 +231,7 @@ def test_recover_imports_from_gitlab_exactly_what_the_next_up_would_not_find(mon
         (one.type, one.name) for one in made if one.urn not in finds_itself
     }
     assert set(done.imported) == {one.urn for one in made}
+    assert done.taken_over == finds_itself, "the others are recorded now"
 
 
 class Holder:
