@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import pulumi
 from pulumi import ResourceOptions
@@ -12,8 +11,6 @@ from lookups.infrastructure import RELEASES, InfrastructureProject, branch_refer
 from sdks import gitlab
 from settings.names import PROGRAM
 from settings.repository import InfrastructureSettings
-
-_MAINTAINER: Final = "maintainer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +42,7 @@ class Infrastructure(pulumi.ComponentResource):
             "releases",
             project=project.id,
             tag=RELEASES,
-            create_access_level=_MAINTAINER,
+            create_access_level=project.release_level,
             opts=ResourceOptions(parent=self, import_=project.protection_import),
         )
         self.register_outputs({})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
 
 _DEVELOPER: Final = "developer"
+_MAINTAINER: Final = "maintainer"
 RELEASES: Final = "v*"
 """Tags of releases, at which other projects include its pipelines."""
 
@@ -37,6 +38,8 @@ class InfrastructureProject:
     """Import id of that schedule; None if it does not exist."""
     protection_import: str | None
     """Import id of the protection of `RELEASES`; None if it does not exist."""
+    release_level: str
+    """Who may create `RELEASES`: Maintainers, or fewer people if somebody has set that."""
 
 
 def schedule_description(names: Names) -> str:
@@ -54,8 +57,13 @@ def covers_releases(tag: str) -> bool:
     return tag.startswith(("v", "*"))
 
 
-def _is_kept(protection: GetProjectProtectedTagsProtectedTagResult) -> bool:
-    return all(level.access_level != _DEVELOPER for level in protection.create_access_levels)
+def _others(protection: GetProjectProtectedTagsProtectedTagResult) -> str | None:
+    """Who besides Maintainers may create the tags, in words."""
+    levels = protection.create_access_levels
+    if any(level.access_level == _DEVELOPER for level in levels):
+        return "Developers"
+    # Their roles are not shown.
+    return "named users or groups" if any(level.user_id or level.group_id for level in levels) else None
 
 
 def read_infrastructure(
@@ -75,13 +83,15 @@ def read_infrastructure(
             "GITLAB_TOKEN needs the role Maintainer of repository.infrastructure.project, too: correct it, or leave "
             "the section out."
         ) from None
-    if movable := [each.tag for each in protected if covers_releases(each.tag) and not _is_kept(each)]:
+    lax = {each.tag: who for each in protected if covers_releases(each.tag) and (who := _others(each))}
+    if lax:
         raise GitLabError(
-            f"In GitLab's project {settings.project} Developers may create tags {', '.join(movable)}, and so "
-            "make a release of this program, which other projects' pipelines include. Nothing was created or changed."
-            "\n\n"
+            f"In GitLab's project {settings.project} {' and '.join(sorted(set(lax.values())))} may create tags "
+            f"{', '.join(lax)}, and so make a release of this program, which other projects' pipelines include. "
+            "Nothing was created or changed.\n\n"
             "Allow only Maintainers there (Settings > Repository > Protected tags), or delete that protection."
         )
+    levels = {each.tag: [one.access_level for one in each.create_access_levels] for each in protected}
     known = next((each for each in schedules if each.description == description), None)
     # A preview changes nothing, so that any user's token will do.
     if known and _differs(known, settings) and not pulumi.runtime.is_dry_run():
@@ -90,7 +100,9 @@ def read_infrastructure(
         id=id_,
         description=description,
         schedule_import=f"{id_}:{known.id}" if known else None,
-        protection_import=f"{id_}:{RELEASES}" if any(each.tag == RELEASES for each in protected) else None,
+        protection_import=f"{id_}:{RELEASES}" if RELEASES in levels else None,
+        # The provider replaces a protection to change its level, which the engine refuses for what is imported.
+        release_level=next(iter(levels.get(RELEASES, ())), _MAINTAINER),
     )
 
 

@@ -169,9 +169,11 @@ def infrastructure(systems: Systems) -> str:
             (f"tags {RELEASES}, which other projects use to include its pipeline, are not protected", systems.up)
         )
     for name, levels in tags.items():
-        if covers_releases(name) and any(one["access_level"] == _DEVELOPER for one in levels):
+        developers = any(one["access_level"] == _DEVELOPER for one in levels)
+        named = any(one.get("user_id") or one.get("group_id") for one in levels)  # their roles are not shown
+        if covers_releases(name) and (developers or named):
             fix = "allow only Maintainers (Settings > Repository > Protected tags)"
-            wrong.append((f"Developers may create tags {name}", fix))
+            wrong.append((f"{'Developers' if developers else 'named users or groups'} may create tags {name}", fix))
     if wrong:
         seen = "; ".join(what for what, _ in wrong)
         raise CheckError(f"{own.project}: {seen}", "; ".join(dict.fromkeys(fix for _, fix in wrong)))

@@ -142,6 +142,30 @@ def test_a_tag_protection_that_lets_developers_release_is_refused(tag: str, leve
         run("prod", WANTED, gitlab=found)
 
 
+def test_a_stricter_protection_of_the_releases_stays_as_it_is() -> None:
+    # The provider replaces a protection whose level differs, and the engine refuses that for what is imported.
+    levels = [{"id": 1, "accessLevel": "no one", "accessLevelDescription": "No one"}]
+    made = run("prod", WANTED, gitlab={"getProjectProtectedTags": {"protectedTags": [protected("v*", levels)]}})
+    (protection,) = made.of("TagProtection")
+    assert (protection.request.importId, protection.inputs["createAccessLevel"]) == ("57:v*", "no one")
+
+
+@pytest.mark.parametrize("who", ["userId", "groupId"])
+def test_a_tag_protection_that_lets_named_users_or_groups_release_is_refused(who: str) -> None:
+    # The level of a user or a group is not its role.
+    level = {"id": 1, "accessLevel": "maintainer", "accessLevelDescription": "x", who: 7}
+    with pytest.raises(GitLabError, match=r"named users or groups may create tags v\*, v1\.\*, and so make"):
+        run(
+            "prod",
+            WANTED,
+            gitlab={"getProjectProtectedTags": {"protectedTags": [protected(tag, [level]) for tag in ("v*", "v1.*")]}},
+        )
+
+
+def protected(tag: str, levels: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"tag": tag, "createAccessLevels": levels}
+
+
 class Live(Systems):
     """Stack prod with a GitLab at `url`."""
 
@@ -183,3 +207,6 @@ def test_verify_sees_whether_a_schedule_checks_the_stacks_and_who_makes_releases
     project.protected_tags.create({"name": "v2*", "create_access_level": 30})
     assert "Developers may create tags v2*. " in seen()
     assert "allow only Maintainers" in seen()
+    (level,) = project.protected_tags.get("v2*")["create_access_levels"]
+    level.update(access_level=40, user_id=7)
+    assert "named users or groups may create tags v2*. " in seen()
