@@ -271,7 +271,7 @@ def _word(action: Action) -> str:
 def _details(preview: Preview) -> list[str]:
     """A folded list for each resource. Each is one part: half a list would swallow what comes after it."""
     return [
-        f"\n<details><summary>{html.escape(change.name)}</summary>\n\n"
+        f"\n<details><summary><code>{html.escape(change.name)}</code></summary>\n\n"
         + "\n".join(f"- {_code(path)}{_forces(change, path)}" for path in change.paths)
         + "\n\n</details>"
         for change in preview.changes

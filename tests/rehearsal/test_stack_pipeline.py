@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from platformdirs import user_cache_path
 
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.homelab import HOSTNAMES
@@ -46,7 +47,8 @@ class Pipeline:
 
     def run(self, clone: InfrastructureRepository, job: str, *, runner: bool = True, **more: str) -> Run:
         """Runs a job on a runner of the homelab, or (`runner=False`) on one that has nothing but the tools."""
-        tools = {"PATH": str(self.rehearsal.tools.pulumi.parent)}
+        # These jobs use no cache of GitLab's, so the rehearsal looks for its tools where this machine has them.
+        tools = {"PATH": str(self.rehearsal.tools.pulumi.parent), "XDG_CACHE_HOME": str(user_cache_path())}
         inside = ("PATH", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION", "GITLAB_BASE_URL", "CLOUDFLARE_BASE_URL")
         source = "push" if clone.branch == "main" else MERGE_REQUEST
         given = {"CI_SERVER_URL": self.url, "CI_JOB_URL": "https://gitlab.example.com/job/1", **more}

@@ -141,6 +141,15 @@ def test_a_job_that_changes_a_stack_runs_alone_and_to_its_end_and_uses_no_cache(
         assert "cache" not in job
 
 
+def test_no_job_that_may_see_a_stack_s_credentials_takes_files_from_a_cache(
+    repository: InfrastructureRepository,
+) -> None:
+    # GitLab gives the cache of protected branches to every job that a Maintainer has started, whatever its branch.
+    scoped = {name for name in repository.definitions if repository.environment(name)}
+    assert {"preview:dev", "preview:prod", "up:dev", "verify:prod"} < scoped
+    assert {name for name in scoped if "cache" in repository.definitions[name]} == set()
+
+
 def test_every_preview_and_every_up_is_checked_by_the_policy_pack(repository: InfrastructureRepository) -> None:
     for name, script in scripts(repository).items():
         for command in re.findall(r"pulumi (?:up|preview) .*", script):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import yaml
@@ -98,3 +98,72 @@ def rollback(pipeline: dict[str, Any], *ran: str) -> subprocess.CompletedProcess
         check=False,
         timeout=30,
     )
+
+
+MIGRATES: Final = """
+set -eu
+app=invoicetron image_of=
+refuse_stopped() { :; }
+logs() { echo "the log of $1"; }
+sleep() { :; }
+date() { echo x >>"$DIRECTORY/minutes"; echo $(($(wc -l <"$DIRECTORY/minutes") * 60)); }
+kubectl() {
+  echo "$*" >>"$DIRECTORY/calls"
+  case "$*" in
+    "get job "*" --ignore-not-found "*) printf '%s' "$LEFT" ;;
+    "get job "*) echo x >>"$DIRECTORY/looks"; [ "$(wc -l <"$DIRECTORY/looks")" -lt "$ENDS" ] || printf %s "$END" ;;
+  esac
+}
+"""
+"""A cluster that says LEFT of an earlier run's Job, and END of any Job from the look number ENDS on.
+
+The clock is a minute later whenever it is looked at.
+"""
+LEFT: Final = "invoicetron-migrate-1a2b3c4d "
+DELETES: Final = "delete job invoicetron-migrate-1a2b3c4d --ignore-not-found"
+
+
+def deploy(
+    pipeline: dict[str, Any], directory: Path, *, left: str, ends: int, end: str = "Complete"
+) -> tuple[int, str]:
+    (script,) = pipeline[".deploy"]["script"]
+    variables = {"APP_IMAGE": f"{REGISTRY}/dev", "APP_MIGRATION": "invoicetron-migrate", "BACKUP": ""}
+    of_job = {"CI_COMMIT_SHORT_SHA": "1a2b3c4d", "CI_JOB_ID": "7", "ROLLOUT_TIMEOUT": "5s"}
+    cluster = {"DIRECTORY": str(directory), "LEFT": left, "ENDS": str(ends), "END": end}
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{MIGRATES}\n{script}"],
+        env={**os.environ, **variables, **of_job, **cluster},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("end", "passes"), [("Complete", True), ("Failed", False)])
+def test_a_migration_that_a_cancelled_run_has_left_ends_before_the_job_starts_its_own(
+    pipeline: dict[str, Any], tmp_path: Path, end: str, *, passes: bool
+) -> None:
+    status, output = deploy(pipeline, tmp_path, left=LEFT, ends=3, end=end)
+    assert (status == 0) is passes, output
+    calls = (tmp_path / "calls").read_text().splitlines()
+    before = calls[: next(number for number, call in enumerate(calls) if call.startswith(DELETES))]
+    assert len([call for call in before if call.startswith("get job") and "ignore-not-found" not in call]) == 3
+    assert output.count("the log of invoicetron-migrate-1a2b3c4d") == 2
+
+
+def test_a_migration_that_does_not_end_is_never_cut_short(pipeline: dict[str, Any], tmp_path: Path) -> None:
+    status, output = deploy(pipeline, tmp_path, left=LEFT, ends=1000)
+    assert status == 1
+    assert "did not finish within 15 minutes" in output
+    calls = (tmp_path / "calls").read_text()
+    assert DELETES not in calls
+    assert "set image" not in calls
+
+
+@pytest.mark.parametrize("left", ["", f"{LEFT}Complete", f"{LEFT}FailureTarget Failed"])
+def test_a_migration_that_has_ended_is_replaced_at_once(pipeline: dict[str, Any], tmp_path: Path, left: str) -> None:
+    status, output = deploy(pipeline, tmp_path, left=left, ends=1)
+    assert status == 0, output
+    assert output.count("the log of") == 1
