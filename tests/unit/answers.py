@@ -105,7 +105,7 @@ class Answers(runtime.Mocks):
         if args.token.startswith("gitlab:"):
             found = self.gitlab[args.token.rpartition(":")[2]]
             if "variables" in found:
-                # As the provider documents it. It leaves the filter to GitLab, which ignores it in its API until today.
+                # As the provider documents it; it leaves the filter to GitLab, whose list of variables has none.
                 scope = args.args.get("environmentScope", "*")
                 return {**found, "variables": [one for one in found["variables"] if one["environmentScope"] == scope]}
             return found
