@@ -23,6 +23,8 @@ from ops.terminal import Terminal, age
 from settings import Settings
 
 _UNKNOWN: Final = "-"
+_SKEW: Final = dt.timedelta(minutes=2)
+"""By how much this machine's clock and the cluster's may differ."""
 # Names of Jobs: the schedule's, which end with the minute at which they were due, and the pipeline's.
 _BY: Final = (
     (re.compile(r"[a-z0-9-]+-db-backup-\d{8}"), "schedule"),
@@ -114,6 +116,8 @@ def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[L
     def hear(line: str) -> None:
         if line.startswith("{"):
             found.append(read(json.loads(line)))
+        else:
+            terminal.say(line)
 
     # The drill's pods have no network, and cannot write to the volume.
     template = cron_job(cluster, names.upload if target is Target.S3 else names.drill)
@@ -145,18 +149,23 @@ def table(backups: Iterable[Listed], restored: Mapping[str, dt.datetime], *, now
     made = Table(*heads, box=None, pad_edge=False)
     for one in backups:
         cells = (
-            age(now - one.taken) if one.taken else "NOT WHOLE",
+            _age(one.taken, now=now) if one.taken else "NOT WHOLE",
             decimal(one.dump_bytes) if one.dump_bytes is not None else None,
             decimal(one.database_bytes) if one.database_bytes is not None else None,
             f"{one.rows:,}" if one.rows is not None else None,
             one.migration,
             _image(one.image),
             _by(one.by),
-            f"{age(now - restored[one.name])} ago" if one.name in restored else None,
+            _age(restored[one.name], now=now, suffix=" ago") if one.name in restored else None,
         )
         # As Text: rich reads [brackets] in a plain string as markup.
         made.add_row(*(Text(cell or _UNKNOWN) for cell in (one.name, *cells)))
     return made
+
+
+def _age(time: dt.datetime, *, now: dt.datetime, suffix: str = "") -> str:
+    """How long ago that was; a time in the future was recorded by a clock that was ahead, and says nothing."""
+    return f"{age(now - time)}{suffix}" if time - now < _SKEW else "in the future"
 
 
 def _by(name: str | None) -> str | None:

@@ -26,8 +26,6 @@ place="no backup was taken"
 # label TEXT: what a line of the manifest and a tag of the copy can hold.
 label() { printf %s "$1" | tr -cd 'A-Za-z0-9 @:/._+-'; }
 
-seconds() { sed 's/\..*//' /proc/uptime; } # unlike the time of day, never set
-
 # Asks without logging in, so that a wrong password still fails at once.
 wait_for_server() {
   patience=$(($(seconds) + $1))
@@ -85,6 +83,8 @@ touch "$backups/.lock" || fail "$backups cannot be written to"
 exec 9>"$backups/.lock"
 lock 9 "another backup is being taken"
 rm -rf "$backups"/.unfinished-* "$backups"/.pruned-*
+# A fetch may be under way, whose Job ends after hours.
+find "$backups" -maxdepth 1 -name '.fetched-*' -mtime +0 -exec rm -rf {} + || true
 
 if [ "${HOURLY_IF_SMALL:-}" = true ] && is_scheduled; then
   is_due || {
@@ -98,9 +98,11 @@ fi
 # A server that restarts or recovers at three must not cost the day's backup. Three tries of the Job with 600 s each leave
 # half of its hour to the dump. A restore has just spoken to the server, and the app is stopped meanwhile.
 if [ "$kind" = "$database" ]; then wait_for_server "${PATIENCE:-600}"; fi
-started=$(date +%s)
+started=$(seconds)
 
-last=$({ list_names "$database"; list_names before-restore; list_names recovered; } |
+# On a new volume the numbers continue from those of the copies (upload.sh), or a fetched one would be the newest.
+copied=$(cat "$backups/.offsite-copies" 2>/dev/null || true)
+last=$({ list_names "$database"; list_names before-restore; list_names recovered; printf '%s\n' "$copied"; } |
   sed 's/.*-\([0-9]*\)-[^-]*$/\1/' | sort -n | tail -n 1)
 # The leading 1 keeps the shell from reading 000010 as octal; it is cut off again.
 number=$((1${last:-000000} + 1))
@@ -142,7 +144,7 @@ cat >"$unfinished/manifest.json" <<MANIFEST || fail "no backup was taken: the ma
   "takenAt": "$(date -u +%FT%TZ)",
   "takenBy": "$(label "${TAKEN_BY:-}")",
   "image": "$(label "${IMAGE:-}")",
-  "seconds": $(($(date +%s) - started)),
+  "seconds": $(($(seconds) - started)),
   "dumpBytes": $bytes,
   "dumpSha256": "${checksum%% *}",
   "dumpTables": $tables,
@@ -160,7 +162,7 @@ mv -T "$unfinished" "$backups/$name" || fail "no backup was taken: it could not 
 trap 'explain $?' EXIT
 place="the backup $name is good"
 sync "$backups"
-took=$(($(date +%s) - started)) rows=$(rows_of "$backups/$name/manifest.json")
+took=$(($(seconds) - started)) rows=$(rows_of "$backups/$name/manifest.json")
 result "{\"backup\": \"$name\", \"rows\": $rows, \"bytes\": $bytes, \"seconds\": $took, \"superuser\": $superuser}"
 say "backup $name is complete: $tables tables, $bytes bytes, $took s"
 

@@ -21,8 +21,16 @@ late() { grep -q 'signal terminated received' "$errors"; }
 # why: the reason of the last failure, in the endpoint's or restic's words. What restic tries again (for a quarter of an hour)
 # ends as "context canceled" where the time is up; the reason then stands in the lines before.
 why() {
-  sed -n 's/.*retrying after [^:]*: \(.*\)/\1/p; s/^Fatal: \(.*\)/\1/p; s/^error: \(.*\)/\1/p; s/^unable to create lock in backend: //p' "$errors" |
-    grep -v 'context canceled\|^unable to open config file: Stat:$' | tail -n 1
+  words=$(
+    sed -n 's/.*retrying after [^:]*: \(.*\)/\1/p; s/^Fatal: \(.*\)/\1/p; s/^error: \(.*\)/\1/p
+      s/^unable to create lock in backend: //p; s/^Ignoring "[^"]*": //p; s/^could not load snapshots: //p' "$errors" |
+      grep -v 'context canceled\|^unable to open config file: Stat:$' | tail -n 1
+  )
+  if [ -z "$words" ]; then
+    # The lines of a stack trace have no blanks.
+    if late; then words=${limit:+no end within $limit s}; else words=$(grep ' ' "$errors" | tail -n 1); fi
+  fi
+  printf '%s' "$words"
 }
 
 # list_copies: puts restic's list of the copies into $snapshots, and the names of the backups that have one into $copies, each in
@@ -32,11 +40,12 @@ why() {
 # else.
 # Of a file that it cannot read, restic says so, and still saves a snapshot of the other one: that is no copy, and its id goes
 # into $hollow. Before 0.17, restic did not note how many files it had read.
+# It also leaves out copies that it cannot read, with a warning only: $unread says how many, for they may be the newest.
 snapshots=$work/snapshots
 copies=$work/copies
 hollow=$work/hollow
 list_copies() {
-  status=0
+  status=0 unread=0
   limit=${CONTACT_SECONDS:-120}
   list || status=$?
   # Or the endpoint answers, and has very many: restic asks for each. It waits for none for more than a quarter of an hour.
@@ -53,18 +62,22 @@ list_copies() {
     sed -n '/"total_files_processed":2,/!s/.*"summary":.*"id":"\([0-9a-f]*\)".*/\1/p' "$snapshots" >"$hollow"
     sed -i '/"summary":/{/"total_files_processed":2,/!d;}' "$snapshots"
     sed -n 's/.*"name=\([a-zA-Z0-9-]*\)".*/\1/p' "$snapshots" >"$copies"
+    [ -s "$copies" ] || [ "$unread" = 0 ] || fail "no copy can be read in $RESTIC_REPOSITORY: $(why)"
     ;;
   10) : >"$copies"; return 10 ;;
   12) fail "the repository $RESTIC_REPOSITORY does not open with the password that 1Password holds: put the one back with" \
     "which it was made; without it nobody can read the copies" ;;
   *)
     reason=$(why)
-    late || reason=${reason:-$(tail -n 1 "$errors")}
     fail "the repository $RESTIC_REPOSITORY cannot be reached: ${reason:-no answer within ${CONTACT_SECONDS:-120} s}"
     ;;
   esac
 }
-list() { offsite --no-lock snapshots --json --host "$STACK" >"$work/listed"; }
+list() {
+  offsite --no-lock snapshots --json --host "$STACK" >"$work/listed" || return
+  ! grep -q '^could not load snapshots: ' "$errors" || return 1
+  unread=$(grep -c '^Ignoring ' "$errors") || true
+}
 
 # holds DIRECTORY NAME: all of the backup of this name, as it was written.
 holds() { is_whole "$1" "$2" && has_checksum "$1/database.dump" "$(manifest_value "$1/manifest.json" dumpSha256)"; }

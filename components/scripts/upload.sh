@@ -3,7 +3,8 @@
 # be kept. Whatever fails here, the backups on the volume stay as they are, and the next run catches up. Only one that is damaged
 # is set aside, as .damaged-<name>, so that nobody takes it for the newest: it stands in no other's way, and the run fails at
 # its end. It may have been unreadable for a moment, so that each run looks again, for a week.
-# Leaves by a status other than 0, with the reason as the last line, where a backup has no copy afterwards.
+# Leaves by a status other than 0, with the reason as the last line, where a backup has no copy afterwards, or where copies are gone
+# that no upload has forgotten.
 #
 #     BACKUPS                                the backup volume (/backups)
 #     PGDATABASE                             the database, which is the first part of its backups' names
@@ -12,7 +13,7 @@
 #     UPLOAD_SECONDS                         seconds that the upload of one backup may take (18000), before the Job's own end
 #     FORGET_SECONDS                         seconds that forgetting may take, and pruning (7200)
 #     CRON_JOB                               the CronJob that runs this, for a command that a failure names
-#     NEW_REPOSITORY                         true: the copies that the repository had may be gone
+#     NEW_REPOSITORY                         true: copies that the repository had may be gone
 #     RESULT                                 file that says which backup is the newest that has a copy
 #     and what offsite.sh needs
 set -eu
@@ -37,16 +38,21 @@ note() {
 }
 is_noted() { grep -qF -- " $RESTIC_REPOSITORY " "$noted" 2>/dev/null; }
 
+# And which copies there were at the end of the last upload; nothing where that is not certain.
+had=$backups/.offsite-copies
+note_copies() { { cat >"$had.new" && mv -T "$had.new" "$had"; } || say "$had cannot be written: the next upload writes it"; }
+
 alone
 exists=0
 list_copies || exists=$?
+again="bring back what was removed from the bucket; or, if the copies may be gone,"
+again="$again run: kubectl -n $STACK create job new-repository --from=cronjob/${CRON_JOB:-} --dry-run=client -o yaml |"
+again="$again kubectl set env --local -f - NEW_REPOSITORY=true -o yaml | kubectl -n $STACK create -f -"
+if ! is_noted || [ "${NEW_REPOSITORY:-}" = true ]; then rm -f "$had"; fi
 if [ -s "$copies" ]; then
   is_noted || note never
 elif is_noted && [ "${NEW_REPOSITORY:-}" != true ]; then
-  again="kubectl -n $STACK create job new-repository --from=cronjob/${CRON_JOB:-} --dry-run=client -o yaml |"
-  again="$again kubectl set env --local -f - NEW_REPOSITORY=true -o yaml | kubectl -n $STACK create -f -"
-  fail "there were copies in $RESTIC_REPOSITORY, and now there are none: bring back what was removed from the bucket;" \
-    "or, if the copies may be gone, begin anew: $again"
+  fail "there were copies in $RESTIC_REPOSITORY, and now there are none: $again"
 fi
 if [ "$exists" = 10 ]; then
   say "making the repository $RESTIC_REPOSITORY"
@@ -100,24 +106,33 @@ for name in $missing; do
   database=$(about "$manifest" databaseBytes)
   taken=$(manifest_value "$manifest" takenAt | tr 'TZ' '  ')
   say "uploading $name"
-  started=$(date +%s)
+  started=$(seconds)
   cd "$backup"
-  locking backup --host "$STACK" --time "${taken% }" --tag "name=$name" \
+  # By force, or it would look for an earlier copy of the same folder, and fail where any copy cannot be read.
+  locking backup --force --host "$STACK" --time "${taken% }" --tag "name=$name" \
     --tag "$(tag rows "$(rows_of "$manifest")")" --tag "$(tag bytes "$(manifest_value "$manifest" dumpBytes)")" \
     --tag "$(tag database "$database")" --tag "$(tag migration "$migration")" \
     --tag "$(tag image "$(manifest_value "$manifest" image)")" --tag "$(tag by "$(manifest_value "$manifest" takenBy)")" \
     database.dump manifest.json >/dev/null || fail "$name was not uploaded: $(why)"
   # restic calls it a success where a file is missing as it begins.
   is_whole . "$name" || fail "$name was not uploaded: it has lost a file meanwhile"
+  printf '%s\n' "$name" >>"$copies"
   is_noted || note never
   [ "$backup" != "$aside" ] || mv -T "$aside" "$backups/$name"
-  say "uploaded $name in $(($(date +%s) - started)) s"
+  say "uploaded $name in $(($(seconds) - started)) s"
 done
 [ -n "$missing" ] || say "every backup has its copy"
+
+# Nobody but the uploads forgets copies.
+lost=
+if [ -e "$had" ] && [ "$unread" = 0 ]; then lost=$(grep -vxFf "$copies" "$had" | tr '\n' ' '); fi
+[ -z "$lost" ] || fail "these copies are gone from $RESTIC_REPOSITORY, and no upload has forgotten them: ${lost% };" \
+  "the newer backups have theirs: $again"
 
 # forget_old: forgets by the time of the backups, and then prunes. Not by `forget --prune`, which also takes the data of copies
 # that the bucket has not let go, because a lock of its own protects them: those would be listed, and not restore.
 # Before that, what is no copy goes: the rules could keep it in place of the copy, which bears the same time.
+# The newest backup's copy stays, as the backup does on the volume: a clock that was behind may have dated it before all others.
 held=
 forget_old() {
   if [ -s "$hollow" ]; then
@@ -129,7 +144,7 @@ forget_old() {
   fi
   limit=${FORGET_SECONDS:-7200}
   # shellcheck disable=SC2086 # the policy is several arguments
-  locking forget --host "$STACK" --group-by host $policy --json >"$work/forgotten" || return
+  locking forget --host "$STACK" --group-by host $policy ${newest:+--keep-tag "name=$newest"} --json >"$work/forgotten" || return
   note_held
   grep -q '"remove":\[{' "$work/forgotten" || return 0
   locking prune >/dev/null || return
@@ -140,8 +155,12 @@ note_held() { ! grep -q '^unable to remove ' "$errors" || held=yes; }
 # Once a day: with a backup an hour, each upload would forget one copy, and prune, which reads the whole index and writes packs
 # again. What has been done, for which day and by which rules, is noted on the volume.
 today=$(date -u +%F)
+newest=$(list_backups "$PGDATABASE" | grep -xFf "$copies" | head -n 1)
+[ "$unread" != 0 ] || note_copies <"$copies"
 if is_noted && [ "$(cat "$noted")" != "$today $RESTIC_REPOSITORY $policy" ]; then
   forgotten=0
+  rm -f "$had" # unless all of it succeeds
+  sync "$backups"
   forget_old || forgotten=$?
   case $forgotten in
   0) ;;
@@ -158,10 +177,11 @@ if is_noted && [ "$(cat "$noted")" != "$today $RESTIC_REPOSITORY $policy" ]; the
     # Nobody else had a lock, so of those who ran before none is left.
     printf '' >"$hosts" || say "$hosts cannot be written"
     note "$today"
+    sed 's/"remove":.*//' "$work/forgotten" | grep -o '"name=[a-zA-Z0-9-]*"' | tr -d '"' | sed 's/^name=//' | note_copies
   fi
 fi
 
 [ -z "$damaged" ] || fail "damaged on the volume, and without a copy:$damaged; the other backups have theirs. Suspect the disk," \
   "and take another backup. $backups/.damaged-* fails every upload until somebody removes it, or for a week"
 
-result "{\"newestCopy\": \"$(list_backups "$PGDATABASE" | head -n 1)\"}"
+result "{\"newestCopy\": \"$newest\"}"

@@ -363,3 +363,17 @@ def test_a_large_dump_is_not_taken_again_because_the_pods_clock_is_behind_others
     done = pod.run("backup.sh", HOURLY_IF_SMALL="true", TAKEN_BY=scheduled, KEEP_DAILY=str(10**9))
     assert done.returncode == 0, done.stdout
     assert len(pod.names()) == 1
+
+
+def test_a_clock_that_is_set_during_a_dump_does_not_make_it_a_long_one(pod: Pod, server: PostgresServer) -> None:
+    fill(server)
+    now = datetime.now(UTC)
+    pod.set_clock(now)
+    programs = pod.directory / "bin"
+    set_clock = f"sed -i 's/@[0-9]*/@{(now + timedelta(hours=2)).timestamp():.0f}/' {programs / 'date'}"
+    (programs / "pg_dump").write_text(f'#!/bin/sh\n{set_clock}\nexec {server.bin / "pg_dump"} "$@"\n')
+    (programs / "pg_dump").chmod(0o755)
+    assert pod.run("backup.sh", RESULT=str(pod.upload / "result")).returncode == 0
+    (name,) = pod.names()
+    assert json.loads((pod.backups / name / "manifest.json").read_text())["seconds"] < 60
+    assert json.loads((pod.upload / "result").read_text())["seconds"] < 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -129,6 +130,21 @@ def test_a_copy_bears_the_labels_of_its_backup_and_the_list_shows_the_same_of_bo
         assert replace(copy, by=None, taken=None) == replace(one, by=None, taken=None)
         assert copy.taken == one.taken
         assert copy.by == str(one.by).replace(" ", "_"), "a tag has no blanks"
+
+
+def test_a_backup_taken_during_an_upload_is_not_said_to_have_a_copy(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    for number in (1, 2):
+        day(pod, number)
+    first, second = pod.names()
+    result, elsewhere = pod.directory / "tmp" / "result", pod.directory / "tmp" / second
+    (pod.backups / second).rename(elsewhere)
+    wrap_restic(pod, "backup", f'mv {elsewhere} {pod.backups}; exec restic-itself "$@"')
+    assert pod.run("upload.sh", RESULT=str(result), **offsite).returncode == 0
+    assert pod.names() == [first, second]
+    assert json.loads(result.read_text()) == {"newestCopy": first}
 
 
 def test_the_newest_copy_is_drilled_without_the_volume(pod: Pod, backup: str, offsite: dict[str, str]) -> None:
@@ -269,6 +285,35 @@ def test_a_second_upload_waits_for_the_first(pod: Pod, server: PostgresServer, o
     assert len(copies(pod, offsite)) == 1
 
 
+def test_a_second_fetch_does_not_take_away_what_the_first_has_brought_so_far(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    for number in (1, 2):
+        day(pod, number)
+    names = pod.names()
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    for name in names:
+        shutil.rmtree(pod.backups / name)
+    go_on = pod.directory / "tmp" / "go-on"
+    wait = f"while [ ! -e {go_on} ]; do sleep 0.1; done"
+    wrap_restic(pod, "restore", f'restic-itself "$@"; status=$?; {wait}; exit $status')
+    first = pod.start("fetch.sh", FETCH=names[0], **offsite)
+    deadline = time.monotonic() + 60
+    while not list(pod.backups.glob(".fetched-*/manifest.json")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    wrap_restic(pod, "restore", 'exec restic-itself "$@"')
+    second = pod.run("fetch.sh", FETCH=names[1], **offsite)
+    go_on.touch()
+    log, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, log
+    assert second.returncode == 1
+    assert last_line(second).startswith("FAILED: another copy is being fetched")
+    assert pod.run("fetch.sh", FETCH=names[1], **offsite).returncode == 0
+    assert pod.names() == names
+
+
 def test_copies_of_a_restic_that_counted_no_files_are_listed_and_fetched(
     pod: Pod, backup: str, offsite: dict[str, str]
 ) -> None:
@@ -291,7 +336,32 @@ def test_a_fetched_backup_outlives_the_next_pruning(pod: Pod, server: PostgresSe
         pod.set_clock(datetime(2026, 1, number, tzinfo=UTC))
         assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
     assert first in pod.names()
-    (pod.backups / first / "fetched").unlink()
+    long_ago = time.time() - 3 * 86400
+    os.utime(pod.backups / first / "fetched", (long_ago, long_ago))
+    assert pod.run("fetch.sh", FETCH=first, **offsite).returncode == 0
     pod.set_clock(datetime(2026, 1, 14, tzinfo=UTC))
     assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
+    assert first in pod.names(), "one that is there already stays for as long"
+    os.utime(pod.backups / first / "fetched", (long_ago, long_ago))
+    pod.set_clock(datetime(2026, 1, 15, tzinfo=UTC))
+    assert pod.run("backup.sh", KEEP_DAILY="1").returncode == 0
     assert first not in pod.names()
+
+
+def test_what_a_fetch_that_was_killed_has_left_does_not_fill_the_volume(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    day(pod, 1)
+    (name,) = pod.names()
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    shutil.rmtree(pod.backups / name)
+    wrap_restic(pod, "restore", 'restic-itself "$@"; kill -9 $PPID')
+    assert pod.run("fetch.sh", FETCH=name, **offsite).returncode != 0
+    (left,) = pod.backups.glob(".fetched-*")
+    day(pod, 2)
+    assert left.exists(), "it may still be under way"
+    yesterday = time.time() - 86400 - 60
+    os.utime(left, (yesterday, yesterday))
+    day(pod, 3)
+    assert not left.exists()

@@ -1,4 +1,7 @@
-"""Backups that are damaged on the volume: the others get their copies, and a good copy replaces the damaged one."""
+"""Backups that are damaged on the volume, and copies that cannot be read in the bucket.
+
+The other backups get their copies, and a good copy replaces the damaged backup.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.pod import Pod
+from tests.database.s3_server import Front, S3Server, serving
 from tests.database.test_offsite import copies, day, last_line, restic, tags
 
 
@@ -134,3 +138,77 @@ def test_a_damaged_backup_is_replaced_by_nothing_that_is_no_better(
     assert done.returncode == 1
     assert "damaged on the volume, and so is its copy" in last_line(done)
     assert {path: path.read_bytes() for path in (pod.backups / backup).iterdir()} == before
+
+
+def test_a_copy_that_cannot_be_read_is_said_and_no_older_one_is_taken_for_the_newest(
+    pod: Pod, two: tuple[str, str], offsite: dict[str, str], s3: S3Server
+) -> None:
+    """restic leaves it out of its list, and calls that a success."""
+    older, newer = two
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    (damaged,) = (copy["id"] for copy in copies(pod, offsite) if tags(copy)["name"] == newer)
+    repository = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2]
+    (repository / "snapshots" / damaged).write_bytes(b"damaged")
+    shutil.rmtree(pod.directory / "tmp" / "cache")
+    kept = pod.backups.rename(pod.directory / "kept")
+    pod.folder(pod.backups)
+
+    done = pod.run("fetch.sh", FETCH="latest", **offsite)
+    assert done.returncode == 1
+    assert f"1 of the copies cannot be read, and may be newer than the newest of the others, {older}" in last_line(done)
+    assert "invalid data" in last_line(done)
+    done = pod.run("fetch.sh", FETCH=newer, **offsite)
+    assert done.returncode == 1
+    assert "1 of the copies cannot be read" in done.stdout
+    done = pod.run("fetch.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert "1 of the copies cannot be read" in done.stdout
+    assert done.stdout.count('{"time"') == 1
+    done = pod.run("fetch.sh", FETCH=older, **offsite)
+    assert done.returncode == 0, done.stdout
+    assert pod.names() == [older]
+
+    shutil.rmtree(pod.backups)
+    kept.rename(pod.backups)
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert f"uploaded {newer}" in done.stdout
+
+
+@pytest.mark.usefixtures("two")
+def test_where_no_copy_can_be_read_none_is_called_gone(pod: Pod, offsite: dict[str, str], s3: S3Server) -> None:
+    assert pod.run("upload.sh", **offsite).returncode == 0
+    repository = s3.folder / s3.bucket / offsite["RESTIC_REPOSITORY"].rpartition("/")[2]
+    for snapshot in (repository / "snapshots").iterdir():
+        snapshot.write_bytes(b"damaged")
+    shutil.rmtree(pod.directory / "tmp" / "cache")
+    for script, more in (("upload.sh", {}), ("fetch.sh", {"FETCH": "latest"})):
+        done = pod.run(script, **more, **offsite)
+        assert done.returncode == 1
+        assert "no copy can be read" in last_line(done)
+        assert "invalid data" in last_line(done)
+
+
+@pytest.mark.parametrize("script", ["upload.sh", "fetch.sh", "check-offsite.sh"])
+@pytest.mark.usefixtures("two")
+def test_copies_that_cannot_be_listed_are_not_called_gone(
+    pod: Pod, offsite: dict[str, str], s3: S3Server, script: str
+) -> None:
+    """As with a key that may not list this folder: restic warns, and calls its empty list a success."""
+    assert pod.run("upload.sh", **offsite).returncode == 0
+
+    class Handler(Front):
+        def _answer(self) -> None:
+            if "list-type" in self.path and "snapshots" in self.path:
+                self.refuse(403, "AccessDenied", "Access Denied for this folder.")
+            else:
+                self.pass_on(s3.port)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
+
+    with serving(Handler) as port:
+        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        done = pod.run(script, FETCH="latest", CONTACT_SECONDS="4", **place)
+    assert done.returncode == 1
+    assert "cannot be reached: " in last_line(done)
+    assert "Access Denied for this folder." in last_line(done)

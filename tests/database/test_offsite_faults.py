@@ -207,6 +207,60 @@ def test_copies_that_are_gone_fail_the_upload_until_somebody_decides_to_begin_an
     assert done.returncode == 0, "another prefix has had no copies"
 
 
+def test_copies_that_somebody_else_has_removed_fail_the_uploads_until_somebody_decides(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    for number in range(1, 5):
+        day(pod, number)
+        assert pod.run("upload.sh", **offsite).returncode == 0
+    removed, *_, newest = pod.names()
+    shutil.rmtree(pod.backups / removed)  # as retention does, long before off-site
+    ids = {tags(copy)["name"]: copy["id"] for copy in copies(pod, offsite)}
+    restic(pod, offsite, "forget", ids[removed], ids[newest])
+    day(pod, 5)
+    fewer = {**offsite, "KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0", "KEEP_WITHIN": "1h"}
+    for _ in range(2):
+        done = pod.run("upload.sh", CRON_JOB="invoicetron-db-upload", **fewer)
+        assert done.returncode == 1
+        assert f"gone from {offsite['RESTIC_REPOSITORY']}, and no upload has forgotten them: {removed};" in last_line(
+            done
+        )
+        assert "kubectl -n invoicetron-dev create job new-repository --from=cronjob/invoicetron-db-upload" in last_line(
+            done
+        )
+        assert sorted(tags(copy)["name"] for copy in copies(pod, offsite)) == pod.names(), (
+            "what can have a copy has one"
+        )
+    assert pod.run("upload.sh", NEW_REPOSITORY="true", **offsite).returncode == 0
+    done = pod.run("upload.sh", **offsite)
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_the_uploads_have_forgotten_is_not_missed_even_by_one_that_was_killed(
+    pod: Pod, server: PostgresServer, offsite: dict[str, str]
+) -> None:
+    fill(server)
+    keep = {"KEEP_DAILY": "2", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0", "KEEP_WITHIN": "1h"}
+
+    def upload(**more: str) -> None:
+        done = pod.run("upload.sh", **{**offsite, **keep, **more})
+        assert done.returncode == 0, done.stdout
+
+    for number in range(1, 6):
+        day(pod, number)
+        upload()
+        upload()
+    wrap_restic(pod, "forget", 'restic-itself "$@"; kill -9 $PPID')
+    day(pod, 6)
+    assert pod.run("upload.sh", **offsite, **keep).returncode != 0
+    wrap_restic(pod, "forget", 'exec restic-itself "$@"')
+    upload()
+    assert sorted(tags(copy)["name"] for copy in copies(pod, offsite)) == pod.names()[-2:]
+    upload(RESTIC_REPOSITORY=f"{offsite['RESTIC_REPOSITORY']}-2")
+    upload()
+
+
 UNREADABLE = """[ -e {once} ] || {{ touch {once}; chmod 000 database.dump; restic-itself "$@"; status=$?
   chmod 600 database.dump; exit "$status"; }}"""
 MISSING = '[ -e {once} ] || {{ mv database.dump {once}; exec restic-itself "$@"; }}'

@@ -11,10 +11,13 @@ from unittest import mock
 import pytest
 from rich.console import Console
 
-from ops.backups import Listed, Target, list_backups, table
+from ops import backups
+from ops.backups import Listed, Target, list_backups, read_backups, table
 from ops.kube.cluster import ClusterError
+from ops.kube.job import Job
 from ops.results import drills, newest_backup, newest_copy
 from ops.terminal import Terminal
+from tests.stacks import PROD
 from tests.unit.program import load_settings
 
 NOW = dt.datetime(2026, 2, 5, 12, tzinfo=dt.UTC)
@@ -78,6 +81,26 @@ def test_unknown_values_are_dashes_and_an_incomplete_backup_is_marked() -> None:
     assert second[1] == "NOT WHOLE"
     piped, by_hand = Listed(name=NAME, by="invoicetron-db-backup-ci-4711"), Listed(name=NAME, by="by-hand")
     assert [row[-2].strip() for row in shown(piped, by_hand)] == ["pipeline, job 4711", "by-hand"]
+
+
+@pytest.mark.parametrize(("hours", "cell"), [(2, "in the future"), (0.01, "0 min")])
+def test_a_backup_that_a_clock_dated_ahead_is_not_shown_as_fresh(hours: float, cell: str) -> None:
+    ahead = Listed(name=NAME, taken=NOW + dt.timedelta(hours=hours))
+    (cells,) = shown(ahead)
+    assert cells[1].strip() == cell
+
+
+def test_what_a_list_says_beside_the_backups_is_passed_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that a copy cannot be read: it is not among those listed."""
+    log = [json.dumps({"name": NAME}), "2026-02-05T12:00:00Z 1 of the copies cannot be read"]
+    monkeypatch.setattr(backups, "create", mock.Mock())
+    monkeypatch.setattr(backups, "cron_job", mock.Mock())
+    monkeypatch.setattr(Job, "follow", lambda job, **_: [job.say(line) for line in log])
+    listed = read_backups(mock.Mock(names=PROD), Terminal(), Target.VOLUME)
+    assert [one.name for one in listed] == [NAME]
+    assert "1 of the copies cannot be read" in capsys.readouterr().out
 
 
 def test_a_stack_without_copies_is_refused_before_the_cluster_is_asked() -> None:
