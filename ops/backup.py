@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
 
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, StoppedError
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create
 from ops.results import backup_taken
 from ops.terminal import Terminal
@@ -34,6 +34,12 @@ def cron_job(cluster: Cluster, name: str) -> Any:
             raise
         up = pulumi_command("up", cluster.names.stack)
         raise ClusterError(f"there is no CronJob {name} in {cluster.namespace}: run `{up}` first") from error
+
+
+def host_of(cron_job: Any) -> str | None:
+    """Host of the database that the Jobs of a CronJob connect to."""
+    (container,) = cron_job.spec.job_template.spec.template.spec.containers
+    return next((one.value for one in container.env if one.name == "PGHOST"), None)
 
 
 def why_no_backups(settings: Settings) -> str | None:
@@ -93,7 +99,7 @@ def back_up(cluster: Cluster, terminal: Terminal) -> None:
             job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
         raise JobFailedError(f"No backup: {error}") from error
-    except StoppedError:
+    except ClusterError:  # a signal, or no answer of the API server
         terminal.say(f"The backup continues: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
         raise
     terminal.say("The backup is complete.")

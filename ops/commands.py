@@ -56,10 +56,19 @@ def _cluster(settings: Settings, interrupts: Interrupts) -> Cluster:
 
 
 def _confirm(announcement: str, question: str, *, yes: bool) -> None:
-    """Prints what will happen and asks the user, unless the command line has answered already."""
+    """Prints what will happen and asks the user, unless the command line has answered already.
+
+    `Interrupts` must not be entered: it would only note Ctrl-C, and the question would go on waiting.
+    """
     typer.echo(announcement)
-    if not yes:
-        typer.confirm(question, abort=True)
+    try:
+        agreed = yes or typer.confirm(question)
+    except typer.Abort:
+        if not sys.stdin.isatty():
+            typer.echo("\nNobody answers, and this is no terminal: to go on without a question, give --yes.", err=True)
+        raise
+    if not agreed:
+        raise typer.Abort
 
 
 def _given(to: object, *, discarded: bool) -> str:
@@ -163,9 +172,8 @@ def backup_command(stack: StackOption) -> None:
     settings = load_settings(stack)
     check_has_backups(settings)
     with Interrupts() as interrupts:
-        cluster = _cluster(settings, interrupts)
         try:
-            back_up(cluster, Terminal())
+            back_up(_cluster(settings, interrupts), Terminal())
         except NearlyFullError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(NEARLY_FULL) from error
@@ -179,8 +187,7 @@ def list_command(
     """Lists the backups: age, size, rows, app image, migration, who took it, and whether a drill restored it."""
     settings = load_settings(stack)
     with Interrupts() as interrupts:
-        cluster = _cluster(settings, interrupts)
-        listed = list_backups(cluster, Terminal(), settings, target, now=dt.datetime.now(dt.UTC))
+        listed = list_backups(_cluster(settings, interrupts), Terminal(), settings, target, now=dt.datetime.now(dt.UTC))
     console = Console()
     if not console.is_terminal:
         console.width = _WIDE
@@ -228,8 +235,7 @@ def restore_command(
         into=into,
         discarded=discarded,
     ).check(settings)
-    interrupts = Interrupts()
-    terminal = Terminal()
+    interrupts, terminal = Interrupts(), Terminal()
     cluster = _cluster(settings, interrupts)
     if request is None:
         with interrupts:
@@ -301,11 +307,10 @@ def revoke_superuser_command(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Revokes SUPERUSER from the app's role, which then owns its database. Its password stays the same."""
-    settings = load_settings(stack)
-    with Interrupts() as interrupts:
-        cluster = _cluster(settings, interrupts)
-        revocation = Revocation.look(cluster, settings)
-        _confirm(revocation.announcement, "Go on?", yes=yes)
+    settings, interrupts = load_settings(stack), Interrupts()
+    revocation = Revocation.look(_cluster(settings, interrupts), settings)
+    _confirm(revocation.announcement, "Go on?", yes=yes)
+    with interrupts:
         typer.echo(revocation.run())
 
 
@@ -320,22 +325,22 @@ def upgrade_command(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Moves the database to another major version of PostgreSQL. The app is stopped during that time."""
-    settings = load_settings(stack)
+    settings, interrupts = load_settings(stack), Interrupts()
     if (to is None) == (not discard_old):
         raise SourceError(
             "give either --to with the version, or --discard to delete what the last upgrade kept; given: "
             f"{_given(to, discarded=discard_old)}"
         )
-    with Interrupts() as interrupts:
-        cluster = _cluster(settings, interrupts)
-        if to is None:
-            discarded = Discard.look(cluster, settings)
-            _confirm(discarded.announcement, "Delete it?", yes=yes)
+    cluster = _cluster(settings, interrupts)
+    if to is None:
+        discarded = Discard.look(cluster, settings)
+        _confirm(discarded.announcement, "Delete it?", yes=yes)
+        with interrupts:
             typer.echo(discarded.run())
-            return
-        engine = OperatedUpgrade if settings.operated_database else Upgrade
-        upgrade = engine.look(cluster, Terminal(), settings, to)
-        _confirm(upgrade.announcement, "Go on?", yes=yes)
+        return
+    upgrade = (OperatedUpgrade if settings.operated_database else Upgrade).look(cluster, Terminal(), settings, to)
+    _confirm(upgrade.announcement, "Go on?", yes=yes)
+    with interrupts:
         upgrade.run()
 
 

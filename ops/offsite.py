@@ -6,7 +6,7 @@ import secrets
 from typing import Final
 
 from ops.backup import cron_job
-from ops.kube.cluster import Cluster
+from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create
 from ops.terminal import Terminal
 
@@ -33,6 +33,9 @@ def fetch(cluster: Cluster, terminal: Terminal, *, name: str) -> str:
             job.follow(waiting=terminal.waiting)
     except JobFailedError as error:
         raise JobFailedError(f"The copy could not be fetched: {error}") from error
+    except ClusterError:  # a signal, or no answer of the API server
+        terminal.say(f"The fetch continues: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
+        raise
     if not fetched:
         raise JobFailedError(f"{job.name} has ended and does not say what it fetched")
     return fetched

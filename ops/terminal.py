@@ -49,7 +49,9 @@ class Terminal:
     """Prints lines to standard output, and shows progress if that is a terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(file=cast(IO[str], _Output()), highlight=False, markup=False, soft_wrap=True)
+        self._console = Console(
+            file=cast(IO[str], _Output()), highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
         self._reason = ""
         self._progress = Progress(
             SpinnerColumn(),

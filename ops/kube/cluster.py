@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -34,6 +34,7 @@ OPS: Final = f"{PROGRAM}-ops"
 """Field manager for changes that an `up` must not undo: it stops at a conflict with this name."""
 PROVIDER: Final = "pulumi-kubernetes"
 """Field manager whose fields the provider takes over by itself, so that the next `up` finds no conflict."""
+_UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 
 
@@ -116,6 +117,8 @@ class Cluster:
     names: Names
     """The stack's names."""
     interrupts: Interrupts
+    accepted: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
+    """Whether the API server has accepted this client's credentials."""
 
     @property
     def namespace(self) -> str:
@@ -213,11 +216,20 @@ class Cluster:
         deadline = time.monotonic() + OUTAGE
         while True:
             try:
-                return action()
+                answer = action()
             except (HTTPError, ApiException) as error:
-                if not is_passing(error) or time.monotonic() > deadline:
+                if not self._is_passing(error) or time.monotonic() > deadline:
                     raise ClusterError(error_message(error)) from error
                 time.sleep(_AGAIN)
+            else:
+                self.accepted.set()
+                return answer
+
+    def _is_passing(self, error: Exception) -> bool:
+        """As `is_passing`. For some seconds after its start, an API server with OIDC refuses every token
+        (kubernetes/kubernetes#65785), so one that was accepted before is offered again."""
+        refused = isinstance(error, ApiException) and error.status == _UNAUTHORIZED
+        return is_passing(error) or (refused and self.accepted.is_set())
 
     def _watch(
         self,
@@ -231,6 +243,7 @@ class Cluster:
         while not stopped.is_set():
             try:
                 listed = selection.listing(self.namespace, **selection.selector, _request_timeout=REQUEST_TIMEOUT)
+                self.accepted.set()
                 found = {one.metadata.name: one for one in listed.items}
                 queue.put((index, list(found.values())))
                 events = Watch().stream(
@@ -252,7 +265,7 @@ class Cluster:
                     queue.put((index, list(found.values())))
                 answered = time.monotonic()
             except (HTTPError, ApiException, OSError) as error:
-                if not is_passing(error) or time.monotonic() - answered > OUTAGE:
+                if not self._is_passing(error) or time.monotonic() - answered > OUTAGE:
                     queue.put(ClusterError(error_message(error)))
                     return
                 stopped.wait(_AGAIN)
@@ -287,7 +300,9 @@ def reason_given(body: bytes | str | None) -> str:
 
 
 def error_message(error: Exception) -> str:
-    """The API server's message, or that it does not answer."""
+    """The API server's message, or that it does not answer; after a refused login, what to do."""
     if isinstance(error, ApiException):
-        return f"the API server answered {error.status} {error.reason}{reason_given(error.body)}"
+        said = f"the API server answered {error.status} {error.reason}{reason_given(error.body)}"
+        fix = ". The credentials in the kubeconfig have expired, or are for another cluster: log in again"
+        return said + (fix if error.status == _UNAUTHORIZED else "")
     return f"the API server does not answer: {error}"

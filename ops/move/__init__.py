@@ -14,10 +14,10 @@ from typing import Any
 
 from components.database_address import DatabaseAddress
 from lookups.live_database import ANNOTATION, LiveDatabase
-from ops.backup import cron_job, labels
+from ops.backup import cron_job, host_of, labels
 from ops.kube.cluster import OPS, REQUEST_TIMEOUT, Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, delete, run, unfinished
-from ops.move.databases import app_url, fix_of_url, host_of, moved_url, read_namespace, set_app_url, uid_of
+from ops.move.databases import app_url, fix_of_url, moved_url, read_namespace, set_app_url, uid_of
 from ops.restore.app_stop import App, PreviousState, running_writer
 from ops.superuser import lent, needs_loan
 from ops.terminal import Terminal
@@ -170,7 +170,7 @@ class Move:
                         f"{error}\nThe new database holds the data. The app may be stopped: run this again: {again}"
                     ) from error
                 try:
-                    self._give_up()
+                    self._give_up(step)
                 except (ClusterError, JobFailedError) as second:
                     raise ClusterError(
                         f"{error}\n{second}\nThe old database holds the data, and may still be closed; the app may be "
@@ -215,9 +215,11 @@ class Move:
         failed = "The move has failed"
         run(job, self.template, self.terminal, does=does, failed=failed, environment=environment)
 
-    def _give_up(self) -> None:
-        """Opens the old database again, and starts the app on it."""
+    def _give_up(self, failed: Step) -> None:
+        """Opens the old database again, and starts the app on it; does nothing if no run has stopped the app."""
         with self.cluster.interrupts.deferred():
+            if failed.name == "stop" and not self.was.remembered and not self.app.is_ours():
+                return
             self._refuse_company()
             self._end_earlier()
             with lent(self.cluster, self.terminal, self.template):

@@ -24,12 +24,6 @@ def read_namespace(cluster: Cluster) -> dict[str, Any]:
     return {"metadata": {"annotations": found.metadata.annotations or {}}}
 
 
-def host_of(cron_job: Any) -> str | None:
-    """Host of the database that the Jobs of a CronJob connect to."""
-    (container,) = cron_job.spec.job_template.spec.template.spec.containers
-    return next((one.value for one in container.env if one.name == "PGHOST"), None)
-
-
 def cluster_of(cluster: Cluster) -> dict[str, Any] | None:
     """The stack's CloudNativePG Cluster, or None."""
     return cluster.custom_object(cloudnative_pg.API, cloudnative_pg.RESOURCE, cluster.names.database)

@@ -13,9 +13,9 @@ from kubernetes.client.exceptions import ApiException
 from components import cloudnative_pg
 from components.database_address import DatabaseAddress
 from lookups.live_database import LiveDatabase
-from ops.backup import cron_job
+from ops.backup import cron_job, host_of
 from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, unless_gone
-from ops.move.databases import claims_of, cluster_of, host_of, read_namespace
+from ops.move.databases import claims_of, cluster_of, read_namespace
 from ops.terminal import Terminal
 from settings import Settings
 from settings.cloudnative_pg import CLOUDNATIVE_PG, Engine, other_engine
@@ -75,7 +75,12 @@ class Discarding:
                 group, _, version = cloudnative_pg.API.partition("/")
                 unless_gone(
                     lambda: api.CustomObjectsApi(cluster.client).delete_namespaced_custom_object(
-                        group, version, cluster.namespace, cloudnative_pg.RESOURCE, names.database
+                        group,
+                        version,
+                        cluster.namespace,
+                        cloudnative_pg.RESOURCE,
+                        names.database,
+                        _request_timeout=REQUEST_TIMEOUT,
                     )
                 )
             else:

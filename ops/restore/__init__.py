@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ops.backup import cron_job, labels, why_no_backups
+from components.database_address import DatabaseAddress
+from ops.backup import cron_job, host_of, labels, why_no_backups
 from ops.kube.cluster import Cluster, ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create, delete, unfinished
 from ops.offsite import fetch
@@ -22,6 +23,7 @@ from ops.restore.transfer import upload
 from ops.superuser import lent, needs_loan
 from ops.terminal import Terminal
 from settings import Settings
+from settings.commands import pulumi_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class RestoreRequest:
     """`backup.sessionTables` of the stack file."""
     into: str | None = None
     """Name of a database to fill for inspection; nothing is replaced then."""
+    host: str | None = None
+    """Of the live database; None if nobody has looked it up."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,7 +91,24 @@ def parse_request(
         clear_sessions=clear_sessions,
         session_tables=settings.backup.session_tables if settings.backup else (),
         into=into,
+        host=DatabaseAddress.of(settings.names, settings.database).host,
     )
+
+
+def template_for(cluster: Cluster, request: RestoreRequest) -> Any:
+    """The suspended CronJob of restores.
+
+    Raises `ClusterError` if there is none, or if it leads to a database that `ops move-database` has left since the
+    last `up`: the app would not see what is restored there.
+    """
+    template = cron_job(cluster, cluster.names.restore)
+    found = host_of(template) if request.host else None
+    if found != request.host:
+        up = pulumi_command("up", cluster.names.stack)
+        raise ClusterError(
+            f"restores still lead to {found}, and the database is now at {request.host}: run `{up}` first"
+        )
+    return template
 
 
 def brought(cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> RestoreRequest:
@@ -125,7 +146,7 @@ class Restore:
     @classmethod
     def look(cls, cluster: Cluster, terminal: Terminal, request: RestoreRequest) -> Restore:
         """Reads the live state; changes nothing. Raises `ClusterError` if this stack cannot be restored."""
-        template = cron_job(cluster, cluster.names.restore)
+        template = template_for(cluster, request)
         app = App(cluster=cluster, run=secrets.token_hex(4))
         left = unfinished(cluster, template)
         refuse_running(cluster, request.source)

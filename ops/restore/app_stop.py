@@ -77,10 +77,11 @@ class App:
 
     def stop(self) -> PreviousState:
         """Scales the app to 0, waits for its pods to end and returns its former state; this run now owns it."""
-        deployment = self._read()
+        deployment = self.cluster.persistently(self._read)
         was = previous_state(deployment)
         annotations = {REPLICAS: str(was.replicas), READY: str(was.ready).lower(), STOPPED_BY: self.run}
-        self._patch({"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}, manager=OPS)
+        body = {"metadata": {"annotations": annotations}, "spec": {"replicas": 0}}
+        self.cluster.persistently(partial(self._patch, body, manager=OPS))
         pods = self.cluster.pods(deployment.spec.selector.match_labels)
         # An evicted pod stays until somebody deletes it, so that people can inspect it.
         if not self.cluster.until(pods, done=lambda found: all(map(_has_ended, found)), timeout=_STOP_PATIENCE):

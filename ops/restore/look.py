@@ -10,7 +10,7 @@ from components.database_address import PORT, DatabaseAddress
 from ops.backup import cron_job
 from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create, unfinished
-from ops.restore import RestoreRequest, brought, send
+from ops.restore import RestoreRequest, brought, send, template_for
 from ops.superuser import lent
 from ops.terminal import Terminal
 from settings.cloudnative_pg import EngineSettings
@@ -22,7 +22,7 @@ def look_into(cluster: Cluster, terminal: Terminal, request: RestoreRequest, eng
     """Fills the database and prints how to reach it. If it raises `JobFailedError` or `ClusterError`, there is none."""
     if request.into is None:
         raise ValueError("asked to look into no database")
-    template = cron_job(cluster, cluster.names.restore)
+    template = template_for(cluster, request)
     _refuse_restore(cluster, template)
     wanted = brought(cluster, terminal, request)
     _refuse_restore(cluster, template)  # the fetch may take hours

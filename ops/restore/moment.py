@@ -25,7 +25,7 @@ from components.wal_archive import API as WAL_API
 from components.wal_archive import PLUGIN
 from components.wal_archive import RESOURCE as STORES
 from ops.backup import cron_job, labels, why_no_backups, written_by
-from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, error_message, unless_gone
+from ops.kube.cluster import REQUEST_TIMEOUT, Cluster, ClusterError, Selection, error_message, unless_gone
 from ops.kube.job import Job, JobFailedError, create, run
 from ops.restore.source import Source, SourceError, parse_moment, shown
 from ops.terminal import Terminal
@@ -267,11 +267,8 @@ class Recovery:
 
     def _has_failed(self) -> bool:
         """Whether the operator's one Job has failed: it tries six times, and the operator does nothing after that."""
-        jobs = self.cluster.batch.list_namespaced_job(
-            self.cluster.namespace,
-            label_selector=f"{CLUSTER_LABEL}={self.cluster.names.recovered}",
-            _request_timeout=REQUEST_TIMEOUT,
-        ).items
+        selector = {"label_selector": f"{CLUSTER_LABEL}={self.cluster.names.recovered}"}
+        jobs = Selection(listing=self.cluster.batch.list_namespaced_job, selector=selector).listed(self.cluster)
         return any(one.type == "Failed" and one.status == "True" for job in jobs for one in job.status.conditions or [])
 
     def _remove(self) -> None:

@@ -50,4 +50,5 @@ def drill(cluster: Cluster, terminal: Terminal, settings: Settings, now: dt.date
     moment = parse(settings, to=f"{now - dt.timedelta(seconds=1):%Y-%m-%d %H:%M:%S}Z", archive=None)
     source = recovered(cluster, terminal, moment)
     terminal.say(f"Recovered, counted and dumped: {source}.")
-    return checks.record(cluster.client, cluster.names, RECOVERY)
+    recorded: str = cluster.persistently(lambda: checks.record(cluster.client, cluster.names, RECOVERY))
+    return recorded

@@ -145,16 +145,16 @@ class Upgrade:
                         self._switch()
                 with self.terminal.step(f"starting PostgreSQL {self.major}"):
                     self._wait()
+                if self.template is None and self.interrupted:
+                    self.app.stop()  # it is stopped; this makes it this run's to start
         except ClusterError as error:
             raise ClusterError(
                 f"{error}\nThe app stays stopped. The database is on the new volume or will be, complete; to go on, "
                 f"run this again: {ops_command('upgrade', self.settings.stack, '--to', str(self.major))}"
             ) from error
         if self.template is not None or self.interrupted:
-            if self.template is None:
-                self.app.stop()  # it is stopped; this makes it this run's to start
             self._start_app()
-        self.terminal.say(self._next_steps)
+        self.terminal.say(self.cluster.persistently(lambda: self._next_steps))
 
     def _fill(self) -> None:
         if new := [name for name in unfinished(self.cluster, self.template) if name not in self.left]:

@@ -143,7 +143,8 @@ class OperatedUpgrade:
             with self._or_say_how_to_go_on(backup), self.cluster.interrupts.deferred():
                 self._ask(backup)
         elif self.interrupted:
-            self.app.stop()  # it is stopped; this makes it this run's to start
+            with self._or_say_how_to_go_on(backup):
+                self.app.stop()  # it is stopped; this makes it this run's to start
         with self._or_say_how_to_go_on(backup):
             try:
                 self._wait_for_data()
@@ -271,7 +272,7 @@ class OperatedUpgrade:
         )
 
     def _compare(self, backup: str) -> None:
-        template = cron_job(self.cluster, self.cluster.names.backup)
+        template = self.cluster.persistently(lambda: cron_job(self.cluster, self.cluster.names.backup))
         job = Job.of(template, self.cluster, self.terminal.say)
         try:
             run(

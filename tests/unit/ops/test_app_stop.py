@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from kubernetes.client import (
+    ApiClient,
     V1Deployment,
     V1DeploymentSpec,
     V1DeploymentStatus,
@@ -19,9 +20,10 @@ from kubernetes.client import (
     V1PodTemplateSpec,
 )
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import ProtocolError
 
 from lookups.database_claims import STOPPED_BY
-from ops.kube.cluster import Cluster, ClusterError
+from ops.kube.cluster import Cluster, ClusterError, Interrupts
 from ops.restore.app_stop import READY, REPLICAS, App
 from tests.stacks import DEV
 
@@ -63,7 +65,7 @@ class FakeCluster:
         self.replicas, self.version = body["spec"]["replicas"], self.version + 1
 
     def persistently(self, action: Callable[[], Any]) -> Any:
-        return action()
+        return Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts()).persistently(action)
 
     def pods(self, _labels: dict[str, str]) -> list[V1Pod]:
         return self.found
@@ -93,6 +95,24 @@ def test_an_evicted_pod_that_is_still_listed_does_not_block_the_stop(phase: str)
 def test_the_stop_fails_if_a_pod_keeps_running() -> None:
     with pytest.raises(ClusterError, match="the app's pods have not ended"):
         app(FakeCluster([pod("Running")])).stop()
+
+
+@pytest.mark.parametrize("at", ["read", "patch"])
+def test_an_api_server_that_restarts_does_not_end_the_stop(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    monkeypatch.setattr("ops.kube.cluster._AGAIN", 0.0)
+    cluster = FakeCluster([])
+    methods = {"read": "read_namespaced_deployment", "patch": "patch_namespaced_deployment"}
+    answers = getattr(cluster.apps, methods[at])
+    failures = [ProtocolError("Connection aborted.")]
+
+    def request(*given: Any, **options: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return answers(*given, **options)
+
+    setattr(cluster.apps, methods[at], request)
+    assert app(cluster).stop().replicas == 1
+    assert (cluster.replicas, cluster.held) == (0, STOPPED)
 
 
 def test_the_start_restores_the_replicas_and_removes_the_marks_of_the_stop() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from unittest import mock
 
 import pytest
 
 from ops import backup
 from ops.backup import NearlyFullError, back_up
+from ops.kube.cluster import ClusterError, StoppedError
 from ops.kube.job import Job
 from ops.terminal import Terminal
 from tests.stacks import DEV
@@ -20,6 +22,18 @@ def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     monkeypatch.setattr(backup, "labels", lambda _: {})
     monkeypatch.setattr(Job, "follow", lambda job, **_: any(map(job.say, log)))
     back_up(mock.Mock(names=DEV), Terminal())
+
+
+@pytest.mark.parametrize("error", [StoppedError(signal.SIGINT), ClusterError("the API server does not answer")])
+def test_whoever_stops_waiting_for_the_backup_is_told_that_it_continues(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: ClusterError
+) -> None:
+    monkeypatch.setattr(backup, "create", lambda *_, **__: None)
+    monkeypatch.setattr(backup, "labels", lambda _: {})
+    monkeypatch.setattr(Job, "follow", mock.Mock(side_effect=error))
+    with pytest.raises(type(error)):
+        back_up(mock.Mock(names=DEV, namespace=DEV.namespace), Terminal())
+    assert f"The backup continues: kubectl -n {DEV.namespace} logs --follow job/" in capsys.readouterr().out
 
 
 def test_a_good_backup_on_a_nearly_full_volume_is_distinguished_from_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from urllib3.exceptions import MaxRetryError
 
+from ops.kube import cluster as cluster_module
 from ops.kube.cluster import Cluster, ClusterError
 from ops.restore.moment import Moment, Recovery, beside, parse
 from ops.restore.source import Source, SourceError
@@ -131,3 +133,15 @@ def test_a_recovered_database_is_named_after_its_moment() -> None:
     source = Source(backup="recovered-000012-20260120T150000Z", recovered=AT)
     assert str(source) == ("the database as it was at 2026-01-20 14:05:00 UTC (recovered-000012-20260120T150000Z)")
     assert source.scope.startswith("a backup of this program")
+
+
+def test_an_api_server_that_restarts_does_not_end_a_recovery_of_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_AGAIN", 0.0)
+    monkeypatch.setattr("ops.restore.moment._LOOK", 0.0)
+    phases = iter([{}, {"conditions": [{"type": "Ready", "status": "True"}]}])
+    monkeypatch.setattr(Recovery, "read", lambda *_: {"status": next(phases)})
+    jobs = mock.Mock(side_effect=[MaxRetryError(mock.Mock(), "/", None), mock.Mock(items=[])])
+    monkeypatch.setattr(Cluster, "batch", mock.Mock(list_namespaced_job=jobs))
+    cluster = Cluster(client=mock.Mock(), names=PROD, interrupts=mock.Mock())
+    Recovery(cluster=cluster, terminal=mock.Mock(), moment=Moment(at=AT, archive="a", live=True))._wait()
+    assert jobs.call_count == 2

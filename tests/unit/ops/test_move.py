@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from kubernetes.client import ApiClient
 
 from lookups.live_database import ANNOTATION
 from ops import move as module
-from ops.kube.cluster import Cluster, ClusterError, Interrupts
+from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import JobFailedError
 from ops.move import Move, MoveError, discard
 from ops.move.databases import claims_of, fix_of_url, moved_url, uid_of
@@ -145,6 +146,24 @@ def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monke
     with pytest.raises(ClusterError, match="takes over from this one"):
         move.run()
     assert stage.happened == ["stop", "end_earlier", "fill"]
+
+
+@pytest.mark.parametrize("error", [StoppedError(signal.SIGINT), ClusterError("no answer")])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_move_that_has_not_stopped_the_app_has_nothing_to_give_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: ClusterError, stopped: bool
+) -> None:
+    give_up = Move._give_up
+    move = stage.move()
+    monkeypatch.setattr(Move, "_give_up", give_up)
+    monkeypatch.setattr(Move, "_run_job", stage.does("job"))
+    monkeypatch.setattr(App, "is_ours", lambda _: stopped)
+    monkeypatch.setattr(App, "start", stage.does("start the app"))
+    monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
+    stage.failing = {"stop": error}
+    with pytest.raises(type(error), match=f"^{error}$"):
+        move.run()
+    assert stage.happened == ["stop", *(["end_earlier", "job", "start the app"] if stopped else [])]
 
 
 class World:
@@ -307,6 +326,20 @@ def test_the_old_database_is_discarded_only_once_nothing_needs_it(
     monkeypatch.setattr(discard, "cron_job", lambda *_: template(backups_at))
     with pytest.raises(ClusterError, match=complaint):
         Discarding.look(CLUSTER, mock.MagicMock(), settings("cloudnative-pg", **THERE))
+
+
+@pytest.mark.parametrize("engine", ["statefulset", "cloudnative-pg"])
+def test_no_request_of_a_discard_waits_for_ever(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
+    cluster = mock.MagicMock(names=DEV)
+    monkeypatch.setattr("kubernetes.client.CustomObjectsApi", lambda _: cluster.custom)
+    monkeypatch.setattr(discard, "cluster_of", lambda _: None)
+    monkeypatch.setattr(discard, "_claims", lambda *_: [])
+    monkeypatch.setattr(discard, "claims_of", lambda _: ["data-invoicetron-db-0"])
+    terminal = mock.MagicMock()
+    Discarding(cluster=cluster, terminal=terminal, settings=settings(), engine=engine, volumes=[]).run()
+    deletions = [call for call in cluster.mock_calls if ".delete_" in call[0]]
+    assert deletions
+    assert all("_request_timeout" in call.kwargs for call in deletions)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 from unittest import mock
 
@@ -19,6 +20,7 @@ from kubernetes.client import (
 )
 
 from ops import offsite
+from ops.kube.cluster import ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
 from ops.offsite import fetch
 from ops.restore import parse_request
@@ -67,6 +69,20 @@ def test_the_job_reports_which_backup_it_fetched(monkeypatch: pytest.MonkeyPatch
 def test_a_job_that_does_not_report_what_it_fetched_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobFailedError, match="does not say what it fetched"):
         fetched(monkeypatch, ["nothing"])
+
+
+@pytest.mark.parametrize("error", [StoppedError(signal.SIGINT), ClusterError("the API server does not answer")])
+def test_whoever_stops_waiting_for_the_fetch_is_told_that_it_continues(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: ClusterError
+) -> None:
+    monkeypatch.setattr(offsite, "create", mock.Mock())
+    monkeypatch.setattr(offsite, "cron_job", mock.Mock())
+    monkeypatch.setattr(Job, "follow", mock.Mock(side_effect=error))
+    with pytest.raises(type(error)):
+        fetch(mock.Mock(names=PROD, namespace=PROD.namespace), Terminal(), name="latest")
+    assert (
+        f"The fetch continues: kubectl -n {PROD.namespace} logs --follow job/{PROD.fetch}-" in capsys.readouterr().out
+    )
 
 
 def test_a_job_with_another_script_is_no_run_of_the_cron_job() -> None:

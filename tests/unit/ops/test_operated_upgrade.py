@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 from kubernetes.client import ApiClient
+from urllib3.exceptions import ProtocolError
 
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import JobFailedError
@@ -195,6 +196,23 @@ def test_a_failure_after_the_job_leaves_the_app_stopped_and_says_how_to_continue
     ):
         stage.upgrade()
     assert stage.happened[-1] == at
+
+
+def test_a_failure_to_take_over_the_stopped_app_says_how_to_continue(stage: Stage) -> None:
+    stage.raised["stop"] = ClusterError("no answer")
+    with pytest.raises(ClusterError, match=r"(?s)no answer.*stays stopped.*python -m ops upgrade --stack dev --to 18"):
+        stage.upgrade(asked=True, interrupted=True, backup="before-restore-1")
+
+
+def test_an_api_server_that_restarts_before_the_comparison_does_not_end_the_upgrade(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.kube.cluster._AGAIN", 0.0)
+    found = SimpleNamespace(metadata=SimpleNamespace(name="backup"))
+    # For the backup; then for the comparison, once the API server is back.
+    monkeypatch.setattr(module, "cron_job", mock.Mock(side_effect=[found, ProtocolError("Connection aborted."), found]))
+    stage.upgrade()
+    assert stage.happened[-4:] == [SCRIPT, "start", "base backup", "forget the backup"]
 
 
 def test_missing_rows_are_reported_with_the_command_that_restores_them(stage: Stage) -> None:

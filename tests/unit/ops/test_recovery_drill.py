@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from urllib3.exceptions import ProtocolError
 
 from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import JobFailedError
@@ -86,6 +87,16 @@ def test_the_database_of_a_moment_ago_is_recovered_and_then_recorded(
     assert recovery_drill.drill(cluster, mock.Mock(), settings(), NOW) == "Recorded"
     assert asked == [Moment(at=NOW - dt.timedelta(seconds=1), archive="invoicetron-db", live=True)]
     recorded.assert_called_once_with(cluster.client, PROD, "recovery")
+
+
+def test_a_recovery_is_recorded_although_the_api_server_restarts(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.kube.cluster._AGAIN", 0.0)
+    monkeypatch.setattr(recovery_drill, "recovered", mock.Mock())
+    recorded = mock.Mock(side_effect=[ProtocolError("Connection aborted."), "Recorded"])
+    monkeypatch.setattr("ops.checks.record", recorded)
+    assert recovery_drill.drill(cluster, mock.Mock(), settings(), NOW) == "Recorded"
 
 
 def test_a_recovery_that_failed_is_not_recorded(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -16,11 +17,13 @@ from kubernetes.client import ApiClient, V1Job, V1ObjectMeta
 from ops import restore as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
 from ops.kube.job import Job, JobFailedError
-from ops.restore import Restore, RestoreRequest, look, migration
+from ops.restore import Restore, RestoreRequest, look, migration, parse_request
 from ops.restore.app_stop import App, PreviousState
 from ops.restore.source import Source
 from settings.cloudnative_pg import STATEFUL_SET
+from settings.database import DatabaseSettings
 from tests.stacks import DEV
+from tests.unit.program import load_settings
 
 OTHER = "invoicetron-db-restore-another"
 MIGRATION = "invoicetron-migrate-1a2b3c4d"
@@ -242,6 +245,28 @@ def test_a_running_migration_is_found_before_the_user_is_asked_and_no_recovery_i
         look_at(stage, monkeypatch, source, needs_loan=mock.Mock())
 
 
+def leading_to(host: str) -> Any:
+    """A CronJob whose Jobs connect to the database at `host`."""
+    container = SimpleNamespace(env=[SimpleNamespace(name="PGHOST", value=host)])
+    job = SimpleNamespace(spec=SimpleNamespace(template=SimpleNamespace(spec=SimpleNamespace(containers=[container]))))
+    return SimpleNamespace(spec=SimpleNamespace(job_template=job))
+
+
+@pytest.mark.parametrize("into", [None, "lost"])
+def test_between_a_move_and_the_next_up_nothing_is_restored_into_the_database_that_was_left(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, into: str | None
+) -> None:
+    monkeypatch.setattr(module, "cron_job", lambda *_: leading_to("invoicetron-db"))
+    database = DatabaseSettings(engine="cloudnative-pg", moving_from="statefulset").with_live("cloudnative-pg")
+    settings = load_settings("prod").model_copy(update={"database": database})
+    request = parse_request(settings, source="latest", expect=None, clear_sessions=False, into=into)
+    cluster = Cluster(client=ApiClient(), names=DEV, interrupts=Interrupts())
+    begin = partial(look.look_into, engine=database) if into else Restore.look
+    with pytest.raises(ClusterError, match=r"lead to invoicetron-db, .* at invoicetron-db-rw: run `pulumi up -s dev`"):
+        begin(cluster, stage.terminal, request)
+    assert not stage.happened
+
+
 def test_a_look_into_a_backup_does_not_start_while_a_restore_runs(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +275,7 @@ def test_a_look_into_a_backup_does_not_start_while_a_restore_runs(
         return request
 
     lending = mock.Mock()
-    monkeypatch.setattr(look, "cron_job", mock.Mock())
+    monkeypatch.setattr(module, "cron_job", mock.Mock())
     monkeypatch.setattr(look, "unfinished", lambda *_: list(stage.running))
     monkeypatch.setattr(look, "brought", fetched)
     monkeypatch.setattr(look, "lent", lending)

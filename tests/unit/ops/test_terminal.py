@@ -1,4 +1,4 @@
-"""Output to a reader that is gone does not stop a command."""
+"""Output is printed as it is, and a reader that is gone does not stop a command."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ class Gone:
 
     def isatty(self) -> bool:
         return self._number == errno.EIO
+
+
+@pytest.mark.parametrize("line", ['connection to server at "fd00::a:b:1" failed', "[red] is no markup"])
+def test_a_line_of_a_log_is_printed_as_it_is(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    Terminal().say(line)
+    assert capsys.readouterr().out == f"{line}\n"
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EPIPE], ids=["a closed terminal", "a pipe that nobody reads"])

@@ -11,6 +11,7 @@ from unittest import mock
 
 import pytest
 from kubernetes.client import ApiClient
+from urllib3.exceptions import ProtocolError
 
 from ops import upgrade as module
 from ops.kube.cluster import Cluster, ClusterError, Interrupts, StoppedError
@@ -154,6 +155,21 @@ def test_nothing_is_switched_if_another_run_has_stopped_the_app_since(stage: Sta
 def test_the_same_command_continues_after_the_switch_without_filling_again(stage: Stage) -> None:
     stage.upgrade(switched=True, interrupted=True)
     assert stage.happened == ["wait", "stop", "start"]
+
+
+def test_a_failure_to_take_over_the_stopped_app_says_how_to_continue(stage: Stage) -> None:
+    stage.raised["stop"] = ClusterError("no answer")
+    with pytest.raises(ClusterError, match=r"(?s)no answer.*stays stopped.*python -m ops upgrade --stack dev --to 18"):
+        stage.upgrade(switched=True, interrupted=True)
+
+
+def test_the_next_steps_are_told_although_the_api_server_restarts_before_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.kube.cluster._AGAIN", 0.0)
+    monkeypatch.setattr(module, "_kept", mock.Mock(side_effect=[ProtocolError("Connection aborted."), []]))
+    stage.upgrade()
+    assert stage.terminal.say.call_args.args[0].startswith("The database of dev is on PostgreSQL 18.")
 
 
 def test_an_app_that_others_have_stopped_is_left_alone(stage: Stage) -> None:
