@@ -81,24 +81,23 @@ class Environment(_Kind):
     @override
     def delete(self, id_: str, olds: Properties) -> None:
         project, _, number = id_.rpartition(":")
-        item = self._get(project, number)
-        if item is None:
-            return
+        environments = self._client.project(project).environments
         with refusals(f"the deletion of the environment {olds['name']}"):
-            if olds.get("stopBeforeDestroy"):
-                self._stop(project, item, force=olds.get("autoStopSetting") == "with_action")
-            item.delete()
+            if olds.get("stopBeforeDestroy"):  # fails if the environment is gone
+                self._stop(project, environments.get(int(number), lazy=True), olds)
+            if item := if_present(lambda: environments.get(int(number))):
+                item.delete()
 
     def _get(self, project: str, number: str) -> LiveEnvironment | None:
         with refusals(f"the environment {project}:{number}"):
             return if_present(lambda: self._client.project(project).environments.get(int(number)))
 
-    def _stop(self, project: str, item: LiveEnvironment, *, force: bool) -> None:
-        item.stop(post_data={"force": force})
+    def _stop(self, project: str, item: LiveEnvironment, olds: Properties) -> None:
+        item.stop(post_data={"force": olds.get("autoStopSetting") == "with_action"})
         deadline = time.monotonic() + STOP_TIMEOUT
         while self._client.project(project).environments.get(item.id).state != "stopped":
             if time.monotonic() > deadline:
-                raise PluginError(f"the environment {item.name} did not stop within {STOP_TIMEOUT:.0f} s")
+                raise PluginError(f"the environment {olds['name']} did not stop within {STOP_TIMEOUT:.0f} s")
             time.sleep(0.2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import gitlab
 from typing_extensions import override
 
 from rehearsal.plugins.base import PluginError, State
@@ -55,7 +56,7 @@ class PipelineSchedule(Kind):
     def delete(self, id_: str, olds: Properties) -> None:
         project, _, number = id_.rpartition(":")
         with refusals(f"the deletion of the pipeline schedule {id_}"):
-            if_present(lambda: self._client.project(project).pipelineschedules.delete(int(number)))
+            self._client.project(project).pipelineschedules.delete(int(number))
 
     def _outputs(self, inputs: Properties, number: int) -> Properties:
         return {**self._defaults, **inputs, "pipelineScheduleId": number}
@@ -69,10 +70,15 @@ class TagProtection(Kind):
     @override
     def create(self, inputs: Properties) -> tuple[str, Properties]:
         level = LEVELS[inputs.get("createAccessLevel", "maintainer")]
+        wanted = {"name": inputs["tag"], "create_access_level": level}
+        tags = self._client.project(inputs["project"]).protectedtags
         with refusals(f"the protection of the tags {inputs['tag']}"):
-            self._client.project(inputs["project"]).protectedtags.create(
-                {"name": inputs["tag"], "create_access_level": level}
-            )
+            try:
+                tags.create(wanted)
+            except gitlab.GitlabError:
+                # The provider takes every refusal for that of a second protection, and replaces the first.
+                tags.delete(inputs["tag"])
+                tags.create(wanted)
         return f"{inputs['project']}:{inputs['tag']}", inputs
 
     @override
@@ -94,4 +100,4 @@ class TagProtection(Kind):
     def delete(self, id_: str, olds: Properties) -> None:
         project, tag = id_.split(":", 1)
         with refusals(f"the deletion of the protection of the tags {tag}"):
-            if_present(lambda: self._client.project(project).protectedtags.delete(tag))
+            self._client.project(project).protectedtags.delete(tag)

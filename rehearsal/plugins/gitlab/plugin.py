@@ -89,8 +89,7 @@ class GitLabPlugin(RestPlugin):
         return {"id": args["project"], "project": args["project"], "environments": shown}
 
     def _variables(self, args: Properties) -> Properties:
-        # The provider's data source itself filters by scope.
-        scope = args.get("environmentScope")
+        # Of every scope: the provider leaves the filter to GitLab, whose list of variables has none.
         with refusals("the CI variables"):
             found = self._client.project(args["project"]).variables.list(get_all=True)
         shown = [
@@ -106,7 +105,6 @@ class GitLabPlugin(RestPlugin):
                 "description": item.description or "",
             }
             for item in found
-            if scope in (None, item.environment_scope)
         ]
         return {"id": args["project"], "project": args["project"], "variables": shown}
 

@@ -72,7 +72,7 @@ class PushMirror(Kind):
     def delete(self, id_: str, olds: Properties) -> None:
         project, _, number = id_.rpartition(":")
         with refusals(f"the deletion of the push mirror {id_}"):
-            if_present(lambda: self._client.project(project).remote_mirrors.delete(int(number)))
+            self._client.project(project).remote_mirrors.delete(int(number))
 
     def _outputs(self, inputs: Properties, mirror_id: int) -> Properties:
         return {**self._defaults, **inputs, "url": Secret(inputs["url"]), "mirrorId": mirror_id}
@@ -113,7 +113,7 @@ class Branch(Kind):
             return
         project, name = id_.split(":", 1)
         with refusals(f"the deletion of the branch {name}"):
-            if_present(lambda: self._client.project(project).branches.delete(name))
+            self._client.project(project).branches.delete(name)
 
     def _outputs(self, inputs: Properties, item: Any) -> Properties:
         live = {name: item.attributes.get(attribute) for name, attribute in self._shown.items()}
@@ -178,7 +178,7 @@ class BranchProtection(Kind):
     def delete(self, id_: str, olds: Properties) -> None:
         project, branch = id_.split(":", 1)
         with refusals(f"the deletion of the protection of the branch {branch}"):
-            if_present(lambda: self._client.project(project).protectedbranches.delete(branch))
+            self._client.project(project).protectedbranches.delete(branch)
 
     def _take_over_default(self, id_: str, branch: str) -> None:
         """GitLab already protects the default branch, so the provider unprotects it and protects it again."""
@@ -210,12 +210,9 @@ class BranchProtection(Kind):
 
 
 class ProtectedEnvironment(Kind):
-    """`gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment`, Premium.
+    """`gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment`, Premium."""
 
-    Stricter than the real one, which changes the levels in place.
-    """
-
-    replace_on = frozenset({"project", "environment", "deployAccessLevelsAttributes"})
+    replace_on = frozenset({"project", "environment"})
 
     @override
     def create(self, inputs: Properties) -> tuple[str, Properties]:
@@ -239,10 +236,23 @@ class ProtectedEnvironment(Kind):
 
     @override
     def update(self, id_: str, inputs: Properties, olds: Properties) -> Properties:
-        raise PluginError("a protected environment cannot be updated, only replaced")
+        project, name = id_.split(":", 1)
+        wanted = [LEVELS[item["accessLevel"]] for item in inputs["deployAccessLevelsAttributes"]]
+        with refusals(f"the protection of the environment {name}"):
+            present = self._client.project(project).protected_environments.get(name)
+            before = {level["access_level"]: level["id"] for level in present.deploy_access_levels}
+            added = [{"access_level": level} for level in wanted if level not in before]
+            changes = [
+                {"id": number, "access_level": level, **({} if level in wanted else {"_destroy": True})}
+                for level, number in before.items()
+            ]
+            # python-gitlab's manager has no `update`.
+            path = f"{present.manager.path}/{present.encoded_id}"
+            self._client.connection.http_put(path, post_data={"name": name, "deploy_access_levels": changes + added})
+        return inputs
 
     @override
     def delete(self, id_: str, olds: Properties) -> None:
         project, name = id_.split(":", 1)
         with refusals(f"the deletion of the protection of the environment {name}"):
-            if_present(lambda: self._client.project(project).protected_environments.delete(name))
+            self._client.project(project).protected_environments.delete(name)

@@ -103,6 +103,7 @@ _ROUTES: Final[Mapping[tuple[str, str], Handler]] = {
     ("GET", "protected_environments"): lambda p, _, b: p.protected_environments.entries(b),
     ("POST", "protected_environments"): lambda p, _, b: p.protected_environments.create(b),
     ("GET", "protected_environments/*"): lambda p, a, _: p.protected_environments.get(a),
+    ("PUT", "protected_environments/*"): lambda p, a, b: p.protected_environments.update(a, b),
     ("DELETE", "protected_environments/*"): lambda p, a, _: p.protected_environments.delete(a),
 }
 _ROUTES_BY_USER: Final[Mapping[tuple[str, str], Callable[..., Any]]] = {

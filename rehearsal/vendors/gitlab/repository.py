@@ -239,16 +239,33 @@ class ProtectedEnvironments(Collection):
         self._check_edition()
         required(body, "name", "deploy_access_levels")
         if body["name"] in self._entries:
-            raise RefusedError(409, {"message": f"Protected environment '{body['name']}' already exists"})
-        role_only = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
-        levels = [
-            {**access_level(next(self._ids), one["access_level"]), **role_only} for one in body["deploy_access_levels"]
-        ]
+            raise RefusedError(409, {"message": f"Environment '{body['name']}' is already protected"})
+        levels = [self._level(one) for one in body["deploy_access_levels"]]
         return self._add({"name": body["name"], "deploy_access_levels": levels, "approval_rules": []})
+
+    def update(self, name: str, body: Body) -> Body:
+        """Adds the levels that have no id; changes the others, or with `_destroy` removes them."""
+        protection = self.get(name)
+        levels = {level["id"]: level for level in protection["deploy_access_levels"]}
+        for one in body.get("deploy_access_levels", []):
+            if "id" in one and one["id"] not in levels:
+                raise missing()
+            if one.get("_destroy"):
+                del levels[one["id"]]
+            else:
+                level = self._level(one)
+                levels[level["id"]] = level
+        protection["deploy_access_levels"] = list(levels.values())
+        return protection
 
     def get(self, key: str) -> Body:
         self._check_edition()
         return super().get(key)
+
+    def _level(self, given: Body) -> Body:
+        id_ = given["id"] if "id" in given else next(self._ids)
+        role_only = {"user_id": None, "group_id": None, "group_inheritance_type": 0}
+        return {**access_level(id_, given["access_level"]), **role_only}
 
     def _check_edition(self) -> None:
         if not self._enterprise:

@@ -52,6 +52,6 @@ class ProtectedTags(Collection):
     def create(self, body: Body) -> Body:
         required(body, "name")
         if body["name"] in self._entries:
-            raise RefusedError(409, {"message": f"Protected tag '{body['name']}' already exists"})
+            raise RefusedError(422, {"message": ["Name has already been taken"]})
         level = access_level(next(self._ids), body.get("create_access_level", 40))
         return self._add({"name": body["name"], "create_access_levels": [level]})

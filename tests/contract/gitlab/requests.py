@@ -199,6 +199,13 @@ class NewProtection(ChangedProtection):
     merge_access_level: Role | None = None
 
 
+class ChangedEnvironmentProtection(Shape):
+    """What can be changed about the protection of an environment."""
+
+    name: StrictStr
+    deploy_access_levels: list[Allowed] | None = None
+
+
 class NewEnvironmentProtection(Shape):
     """A new protection of an environment."""
 
@@ -307,6 +314,7 @@ OPERATIONS: Final[dict[Operation, tuple[type[BaseModel], int, Any]]] = {
     ("GET", f"{_P}/protected_environments"): (Listed, 200, list[ProtectedEnvironment]),
     ("POST", f"{_P}/protected_environments"): (NewEnvironmentProtection, 201, ProtectedEnvironment),
     ("GET", f"{_P}/protected_environments/*"): (Nothing, 200, ProtectedEnvironment),
+    ("PUT", f"{_P}/protected_environments/*"): (ChangedEnvironmentProtection, 200, ProtectedEnvironment),
     ("DELETE", f"{_P}/protected_environments/*"): (Nothing, 204, None),
     ("GET", f"{_P}/deployments"): (ListedDeployments, 200, list[Deployment]),
     ("POST", f"{_P}/deployments"): (NewDeployment, 201, Deployment),

@@ -103,7 +103,7 @@ def resources(emulator: GitLab) -> dict[str, dict[str, Any]]:
     }
 
 
-UNCHANGEABLE: Final = {"TagProtection", "ProjectProtectedEnvironment", "ProjectDeployToken"}
+UNCHANGEABLE: Final = {"TagProtection", "ProjectDeployToken"}
 
 
 def live(plugin: GitLabPlugin, emulator: GitLab) -> None:

@@ -1,124 +1,29 @@
-"""The stand-in for pulumi-gitlab against the emulated GitLab: lives of resources, GitLab's refusals, lost answers."""
+"""The stand-in for pulumi-gitlab against the emulated GitLab: lives of resources."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from rehearsal.plugins.base import Call, Diff, PluginError, State
+from rehearsal.plugins.base import PluginError
 from rehearsal.plugins.gitlab.plugin import GitLabPlugin
 from rehearsal.plugins.values import Properties, Secret, plain
-from rehearsal.vendors.gitlab import DEVELOPER, GitLab
+from rehearsal.vendors.gitlab import GitLab
 from rehearsal.vendors.server import Fault, serve
-
-PROJECT = "57"
-HOST_KEY = "github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
-
-ENVIRONMENT = {
-    "project": PROJECT,
-    "name": "development",
-    "tier": "development",
-    "externalUrl": "https://invoicetron.dev.k8s.rommelporras.com",
-    "stopBeforeDestroy": True,
-}
-VARIABLE = {
-    "project": PROJECT,
-    "key": "KUBE_TOKEN",
-    "value": "aaaa.bbbb.cccc",
-    "masked": True,
-    "raw": True,
-    "environmentScope": "development",
-}
-TOKEN = {
-    "project": PROJECT,
-    "name": "invoicetron-pull-dev",
-    "scopes": ["read_registry"],
-    "expiresAt": "2027-12-31T23:59:59Z",
-}
-MIRROR = {
-    "project": PROJECT,
-    "url": "ssh://git@github.com/rommelporras/invoicetron.git",
-    "authMethod": "ssh_public_key",
-    "hostKeys": [HOST_KEY],
-    "enabled": True,
-    "keepDivergentRefs": True,
-}
-BRANCH = {"project": PROJECT, "name": "develop", "ref": "main", "keepOnDestroy": False}
-LEVELS = {"allowedToPushes": [{"accessLevel": "developer"}], "allowedToMerges": [{"accessLevel": "developer"}]}
-PROTECTION = {"project": PROJECT, "branch": "develop", "allowForcePush": False, **LEVELS}
-
-RESOURCES: dict[str, Properties] = {
-    "projectEnvironment:ProjectEnvironment": ENVIRONMENT,
-    "projectVariable:ProjectVariable": VARIABLE,
-    "projectDeployToken:ProjectDeployToken": TOKEN,
-    "projectPushMirror:ProjectPushMirror": MIRROR,
-    "branch:Branch": BRANCH,
-    "branchProtection:BranchProtection": PROTECTION,
-}
-
-
-class Resource:
-    """One resource of the plugin with what the engine remembers of it."""
-
-    def __init__(self, plugin: GitLabPlugin, kind: str) -> None:
-        self._plugin, self._urn = plugin, f"urn:pulumi:dev::invoicetron::gitlab:index/{kind}::it"
-        self.id, self.inputs, self.outputs = "", Properties(), Properties()
-
-    def create(self, inputs: Properties) -> Resource:
-        self.id, self.outputs = self._plugin.create(Call(urn=self._urn, inputs=inputs))
-        self.inputs = inputs
-        return self
-
-    def refresh(self) -> State | None:
-        state = self._plugin.read(Call(urn=self._urn, id=self.id, olds=self.outputs, old_inputs=self.inputs))
-        if state is not None:
-            self.inputs, self.outputs = state.inputs, state.outputs
-        return state
-
-    def found(self, id_: str) -> State | None:
-        """What an import finds."""
-        return self._plugin.read(Call(urn=self._urn, id=id_))
-
-    def diff(self, inputs: Properties) -> Diff:
-        call = Call(urn=self._urn, id=self.id, olds=self.outputs, old_inputs=self.inputs, inputs=inputs)
-        return self._plugin.diff(call)
-
-    def update(self, inputs: Properties) -> None:
-        call = Call(urn=self._urn, id=self.id, olds=self.outputs, old_inputs=self.inputs, inputs=inputs)
-        self.outputs, self.inputs = self._plugin.update(call), inputs
-
-    def delete(self) -> None:
-        self._plugin.delete(Call(urn=self._urn, id=self.id, olds=self.outputs))
-
-
-@pytest.fixture
-def gitlab() -> GitLab:
-    return GitLab.seeded()
-
-
-@pytest.fixture
-def url(gitlab: GitLab) -> Iterator[str]:
-    with serve(gitlab.app) as base:
-        yield f"{base}/api/v4/"
-
-
-def configured(url: str, token: str) -> GitLabPlugin:
-    plugin = GitLabPlugin()
-    plugin.configure({"baseUrl": url, "token": token})
-    return plugin
-
-
-@pytest.fixture
-def plugin(gitlab: GitLab, url: str) -> GitLabPlugin:
-    return configured(url, gitlab.token)
-
-
-def created(plugin: GitLabPlugin, kind: str) -> Resource:
-    if kind.startswith("branchProtection"):
-        created(plugin, "branch:Branch")
-    return Resource(plugin, kind).create(RESOURCES[kind])
+from tests.rehearsal.gitlab_standin.resource import (
+    ENVIRONMENT,
+    GUARDED,
+    LEVELS,
+    PROJECT,
+    PROTECTION,
+    RESOURCES,
+    TOKEN,
+    VARIABLE,
+    Resource,
+    configured,
+    created,
+)
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
@@ -129,16 +34,26 @@ def test_a_created_resource_reads_back_without_a_difference(plugin: GitLabPlugin
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_a_refresh_finds_a_deleted_resource_gone_and_only_a_deploy_token_fails_a_second_deletion(
+def test_a_refresh_finds_a_deleted_resource_gone_and_only_a_variable_may_be_deleted_twice(
     plugin: GitLabPlugin, kind: str
 ) -> None:
     resource = created(plugin, kind)
     resource.delete()
     assert resource.refresh() is None
-    if "DeployToken" in kind:
-        with pytest.raises(PluginError, match="the deletion of the deploy token invoicetron-pull-dev: 404"):
-            resource.delete()
+    if "Variable" in kind:
+        resource.delete()
     else:
+        with pytest.raises(PluginError, match=r"the deletion of the .*: 404"):
+            resource.delete()
+
+
+def test_an_environment_that_need_not_be_stopped_may_be_deleted_twice(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    kind = "projectEnvironment:ProjectEnvironment"
+    resource = Resource(plugin, kind).create({**ENVIRONMENT, "stopBeforeDestroy": False})
+    (environment,) = gitlab.project.environments.entries({})
+    gitlab.project.environments.stop(str(environment["id"]), {})
+    resource.refresh()
+    for _ in range(2):
         resource.delete()
 
 
@@ -159,6 +74,15 @@ def test_an_existing_resource_is_imported_and_then_needs_no_replacement(plugin: 
         ("projectVariable:ProjectVariable", {"value": "dddd.eeee.ffff"}),
         ("projectPushMirror:ProjectPushMirror", {"enabled": False}),
         ("branchProtection:BranchProtection", {"allowedToPushes": [{"accessLevel": "maintainer"}]}),
+        (
+            "projectProtectedEnvironment:ProjectProtectedEnvironment",
+            {"deployAccessLevelsAttributes": [{"accessLevel": "developer"}]},
+        ),
+        (
+            "projectProtectedEnvironment:ProjectProtectedEnvironment",
+            {"deployAccessLevelsAttributes": [{"accessLevel": "maintainer"}, {"accessLevel": "developer"}]},
+        ),
+        ("pipelineSchedule:PipelineSchedule", {"cron": "0 7 * * *"}),
     ],
 )
 def test_a_change_is_made_in_place(plugin: GitLabPlugin, kind: str, change: Properties) -> None:
@@ -212,6 +136,10 @@ def test_an_environment_that_is_not_stopped_first_cannot_be_deleted(gitlab: GitL
         ("projectVariable:ProjectVariable", r"KUBE_TOKEN of scope development: 400 .*has already been taken"),
         ("branch:Branch", r"branch develop: 400 .*Branch already exists"),
         ("branchProtection:BranchProtection", r"branch develop: 409 .*already exists"),
+        (
+            "projectProtectedEnvironment:ProjectProtectedEnvironment",
+            r"environment production: 409 .*Environment 'production' is already protected",
+        ),
     ],
 )
 def test_a_duplicate_is_refused_by_name(plugin: GitLabPlugin, kind: str, message: str) -> None:
@@ -241,6 +169,46 @@ def test_a_variable_with_two_scopes_is_changed_in_its_own_scope_only(gitlab: Git
     assert [each["environment_scope"] for each in gitlab.project.variables.entries({})] == ["production"]
     prod.refresh()
     assert prod.outputs["value"] == "productionproduction"
+
+
+def test_a_level_added_by_hand_to_a_protected_environment_is_removed_and_the_others_keep_their_ids(
+    gitlab: GitLab, plugin: GitLabPlugin
+) -> None:
+    protections = gitlab.project.protected_environments
+    resource = created(plugin, "projectProtectedEnvironment:ProjectProtectedEnvironment")
+    (own,) = protections.get("production")["deploy_access_levels"]
+    protections.update("production", {"deploy_access_levels": [{"access_level": 30}]})
+    resource.refresh()
+    assert not resource.diff(GUARDED).replaces
+    resource.update(GUARDED)
+    assert protections.get("production")["deploy_access_levels"] == [own]
+
+
+def test_an_existing_protection_of_tags_is_replaced(gitlab: GitLab, plugin: GitLabPlugin) -> None:
+    gitlab.project.protected_tags.create({"name": "v*", "create_access_level": 30})
+    created(plugin, "tagProtection:TagProtection")
+    (protection,) = gitlab.project.protected_tags.entries({})
+    assert [level["access_level"] for level in protection["create_access_levels"]] == [40]
+
+
+def test_a_refused_protection_of_tags_is_told_as_the_refused_removal_of_an_existing_one(
+    gitlab: GitLab, plugin: GitLabPlugin
+) -> None:
+    refusal = Fault(status=422, body=b'{"message": ["Name is invalid"]}')
+    gitlab.app.fail(refusal, method="POST", path="/protected_tags$")
+    with pytest.raises(PluginError, match=r"the tags v\*: 404"):
+        created(plugin, "tagProtection:TagProtection")
+
+
+@pytest.mark.parametrize("scope", [None, "development", "nowhere"])
+def test_variables_of_every_scope_are_listed_whatever_the_filter(
+    gitlab: GitLab, plugin: GitLabPlugin, scope: str | None
+) -> None:
+    for name in ("development", "production"):
+        gitlab.project.variables.create({"key": "KUBE_TOKEN", "value": "x", "environment_scope": name})
+    arguments = {"project": PROJECT, **({"environmentScope": scope} if scope else {})}
+    found = plugin.invoke("gitlab:index/getProjectVariables:getProjectVariables", arguments)
+    assert [one["environmentScope"] for one in found["variables"]] == ["development", "production"]
 
 
 def test_the_default_branch_s_own_protection_is_taken_over(plugin: GitLabPlugin) -> None:
@@ -301,93 +269,3 @@ def test_environments_are_protected_in_an_enterprise_edition_licensed_or_not() -
         assert [level["access_level"] for level in protection["deploy_access_levels"]] == [40]
         resource.delete()
         assert resource.refresh() is None
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("ssh://git@github.com/o/r.git", "ssh://git@github.com/o/r.git"),
-        ("ssh://deploy@github.com/o/r.git", "ssh://*****@github.com/o/r.git"),
-        ("https://git:glpat@github.com/o/r.git", "https://git:*****@github.com/o/r.git"),
-        ("https://bot:glpat@github.com/o/r.git", "https://*****:*****@github.com/o/r.git"),
-    ],
-)
-def test_gitlab_masks_every_user_name_of_a_mirror_except_git(gitlab: GitLab, url: str, shown: str) -> None:
-    assert gitlab.project.mirrors.create({"url": url})["url"] == shown
-
-
-def test_a_mirror_made_by_hand_is_imported_and_given_its_host_keys(gitlab: GitLab, plugin: GitLabPlugin) -> None:
-    made = gitlab.project.mirrors.create({"url": MIRROR["url"], "enabled": True})
-    resource = Resource(plugin, "projectPushMirror:ProjectPushMirror")
-    state = resource.found(f"{PROJECT}:{made['id']}")
-    assert state is not None
-    resource.id, resource.inputs, resource.outputs = state.id, state.inputs, state.outputs
-    difference = resource.diff(MIRROR)
-    assert difference.changes
-    assert not difference.replaces
-    resource.update(MIRROR)
-    assert gitlab.project.mirrors.get(str(made["id"]))["host_keys"]
-
-
-def test_a_gitlab_before_18_11_silently_drops_host_keys(gitlab: GitLab, plugin: GitLabPlugin) -> None:
-    gitlab.be("18.10.4")
-    created(plugin, "projectPushMirror:ProjectPushMirror")
-    (mirror,) = gitlab.project.mirrors.entries({})
-    assert mirror["host_keys"] == []
-    gitlab.project.mirrors.sync(str(mirror["id"]))
-    assert mirror["last_error"] == "Host key verification failed."
-
-
-@pytest.mark.parametrize(
-    ("keys", "words"),
-    [(["github.com ssh-ed25519 AAAA"], "Invalid SSH host key"), ([HOST_KEY] * 11, "too many host keys")],
-)
-def test_invalid_or_too_many_host_keys_are_refused(plugin: GitLabPlugin, keys: list[str], words: str) -> None:
-    with pytest.raises(PluginError, match=rf"push mirror: 400 .*{words}"):
-        Resource(plugin, "projectPushMirror:ProjectPushMirror").create({**MIRROR, "hostKeys": keys})
-
-
-def test_a_developer_sees_no_mirror_and_is_refused_as_if_the_token_were_unknown(gitlab: GitLab, url: str) -> None:
-    plugin = configured(url, gitlab.issue_token("api", level=DEVELOPER))
-    with pytest.raises(PluginError, match="push mirror: 401"):
-        created(plugin, "projectPushMirror:ProjectPushMirror")
-
-
-def test_a_wrong_token_is_refused_before_anything_else(url: str) -> None:
-    with pytest.raises(PluginError, match="GITLAB_TOKEN: 401"):
-        configured(url, "glpat-wrong")
-
-
-def test_the_error_names_a_missing_scope(gitlab: GitLab, url: str) -> None:
-    plugin = configured(url, gitlab.issue_token("read_api"))
-    with pytest.raises(PluginError, match=r'403 .*insufficient_scope.*"scope":"api"'):
-        created(plugin, "projectVariable:ProjectVariable")
-
-
-def test_a_developer_s_token_may_not_write_variables(gitlab: GitLab, url: str) -> None:
-    plugin = configured(url, gitlab.issue_token("api", level=DEVELOPER))
-    with pytest.raises(PluginError, match="KUBE_TOKEN of scope development: 403"):
-        created(plugin, "projectVariable:ProjectVariable")
-
-
-@pytest.mark.parametrize("fault", [Fault(status=429, headers={"Retry-After": "1"}), Fault(status=503)])
-def test_a_transient_fault_heals(gitlab: GitLab, plugin: GitLabPlugin, fault: Fault) -> None:
-    gitlab.app.fail(fault, method="POST")
-    created(plugin, "projectVariable:ProjectVariable")
-    assert len(gitlab.project.variables.entries({})) == 1
-
-
-def test_a_broken_connection_is_reported_and_not_retried(gitlab: GitLab, plugin: GitLabPlugin) -> None:
-    gitlab.app.fail(Fault(reset=True, after_effect=True), method="POST")
-    with pytest.raises(PluginError, match="no answer about the CI variable KUBE_TOKEN of scope development"):
-        created(plugin, "projectVariable:ProjectVariable")
-    assert len(gitlab.app.writes) == len(gitlab.project.variables.entries({})) == 1
-
-
-def test_a_persistent_fault_is_one_message_with_the_subject_and_the_status(
-    gitlab: GitLab, plugin: GitLabPlugin
-) -> None:
-    gitlab.app.fail(Fault(status=502), method="POST", times=20)
-    with pytest.raises(PluginError, match="KUBE_TOKEN of scope development: 502"):
-        created(plugin, "projectVariable:ProjectVariable")
-    assert not gitlab.project.variables.entries({})
