@@ -12,7 +12,14 @@ from rich.tree import Tree
 _SECTIONS: Final = ("Policies:", "Policy Violations:", "Diagnostics:", "Outputs:", "Resources:")
 _NEXT: Final = r"^(?: {0,3}\S| {4}(?:error|warning|debug): )"
 _ERROR: Final = re.compile(rf"^(?: {{4}})?error: (.*?)(?={_NEXT}|\Z)", re.MULTILINE | re.DOTALL)
-_WITHOUT_REASON: Final = frozenset({"update failed", "preview failed"})
+_WITHOUT_REASON: Final = frozenset(
+    {
+        "update failed",
+        "preview failed",
+        # Follows every `RunError`.
+        "an unhandled error occurred: program exited with non-zero exit code: 1",
+    }
+)
 
 _SIGNS: Final = {
     "create": ("+", "green"),

@@ -27,7 +27,10 @@ _BAIL = 32  # rehearsal.engine.language_host.BAIL
 
 
 def main(run: dict[str, Any]) -> int:
-    """Runs the program described by `run`; the exit status is 0, or 32 once it has reported what is wrong."""
+    """Runs the program described by `run`; the exit status is 0, or once it has reported what is wrong 32.
+
+    After a `RunError` it is 1, as with the real host: the engine then adds an error of its own.
+    """
     program = Path(run["program_directory"])
     os.chdir(program)
     sys.path.insert(0, str(program))
@@ -51,7 +54,8 @@ def main(run: dict[str, Any]) -> int:
     try:
         loop.run_until_complete(runtime.run_in_stack(lambda: _run(program / run["entry_point"])))
     except pulumi.RunError as error:
-        return _fail(str(error))
+        _report(str(error))
+        return 1
     except grpc.RpcError as error:
         # The monitor goes away once the engine has decided to stop and has reported it.
         lost = getattr(error, "code", lambda: None)() == grpc.StatusCode.UNAVAILABLE
@@ -69,9 +73,13 @@ def _run(entry_point: Path) -> None:
 
 
 def _fail(message: str) -> int:
+    _report(message)
+    return _BAIL
+
+
+def _report(message: str) -> None:
     with suppress(grpc.RpcError):
         pulumi.log.error(message)
-    return _BAIL
 
 
 def _stop_on_a_lost_engine(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -162,6 +162,11 @@ class AccountToken(Kind):
     def path(self, owner: str) -> str:
         return f"/accounts/{owner}/tokens"
 
+    def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
+        state = super().read(id_, inputs, olds)
+        # The provider drops a token that no longer opens anything, so that the next `up` creates another.
+        return None if state and state.outputs["status"] in {"expired", "revoked (exposed)"} else state
+
     def _body(self, inputs: Properties) -> Properties:
         policies = [
             {

@@ -149,6 +149,21 @@ def keep_copies(emulator: Cloudflare) -> None:
     look_up_r2({COPIES: r2}, Owner("invoicetron", "prod"), outputs={OUTPUTS[COPIES]: r2.bucket})
 
 
+@pytest.mark.parametrize("status", ["expired", "revoked (exposed)"])
+def test_an_account_s_token_that_no_longer_opens_anything_is_gone_for_a_refresh(
+    recorder: Recorder, emulator: Cloudflare, status: str
+) -> None:
+    assert not recorder.requests
+    plugin = CloudflarePlugin()
+    plugin.configure({})
+    tokens = plugin.kinds["cloudflare:index/accountToken:AccountToken"]
+    inputs = {"accountId": emulator.account_id, "name": "x", "policies": []}
+    id_, outputs = tokens.create(inputs)
+    assert tokens.read(id_, inputs, outputs)
+    emulator.r2.tokens[id_]["status"] = status
+    assert tokens.read(id_, inputs, outputs) is None
+
+
 TYPES: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/accounts", account_list_params.AccountListParams),
     ("POST", "/accounts/*/tokens", token_create_params.TokenCreateParams),

@@ -46,7 +46,8 @@ def errors(output: str) -> list[str]:
     """The errors of a run, each with the lines that belong to it."""
     diagnostics = output.rpartition("\nDiagnostics:\n")[2].partition("\nResources:\n")[0]
     found = re.findall(r"^ {4}error: (.*?)(?=^ {0,4}\S|\Z)", diagnostics, flags=re.MULTILINE | re.DOTALL)
-    return [one.strip() for one in found if one.strip() not in {"update failed", "preview failed"}]
+    ended = "an unhandled error occurred: program exited with non-zero exit code: 1"
+    return [one.strip() for one in found if one.strip() not in {"update failed", "preview failed", ended}]
 
 
 def assert_clear(said: list[str], rehearsal: Rehearsal) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.engine import EngineError
+from rehearsal.engine import EngineError, Program
 from rehearsal.engine.plugin_path import HOST
 from rehearsal.rehearsal import Rehearsal
 from tests.pids import lives
@@ -38,6 +38,18 @@ def attentive() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def small_program(rehearsal: Rehearsal, tmp_path: Path, source: str) -> Program:
+    """A program with this source and an empty stack dev."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    (directory / "Pulumi.yaml").write_text("name: small\nruntime: {name: python, options: {virtualenv: .venv}}\n")
+    (directory / ".venv").symlink_to(sys.prefix)
+    (directory / "__main__.py").write_text(source)
+    program = replace(rehearsal.program, directory=directory, policies=None)
+    program.init("dev")
+    return program
 
 
 def processes(*words: str) -> list[int]:
@@ -86,6 +98,24 @@ def test_the_program_runs_in_the_environment_that_pulumi_yaml_names(rehearsal: R
         without_policies.preview("dev")
 
 
+@pytest.mark.parametrize(
+    ("raised", "said", "more"),
+    [
+        ("pulumi.RunError('no such setting')", "no such setting", True),
+        ("ValueError('no such setting')", "ValueError: no such setting", False),
+    ],
+)
+def test_only_after_a_run_error_the_engine_adds_that_the_program_ended_with_an_error(
+    rehearsal: Rehearsal, tmp_path: Path, raised: str, said: str, more: bool
+) -> None:
+    program = small_program(rehearsal, tmp_path, f"import pulumi\nraise {raised}\n")
+    with pytest.raises(EngineError) as failed:
+        program.preview("dev")
+    assert said in str(failed.value)
+    added = "an unhandled error occurred: program exited with non-zero exit code: 1"
+    assert (added in str(failed.value)) == more
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the program in /proc, which only Linux has")
 @pytest.mark.usefixtures("attentive")
 def test_an_interrupted_program_leaves_the_last_word_to_the_engine(rehearsal: Rehearsal) -> None:
@@ -107,13 +137,7 @@ def test_an_interrupted_program_leaves_the_last_word_to_the_engine(rehearsal: Re
 
 @pytest.mark.usefixtures("attentive")
 def test_a_program_is_interrupted_once_its_update_has_failed(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    directory = tmp_path / "fails"
-    directory.mkdir()
-    (directory / "Pulumi.yaml").write_text("name: fails\nruntime: {name: python, options: {virtualenv: .venv}}\n")
-    (directory / ".venv").symlink_to(sys.prefix)
-    (directory / "__main__.py").write_text(FAILS_WHILE_IT_RUNS)
-    program = replace(rehearsal.program, directory=directory, policies=None)
-    program.init("dev")
+    program = small_program(rehearsal, tmp_path, FAILS_WHILE_IT_RUNS)
     began = time.monotonic()
     with pytest.raises(EngineError, match="KeyboardInterrupt") as failed:
         program.up("dev", "--skip-preview")

@@ -43,6 +43,19 @@ _CONFLICT_HELP: Final = (
     "#handle-field-conflicts-on-existing-resources"
 )
 
+_EXISTS_HELP: Final = """
+
+The resource already exists in the cluster. This can happen when:
+
+  - Renaming a Pulumi resource: use an alias to preserve the identity,
+    or use deleteBeforeReplace if the resource needs replacement.
+  - Managing an existing resource: use a Patch resource (e.g. NamespacePatch)
+    to manage specific fields without owning the resource lifecycle.
+  - Adopting a resource into Pulumi: use `pulumi import`. Note that
+    protected resources (e.g. kube-system) cannot be deleted on destroy.
+  - Intentional upsert: set upsertExistingObjects on the provider to allow
+    server-side apply to update existing objects on create."""
+
 _NOT_INPUTS: Final = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -54,7 +67,7 @@ class ConflictError(Exception):
 
     def __init__(self, manager: str, error: ApiError) -> None:
         super().__init__(
-            f"Server-Side Apply field conflict detected. See {_CONFLICT_HELP} for troubleshooting help.\n"
+            f"server-side apply field conflict detected, see {_CONFLICT_HELP} for troubleshooting help\n"
             f'The resource managed by field manager "{manager}" had an apply conflict: {error}'
         )
 
@@ -145,8 +158,9 @@ class KubernetesPlugin(Plugin):
             # A preview cannot tell if an earlier step makes the namespace, removes a predecessor or grants a right.
             if call.preview and (error.is_forbidden or error.is_missing_namespace or error.already_exists):
                 return "", call.inputs
+            help_ = _EXISTS_HELP if error.already_exists else ""
             raise PluginError(
-                f'resource "{call.urn}" was not successfully created by the Kubernetes API server: {error}'
+                f'resource "{call.urn}" was not successfully created by the Kubernetes API server: {error}{help_}'
             ) from error
         manager = f"{field_managers.CREATOR}-{secrets.token_hex(4)}"
         if call.preview:

@@ -85,7 +85,10 @@ def test_the_image_makes_the_preview_of_a_later_change_conflict(
     app = made(plugin, namespace, *ignore)
     app.up(with_env(inputs, "2"))
     set_image(RELEASE)
-    with pytest.raises(InitFailedError, match=r"Server-Side Apply field conflict detected.*\n.*kubectl-set"):
+    with pytest.raises(
+        InitFailedError,
+        match=r"server-side apply field conflict detected, see \S+ for troubleshooting help\n.*kubectl-set",
+    ):
         app.preview(with_env(inputs, "3"))
     assert image(plugin, app) == RELEASE
 

@@ -21,8 +21,11 @@ def test_creating_an_object_that_exists_fails_only_after_its_preview_has_passed(
     Managed(plugin=plugin, type="kubernetes:core/v1:ServiceAccount").up(inputs)
     other = Managed(plugin=plugin, type="kubernetes:core/v1:ServiceAccount")
     assert other.preview(inputs) == "create"
-    with pytest.raises(PluginError, match=r'not successfully created.*serviceaccounts "taken" already exists'):
+    with pytest.raises(
+        PluginError, match=r'not successfully created.*serviceaccounts "taken" already exists'
+    ) as refusal:
         other.up(inputs)
+    assert "\n\nThe resource already exists in the cluster. This can happen when:\n" in str(refusal.value)
 
 
 def test_a_preview_creates_nothing_and_passes_before_its_namespace_exists(plugin: KubernetesPlugin) -> None:
