@@ -90,7 +90,7 @@ class Offsite(pulumi.ComponentResource):
             names.offsite,
             environment=environment,
             pods={"app": names.offsite},
-            egress=[to_dns(), to_names([args.s3.host], port=args.s3.port)],
+            egress=[to_dns(learn_names=True), to_names([args.s3.host], port=args.s3.port)],
             opts=child,
         )
         keys = bucket_keys(args.s3, args.secrets.keys, _purpose(args), environment=environment, ids=args.r2, opts=child)

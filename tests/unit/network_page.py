@@ -64,8 +64,8 @@ _TAIL: Final = """\
 ## What the policies do not decide
 
 - Cilium admits everything on a pod's own node, on every port, unless its agent has `--allow-localhost=policy`; the
-  rule for the kubelet keeps the app's probes working there too. The database's probes run inside its container and need
-  no network, and neither do `kubectl exec`, `cp` and `port-forward`.
+  rules for the kubelet keep the probes of the app and of postgres_exporter working there too. The database's probes run
+  inside its container and need no network, and neither do `kubectl exec`, `cp` and `port-forward`.
 - The Gateway is Cilium's proxy, whichever node it runs on: its identity is `ingress`, not that of a pod or a node.
 - The node pulls the images.
 - On CloudNativePG (`database.engine`) the same clients reach the instances on 5432. The instances also reach each
@@ -74,7 +74,8 @@ _TAIL: Final = """\
   `ops restore --to` recovers beside them, which backups reach and which reaches no other database.
 - The policies at the other end are not the program's: the cluster's DNS, monitoring, and cloudflared, for which the
   program only adds egress to the app (`enableDefaultDeny: {egress: false}`).
-- The app reaches hosts in `app.egress` on 443 once it has resolved them through Cilium's DNS proxy.
+- The app reaches hosts in `app.egress` on 443, and the pods of the off-site copies the host of `backup.s3`, once they
+  have resolved them through Cilium's DNS proxy.
 """
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from tests.unit.network_page import edges
 from tests.unit.program import Program, run
 from tests.unit.reachability import ANY_OTHER_PORT, Outsider, Pod, Policies
+from tests.unit.test_offsite import S3, VALUES
+from tests.unit.test_wal_archive import VALUES as KEYS
+from tests.unit.test_wal_archive import WAL
 
 SQL, HTTP = "5432/TCP", "3000/TCP"
 APP_CLIENTS = {
@@ -44,9 +50,19 @@ def test_a_host_that_the_settings_list_is_reached_by_the_app_alone_over_https(de
     assert opened == {("invoicetron", "api.example.com", "443/TCP")}
 
 
-@pytest.mark.parametrize("hosts", [[], ["api.example.com"]])
-def test_dns_goes_through_ciliums_proxy_only_where_names_are_allowed(hosts: list[str]) -> None:
-    for policy in run("prod", {"app.egress": hosts}).of("CiliumNetworkPolicy"):
+@pytest.mark.parametrize(
+    ("changes", "values"),
+    [
+        ({}, {}),
+        ({"app.egress": ["api.example.com"]}, {}),
+        ({"backup.s3": S3}, VALUES),
+        ({"database.engine": "cloudnative-pg", "database.wal": WAL}, KEYS),
+    ],
+)
+def test_dns_goes_through_ciliums_proxy_only_where_names_are_allowed(
+    changes: Mapping[str, Any], values: Mapping[str, str]
+) -> None:
+    for policy in run("prod", changes, values=values).of("CiliumNetworkPolicy"):
         rules = policy.inputs["spec"].get("egress", [])
         names = any("toFQDNs" in rule for rule in rules)
         proxied = any("rules" in ports for rule in rules for ports in rule.get("toPorts", []))
