@@ -15,7 +15,7 @@ from components.database import USER_ID
 from components.database_address import AUTHORITY, DatabaseAddress
 from components.database_wires import DatabaseWires
 from components.environment import Environment
-from components.network import from_pods, network_policy, to_dns, to_pods
+from components.network import from_kubelet, from_pods, network_policy, to_dns, to_pods
 from components.pods import (
     PATCH_FORCE,
     Footprint,
@@ -79,7 +79,7 @@ class PostgresExporter(pulumi.ComponentResource):
             exporter,
             environment=environment,
             pods=self.pods,
-            ingress=[prometheus],
+            ingress=[prometheus, from_kubelet(port=PORT)],
             egress=[to_dns(), to_pods(args.database.pods, port=args.database.port)],
             opts=child,
         )
@@ -165,9 +165,9 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         resources=resources,
         security_context=container_security(read_only=True),
         volume_mounts=args.database.client_mounts or None,
-        readiness_probe=core.ProbeArgs(
-            http_get=core.HTTPGetActionArgs(path="/", port="metrics"), period_seconds=10, timeout_seconds=3
-        ),
+        # A page without figures, for which the exporter does not ask the database.
+        readiness_probe=_probe(),
+        liveness_probe=_probe(),
     )
     return core.PodSpecArgs(
         automount_service_account_token=False,
@@ -178,4 +178,10 @@ def _pod(args: PostgresExporterArgs) -> core.PodSpecArgs:
         init_containers=[create],
         containers=[exporter],
         volumes=args.database.client_volumes or None,
+    )
+
+
+def _probe() -> core.ProbeArgs:
+    return core.ProbeArgs(
+        http_get=core.HTTPGetActionArgs(path="/", port="metrics"), period_seconds=10, timeout_seconds=3
     )

@@ -22,6 +22,8 @@ _UNREAD: Final[Mapping[str, str]] = {
     "pods/exec": "a shell in the database's pod",
     "pods/attach": "the same",
     "pods/portforward": "the database without a network policy",
+    "pods/proxy": "the app and its metrics without a network policy",
+    "services/proxy": "the same",
     "serviceaccounts/token": "tokens of other accounts",
 }
 """Resources that not even a read-only Role may name, each with its reason."""

@@ -8,6 +8,7 @@ from policies.rule import Resource, Rule, Violation, known
 
 _ACCESS = "ZeroTrustAccessApplication"
 _ACCESS_POLICY = "ZeroTrustAccessPolicy"
+_REFERENCE = frozenset({"id", "precedence"})
 _RECORDS = frozenset({"DnsRecord", "Record"})
 _DATA = frozenset({"Namespace", "StatefulSet", "Cluster", "PersistentVolumeClaim", "PersistentVolume"})
 
@@ -27,8 +28,14 @@ def _data_is_protected(resources: Sequence[Resource]) -> Iterator[Violation]:
 
 
 def _applications_have_policies(resource: Resource) -> Iterator[str]:
-    if resource.kind == _ACCESS and not resource.inputs.get("policies"):
+    """The policies are policies of the account, by id: an application can also define one inline, for anybody."""
+    if resource.kind != _ACCESS:
+        return
+    policies = resource.inputs.get("policies")
+    if not policies:
         yield "an Access application without a policy: Cloudflare detaches every policy that is not named here"
+    elif known(policies) and any("id" not in each or set(each) - _REFERENCE for each in policies):
+        yield "an Access application with a policy of its own: name a policy of the account by its id"
 
 
 def _policies_let_in_a_token(resource: Resource) -> Iterator[str]:
@@ -74,7 +81,7 @@ RULES = (
     Rule(name="data-is-protected", description="What holds prod's data is protected.", all=_data_is_protected),
     Rule(
         name="access-applications-have-policies",
-        description="Every Access application names its policy.",
+        description="Every Access application names its policy, by id.",
         each=_applications_have_policies,
     ),
     Rule(

@@ -79,11 +79,12 @@ def test_statements_are_counted_if_enabled_and_read_in_a_database_that_is_not_du
     assert not [each for each in pod(measured)["spec"]["containers"] if "args" in each]
 
 
-def test_prometheus_scrapes_the_exporter_and_the_exporter_queries_the_database(
+def test_prometheus_scrapes_the_exporter_the_kubelet_probes_it_and_it_queries_the_database(
     prod: Program, measured: Program
 ) -> None:
     assert edges(measured) - edges(prod) == {
         ("Prometheus", NAME, "9187/TCP"),
+        ("the pod's own node", NAME, "9187/TCP"),
         (NAME, "invoicetron-db", "5432/TCP"),
         (NAME, "the cluster's DNS", "53/TCP"),
         (NAME, "the cluster's DNS", "53/UDP"),

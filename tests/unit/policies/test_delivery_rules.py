@@ -50,7 +50,10 @@ GOOD: list[tuple[str, Resource]] = [
     ("admission-denies", resource(POLICY, {"spec": {"failurePolicy": "Fail"}})),
     ("admission-denies", resource(f"{POLICY}Binding", {"spec": {"validationActions": ["Deny"]}})),
     ("what-pipelines-run-is-protected", resource(BRANCH, {"allowForcePush": False})),
-    ("what-pipelines-run-is-protected", resource(TAG, {"createAccessLevel": "maintainer"})),
+    *(
+        ("what-pipelines-run-is-protected", resource(TAG, {"createAccessLevel": creator}))
+        for creator in ("maintainer", "admin", "no one")
+    ),
     ("deploy-tokens-pull-and-end", resource(TOKEN, {"scopes": ["read_registry"], "expiresAt": "2027-01-01T00:00:00Z"})),
 ]
 BAD: list[tuple[str, Resource]] = [
@@ -59,7 +62,13 @@ BAD: list[tuple[str, Resource]] = [
     ("ci-secrets-are-masked", resource(VARIABLE, {**MASKED, "environmentScope": "*"})),
     ("ci-secrets-are-masked", resource(VARIABLE, {"key": "CF_ACCESS_CLIENT_SECRET", "raw": True, "masked": True})),
     ("roles-have-least-rights", role("", "secrets", "get")),
+    ("roles-have-least-rights", role("", "configmaps", "list")),
     ("roles-have-least-rights", role("", "pods/exec", "create")),
+    ("roles-have-least-rights", role("", "pods/exec", "get")),
+    ("roles-have-least-rights", role("", "pods/proxy", "get")),
+    ("roles-have-least-rights", role("", "services/proxy", "get")),
+    # kubectl opens these by a GET, which reads like a right to look.
+    *(("roles-have-least-rights", role("", f"pods/{name}", "get")) for name in ("attach", "portforward")),
     ("roles-have-least-rights", role("", "serviceaccounts/token", "create")),
     ("roles-have-least-rights", role("", "pods", "create")),
     ("roles-have-least-rights", role("apps", "deployments", "delete")),
@@ -84,6 +93,7 @@ BAD: list[tuple[str, Resource]] = [
         binding({"kind": "User", "name": OF_ONE_JOB.replace("main", "")}),
     ),
     ("bindings-name-one-account", binding({"kind": "User", "name": OF_ONE_JOB.replace("branch", "tag")})),
+    ("bindings-name-one-account", binding({"kind": "User", "name": OF_ONE_JOB.removesuffix(":production")})),
     ("admission-denies", resource(POLICY, {"spec": {"failurePolicy": "Ignore"}})),
     ("admission-denies", resource(POLICY, {"spec": {}})),
     ("admission-denies", resource(f"{POLICY}Binding", {"spec": {"validationActions": ["Warn", "Audit"]}})),
