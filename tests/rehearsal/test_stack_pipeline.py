@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from rehearsal.pipeline import InfrastructureRepository, Run
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.gitlab import MAINTAINER, REPORTER
+from tests.pages import REPOSITORY, commands
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
 from tests.stacks import STACKS
 
 MERGE_REQUEST = "merge_request_event"
 RESULTS = "invoicetron-backup-results"
+PAGE = REPOSITORY / "docs" / "merge-requests.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,10 +128,11 @@ def set_protected(rehearsal: Rehearsal, scope: str, key: str, value: str) -> Non
 
 
 def read_only_kubeconfig(rehearsal: Rehearsal) -> str:
-    """The kubeconfig of an account that may look at everything, made as docs/merge-requests.md says."""
+    """The kubeconfig of an account that may only look, made as docs/merge-requests.md says."""
     name, account = "preview", "default:preview"
     rehearsal.kubectl("create", "serviceaccount", name, "-n", "default")
-    rehearsal.kubectl("create", "clusterrole", name, "--verb=get,list,watch", "--resource=*.*")
+    (role,) = (each for each in commands(PAGE) if each.startswith(f"kubectl create clusterrole {name} "))
+    rehearsal.kubectl(*shlex.split(role)[1:])
     rehearsal.kubectl("create", "clusterrolebinding", name, f"--clusterrole={name}", f"--serviceaccount={account}")
     rehearsal.kubectl(
         *("create", "clusterrole", "preview-record", "--verb=create,patch", "--resource=leases.coordination.k8s.io"),

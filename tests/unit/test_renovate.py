@@ -47,6 +47,27 @@ def test_every_custom_manager_finds_what_it_is_for(manager: Mapping[str, Any]) -
         assert any(re.search(pattern.strip("/"), name) for name in files), f"nothing found by {pattern}"
 
 
+PINS = {
+    r"^components/.+\.py$": r"\"[a-z0-9./-]+:(v?[0-9][\w.-]*)(?:@sha256:[0-9a-f]{64})?\"",
+    r"^settings/.+\.py$": r"Image = (?:\(\s*)?\"[^\":]+:([\w.-]+)",
+    r"^ci/.+\.yml$": r"(?:JOBS_IMAGE: \S+:|npm install --global \S+@)(\S+)",
+}
+"""How versions look, by file, in places where no built-in manager of Renovate looks."""
+
+
+def test_every_version_that_no_built_in_manager_finds_is_found() -> None:
+    found = {each for manager in RENOVATE["customManagers"] for each in matches(manager)}
+    pinned = {
+        (name, version)
+        for name in FILES
+        for files, pin in PINS.items()
+        if re.search(files, name)
+        for version in re.findall(pin, (REPOSITORY / name).read_text(encoding="utf-8"))
+    }
+    assert {name.partition("/")[0] for name, _ in pinned} == {"ci", "components", "settings"}
+    assert sorted(pinned - found) == []
+
+
 def versions(files: Sequence[str], *expressions: str) -> dict[str, str]:
     """What each file says the version is, without `v`."""
     said = {}
@@ -81,3 +102,9 @@ def test_the_exporter_that_the_tests_run_is_the_pods_own() -> None:
     files = ("components/postgres_exporter.py", "rehearsal/toolchain/postgres-exporter/go.mod")
     said = versions(files, r"postgres-exporter:v([0-9.]+)", r"prometheus-community/postgres_exporter v([0-9.]+)")
     assert len(set(said.values())) == 1, said
+
+
+def test_the_app_is_tested_with_the_bun_that_builds_it() -> None:
+    versions(("ci/app.gitlab-ci.yml",), r"oven/bun:([0-9.]+)", r"bun@([0-9.]+)")
+    (group,) = (rule for rule in RENOVATE["packageRules"] if "bun" in rule["matchDepNames"])
+    assert "oven/bun" in group["matchDepNames"]
