@@ -197,6 +197,8 @@ def _zone_named(public: PublicAccessSettings, api: CloudflareApi) -> dict[str, A
         owners = _accounts([one["account"] for one in found])
         raise UnusableError(f"{len(found)} zones have that name, of {owners}: give zoneId and accountId")
     if not found:
+        if seen := sorted(str(one["name"]) for one in api.list_all("/zones")):
+            remedy = f"It sees {', '.join(seen)}: correct access.public.zone. If the name is right: {remedy}"
         raise UnusableError(f"this token sees no zone of that name{_elsewhere(api)}. {remedy}")
     return found[0]
 

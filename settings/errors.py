@@ -212,8 +212,18 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 
 def _described(model: type[BaseModel], key: str) -> str:
-    field = next((field for name, field in model.model_fields.items() if key in (name, field.alias)), None)
-    return (field.description if field and field.description else "a value; the key is required").rstrip(".")
+    """What a missing key takes, as the schema tells editors."""
+    match model.model_json_schema()["properties"].get(key):
+        case {"$ref": _}:
+            return f"a mapping with the keys {', '.join(sorted(_keys(_model_at(model, (key,)))))}"
+        case {"description": str(allowed)}:
+            return allowed
+        case {"enum": [*choices, last]}:
+            return f"{', '.join(choices)} or {last}"
+        case {"examples": [example, *_]}:
+            return f"a value, for example {example}"
+        case _:
+            return "a value; the key is required"
 
 
 def _in_file(model: type[BaseModel], details: ErrorDetails) -> list[int | str]:

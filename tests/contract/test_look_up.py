@@ -179,6 +179,11 @@ def test_ids_of_another_zone_or_account_are_refused(cloudflare: Cloudflare) -> N
     assert f"in account {cloudflare.account_id}" in refusal(account_id="f" * 32)
 
 
+def test_a_zone_that_the_token_does_not_see_is_told_with_those_it_sees(cloudflare: Cloudflare) -> None:
+    message = refusal(zone="example.com", hostnames=("app.example.com",))
+    assert f"It sees {cloudflare.zone['name']}: correct access.public.zone" in message
+
+
 def test_two_zones_of_one_name_are_told_with_their_accounts(cloudflare: Cloudflare) -> None:
     cloudflare.zones.append({**cloudflare.zone, "id": "f" * 32})
     assert "give zoneId and accountId" in refusal()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pulumi
 import pytest
 
 from policies import exposure, pods
@@ -62,6 +63,19 @@ def test_every_resource_names_its_provider(program: Program) -> None:
     of_program = [each for each in program.registrations if each.custom and "pulumi:providers:" not in each.type]
     assert of_program
     assert not [each.urn for each in of_program if not each.request.provider]
+
+
+def test_the_state_does_not_show_the_password_that_an_item_holds(prod: Program) -> None:
+    items = prod.of("RegistryItem")
+    assert items
+    assert not [each.urn for each in items if "password" not in each.request.additionalSecretOutputs]
+
+
+def test_only_backups_and_drills_start_by_themselves(program: Program) -> None:
+    jobs = {each.inputs["metadata"]["name"]: each.inputs["spec"] for each in program.of("CronJob")}
+    started = {name for name, spec in jobs.items() if not spec["suspend"]}
+    assert started == {"invoicetron-db-backup", "invoicetron-db-drill"}
+    assert set(jobs) - started == {"invoicetron-db-restore", "invoicetron-migrate"}
 
 
 def test_every_kubernetes_object_bears_an_explicit_name_and_the_namespace_of_the_stack(program: Program) -> None:
@@ -123,3 +137,25 @@ def test_of_the_sdks_only_what_is_used_is_loaded() -> None:
         [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "dev []\nprod []\n"
+
+
+def test_one_run_reports_what_every_system_lacks() -> None:
+    with pytest.raises(pulumi.RunError) as refused:
+        run(
+            "prod",
+            {"access.gateway.listener": "web", "database.storageClass": "fast"},
+            values={"postgres-password": "not safe in a URL"},
+            gitlab={"getMetadata": {"version": "16.0.0"}},
+            there={"storageclasses": None},
+        )
+    message = str(refused.value)
+    assert "correct access.gateway.listener" in message
+    assert "GitLab cannot do what the stack file asks for" in message
+    assert "the password is not URL-safe" in message
+    assert "database.storageClass is 'fast'" in message
+
+
+def test_a_look_up_that_needs_a_failed_one_adds_no_message_of_its_own() -> None:
+    with pytest.raises(pulumi.RunError) as refused:
+        run("prod", gitlab={"getMetadata": {"version": "16.0.0"}})
+    assert str(refused.value).count("Nothing was created or changed.") == 1

@@ -137,6 +137,20 @@ def test_a_missing_key_is_reported(path: str) -> None:
     assert f"invoicetron:{path}\n      given:   nothing\n" in message
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("registry.item", "op://vault/item"),
+        ("delivery.project", "a value, for example 0xwsh/invoicetron"),
+        ("delivery.environment", "a mapping with the keys name, tier"),
+        ("delivery.environment.tier", "production, staging, testing, development or other"),
+        ("access.public.tunnel", "a value; the key is required"),
+    ],
+)
+def test_a_missing_key_is_reported_with_what_it_takes(path: str, allowed: str) -> None:
+    assert f"invoicetron:{path}\n      given:   nothing\n      allowed: {allowed}" in refusal_of(path, None)
+
+
 SECRET = "correct-horse-battery"
 TOKENS = [
     "glpat-abcdefghij1234567890",
