@@ -8,6 +8,7 @@ from tests.unit.program import Program, run
 
 LOST_NODE = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
 FIVE_MINUTES = 300
+DAY = 24 * 3600
 
 
 def servers(program: Program) -> dict[str, dict[str, Any]]:
@@ -70,6 +71,14 @@ def test_only_a_stack_that_names_a_priority_class_has_one(dev: Program) -> None:
     assert not [pod for _, pod in dev.pods() if "priorityClassName" in pod["spec"]]
     named = run("dev", {"cluster.priorityClass": "homelab-important"})
     assert {pod["spec"]["priorityClassName"] for pod in servers(named).values()} == {"homelab-important"}
+
+
+def test_a_job_that_hangs_ends_before_it_is_due_again(program: Program) -> None:
+    jobs = [one.inputs["spec"] for one in program.of("CronJob")]
+    assert jobs
+    for job in jobs:
+        assert job["concurrencyPolicy"] == "Forbid"
+        assert 0 < job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < DAY
 
 
 def test_pods_that_share_the_volume_of_the_backups_run_on_one_node(program: Program) -> None:

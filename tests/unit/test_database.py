@@ -64,12 +64,12 @@ def test_a_larger_volume_changes_the_claim_and_leaves_the_server_alone(dev: Prog
     assert larger.one("StatefulSet").inputs == dev.one("StatefulSet").inputs
 
 
-def test_prod_protects_server_and_volume_and_keeps_the_volume_and_dev_does_not(dev: Program, prod: Program) -> None:
+def test_prod_protects_server_and_volumes_and_keeps_the_volumes_and_dev_does_not(dev: Program, prod: Program) -> None:
     for program, kept in ((prod, True), (dev, False)):
-        claim = program.one("PersistentVolumeClaim", "data-invoicetron-db-0").request
         assert program.one("StatefulSet").request.protect is kept
-        assert claim.protect is kept
-        assert claim.retainOnDelete is kept
+        for name in ("data-invoicetron-db-0", "invoicetron-backups"):
+            claim = program.one("PersistentVolumeClaim", name).request
+            assert (claim.protect, claim.retainOnDelete) == (kept, kept)
 
 
 def test_a_new_password_restarts_the_server_and_reaches_it_through_the_secret(dev: Program) -> None:

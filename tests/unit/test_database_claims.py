@@ -13,6 +13,7 @@ from lookups.moving import Record
 from settings.database import DatabaseSettings, UpgradeSettings
 from tests.unit.program import load_settings, run
 from tests.unit.stack_files import refusal, with_value
+from tests.unit.test_environment import BOUNDS, busiest_moment, quota
 from tests.unit.test_wal_archive import BUCKET
 from tests.unit.volume_problems import volume_problems
 
@@ -166,6 +167,7 @@ def test_an_upgrade_adds_a_claim_and_a_template_and_leaves_the_server_alone() ->
     assert mounted["data"] == "/var/lib/postgresql"
     volumes = {one["name"]: one for one in pod["volumes"]}
     assert volumes["data"]["persistentVolumeClaim"]["claimName"] == NEXT
+    assert all(busiest_moment(program)[bound] <= quota(program)[bound] for bound in BOUNDS), "both servers run at once"
 
 
 def test_a_version_that_keeps_its_data_elsewhere_has_pgdata_set() -> None:

@@ -11,6 +11,7 @@ from components.cloudnative_pg import instances
 from lookups.database_url import url_complaint
 from policies.exposure import RULES
 from policies.rule import Resource
+from rehearsal.plugins.kubernetes.wait_for import expectations
 from settings import Settings
 from settings.database import DatabaseSettings
 from tests.stacks import DEV
@@ -72,6 +73,15 @@ def test_passwords_are_secret_and_reloaded_and_the_administrator_has_its_own(ope
         assert "stringData" in one.secret_inputs
     assert owner.inputs["stringData"] == {"username": "invoicetron", "password": PASSWORD}
     assert administrator.inputs["stringData"]["password"] != PASSWORD
+    (made_up,) = operated.of("RandomPassword")
+    assert "result" in made_up.request.additionalSecretOutputs, "the state would show it"
+
+
+@pytest.mark.parametrize("status", ["True", "False"])
+def test_what_uses_the_database_waits_until_the_cluster_is_ready(operated: Program, status: str) -> None:
+    (ready,) = expectations(operated.one("Cluster").inputs["metadata"]["annotations"]["pulumi.com/waitFor"])
+    conditions = [{"type": "ContinuousArchiving", "status": "True"}, {"type": "Ready", "status": status}]
+    assert ready.is_met({"status": {"conditions": conditions}}) is (status == "True")
 
 
 def test_prods_cluster_is_protected_and_survives_the_program(operated: Program) -> None:
@@ -219,6 +229,7 @@ def test_the_url_leads_to_the_engines_own_host(operated: Program) -> None:
     assert operated.one("Secret", NAMES.app_secret).inputs["stringData"]["database-url"] == URL
     assert operated.outputs["database_host"] == "invoicetron-db-rw"
     assert not url_complaint(URL, PASSWORD, NAMES, OPERATED)
+    assert not url_complaint(f"{URL}?schema=public&connection_limit=5", PASSWORD, NAMES, OPERATED)
     for_stateful_set = url_complaint(URL.replace("-rw", ""), PASSWORD, NAMES, OPERATED)
     assert for_stateful_set
     assert "another host" in for_stateful_set[0]

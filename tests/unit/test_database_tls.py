@@ -61,6 +61,11 @@ def test_every_client_of_the_database_has_the_authority_and_checks_the_server_by
     assert url.endswith(f"/invoicetron?sslmode=verify-full&sslrootcert={AUTHORITY}")
 
 
+def test_the_state_shows_neither_the_servers_key_nor_the_authoritys(encrypted: Program) -> None:
+    (made,) = encrypted.of("ServerCertificate")
+    assert {"key", "authority_key"} <= set(made.request.additionalSecretOutputs)
+
+
 def test_only_the_server_has_the_key_with_the_mode_that_postgresql_accepts(encrypted: Program) -> None:
     secret = encrypted.one("Secret", PROD.database_tls)
     assert secret.secret_inputs == {"stringData"}
