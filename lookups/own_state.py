@@ -1,4 +1,4 @@
-"""Checks that the stack's own state knows what exists in the cluster under the stack's name.
+"""Checks that the stack's own state knows what exists under the stack's name, and in the same cluster.
 
 A second state of that name (in another backend or organization, or as a replacement for a lost one) does not know these
 resources. Its `up` would take over what the first one created, and its `destroy` would delete it.
@@ -6,29 +6,36 @@ resources. Its `up` would take over what the first one created, and its `destroy
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 import pulumi
 
 from lookups.cluster import Cluster
 from lookups.own_outputs import full_name, read_own_state
 from settings import Settings
-from settings.commands import ops_command
+from settings.commands import ops_command, pulumi_command
 from settings.ownership import Owner
 
-_NAMESPACE = "kubernetes:core/v1:Namespace"
+_NAMESPACE: Final = "kubernetes:core/v1:Namespace"
+_PROVIDER: Final = "pulumi:providers:kubernetes"
 
 
 class StateError(pulumi.RunError):
-    """The stack's resources exist, but this state has none of them."""
+    """The stack's resources exist, but this state has none of them, or has them under another cluster's identifier."""
 
 
 def check_own_state(settings: Settings, cluster: Cluster) -> None:
-    """Raises `StateError` in an `up`, and warns in a preview: `ops import-existing` needs one."""
+    """Raises `StateError`. A preview only warns of a state without the namespace: `ops import-existing` needs one."""
+    # As of the start of this run, including the refresh before it.
+    known = read_own_state("readStackResourceOutputs", stackName=full_name())
+    _check_identifier(settings, known)
     namespace = cluster.get("v1", "namespaces", settings.namespace)
     if namespace is None or Owner.of_labels(namespace["metadata"].get("labels")) != settings.names.owner:
         return  # a new stack; or made by hand, and `ownership.py` checks the owner
     if namespace["metadata"].get("deletionTimestamp"):
         return  # by a `destroy`, or by hand; `volumes.py` checks what becomes of the volumes
-    if _knows_a_namespace():
+    if _has_namespace(known):
         return
     told = (
         f"The namespace {settings.namespace} was made by stack {settings.stack} of {settings.project}, and the state "
@@ -45,7 +52,19 @@ def check_own_state(settings: Settings, cluster: Cluster) -> None:
     )
 
 
-def _knows_a_namespace() -> bool:
-    # From the state as of the start of this run, including the refresh before it.
-    known = read_own_state("readStackResourceOutputs", stackName=full_name())
+def _check_identifier(settings: Settings, known: Mapping[str, Any]) -> None:
+    """With another `cluster.identifier`, the engine would replace every object, the database's claim included."""
+    wanted = settings.cluster.identifier
+    providers = (one.get("outputs") or {} for one in known.values() if one.get("type") == _PROVIDER)
+    others = {one["clusterIdentifier"] for one in providers if "clusterIdentifier" in one} - {wanted}
+    if others and _has_namespace(known):
+        was = " and ".join(sorted(others))
+        raise StateError(
+            f"cluster.identifier is {wanted}, and the state of {full_name()} has its objects under {was}: `up` would "
+            "delete and create all of them, namespace and database included. Nothing was created or changed.\n\n"
+            f"Set it to {was}. To change it, delete the stack first: {pulumi_command('destroy', settings.stack)}."
+        )
+
+
+def _has_namespace(known: Mapping[str, Any]) -> bool:
     return any(f"{_NAMESPACE}::" in urn for urn in known)

@@ -12,7 +12,7 @@ class ClusterSettings(Section):
     context: Name = "homelab"
     """Context in the kubeconfig; the current context is never used."""
     identifier: DnsLabel = "homelab"
-    """Name under which Pulumi knows the cluster. A change makes Pulumi replace every resource, even the namespace."""
+    """Name under which Pulumi knows the cluster. Fixed while the stack exists: a change would replace all."""
     priority_class: ResourceName | None = None
     """PriorityClass of the app's and the database's pods; it must exist. Default: the cluster's."""
     api_url: HttpsUrl = "https://api.k8s.rommelporras.com:6443"

@@ -53,6 +53,15 @@ def command(said: str, begins: str) -> list[str]:
     return line.split()[1:]
 
 
+def test_another_cluster_identifier_does_not_replace_the_database(rehearsal: Rehearsal) -> None:
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev", "--skip-preview")
+    before = claim(rehearsal, "invoicetron-dev")["metadata"]["uid"]
+    rehearsal.configure("dev", "cluster.identifier", "attic")
+    assert "Set it to homelab. To change it, delete the stack first" in refused(rehearsal, "dev", previewed=True)
+    assert claim(rehearsal, "invoicetron-dev")["metadata"]["uid"] == before
+
+
 def test_a_namespace_deleted_by_hand_is_not_recreated_with_an_empty_database(rehearsal: Rehearsal) -> None:
     program, namespace = rehearsal.program, "invoicetron-dev"
     program.init("dev")

@@ -99,6 +99,8 @@ class Answers(runtime.Mocks):
     def call(self, args: runtime.MockCallArgs) -> Any:
         if args.token.endswith("getVault"):
             return {"id": f"vaults/{_VAULT}", "uuid": _VAULT, "name": "Kubernetes", "description": ""}
+        if args.token == "pulumi:pulumi:readStackResourceOutputs":
+            return {"outputs": {}}
         if args.token == "pulumi:pulumi:readStackOutputs":
             # Its repository is its own, as that of a stack that is up.
             return {"name": args.args["name"], "outputs": {MIRROR_KEY: "ssh-ed25519 AAAA"}, "secretOutputNames": []}

@@ -16,13 +16,21 @@ from tests.unit.stack_files import sections
 
 URN = "urn:pulumi:dev::invoicetron::invoicetron:environment:Environment$kubernetes:core/v1:Namespace::namespace"
 
+PROVIDER = "urn:pulumi:dev::invoicetron::pulumi:providers:kubernetes::kubernetes"
+
 
 def check(
-    monkeypatch: pytest.MonkeyPatch, metadata: Mapping[str, Any] | None, *known: str, preview: bool = False
+    monkeypatch: pytest.MonkeyPatch,
+    metadata: Mapping[str, Any] | None,
+    *known: str,
+    preview: bool = False,
+    identifier: str | None = None,
 ) -> list[str]:
-    """Checks with this namespace in the cluster and these URNs in the state; returns the warnings."""
+    """Checks with this namespace in the cluster, and these URNs and a provider in the state; returns the warnings."""
     warned: list[str] = []
-    answer = Mock(value={"outputs": {urn: {} for urn in known}})
+    outputs = {"context": "admin@homelab"} | ({"clusterIdentifier": identifier} if identifier else {})
+    provider = {"type": "pulumi:providers:kubernetes", "outputs": outputs}
+    answer = Mock(value={"outputs": {**{urn: {} for urn in known}, PROVIDER: provider}})
     monkeypatch.setattr(pulumi.runtime, "invoke", lambda *_: answer)
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
@@ -60,3 +68,15 @@ def test_a_new_foreign_terminating_or_known_namespace_is_no_problem(
     monkeypatch: pytest.MonkeyPatch, metadata: Mapping[str, Any] | None, known: tuple[str, ...]
 ) -> None:
     assert check(monkeypatch, metadata, *known) == []
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_another_cluster_identifier_than_the_state_s_is_refused_before_everything_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, preview: bool
+) -> None:
+    for metadata in (OWN, None):  # on the same cluster, and on another one
+        with pytest.raises(StateError, match="Set it to attic"):
+            check(monkeypatch, metadata, URN, preview=preview, identifier="attic")
+    for state in ((URN,), ()):
+        assert check(monkeypatch, None, *state, preview=preview, identifier="homelab") == []
+    assert check(monkeypatch, None, preview=preview, identifier="attic") == [], "nothing to replace"
