@@ -247,7 +247,7 @@ class _Reader:
             try:
                 value = self._value(reference)
             except FieldMissingError as missing:
-                pulumi.log.info(f"{missing.subject}: {missing.what}. It is derived from the password of the database instead.")
+                pulumi.log.info(f"{missing.subject}: {missing.what}. It is derived from the database password instead.")
             except SecretProblemError as problem:
                 self._note(problem)
                 return None

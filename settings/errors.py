@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from typing import Any, Final, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from settings.commands import pulumi_command
@@ -212,8 +213,14 @@ def _keys(model: type[BaseModel]) -> list[str]:
 
 
 def _described(model: type[BaseModel], key: str) -> str:
-    """What a missing key takes, as the schema tells editors."""
-    match model.model_json_schema()["properties"].get(key):
+    """What a missing key takes, by the schema of its type."""
+    field = next((copy(field) for name, field in model.model_fields.items() if key in (name, field.alias)), None)
+    if field is None:
+        return "a value; the key is required"
+    field.description = None  # what the key is for, once settings/schema.py has run in this process
+    only: dict[str, Any] = {key: (field.annotation, field)}
+    (schema,) = create_model("Section", **only).model_json_schema()["properties"].values()
+    match schema:
         case {"$ref": _}:
             return f"a mapping with the keys {', '.join(sorted(_keys(_model_at(model, (key,)))))}"
         case {"description": str(allowed)}:
