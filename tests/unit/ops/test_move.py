@@ -133,15 +133,21 @@ def test_nothing_is_rolled_back_after_the_mark(stage: Stage, step: str) -> None:
     assert "give up" not in stage.happened
 
 
-def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other command has stopped the app since: this one neither ends its Job nor reopens the old database."""
+def move_that_gives_up(stage: Stage, monkeypatch: pytest.MonkeyPatch, *, owns_the_stop: bool) -> Move:
+    """A move on the stage, except its way back; `owns_the_stop`: this run has stopped the app."""
     give_up = Move._give_up
     move = stage.move()
     monkeypatch.setattr(Move, "_give_up", give_up)
     monkeypatch.setattr(Move, "_run_job", stage.does("job"))
-    monkeypatch.setattr(App, "is_ours", lambda _: False)
+    monkeypatch.setattr(App, "is_ours", lambda _: owns_the_stop)
     monkeypatch.setattr(App, "start", stage.does("start the app"))
     monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
+    return move
+
+
+def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other command has stopped the app since: this one neither ends its Job nor reopens the old database."""
+    move = move_that_gives_up(stage, monkeypatch, owns_the_stop=False)
     stage.failing = {"fill": JobFailedError("its Job was deleted")}
     with pytest.raises(ClusterError, match="takes over from this one"):
         move.run()
@@ -153,13 +159,7 @@ def test_a_move_that_another_command_continues_is_left_to_it(stage: Stage, monke
 def test_a_move_that_has_not_stopped_the_app_has_nothing_to_give_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, error: ClusterError, stopped: bool
 ) -> None:
-    give_up = Move._give_up
-    move = stage.move()
-    monkeypatch.setattr(Move, "_give_up", give_up)
-    monkeypatch.setattr(Move, "_run_job", stage.does("job"))
-    monkeypatch.setattr(App, "is_ours", lambda _: stopped)
-    monkeypatch.setattr(App, "start", stage.does("start the app"))
-    monkeypatch.setattr(module, "lent", lambda *_: nullcontext({}))
+    move = move_that_gives_up(stage, monkeypatch, owns_the_stop=stopped)
     stage.failing = {"stop": error}
     with pytest.raises(type(error), match=f"^{error}$"):
         move.run()
