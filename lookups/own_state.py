@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pulumi
 
-from lookups.cluster import Cluster
+from lookups.cluster import Cluster, Object
 from lookups.own_outputs import full_name, read_own_state
 from settings import Settings
 from settings.commands import ops_command, pulumi_command
@@ -25,17 +25,19 @@ class StateError(pulumi.RunError):
     """The stack's resources exist, but this state has none of them, or has them under another cluster's identifier."""
 
 
-def check_own_state(settings: Settings, cluster: Cluster) -> None:
-    """Raises `StateError`. A preview only warns of a state without the namespace: `ops import-existing` needs one."""
+def check_own_state(settings: Settings, cluster: Cluster, *, outputs: Mapping[str, Any]) -> None:
+    """Raises `StateError`. A preview only warns of a state without the namespace: `ops import-existing` needs one.
+
+    `outputs` are the stack's; a new stack has none, and then its state is read only if its namespace exists.
+    """
+    namespace = cluster.get("v1", "namespaces", settings.namespace)
+    exists = namespace is not None and _is_own(settings, namespace)
+    if not outputs and not exists:
+        return
     # As of the start of this run, including the refresh before it.
     known = read_own_state("readStackResourceOutputs", stackName=full_name())
     _check_identifier(settings, known)
-    namespace = cluster.get("v1", "namespaces", settings.namespace)
-    if namespace is None or Owner.of_labels(namespace["metadata"].get("labels")) != settings.names.owner:
-        return  # a new stack; or made by hand, and `ownership.py` checks the owner
-    if namespace["metadata"].get("deletionTimestamp"):
-        return  # by a `destroy`, or by hand; `volumes.py` checks what becomes of the volumes
-    if _has_namespace(known):
+    if not exists or _has_namespace(known):
         return
     told = (
         f"The namespace {settings.namespace} was made by stack {settings.stack} of {settings.project}, and the state "
@@ -50,6 +52,13 @@ def check_own_state(settings: Settings, cluster: Cluster) -> None:
         f"that was killed: {ops_command('recover', settings.stack)}. If the state is lost, adopt everything: "
         f"{ops_command('import-existing', settings.stack)}."
     )
+
+
+def _is_own(settings: Settings, namespace: Object) -> bool:
+    if namespace["metadata"].get("deletionTimestamp"):
+        return False  # by a `destroy`, or by hand; `volumes.py` checks what becomes of the volumes
+    # Another's, or one made by hand: `ownership.py` checks the owner.
+    return Owner.of_labels(namespace["metadata"].get("labels")) == settings.names.owner
 
 
 def _check_identifier(settings: Settings, known: Mapping[str, Any]) -> None:

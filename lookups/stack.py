@@ -102,10 +102,10 @@ def look_up(settings: Settings, providers: Providers) -> Found:
     cluster = connect(settings.cluster.context)
     check_cluster(settings, cluster)
     settings = with_live_database(settings, cluster)
-    check_own_state(settings, cluster)
+    outputs = own_outputs()
+    check_own_state(settings, cluster, outputs=outputs)
     errors = _Errors()
     errors.attempt(check_prerequisites, settings, cluster)
-    outputs = own_outputs()
     record = recorded(outputs)
     placed = errors.attempt(_find_claims, settings, cluster, record)
     if placed:

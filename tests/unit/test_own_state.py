@@ -36,7 +36,7 @@ def check(
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
     cluster = Mock()
     cluster.get.return_value = None if metadata is None else {"metadata": metadata}
-    check_own_state(Settings.load(DEV, sections("dev")), cluster)
+    check_own_state(Settings.load(DEV, sections("dev")), cluster, outputs={"url": "https://..."} if known else {})
     return warned
 
 
@@ -74,9 +74,16 @@ def test_a_new_foreign_terminating_or_known_namespace_is_no_problem(
 def test_another_cluster_identifier_than_the_state_s_is_refused_before_everything_is_replaced(
     monkeypatch: pytest.MonkeyPatch, preview: bool
 ) -> None:
-    for metadata in (OWN, None):  # on the same cluster, and on another one
+    for metadata in (OWN, None):  # on the same cluster, and on another one, or after a loss
         with pytest.raises(StateError, match="Set it to attic"):
             check(monkeypatch, metadata, URN, preview=preview, identifier="attic")
     for state in ((URN,), ()):
         assert check(monkeypatch, None, *state, preview=preview, identifier="homelab") == []
     assert check(monkeypatch, None, preview=preview, identifier="attic") == [], "nothing to replace"
+
+
+def test_the_state_of_a_new_stack_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Mock()
+    monkeypatch.setattr(pulumi.runtime, "invoke", asked)
+    check_own_state(Settings.load(DEV, sections("dev")), Mock(get=Mock(return_value=None)), outputs={})
+    assert not asked.called
