@@ -41,7 +41,7 @@ test: lint unit $(STAMP) ## everything; what CI runs
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: seconds
-	@echo "== unit tests (usually 30 s) =="
+	@echo "== unit tests (usually 40 s) =="
 	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal tests/unit
 
 lint: $(STAMP) ## ruff, mypy, shellcheck
