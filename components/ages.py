@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 AHEAD_SECONDS: Final = 3600
@@ -10,6 +11,11 @@ AHEAD_SECONDS: Final = 3600
 A later one was recorded by a clock that was wrong. It says nothing of an age, and hides what is recorded after it:
 Kubernetes and barman keep the latest.
 """
+
+
+def is_ahead(time: dt.datetime, *, now: dt.datetime) -> bool:
+    """Whether a recorded time is so far in the future that the clock that recorded it was wrong."""
+    return (time - now).total_seconds() > AHEAD_SECONDS
 
 
 def too_old(since: str, *, hours: int) -> str:

@@ -237,14 +237,14 @@ def _lax_protections(
     for each in protections:
         branches = (default, repository.develop_branch)
         covered = [one for one in branches if one and one != each.name and _covers(each.name, one)]
-        if default in covered and (who := _others(each)):
+        if default in covered and (who := who_else([*each.push_access_levels, *each.merge_access_levels])):
             yield (
                 f"repository: in the project {path} the protection of the branches {each.name} lets {who} push to "
                 f"{default} or merge into it, although {default} itself is protected, because GitLab applies the "
                 f"laxest rule that matches: allow only the role Maintainers there ({_PAGE}), or replace it by rules "
                 f"that do not match {default}"
             )
-        # Whoever may push there (ProtectedBranch.allow_force_push? in GitLab's app/models/protected_branch.rb).
+        # For everybody who may push (ProtectedBranch.allow_force_push? in GitLab's app/models/protected_branch.rb).
         if covered and each.allow_force_push:
             listed = " and ".join(covered)
             yield (
@@ -255,9 +255,8 @@ def _lax_protections(
             )
 
 
-def _others(protection: GetProjectProtectedBranchesProtectedBranchResult) -> str:
-    """Who besides Maintainers may push or merge, in words."""
-    levels: list[Any] = [*protection.push_access_levels, *protection.merge_access_levels]
+def who_else(levels: Sequence[Any]) -> str:
+    """Whom access levels of a protection let besides Maintainers, in words; empty if nobody."""
     others = {
         "Developers": any(level.access_level == _DEVELOPER for level in levels),
         # Their roles are not shown.

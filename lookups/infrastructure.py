@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pulumi
 
-from lookups.gitlab import GitLabError
+from lookups.gitlab import GitLabError, who_else
 from lookups.gitlab_access import token_user
 from sdks import gitlab
 from settings.delivery import DeliverySettings
@@ -15,12 +15,8 @@ from settings.names import Names
 from settings.repository import InfrastructureSettings
 
 if TYPE_CHECKING:
-    from pulumi_gitlab.outputs import (
-        GetPipelineSchedulesPipelineScheduleResult,
-        GetProjectProtectedTagsProtectedTagResult,
-    )
+    from pulumi_gitlab.outputs import GetPipelineSchedulesPipelineScheduleResult
 
-_DEVELOPER: Final = "developer"
 _MAINTAINER: Final = "maintainer"
 RELEASES: Final = "v*"
 """Tags of releases, at which other projects include its pipelines."""
@@ -57,15 +53,6 @@ def covers_releases(tag: str) -> bool:
     return tag.startswith(("v", "*"))
 
 
-def _others(protection: GetProjectProtectedTagsProtectedTagResult) -> str | None:
-    """Who besides Maintainers may create the tags, in words."""
-    levels = protection.create_access_levels
-    if any(level.access_level == _DEVELOPER for level in levels):
-        return "Developers"
-    # Their roles are not shown.
-    return "named users or groups" if any(level.user_id or level.group_id for level in levels) else None
-
-
 def read_infrastructure(
     settings: InfrastructureSettings, names: Names, delivery: DeliverySettings, provider: gitlab.Provider
 ) -> InfrastructureProject:
@@ -83,12 +70,13 @@ def read_infrastructure(
             "GITLAB_TOKEN needs the role Maintainer of repository.infrastructure.project, too: correct it, or leave "
             "the section out."
         ) from None
-    lax = {each.tag: who for each in protected if covers_releases(each.tag) and (who := _others(each))}
+    lax = [each for each in protected if covers_releases(each.tag) and who_else(each.create_access_levels)]
     if lax:
+        who = who_else([level for each in lax for level in each.create_access_levels])
+        tags = ", ".join(each.tag for each in lax)
         raise GitLabError(
-            f"In GitLab's project {settings.project} {' and '.join(sorted(set(lax.values())))} may create tags "
-            f"{', '.join(lax)}, and so make a release of this program, which other projects' pipelines include. "
-            "Nothing was created or changed.\n\n"
+            f"In GitLab's project {settings.project} {who} may create tags {tags}, and so make a release of this "
+            "program, which other projects' pipelines include. Nothing was created or changed.\n\n"
             "Allow only Maintainers there (Settings > Repository > Protected tags), or delete that protection."
         )
     levels = {each.tag: [one.access_level for one in each.create_access_levels] for each in protected}

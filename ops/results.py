@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from components.ages import AHEAD_SECONDS
+from components.ages import is_ahead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,8 @@ def _said(pods: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], dt
 
     Those that ended in the future come last: they have ended before the others, on a node whose clock was ahead.
     """
-    limit = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=AHEAD_SECONDS)
-    return sorted(_messages(pods), key=lambda one: (one[1] <= limit, one[1]), reverse=True)
+    now = dt.datetime.now(dt.UTC)
+    return sorted(_messages(pods), key=lambda one: (not is_ahead(one[1], now=now), one[1]), reverse=True)
 
 
 def _messages(pods: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], dt.datetime]]:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from components.ages import is_ahead
 from ops.results import drills, newest_backup, newest_copy
 from ops.verify.check import Check
-from ops.verify.cluster import is_ahead, moment
+from ops.verify.cluster import moment
 from ops.verify.systems import Object, Systems
 from ops.verify.trouble import CheckError
 from settings import Settings
@@ -32,7 +33,7 @@ def recent(systems: Systems, *, which: Callable[[Names], str], hours: int) -> st
     last = (found.get("status") or {}).get("lastSuccessfulTime")
     if last is None:
         raise CheckError(f"{cron_job} has never succeeded", f"run it now: {now}")
-    if is_ahead(moment(last), systems):
+    if is_ahead(moment(last), now=systems.now):
         # Until that time the controller records no other, nor does it start a run before one of the future that it has
         # started (pkg/controller/cronjob).
         raise CheckError(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from components import app
-from components.ages import AHEAD_SECONDS
+from components.ages import is_ahead
 from components.environment import LABELS
 from components.retained_volume import RETAIN
 from lookups.database_claims import STOPPED_BY, UPGRADE_RUN
@@ -137,7 +137,7 @@ def migration(systems: Systems) -> str:
     def made(job: Object) -> tuple[bool, dt.datetime]:
         time = moment(job["metadata"]["creationTimestamp"])
         # One from the future was made before the others, while the cluster's clock was ahead.
-        return not is_ahead(time, systems), time
+        return not is_ahead(time, now=systems.now), time
 
     last = max(jobs, key=made)
     name = last["metadata"]["name"]
@@ -170,11 +170,6 @@ def _without_migration(systems: Systems) -> str:
 def moment(text: str) -> dt.datetime:
     """Parses a time in the form of Kubernetes and GitLab."""
     return dt.datetime.fromisoformat(text)
-
-
-def is_ahead(time: dt.datetime, systems: Systems) -> bool:
-    """Whether a recorded time is so far in the future that the clock that recorded it was wrong."""
-    return (time - systems.now).total_seconds() > AHEAD_SECONDS
 
 
 def _deployment(systems: Systems) -> Object:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from components import cloudnative_pg, wal_archive
+from components.ages import is_ahead
 from ops.terminal import age
 from ops.verify.check import Check
-from ops.verify.cluster import is_ahead, moment
+from ops.verify.cluster import moment
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings.schedules import BACKUP_HOURS
@@ -46,7 +47,7 @@ def _reach(store: Mapping[str, Any], archive: str, systems: Systems, *, look: st
     if first is None or last is None:
         raise CheckError(f"the archive {archive} has no base backup, so nothing can be recovered", look)
     seen = f"{archive} reaches back to {first}"
-    if is_ahead(moment(last), systems):
+    if is_ahead(moment(last), now=systems.now):
         raise CheckError(
             f"{seen}; its last good base backup is dated in the future, {last}, and hides the age of later ones",
             "correct the clock of the database's node; after the next base backup, delete this one from the bucket",

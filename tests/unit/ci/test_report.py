@@ -153,7 +153,7 @@ def test_a_long_comment_is_cut_between_resources_and_links_to_the_log() -> None:
 def test_names_from_the_branch_under_review_can_neither_end_the_table_nor_add_markup() -> None:
     text = shown(parsed(update("x` | @all </summary><b>", "data.`y`|z")))
     assert "`x' \\| @all </summary><b>`" in text
-    # GitLab notifies whoever a text mentions, unless the text is code.
+    # GitLab notifies everybody whom a text mentions, except in code.
     assert "<summary><code>x` | @all &lt;/summary&gt;" in text
     assert "`data.'y'\\|z`" in text
 

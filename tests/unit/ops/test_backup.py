@@ -25,7 +25,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
 
 
 @pytest.mark.parametrize("error", [StoppedError(signal.SIGINT), ClusterError("the API server does not answer")])
-def test_whoever_stops_waiting_for_the_backup_is_told_that_it_continues(
+def test_if_the_wait_for_the_backup_ends_early_the_command_says_that_it_continues(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: ClusterError
 ) -> None:
     monkeypatch.setattr(backup, "create", lambda *_, **__: None)

@@ -15,16 +15,6 @@ from ops.kube.cluster import error_message
 from ops.restore.source import SourceError
 from ops.verify.trouble import explain
 from settings import SettingsError
-from tests.stacks import STACKS
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The program's directory, with the stack dev."""
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
-        (tmp_path / name).write_text((STACKS / name).read_text())
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(

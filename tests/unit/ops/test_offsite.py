@@ -72,7 +72,7 @@ def test_a_job_that_does_not_report_what_it_fetched_has_failed(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("error", [StoppedError(signal.SIGINT), ClusterError("the API server does not answer")])
-def test_whoever_stops_waiting_for_the_fetch_is_told_that_it_continues(
+def test_if_the_wait_for_the_fetch_ends_early_the_command_says_that_it_continues(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: ClusterError
 ) -> None:
     monkeypatch.setattr(offsite, "create", mock.Mock())

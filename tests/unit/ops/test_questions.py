@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -12,7 +11,6 @@ from typer.testing import CliRunner, Result
 
 from ops import commands as module
 from ops.commands import app
-from tests.stacks import STACKS
 
 QUESTIONS = [
     ("restore", ["--from", "latest"], "Restore"),
@@ -24,11 +22,7 @@ QUESTIONS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
-        (tmp_path / name).write_text((STACKS / name).read_text())
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture(params=QUESTIONS, ids=lambda one: " ".join([one[0], *one[1][:1]]))
