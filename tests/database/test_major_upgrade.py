@@ -14,7 +14,7 @@ from rehearsal.pods.postgres import PostgresServer, programs
 from tests.database.invoices import content, fill
 from tests.database.pod import Pod, kill_group
 from tests.database.start_hook import connect, lets_in, start_hook
-from tests.database.test_whole import CLEAN
+from tests.database.written import written
 
 KILLS = 4
 
@@ -51,15 +51,6 @@ def on_the_new_volume(pod: Pod) -> PostgresServer:
     return PostgresServer(password=pod.server.password, data=pod.directory / "volume" / "18" / "docker")
 
 
-def written(server: PostgresServer, tools: Path, *options: str) -> str:
-    env = server.environment(local=True, **CLEAN)
-    env["PGUSER"] = server.superuser
-    whole: list[str | Path] = [tools / "pg_dump", "--create", "--restrict-key=same", *options]
-    roles: list[str | Path] = [tools / "pg_dumpall", "--globals-only", "--restrict-key=same"]
-    text = "\n".join(server.run(command, env=env, capture_output=True).stdout for command in (roles, whole))
-    return "\n".join(line for line in text.splitlines() if not line.startswith("-- Dumped from"))
-
-
 def made(pod: Pod) -> list[str]:
     """What the volume holds for the new version."""
     folder = pod.directory / "volume" / "18"
@@ -74,21 +65,23 @@ def test_everything_is_there_on_the_new_version_with_roles_passwords_and_owner(p
         "ALTER DATABASE invoicetron SET timezone = 'Asia/Manila'; CREATE POLICY own ON invoices TO clerk USING (id > 3)"
     )
     tools = programs(18, old.directory / "program-18", old.account)
-    before, as_written = content(old), written(old, tools)
+    before, as_written = content(old), written(old, passwords=True, programs=tools)
     status, log = upgrade(pod, "--shared_buffers=64MB", "--lock_timeout=1min")
     assert status == 0, log
     assert made(pod) == ["docker"]
     assert "of-the-clerk" not in log
     assert "SCRAM" not in log + (pod.upload / "server.log").read_text()
     assert content(old) == before
-    assert written(old, tools) == as_written, "the old server has changed, or its role is still a superuser"
+    assert written(old, passwords=True, programs=tools) == as_written, (
+        "the old server has changed, or its role is still a superuser"
+    )
     old.stop()
     with on_the_new_volume(pod) as new:
         new.find_superuser()
         assert new.superuser == "postgres"
         assert new.sql("SHOW server_version_num").startswith("18")
         assert content(new) == before
-        assert written(new, new.bin) == as_written
+        assert written(new, passwords=True) == as_written
         assert start_hook(new, old.password).returncode == 0
         assert lets_in(new, old.password)
         with connect(new, old.password) as app:

@@ -17,10 +17,10 @@ import pytest
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import CONTENT, content, fill
 from tests.database.pod import Pod
+from tests.database.written import CLEAN, written
 
 OWNED = (Path(__file__).parent / "owned.sql").read_text(encoding="utf-8")
 FURTHER = (Path(__file__).parent / "further.sql").read_text(encoding="utf-8")
-CLEAN = {"PGOPTIONS": "-c event_triggers=off -c timezone=UTC -c datestyle=ISO"}
 
 
 def sql(server: PostgresServer, statement: str, database: str = "invoicetron") -> str:
@@ -28,20 +28,6 @@ def sql(server: PostgresServer, statement: str, database: str = "invoicetron") -
     command: list[str | Path] = [server.bin / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database]
     env = server.environment(local=True, **CLEAN)
     return server.run(command, env=env, input=statement, capture_output=True).stdout.strip()
-
-
-def written(server: PostgresServer) -> str:
-    """Everything that PostgreSQL's own tools write of the database and of the server's roles."""
-    env = server.environment(local=True, **CLEAN)
-    whole: list[str | Path] = [server.bin / "pg_dump", "--create", "--restrict-key=same"]
-    roles: list[str | Path] = [
-        server.bin / "pg_dumpall",
-        "--globals-only",
-        "--no-role-passwords",
-        "--restrict-key=same",
-    ]
-    text = [server.run(command, env=env, capture_output=True).stdout for command in (roles, whole)]
-    return "\n".join(text)
 
 
 @pytest.fixture
