@@ -50,9 +50,11 @@ class Recorded:
         if owner not in {None, self._names.owner}:
             return None  # `check_ownership` refuses another stack's
         if owner is not None or found.get("comment") == DNS_COMMENT:
+            stack = self._names.stack
             problem = (
-                "this stack created it, but its state does not contain it, as after an `up` that was killed or got no "
-                f"answer: record it with {ops_command('recover', self._names.stack)}, or set {setting} to {found['id']}"
+                "this stack created it, but its state does not contain it: after an `up` that was killed or got no "
+                f"answer, record it with {ops_command('recover', stack)}; if the state was lost, adopt everything with "
+                f"{ops_command('import-existing', stack)}; or set {setting} to {found['id']}"
             )
         else:
             problem = (

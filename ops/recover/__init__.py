@@ -23,7 +23,7 @@ from urllib.parse import unquote
 from ops.command_line import PulumiError, pulumi
 from ops.recover.lock import check_lock
 from ops.recover.state_import import UnrecordedResource, import_into_state
-from settings.commands import ops_command, pulumi_command
+from settings.commands import pulumi_command
 from settings.names import Names
 
 _TAKEN_OVER: Final = (
@@ -211,8 +211,9 @@ def _refuse_cut_off(names: Names, backend: Path | None) -> None:
             f"The newest intact one is {good[-1]}: cp {shlex.quote(str(good[-1]))} {shlex.quote(str(checkpoint))}, and "
             "run this again, which looks up what was created since then"
             if good
-            else "There is no intact one in .pulumi/history or .pulumi/backups either: take the file from a backup of "
-            f"the disk, or adopt everything again ({ops_command('import-existing', names.stack)})"
+            else "There is no intact one in .pulumi/history or .pulumi/backups either: take the file from a backup "
+            "of the disk, or move it away and adopt everything (docs/runbook/cluster.md, The state or its passphrase "
+            "is lost)"
         )
         raise PulumiError(
             f"The state of stack {names.stack} is truncated, as by a full disk, and so is its backup: {checkpoint}. "

@@ -283,9 +283,11 @@ def test_what_somebody_created_for_the_hostname_is_refused_until_it_is_adopted(c
 
 
 @pytest.mark.usefixtures("state")
-def test_what_the_state_lost_is_refused_with_the_command_that_records_it(cloudflare: Cloudflare) -> None:
+def test_what_the_state_lost_is_refused_with_the_commands_that_record_it(cloudflare: Cloudflare) -> None:
     existing(cloudflare, OWN)
-    assert refusal().count("python -m ops recover --stack prod") == 2
+    message = refusal()
+    assert message.count("python -m ops recover --stack prod") == 2
+    assert message.count("if the state was lost, adopt everything with python -m ops import-existing --stack prod") == 2
 
 
 @pytest.mark.parametrize("marks", [OWN, BY_HAND])

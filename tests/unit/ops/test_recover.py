@@ -350,7 +350,7 @@ def test_a_state_cut_off_with_its_backup_is_reported_with_the_newest_whole_check
     monkeypatch.setenv("PULUMI_BACKEND_URL", tmp_path.as_uri())
     for name in ("dev.json", "dev.json.bak"):
         (folder / name).write_text(GOOD[:-3])
-    with pytest.raises(PulumiError, match=r"truncated, as by a full disk.*There is no intact one"):
+    with pytest.raises(PulumiError, match=r"truncated, as by a full disk.*There is no intact one.*move it away"):
         recover(DEV, lambda *_: None)
     history = tmp_path / ".pulumi" / "history" / "invoicetron" / "dev"
     history.mkdir(parents=True)
