@@ -40,7 +40,7 @@ test: lint unit $(STAMP) ## everything; what CI runs
 	@echo "== contract, rehearsal and PostgreSQL tests (usually 40 min on two cores) =="
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
-unit: $(STAMP) ## the unit tests: seconds
+unit: $(STAMP) ## the unit tests: less than a minute
 	@echo "== unit tests (usually 40 s) =="
 	@.venv/bin/python -m pytest --quiet --numprocesses auto --maxprocesses 4 --dist worksteal tests/unit
 

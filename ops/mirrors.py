@@ -71,4 +71,4 @@ def push_now(project: Project, url: str, *, patience: float = PATIENCE) -> str:
                 raise MirrorError(f"the push failed: {now['last_error'] or 'GitLab gives no reason'}")
             return str(now["last_successful_update_at"])
         time.sleep(_AGAIN)
-    raise MirrorError(f"the push has not ended after {patience:.0f} s: look again with `python -m ops verify`")
+    raise MirrorError(f"the push has not ended after {patience:.0f} s: `ops verify` (push-mirror) says when it has")
