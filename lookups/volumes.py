@@ -37,6 +37,7 @@ _READY_ONCE: Final = "database_host"
 """Stack output of every release; it is known once the database has been ready."""
 _ENGINES: Final = "docs/database-engines.md"
 _MOVING: Final = "docs/runbook/backups.md, The backups move to another volume"
+_ELSEWHERE: Final = "docs/runbook/cluster.md, The data is elsewhere on its volume"
 
 
 class VolumesError(pulumi.RunError):
@@ -110,6 +111,7 @@ def _of_engine(
     yield from _database(settings, database, cluster, record, found, name=name)
     if found is not None:
         yield from _fixed(found, "database", database.storage_class)
+        yield from _replaced(found, f"Move the data to a new claim with a dump ({_ELSEWHERE})")
         yield from _size(cluster, found, "database", database.size)
         if not found["metadata"].get("deletionTimestamp"):
             yield from _sort_order(settings, database, cluster, record)
@@ -272,6 +274,17 @@ def _fixed(claim: Object, section: str, storage_class: str) -> Iterator[str]:
         )
 
 
+def _replaced(claim: Object, way: str) -> Iterator[str]:
+    """Other fields that Kubernetes never changes, for which the provider deletes a claim made by hand (forceNew)."""
+    wanted: Mapping[str, Any] = {"accessModes": ["ReadWriteOnce"], "selector": None}
+    for name, value in wanted.items():
+        if (live := claim["spec"].get(name, value)) != value:
+            yield (
+                f"The claim {claim['metadata']['name']} has the {name} {live}, and the program's has "
+                f"{value or 'none'}. Kubernetes never changes it: the claim would be deleted with its data. {way}"
+            )
+
+
 def _size(cluster: Cluster, claim: Object, section: str, size: Quantity) -> Iterator[str]:
     live, has = claim["spec"]["resources"]["requests"]["storage"], _still_has(claim)
     what = f"{section}.size is {size}, and the claim {claim['metadata']['name']} has"
@@ -333,6 +346,7 @@ def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[st
         yield f"backup.nfs: with a move to {to}, the claim {meta['name']} with the backups would be deleted. {by_hand}"
     elif backup.nfs is None:
         yield from _fixed(claim, "backup", backup.storage_class)
+        yield from _replaced(claim, by_hand)
         yield from _size(cluster, claim, "backup", backup.size)
     else:
         yield from _size(cluster, claim, "backup", backup.size)

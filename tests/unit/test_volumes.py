@@ -210,6 +210,22 @@ def test_an_impossible_change_of_a_claim_is_reported_with_its_setting(
     assert problem.startswith("database." if name == DATABASE else "backup.")
 
 
+@pytest.mark.parametrize("name", [DATABASE, BACKUPS])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"accessModes": ["ReadWriteMany"]},
+        {"accessModes": ["ReadWriteOnce", "ReadWriteMany"]},
+        {"selector": {"matchLabels": {"disk": "by-hand"}}},
+    ],
+)
+def test_a_claim_made_by_hand_that_up_would_replace_is_reported(name: str, more: dict[str, Any]) -> None:
+    (problem,) = problems(Cluster(claim(name, **more)))
+    assert f"claim {name}" in problem
+    assert next(iter(more)) in problem
+    assert not problems(Cluster(claim(name, accessModes=["ReadWriteOnce"])))
+
+
 def test_a_volume_that_may_grow_is_no_problem() -> None:
     assert not problems(Cluster(claim(resources={"requests": {"storage": "1Mi"}})))
 
