@@ -197,6 +197,18 @@ def test_without_a_pipeline_backup_the_job_says_how_to_list_the_backups(deployed
     assert "ops restore" not in output
 
 
+def test_without_its_backup_job_the_time_of_the_last_migration_is_named(deployed: Deployed) -> None:
+    """The CronJob that owns the Job keeps the last three, and runs every hour."""
+    deployed.repository.commit()
+    passed, output = deployed.job("deploy:development")
+    assert passed, output
+    for job in jobs_of(deployed, BACKUP):
+        deployed.rehearsal.kubectl("-n", DATABASE_OF, "delete", "job", job["metadata"]["name"])
+    _, output = deployed.job("restore-command:development")
+    (*_, last) = jobs_of(deployed, "invoicetron-migrate")
+    assert f"The last migration began at {last['metadata']['creationTimestamp']}" in output
+
+
 def test_the_first_deployment_finds_nothing_to_back_up(deployed: Deployed) -> None:
     server = deployed.rehearsal.control_plane.pods.database(DATABASE_OF)
     server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
