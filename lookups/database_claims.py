@@ -70,7 +70,9 @@ def find_claims(settings: Settings, cluster: Cluster, record: Record | None) -> 
     found = {name: cluster.get("v1", "persistentvolumeclaims", name, names.namespace) for name in candidates(names)}
     there = {name: claim for name, claim in found.items() if claim is not None}
     stateful_set = cluster.get("apps/v1", "statefulsets", names.database, names.namespace)
-    current = mounted_claim(stateful_set) or _recorded(there, record) or names.database_claim
+    # A StatefulSet made by hand may mount others. The next `up` after its removal would not know them, and delete them.
+    mounted = mounted_claim(stateful_set)
+    current = (mounted if mounted in found else None) or _recorded(there, record) or names.database_claim
     major = _major(there.get(current), stateful_set, record)
     following = None
     if upgrade is not None and (wanted := postgres_major(upgrade.image)) != major:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ops.adopt.field_managers import belong_to, hand_over, of_other_tools, still_managed
 from ops.adopt.pod_template import Fault, Operation, Secrets, faults
 
 Object = Mapping[str, Any]
 
-_FIXED: Final = ("volumeClaimTemplates", "podManagementPolicy", "serviceName", "selector")
-"""Fields of a StatefulSet's spec that the API refuses to change: the provider deletes the StatefulSet with its pods
-and creates it again."""
+_FIXED: Final = ("volumeClaimTemplates", "podManagementPolicy", "serviceName", "selector", "revisionHistoryLimit")
+"""Fields of a StatefulSet's spec for which the provider deletes it with its pods, and creates it again (`forceNew` in
+pulumi-kubernetes)."""
+_CONTAINERS: Final = "/spec/template/spec/containers"
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _FORCED: Final = "pulumi.com/patchForce"
 _RECORDED: Final = "which `pulumi import` would write into the state"
@@ -44,46 +46,32 @@ def kubernetes_blockers(
 
     `secrets` knows what must not be in plain text; `config_maps` maps the ConfigMaps of its namespace to their data.
     """
-    kind, meta = live["kind"], live["metadata"]
-    where = f"-n {meta['namespace']} " if "namespace" in meta else ""
-    target = f"kubectl {where}{{}} {kind.lower()} {meta['name']}"
-    annotations = meta.get("annotations") or {}
+    kind, annotations = live["kind"], live["metadata"].get("annotations") or {}
+    managers = live["metadata"].get("managedFields") or []
+    target = _command(live)
     found = _template_faults(live, inputs, secrets, config_maps or {})
-    if kind == "StatefulSet" and (found or _cannot_become(live["spec"], inputs["spec"])):
-        yield Blocker(
-            why=_sentence(found)
-            or "its claim template or management policy cannot be changed, and replacing it would delete its pods; "
-            "orphaned, they keep running, keep their volume, and are adopted by the StatefulSet that `up` makes",
-            remedy=f"{target.format('delete')} --cascade=orphan",
-            imported=False,
-        )
-        return
-    if kind == "CronJob" and found:
-        why = f"{_sentence(found)}. Only its Jobs' history is lost: `up` creates it again"
-        yield Blocker(why=why, remedy=target.format("delete"), imported=False)
-        return
-    if kind == "ConfigMap" and any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
-        why = f"it contains a secret in plain text, {_RECORDED}: `up` creates its own"
-        yield Blocker(why=why, remedy=target.format("delete"), imported=False)
+    if (again := _made_again(live, inputs, found, secrets)) is not None:
+        yield again
         return
     if _LAST_APPLIED in annotations and not found and _keeps_a_secret(annotations[_LAST_APPLIED], kind, secrets):
         yield Blocker(
             why="kubectl keeps its values in an annotation, which Pulumi would record in plain text",
             remedy=f"{target.format('annotate')} {_LAST_APPLIED}-",
         )
-    owner = _first_owner(meta.get("managedFields") or [])
+    if kind == "Service":
+        for why, operations in _of_service(live.get("spec") or {}, inputs.get("spec") or {}):
+            yield Blocker(
+                why=why, remedy=f"{target.format('patch')} --type=json -p {shlex.quote(json.dumps(operations))}"
+            )
     handed: list[Operation] = []
-    if owner is not None and inputs["metadata"].get("annotations", {}).get(_FORCED) == "false":
-        index, manager = owner
-        path = f"/metadata/managedFields/{index}/manager"
-        handed = [
-            {"op": "test", "path": path, "value": manager},
-            {"op": "replace", "path": path, "value": "pulumi-kubernetes"},
-        ]
-        why = f"its fields belong to {manager}, and the program does not force changes on this object: hand them over"
+    reasons: list[str] = []
+    if inputs["metadata"].get("annotations", {}).get(_FORCED) == "false":
+        handed = list(hand_over(managers))
+        reasons = [belong_to(managers)] if handed else []
+    first = _to_the_front(live, inputs) if kind == "Deployment" else []
     if found:
-        # In one command with the change of the field manager, because another edit would shift that entry's index.
-        why = "; ".join([_sentence(found), *([why] if handed else [])])
+        # In one command with the change of the field managers, because another edit would shift their indexes.
+        reasons.insert(0, _sentence(found))
         applied = f"/metadata/annotations/{_LAST_APPLIED.replace('/', '~1')}"
         kept = [{"op": "remove", "path": applied}] if _LAST_APPLIED in annotations else []
         handed += kept + [
@@ -91,11 +79,130 @@ def kubernetes_blockers(
             for fault in found
             for operation in fault.operations
         ]
+    if first:
+        # After the changes of containers, which name them by their index.
+        reasons.insert(0, "`up` keeps the image of the first container, which is not the app's: put the app's first")
+        handed += first
     if handed:
         manager = " --field-manager=pulumi-kubernetes" if found else ""
         yield Blocker(
-            why=why, remedy=f"{target.format('patch')} --type=json{manager} -p {shlex.quote(json.dumps(handed))}"
+            why="; ".join(reasons),
+            remedy=f"{target.format('patch')} --type=json{manager} -p {shlex.quote(json.dumps(handed))}",
         )
+
+
+def _command(live: Object, what: str = "") -> str:
+    """A call of kubectl with `{}` for the verb, for that object or for `what` in its namespace."""
+    meta = live["metadata"]
+    where = f"-n {meta['namespace']} " if "namespace" in meta else ""
+    return f"kubectl {where}{{}} {what or ' '.join([live['kind'].lower(), meta['name']])}"
+
+
+def _made_again(live: Object, inputs: Object, found: Sequence[Fault], secrets: Secrets) -> Blocker | None:
+    """The blocker of an object that has to be deleted first, because it cannot become the program's."""
+    target, delete = _command(live), _command(live).format("delete")
+    managers = live["metadata"].get("managedFields") or []
+    match live["kind"]:
+        case "Deployment" if operations := _another_selector(live, inputs):
+            return Blocker(
+                why="its selector is not the program's and cannot be changed: `up` would delete it with its pods, and "
+                "make it again with the placeholder's image. Replace it now, with a short downtime, and run this again",
+                remedy=f"{target.format('get')} -o json | kubectl patch --local -f - --type=json -o json "
+                f"-p {shlex.quote(json.dumps(operations))} | kubectl replace --force -f -",
+                fatal=True,
+            )
+        case "StatefulSet" if found or _cannot_become(live["spec"], inputs["spec"]):
+            why = _sentence(found) or (
+                "its claim template, policy or history limit cannot be changed, and a replacement would delete its "
+                "pods; orphaned, they keep running and their volume, and are adopted by the StatefulSet that `up` makes"
+            )
+            why += still_managed(managers)
+            remedy = "\n".join([f"{delete} --cascade=orphan", *_label_pods(live, inputs)])
+            return Blocker(why=why, remedy=remedy, imported=False)
+        case "CronJob" if found or (tools := of_other_tools(managers)):
+            why = _sentence(found) or f"its containers, of {', '.join(tools)}, would stay beside the program's"
+            why = f"{why}. Only its Jobs' history is lost: `up` creates it again"
+            return Blocker(why=why, remedy=delete, imported=False)
+        case "PodDisruptionBudget" if "minAvailable" in live["spec"] and "maxUnavailable" in inputs["spec"]:
+            why = "it has minAvailable, and the API refuses the program's maxUnavailable beside it: `up` makes its own"
+            return Blocker(why=why, remedy=delete, imported=False)
+        case "ConfigMap" if any(secrets.shows(str(text), key) for key, text in (live.get("data") or {}).items()):
+            why = f"it contains a secret in plain text, {_RECORDED}: `up` creates its own"
+            return Blocker(why=why, remedy=delete, imported=False)
+        case "Secret" | "ConfigMap" if live.get("immutable"):
+            why = "it is immutable, and the API refuses the program's changes: `up` creates its own"
+            return Blocker(why=why, remedy=delete, imported=False)
+    return None
+
+
+def _label_pods(live: Object, inputs: Object) -> Iterator[str]:
+    """Command that gives orphaned pods the labels by which the program's StatefulSet adopts them, if they lack any.
+
+    It could not create its own pod beside one of the same name.
+    """
+    labels = ((live["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
+    selector = (live["spec"].get("selector") or {}).get("matchLabels") or labels
+    wanted = (inputs["spec"].get("selector") or {}).get("matchLabels") or {}
+    if not wanted.items() <= {**selector, **labels}.items():
+        label = _command(live, f"pods -l {','.join(_pairs(selector))}").format("label")
+        yield f"{label} {' '.join(_pairs(wanted))} --overwrite"
+
+
+def _pairs(labels: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in labels.items()]
+
+
+def _another_selector(live: Object, inputs: Object) -> list[Operation]:
+    """JSON patch that gives a Deployment the program's selector, with the labels for it; empty if it has that."""
+    wanted = (inputs.get("spec") or {}).get("selector")
+    if wanted is None or live["spec"]["selector"] == wanted:
+        return []
+    labels = {**live["spec"]["template"]["metadata"].get("labels", {}), **wanted["matchLabels"]}
+    return [
+        {"op": "replace", "path": "/spec/selector", "value": wanted},
+        {"op": "add", "path": "/spec/template/metadata/labels", "value": labels},
+    ]
+
+
+def _to_the_front(live: Object, inputs: Object) -> list[Operation]:
+    """JSON patch that makes the app's container the first; empty if it is, or if none has its name."""
+    names = [[one["name"] for one in _containers(each)] for each in (live, inputs)]
+    there, wanted = names[0], names[1][:1]
+    index = there.index(wanted[0]) if wanted and wanted[0] in there else 0
+    return [{"op": "move", "from": f"{_CONTAINERS}/{index}", "path": f"{_CONTAINERS}/0"}] if index else []
+
+
+def _containers(deployment: Object) -> list[Object]:
+    spec: Object = deployment.get("spec") or {}
+    found: list[Object] = ((spec.get("template") or {}).get("spec") or {}).get("containers") or []
+    return found
+
+
+def _of_service(live: Object, wanted: Object) -> Iterator[tuple[str, list[Operation]]]:
+    """What the API server refuses beside the program's fields of a Service, each with a JSON patch.
+
+    Until the provider has taken over the Service's fields, a preview has both (kubernetes/kubernetes#131147).
+    """
+    ranges = "loadBalancerSourceRanges"
+    if live.get(ranges) and wanted.get("type") == "ClusterIP":
+        yield (
+            f"it is a load balancer with {ranges}, and the API refuses these on the program's ClusterIP: change both",
+            [
+                {"op": "replace", "path": "/spec/type", "value": "ClusterIP"},
+                {"op": "remove", "path": f"/spec/{ranges}"},
+            ],
+        )
+    own = {one.get("name"): one["port"] for one in wanted.get("ports") or []}
+    for index, port in enumerate(live.get("ports") or []):
+        name = port.get("name")
+        if name in own and port["port"] != own[name]:
+            yield (
+                f"its port {port['port']} has the name of the program's {own[name]}, and the API refuses both: rename",
+                [
+                    {"op": "test", "path": f"/spec/ports/{index}/port", "value": port["port"]},
+                    {"op": "replace", "path": f"/spec/ports/{index}/name", "value": f"{name}-by-hand"},
+                ],
+            )
 
 
 def _template_faults(live: Object, inputs: Object, secrets: Secrets, config_maps: Mapping[str, Object]) -> list[Fault]:
@@ -119,7 +226,7 @@ def _sentence(found: Sequence[Fault]) -> str:
             "(docs/runbook/credentials.md, Rotation), because anyone who may read pods could read it"
         )
     if other:
-        said.append(f"{', '.join(other)}: of a kind other than the program's, and the API refuses to have both")
+        said.append(f"{', '.join(other)}: the API refuses this beside what the program has there")
     return "; ".join(said)
 
 
@@ -130,18 +237,9 @@ def _keeps_a_secret(applied: str, kind: str, secrets: Secrets) -> bool:
 
 
 def _cannot_become(live: Object, wanted: Object) -> bool:
-    # The API server fills in the policy, so a field that the program leaves out counts as the default.
-    defaults = {"volumeClaimTemplates": [], "podManagementPolicy": "OrderedReady"}
+    # The API server fills in both, so a field that the program leaves out counts as the default.
+    defaults = {"volumeClaimTemplates": [], "podManagementPolicy": "OrderedReady", "revisionHistoryLimit": 10}
     return any((live.get(name) or defaults.get(name)) != wanted.get(name, defaults.get(name)) for name in _FIXED)
-
-
-def _first_owner(managers: list[Object]) -> tuple[int, str] | None:
-    """Index and name of kubectl's first entry; once one entry has the provider's name, it takes over the others."""
-    for index, entry in enumerate(managers):
-        updates = entry.get("operation") == "Update" and not entry.get("subresource")
-        if updates and str(entry.get("manager", "")).startswith("kubectl"):
-            return index, entry["manager"]
-    return None
 
 
 def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
@@ -151,6 +249,29 @@ def data_blocker(namespace: str, why: Sequence[str]) -> Blocker:
         remedy="Dump it, let `up` create a new volume, and put the dump into that with `ops restore`: "
         f"docs/runbook/cluster.md, The data is elsewhere on its volume (namespace {namespace})",
         imported=False,
+        fatal=True,
+    )
+
+
+def second_server_blocker(workload: Object) -> Blocker:
+    """The blocker of a workload that would go on writing to the database's claim beside the program's StatefulSet."""
+    kind, name = workload["kind"], workload["metadata"]["name"]
+    return Blocker(
+        why=f"the {kind} {name} mounts it, and `up` makes a StatefulSet that does, too: two servers on one data "
+        "directory destroy it. Delete the first, which leaves the data where it is, and run this again",
+        remedy=_command(workload).format("delete"),
+        fatal=True,
+    )
+
+
+def application_blocker(hostname: str, name: str, others: Collection[str]) -> Blocker:
+    """The blocker of an Access application that guards `others` as well as the stack's hostname."""
+    listed = ", ".join(sorted(others))
+    return Blocker(
+        why=f"the Access application {name} of {hostname} also guards {listed}, which would get this stack's policy, "
+        "and be open to everybody once the stack no longer has the application",
+        remedy=f"in Zero Trust > Access > Applications, create another application for {listed} with its policies, "
+        f"then remove these from {name}, and run this again",
         fatal=True,
     )
 

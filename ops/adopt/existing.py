@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cloudflare import Cloudflare
@@ -21,8 +21,16 @@ from components.registry_item import existing
 from components.tunnel import Tunnel
 from lookups.onepassword_client import client
 from lookups.tunnel_document import find as find_rule
-from ops.adopt.blockers import Blocker, data_blocker, kubernetes_blockers, mirror_blocker, tunnel_blocker
-from ops.adopt.data_folder import claims, elsewhere
+from ops.adopt.blockers import (
+    Blocker,
+    application_blocker,
+    data_blocker,
+    kubernetes_blockers,
+    mirror_blocker,
+    second_server_blocker,
+    tunnel_blocker,
+)
+from ops.adopt.data_folder import claims, elsewhere, on_another_volume, writes_beside
 from ops.adopt.pod_template import Secrets
 from ops.mirrors import push_mirrors
 from policies.shapes import SECRET_NAME
@@ -35,6 +43,14 @@ _LEAST_SECRET: Final = 8
 
 REGISTRY_ITEM: Final = "pulumi-python:dynamic/registry_item:RegistryItem"
 TUNNEL_HOSTNAME: Final = "pulumi-python:dynamic/tunnel:TunnelHostname"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What Secrets and ConfigMaps of one namespace hold, by name and key, in plain text."""
+
+    secrets: Mapping[str, Mapping[str, str]] = field(repr=False)
+    config_maps: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +86,21 @@ class Live:
         return None
 
     def blockers(self, type_: str, inputs: Inputs) -> Iterator[Blocker]:
-        """What prevents the object that `find` finds from being adopted as it is."""
-        if type_.startswith("kubernetes:") and (live := self._kubernetes_object(inputs)) is not None:
-            secrets, config_maps = self._of_namespace(live["metadata"].get("namespace"))
-            yield from kubernetes_blockers(live, inputs, secrets=secrets, config_maps=config_maps)
-            if live["kind"] == "PersistentVolumeClaim" and live["metadata"]["name"] == self.names.database_claim:
-                yield from self._data_elsewhere(live["metadata"]["namespace"], config_maps)
+        """What prevents the object that `find` finds from being adopted as it is.
+
+        Also what keeps the database's data from being on the claim that the program would look for, or create.
+        """
+        if type_.startswith("kubernetes:"):
+            if (live := self._kubernetes_object(inputs)) is not None:
+                kept = self._of_namespace(live["metadata"].get("namespace"))
+                yield from kubernetes_blockers(
+                    live, inputs, secrets=self._secret_values(kept), config_maps=kept.config_maps
+                )
+            if (
+                inputs.get("kind") == "PersistentVolumeClaim"
+                and inputs["metadata"]["name"] == self.names.database_claim
+            ):
+                yield from self._data_elsewhere(inputs["metadata"]["namespace"])
         elif type_ == TUNNEL_HOSTNAME and (rule := _rule(inputs)) is not None:
             if rule.get("service") != inputs["service"] and not inputs["adopt"]:
                 yield tunnel_blocker(inputs["hostname"], rule["service"])
@@ -83,6 +108,12 @@ class Live:
             mirrors = self._push_mirrors(self.gitlab, inputs)
             if mirrors and not any(map(self._is_usable, mirrors)):
                 yield mirror_blocker(mirrors[0].url, mirrors[0].auth_method)
+        elif type_.endswith(":ZeroTrustAccessApplication") and self.cloudflare is not None:
+            hostname = inputs["domain"]
+            for one in self.cloudflare.zero_trust.access.applications.list(account_id=inputs["accountId"]):
+                guarded = _guarded_by(one)
+                if hostname in guarded and len(guarded) > 1:
+                    yield application_blocker(hostname, str(getattr(one, "name", one.id)), guarded - {hostname})
 
     def _in_kubernetes(self, inputs: Inputs) -> str | None:
         if self._kubernetes_object(inputs) is None:
@@ -100,30 +131,54 @@ class Live:
             return None
         return found
 
-    def _of_namespace(self, namespace: str | None) -> tuple[Secrets, dict[str, Mapping[str, Any]]]:
-        """The values in its Secrets whose keys name secrets, and the data of its ConfigMaps, by name."""
+    def _of_namespace(self, namespace: str | None) -> _Kept:
+        """The data of its Secrets and ConfigMaps; nothing for an object without a namespace."""
         if namespace is None:
-            return Secrets(), {}
+            return _Kept(secrets={}, config_maps={})
+        return _Kept(
+            secrets={
+                one["metadata"]["name"]: {key: _decoded(data) for key, data in (one.get("data") or {}).items()}
+                for one in self._all("Secret", namespace)
+            },
+            config_maps={one["metadata"]["name"]: one.get("data") or {} for one in self._all("ConfigMap", namespace)},
+        )
+
+    def _secret_values(self, kept: _Kept) -> Secrets:
+        """The values in Secrets whose keys name secrets."""
         values = {
             value
-            for secret in self._all("Secret", namespace)
-            for key, data in (secret.get("data") or {}).items()
-            if (key in self.secret_names or SECRET_NAME.search(key))
-            and len(value := base64.b64decode(data or "").decode(errors="replace").strip()) >= _LEAST_SECRET
+            for data in kept.secrets.values()
+            for key, text in data.items()
+            if (key in self.secret_names or SECRET_NAME.search(key)) and len(value := text.strip()) >= _LEAST_SECRET
         }
-        config_maps = {one["metadata"]["name"]: one.get("data") or {} for one in self._all("ConfigMap", namespace)}
-        return Secrets(values=values), config_maps
+        return Secrets(values=values)
 
-    def _data_elsewhere(self, namespace: str, config_maps: Mapping[str, Mapping[str, Any]]) -> Iterator[Blocker]:
+    def _data_elsewhere(self, namespace: str) -> Iterator[Blocker]:
         if self.database_image is None:
             return
+        kept = self._of_namespace(namespace)
+        kinds = (("v1", "Pod"), ("apps/v1", "StatefulSet"), ("apps/v1", "Deployment"))
+        there = [
+            {**one, "kind": kind} for version, kind in kinds for one in self._all(kind, namespace, api_version=version)
+        ]
         found: dict[str, None] = {}
-        for api_version, kind in (("v1", "Pod"), ("apps/v1", "StatefulSet"), ("apps/v1", "Deployment")):
-            for one in self._all(kind, namespace, api_version=api_version):
-                if volume := claims(one).get(self.names.database_claim):
-                    pod = one["spec"]["template"]["spec"] if "template" in one["spec"] else one["spec"]
-                    why = elsewhere(pod, volume, names=self.names, image=self.database_image, config_maps=config_maps)
-                    found |= dict.fromkeys(why)
+        holders = [(one, volume) for one in there if (volume := claims(one).get(self.names.database_claim))]
+        for one, volume in holders:
+            pod = one["spec"]["template"]["spec"] if "template" in one["spec"] else one["spec"]
+            why = elsewhere(
+                pod,
+                volume,
+                names=self.names,
+                image=self.database_image,
+                config_maps=kept.config_maps,
+                secrets=kept.secrets,
+            )
+            found |= dict.fromkeys(why)
+            if one["kind"] != "Pod" and writes_beside(one, names=self.names):
+                yield second_server_blocker(one)
+        # Beside it, other apps' databases have volumes of their own.
+        for one in [] if holders else there:
+            found |= dict.fromkeys(on_another_volume(one, names=self.names))
         if found:
             yield data_blocker(namespace, list(found))
 
@@ -195,6 +250,20 @@ class Live:
             records = client.dns.records.list(zone_id=zone, name={"exact": inputs["name"]}, type=inputs["type"])
             return next((f"{zone}/{record.id}" for record in records), None)
         return None
+
+
+def _guarded_by(application: object) -> set[str]:
+    """The hostnames that an Access application is for; `domain` is only the first of them."""
+    places = [
+        getattr(application, "domain", None),
+        *(getattr(application, "self_hosted_domains", None) or []),
+        *(getattr(one, "uri", None) for one in getattr(application, "destinations", None) or []),
+    ]
+    return {str(place).partition("/")[0].lower() for place in places if place}
+
+
+def _decoded(data: str | None) -> str:
+    return base64.b64decode(data or "").decode(errors="replace")
 
 
 def _registry_item(inputs: Inputs) -> str | None:

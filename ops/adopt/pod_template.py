@@ -30,6 +30,7 @@ _REFERENCE: Final = re.compile(r"\$\([\w.-]+\)")
 _OF_SHELL: Final = re.compile(r"\$\w+|\$\{[^}]*\}")
 _HANDLERS: Final = frozenset({"exec", "httpGet", "tcpSocket", "grpc", "sleep"})
 _PROBES: Final = ("livenessProbe", "readinessProbe", "startupProbe")
+_ADMINISTRATOR: Final = frozenset({"SYS_ADMIN", "CAP_SYS_ADMIN"})
 _HOOKS: Final = ("postStart", "preStop")
 
 
@@ -65,16 +66,20 @@ class Fault:
 
 def faults(live: Object, wanted: Object, secrets: Secrets, config_maps: Mapping[str, Object]) -> list[Fault]:
     """The faults of the pod spec `live`, for which the program has `wanted`; `config_maps` maps names to data."""
-    found = list(_volumes(live, wanted))
+    found = [*_volumes(live, wanted), *_grace_period(live, wanted)]
     for section in ("initContainers", "containers"):
         own = {one["name"]: one for one in wanted.get(section) or []}
+        names = {one["name"] for one in live.get(section) or []}
         for index, container in enumerate(live.get(section) or []):
-            counterpart = own.get(container["name"], {})
+            counterpart = successor = own.get(container["name"], {})
+            if (section, index) == ("containers", 0) and not own.keys() & names:
+                successor = next(iter(own.values()), {})  # whatever its name, `up` keeps its image
             path = f"/{section}/{index}"
-            found += _variables(container, counterpart, path, secrets)
-            found += _sources(container, counterpart, path, secrets, config_maps)
+            found += _variables(container, successor, path, secrets)
+            found += _sources(container, successor, path, secrets, config_maps)
             found += _handlers(container, counterpart, path, secrets)
             found += _command(container, counterpart, path, secrets)
+            found += _rights(container, counterpart, path)
     return found
 
 
@@ -160,6 +165,25 @@ def _command(container: Object, wanted: Object, path: str, secrets: Secrets) -> 
                 _replace(f"{path}/{name}", wanted.get(name)) for name in ("command", "args") if name in container
             ),
         )
+
+
+def _rights(container: Object, wanted: Object, path: str) -> Iterator[Fault]:
+    """Rights that the API server refuses beside `allowPrivilegeEscalation: false`."""
+    rights, own = container.get("securityContext") or {}, wanted.get("securityContext") or {}
+    added = (rights.get("capabilities") or {}).get("add") or []
+    if own.get("allowPrivilegeEscalation") is False and (rights.get("privileged") or _ADMINISTRATOR & set(added)):
+        where = f"the securityContext of container {container['name']}"
+        yield Fault(where=where, secret=False, operations=(_replace(f"{path}/securityContext", own),))
+
+
+def _grace_period(live: Object, wanted: Object) -> Iterator[Fault]:
+    """A grace period too short for the pause of the program's preStop hooks, where the program leaves the default."""
+    hooks = [(one.get("lifecycle") or {}).get("preStop") or {} for one in wanted.get("containers") or []]
+    pause = max(((hook.get("sleep") or {}).get("seconds", 0) for hook in hooks), default=0)
+    name = "terminationGracePeriodSeconds"
+    if name not in wanted and pause and live.get(name, pause + 1) <= pause:
+        where = f"{name} of {live[name]}, less than the pause of {pause} in the preStop hook"
+        yield Fault(where=where, secret=False, operations=({"op": "remove", "path": f"/{name}"},))
 
 
 def _volumes(live: Object, wanted: Object) -> Iterator[Fault]:

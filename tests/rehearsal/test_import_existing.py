@@ -10,6 +10,9 @@ from __future__ import annotations
 import copy
 import json
 import shlex
+from typing import Any
+
+import pytest
 
 from lookups.tunnel_document import AccessDemand, demand_of
 from rehearsal.engine import Update
@@ -181,19 +184,83 @@ def test_plaintext_secrets_never_reach_the_state_and_do_not_stop_the_adoption(re
     assert not rehearsal.program.up("prod", "--skip-preview").changes
 
 
-def test_data_elsewhere_on_the_volume_is_reported_before_anything_is_removed(rehearsal: Rehearsal) -> None:
-    user = "            - {name: POSTGRES_USER, value: invoicetron}\n"
-    folder = "            - {name: PGDATA, value: /var/lib/postgresql/data/pgdata}\n"
+def test_what_other_tools_and_names_have_made_is_taken_over_with_its_image(rehearsal: Rehearsal) -> None:
+    """Helm or Argo CD as field manager, edits in k9s, two pods, another container, other ports and labels."""
+    template = "    metadata: {{labels: {{app: {}}}}}\n    spec:\n      securityContext: {{seccompProfile"
     by_hand.fill(
         rehearsal,
         replacing={
-            "{name: data, mountPath: /var/lib/postgresql}": "{name: data, mountPath: /var/lib/postgresql/data}",
-            user: user + folder,
+            "[{name: http, port: 3000, targetPort: 3000}]": "[{name: http, port: 80, targetPort: 3000}]",
+            "backendRefs: [{name: invoicetron, port: 3000}]": "backendRefs: [{name: invoicetron, port: 80}]",
+            "  clusterIP: None\n": "  type: NodePort\n",
+            "  selector: {app: invoicetron-db}": "  selector: {app: postgres}",
+            "selector: {matchLabels: {app: invoicetron-db}}": "selector: {matchLabels: {app: postgres}}",
+            template.format("invoicetron-db"): template.format("postgres"),
         },
     )
+
+    def kubectl(*arguments: str, **more: Any) -> str:
+        return rehearsal.kubectl("-n", NAMESPACE, *arguments, **more)
+
+    def patch(*arguments: str) -> None:
+        kubectl("patch", "deployment", "invoicetron", *arguments)
+
+    selector = {"matchLabels": {"app": "invoicetron"}}
+    budget = {"metadata": {"name": "invoicetron"}, "spec": {"minAvailable": 1, "selector": selector}}
+    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", **budget}))
+    container = "/spec/template/spec/containers/0/name"
+    patch("--type=json", "-p", json.dumps([{"op": "replace", "path": container, "value": "web"}]))
+    kubectl("scale", "deployment", "invoicetron", "--replicas=2")
+    edited = {
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{"name": "web", "env": [{"name": "NODE_ENV", "value": "staging"}]}],
+    }
+    patch("--field-manager=k9s", "-p", json.dumps({"spec": {"template": {"spec": edited}}}))
+    managed = json.loads(kubectl("get", "deployment", "invoicetron", "-o", "json", "--show-managed-fields"))
+    managers = [one["manager"] for one in managed["metadata"]["managedFields"]]
+    path = f"/metadata/managedFields/{managers.index('kubectl-client-side-apply')}/manager"
+    patch("--type=json", "-p", json.dumps([{"op": "replace", "path": path, "value": "helm"}]))
+    rehearsal.program.init("prod")
+
+    follow(rehearsal, import_existing(rehearsal))
+    rehearsal.program.preview("prod")
+    rehearsal.program.up("prod", "--skip-preview")
+    deployment = live(rehearsal, "deployment", "invoicetron")
+    assert deployment["metadata"]["uid"] == managed["metadata"]["uid"]
+    assert deployment["spec"]["replicas"] == 1
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert (only["name"], only["image"]) == ("invoicetron", IMAGE)
+    assert [one["port"] for one in live(rehearsal, "service", "invoicetron")["spec"]["ports"]] == [3000]
+    owned = live(rehearsal, "pod", "invoicetron-db-0")["metadata"]["ownerReferences"]
+    assert [one["kind"] for one in owned] == ["StatefulSet"]
+    assert not rehearsal.program.up("prod", "--skip-preview").changes
+
+
+USER = "            - {name: POSTGRES_USER, value: invoicetron}\n"
+IN_A_FOLDER = {
+    "{name: data, mountPath: /var/lib/postgresql}": "{name: data, mountPath: /var/lib/postgresql/data}",
+    USER: f"{USER}            - {{name: PGDATA, value: /var/lib/postgresql/data/pgdata}}\n",
+}
+ON_ANOTHER_CLAIM = {
+    "{name: data, mountPath: /var/lib/postgresql}": "{name: pgdata, mountPath: /var/lib/postgresql}",
+    "- metadata: {name: data}": "- metadata: {name: pgdata}",
+}
+
+
+@pytest.mark.parametrize(
+    ("replacing", "said"),
+    [
+        (IN_A_FOLDER, "PGDATA is /var/lib/postgresql/data/pgdata"),
+        (ON_ANOTHER_CLAIM, "the data is on the claim pgdata-invoicetron-db-0, not on the claim data-invoicetron-db-0"),
+    ],
+)
+def test_data_elsewhere_is_reported_before_anything_is_removed(
+    rehearsal: Rehearsal, replacing: dict[str, str], said: str
+) -> None:
+    by_hand.fill(rehearsal, replacing=replacing)
     rehearsal.program.init("prod")
     told = import_existing(rehearsal)
-    assert "PGDATA is /var/lib/postgresql/data/pgdata" in told
+    assert said in told
     assert "kubectl" not in told
     assert "pulumi import" not in told
     assert not (rehearsal.program.directory / "import.json").exists()

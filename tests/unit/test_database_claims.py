@@ -112,6 +112,12 @@ def test_an_unfinished_move_leaves_the_database_on_its_claim() -> None:
     assert (there.claims.current, there.claims.next) == (FIRST, NEXT)
 
 
+@pytest.mark.parametrize("on", ["postgres-pvc", "invoicetron-backups"])
+def test_a_claim_that_only_a_stateful_set_made_by_hand_mounts_is_not_the_programs(on: str) -> None:
+    """The program would lose sight of it with that StatefulSet, and delete it."""
+    assert found(Cluster(claim(on, "a"), stateful_set=stateful_set(ON_18.image, on)), ON_18).claims.current == FIRST
+
+
 def test_a_claim_that_is_gone_keeps_the_name_that_the_last_up_left() -> None:
     assert found(Cluster(), ON_18, Record(uid="b", volume="pv-b", name=NEXT)).claims.current == NEXT
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cloudflare import Cloudflare as CloudflareClient
 from gitlab import Gitlab
 from starlette.types import ASGIApp
 
 from ops.adopt.existing import Live
+from rehearsal.vendors.cloudflare import Cloudflare
 from rehearsal.vendors.gitlab import GitLab
 from tests.stacks import DEV
 
@@ -66,3 +68,22 @@ def test_a_community_edition_without_protected_environments_has_none(served: Cal
     live = Live(kubernetes=nowhere, names=DEV, gitlab=client)  # type: ignore[arg-type] # nothing is read from the cluster
     asked = {"project": str(server.project.id), "environment": "production"}
     assert live.find("gitlab:index/projectProtectedEnvironment:ProjectProtectedEnvironment", asked) is None
+
+
+@pytest.mark.parametrize("first", ["invoices.example.com", "blog.example.com"])
+def test_an_application_that_also_guards_another_apps_hostname_is_not_adopted(
+    served: Callable[[ASGIApp], str], first: str
+) -> None:
+    """It would get this stack's policy, and go with this stack: the other app would be open to everybody."""
+    server, nowhere = Cloudflare(), None
+    id_ = server.add_application(first, name="Homelab")
+    server.applications[id_]["self_hosted_domains"] = ["invoices.example.com", "blog.example.com"]
+    client = CloudflareClient(api_token=server.token, base_url=f"{served(server.app)}/client/v4")
+    live = Live(kubernetes=nowhere, names=DEV, cloudflare=client)  # type: ignore[arg-type] # as above
+    type_, asked = "cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication", "invoices.example.com"
+    inputs = {"accountId": server.account_id, "domain": asked}
+    (blocker,) = live.blockers(type_, inputs)
+    assert blocker.fatal
+    assert "blog.example.com" in blocker.why
+    server.applications[id_] |= {"domain": asked, "self_hosted_domains": [asked, f"{asked}/api"], "destinations": []}
+    assert not list(live.blockers(type_, inputs))

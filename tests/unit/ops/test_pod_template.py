@@ -184,6 +184,36 @@ def test_a_field_that_excludes_the_program_s_is_replaced_by_it(field: str, value
     assert said
 
 
+def test_the_first_container_is_the_apps_whatever_its_name() -> None:
+    """`up` keeps its image. Without the variable, the pods that the patch starts would not become ready."""
+    live = {"containers": [{"name": "web", "env": [{"name": "DATABASE_URL", "value": URL}]}, {"name": "proxy"}]}
+    (fault,) = faults(live, WANTED, Secrets(), {})
+    assert applied(live, list(fault.operations))["containers"][0]["env"] == [REFERENCE]
+
+
+PAUSED: Any = {"containers": [{"name": "shop", "lifecycle": {"preStop": {"sleep": {"seconds": 10}}}}]}
+
+
+def test_a_grace_period_shorter_than_the_programs_pause_goes() -> None:
+    live = {"containers": [{"name": "shop"}], "terminationGracePeriodSeconds": 5}
+    (fault,) = faults(live, PAUSED, Secrets(), {})
+    assert "terminationGracePeriodSeconds" in fault.where
+    assert "terminationGracePeriodSeconds" not in applied(live, list(fault.operations))
+    assert not faults({**live, "terminationGracePeriodSeconds": 30}, PAUSED, Secrets(), {})
+    assert not faults(live, WANTED, Secrets(), {})
+
+
+@pytest.mark.parametrize("granted", [{"privileged": True}, {"capabilities": {"add": ["SYS_ADMIN"]}}])
+def test_rights_that_exclude_the_programs_restriction_go(granted: dict[str, Any]) -> None:
+    own = {"allowPrivilegeEscalation": False}
+    wanted = {"containers": [{"name": "shop", "securityContext": own}]}
+    live = {"containers": [{"name": "shop", "securityContext": granted}]}
+    (fault,) = faults(live, wanted, Secrets(), {})
+    assert applied(live, list(fault.operations))["containers"][0]["securityContext"] == own
+    harmless = {"containers": [{"name": "shop", "securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}}}]}
+    assert not faults(harmless, wanted, Secrets(), {})
+
+
 def test_a_volume_of_another_kind_is_replaced() -> None:
     live = {"containers": [], "volumes": [{"name": "cache", "hostPath": {"path": "/x"}}]}
     (fault,) = faults(live, WANTED, Secrets(), {})
