@@ -23,7 +23,7 @@ from settings import Settings
 from settings.backup import NfsExport
 from settings.names import Names
 from settings.ownership import Owner
-from settings.stack_file import read_yaml
+from settings.stack_file import read_yaml, split
 
 _ROUTES: Final = "gateway.networking.k8s.io/v1"
 
@@ -268,7 +268,7 @@ def _shared_repositories(folders: Iterable[Path]) -> Iterator[tuple[Names, Path,
         # If a file cannot be read, its own stack reports it.
         with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
             app = read_yaml(file.with_name("Pulumi.yaml"))["name"]
-            config = read_yaml(file)["config"]
-            if config.get(f"{app}:repository") not in (None, {"enabled": False}):
+            config, _ = split(read_yaml(file)["config"], app)
+            if config.get("repository") not in (None, {"enabled": False}):
                 stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
-                yield Names(app, stack), file, config[f"{app}:delivery"]["project"]
+                yield Names(app, stack), file, config["delivery"]["project"]

@@ -37,6 +37,8 @@ _OTHERS_KEYS: Final = {"kubernetes:cluster"}
 """Keys in those namespaces that have the name of a section."""
 
 
+_ENCRYPTED: Final = "secure"
+"""The only key of a mapping that stands for an encrypted value in a stack file."""
 NO_KEYS: Final = ("project", "stack", "released_namespace")
 """Fields of the settings that no stack file needs: Pulumi provides them, or they follow from what it provides."""
 
@@ -127,9 +129,21 @@ def _mistake(details: ErrorDetails, project: str, model: type[BaseModel], hidden
     given = context["given"] if context.get("given") else _shown(details)
     if reason := _why_not(details, model):
         given, fix = "a parameter that cannot be set here", f"remove it: {reason}"
+    if _is_encrypted(details):
+        path = path[:-1] if path[-1] == _ENCRYPTED else path
+        given = "an encrypted value"
+        fix = "set it again with --plaintext, because only Pulumi can decrypt it; secrets stay in 1Password"
     if path and path[0] in hidden:
         given = "(not shown: the section is encrypted)"
     return paragraph(_spelled(project, path), given=given, allowed=allowed, fix=fix)
+
+
+def _is_encrypted(details: ErrorDetails) -> bool:
+    """Whether the value is as `pulumi config set --secret` writes it; Pulumi passes the value itself to a run."""
+    if details["type"] == "extra_forbidden":
+        return details["loc"][-1] == _ENCRYPTED
+    value = details["input"]
+    return details["type"] != "missing" and isinstance(value, dict) and value.keys() == {_ENCRYPTED}
 
 
 def paragraph(key: str, *, given: str, allowed: str, fix: str | None = None) -> str:

@@ -58,8 +58,12 @@ def read_yaml(file: Path) -> Any:
 
 
 def split(config: Mapping[str, Any], project: str) -> tuple[dict[str, Any], list[str]]:
-    """The decoded sections of a stack's config, by name, and its keys in namespaces other than the project's."""
+    """The decoded sections of a stack's config, by name, and its keys in namespaces other than the project's.
+
+    In a stack file, a key without a namespace is the project's (pulumi, sdk/go/common/workspace/loaders.go).
+    """
     prefix = f"{project}:"
+    config = {key if ":" in key else f"{prefix}{key}": value for key, value in config.items()}
     ours = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     foreign = [key for key in config if not key.startswith(prefix)]
     # When Pulumi writes the file, it writes a boolean as a string.

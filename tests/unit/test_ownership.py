@@ -159,13 +159,14 @@ def test_the_repository_of_a_deployed_stack_is_another_s_for_a_stack_without_one
         assert not refusal(prod, held, tmp_path, outputs=["namespace", "mirror_key"])
 
 
-def test_the_repository_of_another_app_s_deployed_stack_is_another_s(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["ledger:", ""])
+def test_the_repository_of_another_app_s_deployed_stack_is_another_s(tmp_path: Path, prefix: str) -> None:
     prod = Settings.load(PROD, sections("prod"))
     assert prod.delivery
     shared(tmp_path, "prod", prod.delivery.project)
     other = tmp_path / "other"
     other.mkdir()
-    config = {"ledger:delivery": {"project": prod.delivery.project}, "ledger:repository": {"mirror": "x"}}
+    config = {f"{prefix}delivery": {"project": prod.delivery.project}, f"{prefix}repository": {"mirror": "x"}}
     (other / "Pulumi.prod.yaml").write_text(yaml.safe_dump({"config": config}))
     (other / "Pulumi.yaml").write_text("name: ledger\n")
     held = Held(namespaces=[{"metadata": {"name": "ledger-prod"}}])

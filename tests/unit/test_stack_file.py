@@ -76,6 +76,13 @@ def test_ops_accepts_an_unquoted_date_as_up_does(tmp_path: Path, monkeypatch: py
     assert str(settings.delivery.pull_credentials.expires) == "2099-12-31"
 
 
+def test_ops_takes_a_key_without_a_namespace_for_the_project_s_as_up_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack_in(tmp_path, monkeypatch, "  invoicetron:backup:\n", "  backup:\n")
+    assert load_settings("dev").backup
+
+
 @pytest.mark.parametrize("new", ["issue: yes", "issue: true\n      issue: false"])
 def test_ops_refuses_what_up_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: str) -> None:
     stack_in(tmp_path, monkeypatch, "issue: true", new)
@@ -85,3 +92,24 @@ def test_ops_refuses_what_up_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_variable_that_pulumi_has_turned_into_a_time_is_refused() -> None:
     assert "in quotes" in refusal_of("app.environment", {"SINCE": "2027-12-31 00:00:00 +0000 UTC"})
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("secrets.postgresPassword", "secrets.postgresPassword"),
+        ("app.port", "app.port"),
+        ("app.environment.LOG_LEVEL", "app.environment.LOG_LEVEL"),
+        ("backup.size", "backup.size"),
+        ("protect", "protect"),
+        ("backup", "backup"),
+    ],
+)
+def test_a_value_that_only_pulumi_can_decrypt_is_told_with_the_way_back(path: str, key: str) -> None:
+    # As `pulumi config set --secret` writes it; a run gets the value itself, `ops` does not.
+    message = refusal_of(path, {"secure": "AAABAEHvYT9gQ8Wm4ZJ0"}, stack="dev")
+    assert f"invoicetron:{key}\n      given:   an encrypted value\n" in message
+    assert "pulumi config set" in message
+    assert "--plaintext" in message
+    assert "it was in a file" not in message
+    assert "AAABAEHvYT9gQ8Wm4ZJ0" not in message
