@@ -94,8 +94,9 @@ def skipped_run(schedule: str, zone: str, *, longest: int, since: dt.date) -> dt
     """The first skipped run in the ten years from `since` that leaves a pause of more than `longest` days; else None.
 
     When the clocks of the zone go forward, they skip some times. Kubernetes never runs a Job that is due then
-    (robfig/cron: "jobs scheduled during daylight-savings leap-ahead transitions will not be run"). The caller has
-    checked the schedule: apart from such days, its pauses are no longer than `longest`.
+    (robfig/cron: "jobs scheduled during daylight-savings leap-ahead transitions will not be run"). It runs none at all
+    on a day that it passes by. The caller has checked the schedule: apart from such days, its pauses are no longer than
+    `longest`.
     """
     texts = schedule.split()
     runs_on = _calendar(texts[2:])
@@ -103,7 +104,8 @@ def skipped_run(schedule: str, zone: str, *, longest: int, since: dt.date) -> dt
     times = [dt.time(hour, minute) for hour in sorted(hours) for minute in sorted(minutes)]
     for day in _days_of_going_forward(zone, since):
         due = [dt.datetime.combine(day, time) for time in times] if runs_on(day) else []
-        if due and not any(_exists(time, zone) for time in due):
+        passed_by = _loses_its_midnight(day, zone) and not runs_on(day - dt.timedelta(1))
+        if due and (passed_by or not any(clock_shows(time, zone) for time in due)):
             before, after = (next(n for n in count(1) if runs_on(day + dt.timedelta(way * n))) for way in (-1, 1))
             if before + after > longest:
                 return due[0]
@@ -118,9 +120,21 @@ def _days_of_going_forward(zone: str, since: dt.date) -> tuple[dt.date, ...]:
     return tuple(midnight.date() for midnight, (before, after) in ways if after > before)
 
 
-def _exists(time: dt.datetime, zone: str) -> bool:
+def clock_shows(time: dt.datetime, zone: str) -> bool:
+    """Whether the clocks of the zone show this time on its day; they skip it when they go forward past it."""
     there_and_back = time.replace(tzinfo=ZoneInfo(zone)).astimezone(dt.UTC).astimezone(ZoneInfo(zone))
     return there_and_back.replace(tzinfo=None, fold=0) == time
+
+
+def _loses_its_midnight(day: dt.date, zone: str) -> bool:
+    """Whether Kubernetes passes the day by if it comes from a day without a run: it counts from midnight to midnight.
+
+    Go reads a midnight that the clocks skip as 1:00, from which robfig/cron goes back an hour, into the day before, and
+    from there a day on, to the midnight after. West of Greenwich Go reads it as 23:00, which robfig/cron corrects.
+    """
+    midnight = dt.datetime.combine(day, dt.time.min)
+    offset = midnight.replace(tzinfo=ZoneInfo(zone)).utcoffset() or dt.timedelta()
+    return not clock_shows(midnight, zone) and offset >= dt.timedelta()
 
 
 def _days(texts: Sequence[str]) -> Iterator[int]:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from settings.cron import longest_pause, skipped_run
+from settings.cron import clock_shows, longest_pause, skipped_run
 from settings.errors import refusal
 from settings.section import today
 from settings.types import CronSchedule
@@ -57,12 +57,17 @@ def check_not_skipped(schedule: str, zone: str, *, pauses: str, key: str = "") -
     `pauses` is the required frequency, `daily` or `weekly`; `key` is the schedule's path below the validated field.
     """
     if missed := skipped_run(schedule, zone, longest=LONGEST_PAUSES[pauses], since=today()):
+        if clock_shows(missed, zone):
+            allowed = f"a day on which {zone} never skips midnight"
+            why, fix = "midnight, and Kubernetes passes that whole day by", "take another day of the week"
+        else:
+            allowed = f"a time that {zone} never skips"
+            why, fix = f"{missed:%H:%M}, so that run would be left out", "take a later hour, for example 0 5"
         raise refusal(
-            f"a time that {zone} never skips: on {missed:%Y-%m-%d} the clocks go forward past "
-            f"{missed:%H:%M}, so that run would be left out",
+            f"{allowed}: on {missed:%Y-%m-%d} the clocks go forward past {why}",
             key=key,
             given=repr(schedule),
-            fix="take a later hour, for example 0 5, or timeZone: Etc/UTC",
+            fix=f"{fix}, or timeZone: Etc/UTC",
         )
 
 

@@ -144,6 +144,26 @@ def test_a_weekly_time_is_missed_where_no_other_run_of_that_week_follows(schedul
     assert str(skipped_run(schedule, "Europe/Berlin", longest=7, since=SINCE)) == missed
 
 
+@pytest.mark.parametrize(
+    ("schedule", "zone", "missed"),
+    [
+        ("0 4 * * 0", "Asia/Beirut", "2026-03-29 04:00:00"),
+        ("0,30 4,20 * * 5", "Africa/Cairo", "2026-04-24 04:00:00"),
+        ("0 4 * * 2,5", "Africa/Cairo", "None"),
+        ("0 4 * * 4", "Africa/Cairo", "None"),
+        # It runs on the day before, too: the scheduler then walks through that night hour by hour.
+        ("0 4 * * 4,5", "Africa/Cairo", "None"),
+        ("0 4 * * *", "Africa/Cairo", "None"),
+        # West of Greenwich, Go puts the missing midnight an hour back instead of ahead, which the scheduler corrects.
+        ("0 4 * * 0", "America/Santiago", "None"),
+        ("0 4 * * 0", "Atlantic/Azores", "None"),
+        ("0 4 * * 0", "Europe/Berlin", "None"),
+    ],
+)
+def test_a_weekly_run_is_missed_on_a_day_without_a_midnight(schedule: str, zone: str, missed: str) -> None:
+    assert str(skipped_run(schedule, zone, longest=7, since=SINCE)) == missed
+
+
 @given(hour=st.integers(0, 23), minute=st.integers(0, 59), zone=st.sampled_from(["Europe/Berlin", "America/Santiago"]))
 def test_no_clock_shows_a_time_that_is_found_and_every_clock_shows_the_others(
     hour: int, minute: int, zone: str
@@ -169,6 +189,13 @@ def test_a_time_that_the_zone_skips_is_refused_with_the_day(key: str, schedule: 
     assert f"invoicetron:backup.{key}\n      given:   {schedule!r}" in message
     assert "a time that Europe/Berlin never skips: on 2" in message
     assert "for example 0 5, or timeZone: Etc/UTC" in message
+
+
+def test_a_weekly_schedule_on_a_day_without_a_midnight_is_refused_with_what_helps() -> None:
+    message = refusal("prod", with_value("prod", "backup", {"timeZone": "Asia/Beirut"}))
+    assert "invoicetron:backup.drillSchedule\n      given:   '0 4 * * 0'" in message
+    assert "another day of the week" in message
+    assert Settings.load(PROD, with_value("prod", "backup", {"timeZone": "Asia/Beirut", "drillSchedule": "0 4 * * 6"}))
 
 
 def with_schedule(schedule: str) -> dict[str, Any]:
