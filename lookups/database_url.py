@@ -25,7 +25,7 @@ _SERVED: Final = {
     "schema": r"[A-Za-z_][\w$]{0,62}",
     "connection_limit": r"[1-9]\d{0,3}",  # and fewer than the server has
     "pool_timeout": _COUNT,
-    "socket_timeout": _COUNT,
+    "socket_timeout": r"[1-9]\d{0,8}",  # with 0, every query has timed out at once
     "max_connection_lifetime": _COUNT,
     "max_idle_connection_lifetime": _COUNT,
     "statement_cache_size": _COUNT,
@@ -162,13 +162,36 @@ def _not_served(parameters: list[tuple[str, str]], engine: EngineSettings) -> li
 
 def _without_authority(parameters: Mapping[str, str], engine: EngineSettings) -> list[str]:
     """What is wrong about TLS if the database has it: the URL must demand it but does not, or cannot verify it."""
+    mode, known = parameters.get("sslmode"), {"sslrootcert", "sslcert"} & parameters.keys()
+    # Prisma's own engine, which migrates: TLS where the server has it, and `strict` verifies it by `sslcert` alone.
+    strict = parameters.get("sslaccept") == "strict" and mode != "disable"
+    if engine.is_cluster and strict:
+        return [f"demands {_DEMANDS_OF_CLUSTER['sslmode']} (sslaccept)"]
     if engine.tls is None:
         return []
-    mode, known = parameters.get("sslmode"), {"sslrootcert", "sslcert"} & parameters.keys()
     verifies = mode in {"require", "verify-ca", "verify-full"}
     if engine.tls == "required" and not verifies:
         return ["does not demand TLS (sslmode), without which database.tls lets nobody in"]
     # node-postgres verifies the certificate in each of these modes.
     if verifies and not known:
         return [f"demands TLS, and does not say with sslrootcert={AUTHORITY} who signed the server's certificate"]
+    if strict and "sslcert" not in known:
+        return [f"has sslaccept=strict, and does not say with sslcert={AUTHORITY} who signed the server's certificate"]
     return []
+
+
+def url_warning(url: str, engine: EngineSettings) -> str | None:
+    """What keeps node-postgres from using a URL without a complaint, which libpq and Prisma's own engine can use.
+
+    It takes every mode but `disable` for verify-full, or demands TLS at least (pg-connection-string 2, index.js).
+    """
+    parameters = dict(parse_qsl(urlsplit(url).query))
+    mode = parameters.get("sslmode", "disable")
+    if mode == "disable" or (engine.tls and "sslrootcert" in parameters):
+        return None
+    server = "whose certificate it cannot verify" if engine.is_cluster or engine.tls else "which has no TLS"
+    fix = f"add sslrootcert={AUTHORITY}" if engine.tls else "remove sslmode"
+    return (
+        f"node-postgres, the driver of Prisma 7, takes sslmode={mode} for verify-full, and does not connect to this "
+        f"database, {server}; {fix}, unless the app uses another driver"
+    )

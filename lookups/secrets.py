@@ -21,7 +21,7 @@ from components.database_address import DatabaseAddress
 from components.offsite_bucket import BucketSecrets
 from components.pods import SecretData
 from components.postgres_exporter import PASSWORD as MONITOR_PASSWORD
-from lookups.database_url import Complaint, url_complaint
+from lookups.database_url import Complaint, url_complaint, url_warning
 from lookups.onepassword import FieldMissingError, ItemPlace, PluginAccount, SecretProblemError, Vaults
 from lookups.onepassword_item import SECTION, TOKEN
 from settings import Settings
@@ -258,7 +258,10 @@ class _Reader:
                         f"and before the next `up`, write {DatabaseAddress.of(names, engine.beside).host} in its "
                         "place; or delete the field now, then it follows the database."
                     )
-                return self._checked(reference, value, lambda url: url_complaint(url, password, names, engine))
+                checked = self._checked(reference, value, lambda url: url_complaint(url, password, names, engine))
+                if checked and (warning := url_warning(checked, engine)):
+                    pulumi.log.warn(f"{reference}: {warning}")
+                return checked
         return DatabaseAddress.of(names, engine).url(password) if password else None
 
     def locate(

@@ -77,7 +77,7 @@ class EngineSettings(Section):
             raise refusal(
                 "only with database.engine: statefulset; CloudNativePG has TLS, with certificates that the operator "
                 "makes and renews",
-                fix="remove it; a database-url may say sslmode=require",
+                fix="remove it",
             )
         return tls
 

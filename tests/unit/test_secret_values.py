@@ -6,7 +6,8 @@ import secrets
 
 import pytest
 
-from lookups.database_url import url_complaint
+from components.database_address import AUTHORITY
+from lookups.database_url import url_complaint, url_warning
 from settings.database import DatabaseSettings
 from settings.parameters import ServerParameters
 from tests.stacks import DEV
@@ -143,6 +144,7 @@ def test_a_database_url_that_names_something_else_is_refused(url: str, part: str
         ("connection_limit=500", "has a connection_limit outside 1 to 99"),
         ("connection_limit=many", "has a connection_limit outside 1 to 99"),
         ("connect_timeout=-1", "has a parameter that does not work (connect_timeout)"),
+        ("socket_timeout=0", "has a parameter that does not work (socket_timeout)"),
         ("pgbouncer=yes", "has a parameter that does not work (pgbouncer)"),
         ("schema", "has a parameter that does not work (schema)"),
         ("schema=public#fragment", "does not parse"),
@@ -161,6 +163,62 @@ def test_a_database_url_asks_for_fewer_connections_than_the_server_has(most: int
     complaint = url_complaint(f"{URL}?connection_limit={too_many}", PASSWORD, DEV, database)
     assert complaint
     assert f"outside 1 to {most - 1}: everybody shares this database's {most} connections" in complaint[0]
+
+
+STRICT = "sslaccept=strict"
+
+
+@pytest.mark.parametrize(
+    ("database", "query", "told"),
+    [
+        (DatabaseSettings(engine="cloudnative-pg"), STRICT, "demands verification of the server's certificate"),
+        (DatabaseSettings(engine="cloudnative-pg"), "sslaccept=accept_invalid_certs", None),
+        (DatabaseSettings(tls="offered"), STRICT, f"does not say with sslcert={AUTHORITY} who signed"),
+        (
+            DatabaseSettings(tls="offered"),
+            f"sslmode=prefer&sslrootcert={AUTHORITY}&{STRICT}",
+            "does not say with sslcert",
+        ),
+        (DatabaseSettings(tls="required"), f"sslmode=require&sslcert={AUTHORITY}&{STRICT}", None),
+        (DatabaseSettings(tls="offered"), f"sslmode=disable&{STRICT}", None),
+        (DatabaseSettings(), STRICT, None),
+    ],
+)
+def test_prisma_verifies_a_certificate_only_with_the_authority(
+    database: DatabaseSettings, query: str, told: str | None
+) -> None:
+    host = "invoicetron-db-rw" if database.is_cluster else "invoicetron-db"
+    complaint = url_complaint(f"{URL.replace('invoicetron-db', host)}?{query}", PASSWORD, DEV, database)
+    assert (complaint is None) is (told is None)
+    assert (told or "") in (complaint or [""])[0]
+
+
+@pytest.mark.parametrize(
+    ("database", "query", "warned"),
+    [
+        (DatabaseSettings(), "sslmode=prefer", "which has no TLS; remove sslmode"),
+        (DatabaseSettings(), "sslmode=allow", "which has no TLS; remove sslmode"),
+        (DatabaseSettings(), "sslmode=disable", None),
+        (DatabaseSettings(), "schema=public", None),
+        (DatabaseSettings(engine="cloudnative-pg"), "sslmode=require", "cannot verify; remove sslmode"),
+        (DatabaseSettings(tls="offered"), "sslmode=prefer", f"cannot verify; add sslrootcert={AUTHORITY}"),
+        (DatabaseSettings(tls="offered"), f"sslmode=prefer&sslrootcert={AUTHORITY}", None),
+        (DatabaseSettings(tls="offered"), "", None),
+    ],
+)
+def test_a_mode_that_node_postgres_takes_for_verify_full_is_warned_about(
+    database: DatabaseSettings, query: str, warned: str | None
+) -> None:
+    warning = url_warning(f"{URL}?{query}", database)
+    assert (warning is None) is (warned is None)
+    assert (warned or "") in (warning or "")
+
+
+def test_a_warning_about_the_url_names_its_reference_and_none_of_its_values(caplog: pytest.LogCaptureFixture) -> None:
+    url = f"{URL}?sslmode=prefer"
+    assert plain(read(changed(database_url=url)).database_url) == url
+    assert "op://Kubernetes/Invoicetron Dev/database-url: node-postgres" in caplog.text
+    assert PASSWORD not in caplog.text
 
 
 def test_nothing_of_an_unknown_parameter_is_shown() -> None:
