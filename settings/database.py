@@ -9,7 +9,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from settings.cloudnative_pg import CLOUDNATIVE_PG, ONLY, EngineSettings
 from settings.errors import refusal
 from settings.images import OperandImage, PostgresImage, debian_release, postgres_major
-from settings.parameters import DEFAULT_MAX_WAL_SIZE, DEFAULT_MIN_WAL_SIZE, ServerParameters, amount
+from settings.parameters import (
+    DEFAULT_MAX_WAL_SIZE,
+    DEFAULT_MIN_WAL_SIZE,
+    ServerParameters,
+    amount,
+    default_max_wal_size,
+)
 from settings.quantities import Storage
 from settings.section import Resources, Section
 from settings.types import DnsLabel, EachOnce, ResourceName, Uuid
@@ -61,7 +67,9 @@ class DatabaseSettings(EngineSettings):
     @property
     def server_parameters(self) -> dict[str, str]:
         """Every parameter that the server is started with, by name."""
-        return self.parameters.given(self.resources.limits.memory.amount)
+        log = default_max_wal_size(self.size.amount)
+        of_size = {} if log == DEFAULT_MAX_WAL_SIZE else {"max_wal_size": log}
+        return dict(sorted({**of_size, **self.parameters.given(self.resources.limits.memory.amount)}.items()))
 
     @field_validator("upgrade")
     @classmethod
@@ -124,11 +132,12 @@ class DatabaseSettings(EngineSettings):
                 raise refusal(
                     f"at most half of {size} (size): a server whose volume is full stops", key=name, given=repr(kept)
                 )
-        least, most_kept = parameters.min_wal_size, parameters.max_wal_size or DEFAULT_MAX_WAL_SIZE
+        default = default_max_wal_size(size.amount) if size is not None else DEFAULT_MAX_WAL_SIZE
+        least, most_kept = parameters.min_wal_size, parameters.max_wal_size or default
         if CLOUDNATIVE_PG in engines and amount(least or DEFAULT_MIN_WAL_SIZE) >= amount(most_kept):
             raise refusal(
                 "a min_wal_size below max_wal_size, on CloudNativePG, whose operator refuses others; by default they "
-                f"are {DEFAULT_MIN_WAL_SIZE} and {DEFAULT_MAX_WAL_SIZE}",
+                f"are {DEFAULT_MIN_WAL_SIZE} and {default}",
                 key="min_wal_size" if least is not None else "max_wal_size",
                 given=repr(least or most_kept),
                 fix="lower min_wal_size, or raise max_wal_size",

@@ -112,6 +112,12 @@ DEFAULT_MIN_WAL_SIZE: Final = "80MB"
 _LOCK: Final = 270
 """Bytes of shared memory. https://www.postgresql.org/docs/9.2/kernel-resources.html, table 17-2: the last to say so."""
 
+
+def default_max_wal_size(size: Decimal) -> str:
+    """PostgreSQL's default, or half of a volume of `size` bytes that is too small for it."""
+    return DEFAULT_MAX_WAL_SIZE if amount(DEFAULT_MAX_WAL_SIZE) * 2 <= size else f"{int(size) // 2**21}MB"
+
+
 _Memory = Annotated[str, Measure(_BYTES, "64kB", "1024GB")]
 _Timeout = Annotated[str, Measure(_TIMES, "100ms", "24d", off=0)]
 _LoggedFrom = Annotated[str, Measure(_TIMES, "1ms", "24d", off=-1)]

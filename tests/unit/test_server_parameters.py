@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import Settings
+from settings.database import DatabaseSettings
 from settings.parameters import ServerParameters, amount
 from tests.stacks import DEV
 from tests.unit.program import Program, run
@@ -90,6 +91,27 @@ def test_a_log_that_fills_the_volume_is_refused(name: str) -> None:
     assert f"invoicetron:database.parameters.{name}\n" in message
     assert "at most half of 10Gi" in message
     assert Settings.load(DEV, with_value("dev", "database.parameters", {"max_wal_size": "5GB", name: "5GB"}))
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [("1Gi", "512MB"), ("1.5Gi", "768MB"), ("2G", "953MB"), ("2Gi", None), ("10Gi", None)]
+)
+def test_by_default_the_log_takes_no_more_than_half_of_a_small_volume(size: str, most: str | None) -> None:
+    config = with_value("dev", "database.size", size)
+    assert database_of(config).server_parameters.get("max_wal_size") == most
+    config["database"]["parameters"] = {"max_wal_size": "64MB"}
+    assert database_of(config).server_parameters["max_wal_size"] == "64MB"
+
+
+def test_the_minimum_is_compared_with_what_the_log_takes_on_a_small_volume() -> None:
+    small = {"engine": "cloudnative-pg", "size": "1Gi", "parameters": {"min_wal_size": "512MB"}}
+    assert "a min_wal_size below max_wal_size" in refusal("dev", with_value("dev", "database", small))
+
+
+def database_of(config: dict[str, Any]) -> DatabaseSettings:
+    database = Settings.load(DEV, config).database
+    assert database is not None
+    return database
 
 
 @pytest.mark.parametrize(
