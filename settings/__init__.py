@@ -393,4 +393,6 @@ def load_from_pulumi() -> Settings:
     settings = Settings.load(names, sections, foreign=foreign, hidden=encrypted)
     if settings.delivery and (warning := settings.delivery.pull_credentials.warning()):
         pulumi.log.warn(f"{prefix}delivery.pullCredentials.expires: {warning}")
+    if settings.service_token and (warning := settings.service_token.warning()):
+        pulumi.log.warn(f"{prefix}access.public.serviceToken.expires: {warning}")
     return settings

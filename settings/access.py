@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic.alias_generators import to_camel
 
+from settings.delivery import LEAST_DAYS
 from settings.errors import refusal
 from settings.references import ItemReference
 from settings.section import RUNNING, Section, today
@@ -105,6 +106,16 @@ class ServiceTokenSettings(Section):
                 given=repr(expires.isoformat()),
             )
         return expires
+
+    def warning(self) -> str | None:
+        """The warning about a day of renewal that is too near; None otherwise."""
+        days = (self.expires - today()).days
+        if days >= LEAST_DAYS:
+            return None
+        return (
+            f"the service token is to be renewed by {self.expires} (days left: {days}); set a later date, and `up` "
+            "issues a new one"
+        )
 
 
 class PublicAccessSettings(Section):

@@ -11,6 +11,7 @@ import jsonschema
 import pulumi
 import pytest
 import yaml
+from pulumi.runtime.settings import set_root_resource
 
 from settings import Settings, SettingsError, load_from_pulumi
 from settings.errors import NO_KEYS
@@ -23,9 +24,11 @@ from tests.unit.test_settings import NAMES, SECRET, expiring
 
 @pytest.fixture
 def pulumi_config() -> Iterator[None]:
-    """Empties Pulumi's config after the test, whatever the test sets."""
+    """Empties Pulumi's config after the test, whatever the test sets, and removes the stack of its mocks."""
     yield
     pulumi.runtime.set_all_config({}, [])
+    # Its outputs belong to the event loop of this test, and set_mocks would keep it for the next one.
+    set_root_resource(None)  # type: ignore[arg-type]
 
 
 def hand_over(stack: str, config: dict[str, Any]) -> None:
@@ -159,6 +162,20 @@ def test_a_last_day_that_is_near_or_far_causes_a_warning(
     load_from_pulumi()
     day = today() + dt.timedelta(days)
     assert (warning.format(day=day) in caplog.text) if warning else ("deploy token" not in caplog.text)
+
+
+@pytest.mark.parametrize(("days", "warned"), [(1, True), (13, True), (14, False)])
+@pytest.mark.usefixtures("pulumi_config")
+def test_a_day_of_renewal_of_the_service_token_that_is_near_causes_a_warning(
+    days: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = today() + dt.timedelta(days)
+    token = {"item": "op://Kubernetes/Probe", "expires": day.isoformat()}
+    config = with_value("prod", "access.public.serviceToken", token)
+    hand_over("prod", {f"invoicetron:{name}": value for name, value in config.items()})
+    load_from_pulumi()
+    told = f"access.public.serviceToken.expires: the service token is to be renewed by {day} (days left: {days})"
+    assert (told in caplog.text) is warned
 
 
 @pytest.mark.parametrize("section", ["database", "backup", "monitoring", "delivery", "repository"])
