@@ -148,6 +148,14 @@ def test_neither_a_hostname_nor_a_list_is_refused(section: str) -> None:
     assert f"invoicetron:{section}.hostnames\n      given:   nothing" in message
 
 
+def test_the_ids_of_the_first_hostname_adopt_nothing_for_another() -> None:
+    sections: Any = config(INSIDE, PUBLIC)
+    sections["access"]["public"]["adopt"] = {"dnsRecord": "a" * 32}
+    public = Settings.load(PROD, sections).access.public
+    assert public
+    assert [public.adopted(hostname).dns_record for hostname in PUBLIC] == ["a" * 32, None]
+
+
 def test_ids_to_adopt_are_given_by_hostname() -> None:
     sections = json.loads(json.dumps(config(INSIDE, PUBLIC)))
     sections["access"]["public"]["adopt"] = {"tunnelRule": True, "hostnames": {PUBLIC[1]: {"dnsRecord": "a" * 32}}}

@@ -288,8 +288,16 @@ def test_a_last_day_that_is_today_or_past_is_refused(days: int) -> None:
     assert "write a later date" in message
 
 
-def test_a_running_stack_can_be_inspected_after_its_last_day() -> None:
-    assert Settings.load(PROD, expiring(-1), running=True)
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("delivery.pullCredentials", {"issue": True, "expires": "2020-01-01"}),
+        ("delivery.renewTokenBy", "2020-01-01"),
+        ("access.public.serviceToken", {"item": "op://Kubernetes/Probe", "expires": "2020-01-01"}),
+    ],
+)
+def test_a_running_stack_can_be_inspected_and_restored_after_its_last_day(path: str, value: object) -> None:
+    assert Settings.load(PROD, with_value("prod", path, value), running=True)
 
 
 @pytest.mark.parametrize("day", ["3000-01-01", "3000-06-30", "9999-12-31"])
