@@ -18,6 +18,7 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, Resource, Resou
 
 from lookups.cluster import Cluster, ClusterError, ForbiddenError
 from lookups.cluster_client import api_client
+from lookups.credentials import CredentialsError
 
 RETAIN: Final = "Retain"
 _INPUTS: Final = ("context", "namespace", "claim")
@@ -31,6 +32,17 @@ class _Retaining(ResourceProvider):
     """Has no data: pickling records only the name of the class in the state."""
 
     serialize_as_secret_always = False
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        try:
+            return self._read(id_, props)
+        except CredentialsError:
+            # The kubeconfig no longer has the recorded context. The program names the one that it has, and `diff` sees
+            # the difference; an error here would stop even `pulumi up --run-program` for ever.
+            return ReadResult(id_, props)
+
+    def _read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        raise NotImplementedError
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         return UpdateResult(self.create(news).outs)
@@ -51,7 +63,7 @@ class _RetainedVolumeProvider(_Retaining):
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['namespace']}/{props['claim']}", _retained(props))
 
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+    def _read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         with _asked(props, props["claim"]) as cluster:
             volume = _volume(cluster, props)
             if volume is None:
@@ -138,7 +150,7 @@ class _RetainedVolumesProvider(_Retaining):
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(f"{props['namespace']}/{props['claims']}", _all_retained(props))
 
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+    def _read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         with _asked(props, props["claims"]) as cluster:
             policies = {volume: _policy(cluster, volume) for volume in _volumes(cluster, props)}
         return ReadResult(id_, {**{name: props[name] for name in _SEVERAL}, "policies": policies})

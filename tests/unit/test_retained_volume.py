@@ -93,3 +93,21 @@ def test_of_several_claims_those_with_the_label_and_a_volume_are_retained(server
     server.claims = {"one": {"volumeName": "pv"}, "unbound": {}}
     assert _RetainedVolumesProvider().create(SEVERAL).outs == {**SEVERAL, "policies": {"pv": "Retain"}}
     assert _RetainedVolumesProvider().create(OTHERS).outs == {**OTHERS, "policies": {}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "inputs", "found"),
+    [
+        (_RetainedVolumeProvider(), PROPS, {"volume": "pv", "policy": "Retain"}),
+        (_RetainedVolumesProvider(), SEVERAL, {"policies": {"pv": "Retain"}}),
+    ],
+)
+def test_a_context_with_another_name_takes_the_place_of_the_recorded_one(
+    server: ApiServer, provider: Any, inputs: dict[str, str], found: dict[str, Any]
+) -> None:
+    """A refresh reads with the recorded context, even with `--run-program`."""
+    recorded = {**inputs, "context": "renamed since", **found}
+    assert provider.read("own/data", recorded).outs == recorded
+    assert provider.diff("own/data", recorded, inputs).changes
+    assert provider.update("own/data", recorded, inputs).outs == {**inputs, **found}
+    assert server.volumes == {"pv": "Retain"}
