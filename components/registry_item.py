@@ -39,6 +39,9 @@ class _RegistryItemProvider(ResourceProvider):
         elsewhere = ["vault"] if olds.get("vault") != news.get("vault") else []
         if news.get("item") not in {None, _uuid(id_)}:
             elsewhere.append("item")
+        # A rename would leave two items of that title, which the next look-up by title refuses.
+        elif not elsewhere and olds.get("title") != news.get("title") and _is_of_another(news, id_):
+            elsewhere.append("title")
         # A replacement writes the new item first, and then deletes the old one.
         return DiffResult(
             changes=bool(elsewhere) or any(olds.get(name) != news.get(name) for name in _RECORDED),
@@ -137,6 +140,12 @@ def existing(account: Client, props: Mapping[str, Any]) -> list[Body]:
         body = account.get(props["vault"], named)
         return [] if body is None else [body]
     return account.find(props["vault"], props["title"])
+
+
+def _is_of_another(props: dict[str, Any], id_: str) -> bool:
+    """Whether an item other than `id_` already has the title."""
+    found = _asking(props, lambda account: existing(account, props))
+    return any(one["id"] != _uuid(id_) for one in found)
 
 
 def _create(account: Client, props: dict[str, Any]) -> str:

@@ -232,3 +232,24 @@ def test_another_vault_or_item_is_written_before_the_old_one_is_deleted(
     found = provider.diff(f"vaults/{props['vault']}/items/{new_id()}", props, {**props, **change})
     assert found.replaces == list(change)
     assert not found.delete_before_replace
+
+
+def test_another_title_renames_the_item(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    made = provider.create(props)
+    news = {**props, "title": "Another"}
+    assert not provider.diff(made.id, props, news).replaces
+    provider.update(made.id, props, news)
+    assert onepassword.titles() == ["Another"]
+
+
+def test_a_title_that_another_item_has_means_that_item(onepassword: OnePassword, props: dict[str, Any]) -> None:
+    made = provider.create(props)
+    prepared = onepassword.put("Prepared", {"note": "by hand"})
+    news = {**props, "title": "Prepared"}
+    found = provider.diff(made.id, props, news)
+    assert found.replaces == ["title"]
+    assert not found.delete_before_replace
+    assert provider.create(news).id.endswith(prepared)
+    provider.delete(made.id, props)
+    assert onepassword.titles() == ["Prepared"]
+    assert login(onepassword.item("Prepared")) == ("deployer", "first-password")
