@@ -64,21 +64,24 @@ def instances(names: Names) -> str:
     return f"{names.database}-[1-9][0-9]*"
 
 
+def pods_in_quota(settings: DatabaseSettings) -> int:
+    """Every instance, and one more: for the Job that copies a new standby, or a pod stuck on a lost node.
+
+    With an archive, also the single instance of a Cluster that is recovered from it beside the live one.
+    """
+    return settings.instances + (1 if settings.wal is None else 2)
+
+
 class DatabaseCluster(DatabaseWires):
     """The Cluster, with the Secrets of its roles."""
 
     @staticmethod
     def footprint(settings: DatabaseSettings | None) -> Footprint:
-        """Every instance, and one more: for the Job that copies a new standby, or a pod stuck on a lost node.
-
-        With an archive, also the single instance of a Cluster that is recovered from it beside the live one.
-        """
+        """The pods of the quota; with an archive, each with the plugin's container."""
         if settings is None:
             return Footprint()
-        if settings.wal is None:
-            return Footprint.of(settings.resources, pods=settings.instances + 1)
-        containers = settings.resources, settings.wal.resources
-        return Footprint.total(Footprint.of(each, pods=settings.instances + 2) for each in containers)
+        containers = settings.resources, *([settings.wal.resources] if settings.wal else [])
+        return Footprint.total(Footprint.of(each, pods=pods_in_quota(settings)) for each in containers)
 
     def __init__(self, name: str, args: DatabaseArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(f"{PROGRAM}:cloudnative_pg:DatabaseCluster", name, None, opts)

@@ -65,3 +65,30 @@ def test_the_conflict_is_reported_with_the_problems_of_the_stack_s_volumes(recor
     settings = SETTINGS.model_copy(update={"database": database(parameters={"work_mem": "1MB"})})
     (problem,) = volume_problems(settings, Cluster(operated=live(OLD, database())), record)
     assert "operandImage" in problem
+
+
+def less(memory: str, live_memory: str, *, instances: int, live_instances: int | None = None) -> list[str]:
+    """Problems with this amount, as request and limit, where the instances have another."""
+    both = {"requests": {"cpu": "1", "memory": memory}, "limits": {"cpu": "1", "memory": memory}}
+    wanted = database(instances=instances, resources=both)
+    there = live(wanted.operand_image, wanted)
+    amounts = {"cpu": "1", "memory": live_memory}
+    there["spec"] |= {"instances": live_instances or instances, "resources": {"requests": amounts, "limits": amounts}}
+    return list(find_problems(SETTINGS, wanted, there))
+
+
+@pytest.mark.parametrize(("instances", "least"), [(2, "2Gi"), (3, "2731Mi"), (5, "3277Mi")])
+def test_resources_are_not_lowered_so_far_that_the_quota_refuses_a_replaced_instance(
+    instances: int, least: str
+) -> None:
+    for_requests, for_limits = less("1Gi", "4Gi", instances=instances)
+    assert for_requests.startswith("database.resources.requests.memory is 1Gi")
+    assert for_limits.startswith("database.resources.limits.memory is 1Gi")
+    assert f"to {least} or more now" in for_limits
+    assert not less(least, "4Gi", instances=instances)
+    assert not less("8Gi", "4Gi", instances=instances)
+    assert not less("4Gi", "4Gi", instances=1, live_instances=instances), "fewer instances replace none"
+
+
+def test_a_single_instance_ends_before_its_successor_begins() -> None:
+    assert not less("1Gi", "64Gi", instances=1)
