@@ -22,6 +22,7 @@ from lookups.live_database import LiveDatabase
 from lookups.lost_database import UNKNOWN_CLAIM
 from lookups.moving import Record
 from settings import Settings
+from settings.backup import BackupSettings
 from settings.database import DatabaseSettings
 from settings.images import c_library
 from settings.ownership import PART_OF
@@ -110,6 +111,9 @@ def _of_engine(
         return
     yield from _database(settings, database, cluster, record, found, name=name)
     if found is not None:
+        if _is_unbound(found):
+            yield from _still_empty(settings, found, "database", database, f"pvc {name}")
+            return
         yield from _fixed(found, "database", database.storage_class)
         yield from _replaced(found, f"Move the data to a new claim with a dump ({_ELSEWHERE})")
         yield from _size(cluster, found, "database", database.size)
@@ -242,6 +246,9 @@ def _database_cluster(
         )
     else:
         yield from cluster_update.find_problems(settings, database, live)
+    if claims and all(map(_is_unbound, claims)):
+        yield from _still_empty(settings, claims[0], "database", database, f"{RESOURCE} {name}")
+        return
     for claim in claims:
         yield from _fixed(claim, "database", database.storage_class)
         yield from _size(cluster, claim, "database", database.size)
@@ -271,6 +278,28 @@ def _fixed(claim: Object, section: str, storage_class: str) -> Iterator[str]:
         yield (
             f"{section}.storageClass is {storage_class!r}; the claim {claim['metadata']['name']} has {live!r}. "
             "Kubernetes never changes it: a volume of another class is a new one, without the data. Set it back"
+        )
+
+
+def _is_unbound(claim: Object) -> bool:
+    """Whether the claim still waits for its first volume, and so holds no data."""
+    return not claim["spec"].get("volumeName") and not claim["metadata"].get("deletionTimestamp")
+
+
+def _still_empty(
+    settings: Settings, claim: Object, section: str, wanted: DatabaseSettings | BackupSettings, owner: str
+) -> Iterator[str]:
+    """Kubernetes changes neither class nor size of a claim without a volume (ValidatePersistentVolumeClaimUpdate).
+
+    `owner` is what to delete, as kubectl names it: the claim, or the Cluster that created it.
+    """
+    spec, name = claim["spec"], claim["metadata"]["name"]
+    live, size = spec.get("storageClassName"), Quantity(spec["resources"]["requests"]["storage"])
+    if live != wanted.storage_class or size.amount != wanted.size.amount:
+        yield (
+            f"{section} asks for {wanted.size} of the class {wanted.storage_class!r}; the claim {name} still waits for "
+            f"{size} of the class {live!r}, and Kubernetes changes a claim only once it has its volume. There is no "
+            f"data yet: delete it, and run this again:\n    kubectl -n {settings.namespace} delete {owner}"
         )
 
 
@@ -344,6 +373,8 @@ def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[st
             else f"a volume of the class {backup.storage_class!r}"
         )
         yield f"backup.nfs: with a move to {to}, the claim {meta['name']} with the backups would be deleted. {by_hand}"
+    elif backup.nfs is None and _is_unbound(claim):
+        yield from _still_empty(settings, claim, "backup", backup, f"pvc {meta['name']}")
     elif backup.nfs is None:
         yield from _fixed(claim, "backup", backup.storage_class)
         yield from _replaced(claim, by_hand)

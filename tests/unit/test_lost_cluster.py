@@ -105,3 +105,13 @@ def test_a_namespace_that_is_being_deleted_is_reported_with_every_claim_to_rescu
         "invoicetron-db-1",
         "invoicetron-db-2",
     ]
+
+
+def test_a_cluster_whose_claims_never_got_a_volume_is_made_anew() -> None:
+    waiting = of_cluster(storage_class="full")
+    del waiting["spec"]["volumeName"]
+    (problem,) = problems(Cluster(waiting, operated=operated()))
+    assert "the claim invoicetron-db-1 still waits for 10Gi of the class 'full'" in problem
+    assert f"kubectl -n {NAMESPACE} delete clusters invoicetron-db" in problem
+    filled = of_cluster("invoicetron-db-2", storage_class="full")
+    assert all("Set it back" in one for one in problems(Cluster(waiting, filled, operated=operated())))

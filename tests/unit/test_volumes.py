@@ -242,6 +242,18 @@ def test_a_size_that_the_volume_never_reached_can_be_taken_back(name: str) -> No
         assert f"has {capacity} and waits for 100Ti, which can be lowered to more than {capacity}" in problem
 
 
+@pytest.mark.parametrize("name", [DATABASE, BACKUPS])
+@pytest.mark.parametrize("asked", [{"storageClassName": "slow"}, {"resources": {"requests": {"storage": "1Ti"}}}])
+def test_a_claim_that_never_got_its_volume_is_made_anew(name: str, asked: dict[str, Any]) -> None:
+    """The class cannot provide that much, or waits for the first pod."""
+    (problem,) = problems(Cluster(claim(name, volume=None, **asked)))
+    assert f"the claim {name} still waits for" in problem
+    assert f"kubectl -n {NAMESPACE} delete pvc {name}" in problem
+    grown: dict[str, Any] = {"resources": {"requests": {"storage": "1Mi"}}}
+    assert len(problems(Cluster(claim(name, volume=None, **grown)))) == 1, "as for a larger size"
+    assert not problems(Cluster(claim(name, volume=None)))
+
+
 def test_backups_are_not_deleted_by_switching_them_off() -> None:
     (problem,) = without_backup(Cluster(claim(BACKUPS)))
     assert "backup is switched off" in problem
