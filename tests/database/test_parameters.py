@@ -76,7 +76,9 @@ def test_a_session_that_forgets_its_transaction_loses_it() -> None:
     with PostgresServer(settings={"idle_in_transaction_session_timeout": "200ms"}) as server:
         app = connect(server, server.password)
         app.execute("BEGIN")
-        time.sleep(1)
+        deadline = time.monotonic() + 30
+        while server.sql("SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'") != "0":
+            assert time.monotonic() < deadline
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
             app.execute("SELECT 1")
 

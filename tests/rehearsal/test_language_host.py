@@ -156,7 +156,7 @@ def test_host_plugins_and_program_end_after_the_engine_was_killed(rehearsal: Reh
     ) as engine:
         program = program_of(rehearsal)
         engine.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     where = str(rehearsal.program.directory.parent / "bin")
     left = {program, *processes(where)}
     while any(lives(pid) for pid in left):

@@ -15,6 +15,7 @@ import pytest
 from rehearsal.engine import watched
 from tests.pids import lives
 
+_PATIENCE = 30.0  # seconds; each of these takes one or less
 WATCHED = shlex.join([sys.executable, "-I", "-S", watched.__file__, "/bin/sh", "-c"])
 
 
@@ -37,11 +38,11 @@ def said(process: subprocess.Popen[str]) -> str:
 def test_it_passes_on_the_plugin_s_output_and_status() -> None:
     with started("echo 1234; exit 7") as process:
         assert said(process) == "1234"
-        assert process.wait(5) == 7
+        assert process.wait(_PATIENCE) == 7
 
 
 def wait_for_end(pid: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + _PATIENCE
     while lives(pid):
         assert time.monotonic() < deadline, "the plugin lives on"
         time.sleep(0.05)
@@ -52,7 +53,7 @@ def test_the_engine_s_interrupt_reaches_it(status: int) -> None:
     with started(f"trap 'exit {status}' INT; echo $$; while :; do sleep 0.05; done") as process:
         assert said(process)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(5) == status
+        assert process.wait(_PATIENCE) == status
 
 
 def test_it_ends_after_its_engine_was_killed(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_it_ends_after_its_engine_was_killed(tmp_path: Path) -> None:
         time.sleep(0.2)
         assert lives(pid)
         engine.kill()
-        engine.wait(5)
+        engine.wait(_PATIENCE)
         wait_for_end(pid)
     assert done.exists()
 

@@ -151,6 +151,7 @@ TROUBLES: Final[Mapping[str, tuple[Callable[[Live, Path], Change], set[str], str
 
 
 def test_a_whole_system_passes_every_check_and_says_what_was_seen(live: Live) -> None:
+    live.expect({})  # by then the last breakage of another file is repaired, too
     results = live.verify()
     assert [one for one in results if not one.ok] == []
     assert all(one.seen for one in results)

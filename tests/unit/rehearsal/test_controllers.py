@@ -67,7 +67,7 @@ def running(controller: Counting) -> Iterator[None]:
 
 
 def eventually(met: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not met():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -107,4 +107,4 @@ def test_a_step_that_failed_is_repeated() -> None:
 def test_a_controller_that_watches_nothing_polls() -> None:
     controller = Counting()
     with running(controller):
-        eventually(lambda: controller.steps == 2)
+        eventually(lambda: controller.steps >= 2)
