@@ -29,6 +29,7 @@ from rehearsal.plugins.fork_server import fork_server
 from rehearsal.rehearsal import Rehearsal, start_rehearsal
 from rehearsal.toolchain import Tools
 from rehearsal.vendors.onepassword import OnePassword
+from tests.rehearsal.stack_files import write_stack_files
 from tests.stacks import STACKS
 
 APPS = ("invoicetron-", "ledger-", "leaflet-")
@@ -53,6 +54,7 @@ def rehearsed(
     with start_rehearsal(
         tools, control_plane, directory, stack_files=STACKS, onepassword=onepassword, fork_server=_fork_server()
     ) as one:
+        write_stack_files(one.program.directory)
         try:
             yield one
         finally:

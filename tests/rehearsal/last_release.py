@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.rehearsal import REPOSITORY
-from tests.stacks import STACKS
+from tests.rehearsal import stack_files
 
 COMMIT = "e79c8321a6e05bbd65cf10a51da1086fe695da46"
 """The last release. A release writes the new commit here; CHANGELOG.md says what an upgrade from it changes."""
@@ -32,7 +32,8 @@ def extract(directory: Path) -> None:
 
 def write_stack_files(directory: Path) -> None:
     """Puts the tests' stack files there, with the key that the last release asks for and the present one takes."""
-    for file in STACKS.glob("Pulumi.*.yaml"):
+    stack_files.write_stack_files(directory)
+    for file in directory.glob("Pulumi.*.yaml"):
         stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
         namespace = f"config:\n  invoicetron:namespace: invoicetron-{stack}\n"
-        (directory / file.name).write_text(file.read_text().replace("config:\n", namespace, 1))
+        file.write_text(file.read_text().replace("config:\n", namespace, 1))

@@ -27,6 +27,7 @@ from tests.database.invoices import databases
 from tests.database.s3_server import S3Server, s3_server
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
+from tests.rehearsal.stack_files import LATER
 from tests.stacks import PROD
 
 HOST: Final = "s3.example.com"
@@ -46,6 +47,7 @@ def offsite(s3: S3Server) -> Mapping[str, str]:
     return {
         "backup.s3.endpoint": f"https://{HOST}",
         "backup.s3.bucket": s3.bucket,
+        "backup.s3.schedule": LATER,
         **{f"backup.s3.{setting}": f"op://Kubernetes/{ITEM}/{field}" for setting, field in keys.items()},
     }
 

@@ -16,6 +16,7 @@ from rehearsal.vendors.cloudflare import SCOPES, TOKENS_EDIT
 from tests.database.s3_server import s3_server
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
+from tests.rehearsal.stack_files import LATER
 from tests.stacks import DEV
 
 BUCKET: Final = "homelab-backups"
@@ -31,6 +32,7 @@ def test_an_r2_bucket_is_created_locked_and_used_and_outlives_the_stack(
         stack = BackedUp(rehearsal=one)
         one.program.init("dev")
         for path, value in {
+            "schedule": LATER,
             "r2.accountId": account,
             "r2.bucket": BUCKET,
             "r2.item": f"op://Kubernetes/{ITEM}",

@@ -7,7 +7,6 @@ import json
 import re
 import secrets
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from rehearsal.vendors.gitlab import MAINTAINER, REPORTER
 from tests.pages import REPOSITORY, commands
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cleanup import rehearsed
-from tests.stacks import STACKS
+from tests.rehearsal.stack_files import write_stack_files
 
 MERGE_REQUEST = "merge_request_event"
 RESULTS = "invoicetron-backup-results"
@@ -44,8 +43,7 @@ class Pipeline:
 
     def clone(self, directory: Path, *, branch: str) -> InfrastructureRepository:
         repository = InfrastructureRepository(directory / "clone", branch=branch)
-        for file in STACKS.glob("Pulumi.*.yaml"):  # those with which the stack was brought up
-            shutil.copy(file, repository.clone)
+        write_stack_files(repository.clone)  # those with which the stack was brought up
         return repository
 
     def run(self, clone: InfrastructureRepository, job: str, *, runner: bool = True, **more: str) -> Run:

@@ -20,6 +20,7 @@ from rehearsal.rehearsal import Rehearsal
 from tests.database.invoices import content, fill
 from tests.rehearsal.backed_up import BackedUp
 from tests.rehearsal.cloudnative_pg.operated import CLUSTER, Stack, answer, refused, wait_until
+from tests.rehearsal.stack_files import LATER
 from tests.unit.program import run
 from tests.unit.stack_files import refusal, with_value
 from tests.unit.test_wal_archive import BUCKET, ENGINE, VALUES
@@ -36,6 +37,7 @@ def archiving(rehearsal: Rehearsal, name: str) -> Stack:
     stack = Stack.configured(rehearsal, name)
     for key, value in BUCKET.items():
         stack.set(f"wal.s3.{key}", value)
+    stack.set("wal.schedule", LATER)
     return stack
 
 
