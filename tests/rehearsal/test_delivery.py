@@ -109,7 +109,7 @@ def test_a_new_expiry_issues_a_new_token_before_the_old_one_is_revoked(rehearsal
     rehearsal.program.up("dev", "--skip-preview")
     (old,) = active_tokens(rehearsal)
     login = pull_login(rehearsal, "dev")
-    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
+    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2098-06-30")
     rehearsal.gitlab.app.forget()
     could_pull: list[bool] = []
 
@@ -181,7 +181,7 @@ def test_a_token_lost_as_it_was_issued_is_revoked_once_the_cluster_holds_its_suc
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     (old,) = active_tokens(rehearsal)
-    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
+    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2098-06-30")
     rehearsal.gitlab.app.fail_each(Fault(reset=True, after_effect=True), method="POST")
     with pytest.raises(EngineError):
         rehearsal.program.up("dev", "--skip-preview")
@@ -227,7 +227,7 @@ def test_a_new_expiry_for_a_pull_secret_that_was_deleted_by_hand_takes_a_second_
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
     rehearsal.kubectl("-n", "invoicetron-dev", "delete", "secret", "gitlab-registry")
-    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2028-06-30")
+    rehearsal.configure("dev", "delivery.pullCredentials.expires", "2098-06-30")
     with pytest.raises(EngineError, match="the deletion of the deploy token invoicetron-pull-dev: 404"):
         rehearsal.program.up("dev", "--skip-preview")
     (new,) = active_tokens(rehearsal)

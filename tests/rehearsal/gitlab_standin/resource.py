@@ -28,7 +28,7 @@ TOKEN = {
     "project": PROJECT,
     "name": "invoicetron-pull-dev",
     "scopes": ["read_registry"],
-    "expiresAt": "2027-12-31T23:59:59Z",
+    "expiresAt": "2097-12-31T23:59:59Z",
 }
 MIRROR = {
     "project": PROJECT,
