@@ -56,8 +56,12 @@ class CleanUpPolicy:
 
     def removes(self, tag: str) -> bool:
         """Whether the policy removes a tag of this name, unless it is among the newest. It never removes `latest`."""
-        matches = re.fullmatch(self.name_regex, tag) and not re.fullmatch(self.name_regex_keep, tag)
-        return bool(matches) and tag != "latest"
+        return _matches(self.name_regex, tag) and not _matches(self.name_regex_keep, tag) and tag != "latest"
+
+
+def _matches(expression: str, tag: str) -> bool:
+    # Without a group, as GitLab does: of `a|b`, only `a` is bound to the tag's beginning, and only `b` to its end.
+    return re.search(rf"\A{expression}\Z", tag) is not None
 
 
 def images(systems: Systems) -> str:

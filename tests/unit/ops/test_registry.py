@@ -116,6 +116,9 @@ def test_an_overwritten_tag_no_longer_keeps_the_running_image(gitlab: GitLab, lo
         ({"keep_n": 1, "name_regex": "1"}, ""),
         ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "a[12]"}, ""),
         ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "a1"}, "a2"),
+        # Of alternatives, GitLab compares only the first with a tag's beginning, and only the last with its end.
+        ({"keep_n": 1, "name_regex": "b1|2"}, "a2"),
+        ({"keep_n": 1, "name_regex": ".*", "name_regex_keep": "b|1"}, ""),
         # Tags that the policy cannot remove are not counted among the newest.
         ({"keep_n": 5, "name_regex": "a.*"}, ""),
         ({"keep_n": 1, "name_regex": "a1"}, ""),
