@@ -67,7 +67,7 @@ class CloudflareApi:
         token = os.environ.get("CLOUDFLARE_API_TOKEN", "")
         if not token:
             raise CloudflareError("CLOUDFLARE_API_TOKEN is not set: export an API token")
-        base = os.environ.get("CLOUDFLARE_BASE_URL", URL).rstrip("/")
+        base = os.environ.get("CLOUDFLARE_BASE_URL", URL)
         self._client = httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=patience)
         self._pause = pause
 

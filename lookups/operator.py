@@ -51,7 +51,6 @@ def _operator_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[s
             f"No operator of CloudNativePG runs in {namespace}, which has no Deployment with the label {labels}",
             f"set database.operatorNamespace to where it runs (kubectl get deployments -A -l {labels}), or {_INSTALL}",
         )
-        return
     for deployment in deployments:
         image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
         if not (deployment.get("status") or {}).get("availableReplicas"):

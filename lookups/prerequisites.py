@@ -10,7 +10,6 @@ from typing import Final
 
 import pulumi
 
-from components.admission_names import API_VERSION, POLICIES
 from lookups import gateway, operator
 from lookups.cluster import Cluster
 from settings import Settings
@@ -18,7 +17,6 @@ from settings import Settings
 _CILIUM: Final = "install Cilium 1.16 or newer"
 _GATEWAY_API: Final = "install Gateway API's CRDs and a controller (https://docs.cilium.io, Gateway API Support)"
 _PROMETHEUS: Final = "install the Prometheus operator (https://prometheus-operator.dev), or remove `monitoring`"
-_KUBERNETES: Final = "upgrade to Kubernetes 1.30 or newer, or set delivery.admissionPolicy to false"
 
 
 class PrerequisitesError(pulumi.RunError):
@@ -54,5 +52,3 @@ def _apis(settings: Settings) -> Iterator[tuple[str, tuple[str, ...], str]]:
     if settings.monitoring:
         metrics = ("podmonitors",) if settings.database_metrics else ()
         yield "monitoring.coreos.com/v1", ("probes", "prometheusrules", *metrics), _PROMETHEUS
-    if settings.delivery and settings.delivery.admission_policy:
-        yield API_VERSION, (POLICIES,), _KUBERNETES

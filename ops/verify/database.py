@@ -39,10 +39,7 @@ def volumes(systems: Systems) -> str:
     if systems.settings.operated_database:
         return _volumes_of_instances(systems)
     # An upgrade to another major version moves the database to another claim.
-    stateful_sets = [
-        one for one in systems.list("apps/v1", "StatefulSet") if one["metadata"]["name"] == systems.names.database
-    ]
-    mounted = mounted_claim(stateful_sets[0]) if stateful_sets else None
+    mounted = mounted_claim(systems.get("apps/v1", "StatefulSet", systems.names.database))
     return lasting_volume(systems, which=_called(mounted) if mounted else lambda names: names.database_claim)
 
 
@@ -147,7 +144,7 @@ def certificate(systems: Systems) -> str:
 
 def _has_role(settings: Settings) -> bool:
     """Of a StatefulSet, only the backups tell."""
-    return settings.operated_database is not None or (settings.database is not None and settings.backup is not None)
+    return settings.operated_database is not None or settings.backup is not None
 
 
 def _volumes_of_instances(systems: Systems) -> str:
