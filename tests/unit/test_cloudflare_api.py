@@ -35,6 +35,7 @@ class Api:
     [
         (JSONResponse({"errors": []}, 429, {"Retry-After": "7"}), 7.0),
         (JSONResponse({"errors": []}, 429), 1.0),
+        (JSONResponse({"errors": []}, 500), 1.0),
         (JSONResponse({"errors": []}, 429, {"Retry-After": "3600"}), 30.0),
         (JSONResponse({"errors": []}, 429, {"Retry-After": "-5"}), 1.0),
         (JSONResponse({"errors": []}, 429, {"Retry-After": "nan"}), 1.0),
@@ -53,6 +54,27 @@ def test_a_temporary_failure_is_retried_after_the_time_it_names(
     api = Api(served, monkeypatch, iter([busy, ZONE]))
     assert api.client.get("/zones/z") == {"id": "z"}
     assert api.waited == [seconds]
+
+
+def test_a_failure_that_stays_is_reported_without_a_further_wait(
+    served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Api(served, monkeypatch, iter([PlainTextResponse(PAGE, 503)] * 5))
+    with pytest.raises(CloudflareError, match="GET /zones/z failed 5 times, the last time with: status 503"):
+        api.client.get("/zones/z")
+    assert api.waited == [1.0] * 4
+
+
+@pytest.mark.parametrize(("status", "lacks"), [(401, True), (403, True), (400, False), (404, False), (None, False)])
+def test_only_a_refusal_of_the_token_names_the_permission(status: int | None, *, lacks: bool) -> None:
+    told = CloudflareError("no", status=status).with_permission("Zone > DNS: Edit")
+    assert told == ("no. The token needs Zone > DNS: Edit" if lacks else "no")
+
+
+def test_without_a_token_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CLOUDFLARE_API_TOKEN", raising=False)
+    with pytest.raises(CloudflareError, match="CLOUDFLARE_API_TOKEN is not set"):
+        CloudflareApi()
 
 
 @pytest.mark.parametrize(
@@ -123,3 +145,11 @@ def test_every_page_is_read_whatever_their_number(
     monkeypatch.setenv("CLOUDFLARE_BASE_URL", served(app))
     found = CloudflareApi().list_all("/zones")
     assert [one["id"] for one in found] == list(range(length))
+
+
+@pytest.mark.parametrize("result", [[{"id": "a"}, {"id": "b"}], [], None])
+def test_a_list_without_pages_is_read_once(
+    served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch, result: list[dict[str, str]] | None
+) -> None:
+    api = Api(served, monkeypatch, iter([JSONResponse({"result": result})]))
+    assert api.client.list_all("/zones") == (result or [])

@@ -22,6 +22,7 @@ _ANSWERS: dict[str, tuple[int, Any]] = {
     "/apis/apps/v1": (200, {"kind": "APIResourceList", "resources": [{"name": "deployments"}]}),
     "/api/v1/namespaces/own": (200, {"metadata": {"name": "own"}}),
     "/apis/apps/v1/namespaces/own/deployments": (200, _CLAIMS),
+    "/apis/apps/v1/namespaces/own/deployments?labelSelector=a%3Db": (200, {"items": []}),
     "/api/v1/nodes": (403, {"kind": "Status", "message": "nodes is forbidden: User x cannot list"}),
     "/api/v1/secrets": (401, {"kind": "Status", "message": "Unauthorized"}),
     "/api/v1/pods": (200, "<html>a login page</html>"),
@@ -51,7 +52,8 @@ async def _review(request: Request) -> Response:
 
 
 def _answer(request: Request) -> Response:
-    status, body = _ANSWERS.get(request.url.path, (404, {"kind": "Status", "message": "not found"}))
+    asked = f"{request.url.path}{f'?{request.url.query}' if request.url.query else ''}"
+    status, body = _ANSWERS.get(asked, (404, {"kind": "Status", "message": "not found"}))
     return PlainTextResponse(body, status) if isinstance(body, str) else JSONResponse(body, status)
 
 
@@ -76,6 +78,7 @@ def test_an_object_is_read_by_name_and_a_missing_one_is_none(cluster: Cluster) -
 
 def test_objects_are_listed_and_an_api_that_is_not_installed_holds_none(cluster: Cluster) -> None:
     assert cluster.list("apps/v1", "deployments", "own") == _CLAIMS["items"]
+    assert cluster.list("apps/v1", "deployments", "own", selector="a=b") == []
     assert cluster.list("gateway.networking.k8s.io/v1", "httproutes") == []
     assert cluster.list("a.b/v1", "none") == []
 

@@ -130,6 +130,20 @@ def test_what_takes_no_tls_context_gets_files_for_as_long_as_it_needs_them(
     assert not list(temporary.iterdir())
 
 
+def test_what_takes_no_tls_context_gets_a_token_that_is_still_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renew(configuration: Any) -> None:
+        configuration.api_key = {"authorization": "Bearer renewed"}
+
+    write_kubeconfig("http://127.0.0.1:9", tmp_path, monkeypatch, bearer="expired")
+    client = api_client("a")
+    client.configuration.refresh_api_key_hook = renew
+    with in_files(client.configuration) as configuration:
+        assert configuration.api_key == {"authorization": "Bearer renewed"}
+        assert configuration.refresh_api_key_hook is None, "it would name files that are deleted"
+
+
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 @pytest.mark.parametrize(("cluster", "trusted"), [({}, False), ({"insecure-skip-tls-verify": True}, True)])
 def test_a_server_of_another_authority_is_trusted_only_if_the_kubeconfig_says_so(

@@ -94,10 +94,11 @@ def test_an_unreachable_gitlab_is_named_with_its_address(
         assert "glpat-x" not in str(away.value)
 
 
-def test_a_gateways_error_is_not_an_answer_from_gitlab(monkeypatch: pytest.MonkeyPatch) -> None:
-    gateway = HTTPError("http://x", 502, "Bad Gateway", Message(), None)
+@pytest.mark.parametrize("status", [500, 502])
+def test_a_gateways_error_is_not_an_answer_from_gitlab(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    gateway = HTTPError("http://x", status, "Bad Gateway", Message(), None)
     monkeypatch.setattr(OpenerDirector, "open", mock.Mock(side_effect=gateway))
-    with pytest.raises(gitlab_access.NoAnswerError, match=r"does not answer at https://\S+/api/v4/: 502"):
+    with pytest.raises(gitlab_access.NoAnswerError, match=rf"does not answer at https://\S+/api/v4/: {status}"):
         gitlab_access.check_answers(DELIVERY, environment={})
 
 
@@ -135,3 +136,20 @@ def test_the_environments_that_are_protected_are_found_by_name(served: Callable[
     gitlab.project.protected_environments.create({"name": "review/1", "deploy_access_levels": [{"access_level": 40}]})
     asked = str(gitlab.project.id), ["production", "review/1"]
     assert gitlab_access.find_protected(DELIVERY, *asked, environment=environment) == ["review/1"]
+
+
+def test_a_project_that_the_user_may_not_see_and_an_invalid_token_are_told(served: Callable[[ASGIApp], str]) -> None:
+    gitlab = GitLab.seeded()
+    base = f"{served(gitlab.app)}/api/v4/"
+
+    def missing(path: str, token: str = gitlab.token) -> list[str]:
+        delivery = DELIVERY.model_copy(update={"project": path})
+        environment = {"GITLAB_BASE_URL": base, "GITLAB_TOKEN": token}
+        return gitlab_access.missing_permissions(delivery, environment=environment)
+
+    assert missing(gitlab.project.path) == []
+    (hidden,) = missing("group/other")
+    assert f"a project group/other at {base}" in hidden
+    assert "correct delivery.project" in hidden
+    (invalid,) = missing(gitlab.project.path, "glpat-expired")
+    assert f"refuses GITLAB_TOKEN at {base} (401)" in invalid

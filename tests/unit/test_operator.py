@@ -49,7 +49,7 @@ class Cluster:
 
     def list(self, _version: str, resource: str, namespace: str, *, selector: str | None = None) -> list[Any]:
         assert namespace == "databases"
-        assert selector in {None, "cnpg.io/pluginName=barman-cloud.cloudnative-pg.io"}
+        assert selector == (None if resource == "deployments" else "cnpg.io/pluginName=barman-cloud.cloudnative-pg.io")
         if not self._readable:
             raise ForbiddenError("no")
         return self._held[resource]
@@ -71,9 +71,10 @@ def test_an_operator_that_runs_and_is_new_enough_is_no_problem(image: str) -> No
 
 
 def test_a_missing_operator_is_reported_with_the_setting_that_locates_it() -> None:
-    assert "CloudNativePG is not installed" in told(Cluster(api=False))[0]
-    stranger = {"metadata": {"name": "another", "labels": {}}}
-    assert "database.operatorNamespace" in told(Cluster(stranger))[0]
+    (missing,) = told(Cluster(api=False))
+    assert "CloudNativePG is not installed" in missing
+    (elsewhere,) = told(Cluster({"metadata": {"name": "another", "labels": {}}}))
+    assert "database.operatorNamespace" in elsewhere
 
 
 def test_both_problems_of_an_old_operator_that_does_not_run_are_reported() -> None:
@@ -97,7 +98,8 @@ def test_a_version_is_read_from_the_tag_alone() -> None:
 def test_the_plugin_is_required_only_if_the_log_is_archived() -> None:
     cluster = Cluster(deployment())
     assert not told(cluster)
-    assert "The plugin barman-cloud, which database.wal needs, is not installed" in told(cluster, WITH_ARCHIVE)[0]
+    (missing,) = told(cluster, WITH_ARCHIVE)
+    assert "The plugin barman-cloud, which database.wal needs, is not installed" in missing
 
 
 def test_a_plugin_that_the_operator_finds_and_that_runs_is_no_problem() -> None:

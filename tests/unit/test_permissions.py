@@ -15,6 +15,7 @@ from tests.stacks import DEV
 from tests.unit.program import Program, Registration, load_settings, run
 from tests.unit.stack_files import sections
 from tests.unit.test_postgres_exporter import METRICS, VALUES
+from tests.unit.test_wal_archive import WAL
 
 OWN = "invoicetron-prod"
 
@@ -163,9 +164,19 @@ def test_a_volume_for_an_export_is_the_clusters() -> None:
     assert volumes.verbs == ("create", "get", "patch")
 
 
+def test_a_stack_without_volumes_to_keep_or_policies_for_its_pipeline_needs_no_rights_for_them() -> None:
+    asked = needed(Settings.load(DEV, {**sections("dev"), "backup": {}}), Answering([]))
+    assert {one.resource for one in asked if one.namespace is None} == set()
+
+
 def test_permissions_for_cloudnative_pg_are_checked_if_it_runs_the_database() -> None:
     operated = Settings.load(DEV, {**sections("dev"), "database": {"engine": "cloudnative-pg"}})
     asked = {f"{one}" for one in needed(operated, Answering([]))}
     kind = "clusters.postgresql.cnpg.io in the namespace invoicetron-dev"
     wanted = {f"create, get, patch {kind}", f"list, watch {kind}: to wait until it is ready"}
     assert asked - {f"{one}" for one in needed(Settings.load(DEV, sections("dev")), Answering([]))} == wanted
+    archived = Settings.load(DEV, {**sections("dev"), "database": {"engine": "cloudnative-pg", "wal": WAL}})
+    assert {f"{one}" for one in needed(archived, Answering([]))} - asked == {
+        "create, get, patch objectstores.barmancloud.cnpg.io in the namespace invoicetron-dev",
+        "create, get, patch scheduledbackups.postgresql.cnpg.io in the namespace invoicetron-dev",
+    }

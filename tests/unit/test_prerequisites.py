@@ -9,15 +9,15 @@ import pytest
 from lookups.prerequisites import PrerequisitesError, check_prerequisites
 from settings import Settings
 from settings.database import DatabaseSettings
+from tests.stacks import PROD
 from tests.unit.program import load_settings
+from tests.unit.stack_files import sections
+from tests.unit.test_postgres_exporter import METRICS
 
 PLAIN, MONITORED = load_settings("dev"), load_settings("prod")
 OPERATED = PLAIN.model_copy(update={"database": DatabaseSettings(engine="cloudnative-pg")})
 CILIUM, GATEWAY_API = "ciliumnetworkpolicies (cilium.io/v2)", "gateways and httproutes (gateway.networking.k8s.io/v1)"
-KINDS = (
-    *("ciliumnetworkpolicies", "gateways", "httproutes", "probes", "prometheusrules"),
-    *("podmonitors", "validatingadmissionpolicies"),
-)
+KINDS = ("ciliumnetworkpolicies", "gateways", "httproutes", "probes", "prometheusrules")
 PROMETHEUS = "probes and prometheusrules (monitoring.coreos.com/v1)"
 
 
@@ -53,8 +53,14 @@ def test_everything_that_is_missing_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize("stack", [PLAIN, MONITORED])
 def test_apis_that_the_stack_does_not_use_may_be_missing(stack: Settings) -> None:
-    every = ("cilium.io", "gateway.networking.k8s.io", "admissionregistration.k8s.io")
+    every = ("cilium.io", "gateway.networking.k8s.io")
     monitoring = ("monitoring.coreos.com",) if stack.monitoring else ()
     check_prerequisites(stack, Cluster(*every, *monitoring))  # type: ignore[arg-type] # a fake
     assert (PROMETHEUS in refused(stack, "cilium.io")) is bool(stack.monitoring)
     assert CILIUM not in refused(stack, "cilium.io")
+
+
+def test_the_database_s_metrics_need_another_kind_of_the_prometheus_operator() -> None:
+    measured = Settings.load(PROD, {**sections("prod"), "monitoring": METRICS})
+    message = refused(measured, "cilium.io", "gateway.networking.k8s.io", "monitoring.coreos.com")
+    assert "does not know podmonitors (monitoring.coreos.com/v1)" in message

@@ -71,7 +71,8 @@ def refused(emulator: Cloudflare, *, adopt: bool = False) -> str:
 def test_everything_that_the_token_lacks_is_reported_at_once(
     emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert ask(emulator).write_group
+    # Workers R2 Storage Bucket Item Write: https://developers.cloudflare.com/r2/api/tokens/#permission-groups
+    assert ask(emulator).write_group == "2efd5506f9c8494dacb1fa10a3e7d5b6"
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.issue_token(*(SCOPES - {R2_EDIT, TOKENS_EDIT})))
     told = refused(emulator)
     assert "Nothing was created or changed." in told
@@ -79,6 +80,11 @@ def test_everything_that_the_token_lacks_is_reported_at_once(
     assert "Account > Account API Tokens: Edit" in told
     monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.issue_token(DNS_EDIT, R2_EDIT))
     assert "Workers R2 Storage" not in refused(emulator)
+
+
+def test_an_account_without_r2_is_told_to_enable_it(emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rehearsal.vendors.cloudflare.r2._GROUPS", {"1": "Workers R2 Storage Bucket Item Read"})
+    assert "API tokens: the account has no permission 'Workers R2 Storage Bucket Item Write'" in refused(emulator)
 
 
 def test_an_existing_bucket_is_taken_over_only_if_the_settings_say_so(emulator: Cloudflare) -> None:

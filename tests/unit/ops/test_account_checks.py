@@ -64,6 +64,8 @@ def mirror(**values: Any) -> Any:
     ("bad", "seen"),
     [
         ({"last_error": "no access", "update_status": "failed"}, "no access"),
+        ({"last_error": "no access", "update_status": "to_retry"}, "no access"),
+        ({"update_status": "failed"}, "no reason given"),
         ({"last_successful_update_at": None}, "nothing has been pushed yet"),
     ],
 )

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 
-from ops.verify import CHECKS, access, backups, cluster, database, monitoring, tokens
+from ops.verify import CHECKS, access, cluster, database, monitoring, tokens
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
 from settings.database import DatabaseSettings
@@ -113,6 +113,7 @@ VOLUME = partial(cluster.volume, which=lambda names: names.database_claim)
         (access.route, {"HTTPRoute": route({"conditions": []})}, "Accepted is Unknown"),
         (access.route, {"HTTPRoute": route(answer(generation=1))}, "about an older version"),
         (access.route, {"HTTPRoute": route(answer(generation=2, name="another"))}, "no Gateway has answered it"),
+        (access.route, {"HTTPRoute": route(answer(generation=2, namespace="another"))}, "no Gateway has answered it"),
         (access.route, {"HTTPRoute": route(answer(2, "False"), answer(2, sectionName="http"))}, "Accepted is False"),
     ],
 )
@@ -157,6 +158,18 @@ def test_in_a_protected_stack_each_volume_has_to_outlive_its_claim(name: str) ->
     assert "is Bound" in check.look(unprotected)
 
 
+def test_after_an_upgrade_the_volume_of_the_claim_that_the_server_mounts_is_checked() -> None:
+    class Upgraded(Cluster):
+        def get(self, _api_version: str, _kind: str, name: str, *_: Any) -> Any:
+            pod = {"volumes": [{"name": "tmp"}, {"name": "data", "persistentVolumeClaim": {"claimName": "of-18"}}]}
+            stateful_set = {"spec": {"template": {"spec": pod}}}
+            volume = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
+            found = {PROD.database: stateful_set, PROD.database_claim: CLAIM, "of-18": CLAIM, "pvc-1": volume}
+            return found[name]
+
+    assert database.volumes(Upgraded()).startswith("of-18 is Bound")
+
+
 @pytest.mark.parametrize(
     ("service", "seen"),
     [
@@ -172,9 +185,9 @@ def test_a_prober_that_is_not_at_its_configured_address_fails(service: Any, seen
     assert "9115" in monitoring.prober(Cluster(Service={"spec": {"ports": [{"port": 9115}]}}))
 
 
-def operated(status: dict[str, list[str]] | None, *, superuser: bool = False) -> Cluster:
-    """A Cluster of which the operator reports these roles by their status, and that asks for the app's role."""
-    roles = [{"name": "invoicetron", "superuser": superuser}, {"name": "invoicetron_admin", "superuser": True}]
+def operated(status: dict[str, list[str]] | None, *, role: str = "invoicetron", superuser: bool = False) -> Cluster:
+    """A Cluster of which the operator reports these roles by their status, and that asks for the app's `role`."""
+    roles = [{"name": role, "superuser": superuser}, {"name": "invoicetron_admin", "superuser": True}]
     found = Cluster(
         Cluster={
             "spec": {"managed": {"roles": roles}},
@@ -196,6 +209,7 @@ def test_the_app_s_role_of_a_cluster_is_no_superuser_if_the_operator_has_set_it(
     ("cluster", "seen", "fix"),
     [
         (operated(SET, superuser=True), "asks for the role invoicetron as a superuser", "pulumi up"),
+        (operated(SET, role="another"), "does not name the role invoicetron", "pulumi up"),
         # What PostgreSQL refuses for most reasons stands in the instance's log only, not in `cannotReconcile`.
         (operated({"pending-reconciliation": ["invoicetron"]}), "role invoicetron: pending-reconciliation", "logs"),
         (operated(None), "the operator has not set the role invoicetron: no status yet", "logs"),
@@ -243,23 +257,6 @@ def test_a_class_of_other_storage_does_not_need_longhorns_setting() -> None:
     )
 
 
-def after(**time: float) -> Cluster:
-    """A cluster whose CronJobs last succeeded at this time from now."""
-    last = (dt.datetime.now(dt.UTC) + dt.timedelta(**time)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Cluster(CronJob={"spec": {}, "status": {"lastSuccessfulTime": last}})
-
-
-@pytest.mark.parametrize("which", [one.name for one in backups.CHECKS])
-def test_a_last_good_run_of_a_time_to_come_does_not_count(which: str) -> None:
-    (check,) = [one for one in backups.CHECKS if one.name == which]
-    with pytest.raises(CheckError, match="ended in the future, at ") as told:
-        check.look(after(days=300))
-    # The controller replaces neither this time nor that of the next run before they have come.
-    assert "kubectl -n invoicetron-prod delete cronjob invoicetron-db-" in told.value.fix
-    assert "pulumi up" in told.value.fix
-    assert "ended 0 hours ago" in check.look(after(minutes=5)), "two clocks may differ"
-
-
 def without_jobs(*, days: int) -> Cluster:
     """A cluster without migration Jobs, in which the app has run its image for this long."""
     created = (dt.datetime.now(dt.UTC) - dt.timedelta(days=days)).isoformat()
@@ -270,9 +267,10 @@ def test_a_version_that_outlived_its_migration_job_passes() -> None:
     assert "none left" in cluster.migration(without_jobs(days=8))
 
 
-def test_a_new_version_without_a_migration_job_fails() -> None:
+@pytest.mark.parametrize("systems", [without_jobs(days=6), Cluster(Deployment=workload())])
+def test_a_new_version_without_a_migration_job_fails(systems: Cluster) -> None:
     with pytest.raises(CheckError, match="no migration has run"):
-        cluster.migration(without_jobs(days=6))
+        cluster.migration(systems)
 
 
 def test_a_migration_of_a_time_to_come_does_not_hide_one_that_has_failed_since() -> None:

@@ -27,7 +27,8 @@ from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
-from tests.stacks import STACKS
+from tests.stacks import PROD, STACKS
+from tests.unit.ops.test_checks import IMAGE, NEW, READY, Cluster, workload
 from tests.unit.program import load_settings
 
 DOWN = "InvoicetronDown"
@@ -178,6 +179,31 @@ def test_a_page_in_place_of_the_api_server_is_reported_as_such(
             assert not result.ok
             assert "what answers at its address is not an API server" in result.seen
             assert result.fix == NETWORK_FIX
+
+
+def database(*containers: dict[str, Any]) -> Cluster:
+    """A ready StatefulSet, whose pod has these containers; and a pod of the backup's."""
+    of_backup = {"metadata": {"name": PROD.backup}, "status": {"containerStatuses": [server("running")]}}
+    pod = {"metadata": {"name": f"{PROD.database}-0"}, "status": {"containerStatuses": list(containers)}}
+    systems = Cluster(StatefulSet=workload(name="postgresql", **READY, **NEW), Pod=[of_backup, pod])
+    systems.now = dt.datetime(2026, 11, 27, 9, 30, tzinfo=dt.UTC)
+    return systems
+
+
+def server(state: str, *, name: str = "postgresql", restarts: int = 0) -> dict[str, Any]:
+    return {"name": name, "restartCount": restarts, "state": {state: {"startedAt": "2026-11-27T08:00:00Z"}}}
+
+
+def test_the_database_is_shown_with_its_start_and_its_restarts() -> None:
+    seen = workloads.database_runs(database(server("terminated", name="sidecar"), server("running")))
+    assert seen == f"1 of 1 replicas ready, {IMAGE} since 2026-11-27 08:00 UTC (90 min)"
+    assert workloads.database_runs(database(server("running", restarts=2))).endswith("(90 min), 2 restarts")
+
+
+@pytest.mark.parametrize("containers", [[server("waiting")], [server("running", name="sidecar")], []])
+def test_a_database_whose_container_does_not_run_fails(containers: list[dict[str, Any]]) -> None:
+    with pytest.raises(CheckError, match="and its container does not run"):
+        workloads.database_runs(database(*containers))
 
 
 @pytest.mark.parametrize(
