@@ -24,10 +24,15 @@ SELECT format(
     '''largeObjects'', (SELECT count(*) FROM pg_largeobject_metadata), ''lastMigration'', %s)',
     coalesce(
         (
-            SELECT string_agg(
-                format('SELECT %s::oid, %L, count(*) FROM ONLY %I.%I', oid, name, nspname, relname), ' UNION ALL '
-            )
-            FROM tables WHERE relkind = 'r'
+            -- By hundreds, because the server's stack limits how many a UNION has.
+            SELECT string_agg(format('SELECT * FROM (%s) AS hundred', counts), ' UNION ALL ')
+            FROM (
+                SELECT string_agg(
+                    format('SELECT %s::oid, %L, count(*) FROM ONLY %I.%I', oid, name, nspname, relname), ' UNION ALL '
+                ) AS counts
+                FROM (SELECT *, row_number() OVER () / 100 AS hundred FROM tables WHERE relkind = 'r') AS numbered
+                GROUP BY hundred
+            ) AS hundreds
         ),
         'SELECT 0::oid, NULL, 0 WHERE false'
     ),

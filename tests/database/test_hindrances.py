@@ -118,6 +118,16 @@ def test_a_database_of_thousands_of_tables_is_backed_up_drilled_and_restored(pod
     assert done.returncode == 0, done.stdout[-400:]
 
 
+def test_the_stack_of_the_server_does_not_limit_how_many_tables_there_are(pod: Pod, server: PostgresServer) -> None:
+    """A tenth of the usual stack, and a tenth of the tables that were once too many for that."""
+    fill(server)
+    server.sql("DO $$ BEGIN FOR i IN 1..1200 LOOP EXECUTE format('CREATE TABLE t_%s (id int)', i); END LOOP; END $$")
+    server.sql("ALTER DATABASE invoicetron SET max_stack_depth = '200kB'")
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("restore.sh", RESTORE_FROM=pod.names()[0])
+    assert done.returncode == 0, done.stdout[-400:]
+
+
 @pytest.mark.parametrize("script", ["backup.sh", "restore.sh"])
 @pytest.mark.parametrize(
     ("flock", "reason"),
