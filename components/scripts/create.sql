@@ -21,15 +21,19 @@ EXCEPTION WHEN undefined_object OR feature_not_supported OR invalid_parameter_va
 END
 $$;
 SELECT :'properties'::jsonb ->> 'collate' AS wanted_locale,
-    :'properties'::jsonb ->> 'localeProvider' = 'libc' AND NOT (
+    :'properties'::jsonb ->> 'localeProvider' = 'libc' AS sorts_text,
+    NOT (
         pg_temp.has_locale(:'properties'::jsonb ->> 'collate') AND pg_temp.has_locale(:'properties'::jsonb ->> 'ctype')
     ) AS locale_is_missing \gset
 \if :locale_is_missing
-SELECT :'properties'::jsonb || jsonb_build_object(
-    'localeProvider', CASE datlocprovider WHEN 'b' THEN 'builtin' WHEN 'i' THEN 'icu' ELSE 'libc' END,
-    'collate', datcollate, 'ctype', datctype, 'locale', datlocale, 'icuRules', daticurules
-) AS properties, coalesce(datlocale, datcollate) AS own_locale FROM pg_database WHERE datname = :'like' \gset
+SELECT :'properties'::jsonb || jsonb_build_object('collate', datcollate, 'ctype', datctype) || CASE
+    WHEN :'sorts_text'::boolean THEN jsonb_build_object(
+        'localeProvider', CASE datlocprovider WHEN 'b' THEN 'builtin' WHEN 'i' THEN 'icu' ELSE 'libc' END,
+        'locale', datlocale, 'icuRules', daticurules
+    ) ELSE '{}' END AS properties, coalesce(datlocale, datcollate) AS own_locale FROM pg_database WHERE datname = :'like' \gset
+\if :sorts_text
 \warn 'this server has no locale' :wanted_locale 'so text is sorted by' :own_locale 'as in the database that is replaced'
+\endif
 \endif
 
 SELECT format(

@@ -196,10 +196,20 @@ def test_an_empty_database_is_not_moved_and_stays_closed_until_it_is_given_back(
     source.server.sql("ALTER DATABASE kept RENAME TO invoicetron", database="postgres")
 
 
-def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_one(pod: Pod, cluster: Side) -> None:
+@pytest.mark.parametrize(
+    ("locale", "restored", "said"),
+    [
+        ("LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'", "b|C.UTF-8|C.UTF-8", True),
+        # Sorts text by itself, and only carries the other two.
+        ("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C' LC_COLLATE 'C' LC_CTYPE 'C'", "b|C|C.UTF-8", False),
+    ],
+)
+def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_one(
+    pod: Pod, cluster: Side, locale: str, restored: str, said: bool
+) -> None:
     """The alpine image calls its byte order en_US.utf8; the operator's minimal image has no such locale."""
     server = cluster.server
-    empty(server, "LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'")
+    empty(server, locale)
     fill(server)
     environment = {**cluster.environment(), "PGDATABASE": "invoicetron", "OWNER": "invoicetron"}
     done = pod.run("backup.sh", **environment)
@@ -215,9 +225,9 @@ def test_a_backup_of_a_server_with_other_locales_is_restored_with_those_of_this_
     empty(server)
     done = pod.run("restore.sh", **environment, RESTORE_FROM=name)
     assert done.returncode == 0, done.stdout
-    assert "this server has no locale en_XX.utf8" in done.stdout
-    asked = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'invoicetron'"
-    assert server.sql(asked) == "b|C.UTF-8"
+    assert ("this server has no locale en_XX.utf8" in done.stdout) == said
+    asked = "SELECT datlocprovider, datlocale, datcollate FROM pg_database WHERE datname = 'invoicetron'"
+    assert server.sql(asked) == restored
 
 
 def test_a_backup_of_the_time_when_superuser_was_lent_does_not_make_the_clusters_app_a_superuser(
