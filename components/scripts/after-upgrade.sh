@@ -29,5 +29,5 @@ differences=$(printf '[%s,%s]' "$expected" "$found" | sql --file="$scripts/compa
 [ -z "$differences" ] || fail "the database is not what $BACKUP holds:
 $differences"
 say "the database holds what $BACKUP does; collecting statistics"
-sql --command=ANALYZE || fail "the tables cannot be analyzed"
+sql --command=ANALYZE || say "not all tables could be analyzed: autovacuum does the others"
 say "PostgreSQL $MAJOR has all of it"

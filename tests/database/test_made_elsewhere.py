@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 
 import pytest
 
@@ -34,13 +35,23 @@ def test_a_dump_of_the_schema_public_alone_is_restored(pod: Pod, server: Postgre
 
 
 @pytest.mark.parametrize("more", [{}, {"RESTORE_INTO": "lost"}])
-def test_a_dump_without_rows_replaces_nothing(pod: Pod, server: PostgresServer, more: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--schema-only", "the dump has tables and none of their rows"),
+        ("--data-only", "the dump has rows and none of their tables, as pg_dump --data-only writes it"),
+        ("--section=data", "the dump has rows and none of their tables"),
+    ],
+)
+def test_half_a_dump_replaces_nothing(
+    pod: Pod, server: PostgresServer, more: dict[str, str], option: str, reason: str
+) -> None:
     fill(server)
     before = content(server)
-    bring(pod, server, "--schema-only")
+    bring(pod, server, option)
     done = pod.run("restore.sh", RESTORE_FROM="upload", **more)
     assert done.returncode != 0
-    assert "the dump has tables and none of their rows" in done.stdout.splitlines()[-1]
+    assert reason in done.stdout.splitlines()[-1]
     assert content(server) == before
 
 
@@ -105,6 +116,51 @@ def test_a_tablespace_of_elsewhere_does_not_stop_it(pod: Pod, server: PostgresSe
     done = pod.run("restore.sh", RESTORE_FROM="upload")
     assert done.returncode == 0, done.stdout
     assert content(server) == before
+
+
+SUPERUSERS = """
+CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER noted ON sql_drop EXECUTE FUNCTION noted();
+CREATE EXTENSION postgres_fdw; CREATE FOREIGN DATA WRAPPER wrapper; CREATE SERVER far FOREIGN DATA WRAPPER wrapper;
+"""
+OWNERS = """
+SELECT evtowner::regrole FROM pg_event_trigger UNION ALL SELECT proowner::regrole FROM pg_proc WHERE proname = 'noted'
+UNION ALL SELECT fdwowner::regrole FROM pg_foreign_data_wrapper
+UNION ALL SELECT srvowner::regrole FROM pg_foreign_server
+UNION ALL SELECT relowner::regrole FROM pg_class WHERE relname = 'invoices'
+"""
+
+
+@pytest.fixture
+def as_administrator(pod: Pod, server: PostgresServer) -> Iterator[dict[str, str]]:
+    """A database with all that, and the variables of a pod whose user is a superuser and whose owner is none."""
+    fill(server)
+    server.sql(SUPERUSERS)
+    server.sql("CREATE ROLE administrator SUPERUSER LOGIN PASSWORD 'theirs'; CREATE ROLE app")
+    yield {"PGUSER": "administrator", "PGPASSWORD": "theirs", "OWNER": "app"}
+    pod.run("discard.sh", DISCARD="lost")
+    server.sql("DROP DATABASE invoicetron WITH (FORCE); DROP ROLE administrator, app", database="postgres")
+
+
+def test_what_only_a_superuser_may_own_goes_to_the_servers_first_role(
+    pod: Pod, server: PostgresServer, as_administrator: dict[str, str]
+) -> None:
+    bring(pod, server)
+    done = pod.run("restore.sh", RESTORE_FROM="upload", **as_administrator)
+    assert done.returncode == 0, done.stdout
+    assert server.sql(OWNERS).split() == [*(["invoicetron"] * 4), "app", "app"]
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("restore.sh", RESTORE_FROM="latest", **as_administrator)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_backup_with_what_only_a_superuser_may_own_can_be_looked_into(
+    pod: Pod, server: PostgresServer, as_administrator: dict[str, str]
+) -> None:
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("restore.sh", RESTORE_FROM="latest", RESTORE_INTO="lost", **as_administrator)
+    assert done.returncode == 0, done.stdout
+    assert server.sql(OWNERS, database="invoicetron_look_lost").split() == [*(["invoicetron"] * 3), "app", "app"]
 
 
 @pytest.fixture

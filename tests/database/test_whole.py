@@ -232,6 +232,23 @@ def test_a_database_of_another_locale_and_encoding_comes_back_as_such(pod: Pod, 
     server.sql("ALTER DATABASE invoicetron IS_TEMPLATE false", database="postgres")
 
 
+@pytest.mark.usefixtures("owned")
+def test_a_setting_that_this_server_does_not_take_is_said_and_left_out(pod: Pod, server: PostgresServer) -> None:
+    """For instance a locale: the alpine image takes any name for one, the operator's minimal image has nearly none."""
+    sql(server, "ALTER DATABASE invoicetron SET lc_monetary = 'C'; ALTER ROLE clerk SET lc_time = 'C'")
+    assert pod.run("backup.sh").returncode == 0
+    (name,) = pod.names()
+    manifest = pod.backups / name / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"value": "C"', '"value": "en_XX.utf8"'))
+    done = pod.run("restore.sh", RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout
+    assert "this server does not take the setting lc_monetary of the database" in done.stdout
+    assert "this server does not take the setting lc_time of the role clerk" in done.stdout
+    settings = sql(server, "SELECT setconfig FROM pg_db_role_setting WHERE setrole = 0 AND setdatabase <> 0")
+    assert "TimeZone=Asia/Manila" in settings
+    assert "lc_monetary" not in settings
+
+
 def test_a_tablespace_that_this_server_has_not_is_said(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
     fill(server)
     place = pod.folder(server.directory / "place")
