@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import pulumi
 
 from components.tunnel import TARGET, TEAM_DOMAIN
+from lookups.access_application import adoption_problem
 from lookups.access_policy import Policy, openings
 from lookups.cloudflare_api import CloudflareApi, CloudflareError
 from lookups.cloudflare_recorded import APPLICATION, RECORD, Recorded, wrong_id
@@ -333,7 +334,7 @@ def _check_application(
     listed = api.list_all(f"{account}/access/apps", domain=hostname, exact="true")
     found = [one for one in listed if one.get("domain") == hostname]
     adopted, setting = public.adopted(hostname).application, f"{public.adopt_key(hostname)}.application"
-    if wrong := wrong_id(setting, adopted, [str(one["id"]) for one in found]):
+    if wrong := adoption_problem(hostname, setting, adopted, found):
         raise UnusableError(wrong)
     for application in found if adopted is None else ():
         # A bookmark is only a link in the App Launcher.

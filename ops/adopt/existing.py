@@ -19,6 +19,7 @@ from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
 from components.registry_item import existing
 from components.tunnel import Tunnel
+from lookups.access_application import guarded_hostnames
 from lookups.onepassword_client import client
 from lookups.tunnel_document import find as find_rule
 from ops.adopt.blockers import (
@@ -111,7 +112,7 @@ class Live:
         elif type_.endswith(":ZeroTrustAccessApplication") and self.cloudflare is not None:
             hostname = inputs["domain"]
             for one in self.cloudflare.zero_trust.access.applications.list(account_id=inputs["accountId"]):
-                guarded = _guarded_by(one)
+                guarded = guarded_hostnames(one.to_dict())
                 if hostname in guarded and len(guarded) > 1:
                     yield application_blocker(hostname, str(getattr(one, "name", one.id)), guarded - {hostname})
 
@@ -250,16 +251,6 @@ class Live:
             records = client.dns.records.list(zone_id=zone, name={"exact": inputs["name"]}, type=inputs["type"])
             return next((f"{zone}/{record.id}" for record in records), None)
         return None
-
-
-def _guarded_by(application: object) -> set[str]:
-    """The hostnames that an Access application is for; `domain` is only the first of them."""
-    places = [
-        getattr(application, "domain", None),
-        *(getattr(application, "self_hosted_domains", None) or []),
-        *(getattr(one, "uri", None) for one in getattr(application, "destinations", None) or []),
-    ]
-    return {str(place).partition("/")[0].lower() for place in places if place}
 
 
 def _decoded(data: str | None) -> str:

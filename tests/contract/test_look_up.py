@@ -283,6 +283,16 @@ def test_what_somebody_created_for_the_hostname_is_refused_until_it_is_adopted(c
 
 
 @pytest.mark.usefixtures("state")
+def test_an_application_that_also_guards_another_hostname_is_not_adopted(cloudflare: Cloudflare) -> None:
+    application = cloudflare.add_application(HOST, name="Homelab")
+    adopt = AdoptSettings(application=application)
+    assert look_up(public(adopt=adopt), PROD, port=3000)
+    cloudflare.applications[application]["self_hosted_domains"] = [HOST, "blog.example.com"]
+    message = refusal(adopt=adopt)
+    assert f"Access application of {HOST!r}: {application} also guards blog.example.com" in message
+
+
+@pytest.mark.usefixtures("state")
 def test_what_the_state_lost_is_refused_with_the_commands_that_record_it(cloudflare: Cloudflare) -> None:
     existing(cloudflare, OWN)
     message = refusal()
