@@ -71,7 +71,8 @@ def _check_identifier(settings: Settings, known: Mapping[str, Any]) -> None:
         raise StateError(
             f"cluster.identifier is {wanted}, and the state of {full_name()} has its objects under {was}: `up` would "
             "delete and create all of them, namespace and database included. Nothing was created or changed.\n\n"
-            f"Set it to {was}. To change it, delete the stack first: {pulumi_command('destroy', settings.stack)}."
+            f"Set it to {was}. To change it, copy a backup off the cluster, delete the stack with "
+            f"{pulumi_command('destroy', settings.stack)}, and restore (docs/runbook/up.md, Taking prod down for good)"
         )
 
 

@@ -89,7 +89,9 @@ def _end_of_cloudflare_token(systems: Systems) -> dt.datetime | None:
     try:
         of_user = systems.cloudflare.user.tokens.verify()
     except (AuthenticationError, PermissionDeniedError):  # the answer to an account's own token
-        of_account = systems.cloudflare.accounts.tokens.verify(account_id=systems.ids.account)
+        buckets = list(systems.settings.r2.values())
+        account = systems.ids.account if systems.settings.access.public else buckets[0].account_id
+        of_account = systems.cloudflare.accounts.tokens.verify(account_id=account)
         return of_account.expires_on if of_account else None
     return of_user.expires_on if of_user else None
 
@@ -120,6 +122,6 @@ CHECKS = (
     Check(
         name="cloudflare-token",
         look=cloudflare_token,
-        applies=lambda settings: settings.access.public is not None,
+        applies=lambda settings: settings.access.public is not None or bool(settings.r2),
     ),
 )

@@ -58,7 +58,9 @@ def test_another_cluster_identifier_does_not_replace_the_database(rehearsal: Reh
     rehearsal.program.up("dev", "--skip-preview")
     before = claim(rehearsal, "invoicetron-dev")["metadata"]["uid"]
     rehearsal.configure("dev", "cluster.identifier", "attic")
-    assert "Set it to homelab. To change it, delete the stack first" in refused(rehearsal, "dev", previewed=True)
+    assert "Set it to homelab. To change it, copy a backup off the cluster, delete the stack" in refused(
+        rehearsal, "dev", previewed=True
+    )
     assert claim(rehearsal, "invoicetron-dev")["metadata"]["uid"] == before
 
 

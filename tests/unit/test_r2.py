@@ -15,6 +15,7 @@ import pytest
 
 from components.offsite_bucket import lock
 from lookups.r2 import DAY, OUTPUTS, R2Error, R2Ids, lock_rules, look_up
+from ops.verify import tokens
 from ops.verify.offsite import copies
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
@@ -268,3 +269,19 @@ def test_a_lock_that_is_stricter_than_needed_passes(emulator: Cloudflare) -> Non
         {"domain": "x.example.org", "enabled": False, "status": {"ownership": "active", "ssl": "active"}}
     ]
     assert "is locked" in copies(systems)
+
+
+@pytest.mark.parametrize("of_account", [False, True])
+def test_verify_fails_if_the_token_soon_expires_of_a_stack_without_a_public_address(
+    emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch, of_account: bool
+) -> None:
+    (check,) = (one for one in tokens.CHECKS if one.name == "cloudflare-token")
+    found = load(mine(emulator))
+    private = found.model_copy(update={"access": found.access.model_copy(update={"public": None})})
+    assert check.applies(private)
+    assert not check.applies(private.model_copy(update={"backup": None}))
+    end = dt.datetime.now(dt.UTC) + dt.timedelta(days=1, hours=1)
+    token = emulator.issue_token(*SCOPES, expires=f"{end:%Y-%m-%dT%H:%M:%SZ}", of_account=of_account)
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", token)
+    with pytest.raises(CheckError, match=r"CLOUDFLARE_API_TOKEN expires on .* \(days left: 1\)"):
+        check.look(Systems(private, http=httpx.Client()))
