@@ -203,7 +203,7 @@ swap
 trap 'end $?' EXIT
 place="the restored data is in place"
 say "the restored data is in place"
-[ -z "$changed" ] || say "put back as the backup has it, as far as this server takes it: $changed"
+[ -z "$changed" ] || say "put back as the backup has it, where this server takes it: $changed"
 maintenance --set=database="$database" --file="$scripts/left-to-do.sql" || say "what is left to do cannot be read"
 give_back || say "$set_aside is left behind; the server's next start removes it"
 drop "$replaced" || say "the old data is still there as the database $replaced; the next restore removes it"

@@ -114,6 +114,14 @@ def held(side: Side) -> str:
     return name
 
 
+def next_move(one: Side, other: Side) -> tuple[Side, Side]:
+    """From the side that has the open database, which is filled unless an earlier test has done that, to the other."""
+    source, target = (one, other) if held(one) == "invoicetron" else (other, one)
+    if not source.server.sql("SELECT to_regclass('invoices')"):
+        fill(source.server)
+    return source, target
+
+
 def test_there_and_back_killed_at_every_step(pod: Pod, stateful_set: Side, cluster: Side) -> None:
     fill(stateful_set.server)
     stateful_set.server.sql("CREATE ROLE clerk LOGIN PASSWORD 'of-the-clerk'; GRANT SELECT ON invoices TO clerk")
@@ -152,7 +160,7 @@ def test_there_and_back_killed_at_every_step(pod: Pod, stateful_set: Side, clust
 def test_what_was_closed_is_given_back_with_everything_written_before(
     pod: Pod, stateful_set: Side, cluster: Side
 ) -> None:
-    source, target = (stateful_set, cluster) if held(stateful_set) == "invoicetron" else (cluster, stateful_set)
+    source, target = next_move(stateful_set, cluster)
     before = content(source.server)
     environment = between(source, target)
     killed(pod, "create.sql", "before", environment)
@@ -167,7 +175,7 @@ def test_what_was_closed_is_given_back_with_everything_written_before(
 def test_a_name_that_somebody_took_meanwhile_is_told_and_nothing_dropped(
     pod: Pod, stateful_set: Side, cluster: Side
 ) -> None:
-    source, target = (stateful_set, cluster) if held(stateful_set) == "invoicetron" else (cluster, stateful_set)
+    source, target = next_move(stateful_set, cluster)
     before = content(source.server)
     environment = between(source, target)
     killed(pod, "create.sql", "before", environment)
@@ -184,7 +192,7 @@ def test_a_name_that_somebody_took_meanwhile_is_told_and_nothing_dropped(
 def test_an_empty_database_is_not_moved_and_stays_closed_until_it_is_given_back(
     pod: Pod, stateful_set: Side, cluster: Side
 ) -> None:
-    source, target = (stateful_set, cluster) if held(stateful_set) == "invoicetron" else (cluster, stateful_set)
+    source, target = next_move(stateful_set, cluster)
     source.server.sql("ALTER DATABASE invoicetron RENAME TO kept", database="postgres")
     source.server.sql("CREATE DATABASE invoicetron OWNER invoicetron", database="postgres")
     environment = between(source, target)
