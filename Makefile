@@ -37,7 +37,7 @@ setup: $(STAMP) ## environment and tools, and nothing more
 # Three workers for two cores, which are idle for a twelfth of the time: tests wait for controllers and deadlines.
 test: lint unit $(STAMP) ## everything; what CI runs
 	@$(RUN) setup
-	@echo "== contract, rehearsal and PostgreSQL tests (usually 40 min on two cores) =="
+	@echo "== contract, rehearsal and PostgreSQL tests (usually 50 min on two cores) =="
 	@.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --durations 10 tests/contract tests/rehearsal tests/database
 
 unit: $(STAMP) ## the unit tests: less than a minute
