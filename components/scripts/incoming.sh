@@ -78,10 +78,12 @@ read_contents() {
   pg_restore --list "$dump" >"$scratch/contents" ||
     fail "the file is no dump in pg_dump's custom format, or one of a newer version than $(pg_restore --version)"
   if ! is_own; then
-    grep -q '^[0-9]*; 1259 [0-9]* TABLE ' "$scratch/contents" || ! grep -q ' TABLE DATA ' "$scratch/contents" ||
+    if grep -q '^[0-9]*; 1259 [0-9]* TABLE ' "$scratch/contents"; then
+      grep -q ' TABLE DATA ' "$scratch/contents" ||
+        fail "the dump has tables and none of their rows, as pg_dump --schema-only writes it"
+    elif grep -q ' TABLE DATA ' "$scratch/contents"; then
       fail "the dump has rows and none of their tables, as pg_dump --data-only writes it"
-    ! grep -q '^[0-9]*; 1259 [0-9]* TABLE ' "$scratch/contents" || grep -q ' TABLE DATA ' "$scratch/contents" ||
-      fail "the dump has tables and none of their rows, as pg_dump --schema-only writes it"
+    fi
     return 0
   fi
   case $(manifest_value "$MANIFEST" format) in
