@@ -42,6 +42,7 @@ class _Retaining(ResourceProvider):
             return ReadResult(id_, props)
 
     def _read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """What the cluster has now; each kind of resource has its own. Raises `CredentialsError`."""
         raise NotImplementedError
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:

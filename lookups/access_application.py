@@ -18,22 +18,33 @@ def guarded_hostnames(application: Mapping[str, Any]) -> set[str]:
     return {place.partition("/")[0].lower() for place in places if place}
 
 
+def shared_with(hostname: str, application: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What is wrong about adopting an application that also guards other hostnames, and the fix; None otherwise.
+
+    They would stay in it (`modifyPlanForDomains` in Cloudflare's provider), with the stack's policy instead of theirs.
+    """
+    others = ", ".join(sorted(guarded_hostnames(application) - {hostname}))
+    if not others:
+        return None
+    why = (
+        f"{application['id']} also guards {others}, which would get this stack's policy, and be open to everybody once "
+        "the stack is deleted"
+    )
+    fix = (
+        f"In Zero Trust > Access > Applications, create another application for {others} with its policies, and then "
+        "remove these from this one"
+    )
+    return why, fix
+
+
 def adoption_problem(
     hostname: str, setting: str, adopted: str | None, found: Sequence[Mapping[str, Any]]
 ) -> str | None:
     """Why the application with the id `adopted`, which `setting` gives, cannot be adopted; None otherwise.
 
-    `found` are those of the hostname. Other hostnames that one guards would stay in it (`modifyPlanForDomains` in
-    Cloudflare's provider), with the stack's policy instead of theirs.
+    `found` are those of the hostname.
     """
     if wrong := wrong_id(setting, adopted, [str(one["id"]) for one in found]):
         return wrong
-    own = (one for one in found if one["id"] == adopted)
-    others = ", ".join(sorted(set().union(*map(guarded_hostnames, own)) - {hostname}))
-    if not others:
-        return None
-    return (
-        f"{adopted} also guards {others}, which would get this stack's policy, and be open to everybody once the stack "
-        f"is deleted. In Zero Trust > Access > Applications, create another application for {others} with its "
-        "policies, and then remove these from this one"
-    )
+    shared = next((shared_with(hostname, one) for one in found if one["id"] == adopted), None)
+    return ". ".join(shared) if shared else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -260,18 +260,6 @@ def second_server_blocker(workload: Object) -> Blocker:
         why=f"the {kind} {name} mounts it, and `up` makes a StatefulSet that does, too: two servers on one data "
         "directory destroy it. Delete the first, which leaves the data where it is, and run this again",
         remedy=_command(workload).format("delete"),
-        fatal=True,
-    )
-
-
-def application_blocker(hostname: str, name: str, others: Collection[str]) -> Blocker:
-    """The blocker of an Access application that guards `others` as well as the stack's hostname."""
-    listed = ", ".join(sorted(others))
-    return Blocker(
-        why=f"the Access application {name} of {hostname} also guards {listed}, which would get this stack's policy, "
-        "and be open to everybody once the stack no longer has the application",
-        remedy=f"in Zero Trust > Access > Applications, create another application for {listed} with its policies, "
-        f"then remove these from {name}, and run this again",
         fatal=True,
     )
 

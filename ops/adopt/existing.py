@@ -19,12 +19,11 @@ from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
 from components.registry_item import existing
 from components.tunnel import Tunnel
-from lookups.access_application import guarded_hostnames
+from lookups.access_application import guarded_hostnames, shared_with
 from lookups.onepassword_client import client
 from lookups.tunnel_document import find as find_rule
 from ops.adopt.blockers import (
     Blocker,
-    application_blocker,
     data_blocker,
     kubernetes_blockers,
     mirror_blocker,
@@ -70,6 +69,8 @@ class Live:
     database_image: str | None = None
     """If set, `blockers` checks that the database's volume has the data where this image will look."""
 
+    _read: dict[str, _Kept] = field(default_factory=dict, init=False, repr=False, compare=False)
+
     def find(self, type_: str, inputs: Inputs) -> str | None:
         """The import id of the object that `inputs` describe, or None if it does not exist."""
         package, _, kind = type_.partition(":")
@@ -112,9 +113,9 @@ class Live:
         elif type_.endswith(":ZeroTrustAccessApplication") and self.cloudflare is not None:
             hostname = inputs["domain"]
             for one in self.cloudflare.zero_trust.access.applications.list(account_id=inputs["accountId"]):
-                guarded = guarded_hostnames(one.to_dict())
-                if hostname in guarded and len(guarded) > 1:
-                    yield application_blocker(hostname, str(getattr(one, "name", one.id)), guarded - {hostname})
+                found = one.to_dict()
+                if hostname in guarded_hostnames(found) and (shared := shared_with(hostname, found)):
+                    yield Blocker(why=f"the Access application {shared[0]}", remedy=shared[1], fatal=True)
 
     def _in_kubernetes(self, inputs: Inputs) -> str | None:
         if self._kubernetes_object(inputs) is None:
@@ -136,13 +137,16 @@ class Live:
         """The data of its Secrets and ConfigMaps; nothing for an object without a namespace."""
         if namespace is None:
             return _Kept(secrets={}, config_maps={})
-        return _Kept(
-            secrets={
-                one["metadata"]["name"]: {key: _decoded(data) for key, data in (one.get("data") or {}).items()}
-                for one in self._all("Secret", namespace)
-            },
-            config_maps={one["metadata"]["name"]: one.get("data") or {} for one in self._all("ConfigMap", namespace)},
-        )
+        if namespace not in self._read:
+            secrets, config_maps = self._all("Secret", namespace), self._all("ConfigMap", namespace)
+            self._read[namespace] = _Kept(
+                secrets={
+                    one["metadata"]["name"]: {key: _decoded(data) for key, data in (one.get("data") or {}).items()}
+                    for one in secrets
+                },
+                config_maps={one["metadata"]["name"]: one.get("data") or {} for one in config_maps},
+            )
+        return self._read[namespace]
 
     def _secret_values(self, kept: _Kept) -> Secrets:
         """The values in Secrets whose keys name secrets."""
