@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ def dev_up(tools: Tools, control_plane: ControlPlane, directory: Path) -> Iterat
         yield one
 
 
+def _owner(job: Mapping[str, Any]) -> str | None:
+    name: str | None = job["metadata"].get("ownerReferences", [{}])[0].get("name")
+    return name
+
+
 class Deployed:
     """The stack, and a clone of the app's repository to deploy from."""
 
@@ -81,6 +86,15 @@ class Deployed:
 
     def get(self, *arguments: str) -> Any:
         return json.loads(self.rehearsal.kubectl("-n", "invoicetron-dev", "get", *arguments, "--output=json"))
+
+    def jobs_of(self, template: str) -> list[dict[str, Any]]:
+        """The Jobs that were made from a CronJob, the newest last."""
+        of = [job for job in self.get("jobs")["items"] if _owner(job) == template]
+        return sorted(of, key=lambda job: str(job["metadata"]["creationTimestamp"]))
+
+    def delete_jobs(self, template: str) -> None:
+        for job in self.jobs_of(template):
+            self.rehearsal.kubectl("-n", "invoicetron-dev", "delete", "job", job["metadata"]["name"])
 
     def give_migrations(self, *, seconds: int) -> None:
         deadline = json.dumps({"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": seconds}}}})

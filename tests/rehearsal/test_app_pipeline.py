@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -133,20 +133,13 @@ def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deplo
     assert deployed.image == before
 
 
-def jobs_of(deployed: Deployed, template: str) -> list[dict[str, Any]]:
-    """The Jobs that were made from a CronJob, the newest last."""
-    jobs = deployed.get("jobs")["items"]
-    of = [job for job in jobs if job["metadata"].get("ownerReferences", [{}])[0].get("name") == template]
-    return sorted(of, key=lambda job: str(job["metadata"]["creationTimestamp"]))
-
-
 def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) -> None:
     fill(deployed.rehearsal.control_plane.pods.database(DATABASE_OF), count=5)
     commit = deployed.repository.commit()
     passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
     assert passed, output
     assert output.index(" is complete") < output.index("Migrating the database")
-    backup = jobs_of(deployed, BACKUP)[-1]
+    backup = deployed.jobs_of(BACKUP)[-1]
     migration = deployed.get("job", f"invoicetron-migrate-{commit}")
     assert backup["status"]["completionTime"] <= migration["metadata"]["creationTimestamp"]
 
@@ -190,8 +183,7 @@ def test_the_command_that_restores_the_backup_from_before_the_migration_is_print
 
 
 def test_without_a_pipeline_backup_the_job_says_how_to_list_the_backups(deployed: Deployed) -> None:
-    for job in jobs_of(deployed, BACKUP):
-        deployed.rehearsal.kubectl("-n", DATABASE_OF, "delete", "job", job["metadata"]["name"])
+    deployed.delete_jobs(BACKUP)
     _, output = deployed.job("restore-command:development")
     assert "python -m ops backups list --stack dev" in output
     assert "ops restore" not in output
@@ -202,10 +194,9 @@ def test_without_its_backup_job_the_time_of_the_last_migration_is_named(deployed
     deployed.repository.commit()
     passed, output = deployed.job("deploy:development")
     assert passed, output
-    for job in jobs_of(deployed, BACKUP):
-        deployed.rehearsal.kubectl("-n", DATABASE_OF, "delete", "job", job["metadata"]["name"])
+    deployed.delete_jobs(BACKUP)
     _, output = deployed.job("restore-command:development")
-    (*_, last) = jobs_of(deployed, "invoicetron-migrate")
+    (*_, last) = deployed.jobs_of("invoicetron-migrate")
     assert f"The last migration began at {last['metadata']['creationTimestamp']}" in output
 
 

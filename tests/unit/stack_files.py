@@ -67,3 +67,9 @@ def accepts(kind: Any, value: object) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def write_stack(directory: Path, *, replacing: tuple[str, str] = ("", "")) -> None:
+    """Puts the project and its stack dev into a folder, with another text in the stack file."""
+    (directory / "Pulumi.yaml").write_text((STACKS / "Pulumi.yaml").read_text())
+    (directory / "Pulumi.dev.yaml").write_text((STACKS / "Pulumi.dev.yaml").read_text().replace(*replacing))

@@ -28,7 +28,7 @@ def pulumi_config() -> Iterator[None]:
     yield
     pulumi.runtime.set_all_config({}, [])
     # Its outputs belong to the event loop of this test, and set_mocks would keep it for the next one.
-    set_root_resource(None)  # type: ignore[arg-type]
+    set_root_resource(None)  # type: ignore[arg-type] # what it is before the first stack
 
 
 def hand_over(stack: str, config: dict[str, Any]) -> None:

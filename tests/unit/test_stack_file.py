@@ -11,8 +11,7 @@ import yaml
 from ops.clients import load_settings
 from settings import SettingsError
 from settings.stack_file import read_yaml
-from tests.stacks import STACKS
-from tests.unit.stack_files import refusal_of
+from tests.unit.stack_files import refusal_of, write_stack
 
 # As `pulumi config --json` of 3.259 returns them.
 MEASURED: dict[str, Any] = {
@@ -63,9 +62,7 @@ def test_a_duplicate_key_is_a_mistake(tmp_path: Path, text: str) -> None:
 
 
 def stack_in(directory: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
-        text = (STACKS / name).read_text()
-        (directory / name).write_text(text.replace(old, new) if name == "Pulumi.dev.yaml" else text)
+    write_stack(directory, replacing=(old, new))
     monkeypatch.chdir(directory)
 
 

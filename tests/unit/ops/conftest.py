@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks import STACKS
+from tests.unit.stack_files import write_stack
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The program's directory, with the tests' own stack dev."""
-    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
-        (tmp_path / name).write_text((STACKS / name).read_text())
+    write_stack(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
