@@ -88,10 +88,11 @@ class GitLabProject:
 
     def protects(self, branch: str) -> bool:
         """Whether the branch is protected, by its name or by a wildcard."""
-        return any(_covers(pattern, branch) for pattern in self.protections)
+        return any(covers(pattern, branch) for pattern in self.protections)
 
 
-def _covers(pattern: str, branch: str) -> bool:
+def covers(pattern: str, branch: str) -> bool:
+    """Whether a protection's name or wildcard is that of the branch, which nobody needs to have pushed yet."""
     return fnmatch.fnmatchcase(branch, pattern)
 
 
@@ -236,7 +237,7 @@ def _lax_protections(
     """Wildcards that open a protected branch further than its own rule. If several rules match, the laxest applies."""
     for each in protections:
         branches = (default, repository.develop_branch)
-        covered = [one for one in branches if one and one != each.name and _covers(each.name, one)]
+        covered = [one for one in branches if one and one != each.name and covers(each.name, one)]
         if default in covered and (who := who_else([*each.push_access_levels, *each.merge_access_levels])):
             yield (
                 f"repository: in the project {path} the protection of the branches {each.name} lets {who} push to "

@@ -8,6 +8,7 @@ from components import deployer
 from components.admission_names import ACCOUNT
 from components.delivery import TOKEN, USER, variables
 from lookups.cluster import connect
+from lookups.gitlab import covers
 from lookups.infrastructure import RELEASES, covers_releases, schedule_description
 from lookups.job_identity import ROOT_CA, find_problems, in_base64, job_user
 from ops.mirrors import bare, fingerprint, push_mirrors
@@ -80,7 +81,7 @@ def deployer_token(systems: Systems) -> str:
     found = next((one for one in listed if (one.key, one.environment_scope) == (TOKEN, scope)), None)
     if found is None:
         raise CheckError(f"{TOKEN} is missing in scope {scope}", systems.up)
-    protected = systems.project.branches.get(delivery.branch).protected
+    protected = _is_protected(systems)
     wrong = []
     if not found.masked:
         wrong.append("it is not masked, so job logs may show it")
@@ -105,7 +106,7 @@ def deployer_identity(systems: Systems) -> str:
     wrong: list[tuple[str, str]] = list(find_problems(connect(systems.settings.cluster.context)))
     if bound != [f"User {user}"]:
         wrong.append((f"the Role is bound to {', '.join(bound) or 'nobody'}, not to User {user}", systems.up))
-    if not systems.project.branches.get(delivery.branch).protected:
+    if not _is_protected(systems):
         fix = f"protect {delivery.branch} (Settings > Repository)"
         wrong.append((f"branch {delivery.branch} is not protected, so the API server refuses its tokens", fix))
     listed = systems.project.variables.list(iterator=True)
@@ -115,6 +116,12 @@ def deployer_identity(systems: Systems) -> str:
     if wrong:
         raise CheckError("; ".join(what for what, _ in wrong), "; ".join(dict.fromkeys(fix for _, fix in wrong)))
     return f"the Role is bound to User {user}, and GitLab keeps no token"
+
+
+def _is_protected(systems: Systems) -> bool:
+    """Whether the deploying branch is protected; not asked of the branch, which may not have a commit yet."""
+    rules = systems.project.protectedbranches.list(iterator=True)
+    return any(covers(rule.name, systems.delivery.branch) for rule in rules)
 
 
 def mirror(systems: Systems) -> str:

@@ -24,7 +24,7 @@ from rehearsal.rehearsal import REPOSITORY
 from rehearsal.vendors.cloudflare import DNS_EDIT
 from rehearsal.vendors.gitlab import DEVELOPER
 from tests.rehearsal.certificates import self_signed
-from tests.rehearsal.verify.breaking import environment
+from tests.rehearsal.verify.breaking import environment, without
 from tests.rehearsal.verify.live import NAMESPACE, STACK, Live
 
 IN_ONEPASSWORD: Final = {"secret-database", "secret-app", "secret-registry"}
@@ -191,6 +191,11 @@ def test_the_fix_for_a_stopped_environment_starts_it(live: Live, tmp_path: Path)
     assert [one.check for one in live.verify() if not one.ok] == ["environment"], "an `up` does not"
     live.deploy(AppRepository(tmp_path / "app", branch=branch[1]))
     live.expect({})
+
+
+def test_a_protected_branch_that_nobody_has_pushed_yet_is_no_trouble(live: Live) -> None:
+    with without(live.project.branches._commits, "main"):
+        live.expect({})
 
 
 def test_verify_changes_nothing_anywhere(live: Live) -> None:
