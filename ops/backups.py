@@ -108,7 +108,10 @@ def list_backups(
 
 
 def read_backups(cluster: Cluster, terminal: Terminal, target: Target) -> list[Listed]:
-    """The backups on `target`, in no particular order, read by a Job in the cluster; raises like `list_backups`."""
+    """The backups on `target`, read by a Job in the cluster; raises like `list_backups`.
+
+    Those on the volume come in the order of list.sh, newest first.
+    """
     names = cluster.names
     found: list[Listed] = []
     read = Listed.of_snapshot if target is Target.S3 else Listed.of_manifest

@@ -27,9 +27,9 @@ from ops.recover.deploy_tokens import revoke_orphans
 from ops.recover.lock import UnknownHolderError
 from ops.recover.unrecorded import record_lost
 from ops.restore import Restore
-from ops.restore.by_time import named
 from ops.restore.look import discard, look_into
 from ops.restore.moment import recovered
+from ops.restore.named import named
 from ops.restore.options import Options
 from ops.restore.recovery_drill import drill, not_due
 from ops.restore.source import SourceError
@@ -244,7 +244,7 @@ def restore_command(
     with interrupts:
         if moment is not None:
             request = replace(request, source=recovered(cluster, terminal, moment))
-        request = named(cluster, terminal, request)
+        request = named(cluster, terminal, request, now=dt.datetime.now(dt.UTC))
     if into is not None:
         with interrupts:
             look_into(cluster, terminal, request, settings.database or STATEFUL_SET)

@@ -10,7 +10,25 @@ from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create
 from ops.terminal import Terminal
 
-_SAID_SO: Final = " FETCHED "  # in the log of fetch.sh
+_LATEST: Final = "latest"
+
+
+def newest(cluster: Cluster, terminal: Terminal) -> str:
+    """Name of the newest copy off-site; fetches nothing.
+
+    Raises `JobFailedError` if nobody can say which one that is, for example because one of the copies cannot be read,
+    and `ClusterError`.
+    """
+    heard = _Heard(terminal, "NEWEST")
+    job = _started(cluster, heard, {"FETCH": _LATEST, "NAME_ONLY": "true"})
+    try:
+        with terminal.step(f"{job.name} looks for the newest copy off-site"):
+            job.follow(waiting=terminal.waiting)
+    except JobFailedError as error:
+        raise JobFailedError(f"The newest copy could not be found: {error}") from error
+    if not heard.name:
+        raise JobFailedError(f"{job.name} has ended and does not say which copy is the newest")
+    return heard.name
 
 
 def fetch(cluster: Cluster, terminal: Terminal, *, name: str) -> str:
@@ -18,16 +36,8 @@ def fetch(cluster: Cluster, terminal: Terminal, *, name: str) -> str:
 
     Raises `JobFailedError` if the copy cannot be fetched, and `ClusterError`.
     """
-    fetched = ""
-
-    def say(line: str) -> None:
-        nonlocal fetched
-        fetched = line.partition(_SAID_SO)[2] or fetched
-        terminal.say(line)
-
-    template = cron_job(cluster, cluster.names.upload)
-    job = Job(cluster=cluster, name=f"{cluster.names.fetch}-{secrets.token_hex(4)}", say=say)
-    create(job, template, environment={"FETCH": name}, script="fetch.sh")
+    heard = _Heard(terminal, "FETCHED")
+    job = _started(cluster, heard, {"FETCH": name})
     try:
         with terminal.step(f"{job.name} fetches {name} from off-site"):
             job.follow(waiting=terminal.waiting)
@@ -36,6 +46,25 @@ def fetch(cluster: Cluster, terminal: Terminal, *, name: str) -> str:
     except ClusterError:  # a signal, or no answer of the API server
         terminal.say(f"The fetch continues: kubectl -n {cluster.namespace} logs --follow job/{job.name}")
         raise
-    if not fetched:
+    if not heard.name:
         raise JobFailedError(f"{job.name} has ended and does not say what it fetched")
-    return fetched
+    return heard.name
+
+
+class _Heard:
+    """Prints the log of fetch.sh, and keeps the name that follows this word in it."""
+
+    def __init__(self, terminal: Terminal, word: str) -> None:
+        self._terminal, self._word = terminal, word
+        self.name = ""
+
+    def __call__(self, line: str) -> None:
+        self.name = line.partition(f" {self._word} ")[2] or self.name
+        self._terminal.say(line)
+
+
+def _started(cluster: Cluster, heard: _Heard, environment: dict[str, str]) -> Job:
+    template = cron_job(cluster, cluster.names.upload)
+    job = Job(cluster=cluster, name=f"{cluster.names.fetch}-{secrets.token_hex(4)}", say=heard)
+    create(job, template, environment=environment, script="fetch.sh")
+    return job

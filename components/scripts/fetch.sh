@@ -5,6 +5,7 @@
 # Leaves by a status other than 0, with the reason as the last line, where it could not be brought.
 #
 #     FETCH      name of a backup, or `latest`; nothing: list the copies, one JSON object a line
+#     NAME_ONLY  anything: with FETCH=latest, say which copy that is and bring nothing
 #     BACKUPS    the backup volume (/backups)
 #     and what offsite.sh needs
 set -eu
@@ -39,6 +40,10 @@ if [ "$FETCH" = latest ]; then
   [ -n "$name" ] || fail "there is no copy in $RESTIC_REPOSITORY"
   [ -z "$unreadable" ] || fail "$unreadable, and may be newer than the newest of the others, $name; to restore that, give its" \
     "name instead of latest: $(why)"
+  [ -z "${NAME_ONLY:-}" ] || {
+    say "NEWEST $name"
+    exit 0
+  }
 else
   name=$FETCH
   grep -qxF -- "$name" "$copies" || fail "$name has no copy off-site${unreadable:+ ($unreadable)}; there are:

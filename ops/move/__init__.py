@@ -127,7 +127,7 @@ class Move:
         lines = [
             f"Stack {self.settings.stack}, namespace {self.cluster.namespace}, cluster {host}:",
             f"  the data moves from {self.database.engine} to {self.target.engine}, and is compared there;",
-            f"  the app is stopped during this, and is scaled back to {self.was.replicas} replicas afterwards;",
+            f"  the app is stopped during this, and is scaled back to {self.was.size} afterwards;",
             f"  the old database stays, closed, as {names.database_role}_moved on its server;",
             *[f"  the Job {name} of an earlier move still runs, and is ended first;" for name in self.left],
         ]

@@ -171,7 +171,7 @@ class Restore:
             f"  the database is replaced with {self.request.source},",
             f"  {self.request.source.scope};",
             "  its present data, if any, is saved as a backup before-restore-...;",
-            f"  the app is stopped meanwhile, and has {self.was.replicas} replicas again afterwards"
+            f"  the app is stopped meanwhile, and has {self.was.size} again afterwards"
             + (", as it had before an earlier restore stopped it;" if self.was.remembered else ";"),
             *[f"  the Job {name} of an earlier restore still runs, and is ended first;" for name in self.left],
         ]

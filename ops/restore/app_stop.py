@@ -50,6 +50,11 @@ class PreviousState:
     remembered: bool
     """Whether the state is from an earlier run, which did not start the app again."""
 
+    @property
+    def size(self) -> str:
+        """The number of replicas, for messages."""
+        return "1 replica" if self.replicas == 1 else f"{self.replicas} replicas"
+
 
 def previous_state(deployment: Any) -> PreviousState:
     """The state to start the app with, from its current Deployment."""
@@ -119,7 +124,7 @@ class App:
             if not tried or STOPPED_BY in (deployment.metadata.annotations or {}):
                 return "Leaving the app as it is: another run has stopped it since, or somebody has started it."
         if not was.replicas or not was.ready:
-            return f"The app is as it was: {was.replicas} replicas, not ready."
+            return f"The app is as it was: {was.size}, not ready."
         looked_at = (
             self.cluster.deployment(self.cluster.names.app),
             self.cluster.pods(deployment.spec.selector.match_labels),

@@ -37,7 +37,7 @@ class Source:
     backup: str | None = None
     """Its name, or `latest`."""
     at: dt.datetime | None = None
-    """Means the newest backup taken at this time or before; `ops.restore.by_time` finds its name."""
+    """Means the newest backup taken at this time or before; `ops.restore.named` finds its name."""
     recovered: dt.datetime | None = None
     """If the backup is a dump of a recovered database, the moment of the recovery."""
     offsite: bool = False

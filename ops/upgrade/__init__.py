@@ -112,7 +112,7 @@ class Upgrade:
     @property
     def announcement(self) -> str:
         """What will happen."""
-        stack, again = self.settings.stack, f"and is scaled back to {self.was.replicas} replicas afterwards"
+        stack, again = self.settings.stack, f"and is scaled back to {self.was.size} afterwards"
         if self.template is None:
             there = f"The database of {stack} is on PostgreSQL {self.major}, on the claim {self.claim}."
             return f"{there} The app has been stopped since, {again}." if self.interrupted else there

@@ -108,7 +108,7 @@ class OperatedUpgrade:
     @property
     def announcement(self) -> str:
         """What will happen."""
-        stack, again = self.settings.stack, f"and is scaled back to {self.was.replicas} replicas afterwards"
+        stack, again = self.settings.stack, f"and is scaled back to {self.was.size} afterwards"
         if self.found == self.major and not self.interrupted:
             return f"The database of {stack} is on PostgreSQL {self.major}."
         if self.asked:

@@ -90,6 +90,10 @@ def test_after_everything_but_the_bucket_is_lost_the_newest_copy_brings_all_of_i
     pod.folder(pod.backups)
     server.sql("DROP DATABASE invoicetron WITH (FORCE)", database="postgres")
     server.sql("CREATE DATABASE invoicetron", database="postgres")
+    done = pod.run("fetch.sh", FETCH="latest", NAME_ONLY="true", **offsite)
+    assert done.returncode == 0, done.stdout
+    assert last_line(done) == f"NEWEST {backup}"
+    assert not pod.names(), "nothing was to be fetched"
     done = pod.run("fetch.sh", FETCH="latest", **offsite)
     assert done.returncode == 0, done.stdout
     assert last_line(done) == f"FETCHED {backup}"

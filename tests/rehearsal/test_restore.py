@@ -89,8 +89,9 @@ def test_a_backup_brings_the_database_back_and_leaves_the_app_as_it_was(
 def test_without_confirmation_nothing_is_touched(stack: BackedUp, backup: tuple[str, str, str]) -> None:
     name, _, now = backup
     before = stack.deployment()["metadata"]["generation"]
-    done = stack.ops("restore", "--from", name)
+    done = stack.ops("restore", "--from", "latest")
     assert done.returncode == 1
+    assert f"{name} is the newest backup on the volume; it is " in done.stdout
     assert all(said in done.stdout for said in ("Stack dev, namespace invoicetron-dev", f"the backup {name}", "[y/N]"))
     assert stack.content() == now
     assert stack.deployment()["metadata"]["generation"] == before

@@ -22,7 +22,7 @@ from kubernetes.client import (
 from ops import offsite
 from ops.kube.cluster import ClusterError, StoppedError
 from ops.kube.job import Job, JobFailedError, create
-from ops.offsite import fetch
+from ops.offsite import fetch, newest
 from ops.restore import parse_request
 from ops.restore.source import SourceError, parse_source
 from ops.terminal import Terminal
@@ -51,12 +51,18 @@ def test_a_stack_without_off_site_copies_is_refused_before_the_cluster_is_asked(
         parse_request(load_settings("prod"), source="s3:latest", expect=None, clear_sessions=False)
 
 
-def fetched(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> tuple[str, mock.Mock]:
-    """What `fetch` returns if its Job succeeds with this log, and how the Job was created."""
+def logs(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> mock.Mock:
+    """Lets the Job succeed with this log; returns what creates it."""
     made = mock.Mock()
     monkeypatch.setattr(offsite, "create", made)
     monkeypatch.setattr(offsite, "cron_job", lambda *_, **__: mock.Mock())
     monkeypatch.setattr(Job, "follow", lambda job, **_: [job.say(line) for line in log])
+    return made
+
+
+def fetched(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> tuple[str, mock.Mock]:
+    """What `fetch` returns if its Job succeeds with this log, and how the Job was created."""
+    made = logs(monkeypatch, log)
     return fetch(mock.Mock(names=PROD), Terminal(), name="latest"), made
 
 
@@ -69,6 +75,21 @@ def test_the_job_reports_which_backup_it_fetched(monkeypatch: pytest.MonkeyPatch
 def test_a_job_that_does_not_report_what_it_fetched_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(JobFailedError, match="does not say what it fetched"):
         fetched(monkeypatch, ["nothing"])
+
+
+def test_the_newest_copy_is_named_without_fetching_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = logs(monkeypatch, [f"2026-02-05T03:00:02Z NEWEST {NAME}"])
+    assert newest(mock.Mock(names=PROD), Terminal()) == NAME
+    assert made.call_args.kwargs == {"environment": {"FETCH": "latest", "NAME_ONLY": "true"}, "script": "fetch.sh"}
+
+
+def test_if_nobody_can_say_which_copy_is_the_newest_the_command_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs(monkeypatch, [])
+    with pytest.raises(JobFailedError, match="does not say which copy is the newest"):
+        newest(mock.Mock(names=PROD), Terminal())
+    monkeypatch.setattr(Job, "follow", mock.Mock(side_effect=JobFailedError("1 of the copies cannot be read")))
+    with pytest.raises(JobFailedError, match="The newest copy could not be found: 1 of the copies cannot be read"):
+        newest(mock.Mock(names=PROD), Terminal())
 
 
 @pytest.mark.parametrize("error", [StoppedError(signal.SIGINT), ClusterError("the API server does not answer")])

@@ -13,7 +13,7 @@ from ops import commands as module
 from ops.commands import app
 
 QUESTIONS = [
-    ("restore", ["--from", "latest"], "Restore"),
+    ("restore", ["--from", "invoicetron-000012-20260205T030000Z"], "Restore"),
     ("move-database", ["--to", "cloudnative-pg"], "Move"),
     ("move-database", ["--discard"], "Discarding"),
     ("upgrade", ["--to", "18"], "Upgrade"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,7 @@ def deployment(
 def test_an_app_that_a_killed_run_stopped_is_remembered_as_it_was() -> None:
     was = previous_state(deployment(0, None, {REPLICAS: "2", READY: "true"}))
     assert (was.replicas, was.ready, was.remembered) == (2, True, True)
+    assert (was.size, replace(was, replicas=1).size) == ("2 replicas", "1 replica")
 
 
 def test_an_app_that_somebody_has_started_since_counts_as_it_is_now() -> None:

@@ -1,4 +1,4 @@
-"""`ops restore --from <time>`: which time and which backup it selects."""
+"""`ops restore --from <time>` or `latest`: which backup that is, before the user is asked."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from unittest import mock
 
 import pytest
 
+from ops import offsite
 from ops.backups import Listed, Target
-from ops.restore import RestoreRequest, by_time, parse_request
-from ops.restore.by_time import named, newest_at
+from ops.restore import RestoreRequest, parse_request
+from ops.restore import named as module
+from ops.restore.named import named, newest_at
 from ops.restore.source import Source, SourceError, parse_source
 from ops.terminal import Terminal
 from tests.stacks import PROD
 from tests.unit.program import load_settings
 
 UTC = dt.UTC
+NOW = dt.datetime(2026, 2, 8, 10, 0, tzinfo=UTC)
 
 
 def backup(number: int, hour: int, minute: int, *, kind: str = "invoicetron") -> Listed:
     taken = dt.datetime(2026, 2, 5, hour, minute, tzinfo=UTC)
     return Listed(name=f"{kind}-{number:06}-{taken:%Y%m%dT%H%M%SZ}", taken=taken)
+
+
+def asked(given: str) -> RestoreRequest:
+    source = parse_source(given, names=PROD, limit=1)
+    return RestoreRequest(stack="prod", source=source, expectation=None, clear_sessions=False)
 
 
 @pytest.mark.parametrize(
@@ -107,16 +115,38 @@ def test_the_backup_is_looked_up_in_the_requested_place(
     monkeypatch: pytest.MonkeyPatch, given: str, target: Target
 ) -> None:
     read = mock.Mock(return_value=[backup(12, 9, 0)])
-    monkeypatch.setattr(by_time, "read_backups", read)
+    monkeypatch.setattr(module, "read_backups", read)
     cluster, terminal = mock.Mock(names=PROD), Terminal()
-    source = parse_source(given, names=PROD, limit=1)
-    request = RestoreRequest(stack="prod", source=source, expectation=None, clear_sessions=False)
+    request = asked(given)
     with pytest.raises(ValueError, match="has no name yet"):
         _ = request.environment
-    found = named(cluster, terminal, request)
+    found = named(cluster, terminal, request, now=NOW)
     assert found.source == Source(backup="invoicetron-000012-20260205T090000Z", offsite=target is Target.S3)
     assert read.call_args.args == (cluster, terminal, target)
-    assert named(mock.Mock(), terminal, found) is found
+    assert named(mock.Mock(), terminal, found, now=NOW) is found
+
+
+@pytest.mark.parametrize("offsite_", [False, True])
+def test_the_latest_gets_its_name_and_age_before_anybody_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, offsite_: bool
+) -> None:
+    newest = backup(12, 9, 0)
+    unlike = [Listed(name="invoicetron-000014-20260207T083000Z"), backup(13, 10, 0, kind="before-restore")]
+    monkeypatch.setattr(module, "read_backups", mock.Mock(return_value=[*unlike, newest, backup(11, 8, 0)]))
+    monkeypatch.setattr(offsite, "newest", mock.Mock(return_value=newest.name))
+    found = named(mock.Mock(names=PROD), Terminal(), asked("s3:latest" if offsite_ else "latest"), now=NOW)
+    assert found.source == Source(backup=newest.name, offsite=offsite_)
+    where = "copy off-site" if offsite_ else "backup on the volume"
+    assert capsys.readouterr().out == f"{newest.name} is the newest {where}; it is 3 days old.\n"
+
+
+def test_a_volume_without_a_complete_backup_is_refused_before_the_app_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    incomplete = Listed(name="invoicetron-000014-20260207T083000Z")
+    monkeypatch.setattr(module, "read_backups", mock.Mock(return_value=[incomplete]))
+    with pytest.raises(SourceError, match="--from latest: there is no backup on the volume"):
+        named(mock.Mock(names=PROD), Terminal(), asked("latest"), now=NOW)
 
 
 def test_the_time_zone_comes_from_the_stack_file() -> None:
