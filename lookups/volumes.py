@@ -15,18 +15,16 @@ import pulumi
 from components.cloudnative_pg import API, CLUSTER_LABEL, KIND, RESOURCE, instances
 from components.database import CONTAINER
 from components.database_claims import UPGRADED_FROM
-from lookups import cluster_update, database_claims, lost_database, moving, storage_classes
+from lookups import cluster_update, database_claims, lost_database, moving, storage_classes, volume_claims
 from lookups.cluster import Cluster, ForbiddenError, Object
 from lookups.database_claims import FoundClaims, candidates
 from lookups.live_database import LiveDatabase
 from lookups.lost_database import UNKNOWN_CLAIM
 from lookups.moving import Record
 from settings import Settings
-from settings.backup import BackupSettings
 from settings.database import DatabaseSettings
-from settings.images import c_library
+from settings.images import c_library, debian_release
 from settings.ownership import PART_OF
-from settings.quantities import Quantity
 
 OUTPUT: Final = "database_claim"
 """Stack output that records what holds the database, and for which image.
@@ -111,12 +109,12 @@ def _of_engine(
         return
     yield from _database(settings, database, cluster, record, found, name=name)
     if found is not None:
-        if _is_unbound(found):
-            yield from _still_empty(settings, found, "database", database, f"pvc {name}")
+        if volume_claims.is_unbound(found):
+            yield from volume_claims.still_empty(settings, found, "database", database, f"pvc {name}")
             return
-        yield from _fixed(found, "database", database.storage_class)
-        yield from _replaced(found, f"Move the data to a new claim with a dump ({_ELSEWHERE})")
-        yield from _size(cluster, found, "database", database.size)
+        yield from volume_claims.fixed_class(found, "database", database.storage_class)
+        yield from volume_claims.fixed_fields(found, f"Move the data to a new claim with a dump ({_ELSEWHERE})")
+        yield from volume_claims.changed_size(cluster, found, "database", database.size)
         if not found["metadata"].get("deletionTimestamp"):
             yield from _sort_order(settings, database, cluster, record)
 
@@ -246,12 +244,12 @@ def _database_cluster(
         )
     else:
         yield from cluster_update.find_problems(settings, database, live)
-    if claims and all(map(_is_unbound, claims)):
-        yield from _still_empty(settings, claims[0], "database", database, f"{RESOURCE} {name}")
+    if claims and all(map(volume_claims.is_unbound, claims)):
+        yield from volume_claims.still_empty(settings, claims[0], "database", database, f"{RESOURCE} {name}")
         return
     for claim in claims:
-        yield from _fixed(claim, "database", database.storage_class)
-        yield from _size(cluster, claim, "database", database.size)
+        yield from volume_claims.fixed_class(claim, "database", database.storage_class)
+        yield from volume_claims.changed_size(cluster, claim, "database", database.size)
 
 
 def _is_held(namespace: Object) -> str | None:
@@ -272,73 +270,6 @@ def holders(namespace: Object) -> str:
     return f"It is held by:{''.join(said)}" if said else "Its content is still being deleted."
 
 
-def _fixed(claim: Object, section: str, storage_class: str) -> Iterator[str]:
-    live = claim["spec"].get("storageClassName")
-    if live != storage_class:
-        yield (
-            f"{section}.storageClass is {storage_class!r}; the claim {claim['metadata']['name']} has {live!r}. "
-            "Kubernetes never changes it: a volume of another class is a new one, without the data. Set it back"
-        )
-
-
-def _is_unbound(claim: Object) -> bool:
-    """Whether the claim still waits for its first volume, and so holds no data."""
-    return not claim["spec"].get("volumeName") and not claim["metadata"].get("deletionTimestamp")
-
-
-def _still_empty(
-    settings: Settings, claim: Object, section: str, wanted: DatabaseSettings | BackupSettings, owner: str
-) -> Iterator[str]:
-    """Kubernetes changes neither class nor size of a claim without a volume (ValidatePersistentVolumeClaimUpdate).
-
-    `owner` is what to delete, as kubectl names it: the claim, or the Cluster that created it.
-    """
-    spec, name = claim["spec"], claim["metadata"]["name"]
-    live, size = spec.get("storageClassName"), Quantity(spec["resources"]["requests"]["storage"])
-    if live != wanted.storage_class or size.amount != wanted.size.amount:
-        yield (
-            f"{section} asks for {wanted.size} of the class {wanted.storage_class!r}; the claim {name} still waits for "
-            f"{size} of the class {live!r}, and Kubernetes changes a claim only once it has its volume. There is no "
-            f"data yet: delete it, and run this again:\n    kubectl -n {settings.namespace} delete {owner}"
-        )
-
-
-def _replaced(claim: Object, way: str) -> Iterator[str]:
-    """Other fields that Kubernetes never changes, for which the provider deletes a claim made by hand (forceNew)."""
-    wanted: Mapping[str, Any] = {"accessModes": ["ReadWriteOnce"], "selector": None}
-    for name, value in wanted.items():
-        if (live := claim["spec"].get(name, value)) != value:
-            yield (
-                f"The claim {claim['metadata']['name']} has the {name} {live}, and the program's has "
-                f"{value or 'none'}. Kubernetes never changes it: the claim would be deleted with its data. {way}"
-            )
-
-
-def _size(cluster: Cluster, claim: Object, section: str, size: Quantity) -> Iterator[str]:
-    live, has = claim["spec"]["resources"]["requests"]["storage"], _still_has(claim)
-    what = f"{section}.size is {size}, and the claim {claim['metadata']['name']} has"
-    if size.amount < Quantity(live).amount and has is None:
-        yield f"{what} {live} already. Kubernetes never shrinks a volume: set {section}.size to {live} or more"
-    elif has is not None and size.amount <= Quantity(has).amount:
-        yield f"{what} {has} and waits for {live}, which can be lowered to more than {has}: set {section}.size to that"
-    elif size.amount > Quantity(live).amount and not storage_classes.lets_grow(
-        cluster, name := claim["spec"].get("storageClassName")
-    ):
-        yield f"{what} {live}. Its storage class {name!r} lets no volume grow (allowVolumeExpansion): set it back"
-
-
-def _still_has(claim: Object) -> str | None:
-    """Size of a volume that has not become larger yet, perhaps because the storage lacks the room; None of any other.
-
-    Kubernetes takes such a request back since 1.32 (ValidatePersistentVolumeClaimUpdate), CloudNativePG never.
-    """
-    has = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
-    if has is None or CLUSTER_LABEL in (claim["metadata"].get("labels") or {}):
-        return None
-    waits = Quantity(has).amount < Quantity(claim["spec"]["resources"]["requests"]["storage"]).amount
-    return str(has) if waits else None
-
-
 def _sort_order(
     settings: Settings, database: DatabaseSettings, cluster: Cluster, record: Record | None
 ) -> Iterator[str]:
@@ -355,14 +286,26 @@ def _sort_order(
             "that are there, and let duplicates in. Set it back, or move the data by a dump "
             "(docs/runbook/database.md, The database gets an image with another C library)"
         )
+    elif live not in {None, wanted} and c_library(wanted).startswith("glibc") and debian_release(wanted) is None:
+        yield (
+            f"database.image is {wanted}, whose tag names no release of Debian: such tags move to the next one, which "
+            "sorts text differently, and indexes keep their order. Name what runs, as in postgres:18-trixie:\n"
+            f"    kubectl -n {settings.namespace} exec {settings.names.database}-0 -- cat /etc/os-release"
+        )
 
 
 def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[str]:
-    meta, backup = claim["metadata"], settings.backup
-    delete = f"kubectl -n {settings.namespace} delete pvc {meta['name']}"
+    meta, backup, names = claim["metadata"], settings.backup, settings.names
+    # Kubernetes keeps a claim that a pod names, even if the pod has ended (pvc_protection_controller.go).
+    pods = f"-l 'app in ({names.backup}, {names.drill}, {names.offsite})'"
+    release = f"kubectl -n {settings.namespace} delete pods {pods}"
+    delete = f"{release}\n    kubectl -n {settings.namespace} delete pvc {meta['name']}"
     by_hand = f"Copy its data elsewhere, delete the claim by hand, and run this again ({_MOVING}):\n    {delete}"
     if meta.get("deletionTimestamp"):
-        yield f"The backups' claim {meta['name']} is being deleted: wait until it is gone, and run this again"
+        yield (
+            f"The backups' claim {meta['name']} is being deleted: wait until it is gone, and run this again. Pods hold "
+            f"it, also those that have ended:\n    {release}"
+        )
     elif backup is None:
         if (meta.get("labels") or {}).get(PART_OF) == settings.project:
             yield f"backup is switched off, and the claim {meta['name']} with the backups would be deleted. {by_hand}"
@@ -373,15 +316,15 @@ def _backups(settings: Settings, cluster: Cluster, claim: Object) -> Iterator[st
             else f"a volume of the class {backup.storage_class!r}"
         )
         yield f"backup.nfs: with a move to {to}, the claim {meta['name']} with the backups would be deleted. {by_hand}"
-    elif backup.nfs is None and _is_unbound(claim):
-        yield from _still_empty(settings, claim, "backup", backup, f"pvc {meta['name']}")
+    elif backup.nfs is None and volume_claims.is_unbound(claim):
+        yield from volume_claims.still_empty(settings, claim, "backup", backup, f"pvc {meta['name']}")
     elif backup.nfs is None:
-        yield from _fixed(claim, "backup", backup.storage_class)
-        yield from _replaced(claim, by_hand)
-        yield from _size(cluster, claim, "backup", backup.size)
+        yield from volume_claims.fixed_class(claim, "backup", backup.storage_class)
+        yield from volume_claims.fixed_fields(claim, by_hand)
+        yield from volume_claims.changed_size(cluster, claim, "backup", backup.size)
     else:
-        yield from _size(cluster, claim, "backup", backup.size)
-        name = settings.names.backups_export
+        yield from volume_claims.changed_size(cluster, claim, "backup", backup.size)
+        name = names.backups_export
         export = (cluster.get("v1", "persistentvolumes", name) or {"spec": {}})["spec"].get("nfs")
         wanted = {"server": backup.nfs.server, "path": backup.nfs.path}
         if export and {key: export.get(key) for key in wanted} != wanted:

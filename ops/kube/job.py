@@ -113,8 +113,8 @@ class Job:
 def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = None, script: str | None = None) -> None:
     """Creates the Job from the CronJob's template, with these variables in the environment of its one container.
 
-    A Job with another `script` is not a run of the CronJob. It has no owner, because otherwise its success would count
-    as the CronJob's, and is deleted an hour after its end.
+    A Job with another `script` is not a run of the CronJob, and is deleted an hour after its end. The CronJob only owns
+    it and is not its controller, because otherwise its success would count as the CronJob's.
     """
     cluster = job.cluster
     template = cron_job.spec.job_template
@@ -139,22 +139,20 @@ def create(job: Job, cron_job: Any, *, environment: Mapping[str, str] | None = N
                 **((metadata.annotations if metadata else None) or {}),
                 "cronjob.kubernetes.io/instantiate": "manual",
             },
-            # As for the CronJob's own Jobs: they count for its history, and are deleted with it.
+            # As for the CronJob's own Jobs: they are deleted with it. A pod that has ended still holds its claims
+            # (pvc_protection_controller.go, podUsesPVCForDeletion), and a `destroy` would wait for it in vain.
             "ownerReferences": [
                 {
                     "apiVersion": "batch/v1",
                     "kind": "CronJob",
                     "name": cron_job.metadata.name,
                     "uid": cron_job.metadata.uid,
-                    "controller": True,
+                    "controller": script is None,
                 }
             ],
         },
         "spec": job_spec,
     }
-
-    if script is not None:
-        del body["metadata"]["ownerReferences"]
 
     def request() -> None:
         try:
@@ -195,11 +193,13 @@ def run(
 
 
 def made_from(cluster: Cluster, cron_job: Any) -> list[Any]:
-    """The CronJob's Jobs."""
+    """The CronJob's own Jobs, without those that run another script."""
     return [
         job
         for job in Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
-        if any(owner.uid == cron_job.metadata.uid for owner in job.metadata.owner_references or [])
+        if any(
+            owner.uid == cron_job.metadata.uid and owner.controller for owner in job.metadata.owner_references or []
+        )
     ]
 
 

@@ -71,7 +71,7 @@ def _result(systems: Systems, cron_job: str) -> str | None:
 def _failure(job: Object, cron_job: str) -> Object | None:
     """The condition with which the Job failed; None if it did not, or is not one of that CronJob."""
     owners = job["metadata"].get("ownerReferences", [])
-    if not any(owner["kind"] == "CronJob" and owner["name"] == cron_job for owner in owners):
+    if not any(one["kind"] == "CronJob" and one["name"] == cron_job and one.get("controller") for one in owners):
         return None
     conditions: list[Object] = (job.get("status") or {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == "Failed" and one["status"] == "True"), None)

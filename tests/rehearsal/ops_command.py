@@ -11,7 +11,7 @@ from rehearsal.rehearsal import REPOSITORY, Rehearsal
 def ops(rehearsal: Rehearsal, command: str, stack: str, *, timeout: float) -> str:
     """Returns the command's output; it has to end with status 0, within `timeout` seconds."""
     done = subprocess.run(
-        [sys.executable, "-m", "ops", command, "--stack", stack],
+        [sys.executable, "-m", "ops", *command.split(), "--stack", stack],
         cwd=rehearsal.program.directory,
         env={**rehearsal.program.environment, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,

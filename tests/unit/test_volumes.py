@@ -299,6 +299,23 @@ def test_an_image_of_the_same_c_library_is_an_ordinary_change(live: str, wanted:
     assert problems(Cluster(claim(), image=live), image=wanted) == []
 
 
+@pytest.mark.parametrize(
+    ("live", "wanted"),
+    [
+        ("postgres:17.5", "postgres:17.6"),
+        ("postgres:17.6-trixie", "postgres:17.6"),
+        (DEBIAN, "postgres:18@sha256:" + "0" * 64),
+    ],
+)
+def test_an_image_that_does_not_say_how_it_sorts_is_refused_where_there_is_data(live: str, wanted: str) -> None:
+    """Docker's tags without a release moved from bookworm to trixie between postgres:17.5 and postgres:17.6."""
+    (problem,) = problems(Cluster(claim(), image=live), image=wanted)
+    assert f"database.image is {wanted}, whose tag names no release of Debian" in problem
+    assert "/etc/os-release" in problem, "how to find the live one's"
+    assert problems(Cluster(volumes=[]), image=wanted) == [], "a database that never was has no order yet"
+    assert problems(Cluster(claim(), image=wanted), image=wanted) == [], "nothing changes"
+
+
 @pytest.mark.parametrize("engine", ["statefulset", "cloudnative-pg"])
 def test_a_missing_class_is_reported_before_a_claim_waits_for_it(engine: str) -> None:
     cluster = Cluster(claim(BACKUPS), volumes=[], classes=("local-path", "longhorn"))

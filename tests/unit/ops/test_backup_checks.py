@@ -77,11 +77,13 @@ def test_a_good_run_is_shown_with_its_own_result(which: str, result: str) -> Non
     assert check.look(systems).endswith(result)
 
 
-def job(*, owner: str = PROD.backup, type_: str = "Failed", status: str = "True", hours: int = 0) -> dict[str, Any]:
+def job(
+    *, owner: str = PROD.backup, type_: str = "Failed", status: str = "True", hours: int = 0, controller: bool = True
+) -> dict[str, Any]:
     """A Job of the CronJob `owner` with this condition, for so many hours."""
     since = (dt.datetime.now(dt.UTC) - dt.timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
     condition = {"type": type_, "status": status, "reason": "DeadlineExceeded", "lastTransitionTime": since}
-    owners = [{"kind": "ReplicaSet", "name": "x"}, {"kind": "CronJob", "name": owner}] if owner else []
+    owners = [{"kind": "ReplicaSet", "name": "x"}, {"kind": "CronJob", "name": owner, "controller": controller}]
     return {
         "metadata": {"name": "of-today", "ownerReferences": owners},
         "status": {"conditions": [{"type": "Suspended", "status": "False"}, condition]},
@@ -103,7 +105,7 @@ def test_a_failure_since_the_last_good_run_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [job(hours=2), job(owner=PROD.drill), job(owner=""), job(type_="Complete"), job(status="False")]
+    "other", [job(hours=2), job(owner=PROD.drill), job(controller=False), job(type_="Complete"), job(status="False")]
 )
 def test_other_jobs_than_failures_of_the_cron_job_since_then_pass(other: dict[str, Any]) -> None:
     assert "1 hours ago" in backup(other)

@@ -120,9 +120,12 @@ def test_a_job_with_another_script_is_no_run_of_the_cron_job() -> None:
     for script in (None, "fetch.sh"):
         create(Job(cluster=cluster, name="one", say=print), cron_job, script=script)
     upload, fetch_ = (call.args[1] for call in cluster.batch.create_namespaced_job.call_args_list)
-    assert upload["metadata"]["ownerReferences"][0]["name"] == "invoicetron-db-upload"
+    owners = [job["metadata"]["ownerReferences"][0] for job in (upload, fetch_)]
+    assert [(one["name"], one["controller"]) for one in owners] == [
+        ("invoicetron-db-upload", True),
+        ("invoicetron-db-upload", False),
+    ]
     assert upload["spec"]["template"]["spec"]["containers"][0]["command"] == ["sh", "/scripts/upload.sh"]
-    assert "ownerReferences" not in fetch_["metadata"]
     assert fetch_["spec"]["template"]["spec"]["containers"][0]["command"] == ["sh", "/scripts/fetch.sh"]
     assert fetch_["spec"]["ttlSecondsAfterFinished"] == 3600
     assert fetch_["spec"]["backoffLimit"] == 0

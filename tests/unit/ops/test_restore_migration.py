@@ -22,7 +22,7 @@ SOURCE = Source(backup="b")
 def job(name: str, *, owner: str = "invoicetron-migrate", uid: str | None = None, ended: str | None = None) -> V1Job:
     """A Job of a CronJob, whose UID is its name; a pod of it may have failed."""
     since = dt.datetime(2026, 2, 5, 3, tzinfo=dt.UTC)
-    references = [V1OwnerReference(api_version="batch/v1", kind="CronJob", name=owner, uid=owner)]
+    references = [V1OwnerReference(api_version="batch/v1", kind="CronJob", name=owner, uid=owner, controller=True)]
     metadata = V1ObjectMeta(name=name, uid=uid or name, creation_timestamp=since, owner_references=references)
     conditions = [V1JobCondition(type=ended, status="True")] if ended else None
     return V1Job(metadata=metadata, status=V1JobStatus(failed=1, conditions=conditions))
