@@ -63,10 +63,11 @@ $(STAMP): # no file as prerequisite: the name contains the checksum, and git tou
 generate: $(STAMP) ## every file that is made from the code: schema, docs/network.md, drawings, URNs
 	@.venv/bin/python -m tests.unit.generate
 
+# Renovate repeats the command in each file's header, and refuses options that it does not know or that have no `=`.
+COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version=3.11 --generate-hashes
 lock: $(STAMP) ## requirements*.txt from requirements*.in
-	@for name in requirements requirements-dev; do .venv/bin/uv pip compile --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		"$$name.in" --output-file "$$name.txt" || exit 1; done
+	@$(COMPILE) --output-file=requirements.txt requirements.in
+	@$(COMPILE) --output-file=requirements-dev.txt requirements-dev.in
 
 clean: ## deletes the environment and the tools' caches in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
