@@ -88,13 +88,13 @@ if settings.repository and project:
             settings=settings.repository.infrastructure, project=found.infrastructure
         )
         Infrastructure("infrastructure", infrastructure_args, options)
-# The last to be created is the first to be deleted.
+# The last to be created is the first to be deleted: while it is protected, nothing is, even without a preview.
 NamespaceDeletion(
     "namespace-deletion",
     context=settings.cluster.context,
     namespace=environment.namespace,
     stack=settings.stack,
-    opts=pulumi.ResourceOptions(provider=providers.dynamic, depends_on=components),
+    opts=pulumi.ResourceOptions(provider=providers.dynamic, depends_on=components, protect=settings.protect),
 )
 
 pulumi.export("public_url", access.public_url)

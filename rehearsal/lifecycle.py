@@ -124,8 +124,7 @@ class Lifecycle:
             raise LifecycleError(f"{self.stack}: the up did not notice")
         self._expect(self.image_running() == self.image, f"the pipeline's image became {self.image_running()}")
         # The runbook's way out: make the API server forget that editor, and run `up` again.
-        fields = ["get", "deployment", "invoicetron", "--show-managed-fields", "-o", "json"]
-        managers = json.loads(self.rehearsal.kubectl("-n", self.namespace, *fields))["metadata"]["managedFields"]
+        managers = self._get("deployment", "invoicetron", "--show-managed-fields")["metadata"]["managedFields"]
         (editor,) = [index for index, one in enumerate(managers) if one["manager"] == "kubectl-patch"]
         forget = json.dumps([{"op": "remove", "path": f"/metadata/managedFields/{editor}"}])
         self.rehearsal.kubectl("-n", self.namespace, "patch", "deployment", "invoicetron", "--type=json", "-p", forget)
@@ -150,15 +149,16 @@ class Lifecycle:
         return f"secrets changed, {'app' if self.operated else 'database and app'} rolled, image kept"
 
     def destroy_refused(self) -> str:
-        """prod protects its data: `destroy` refuses and touches nothing."""
+        """prod protects its data: `destroy` refuses and touches nothing, with and without a preview."""
         before = self.objects()
-        try:
-            self.rehearsal.program.destroy(self.stack)
-        except EngineError as error:
-            self._expect("protect" in str(error), f"destroy failed for another reason:\n{error}")
-        else:
-            raise LifecycleError("destroy went through")
-        self._expect(self.objects() == before, "something was still deleted")
+        for options in ((), ("--skip-preview",)):
+            try:
+                self.rehearsal.program.destroy(self.stack, *options)
+            except EngineError as error:
+                self._expect("protect" in str(error), f"destroy failed for another reason:\n{error}")
+            else:
+                raise LifecycleError("destroy went through")
+            self._expect(self.objects() == before, "something was still deleted")
         return "refused, everything is still there"
 
     def destroyed(self) -> str:
@@ -189,11 +189,8 @@ class Lifecycle:
         listed = self.rehearsal.kubectl("-n", self.namespace, "get", kinds, "-o", "name", "--ignore-not-found")
         return sorted(name for name in listed.split() if not name.endswith("/kube-root-ca.crt"))
 
-    def _get(self, kind: str, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            self.rehearsal.kubectl("-n", self.namespace, "get", kind, name, "-o", "json")
-        )
-        return found
+    def _get(self, *arguments: str) -> dict[str, Any]:
+        return self.rehearsal.get(*arguments, namespace=self.namespace)
 
     def _patch(self, kind: str, path: str, value: object) -> None:
         """Edits the object `invoicetron` as a user's `kubectl edit` does."""

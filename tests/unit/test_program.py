@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from lookups.onepassword_client import AccountError
 from policies import exposure, pods
 from policies.rule import Resource, Rule
 from tests.unit.answers import SECRETS
@@ -115,6 +116,8 @@ def test_a_destroy_asks_whether_the_namespace_can_be_deleted_before_it_deletes_a
     (asking,) = program.of("NamespaceDeletion")
     others = {each.urn for each in program.registrations if each.custom and ":providers:" not in each.type}
     assert program.waits_for(asking) == others - {asking.urn}
+    (namespace,) = program.of("Namespace")
+    assert asking.request.protect == namespace.request.protect, "a destroy without a preview would delete the rest"
 
 
 def test_of_the_sdks_only_what_is_used_is_loaded() -> None:
@@ -159,3 +162,8 @@ def test_a_look_up_that_needs_a_failed_one_adds_no_message_of_its_own() -> None:
     with pytest.raises(pulumi.RunError) as refused:
         run("prod", gitlab={"getMetadata": {"version": "16.0.0"}})
     assert str(refused.value).count("Nothing was created or changed.") == 1
+
+
+def test_items_that_only_the_plugin_could_reach_stop_the_run_before_the_first_resource() -> None:
+    with pytest.raises(pulumi.RunError, match=r"(?s)does not get through to it.*Nothing was created.*ConnectError"):
+        run("dev", unreached=AccountError("https://connect.lan does not answer: ConnectError"))
