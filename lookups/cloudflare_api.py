@@ -18,6 +18,7 @@ import httpx
 import pulumi
 
 from lookups.answers import json_object
+from lookups.http import PluginTransport
 
 URL: Final = "https://api.cloudflare.com/client/v4"
 """URL of the API unless CLOUDFLARE_BASE_URL overrides it."""
@@ -68,7 +69,8 @@ class CloudflareApi:
         if not token:
             raise CloudflareError("CLOUDFLARE_API_TOKEN is not set: export an API token")
         base = os.environ.get("CLOUDFLARE_BASE_URL", URL)
-        self._client = httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=patience)
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=base, headers=headers, timeout=patience, transport=PluginTransport())
         self._pause = pause
 
     def get(self, path: str) -> dict[str, Any]:
@@ -96,7 +98,7 @@ class CloudflareApi:
         try:
             answer = self._client.request(method, path, **more)
         except httpx.HTTPError as error:
-            raise TransientError(f"{method}: {type(error).__name__}", 1.0) from error
+            raise TransientError(f"{method}: {type(error).__name__} {error}".strip(), 1.0) from error
         # Checked before the body: a proxy's refusal is a page.
         if answer.status_code == 429 or answer.status_code >= 500:
             raise TransientError(f"status {answer.status_code}", _seconds(answer.headers.get("Retry-After")))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
+from urllib.request import getproxies_environment
 from weakref import WeakKeyDictionary
 
 import yaml
@@ -19,6 +20,7 @@ from kubernetes.config import ConfigException, load_kube_config
 from urllib3.util.ssl_ import create_urllib3_context
 
 from lookups.credentials import CredentialsError
+from lookups.http import like_go, proxy_for
 
 _PEM: Final = WeakKeyDictionary[Configuration, Mapping[str, bytes]]()
 """Certificates and key of each configuration, by its attributes that named their files."""
@@ -40,12 +42,14 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
     interpreter shuts down, and leaves them there if the process is killed, as the engine kills its plugins.
     """
     kubeconfig = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    configuration = Configuration(retries=retries)
+    # Without a proxy, the library would choose one by other rules than kubectl and the plugin.
+    configuration = Configuration(retries=retries, proxy="", no_proxy="")
     try:
         with _LOADING, TemporaryDirectory() as files:
             load_kube_config(kubeconfig, context=context, client_configuration=configuration, temp_file_path=files)
             tls = _tls(configuration)
             _PEM[configuration] = {name: Path(file).read_bytes() for name, file in _named(configuration)}
+            configuration.proxy = configuration.proxy or proxy_for(configuration.host, getproxies_environment())
     # A failing credential plugin, or a certificate that is not base64, raises various errors.
     except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
         raise CredentialsError(
@@ -57,6 +61,12 @@ def api_client(context: str, *, retries: int | None = None) -> ApiClient:
         raise CredentialsError(
             f"the token that {kubeconfig} gives for the context {context} contains a line break or another character "
             "that no token has: write the token, or its file, again without"
+        )
+    if configuration.proxy and not configuration.proxy.startswith(("http://", "https://")):
+        raise CredentialsError(
+            f"the proxy (proxy-url in {kubeconfig}, or HTTPS_PROXY) of the context {context} is no HTTP proxy, the "
+            "only kind that this program takes. Name one with http://, name the server in NO_PROXY, or forward a port "
+            "to it (ssh -L), with the server's name as tls-server-name"
         )
     client = ApiClient(configuration=configuration)
     unused = dict.fromkeys(("ca_certs", "cert_file", "key_file"))
@@ -90,7 +100,7 @@ def _named(configuration: Configuration) -> Iterator[tuple[str, str]]:
 def _tls(configuration: Configuration) -> ssl.SSLContext | None:
     if not configuration.host.startswith("https:"):
         return None
-    tls = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE)
+    tls = like_go(create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if configuration.verify_ssl else ssl.CERT_NONE))
     if configuration.ssl_ca_cert:
         tls.load_verify_locations(configuration.ssl_ca_cert)
     else:

@@ -72,7 +72,15 @@ def _missing(environment: Mapping[str, str], name: str, what: str) -> Iterator[s
 
 def kubeconfig_problems(context: str, environment: Mapping[str, str]) -> Iterator[str]:
     """Problems with the kubeconfig that the environment names, each with its fix."""
-    listed = [Path(path).expanduser() for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
+    named = [path for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
+    if any(path.startswith("~") for path in named):
+        # To the plugin, the file does not exist: a preview would pass, and `up` fail at the first object.
+        yield (
+            "KUBECONFIG has a path that begins with ~, which shells replace only outside quotes, and kubectl and the "
+            "plugin never do: export the whole path"
+        )
+        return
+    listed = [Path(path) for path in named]
     paths = listed or [Path("~/.kube/config").expanduser()]
     present = [path for path in paths if path.is_file()]
     if not present:

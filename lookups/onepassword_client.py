@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from lookups.http import PluginTransport
 from lookups.onepassword_item import Item, is_uuid, item_of
 
 Body = dict[str, Any]
@@ -119,7 +120,8 @@ class ConnectClient:
     """A Connect server."""
 
     def __init__(self, host: str, token: str, *, pause: Callable[[float], None] = time.sleep) -> None:
-        self._client = httpx.Client(base_url=host, headers={"Authorization": f"Bearer {token}"}, timeout=_PATIENCE)
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=host, headers=headers, timeout=_PATIENCE, transport=PluginTransport())
         self._host = host
         self._pause = pause
 

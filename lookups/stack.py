@@ -21,6 +21,7 @@ from lookups.infrastructure import InfrastructureProject, read_infrastructure
 from lookups.job_identity import JobIdentity, read_job_identity
 from lookups.live_database import with_live_database
 from lookups.moving import Record
+from lookups.onepassword_reach import check_reach
 from lookups.own_outputs import own_outputs
 from lookups.own_state import check_own_state
 from lookups.ownership import Claim, check_ownership, project_folders
@@ -127,6 +128,8 @@ def look_up(settings: Settings, providers: Providers) -> Found:
             _check_existing, settings, cluster, claims, folders, outputs=outputs, record=record, placed=placed
         )
     secrets = errors.attempt(read_secrets, settings, providers.onepassword)
+    if secrets:
+        errors.attempt(check_reach, secrets)
     errors.check()
     assert placed is not None  # noqa: S101 - for the type checker, like the next two: what is missing had an error
     assert secrets is not None  # noqa: S101

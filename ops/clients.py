@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
-from cloudflare import Cloudflare
+from cloudflare import NOT_GIVEN, Cloudflare, DefaultHttpxClient, NotGiven
 from gitlab import Gitlab, GitlabError, GitlabParsingError
 from kubernetes.client import ApiClient
 from kubernetes.dynamic import DynamicClient
@@ -17,6 +17,7 @@ import lookups.cluster
 from lookups import deploy_tokens
 from lookups.cluster_client import api_client
 from lookups.credentials import CredentialsError, check_environment, gitlab_problems
+from lookups.http import PluginTransport
 from lookups.live_database import with_live_database
 from ops.adopt.existing import Live
 from settings import Settings, SettingsError
@@ -73,11 +74,19 @@ def connect(settings: Settings) -> Live:
         kubernetes=cluster,
         names=settings.names,
         gitlab=gitlab_client(settings),
-        cloudflare=Cloudflare() if settings.access.public else None,
+        cloudflare=cloudflare_client() if settings.access.public else None,
         mirror=settings.repository.mirror if settings.repository else None,
         secret_names=settings.app.secrets.keys(),
         database_image=settings.database.image if settings.database else None,
     )
+
+
+def cloudflare_client(*, patience: float | NotGiven = NOT_GIVEN) -> Cloudflare:
+    """Cloudflare's official client, with CLOUDFLARE_API_TOKEN.
+
+    `patience` is in seconds, for one answer; by default the client's own.
+    """
+    return Cloudflare(timeout=patience, http_client=DefaultHttpxClient(transport=PluginTransport()))
 
 
 def kubernetes_client(settings: Settings) -> ApiClient:

@@ -18,17 +18,21 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
+from lookups.http import PluginTransport
 from ops.status import alerts, checks, workloads
-from ops.verify import access, backups, cluster, tokens
+from ops.verify import access, backups, cluster, database, tokens
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from settings import Settings
+
+_OF_CLUSTER: Final = {"migration", "pipeline-token", "database-certificate"}
+"""Checks of several lists that query only the cluster."""
 
 SYSTEMS: Final[tuple[tuple[Check, ...], ...]] = (
     (
         Check(name="app", look=workloads.app_runs),
         Check(name="database", look=workloads.database_runs, applies=lambda settings: settings.database is not None),
-        *(check for check in (*cluster.CHECKS, *tokens.CHECKS) if check.name in {"migration", "pipeline-token"}),
+        *(check for check in (*cluster.CHECKS, *tokens.CHECKS, *database.CHECKS) if check.name in _OF_CLUSTER),
         *backups.CHECKS,
         Check(name="scheduled-checks", look=checks.passed),
         Check(name="alerts", look=alerts.firing, applies=lambda settings: settings.monitoring is not None),
@@ -50,7 +54,7 @@ def status(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
 
     `transport` carries requests to the app's own address if that address does not lead to the app from here.
     """
-    with httpx.Client(transport=transport, timeout=PATIENCE, follow_redirects=False) as http:
+    with httpx.Client(transport=transport or PluginTransport(), timeout=PATIENCE, follow_redirects=False) as http:
         systems = Systems(settings, http=http, patience=PATIENCE)
 
         def look(checks: Iterable[Check]) -> list[Result]:

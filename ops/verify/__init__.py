@@ -11,6 +11,7 @@ import httpx
 from rich.console import Console
 from rich.text import Text
 
+from lookups.http import PluginTransport
 from ops.verify import (
     access,
     backups,
@@ -52,7 +53,7 @@ def verify(settings: Settings, *, transport: httpx.BaseTransport | None = None) 
 
     `transport` carries requests to the app's own addresses if they do not lead to the app from here.
     """
-    with httpx.Client(transport=transport, timeout=_PATIENCE, follow_redirects=False) as http:
+    with httpx.Client(transport=transport or PluginTransport(), timeout=_PATIENCE, follow_redirects=False) as http:
         systems = Systems(settings, http=http)
         return [examine(one, systems) for check in CHECKS for one in check.each(settings)]
 

@@ -33,7 +33,7 @@ from lookups.credentials import (
 from lookups.onepassword import Vaults
 from lookups.onepassword_client import client, onepassword_problems
 from lookups.secrets import Values, read_values
-from ops.clients import check_gitlab, dynamic_client, kubernetes_client
+from ops.clients import check_gitlab, cloudflare_client, dynamic_client, kubernetes_client
 from ops.verify.trouble import NETWORK_FIX, CheckError
 from settings import Settings
 from settings.access import PublicAccessSettings, ServiceTokenSettings
@@ -226,7 +226,7 @@ class Systems:
     def cloudflare(self) -> Cloudflare:
         """Cloudflare's official client."""
         _require(cloudflare_problems(os.environ))
-        return Cloudflare(timeout=self.patience)
+        return cloudflare_client(patience=self.patience)
 
     @cached_outcome
     def cloudflare_api(self) -> CloudflareApi:

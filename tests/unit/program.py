@@ -153,12 +153,14 @@ def run(
     project: str = PROJECT,
     there: Mapping[str, Any] | None = None,
     protected_environments: Sequence[str] = (),
+    unreached: Exception | None = None,
 ) -> Program:
     """Runs the program of a stack, with the stack file of `file` if given, renamed to `project`.
 
     `changes` replace settings, e.g. {"database.size": "20Gi"}; `values` fields of the 1Password item; `gitlab` parts of
     what GitLab's functions return, e.g. {"getMetadata": {"enterprise": False}}. `there` is what the cluster holds by
     resource, e.g. {"clusters": {...}}, in addition to `HELD`. `protected_environments` are those protected already.
+    `unreached` is why the program itself does not reach 1Password, though the plugin does.
     """
     answers = Answers()
     for function, attributes in (gitlab or {}).items():
@@ -173,6 +175,7 @@ def run(
     able = mock.patch("lookups.gitlab.missing_permissions", return_value=[])
     protected = mock.patch("lookups.gitlab.find_protected", return_value=protected_environments)
     known = mock.patch("lookups.infrastructure.token_user", return_value=1)
+    reached = mock.patch("lookups.onepassword_reach.client", side_effect=unreached)
     # Nor do they cover the API server, which holds every object that is read, but no volumes and no database.
     held = mock.Mock()
     held.list.side_effect = lambda _, resource, *__, **___: LISTED.get(resource, [])
@@ -193,6 +196,7 @@ def run(
         able,
         protected,
         known,
+        reached,
         connected,
         seen,
         account,

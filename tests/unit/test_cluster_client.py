@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import http.server
 import json
 import ssl
@@ -11,14 +12,19 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from kubernetes.config import kube_config
+from urllib3.util.ssl_ import create_urllib3_context
 
 from components.server_certificate import _issued
+from lookups import cluster_client
 from lookups.cluster import ClusterError, connect
 from lookups.cluster_client import api_client, in_files
 from lookups.credentials import CredentialsError
@@ -43,10 +49,41 @@ class _Answer(http.server.BaseHTTPRequestHandler):
         """Keeps the test's output clean."""
 
 
+def issued_without_extensions() -> dict[str, str]:
+    """A server's certificate and its authority's, as MicroK8s made them until June 2026 (canonical/microk8s#5537)."""
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("authority", "server")}
+    names = {name: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in keys}
+    now = dt.datetime.now(dt.UTC)
+
+    def issued(name: str, *extensions: x509.ExtensionType) -> str:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(names[name])
+            .issuer_name(names["authority"])
+            .public_key(keys[name].public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        made = builder.sign(keys["authority"], hashes.SHA256())
+        return made.public_bytes(serialization.Encoding.PEM).decode()
+
+    private = keys["server"].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {
+        "authority": issued("authority", x509.BasicConstraints(ca=True, path_length=None)),
+        "certificate": issued("server", x509.SubjectAlternativeName([x509.DNSName("localhost")])),
+        "key": private.decode(),
+    }
+
+
 @contextmanager
-def api_server(directory: Path, *, clients: str) -> Iterator[tuple[str, str]]:
+def api_server(directory: Path, *, clients: str, made: Mapping[str, Any] | None = None) -> Iterator[tuple[str, str]]:
     """Its address and its authority's certificate. It accepts the clients with the certificate `clients` only."""
-    made = _issued(["localhost"], None)
+    made = made or _issued(["localhost"], None)
     (directory / "server.pem").write_text(made["key"] + made["certificate"])
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(directory / "server.pem")
@@ -81,6 +118,15 @@ def add(kubeconfig: Path, *, cluster: Mapping[str, Any], user: Mapping[str, Any]
     content["clusters"][0]["cluster"].update(cluster)
     content["users"][0]["user"].update(user)
     kubeconfig.write_text(json.dumps(content))
+
+
+def of_environment(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
+    """Sets these proxy variables and no others."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -163,6 +209,20 @@ def test_a_server_of_another_authority_is_trusted_only_if_the_kubeconfig_says_so
                 connect("a").get("v1", "namespaces", "own")
 
 
+def test_the_cluster_s_certificates_need_no_more_extensions_than_for_kubectl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN  # urllib3's default from Python 3.13 on
+    with_strict = partial(create_urllib3_context, verify_flags=strict)
+    monkeypatch.setattr(cluster_client, "create_urllib3_context", with_strict)
+    key, certificate = self_signed("kubernetes-admin")
+    user = inline({"client-certificate": certificate, "client-key": key}, tmp_path)
+    with api_server(tmp_path, clients=certificate, made=issued_without_extensions()) as (url, authority):
+        write_kubeconfig(url, tmp_path, monkeypatch)
+        add(tmp_path / "kubeconfig", cluster=inline({"certificate-authority": authority}, tmp_path), user=user)
+        assert connect("a").get("v1", "namespaces", "own")
+
+
 def test_a_key_of_another_certificate_is_refused_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (key, _), (_, certificate) = self_signed("one"), self_signed("another")
     write_kubeconfig("https://127.0.0.1:9", tmp_path, monkeypatch)
@@ -171,6 +231,53 @@ def test_a_key_of_another_certificate_is_refused_and_not_shown(tmp_path: Path, m
     with pytest.raises(CredentialsError, match=r"the context a cannot be read from .*KEY_VALUES_MISMATCH") as refused:
         connect("a")
     assert key.splitlines()[1] not in str(refused.value)
+
+
+SOCKS = "socks5://127.0.0.1:1080"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "environment"),
+    [
+        ({"proxy-url": SOCKS}, {}),
+        ({"proxy-url": "proxy.lan:3128"}, {}),
+        ({}, {"HTTPS_PROXY": SOCKS}),
+        ({}, {"HTTPS_PROXY": "ftp://me:secret@proxy.lan"}),
+    ],
+)
+def test_a_proxy_that_is_no_http_proxy_is_refused_with_the_alternatives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cluster: Mapping[str, Any], environment: Mapping[str, str]
+) -> None:
+    write_kubeconfig("https://10.0.0.1:6443", tmp_path, monkeypatch)
+    add(tmp_path / "kubeconfig", cluster=cluster, user={})
+    of_environment(monkeypatch, environment)
+    with pytest.raises(CredentialsError, match=r"the proxy .* of the context a is no HTTP proxy") as refused:
+        connect("a")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "environment", "proxy"),
+    [
+        ({}, {}, None),
+        ({}, {"ALL_PROXY": SOCKS}, None),
+        ({}, {"HTTPS_PROXY": SOCKS, "NO_PROXY": "fd00::1,10.0.0.0/8"}, None),
+        ({}, {"HTTPS_PROXY": "proxy.lan:3128"}, "http://proxy.lan:3128"),
+        ({"proxy-url": "http://a.lan:1"}, {"HTTPS_PROXY": SOCKS, "NO_PROXY": "10.0.0.1"}, "http://a.lan:1"),
+    ],
+)
+def test_the_proxy_is_kubectl_s(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cluster: Mapping[str, Any],
+    environment: Mapping[str, str],
+    proxy: str | None,
+) -> None:
+    write_kubeconfig("https://10.0.0.1:6443", tmp_path, monkeypatch)
+    add(tmp_path / "kubeconfig", cluster=cluster, user={})
+    of_environment(monkeypatch, environment)
+    found = api_client("a").rest_client.pool_manager.proxy
+    assert (found.url if found else None) == proxy
 
 
 @pytest.mark.parametrize("token", ["of-theirs\n", "of-\ntheirs", "of\u2011theirs"])

@@ -15,6 +15,8 @@ from providers import Providers
 from settings import Settings
 from settings.section import today
 from tests.stacks import DEV
+from tests.unit.stack_files import sections
+from tests.unit.test_r2 import MADE as BUCKET
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "connect-" + "token-" + "value"
@@ -148,6 +150,16 @@ def test_everything_that_is_missing_is_reported_together(tmp_path: Path) -> None
         assert name in message
 
 
+def test_a_stack_that_only_has_a_bucket_at_cloudflare_needs_a_token_that_nothing_logs(
+    environment: dict[str, str],
+) -> None:
+    backup = {**sections("prod")["backup"], "s3": BUCKET}
+    Providers(settings(backup=backup), environment)
+    assert "TF_LOG makes the plugins log" in problems({**environment, "TF_LOG": "DEBUG"}, backup=backup)
+    del environment["CLOUDFLARE_API_TOKEN"]
+    assert "CLOUDFLARE_API_TOKEN is not set" in problems(environment, backup=backup)
+
+
 def test_a_stack_needs_no_credentials_for_what_it_does_not_use(environment: dict[str, str]) -> None:
     for name in ("GITLAB_TOKEN", "GITLAB_BASE_URL", "CLOUDFLARE_API_TOKEN"):
         del environment[name]
@@ -182,6 +194,7 @@ def test_each_way_to_1password_is_enough(kubeconfig: Path, pair: dict[str, str])
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "https://gitlab.example.com/api/v4"}, "GITLAB_BASE_URL is not the address"),
         ({"GITLAB_BASE_URL": "http://gitlab.example.com/api/v4/"}, "GITLAB_BASE_URL is not the address"),
+        ({"GITLAB_BASE_URL": "https:///api/v4/"}, "GITLAB_BASE_URL is not the address"),
         ({"CLOUDFLARE_EMAIL": ""}, "CLOUDFLARE_EMAIL would be sent to Cloudflare beside CLOUDFLARE_API_TOKEN"),
         ({"CLOUDFLARE_API_KEY": TOKEN}, "CLOUDFLARE_API_KEY would be sent to Cloudflare beside"),
         ({"CLOUDFLARE_BASE_URL": ""}, "CLOUDFLARE_BASE_URL is not the address"),
@@ -197,10 +210,19 @@ def test_an_unusable_value_is_reported_without_being_shown(
     assert TOKEN not in message
 
 
-def test_a_missing_context_is_reported_with_the_existing_ones(environment: dict[str, str]) -> None:
+def test_an_encrypted_address_of_another_server_is_accepted(environment: dict[str, str]) -> None:
+    environment["GITLAB_BASE_URL"] = "https://gitlab.example.com/api/v4/"
+    environment["CLOUDFLARE_BASE_URL"] = "https://api.example.com/client/v4"
+    Providers(settings(delivery=DELIVERY, access={**CONFIG["access"], "public": PUBLIC}), environment)
+
+
+def test_a_missing_context_is_reported_with_the_existing_ones(environment: dict[str, str], kubeconfig: Path) -> None:
     message = problems(environment, cluster={"context": "home"})
     assert "no context 'home'; it has: other, homelab" in message
     assert "kubeconfig-token" not in message
+    for content in ("", "contexts:", "kind: Config"):
+        kubeconfig.write_text(content)
+        assert "no context 'homelab'; it has: none" in problems(environment)
 
 
 def test_kubeconfig_may_list_several_files_as_kubectl_reads_them(
@@ -212,9 +234,21 @@ def test_kubeconfig_may_list_several_files_as_kubectl_reads_them(
     Providers(settings(cluster={"context": "home"}), environment)
 
 
-@pytest.mark.parametrize("content", ["contexts: [", "text", "contexts: [1]", "contexts: {a: b}"])
+@pytest.mark.parametrize("listed", ["~/config", "{kubeconfig}:~/config", "~"])
+def test_a_home_that_only_shells_know_is_refused_although_the_file_exists(
+    environment: dict[str, str], kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    (kubeconfig.parent / "config").write_text(kubeconfig.read_text())
+    monkeypatch.setenv("HOME", str(kubeconfig.parent))
+    environment["KUBECONFIG"] = listed.format(kubeconfig=kubeconfig)
+    assert "KUBECONFIG has a path that begins with ~" in problems(environment)
+
+
+@pytest.mark.parametrize(
+    "content", ["contexts: [", "text", "contexts: [1]", "contexts: {a: b}", "contexts: [{}]", "contexts: \xff"]
+)
 def test_an_unreadable_kubeconfig_is_reported(environment: dict[str, str], kubeconfig: Path, content: str) -> None:
-    kubeconfig.write_text(content)
+    kubeconfig.write_text(content, encoding="latin-1")
     assert "kubeconfig cannot be read" in problems(environment)
 
 

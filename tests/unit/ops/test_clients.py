@@ -23,8 +23,9 @@ from lookups.cluster import ClusterError, ForbiddenError
 from lookups.cluster_client import api_client
 from lookups.credentials import CredentialsError
 from ops import __main__ as command
-from ops.clients import dynamic_client, gitlab_client, kubernetes_client, load_settings
+from ops.clients import cloudflare_client, dynamic_client, gitlab_client, kubernetes_client, load_settings
 from ops.verify.trouble import CLUSTER_FIX, NETWORK_FIX, explain
+from rehearsal.vendors.cloudflare import Cloudflare
 from tests.stacks import STACKS
 from tests.unit.kubeconfig import write_kubeconfig
 
@@ -129,3 +130,14 @@ def test_the_apis_of_a_cluster_are_discovered_each_time_and_kept_in_no_file(
         assert list(folder.iterdir()) == []
     assert "Later" not in kinds[0]
     assert "Later" in kinds[1]
+
+
+@pytest.mark.parametrize("exceptions", ["[::1]", "10.42.0.0/16,fd00::/8"])
+def test_ipv6_in_no_proxy_does_not_keep_the_official_client_from_cloudflare(
+    monkeypatch: pytest.MonkeyPatch, served: Callable[[ASGIApp], str], exceptions: str
+) -> None:
+    server = Cloudflare()
+    monkeypatch.setenv("NO_PROXY", exceptions)
+    monkeypatch.setenv("CLOUDFLARE_API_TOKEN", server.token)
+    monkeypatch.setenv("CLOUDFLARE_BASE_URL", f"{served(server.app)}/client/v4")
+    assert list(cloudflare_client().zones.list())

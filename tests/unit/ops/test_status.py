@@ -23,6 +23,7 @@ from ops import status
 from ops.commands import app
 from ops.status import alerts, workloads
 from ops.terminal import age
+from ops.verify import tokens
 from ops.verify.check import Check, Result, examine
 from ops.verify.systems import Systems
 from ops.verify.trouble import NETWORK_FIX, CheckError
@@ -235,6 +236,12 @@ def test_the_systems_are_asked_concurrently_and_shown_in_order(monkeypatch: pyte
     assert (first.check, first.ok) == ("one", False)
     assert "no answer: ConnectTimeout" in first.seen
     assert second == Result(check="two", ok=True, seen="well")
+
+
+def test_everything_that_ends_on_a_day_is_shown() -> None:
+    shown = {check.name for checks in status.SYSTEMS for check in checks}
+    ends = {check.name for check in tokens.CHECKS} | {"database-certificate"}
+    assert ends <= shown
 
 
 def test_the_screen_names_the_stack_and_cuts_nothing_off() -> None:
