@@ -19,6 +19,9 @@ from sdks import kubernetes
 
 POD_NAMESPACE: Final = "k8s:io.kubernetes.pod.namespace"
 """Cilium's label for a pod's namespace."""
+DNS_NAMESPACE: Final = "kube-system"
+DNS: Final = {"k8s-app": "kube-dns"}
+"""Label of the pods of the cluster's DNS, whatever they run."""
 
 Labels = Mapping[str, pulumi.Input[str]]
 Rule = Mapping[str, Any]
@@ -64,7 +67,7 @@ def to_dns(*, learn_names: bool = False) -> Rule:
     if learn_names:
         ports["rules"] = {"dns": [{"matchPattern": "*"}]}
     return {
-        "toEndpoints": [{"matchLabels": {POD_NAMESPACE: "kube-system", "k8s-app": "kube-dns"}}],
+        "toEndpoints": [{"matchLabels": {POD_NAMESPACE: DNS_NAMESPACE, **DNS}}],
         "toPorts": [ports],
     }
 

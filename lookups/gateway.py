@@ -17,6 +17,9 @@ API: Final = "gateway.networking.k8s.io/v1"
 RESOURCE: Final = "gateways"
 _HTTPS: Final = "HTTPS"
 """With HTTP, people's passwords would cross the network in clear text; the other protocols take no HTTPRoute."""
+_CLASSES: Final = "gatewayclasses"
+_CILIUM: Final = "io.cilium/gateway-controller"
+"""Controller of Cilium's GatewayClasses (cilium/cilium, operator/pkg/gateway-api)."""
 _NAME: Final = "kubernetes.io/metadata.name"
 """Label that Kubernetes itself gives every namespace."""
 
@@ -35,6 +38,7 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
             "correct access.gateway.name and access.gateway.namespace, or create it",
         )
         return
+    yield from _of_class(wanted, found["spec"]["gatewayClassName"], cluster)
     listeners = {one["name"]: one for one in found["spec"]["listeners"]}
     if wanted.listener in listeners:
         yield from _of_listener(settings, cluster, listeners[wanted.listener])
@@ -43,6 +47,25 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
         yield (
             f"The Gateway {_place(wanted)} has no listener {wanted.listener}. It has {there}",
             "correct access.gateway.listener, or add the listener",
+        )
+
+
+def _of_class(wanted: GatewaySettings, name: str, cluster: Cluster) -> Iterator[tuple[str, str]]:
+    try:
+        found = cluster.get(API, _CLASSES, name)
+    except ForbiddenError as error:
+        pulumi.log.warn(f"Cannot check whether Cilium serves the Gateway {_place(wanted)}. {error}")
+        return
+    if found is None:
+        yield (
+            f"The Gateway {_place(wanted)} is of the class {name}, which does not exist, so nothing serves it",
+            "correct access.gateway, or switch on Cilium's Gateway API, which creates the class cilium",
+        )
+    elif (controller := found["spec"]["controllerName"]) != _CILIUM:
+        # No refusal: another policy may admit that controller's pods.
+        pulumi.log.warn(
+            f"The Gateway {_place(wanted)} (class {name}) is served by {controller}, not by Cilium, whose Gateway is "
+            "the only one that the app's network policy admits, so requests time out: name one in access.gateway"
         )
 
 

@@ -1,6 +1,6 @@
-"""Checks, before the first resource, that the cluster has what the stack builds on: APIs, the Gateway, an operator.
+"""Checks, before the first resource, that the cluster has what the stack builds on.
 
-Without them, `up` would create everything else, wait, and fail.
+Without its APIs, Gateway, cloudflared and operator, `up` would create everything else, wait, and fail.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 import pulumi
 
-from lookups import gateway, operator
+from lookups import gateway, operator, peers
 from lookups.cluster import Cluster
 from settings import Settings
 
@@ -42,6 +42,7 @@ def find_problems(settings: Settings, cluster: Cluster) -> Iterator[tuple[str, s
             yield f"The API server does not know {' and '.join(missing)} ({api_version})", fix
         elif api_version == gateway.API:
             yield from gateway.find_problems(settings, cluster)
+    yield from peers.find_problems(settings, cluster)
     if settings.database_of_operator is not None:
         yield from operator.find_problems(settings, cluster)
 

@@ -19,7 +19,12 @@ def find_problems(cluster: Cluster, section: str, name: str) -> Iterator[str]:
             return
         made = [one["spec"].get("storageClassName") for one in cluster.list("v1", "persistentvolumes")]
     except ForbiddenError as error:
-        pulumi.log.warn(f"Cannot check whether the cluster has the storage class {name}. {error}")
+        # The plugin reads the class to know what to wait for (pulumi-kubernetes, pvcBindMode in await/awaiters.go).
+        pulumi.log.warn(
+            f"Cannot check whether the cluster has the storage class {name}. {error}\n\nIf its volumes wait for their "
+            "first pod (WaitForFirstConsumer), as local-path's do, `up` also needs this permission: without it, it "
+            "waits five minutes for the claim, and fails."
+        )
         return
     if name not in made:
         yield (

@@ -35,12 +35,14 @@ HELD: Final = {
     "persistentvolumeclaims": None,
     "clusters": None,
     "configmaps": {"data": {"ca.crt": CA}},
+    "gatewayclasses": {"spec": {"controllerName": "io.cilium/gateway-controller"}},
     "gateways": {
         "spec": {
+            "gatewayClassName": "cilium",
             "listeners": [
                 {"name": name, "protocol": "HTTPS", "allowedRoutes": {"namespaces": {"from": "All"}}}
                 for name in ("https", "https-dev")
-            ]
+            ],
         }
     },
 }

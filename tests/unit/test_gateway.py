@@ -16,10 +16,21 @@ STACK = load_settings("dev")
 
 
 class Cluster:
-    """Has these Gateways, if they can be read, and the stack's namespace if it is given labels."""
+    """Has these Gateways, if they can be read, and the stack's namespace if it is given labels.
 
-    def __init__(self, *gateways: Any, readable: bool = True, labels: dict[str, str] | None = None) -> None:
+    `controller` serves the class of the Gateways; None if the class does not exist.
+    """
+
+    def __init__(
+        self,
+        *gateways: Any,
+        readable: bool = True,
+        labels: dict[str, str] | None = None,
+        controller: str | None = "io.cilium/gateway-controller",
+        shows_classes: bool = True,
+    ) -> None:
         self._gateways, self._readable, self._labels = gateways, readable, labels
+        self._controller, self._shows_classes = controller, shows_classes
 
     def list(self, api_version: str, resource: str) -> list[Any]:
         assert (api_version, resource) == ("gateway.networking.k8s.io/v1", "gateways")
@@ -31,6 +42,11 @@ class Cluster:
         if resource == "namespaces":
             assert (api_version, name, namespace) == ("v1", STACK.namespace, None)
             return None if self._labels is None else {"metadata": {"name": name, "labels": self._labels}}
+        if resource == "gatewayclasses":
+            assert (name, namespace) == ("shared", None)
+            if not self._shows_classes:
+                raise ForbiddenError("gatewayclasses is forbidden")
+            return None if self._controller is None else {"spec": {"controllerName": self._controller}}
         key = {"name": name, "namespace": namespace}
         return next((one for one in self.list(api_version, resource) if one["metadata"] == key), None)
 
@@ -52,7 +68,8 @@ def gateway(
     if selector is not None:
         listener["allowedRoutes"]["namespaces"]["selector"] = selector
     plain = {"name": "http", "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
-    return {"metadata": {"name": name, "namespace": "edge"}, "spec": {"listeners": [plain, listener]}}
+    spec = {"gatewayClassName": "shared", "listeners": [plain, listener]}
+    return {"metadata": {"name": name, "namespace": "edge"}, "spec": spec}
 
 
 def selecting(*expressions: dict[str, Any], **labels: str) -> Any:
@@ -158,9 +175,38 @@ def test_a_label_that_somebody_gave_the_namespace_counts_and_one_that_up_changes
     assert problems(Cluster(selecting(**{"app.kubernetes.io/part-of": "old"}), labels=there))
 
 
-def test_a_user_who_may_not_look_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(pulumi.log, "warn", said.append)
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings."""
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+    return warnings
+
+
+def test_a_user_who_may_not_look_is_warned(said: list[str]) -> None:
     assert problems(Cluster(readable=False)) == []
     (warning,) = said
     assert "edge/main accepts the app's route. gateways is forbidden" in warning
+
+
+def test_a_gateway_of_another_controller_is_warned_of_because_the_policies_keep_it_from_the_app(
+    said: list[str],
+) -> None:
+    assert problems(Cluster(gateway())) == []
+    assert said == []
+    assert problems(Cluster(gateway(), controller="traefik.io/gateway-controller")) == []
+    (warning,) = said
+    assert "The Gateway edge/main (class shared) is served by traefik.io/gateway-controller, not by Cilium" in warning
+
+
+def test_a_gateway_of_a_class_that_does_not_exist_serves_nothing(said: list[str]) -> None:
+    (problem,) = problems(Cluster(gateway(), controller=None))
+    assert "The Gateway edge/main is of the class shared, which does not exist" in problem
+    assert said == []
+
+
+def test_a_user_who_may_not_read_classes_is_warned_and_the_listener_is_still_checked(said: list[str]) -> None:
+    (problem,) = problems(Cluster(gateway("other.example.org"), shows_classes=False))
+    assert "serves other.example.org" in problem
+    (warning,) = said
+    assert "Cannot check whether Cilium serves the Gateway edge/main. gatewayclasses is forbidden" in warning

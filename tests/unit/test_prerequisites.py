@@ -10,6 +10,7 @@ from lookups.prerequisites import PrerequisitesError, check_prerequisites
 from settings import Settings
 from settings.database import DatabaseSettings
 from tests.stacks import PROD
+from tests.unit.answers import HELD
 from tests.unit.program import load_settings
 from tests.unit.stack_files import sections
 from tests.unit.test_postgres_exporter import METRICS
@@ -33,10 +34,14 @@ class Cluster:
     def served(self, api_version: str) -> tuple[str, ...]:
         return KINDS if self.serves(api_version, "") else ()
 
-    def get(self, api_version: str, resource: str, _name: str, _namespace: str) -> Any:
-        assert self.serves(api_version, resource)
-        accepting = {"protocol": "HTTPS", "allowedRoutes": {"namespaces": {"from": "All"}}}
-        return {"spec": {"listeners": [{"name": name, **accepting} for name in ("https", "https-dev")]}}
+    def get(self, api_version: str, resource: str, _name: str, _namespace: str | None = None) -> Any:
+        assert api_version == "v1" or self.serves(api_version, resource)
+        if resource in {"namespaces", "gatewayclasses"}:
+            return HELD.get(resource, {})
+        return HELD["gateways"]
+
+    def list(self, _api_version: str, resource: str, _namespace: str, *, selector: str) -> Any:
+        return [{"metadata": {"labels": selector}}] if resource == "pods" else []
 
 
 def refused(settings: Settings, *groups: str) -> str:

@@ -21,6 +21,7 @@ READ: Final = (
     ("apiregistration.k8s.io", "apiservices"),
     ("batch", "jobs"),
     ("coordination.k8s.io", "leases"),
+    ("gateway.networking.k8s.io", "gatewayclasses"),
     ("longhorn.io", "settings"),
     ("scheduling.k8s.io", "priorityclasses"),
     ("storage.k8s.io", "storageclasses"),
