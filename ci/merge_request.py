@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-import gitlab
 import requests
 from gitlab.exceptions import GitlabCreateError
+
+from lookups.deploy_tokens import client
 
 _PAUSE: Final = 1.0  # second
 _SERVER_ERROR: Final = 500
@@ -18,11 +19,10 @@ def put_comment(environment: Mapping[str, str], *, marker: str, body: str) -> No
     """Edits the existing comment with `marker`, or adds one; `body` begins with `marker`.
 
     `environment` is the job's, with an access token (scope api, role Reporter) in GITLAB_NOTE_TOKEN, because a job's
-    own CI_JOB_TOKEN may not write notes (gitlab-org/gitlab#464591). Raises `GitlabError`.
+    own CI_JOB_TOKEN may not write notes (gitlab-org/gitlab#464591). Raises `GitlabError`, and `OSError` if there is no
+    connection to GitLab.
     """
-    server = gitlab.Gitlab(
-        environment["CI_SERVER_URL"], private_token=environment["GITLAB_NOTE_TOKEN"], retry_transient_errors=True
-    )
+    server = client(environment["CI_SERVER_URL"], environment["GITLAB_NOTE_TOKEN"])
     server.auth()
     assert server.user is not None  # noqa: S101 - set by `auth`, which raises otherwise
     project = server.projects.get(environment["CI_PROJECT_ID"], lazy=True)

@@ -141,6 +141,11 @@ def _tell_reviewer(preview: Preview, *, stack: str, rehearsed: bool) -> None:
             f"GitLab refused the comment on the merge request: {error}. GITLAB_NOTE_TOKEN has to be an access token of "
             "this project with the scope api and the role Reporter, and not expired."
         ) from None
+    except OSError as error:
+        raise SystemExit(
+            f"The comment on the merge request did not reach GitLab: {error}. The job has to reach CI_SERVER_URL, and "
+            "to trust its certificate (SSL_CERT_FILE names private ones)."
+        ) from None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pulumi
 
 from lookups.gitlab_access import TIMEOUT
+from lookups.http import like_go
 from settings.names import PROGRAM
 
 if TYPE_CHECKING:
@@ -24,14 +25,32 @@ IN_USE: Final = f"{PROGRAM}/deploy-token"
 
 def connect(address: str) -> Gitlab:
     """python-gitlab with GITLAB_TOKEN, at GITLAB_BASE_URL or else the stack file's address."""
-    from gitlab import Gitlab  # noqa: PLC0415 - a run that changes no token does not need it
-
     url = (os.environ.get("GITLAB_BASE_URL") or address).rstrip("/").removesuffix("/api/v4")
+    return client(url, os.environ["GITLAB_TOKEN"])
+
+
+def client(url: str, token: str) -> Gitlab:
+    """python-gitlab that trusts the certificates that the plugin trusts, and does not wait forever."""
+    # A run that changes no token does not need these.
+    from gitlab import Gitlab  # noqa: PLC0415 - as above
+    from requests import Session  # noqa: PLC0415 - as above
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - as above
+    from urllib3.util.ssl_ import create_urllib3_context  # noqa: PLC0415 - as above
+
+    class Adapter(HTTPAdapter):
+        """Demands no more of certificates than the plugin does."""
+
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, ssl_context=like_go(create_urllib3_context()), **options)
+
+    session = Session()
+    session.mount("https://", Adapter())
     # The system's CA certificates, with which the plugin trusts a self-hosted GitLab; python-gitlab has its own set.
     system = ssl.get_default_verify_paths()
     return Gitlab(
         url,
-        private_token=os.environ["GITLAB_TOKEN"],
+        private_token=token,
+        session=session,
         ssl_verify=system.cafile or system.capath or True,
         timeout=TIMEOUT,
         retry_transient_errors=True,

@@ -133,12 +133,13 @@ def _unreadable(delivery: DeliverySettings, error: Exception) -> GitLabError:
     return GitLabError(
         f"GitLab does not show what its project {delivery.project} contains. Nothing was created or changed.\n\n"
         f"  {error}\n\n"
-        "GITLAB_TOKEN needs the scope api and the role Maintainer of that project. If it has both, try again later."
+        "GITLAB_TOKEN needs the scope api (read_api for a preview) and the role Maintainer of that project. If it has "
+        "both, try again later."
     )
 
 
 def _refuse_weak_token(delivery: DeliverySettings, repository: RepositorySettings | None) -> None:
-    if weak := missing_permissions(delivery, repository):
+    if weak := missing_permissions(delivery, repository, reading=pulumi.runtime.is_dry_run()):
         listed = "\n".join(f"  {one}" for one in weak)
         raise GitLabError(
             f"GITLAB_TOKEN lacks permissions that this needs. Nothing was created or changed. Missing:\n\n{listed}"

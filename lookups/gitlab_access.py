@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
+from lookups.http import like_go
 from settings.delivery import DeliverySettings
 from settings.repository import RepositorySettings
 
@@ -65,8 +67,10 @@ def missing_permissions(
     delivery: DeliverySettings,
     repository: RepositorySettings | None = None,
     environment: Mapping[str, str] = os.environ,
+    *,
+    reading: bool = False,
 ) -> list[str]:
-    """What the token, or GitLab's licence, lacks, in words.
+    """What the token, or GitLab's licence, lacks, in words; `reading`: for a run that writes nothing.
 
     Also empty if GitLab does not say (a token of another kind, an administrator who is no member, an error): the
     plugin's next read reports that. Raises `NoAnswerError` if there is no connection to GitLab.
@@ -84,7 +88,7 @@ def missing_permissions(
         return [f"a project {path} at {base} that the user of GITLAB_TOKEN may see (404): {fix}"]
     licence = _lacking_licence(project) if repository and repository.protected_environments else ()
     return [
-        *_lacking_scope(token),
+        *_lacking_scope(token, reading=reading),
         *_lacking_role(project, delivery.project),
         *licence,
         *_lacking_infrastructure(base, repository, environment),
@@ -115,10 +119,10 @@ class _NoRedirect(HTTPRedirectHandler):
 
 def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[str, Any]]:
     """Status and answer; None and empty without a usable answer. Raises `NoAnswerError` if there is no connection."""
-    # Not httpx: it ignores the system's CA certificates, with which the plugin trusts a self-hosted GitLab.
     request = Request(url, headers={"Authorization": f"Bearer {environment.get('GITLAB_TOKEN', '')}"})  # noqa: S310 - https, or loopback: providers.py
+    secure = [HTTPSHandler(context=like_go(ssl.create_default_context()))] if request.type == "https" else []
     try:
-        with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
+        with build_opener(_NoRedirect, *secure).open(request, timeout=TIMEOUT) as answer:
             found = json.load(answer)
     except HTTPError as error:
         return error.code, {}
@@ -130,10 +134,11 @@ def _get(url: str, environment: Mapping[str, str]) -> tuple[int | None, Mapping[
     return HTTPStatus.OK, found if isinstance(found, dict) else {}
 
 
-def _lacking_scope(token: Mapping[str, Any]) -> Iterator[str]:
+def _lacking_scope(token: Mapping[str, Any], *, reading: bool) -> Iterator[str]:
     scopes = token.get("scopes") or []
-    if scopes and "api" not in scopes:
-        yield f"the scope api: GITLAB_TOKEN has {', '.join(scopes)}"
+    least = "read_api" if reading else "api"
+    if scopes and not {"api", least} & {*scopes}:
+        yield f"the scope {least}: GITLAB_TOKEN has {', '.join(scopes)}"
 
 
 def _lacking_role(project: Mapping[str, Any], path: str) -> Iterator[str]:

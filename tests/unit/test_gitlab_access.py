@@ -13,13 +13,18 @@ from unittest import mock
 from urllib.error import HTTPError, URLError
 from urllib.request import OpenerDirector, Request
 
+import pulumi
 import pytest
 from starlette.types import ASGIApp
 
 from lookups import gitlab_access
+from lookups.gitlab import GitLabError, read_project
 from rehearsal.vendors.gitlab import GitLab
+from settings import Settings
 from settings.delivery import DeliverySettings
 from settings.repository import RepositorySettings
+from tests.stacks import DEV
+from tests.unit.stack_files import sections
 
 DELIVERY = DeliverySettings.model_validate(
     {"project": "a/b", "branch": "main", "environment": {"name": "production", "tier": "production"}}
@@ -27,7 +32,11 @@ DELIVERY = DeliverySettings.model_validate(
 
 
 def missing_permissions(
-    monkeypatch: pytest.MonkeyPatch, token: Mapping[str, Any], project: Mapping[str, Any], *protected: str
+    monkeypatch: pytest.MonkeyPatch,
+    token: Mapping[str, Any],
+    project: Mapping[str, Any],
+    *protected: str,
+    reading: bool = False,
 ) -> list[str]:
     def answer(_opener: OpenerDirector, request: Request, timeout: float) -> io.BytesIO:
         assert timeout
@@ -38,7 +47,8 @@ def missing_permissions(
 
     monkeypatch.setattr(OpenerDirector, "open", answer)
     repository = RepositorySettings(mirror="ssh://git@github.com/a/b.git", protected_environments=protected)
-    return gitlab_access.missing_permissions(DELIVERY, repository, environment={"GITLAB_TOKEN": "glpat-x"})
+    environment = {"GITLAB_TOKEN": "glpat-x"}
+    return gitlab_access.missing_permissions(DELIVERY, repository, environment=environment, reading=reading)
 
 
 def role(*levels: int | None) -> dict[str, Any]:
@@ -57,6 +67,12 @@ def test_everything_that_is_missing_is_reported_at_once(monkeypatch: pytest.Monk
     assert "role Maintainer" in level
 
 
+@pytest.mark.parametrize(("scope", "lacks"), [("api", False), ("read_api", False), ("read_registry", True)])
+def test_the_scope_read_api_is_enough_to_read(monkeypatch: pytest.MonkeyPatch, scope: str, lacks: bool) -> None:
+    lacking = missing_permissions(monkeypatch, {"scopes": [scope]}, role(40, None), reading=True)
+    assert lacking == ([f"the scope read_api: GITLAB_TOKEN has {scope}"] if lacks else [])
+
+
 def test_protected_environments_need_a_licence_that_the_project_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     unlicensed = role(40, None)
     licensed = {**unlicensed, "allow_pipeline_trigger_approve_deployment": False}
@@ -66,11 +82,14 @@ def test_protected_environments_need_a_licence_that_the_project_shows(monkeypatc
     assert missing_permissions(monkeypatch, {"scopes": ["api"]}, unlicensed) == []
 
 
-@pytest.mark.parametrize(("token", "project"), [({}, {}), ({"scopes": []}, role(None, None))])
+@pytest.mark.parametrize(
+    ("token", "project", "protected"),
+    [({}, {}, []), ({}, {}, ["production"]), ({"scopes": []}, role(None, None), [])],
+)
 def test_permissions_that_gitlab_does_not_show_are_not_guessed(
-    monkeypatch: pytest.MonkeyPatch, token: dict[str, Any], project: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch, token: dict[str, Any], project: dict[str, Any], protected: list[str]
 ) -> None:
-    assert missing_permissions(monkeypatch, token, project) == []
+    assert missing_permissions(monkeypatch, token, project, *protected) == []
 
 
 @pytest.mark.parametrize(
@@ -130,6 +149,15 @@ def test_an_answer_that_is_not_from_gitlabs_api_is_reported_with_its_address(ans
         thread.join()
 
 
+def test_a_connection_that_breaks_during_the_answer_is_reported_with_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = mock.MagicMock(**{"__enter__.return_value.read.side_effect": ConnectionResetError})
+    monkeypatch.setattr(OpenerDirector, "open", lambda *_, **__: broken)
+    with pytest.raises(gitlab_access.NoAnswerError, match="does not answer at https://"):
+        gitlab_access.check_answers(DELIVERY, environment={})
+
+
 def test_the_environments_that_are_protected_are_found_by_name(served: Callable[[ASGIApp], str]) -> None:
     gitlab = GitLab.seeded()
     environment = {"GITLAB_BASE_URL": f"{served(gitlab.app)}/api/v4/", "GITLAB_TOKEN": gitlab.token}
@@ -153,3 +181,26 @@ def test_a_project_that_the_user_may_not_see_and_an_invalid_token_are_told(serve
     assert "correct delivery.project" in hidden
     (invalid,) = missing(gitlab.project.path, "glpat-expired")
     assert f"refuses GITLAB_TOKEN at {base} (401)" in invalid
+
+
+@pytest.mark.parametrize(
+    ("preview", "scope", "said"),
+    [
+        (True, "read_api", "the plugin's own words"),
+        (False, "read_api", "the scope api: GITLAB_TOKEN has read_api"),
+        (False, "api", "the plugin's own words"),
+    ],
+)
+def test_what_a_token_lacks_depends_on_whether_the_run_writes(
+    monkeypatch: pytest.MonkeyPatch, served: Callable[[ASGIApp], str], preview: bool, scope: str, said: str
+) -> None:
+    server = GitLab.seeded()
+    monkeypatch.setenv("GITLAB_BASE_URL", f"{served(server.app)}/api/v4/")
+    monkeypatch.setenv("GITLAB_TOKEN", server.issue_token(scope))
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: preview)
+    fails = mock.Mock(side_effect=Exception("the plugin's own words"))
+    monkeypatch.setattr("lookups.gitlab.gitlab.get_project", fails)
+    delivery = DELIVERY.model_copy(update={"project": server.project.path})
+    with pytest.raises(GitLabError) as refused:
+        read_project(Settings.load(DEV, sections("dev")), delivery, mock.Mock())
+    assert said in str(refused.value)

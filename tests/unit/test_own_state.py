@@ -79,7 +79,8 @@ def test_another_cluster_identifier_than_the_state_s_is_refused_before_everythin
             check(monkeypatch, metadata, URN, preview=preview, identifier="attic")
     for state in ((URN,), ()):
         assert check(monkeypatch, None, *state, preview=preview, identifier="homelab") == []
-    assert check(monkeypatch, None, preview=preview, identifier="attic") == [], "nothing to replace"
+    for state in ((), (URN.replace("core/v1:Namespace", "core/v1:Secret"),)):
+        assert check(monkeypatch, None, *state, preview=preview, identifier="attic") == [], "nothing to replace"
 
 
 def test_the_state_of_a_new_stack_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

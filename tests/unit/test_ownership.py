@@ -16,6 +16,7 @@ from settings import Settings
 from settings.backup import BackupSettings
 from settings.ownership import Owner
 from tests.stacks import DEV, PROD
+from tests.unit.program import run
 from tests.unit.stack_files import sections
 
 GATEWAY = {"name": "homelab-gateway", "namespace": "default"}
@@ -218,3 +219,47 @@ def test_an_admission_policy_that_bears_another_s_labels_is_another_s(settings: 
     assert (claim.owner, claim.what) == ("shop/dev", "the ValidatingAdmissionPolicy invoicetron-dev-gitlab-deploy-jobs")
     assert not claims(settings, held)
     assert not claims(wanting, Held(validatingadmissionpolicies=[{"metadata": policy}]))
+
+
+ENVIRONMENT = {"id": 3, "name": "development"}
+VARIABLE = {"key": "KUBE_CA", "environmentScope": "development", "value": "x"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "variable", "evidence"),
+    [
+        ({"description": PROD.owner.mark}, {}, "its description"),
+        ({"description": "by hand"}, {"description": PROD.owner.mark}, "the description of its variable KUBE_CA"),
+        ({}, {"key": "KUBE_NAMESPACE", "value": PROD.namespace}, "its variable KUBE_NAMESPACE"),
+    ],
+)
+def test_an_environment_that_is_another_stack_s_by_its_or_its_variables_marks_is_refused(
+    environment: dict[str, Any], variable: dict[str, Any], evidence: str
+) -> None:
+    found = {
+        "getProjectEnvironments": {"environments": [ENVIRONMENT | environment]},
+        "getProjectVariables": {"variables": [VARIABLE | variable]},
+    }
+    with pytest.raises(
+        OwnershipError, match=f"invoicetron/prod, as {evidence} shows: change delivery.environment.name"
+    ):
+        run("dev", gitlab=found)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        {"description": DEV.owner.mark},
+        {"key": "KUBE_NAMESPACE", "value": DEV.namespace},
+        {"key": "KUBE_NAMESPACE", "value": "somewhere"},
+        {"key": "KUBE_NAMESPACE", "value": PROD.namespace, "environmentScope": "production"},
+        {"key": "APP_NAME", "value": PROD.namespace},
+    ],
+)
+def test_an_environment_that_is_the_stack_s_own_or_nobody_s_is_adopted(variable: dict[str, Any]) -> None:
+    for mark in (DEV.owner.mark, ""):
+        found = {
+            "getProjectEnvironments": {"environments": [ENVIRONMENT | {"description": mark}]},
+            "getProjectVariables": {"variables": [VARIABLE | variable]},
+        }
+        assert run("dev", gitlab=found).of("ProjectEnvironment")[0].request.importId == "57:3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pulumi
 import pytest
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 from lookups.gitlab import GitLabError
 from lookups.lost_mirrors import LostMirrors
 from rehearsal.vendors.gitlab import REPORTER, GitLab
+from rehearsal.vendors.server import Fault
 from tests.unit.program import Program, run
 
 
@@ -144,6 +146,10 @@ def test_a_refusal_to_delete_a_lost_mirror_says_what_is_right_and_what_to_do(
     lost = LostMirrors(gitlab="https://gitlab.example.com", project=str(gitlab.project.id), url=OWN)
     with pytest.raises(RuntimeError, match=r"push mirrors to ssh:\S+ \(401.*own is right; .*delete it by hand"):
         asyncio.run(lost.delete(after_creation(gitlab, 1)))
+    monkeypatch.setattr("gitlab.utils.time", Mock())  # between python-gitlab's attempts
+    gitlab.app.fail(Fault(reset=True), times=100)
+    with pytest.raises(RuntimeError, match=r"own is right; .*delete it by hand"):
+        asyncio.run(lost.delete(after_creation(gitlab, 1)))
 
 
 def test_existing_branches_and_protections_are_adopted() -> None:
@@ -167,7 +173,7 @@ def test_a_gitlab_that_ignores_a_mirror_s_host_keys_is_refused_with_the_version_
         run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}})
 
 
-@pytest.mark.parametrize("version", ["18.11.0-ee", "19.0.0-pre", "20.1.0"])
+@pytest.mark.parametrize("version", ["18.11.0-ee", "19.0.0-pre", "20.1.0", "nightly"])
 def test_a_gitlab_that_uses_a_mirror_s_host_keys_is_accepted(version: str) -> None:
     assert run("prod", gitlab={"getMetadata": {"enterprise": True, "version": version}}).of("ProjectPushMirror")
 

@@ -110,14 +110,14 @@ date() { echo x >>"$DIRECTORY/minutes"; echo $(($(wc -l <"$DIRECTORY/minutes") *
 kubectl() {
   echo "$*" >>"$DIRECTORY/calls"
   case "$*" in
-    "get job "*" --ignore-not-found "*) printf '%s' "$LEFT" ;;
+    "get job "*" --ignore-not-found "*) [ "$LEFT" != unknown ] || return 1; printf '%s' "$LEFT" ;;
     "get job "*) echo x >>"$DIRECTORY/looks"; [ "$(wc -l <"$DIRECTORY/looks")" -lt "$ENDS" ] || printf %s "$END" ;;
   esac
 }
 """
 """A cluster that says LEFT of an earlier run's Job, and END of any Job from the look number ENDS on.
 
-The clock is a minute later whenever it is looked at.
+If LEFT is `unknown`, it does not answer. The clock is a minute later whenever it is looked at.
 """
 LEFT: Final = "invoicetron-migrate-1a2b3c4d "
 DELETES: Final = "delete job invoicetron-migrate-1a2b3c4d --ignore-not-found"
@@ -160,6 +160,12 @@ def test_a_migration_that_does_not_end_is_never_cut_short(pipeline: dict[str, An
     calls = (tmp_path / "calls").read_text()
     assert DELETES not in calls
     assert "set image" not in calls
+
+
+def test_a_migration_that_the_cluster_does_not_show_is_not_deleted(pipeline: dict[str, Any], tmp_path: Path) -> None:
+    status, output = deploy(pipeline, tmp_path, left="unknown", ends=1)
+    assert status != 0, output
+    assert (tmp_path / "calls").read_text().count("\n") == 1
 
 
 @pytest.mark.parametrize("left", ["", f"{LEFT}Complete", f"{LEFT}FailureTarget Failed"])

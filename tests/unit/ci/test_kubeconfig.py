@@ -51,10 +51,18 @@ def test_one_file_with_credentials_among_several_is_enough(tmp_path: Path) -> No
     assert not is_credential(os.pathsep.join([agent, agent]))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "users: 7", "users: [7]", "{", "users: [{name: 'agent:7', user: x}]"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "users: 7", "users: [7]", "{", "users: [{name: 'agent:7', user: x}]", "users: \xff"]
+)
 def test_a_file_that_is_not_a_kubeconfig_counts_as_a_credential(tmp_path: Path, text: str) -> None:
-    (tmp_path / "file").write_text(text)
+    (tmp_path / "file").write_text(text, encoding="latin-1")
     assert is_credential(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("text", ["kind: Config", "users:", "users: []"])
+def test_a_file_without_users_is_no_credential(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file").write_text(text)
+    assert not is_credential(str(tmp_path / "file"))
 
 
 def test_the_text_of_a_kubeconfig_in_place_of_its_path_is_a_credential() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from ci.merge_request import put_comment
 from rehearsal.vendors.gitlab import REPORTER, GitLab
 from rehearsal.vendors.gitlab.answers import Body
 from rehearsal.vendors.server import Fault, serve
+from tests.rehearsal.certificates import self_signed
 
 MARKER = "<!-- preview: dev -->"
 SOMEBODY = 99
@@ -25,6 +27,17 @@ class Pipeline:
 
     gitlab: GitLab
     environment: dict[str, str]
+
+    @classmethod
+    def of(cls, gitlab: GitLab, url: str) -> Pipeline:
+        """A pipeline of a new merge request."""
+        environment = {
+            "CI_SERVER_URL": url,
+            "CI_PROJECT_ID": str(gitlab.infrastructure.id),
+            "CI_MERGE_REQUEST_IID": str(gitlab.infrastructure.merge_requests.open()),
+            "GITLAB_NOTE_TOKEN": gitlab.issue_token("api", level=REPORTER),
+        }
+        return cls(gitlab=gitlab, environment=environment)
 
     def put(self, text: str, marker: str = MARKER) -> None:
         put_comment(self.environment, marker=marker, body=f"{marker}\n{text}")
@@ -53,13 +66,7 @@ def pipeline(served: tuple[GitLab, str], monkeypatch: pytest.MonkeyPatch) -> Pip
     gitlab, url = served
     gitlab.app.forget()
     monkeypatch.setattr(merge_request, "_PAUSE", 0)
-    environment = {
-        "CI_SERVER_URL": url,
-        "CI_PROJECT_ID": str(gitlab.infrastructure.id),
-        "CI_MERGE_REQUEST_IID": str(gitlab.infrastructure.merge_requests.open()),
-        "GITLAB_NOTE_TOKEN": gitlab.issue_token("api", level=REPORTER),
-    }
-    return Pipeline(gitlab=gitlab, environment=environment)
+    return Pipeline.of(gitlab, url)
 
 
 def test_the_first_pipeline_comments_and_the_next_ones_edit_that_comment(pipeline: Pipeline) -> None:
@@ -121,3 +128,17 @@ def test_a_token_that_may_only_read_is_refused(pipeline: Pipeline) -> None:
     pipeline.environment["GITLAB_NOTE_TOKEN"] = pipeline.gitlab.issue_token("read_api", level=REPORTER)
     with pytest.raises(GitlabError, match="insufficient_scope"):
         pipeline.put("one")
+
+
+def test_a_certificate_that_only_the_system_s_own_store_has_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    for file, text in zip(files, self_signed("localhost"), strict=True):
+        file.write_text(text)
+    monkeypatch.setenv("SSL_CERT_FILE", str(files[1]))
+    gitlab = GitLab.seeded()
+    with serve(gitlab.app, certificate=files) as url:
+        pipeline = Pipeline.of(gitlab, url)
+        pipeline.put("one")
+    assert [note["body"] for note in pipeline.notes] == [f"{MARKER}\none"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -128,18 +129,50 @@ def test_a_job_without_credentials_cannot_look_for_drift_and_fails(job: pytest.M
     assert "no credentials of stack dev" in done.output
 
 
+def of_merge_request(job: pytest.MonkeyPatch, **variables: str) -> None:
+    of_job = {"CI_COMMIT_SHORT_SHA": "1a2b3c4d", "CI_JOB_URL": "https://gitlab.example.com/job/1"}
+    for name, value in {"CI_PROJECT_ID": "1", "CI_MERGE_REQUEST_IID": "1", **of_job, **variables}.items():
+        job.setenv(name, value)
+
+
+def test_the_stacks_of_two_apps_have_a_comment_each(job: pytest.MonkeyPatch) -> None:
+    gitlab = GitLab.seeded()
+    requests = gitlab.infrastructure.merge_requests
+    iid = str(requests.open())
+    Path("apps/ledger").mkdir(parents=True)
+    with serve(gitlab.app) as url:
+        of_merge_request(
+            job,
+            CI_SERVER_URL=url,
+            CI_PROJECT_ID=str(gitlab.infrastructure.id),
+            CI_MERGE_REQUEST_IID=iid,
+            GITLAB_NOTE_TOKEN=gitlab.issue_token("api", level=REPORTER),
+        )
+        for options in ([], ["--cwd", "apps/ledger"]) * 2:
+            assert run(*options).exit_code == 0
+    titles = [note["body"].splitlines()[1] for note in requests.notes(iid, {"sort": "asc"})]
+    assert titles == [f"### `pulumi preview` of {stack} at 1a2b3c4d" for stack in ("dev", "ledger/dev")]
+
+
 def test_a_comment_that_gitlab_refuses_fails_the_job_and_says_what_the_token_needs(job: pytest.MonkeyPatch) -> None:
     gitlab = GitLab.seeded()
     with serve(gitlab.app) as url:
-        for name, value in {
-            "CI_SERVER_URL": url,
-            "CI_PROJECT_ID": str(gitlab.infrastructure.id),
-            "CI_MERGE_REQUEST_IID": str(gitlab.infrastructure.merge_requests.open()),
-            "CI_COMMIT_SHORT_SHA": "1a2b3c4d",
-            "CI_JOB_URL": "https://gitlab.example.com/job/1",
-            "GITLAB_NOTE_TOKEN": gitlab.issue_token("read_api", level=REPORTER),
-        }.items():
-            job.setenv(name, value)
+        of_merge_request(
+            job,
+            CI_SERVER_URL=url,
+            CI_PROJECT_ID=str(gitlab.infrastructure.id),
+            CI_MERGE_REQUEST_IID=str(gitlab.infrastructure.merge_requests.open()),
+            GITLAB_NOTE_TOKEN=gitlab.issue_token("read_api", level=REPORTER),
+        )
         done = run()
     assert done.exit_code != 0
     assert "scope api and the role Reporter" in done.output
+
+
+def test_a_gitlab_that_the_comment_does_not_reach_is_reported_after_the_preview(job: pytest.MonkeyPatch) -> None:
+    of_merge_request(job, CI_SERVER_URL="http://127.0.0.1:9", GITLAB_NOTE_TOKEN="glpat-note")
+    job.setattr("gitlab.utils.time", Mock())  # between python-gitlab's attempts
+    done = run()
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert "Connection refused" in str(done.exception)
+    assert "No changes." in done.output

@@ -44,6 +44,7 @@ def test_deletes_and_replacements_come_before_updates_and_creates() -> None:
     text = shown(parsed(step("create", "new"), update("app"), *replaced, step("delete", "old")))
     places = [text.index(f"`{name}`") for name in ("old", "claim", "app", "new")]
     assert places == sorted(places)
+    assert "1 to delete, 1 to replace, 1 to update, 1 to create" in text
 
 
 def test_the_steps_of_a_replacement_are_one_row_that_says_what_forces_it() -> None:
@@ -54,8 +55,7 @@ def test_the_steps_of_a_replacement_are_one_row_that_says_what_forces_it() -> No
     assert "`metadata.labels`\n" in text
 
 
-def provider_update(*paths: str) -> dict[str, Any]:
-    event = update("onepassword", *paths)
+def of_provider(event: dict[str, Any]) -> dict[str, Any]:
     event["resourcePreEvent"]["metadata"]["urn"] = (
         "urn:pulumi:dev::invoicetron::pulumi:providers:onepassword::onepassword"
     )
@@ -63,16 +63,21 @@ def provider_update(*paths: str) -> dict[str, Any]:
 
 
 def test_new_credentials_in_a_provider_s_record_are_named_and_not_counted_as_a_change() -> None:
-    preview = parsed(provider_update("token", "url"))
+    preview = parsed(of_provider(update("onepassword", "token", "url")))
     assert "No changes. (`onepassword`: the plugin would record the credentials of this run" in shown(preview)
     assert json.loads(widget(preview)) == {"create": 0, "update": 0, "delete": 0}
     assert "| update |" not in shown(preview)
 
 
 def test_a_provider_with_changes_beyond_its_credentials_counts_as_a_change() -> None:
-    preview = parsed(provider_update("token", "version"))
+    preview = parsed(of_provider(update("onepassword", "token", "version")))
     assert "| update | `pulumi:providers:onepassword` | `onepassword` |" in shown(preview)
     assert json.loads(widget(preview))["update"] == 1
+
+
+@pytest.mark.parametrize("op", ["create", "delete", "replace"])
+def test_a_provider_that_is_not_only_updated_counts_as_a_change(op: str) -> None:
+    assert parsed(of_provider(step(op, "onepassword"))).changes
 
 
 def test_the_widget_counts_a_replacement_as_a_create_and_a_delete_and_an_import_as_neither() -> None:
@@ -143,10 +148,13 @@ def test_a_long_comment_is_cut_between_resources_and_links_to_the_log() -> None:
     for limit in range(600, 6000, 37):
         text = shown(preview, limit=limit)
         assert len(text) <= limit
+        assert text.startswith(marker("dev")), "the next pipeline would not find it"
         assert "Cut to GitLab's limit" in text
         assert text.count("<details>") == text.count("</details>")
         assert "https://gitlab.example.com/job/1" in text
     assert "`old`" in shown(preview, limit=600)
+    whole = shown(preview)
+    assert shown(preview, limit=len(whole)) == whole
     assert "app-99" in log(preview)
 
 
