@@ -332,14 +332,13 @@ def _check_application(
     public: PublicAccessSettings, hostname: str, account: str, api: CloudflareApi, recorded: Recorded
 ) -> None:
     listed = api.list_all(f"{account}/access/apps", domain=hostname, exact="true")
-    found = [one for one in listed if one.get("domain") == hostname]
+    # A bookmark is only a link in the App Launcher.
+    found = [one for one in listed if one.get("domain") == hostname and one.get("type") != "bookmark"]
     adopted, setting = public.adopted(hostname).application, f"{public.adopt_key(hostname)}.application"
     if wrong := adoption_problem(hostname, setting, adopted, found):
         raise UnusableError(wrong)
     for application in found if adopted is None else ():
-        # A bookmark is only a link in the App Launcher.
-        bookmark = application.get("type") == "bookmark"
-        if not bookmark and (problem := recorded.problem(APPLICATION, hostname, application, setting)):
+        if problem := recorded.problem(APPLICATION, hostname, application, setting):
             raise UnusableError(problem)
 
 

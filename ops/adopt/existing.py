@@ -248,7 +248,9 @@ class Live:
         if kind == "ZeroTrustAccessApplication":
             account = inputs["accountId"]
             applications = client.zero_trust.access.applications.list(account_id=account, domain=inputs["domain"])
-            found = (one.id for one in applications if getattr(one, "domain", None) == inputs["domain"])
+            # A bookmark is only a link in the App Launcher.
+            guarding = (one for one in applications if getattr(one, "type", None) != "bookmark")
+            found = (one.id for one in guarding if getattr(one, "domain", None) == inputs["domain"])
             return next((f"accounts/{account}/{id_}" for id_ in found), None)
         if kind == "DnsRecord":
             zone = inputs["zoneId"]

@@ -26,8 +26,9 @@ _LOGIN: Final = ".cloudflareaccess.com"
 def application(systems: Systems, hostname: str) -> str:
     """Access guards the hostname with the stack file's policy and no other, which admits known people only."""
     public = systems.public
-    listed = list(systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account))
-    guarding = [(place, one) for one in listed for place in sorted(_places(one)) if _concerns(place, hostname)]
+    guarding = [
+        (place, one) for one in _applications(systems) for place in sorted(_places(one)) if _concerns(place, hostname)
+    ]
     whole = [policy for place, one in guarding if place == hostname for policy in _policies(one)]
     if not any(place == hostname for place, _ in guarding):
         raise CheckError(f"no Access application is for {hostname}", f"{systems.up}, at once: it may be public")
@@ -107,6 +108,12 @@ def public_path(systems: Systems, hostname: str) -> str:
     return f"{url} answers 200 to the service token"
 
 
+def _applications(systems: Systems) -> list[Any]:
+    """The account's Access applications, without bookmarks: each is only a link in the App Launcher."""
+    listed = systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account)
+    return [one for one in listed if getattr(one, "type", None) != "bookmark"]
+
+
 def _policies(application_: object) -> list[Any]:
     """The policies of an Access application, with their rules."""
     return list(getattr(application_, "policies", None) or [])
@@ -172,8 +179,7 @@ def _check_demand(systems: Systems, hostname: str, demand: AccessDemand | None) 
         raise CheckError(
             f"cloudflared demands a token of the team {demand.team}, and the account's is {team}", systems.up
         )
-    listed = systems.cloudflare.zero_trust.access.applications.list(account_id=systems.ids.account)
-    audiences = {getattr(one, "aud", None) for one in listed if hostname in _places(one)}
+    audiences = {getattr(one, "aud", None) for one in _applications(systems) if hostname in _places(one)}
     # Without an application nobody gets a token, and its own check says so.
     if audiences and audiences != set(demand.audiences):
         raise CheckError("cloudflared demands the token of another Access application than the hostname's", systems.up)

@@ -58,6 +58,15 @@ def test_a_policy_that_lets_in_more_than_known_people_is_refused_until_its_selec
     assert look_up(public(allow_selectors=(selector,)), PROD, port=3000)
 
 
+@pytest.mark.parametrize(
+    ("decision", "reusable", "message"), [("bypass", True, "its decision"), ("allow", False, "reusable")]
+)
+def test_a_policy_with_another_decision_or_of_one_application_alone_is_refused(
+    cloudflare: Cloudflare, decision: str, reusable: bool, message: str
+) -> None:
+    assert message in refusal(policy_id=cloudflare.add_policy("Allow Admin", decision=decision, reusable=reusable))
+
+
 def test_a_group_of_the_policy_is_looked_into(cloudflare: Cloudflare) -> None:
     inner = cloudflare.add_group("Everybody", EVERYONE)
     outer = cloudflare.add_group("Family", EMAIL, {"group": {"id": inner}})

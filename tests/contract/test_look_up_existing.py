@@ -90,6 +90,20 @@ def test_what_somebody_created_for_the_hostname_is_refused_until_it_is_adopted(c
 
 
 @pytest.mark.usefixtures("state")
+def test_objects_of_another_hostname_are_not_adopted_and_the_message_gives_the_right_ids(
+    cloudflare: Cloudflare,
+) -> None:
+    theirs = cloudflare.add_application(f"blog.{ZONE}", name="Blog")
+    their_record = next(id_ for id_, one in cloudflare.records.items() if one["name"] == f"blog.{ZONE}")
+    application, record = existing(cloudflare, BY_HAND)
+    message = refusal(adopt=AdoptSettings(application=theirs, dns_record=their_record))
+    assert f"adopt.application is {theirs}" in message
+    assert f"give {application}" in message
+    assert f"adopt.dnsRecord is {their_record}" in message
+    assert f"give {record}" in message
+
+
+@pytest.mark.usefixtures("state")
 def test_an_application_that_also_guards_another_hostname_is_not_adopted(cloudflare: Cloudflare) -> None:
     application = cloudflare.add_application(HOST, name="Homelab")
     adopt = AdoptSettings(application=application)
@@ -149,9 +163,11 @@ def test_another_stack_s_objects_are_left_to_the_check_of_the_owners(cloudflare:
 
 
 @pytest.mark.usefixtures("state")
-def test_a_bookmark_of_the_hostname_is_not_in_the_way(cloudflare: Cloudflare) -> None:
-    cloudflare.applications[cloudflare.add_application(HOST, name="Invoices")]["type"] = "bookmark"
+def test_a_bookmark_of_the_hostname_is_neither_in_the_way_nor_adopted(cloudflare: Cloudflare) -> None:
+    bookmark = cloudflare.add_application(HOST, name="Invoices")
+    cloudflare.applications[bookmark]["type"] = "bookmark"
     assert look_up(public(), PROD, port=3000)
+    assert "does not belong to this hostname" in refusal(adopt=AdoptSettings(application=bookmark))
 
 
 @pytest.mark.usefixtures("state")
@@ -162,6 +178,10 @@ def test_a_preview_warns_of_what_up_will_refuse(cloudflare: Cloudflare, monkeypa
     monkeypatch.setattr(pulumi.log, "warn", warned.append)
     assert look_up(public(), PROD, port=3000)
     assert [id_ in warning for id_, warning in zip(ids, warned, strict=True)] == [True, True]
+    warned.clear()
+    application, record = ids
+    assert look_up(public(adopt=AdoptSettings(application=application, dns_record=record)), PROD, port=3000)
+    assert warned == []
 
 
 def test_a_record_of_another_type_with_a_copied_comment_is_not_recorded_as_the_stack_s(cloudflare: Cloudflare) -> None:

@@ -13,7 +13,11 @@ from cloudflare import Cloudflare
 from ops.verify import delivery, public
 from ops.verify.systems import Systems
 from ops.verify.trouble import CheckError
+from settings import Settings
+from tests.stacks import PROD
 from tests.unit.program import load_settings
+from tests.unit.stack_files import with_value
+from tests.unit.test_service_token import SERVICE_TOKEN
 
 SETTINGS: Final = load_settings("prod")
 assert SETTINGS.access.public
@@ -22,6 +26,11 @@ HOST: Final = SETTINGS.access.public.hostnames[0]
 MIRROR: Final = SETTINGS.repository.mirror
 GITHUB: Final = "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"
 """Fingerprint of github.com's Ed25519 key, from docs.github.com, "GitHub's SSH key fingerprints"."""
+TOKENS: Final = [
+    {"id": "ours", "name": f"{SETTINGS.names.service_token} until 2027-01-01"},
+    {"id": "another", "name": "another stack's until 2027-01-01"},
+]
+"""The account's service tokens."""
 LOGIN: Final = "https://team.cloudflareaccess.com/cdn-cgi/access/login"
 
 
@@ -35,19 +44,23 @@ class Accounts(Systems):
         applications: list[Any] | None = None,
         answers: dict[str, httpx.Response] | None = None,
         groups: dict[str, Any] | None = None,
+        records: list[Any] | None = None,
+        settings: Settings = SETTINGS,
     ) -> None:
         transport = httpx.MockTransport(lambda request: (answers or {})[request.url.path])
-        super().__init__(SETTINGS, http=httpx.Client(transport=transport))
+        super().__init__(settings, http=httpx.Client(transport=transport))
 
         def listed(request: httpx.Request) -> httpx.Response:
-            found = applications if request.url.params.get("page", "1") == "1" else []
+            by_list = {"service_tokens": TOKENS, "dns_records": records, "apps": applications}
+            found = by_list[request.url.path.rpartition("/")[2]] if request.url.params.get("page", "1") == "1" else []
             return httpx.Response(200, json={"success": True, "errors": [], "messages": [], "result": found})
 
         client = httpx.Client(transport=httpx.MockTransport(listed))
         self.__dict__ |= {
             "_project": (SimpleNamespace(remote_mirrors=SimpleNamespace(list=lambda **_: mirrors)), None),
             "_cloudflare": (Cloudflare(api_token="none", base_url="http://none", http_client=client), None),
-            "_ids": (SimpleNamespace(account="a"), None),
+            "_ids": (SimpleNamespace(account="a", zone="z"), None),
+            "_tunnel_id": ("t", None),
             "_cloudflare_api": (
                 SimpleNamespace(get=lambda path: (groups or {})[path.removeprefix("/accounts/a/access/groups/")]),
                 None,
@@ -155,7 +168,8 @@ def test_an_application_also_guards_a_hostname_that_is_not_its_first(more: dict[
 
 
 def test_an_application_of_another_hostname_may_have_any_policy() -> None:
-    other = application(BYPASS, domain=f"not-{HOST}", destinations=[{"type": "public", "uri": f"{HOST}.example.com"}])
+    uris = [f"{HOST}.example.com", f"{HOST}.example.com/admin", "*.example.com/admin"]
+    other = application(BYPASS, domain=f"not-{HOST}", destinations=[{"type": "public", "uri": uri} for uri in uris])
     assert public.application(Accounts(applications=[application(OURS), other]), HOST)
 
 
@@ -205,6 +219,106 @@ def test_a_path_without_a_login_fails() -> None:
     destination = {"type": "public", "uri": HOST, "overrides": [override]}
     with pytest.raises(CheckError, match=f"requires no login at {HOST}/api/"):
         public.application(Accounts(applications=[application(OURS, destinations=[destination])]), HOST)
+
+
+def test_a_path_of_another_hostname_may_have_no_login() -> None:
+    override = {"behavior": "public", "path_pattern": "/api/*"}
+    other = {"type": "public", "uri": "other.example.com", "overrides": [override]}
+    assert public.application(Accounts(applications=[application(OURS, destinations=[other])]), HOST)
+
+
+def test_a_path_that_is_denied_to_everybody_is_not_open() -> None:
+    closed = application(("Nobody", "deny"), domain=f"{HOST}/admin", include=[{"everyone": {}}])
+    assert public.application(Accounts(applications=[application(OURS), closed]), HOST)
+
+
+def test_a_bookmark_is_a_link_and_guards_nothing() -> None:
+    bookmark = {**application(OURS), "type": "bookmark"}
+    with pytest.raises(CheckError, match="no Access application is for"):
+        public.application(Accounts(applications=[bookmark]), HOST)
+    assert public.application(Accounts(applications=[bookmark, application(OURS)]), HOST)
+
+
+def by_token(**changes: Any) -> Any:
+    """An application that also lets in the stack's service token, by a policy with these changes."""
+    own = {"id": "t", "name": SETTINGS.names.service_token, "decision": "non_identity", "include": [of_token("ours")]}
+    guarded = application(OURS)
+    return {**guarded, "policies": [*guarded["policies"], {**own, **changes}]}
+
+
+def of_token(id_: str) -> Any:
+    return {"service_token": {"token_id": id_}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decision": "bypass"},
+        {"name": "by hand"},
+        {"include": []},
+        {"include": [of_token("another")]},
+        {"include": [of_token("ours"), of_token("another")]},
+        {"include": [{"any_valid_service_token": {}}]},
+    ],
+)
+def test_past_the_login_comes_only_the_stack_s_own_token(changes: dict[str, Any]) -> None:
+    access = Settings.load(PROD, with_value("prod", "access.public.serviceToken", SERVICE_TOKEN)).access
+    settings = SETTINGS.model_copy(update={"access": access})
+    assert public.application(Accounts(applications=[by_token()], settings=settings), HOST)
+    with pytest.raises(CheckError, match="lets people past the login"):
+        public.application(Accounts(applications=[by_token(**changes)], settings=settings), HOST)
+    with pytest.raises(CheckError, match="lets people past the login"):
+        public.application(Accounts(applications=[by_token()]), HOST)  # the stack file has no token
+
+
+DEMAND: Final = {"access": {"required": True, "teamName": "team", "audTag": ["ours"]}}
+RULE: Final = {
+    "hostname": HOST,
+    "service": f"http://{SETTINGS.names.app}.{SETTINGS.names.namespace}.svc.cluster.local:3000",
+    "originRequest": DEMAND,
+}
+
+
+def tunnel_rule(monkeypatch: pytest.MonkeyPatch, *before: Any, applications: Sequence[Any]) -> str:
+    """What the check says of a tunnel with these rules before the stack's."""
+    document = {"ingress": [*before, RULE, {"service": "http_status:404"}]}
+    read = SimpleNamespace(read=lambda: SimpleNamespace(document=document))
+    monkeypatch.setattr(public, "Tunnel", lambda *_: read)
+    team = {"/accounts/a/access/organizations": {"auth_domain": "team.cloudflareaccess.com"}}
+    return public.tunnel_rule(Accounts(applications=[*applications], groups=team), HOST)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**application(OURS), "type": "bookmark", "aud": "of the link"},
+        application(OURS, domain="other.example.com", aud="of another hostname"),
+    ],
+)
+def test_the_token_that_the_tunnel_demands_is_that_of_the_hostname_s_own_application(
+    monkeypatch: pytest.MonkeyPatch, other: Any
+) -> None:
+    own = application(OURS, aud="ours")
+    assert "leads to" in tunnel_rule(monkeypatch, applications=[other, own])
+    with pytest.raises(CheckError, match="the token of another Access application"):
+        tunnel_rule(monkeypatch, applications=[other, {**own, "aud": "a new one"}])
+
+
+def test_a_path_with_the_same_demand_may_lead_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = {"hostname": HOST, "path": "^/files", "service": "http://files", "originRequest": DEMAND}
+    assert "leads to" in tunnel_rule(monkeypatch, path, applications=[application(OURS, aud="ours")])
+
+
+def record(type_: str, content: str) -> Any:
+    return {"id": type_, "name": HOST, "type": type_, "content": content, "proxied": True, "ttl": 1}
+
+
+def test_only_records_that_clients_follow_count_as_addresses() -> None:
+    own = record("CNAME", "t.cfargotunnel.com")
+    said = public.dns_record(Accounts(records=[own, record("TXT", "a word"), record("CAA", "an authority")]), HOST)
+    assert said == f"{HOST} is CNAME to t.cfargotunnel.com, proxied"
+    with pytest.raises(CheckError, match="has 2 address records"):
+        public.dns_record(Accounts(records=[own, record("AAAA", "2001:db8::1")]), HOST)
 
 
 def leads(status: int, location: str) -> httpx.Response:

@@ -87,3 +87,14 @@ def test_an_application_that_also_guards_another_apps_hostname_is_not_adopted(
     assert "blog.example.com" in blocker.why
     server.applications[id_] |= {"domain": asked, "self_hosted_domains": [asked, f"{asked}/api"], "destinations": []}
     assert not list(live.blockers(type_, inputs))
+
+
+def test_a_bookmark_of_the_hostname_is_not_imported_as_its_application(served: Callable[[ASGIApp], str]) -> None:
+    server, nowhere = Cloudflare(), None
+    bookmark, application = (server.add_application("invoices.example.com", name=name) for name in ("Link", "Invoices"))
+    server.applications[bookmark]["type"] = "bookmark"
+    client = CloudflareClient(api_token=server.token, base_url=f"{served(server.app)}/client/v4")
+    live = Live(kubernetes=nowhere, names=DEV, cloudflare=client)  # type: ignore[arg-type] # as above
+    inputs = {"accountId": server.account_id, "domain": "invoices.example.com"}
+    found = live.find("cloudflare:index/zeroTrustAccessApplication:ZeroTrustAccessApplication", inputs)
+    assert found == f"accounts/{server.account_id}/{application}"
