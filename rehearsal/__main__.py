@@ -180,8 +180,7 @@ def shell() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for what runs in the shell
         # Our own Python first, so that `python -m ops` works too.
         path = os.pathsep.join([str(Path(sys.executable).parent), one.program.environment["PATH"]])
-        environment = {**one.program.environment, "PATH": path, "PS1": "(rehearsal) \\$ ", "PULUMI_STACK": ""}
-        environment.pop("PULUMI_STACK")
+        environment = {**one.program.environment, "PATH": path, "PS1": "(rehearsal) \\$ "}
         shell_ = os.environ.get("SHELL", "/bin/sh")
         options = ["--norc", "--noprofile"] if Path(shell_).name == "bash" else []
         subprocess.run([shell_, *options], cwd=one.program.directory, env=environment, check=False)

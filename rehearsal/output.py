@@ -80,9 +80,9 @@ def report(output: str) -> str:
     return "\n".join(lines[start:]).strip()
 
 
-def what_matters(output: str, *, most: int = 12) -> str:
-    """The errors in a command's output, at most `most` lines; if there are none, the output's first lines."""
+def what_matters(output: str) -> str:
+    """The errors in a command's output, at most twelve lines; if there are none, the output's first lines."""
     errors = [error.strip() for error in _ERROR.findall(output)]
     named = [error for error in dict.fromkeys(errors) if error not in _WITHOUT_REASON]
     lines = [line.rstrip() for line in ("\n".join(named) or output).splitlines() if line.strip()]
-    return "\n".join(lines[:most])
+    return "\n".join(lines[:12])

@@ -155,8 +155,8 @@ def wait_until(ready: Callable[[], bool], *, what: str, children: Sequence[Child
         time.sleep(0.05)
 
 
-def _tail(log: Path, lines: int = 15) -> str:
-    return f"{log} ends with:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+def _tail(log: Path) -> str:
+    return f"{log} ends with:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 def die_with_parent() -> None:

@@ -5,6 +5,7 @@ The program cannot tell the difference: it reads the same variables as the real 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import kubernetes
 import yaml
@@ -72,6 +74,11 @@ class Rehearsal:
             input=stdin,
             timeout=300,
         ).stdout
+
+    def get(self, *arguments: str, namespace: str) -> dict[str, Any]:
+        """`kubectl get <arguments>` in a namespace: the object, or a list with its `items`."""
+        found: dict[str, Any] = json.loads(self.kubectl("-n", namespace, "get", *arguments, "-o", "json"))
+        return found
 
     def configure(self, stack: str, path: str, value: str) -> None:
         """Changes a setting in the rehearsal's copy of the stack file; `path` e.g. `app.resources.limits.memory`."""

@@ -21,6 +21,7 @@ LONGEST: Final = (
     "tests/rehearsal/test_killed_engine.py",
     "tests/rehearsal/test_gitlab_faults.py",
     "tests/rehearsal/test_upgrade.py",
+    "tests/rehearsal/test_image.py",
     "tests/database/test_backup.py",
     "tests/database/test_offsite_kills.py",
     "tests/database/test_restore.py",

@@ -124,7 +124,7 @@ class Bench:
         self._programs, self._scratch, self._fetched = place / "bin", place / "tmp", place / "fetched"
         self.bare = place / "bare.dump"
         for folder in (place, self._backups, self._upload, self._programs, self._scratch):
-            self._folder(folder)
+            server.folder(folder)
         self.scripts = shutil.copytree(SCRIPTS, place / "scripts")
         shutil.copy(optional_tools.restic(), self._programs / "restic")
         link_applets(self._programs)
@@ -187,7 +187,7 @@ class Bench:
     def clear(self) -> None:
         """Empties the volume of backups."""
         shutil.rmtree(self._backups)
-        self._folder(self._backups)
+        self._server.folder(self._backups)
 
     def _restore(self, dump: Path) -> None:
         self._run("createdb", "new")
@@ -210,11 +210,6 @@ class Bench:
             RESTIC_CACHE_DIR=str(self._scratch / "cache"),
         )
         return {**found, **more, "PATH": os.pathsep.join([str(self._programs), found["PATH"]])}
-
-    def _folder(self, path: Path) -> None:
-        path.mkdir()
-        if self._server.account:
-            os.chown(path, self._server.account["user"], self._server.account["group"])
 
 
 def _alternate(

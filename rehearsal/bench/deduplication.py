@@ -42,14 +42,11 @@ def figures() -> list[Figures]:
     return [table]
 
 
-def measure(compression: str, *, days: int = _DAYS) -> tuple[int, int, int]:
+def measure(compression: str) -> tuple[int, int, int]:
     """Bytes of the last dump, of all of them, and of a restic repository that holds all of them."""
     total, last = 0, 0
     with PostgresServer() as server, tempfile.TemporaryDirectory(prefix="copies-") as directory:
-        folder = server.directory / "dumps"
-        folder.mkdir()
-        if server.account:
-            os.chown(folder, server.account["user"], server.account["group"])
+        folder = server.folder(server.directory / "dumps")
         repository = Path(directory) / "repository"
         environment = {**os.environ, "RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(repository)}
         environment["RESTIC_CACHE_DIR"] = str(Path(directory) / "cache")
@@ -59,7 +56,7 @@ def measure(compression: str, *, days: int = _DAYS) -> tuple[int, int, int]:
 
         restic("init")
         server.sql(_FILL)
-        for _ in range(days):
+        for _ in range(_DAYS):
             server.sql(_DAY)
             dump = folder / "database.dump"
             server.run([server.bin / "pg_dump", "-Fc", f"--compress={compression}", "-f", dump])

@@ -73,10 +73,8 @@ class PostgresServer:
         self.port = free_port()
         self.account = account()
         self.directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
-        self._give_away(self.directory)
-        self.socket_directory = self.directory / "socket"
-        self.socket_directory.mkdir()
-        self._give_away(self.socket_directory)
+        self.give(self.directory)
+        self.socket_directory = self.folder(self.directory / "socket")
         self.data = data or self.directory / "data"
         self.log = self.directory / "log"
         self.major, self.bin = major, programs(major, self.directory / "program", self.account)
@@ -192,6 +190,17 @@ class PostgresServer:
         env = self.environment(local=True, PGUSER=user or self.superuser)
         return self.run(command, env=env, input=statement, stdout=subprocess.PIPE).stdout.strip()
 
+    def folder(self, path: Path) -> Path:
+        """Makes an empty folder that belongs to the account of the server and its clients."""
+        path.mkdir()
+        self.give(path)
+        return path
+
+    def give(self, path: Path) -> None:
+        """Gives a file to that account."""
+        if self.account:
+            os.chown(path, self.account["user"], self.account["group"])
+
     def find_superuser(self) -> None:
         """Asks the server, which has to run, for the current name of its first role."""
         asked = "SELECT rolname FROM pg_roles WHERE oid = 10"
@@ -200,7 +209,7 @@ class PostgresServer:
     def _initialise(self) -> None:
         password = self.directory / "password"
         password.write_text(self.password)
-        self._give_away(password)
+        self.give(password)
         initdb = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password}", f"--username={self.user}"]
         locale = ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         try:
@@ -211,10 +220,6 @@ class PostgresServer:
         self.start()
         self.sql(f"CREATE DATABASE {self.name}", database="postgres")
         self.stop()
-
-    def _give_away(self, path: Path) -> None:
-        if self.account:
-            os.chown(path, self.account["user"], self.account["group"])
 
 
 def programs(major: int, copies: Path, account: Mapping[str, Any], *, tls: bool = False) -> Path:

@@ -389,8 +389,7 @@ class PodRunner:
         folder = self._directory / name
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            if server.account:
-                os.chown(folder, server.account["user"], server.account["group"])
+            server.give(folder)
         return folder
 
 

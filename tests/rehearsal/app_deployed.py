@@ -16,14 +16,14 @@ from ops.kube.cluster import PROVIDER
 from rehearsal.background import repeated
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.pipeline import AppRepository
+from rehearsal.pods.postgres import PostgresServer
 from rehearsal.rehearsal import Rehearsal
 from rehearsal.toolchain import Tools
 from tests.rehearsal.cleanup import rehearsed
 
 REGISTRY = "registry.k8s.rommelporras.com/0xwsh/invoicetron/dev"
 """Where the jobs push the image of dev."""
-DATABASE_OF = "invoicetron-dev"
-"""The namespace."""
+NAMESPACE = "invoicetron-dev"
 BACKUP = "invoicetron-db-backup"
 """The CronJob from which the jobs take a backup."""
 PATCH = ("patch", "deployment", "invoicetron")
@@ -85,7 +85,7 @@ class Deployed:
         return run.passed, run.output
 
     def get(self, *arguments: str) -> Any:
-        return json.loads(self.rehearsal.kubectl("-n", "invoicetron-dev", "get", *arguments, "--output=json"))
+        return self.rehearsal.get(*arguments, namespace=NAMESPACE)
 
     def jobs_of(self, template: str) -> list[dict[str, Any]]:
         """The Jobs that were made from a CronJob, the newest last."""
@@ -94,11 +94,11 @@ class Deployed:
 
     def delete_jobs(self, template: str) -> None:
         for job in self.jobs_of(template):
-            self.rehearsal.kubectl("-n", "invoicetron-dev", "delete", "job", job["metadata"]["name"])
+            self.rehearsal.kubectl("-n", NAMESPACE, "delete", "job", job["metadata"]["name"])
 
     def give_migrations(self, *, seconds: int) -> None:
         deadline = json.dumps({"spec": {"jobTemplate": {"spec": {"activeDeadlineSeconds": seconds}}}})
-        self.rehearsal.kubectl("-n", "invoicetron-dev", "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
+        self.rehearsal.kubectl("-n", NAMESPACE, "patch", "cronjob", "invoicetron-migrate", "--patch", deadline)
 
     def rotate_and_up(self) -> None:
         """Runs an `up` that changes the Deployment, but not its image."""
@@ -106,6 +106,10 @@ class Deployed:
         self.rehearsal.onepassword.rotate("dev")
         self.rehearsal.program.up("dev", "--skip-preview")
         assert self.get("deployment", "invoicetron")["spec"]["template"]["metadata"]["annotations"] != before
+
+    @property
+    def database(self) -> PostgresServer:
+        return self.rehearsal.control_plane.pods.database(NAMESPACE)
 
     @property
     def image(self) -> str:
@@ -116,15 +120,14 @@ class Deployed:
 @contextmanager
 def migrations_succeed(rehearsal: Rehearsal) -> Iterator[None]:
     """Lets every pod of a migration succeed, whatever its image is."""
-
-    cluster, namespace = CoreV1Api(rehearsal.client), "invoicetron-dev"
+    cluster = CoreV1Api(rehearsal.client)
 
     def succeed() -> None:
-        for pod in cluster.list_namespaced_pod(namespace, label_selector="app=invoicetron-migrate").items:
+        for pod in cluster.list_namespaced_pod(NAMESPACE, label_selector="app=invoicetron-migrate").items:
             assert pod.metadata
             with suppress(NotFoundException):  # gone by now
                 done = {"status": {"phase": "Succeeded"}}
-                cluster.patch_namespaced_pod_status(str(pod.metadata.name), namespace, done)
+                cluster.patch_namespaced_pod_status(str(pod.metadata.name), NAMESPACE, done)
 
     with repeated(succeed, every=0.2):
         yield
@@ -138,14 +141,14 @@ def released(deployed: Deployed) -> Iterator[None]:
     finally:
         start = {"metadata": {"annotations": {STOPPED_BY: None}}, "spec": {"replicas": 1}}
         manager = f"--field-manager={PROVIDER}"
-        deployed.rehearsal.kubectl("-n", DATABASE_OF, *PATCH, manager, f"--patch={json.dumps(start)}")
+        deployed.rehearsal.kubectl("-n", NAMESPACE, *PATCH, manager, f"--patch={json.dumps(start)}")
 
 
 @contextmanager
 def backups(deployed: Deployed, *, spec: dict[str, Any]) -> Iterator[None]:
     """The backup's CronJob with a changed template for a while."""
     live = deployed.get("cronjob", BACKUP)["spec"]["jobTemplate"]
-    patch = ["-n", "invoicetron-dev", "patch", "cronjob", BACKUP, "--patch"]
+    patch = ["-n", NAMESPACE, "patch", "cronjob", BACKUP, "--patch"]
     deployed.rehearsal.kubectl(*patch, json.dumps({"spec": {"jobTemplate": {"spec": spec}}}))
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -145,8 +144,7 @@ class BackedUp:
 
     def deployment(self) -> dict[str, Any]:
         """The app's Deployment with its managed fields."""
-        found: dict[str, Any] = self._get("deployment", "invoicetron", "--show-managed-fields")
-        return found
+        return self._get("deployment", "invoicetron", "--show-managed-fields")
 
     def app(self) -> tuple[int, int]:
         """Desired and available replicas of the app."""
@@ -158,8 +156,8 @@ class BackedUp:
         jobs = self._get("jobs")["items"]
         return [job["metadata"]["name"] for job in jobs if job["status"].get("active")]
 
-    def _get(self, *arguments: str) -> Any:
-        return json.loads(self.rehearsal.kubectl("-n", self.namespace, "get", *arguments, "-o", "json"))
+    def _get(self, *arguments: str) -> dict[str, Any]:
+        return self.rehearsal.get(*arguments, namespace=self.namespace)
 
 
 def until(output: IO[str] | None, text: str) -> str:

@@ -20,7 +20,7 @@ from rehearsal.toolchain import Tools
 from tests.database.invoices import fill
 from tests.rehearsal.app_deployed import (
     BACKUP,
-    DATABASE_OF,
+    NAMESPACE,
     PATCH,
     REGISTRY,
     Deployed,
@@ -134,7 +134,7 @@ def test_a_rollback_to_an_image_that_does_not_become_ready_changes_nothing(deplo
 
 
 def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) -> None:
-    fill(deployed.rehearsal.control_plane.pods.database(DATABASE_OF), count=5)
+    fill(deployed.database, count=5)
     commit = deployed.repository.commit()
     passed, output = deployed.job("deploy:development", BACKUP=BACKUP)
     assert passed, output
@@ -145,7 +145,7 @@ def test_a_backup_is_complete_before_the_migration_begins(deployed: Deployed) ->
 
 
 def test_a_backup_that_took_two_attempts_has_its_name_in_the_command_that_restores_it(deployed: Deployed) -> None:
-    deployed.rehearsal.control_plane.pods.database(DATABASE_OF).sql("CREATE TABLE IF NOT EXISTS kept (number int)")
+    deployed.database.sql("CREATE TABLE IF NOT EXISTS kept (number int)")
     deployed.give_migrations(seconds=1)
     once = 'if mkdir "$BACKUPS/.tried"; then echo "no volume"; exit 1; fi; rmdir "$BACKUPS/.tried"; exec sh "$0"'
     container = {"name": "postgresql-client", "command": ["sh", "-c", once, "/scripts/backup.sh"]}
@@ -164,7 +164,7 @@ def test_a_backup_that_took_two_attempts_has_its_name_in_the_command_that_restor
 
 
 def test_the_command_that_restores_the_backup_from_before_the_migration_is_printed(deployed: Deployed) -> None:
-    deployed.rehearsal.control_plane.pods.database(DATABASE_OF).sql("CREATE TABLE IF NOT EXISTS kept (number int)")
+    deployed.database.sql("CREATE TABLE IF NOT EXISTS kept (number int)")
     names = []
     for _ in range(2):
         deployed.repository.commit()
@@ -173,8 +173,8 @@ def test_the_command_that_restores_the_backup_from_before_the_migration_is_print
         names += re.findall(r"backup (\S+) is complete", output)
     # A backup taken by hand afterwards is not the one from before the migration.
     kubectl, later = deployed.rehearsal.kubectl, "invoicetron-db-backup-later"
-    kubectl("-n", DATABASE_OF, "create", "job", later, f"--from=cronjob/{BACKUP}")
-    kubectl("-n", DATABASE_OF, "wait", f"job/{later}", "--for=condition=Complete", "--timeout=120s")
+    kubectl("-n", NAMESPACE, "create", "job", later, f"--from=cronjob/{BACKUP}")
+    kubectl("-n", NAMESPACE, "wait", f"job/{later}", "--for=condition=Complete", "--timeout=120s")
     image = deployed.image
     _, output = deployed.job("restore-command:development")
     assert f"python -m ops restore --stack dev --from {names[1]}" in output
@@ -201,7 +201,7 @@ def test_without_its_backup_job_the_time_of_the_last_migration_is_named(deployed
 
 
 def test_the_first_deployment_finds_nothing_to_back_up(deployed: Deployed) -> None:
-    server = deployed.rehearsal.control_plane.pods.database(DATABASE_OF)
+    server = deployed.database
     server.sql("DROP DATABASE IF EXISTS invoicetron WITH (FORCE)", database="postgres")
     server.sql("CREATE DATABASE invoicetron OWNER invoicetron", database="postgres")
     with backups(deployed, spec={"backoffLimit": 0}):
@@ -232,7 +232,7 @@ STOP: Final = json.dumps({"metadata": {"annotations": {STOPPED_BY: RUN}}, "spec"
 def test_an_app_that_ops_has_stopped_gets_no_migration_and_no_other_image(deployed: Deployed) -> None:
     before, commit, kubectl = deployed.image, deployed.repository.commit(), deployed.rehearsal.kubectl
     with released(deployed):
-        kubectl("-n", DATABASE_OF, *PATCH, f"--field-manager={OPS}", f"--patch={STOP}")
+        kubectl("-n", NAMESPACE, *PATCH, f"--field-manager={OPS}", f"--patch={STOP}")
         passed, deploy = deployed.job("deploy:development", BACKUP=BACKUP)
         assert not passed
         _, rollback = deployed.job("rollback:development", ROLLBACK_TAG="another")
@@ -243,7 +243,7 @@ def test_an_app_that_ops_has_stopped_gets_no_migration_and_no_other_image(deploy
         assert "Taking a backup" not in deploy
         assert f"invoicetron-migrate-{commit}" not in json.dumps(deployed.get("jobs"))
         # As ops advises if it could not start the app itself.
-        kubectl("-n", DATABASE_OF, "scale", "deployment/invoicetron", "--replicas=1")
+        kubectl("-n", NAMESPACE, "scale", "deployment/invoicetron", "--replicas=1")
         passed, output = deployed.job("deploy:development")
         assert passed, output
 
@@ -252,7 +252,7 @@ def test_an_app_that_ops_has_stopped_gets_no_migration_and_no_other_image(deploy
     ("after", "migrated"), [("create job invoicetron-db-backup", False), ("create --filename=-", True)]
 )
 def test_an_app_that_ops_stops_during_the_job_keeps_its_image(deployed: Deployed, after: str, migrated: bool) -> None:
-    deployed.rehearsal.control_plane.pods.database(DATABASE_OF).sql("CREATE TABLE IF NOT EXISTS kept (number int)")
+    deployed.database.sql("CREATE TABLE IF NOT EXISTS kept (number int)")
     before, commit = deployed.image, deployed.repository.commit()
     kubectl = deployed.rehearsal.tools.kubectl
     stop = f"'{kubectl}' {' '.join(PATCH)} --field-manager={OPS} --patch='{STOP}' >&2"
@@ -266,7 +266,7 @@ def test_an_app_that_ops_stops_during_the_job_keeps_its_image(deployed: Deployed
 
 
 def test_an_app_that_a_person_has_scaled_to_0_gets_no_other_image(deployed: Deployed) -> None:
-    before, scale = deployed.image, ["-n", DATABASE_OF, "scale", "deployment/invoicetron"]
+    before, scale = deployed.image, ["-n", NAMESPACE, "scale", "deployment/invoicetron"]
     deployed.rehearsal.kubectl(*scale, "--replicas=0")
     try:
         passed, output = deployed.job("deploy:development")
@@ -294,15 +294,15 @@ def test_the_migrations_of_a_week_keep_their_logs(deployed: Deployed) -> None:
         if number == 2:
             deployed.give_migrations(seconds=600)
         made = ["create", "job", name, "--from=cronjob/invoicetron-migrate", "--dry-run=client", "-o", "json"]
-        job = json.loads(kubectl("-n", "invoicetron-dev", *made))
+        job = json.loads(kubectl("-n", NAMESPACE, *made))
         if number >= 2:
             job["spec"]["template"]["spec"]["containers"][0]["image"] = f"{REGISTRY}:1234567{number}"
-        kubectl("-n", "invoicetron-dev", "create", "-f", "-", stdin=json.dumps(job))
+        kubectl("-n", NAMESPACE, "create", "-f", "-", stdin=json.dumps(job))
         ended = "Failed" if number < 2 else "Complete"
-        kubectl("-n", "invoicetron-dev", "wait", f"job/{name}", f"--for=condition={ended}", "--timeout=60s")
+        kubectl("-n", NAMESPACE, "wait", f"job/{name}", f"--for=condition={ended}", "--timeout=60s")
     # The controller cleans up a CronJob's history every ten seconds, and whenever one of its Jobs changes.
     time.sleep(12)
-    left = kubectl("-n", "invoicetron-dev", "get", "jobs", "-l", "app=invoicetron-migrate", "-o", "name")
+    left = kubectl("-n", NAMESPACE, "get", "jobs", "-l", "app=invoicetron-migrate", "-o", "name")
     assert [name for name in names if f"job.batch/{name}\n" not in left] == []
 
 
@@ -327,7 +327,7 @@ def test_an_up_after_a_person_s_rollout_undo_keeps_the_image_that_runs(deployed:
         passed, output = deployed.job("deploy:development")
         assert passed, output
     latest = deployed.image
-    deployed.rehearsal.kubectl("-n", "invoicetron-dev", "rollout", "undo", "deployment/invoicetron")
+    deployed.rehearsal.kubectl("-n", NAMESPACE, "rollout", "undo", "deployment/invoicetron")
     earlier = deployed.image
     assert earlier != latest
     deployed.rotate_and_up()

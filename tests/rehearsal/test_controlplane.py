@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import ssl
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,9 +20,7 @@ from rehearsal.cluster.controllers import STEP
 from rehearsal.cluster.controlplane import ControlPlane
 from rehearsal.processes import ProcessError
 from rehearsal.toolchain import Tools
-from tests.pids import lives
 
-_REPOSITORY = Path(__file__).parents[2]
 _PATIENCE = 60.0  # seconds; each of these takes one or two
 
 Core = Any
@@ -171,30 +166,6 @@ def test_two_control_planes_at_the_same_time_are_isolated(
             assert namespace not in namespaces(CoreV1Api(client))
     assert all(child.process.returncode is not None for child in other._children)
     assert namespace in namespaces(core)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux's kernel ends the children of a killed process")
-@pytest.mark.usefixtures("tools")
-def test_a_killed_rehearsal_leaves_no_process(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from rehearsal.cluster.controlplane import ControlPlane; from rehearsal.toolchain import ensure\n"
-        "with ControlPlane(ensure(), Path(sys.argv[1])) as plane:\n"
-        "    print(*(child.process.pid for child in plane._children), flush=True); sys.stdin.read()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "killed")],
-        cwd=_REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as parent:
-        assert parent.stdout is not None
-        children = [int(pid) for pid in parent.stdout.readline().split()]
-        assert children
-        assert all(map(lives, children))
-        parent.send_signal(signal.SIGKILL)
-    eventually(lambda: not any(map(lives, children)))
 
 
 def test_the_error_names_a_part_that_does_not_start_with_its_last_output(tools: Tools, tmp_path: Path) -> None:

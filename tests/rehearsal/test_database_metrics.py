@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rehearsal.rehearsal import Rehearsal
@@ -35,13 +34,10 @@ def test_adding_and_removing_the_exporter_and_the_dashboard_does_not_restart_the
 
 
 def get(rehearsal: Rehearsal, kinds: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(rehearsal.kubectl("-n", DEV.namespace, "get", kinds, "--output=json"))[
-        "items"
-    ]
+    found: list[dict[str, Any]] = rehearsal.get(kinds, namespace=DEV.namespace)["items"]
     return found
 
 
 def pod(rehearsal: Rehearsal) -> str:
     """UID of the database's pod."""
-    name = f"{DEV.database}-0"
-    return str(json.loads(rehearsal.kubectl("-n", DEV.namespace, "get", "pod", name, "-o", "json"))["metadata"]["uid"])
+    return str(rehearsal.get("pod", f"{DEV.database}-0", namespace=DEV.namespace)["metadata"]["uid"])

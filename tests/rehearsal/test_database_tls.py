@@ -39,8 +39,7 @@ def test_a_stack_and_its_backups_switch_to_tls_and_its_certificate_is_renewed(
     assert done.returncode == 0, done.stdout
     assert not rehearsal.program.up("dev", "--skip-preview").changes
 
-    found = rehearsal.kubectl("-n", DEV.namespace, "get", "configmap", DEV.database_authority, "-o", "json")
-    data: dict[str, str] = json.loads(found)["data"]
+    data: dict[str, str] = rehearsal.get("configmap", DEV.database_authority, namespace=DEV.namespace)["data"]
     assert list(data) == [AUTHORITY.rpartition("/")[2]]
     checkpoint = rehearsal.program.export("dev")
     assert "PRIVATE KEY" not in json.dumps(checkpoint)
@@ -57,8 +56,8 @@ def test_a_stack_and_its_backups_switch_to_tls_and_its_certificate_is_renewed(
     changes = rehearsal.program.up("dev", "--skip-preview").changes
     assert changes["database-certificate"] == changes["database"] == "update"
     assert "app" not in changes, "a client that trusts the authority trusts the new certificate"
-    secret = rehearsal.kubectl("-n", DEV.namespace, "get", "secret", DEV.database_tls, "-o", "json")
-    assert base64.b64decode(json.loads(secret)["data"]["tls.crt"]).decode() not in {first, aged["certificate"]}
+    secret = rehearsal.get("secret", DEV.database_tls, namespace=DEV.namespace)
+    assert base64.b64decode(secret["data"]["tls.crt"]).decode() not in {first, aged["certificate"]}
     assert stack.content() == then
     authority = tmp_path / "ca.crt"
     authority.write_text(data[authority.name])

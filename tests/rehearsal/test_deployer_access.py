@@ -75,7 +75,7 @@ def asking(rehearsal: Rehearsal) -> Callable[..., bool]:
 
 def as_deployer(rehearsal: Rehearsal, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """kubectl with the token that `up` gave the pipeline, and without the administrator's credentials."""
-    secret = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "secret", "gitlab-deploy-token", "-o", "json"))
+    secret = rehearsal.get("secret", "gitlab-deploy-token", namespace=NAMESPACE)
     token = base64.b64decode(secret["data"]["token"]).decode()
     return with_token(rehearsal, token, *arguments, stdin=stdin)
 

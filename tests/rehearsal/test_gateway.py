@@ -34,13 +34,13 @@ def namespace(cluster: DynamicClient) -> Iterator[str]:
     namespaces.delete(name=name)
 
 
-def route(hostname: str, *, gateway: str = "homelab-gateway", listener: str = "https-dev") -> dict[str, Any]:
+def route(hostname: str, *, gateway: str = "homelab-gateway") -> dict[str, Any]:
     return {
         "apiVersion": API,
         "kind": "HTTPRoute",
         "metadata": {"name": "app"},
         "spec": {
-            "parentRefs": [{"name": gateway, "namespace": "default", "sectionName": listener}],
+            "parentRefs": [{"name": gateway, "namespace": "default", "sectionName": "https-dev"}],
             "hostnames": [hostname],
             "rules": [{"backendRefs": [{"name": "app", "port": _PORT}]}],
         },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +51,7 @@ def inside(rehearsal: Rehearsal) -> tuple[list[str], str, list[str]]:
     """Hostnames of the route, the origins from which the app accepts logins, and the probed URLs."""
 
     def spec(kind: str) -> Any:
-        return json.loads(rehearsal.kubectl("-n", "invoicetron-prod", "get", kind, "invoicetron", "-o", "json"))["spec"]
+        return rehearsal.get(kind, "invoicetron", namespace="invoicetron-prod")["spec"]
 
     (container,) = spec("deployment")["template"]["spec"]["containers"]
     origins = {one["name"]: one.get("value") for one in container["env"]}["ADDITIONAL_TRUSTED_ORIGINS"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -11,52 +12,49 @@ from rehearsal.homelab import HOSTNAMES, PIPELINE_IMAGE
 from rehearsal.lifecycle import Lifecycle
 from rehearsal.rehearsal import Rehearsal
 
-FIRST, SECOND = (PIPELINE_IMAGE.format(stack="dev", tag=tag) for tag in ("aaaaaaaa", "bbbbbbbb"))
 
-
-def image(rehearsal: Rehearsal) -> str:
-    deployment = json.loads(
-        rehearsal.kubectl("-n", "invoicetron-dev", "get", "deployment", "invoicetron", "-o", "json")
-    )
-    found: str = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    return found
-
-
-@pytest.fixture
-def lifecycle(rehearsal: Rehearsal) -> Lifecycle:
-    """A stack whose app the pipeline has deployed, with a changed setting that the next `up` applies."""
+def test_the_pipeline_s_last_image_survives_any_order_of_deployments_settings_and_rotations(
+    rehearsal: Rehearsal,
+) -> None:
+    randomness = random.Random(20261124)  # noqa: S311 - a reproducible order, no secret
     lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
-    lifecycle.deploy(FIRST)
+    image = hostname = None
+    for number in range(10):
+        if randomness.random() < 0.6 or image is None:
+            image = PIPELINE_IMAGE.format(stack="dev", tag=f"{number:08x}")
+            lifecycle.deploy(image)
+        if randomness.random() < 0.5:
+            hostname = f"n{number}.{HOSTNAMES['dev'].partition('.')[2]}"
+            rehearsal.configure("dev", "access.hostname", hostname)
+        if randomness.random() < 0.3:
+            rehearsal.onepassword.rotate("dev")
+        rehearsal.program.up("dev", *randomness.choice([(), ("--skip-preview",)]))
+        container = lifecycle._container()
+        assert container["image"] == image
+        if hostname is not None:
+            assert f"https://{hostname}" in json.dumps(container["env"])
+
+
+def test_an_up_without_a_refresh_stops_at_a_conflict_and_keeps_the_image(rehearsal: Rehearsal) -> None:
+    lifecycle = Lifecycle(rehearsal, "dev")
+    rehearsal.program.init("dev")
+    rehearsal.program.up("dev", "--skip-preview")
+    lifecycle.deploy(lifecycle.image)
     rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
-    return lifecycle
-
-
-def test_the_image_is_kept_by_an_up_with_and_without_preview_and_after_every_further_deployment(
-    lifecycle: Lifecycle,
-) -> None:
-    lifecycle.rehearsal.program.up("dev", "--skip-preview")
-    assert image(lifecycle.rehearsal) == FIRST
-    lifecycle.deploy(SECOND)
-    lifecycle.rehearsal.configure("dev", "access.hostname", "other.dev.k8s.rommelporras.com")
-    lifecycle.rehearsal.program.up("dev")
-    assert image(lifecycle.rehearsal) == SECOND
-
-
-@pytest.mark.parametrize("options", [("--refresh=false",), ("--refresh=false", "--skip-preview")])
-def test_an_up_without_a_refresh_stops_at_a_conflict_and_keeps_the_image(
-    lifecycle: Lifecycle, options: tuple[str, ...]
-) -> None:
-    with pytest.raises(EngineError, match="gitlab-ci"):
-        lifecycle.rehearsal.program.up("dev", *options)
-    assert image(lifecycle.rehearsal) == FIRST
+    for options in ((), ("--skip-preview",)):  # in this order: the preview refuses before anything changes
+        with pytest.raises(EngineError, match="gitlab-ci"):
+            rehearsal.program.up("dev", "--refresh=false", *options)
+        assert lifecycle.image_running() == lifecycle.image
 
 
 def test_the_image_is_kept_even_if_somebody_forgot_the_field_manager(rehearsal: Rehearsal) -> None:
+    lifecycle = Lifecycle(rehearsal, "dev")
     rehearsal.program.init("dev")
     rehearsal.program.up("dev", "--skip-preview")
-    rehearsal.kubectl("-n", "invoicetron-dev", "set", "image", "deployment/invoicetron", f"invoicetron={FIRST}")
+    image = f"invoicetron={lifecycle.image}"
+    rehearsal.kubectl("-n", lifecycle.namespace, "set", "image", "deployment/invoicetron", image)
     rehearsal.configure("dev", "access.hostname", HOSTNAMES["dev"])
     rehearsal.program.up("dev")
-    assert image(rehearsal) == FIRST
+    assert lifecycle.image_running() == lifecycle.image

@@ -133,9 +133,9 @@ def secret(rehearsal: Rehearsal, label: str) -> str:
     return str(value)
 
 
-def from_secret(name: str, secret_name: str, key: str, indent: int = 12) -> str:
+def from_secret(name: str, secret_name: str, key: str) -> str:
     """A variable as the manifests have it."""
-    space = " " * indent
+    space = " " * 12
     reference = f"secretKeyRef: {{name: {secret_name}, key: {key}}}"
     return f"{space}- name: {name}\n{space}  valueFrom: {{{reference}}}\n"
 

@@ -80,8 +80,8 @@ def pods(stack: Rehearsal, app: str, namespace: str = NAMESPACE) -> dict[str, bo
     }
 
 
-def terminating(stack: Rehearsal, app: str) -> bool:
-    (pod,) = get(stack, "pods", f"--namespace={NAMESPACE}", f"--selector=app={app}")
+def database_terminating(stack: Rehearsal) -> bool:
+    (pod,) = get(stack, "pods", f"--namespace={NAMESPACE}", "--selector=app=invoicetron-db")
     return "deletionTimestamp" in pod["metadata"] and pod["spec"]["nodeName"] == LOST
 
 
@@ -151,9 +151,9 @@ def test_the_app_moves_by_itself_and_the_database_once_its_node_is_marked_out_of
     assert pods(stack, "witness", "default") == {OTHER: True}
     assert attached(stack, "data-witness-0", "default") == {OTHER}
     assert EVICTION_SECONDS - 2 < moved < EVICTION_SECONDS + SLACK
-    seconds_until(lambda: terminating(stack, "invoicetron-db"), within=SLACK)
+    seconds_until(lambda: database_terminating(stack), within=SLACK)
     time.sleep(5)
-    assert terminating(stack, "invoicetron-db")
+    assert database_terminating(stack)
     assert attached(stack, "data-invoicetron-db-0") == {LOST}
 
     # The runbook's way out.

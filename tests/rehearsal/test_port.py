@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +11,8 @@ from rehearsal.rehearsal import Rehearsal
 from tests.rehearsal.test_hostnames import FIRST, of
 
 
-def get(rehearsal: Rehearsal, kind: str, name: str, namespace: str = "invoicetron-prod") -> Any:
-    return json.loads(rehearsal.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+def get(rehearsal: Rehearsal, kind: str, name: str, namespace: str = "invoicetron-prod") -> dict[str, Any]:
+    return rehearsal.get(kind, name, namespace=namespace)
 
 
 def ports(rehearsal: Rehearsal) -> Iterator[int]:
@@ -35,7 +34,7 @@ def ports(rehearsal: Rehearsal) -> Iterator[int]:
 def reached(rehearsal: Rehearsal, namespace: str = "invoicetron-prod") -> set[tuple[int, bool]]:
     """Ports at which the Service's endpoints are, and whether they are ready."""
     selector = "--selector=kubernetes.io/service-name=invoicetron"
-    slices = json.loads(rehearsal.kubectl("-n", namespace, "get", "endpointslices", selector, "-o", "json"))["items"]
+    slices = rehearsal.get("endpointslices", selector, namespace=namespace)["items"]
     return {
         (port["port"], endpoint["conditions"]["ready"])
         for each in slices

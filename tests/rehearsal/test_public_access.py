@@ -10,7 +10,6 @@ import pytest
 from rehearsal.engine import EngineError
 from rehearsal.homelab import ZONE
 from rehearsal.rehearsal import Rehearsal
-from rehearsal.vendors.cloudflare import ACCESS_EDIT, DNS_EDIT, TUNNEL_EDIT, ZONE_READ
 from rehearsal.vendors.server import Call, Fault
 
 OURS = f"invoicetron.{ZONE}"
@@ -56,41 +55,15 @@ def test_the_app_is_never_reachable_without_access_and_nobody_elses_hostname_is_
     assert not rehearsal.cloudflare.applications
 
 
-@pytest.mark.parametrize(
-    ("decision", "reusable", "message"), [("bypass", True, "decision"), ("allow", False, "reusable")]
-)
-def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_is_made(
-    rehearsal: Rehearsal, decision: str, reusable: bool, message: str
-) -> None:
-    wrong = rehearsal.cloudflare.add_policy("Allow Admin", decision=decision, reusable=reusable)
+def test_a_policy_that_would_let_everybody_in_stops_the_program_before_anything_is_made(rehearsal: Rehearsal) -> None:
+    wrong = rehearsal.cloudflare.add_policy("Allow Admin", decision="bypass")
     rehearsal.program.init("prod")
     rehearsal.configure("prod", "access.public.policyId", wrong)
-    with pytest.raises(EngineError, match=message):
+    with pytest.raises(EngineError, match="decision") as refused:
         rehearsal.program.up("prod")
+    assert "Traceback" not in str(refused.value)
     assert not rehearsal.cloudflare.app.writes
     assert "invoicetron-prod" not in rehearsal.kubectl("get", "namespaces", "-o", "name")
-
-
-@pytest.mark.parametrize(
-    ("given", "missing"),
-    [
-        ([ZONE_READ], [TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT]),
-        ([ZONE_READ, DNS_EDIT, TUNNEL_EDIT], [ACCESS_EDIT]),
-        ([DNS_EDIT, TUNNEL_EDIT, ACCESS_EDIT], [ZONE_READ]),
-    ],
-)
-def test_every_permission_that_a_token_lacks_is_reported_before_anything_is_made(
-    rehearsal: Rehearsal, given: list[str], missing: list[str]
-) -> None:
-    rehearsal.program.init("prod")
-    token = rehearsal.cloudflare.issue_token(*given)
-    with pytest.raises(EngineError) as refused:
-        rehearsal.program.with_environment({"CLOUDFLARE_API_TOKEN": token}).preview("prod")
-    told = str(refused.value)
-    permissions = (TUNNEL_EDIT, ACCESS_EDIT, DNS_EDIT, ZONE_READ)
-    assert [one for one in permissions if f"> {one}" in told] == [one for one in permissions if one in missing]
-    assert "Traceback" not in told
-    assert not rehearsal.cloudflare.app.writes
 
 
 def test_a_record_that_points_elsewhere_is_adopted_only_if_the_stack_file_says_so(rehearsal: Rehearsal) -> None:
@@ -101,33 +74,6 @@ def test_a_record_that_points_elsewhere_is_adopted_only_if_the_stack_file_says_s
         rehearsal.program.preview("prod")
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
     assert rehearsal.program.preview("prod").changes[f"dns-record-{OURS}"] in {"import", "update"}
-
-
-def test_a_preview_gives_the_id_of_a_record_made_by_hand_that_already_points_here(
-    rehearsal: Rehearsal,
-) -> None:
-    record = rehearsal.cloudflare.add_record(OURS)
-    rehearsal.program.init("prod")
-    assert f"adopt.dnsRecord to {record}" in rehearsal.program.preview("prod").output
-    rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
-    assert "adopt.dnsRecord" not in rehearsal.program.preview("prod").output
-
-
-def test_objects_of_another_hostname_are_not_adopted_and_the_message_gives_the_right_ids(rehearsal: Rehearsal) -> None:
-    cloudflare = rehearsal.cloudflare
-    theirs = cloudflare.add_application(f"blog.{ZONE}", name="Blog")
-    their_record = next(id_ for id_, one in cloudflare.records.items() if one["name"] == f"blog.{ZONE}")
-    ours, record = cloudflare.add_application(OURS, name="Invoicetron"), cloudflare.add_record(OURS)
-    rehearsal.program.init("prod")
-    rehearsal.configure("prod", "access.public.adopt.application", theirs)
-    rehearsal.configure("prod", "access.public.adopt.dnsRecord", their_record)
-    with pytest.raises(EngineError) as refused:
-        rehearsal.program.preview("prod")
-    told = str(refused.value)
-    assert f"adopt.application is {theirs}" in told
-    assert f"give {ours}" in told
-    assert f"adopt.dnsRecord is {their_record}" in told
-    assert f"give {record}" in told
 
 
 def test_the_old_hostname_appears_nowhere_after_a_rename(rehearsal: Rehearsal) -> None:

@@ -263,16 +263,6 @@ def test_a_manual_edit_is_reverted(rehearsal: Rehearsal) -> None:
     assert shows_the_token_in_use(rehearsal)
 
 
-def test_the_token_is_a_secret_in_the_state(rehearsal: Rehearsal) -> None:
-    started(rehearsal)
-    state = rehearsal.program.export("dev")
-    (item,) = [one for one in state["deployment"]["resources"] if one["urn"].endswith("::item")]
-    for side in ("inputs", "outputs"):
-        assert "ciphertext" in item[side]["password"]
-    password = field(rehearsal.onepassword.item(TITLE), "password")
-    assert password not in json.dumps(state)
-
-
 # From the last release, which wrote the item with the provider's own resource
 
 

@@ -127,11 +127,6 @@ def before(live: Rehearsal) -> tuple[dict[str, str], dict[str, Any]]:
     return settled(live), at_vendors(live)
 
 
-def ledger(live: Rehearsal) -> Program:
-    """The second app's program: its folder in the copy."""
-    return replace(live.program, directory=live.program.directory / "apps" / "ledger")
-
-
 @pytest.fixture(scope="module")
 def app(live: Rehearsal, before: object) -> Program:
     """The second app, both stacks deployed as the recipe says: with another port and user, and one more secret."""
@@ -140,7 +135,7 @@ def app(live: Rehearsal, before: object) -> Program:
     assert status == 0, output
     assert "Now run: pulumi -C apps/ledger up -s dev" in output
     assert "$PATH" not in output  # the engine's warning about a plugin that it finds there
-    program = ledger(live)
+    program = replace(live.program, directory=live.program.directory / "apps" / "ledger")
     program.init("prod")
     for stack in STACKS:
         for path, value in (("app.port", "8080"), ("app.user", "2002")):
@@ -158,13 +153,12 @@ def test_its_stacks_match_their_files_and_stay_unchanged(live: Rehearsal, app: P
     for stack in STACKS:
         assert not app.up(stack, "--skip-preview").changes
         assert app.outputs(stack)["namespace"] == f"ledger-{stack}"
-        deployment = json.loads(live.kubectl("-n", f"ledger-{stack}", "get", "deployment", "ledger", "-o", "json"))
-        pod = deployment["spec"]["template"]["spec"]
+        pod = live.get("deployment", "ledger", namespace=f"ledger-{stack}")["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         assert (container["name"], container["ports"][0]["containerPort"]) == ("ledger", 8080)
         assert pod["securityContext"]["runAsUser"] == 2002
         assert "BANK_KEY" in {one["name"] for one in container["env"]}
-        database = json.loads(live.kubectl("-n", f"ledger-{stack}", "get", "statefulset", "ledger-db", "-o", "json"))
+        database = live.get("statefulset", "ledger-db", namespace=f"ledger-{stack}")
         assert database["status"]["readyReplicas"] == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def test_a_stateless_app_is_deployed_by_its_pipeline_and_has_no_storage(rehearsa
     passed, output = Deployed(rehearsal, tmp_path / "app").job("deploy:development", BACKUP="yes")
     assert passed, output
     assert "Migrating" not in output
-    deployment = json.loads(rehearsal.kubectl("-n", NAMESPACE, "get", "deployment", "invoicetron", "-o", "json"))
+    deployment = rehearsal.get("deployment", "invoicetron", namespace=NAMESPACE)
     image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
     assert "placeholder" not in image
     assert not rehearsal.program.up("dev", "--skip-preview").changes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,9 +38,7 @@ def test_an_up_from_the_last_release_replaces_and_deletes_nothing(
 
 def database_pod(rehearsal: Rehearsal, stack: str) -> str:
     """UID of the database's pod."""
-    pod = rehearsal.kubectl("-n", f"invoicetron-{stack}", "get", "pod", "invoicetron-db-0", "-o", "json")
-    uid: str = json.loads(pod)["metadata"]["uid"]
-    return uid
+    return str(rehearsal.get("pod", "invoicetron-db-0", namespace=f"invoicetron-{stack}")["metadata"]["uid"])
 
 
 def keep_encryption(source: Path, target: Path, stack: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from tests.unit.program import Program
 from tests.unit.reachability import Endpoint, Outsider, Pod, Policies
@@ -92,9 +92,9 @@ def endpoints(program: Program) -> tuple[list[Pod], list[Endpoint]]:
     return pods, [*pods, *OUTSIDERS]
 
 
-def edges(program: Program, *, beside: Sequence[dict[str, Any]] = (CLOUDFLARED_DENIED,)) -> set[tuple[str, str, str]]:
-    """Every connection with an end in the stack; `beside` are the policies already in the cluster."""
-    policies = Policies([*(each.inputs for each in program.of("CiliumNetworkPolicy")), *beside])
+def edges(program: Program) -> set[tuple[str, str, str]]:
+    """Every connection with an end in the stack."""
+    policies = Policies([*(each.inputs for each in program.of("CiliumNetworkPolicy")), CLOUDFLARED_DENIED])
     pods, everybody = endpoints(program)
     return set(policies.edges(everybody, pods))
 

@@ -1,4 +1,4 @@
-"""The connection to GitLab, and the errors that its refusals become."""
+"""The connection to GitLab, the errors that its refusals become, and what the kinds of resources share."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import gitlab
 from gitlab.v4.objects import Project
 
 from rehearsal.plugins.base import PluginError
+from rehearsal.plugins.rest import ResourceKind
 from rehearsal.plugins.values import Properties
 
 _T = TypeVar("_T")
@@ -43,9 +44,9 @@ class _Connection(gitlab.Gitlab):
 class Client:
     """Configured from the provider's inputs, then from the environment, as in the real plugin."""
 
-    def __init__(self, config: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
-        base_url = config.get("baseUrl") or environment.get("GITLAB_BASE_URL") or "https://gitlab.com/api/v4/"
-        token = config.get("token") or environment.get("GITLAB_TOKEN")
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        base_url = config.get("baseUrl") or os.environ.get("GITLAB_BASE_URL") or "https://gitlab.com/api/v4/"
+        token = config.get("token") or os.environ.get("GITLAB_TOKEN")
         if not base_url.endswith("/api/v4/"):
             raise PluginError(f"the base URL must be that of the API, with a trailing slash, not {base_url}")
         if not token:
@@ -100,3 +101,15 @@ def kept(inputs: Properties, live: Properties) -> Properties:
 def sent(inputs: Properties, names: Mapping[str, str]) -> dict[str, Any]:
     """The request's attributes: `names` maps Pulumi's property to GitLab's attribute."""
     return {attribute: inputs[name] for name, attribute in names.items() if inputs.get(name) is not None}
+
+
+def received(attributes: Mapping[str, Any], names: Mapping[str, str]) -> Properties:
+    """The answer's properties, by the same `names`."""
+    return {name: attributes.get(attribute) for name, attribute in names.items()}
+
+
+class Kind(ResourceKind):
+    """A resource in a GitLab project."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client

@@ -10,24 +10,14 @@ from gitlab.v4.objects import ProjectEnvironment as LiveEnvironment
 from typing_extensions import override
 
 from rehearsal.plugins.base import PluginError, State
-from rehearsal.plugins.gitlab.client import Client, if_present, kept, refusals, sent
-from rehearsal.plugins.rest import ResourceKind
+from rehearsal.plugins.gitlab.client import Kind, if_present, kept, received, refusals, sent
 from rehearsal.plugins.values import Properties, Secret
 
 STOP_TIMEOUT = 600.0
 """Seconds that an environment has to stop before it is deleted; the provider waits without a documented limit."""
 
 
-class _Kind(ResourceKind):
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-
-def _live(item: Any, names: dict[str, str]) -> Properties:
-    return {name: item.attributes.get(attribute) for name, attribute in names.items()}
-
-
-class Environment(_Kind):
+class Environment(Kind):
     """`gitlab:index/projectEnvironment:ProjectEnvironment`; its id is `project:number`."""
 
     replace_on = frozenset({"project", "name"})
@@ -55,7 +45,7 @@ class Environment(_Kind):
             item = self._client.project(inputs["project"]).environments.create(
                 {"name": inputs["name"], **sent(inputs, self._settable)}
             )
-        return f"{inputs['project']}:{item.id}", {**inputs, **_live(item, self._shown)}
+        return f"{inputs['project']}:{item.id}", {**inputs, **received(item.attributes, self._shown)}
 
     @override
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
@@ -63,7 +53,7 @@ class Environment(_Kind):
         item = self._get(project, number)
         if item is None:
             return None
-        live = {"project": project, **_live(item, self._shown)}
+        live = {"project": project, **received(item.attributes, self._shown)}
         # `stopBeforeDestroy` is the provider's own: GitLab does not know it, so an import cannot find it.
         outputs = {**live, "stopBeforeDestroy": olds.get("stopBeforeDestroy", False)}
         settable = {name: live[name] for name in ("project", "name", *self._settable)}
@@ -76,7 +66,7 @@ class Environment(_Kind):
             manager = self._client.project(project).environments
             manager.update(int(number), sent(inputs, self._settable))
             item = manager.get(int(number))
-        return {**inputs, **_live(item, self._shown)}
+        return {**inputs, **received(item.attributes, self._shown)}
 
     @override
     def delete(self, id_: str, olds: Properties) -> None:
@@ -101,7 +91,7 @@ class Environment(_Kind):
             time.sleep(0.2)
 
 
-class Variable(_Kind):
+class Variable(Kind):
     """`gitlab:index/projectVariable:ProjectVariable`; its id is `project:key:scope`. The value is not marked secret."""
 
     replace_on = frozenset({"project", "key", "environmentScope", "hidden"})
@@ -127,7 +117,7 @@ class Variable(_Kind):
                     **sent(inputs, self._settable),
                 }
             )
-        return f"{inputs['project']}:{inputs['key']}:{scope}", {**inputs, **_live(item, self._shown)}
+        return f"{inputs['project']}:{inputs['key']}:{scope}", {**inputs, **received(item.attributes, self._shown)}
 
     @override
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
@@ -136,7 +126,7 @@ class Variable(_Kind):
             item = if_present(lambda: self._client.project(project).variables.get(key, **_filter(scope)))
         if item is None:
             return None
-        live = {"project": project, **_live(item, self._shown)}
+        live = {"project": project, **received(item.attributes, self._shown)}
         return State(id=id_, outputs=live, inputs=kept(inputs, live))
 
     @override
@@ -146,7 +136,7 @@ class Variable(_Kind):
             variables = self._client.project(project).variables
             variables.update(key, sent(inputs, self._settable), **_filter(scope))
             item = variables.get(key, **_filter(scope))
-        return {**inputs, **_live(item, self._shown)}
+        return {**inputs, **received(item.attributes, self._shown)}
 
     @override
     def delete(self, id_: str, olds: Properties) -> None:
@@ -163,7 +153,7 @@ def _filter(scope: str) -> dict[str, Any]:
     return {"filter": {"environment_scope": scope}}
 
 
-class DeployToken(_Kind):
+class DeployToken(Kind):
     """`gitlab:index/projectDeployToken:ProjectDeployToken`: no update; GitLab shows the token only at its creation."""
 
     replace_on = frozenset({"project", "name", "scopes", "expiresAt", "username", "validatePastExpirationDate"})
@@ -177,7 +167,11 @@ class DeployToken(_Kind):
             raise PluginError(f"the deploy token {inputs['name']} would expire in the past: {inputs['expiresAt']}")
         with refusals(f"the deploy token {inputs['name']}"):
             item = self._client.project(inputs["project"]).deploytokens.create(sent(inputs, self._settable))
-        return f"{inputs['project']}:{item.id}", {**inputs, **_live(item, self._shown), "token": Secret(item.token)}
+        return f"{inputs['project']}:{item.id}", {
+            **inputs,
+            **received(item.attributes, self._shown),
+            "token": Secret(item.token),
+        }
 
     @override
     def read(self, id_: str, inputs: Properties, olds: Properties) -> State | None:
@@ -186,7 +180,7 @@ class DeployToken(_Kind):
             item = if_present(lambda: self._client.project(project).deploytokens.get(int(number)))
         if item is None:
             return None
-        live = {"project": project, **_live(item, {**self._settable, **self._shown})}
+        live = {"project": project, **received(item.attributes, {**self._settable, **self._shown})}
         if "expiresAt" in inputs and _instant(inputs["expiresAt"]) == _instant(live["expiresAt"]):
             live["expiresAt"] = inputs["expiresAt"]  # GitLab writes the same moment with milliseconds
         if sorted(inputs.get("scopes", [])) == sorted(live["scopes"]):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gitlab
 from typing_extensions import override
 
 from rehearsal.plugins.base import PluginError, State
-from rehearsal.plugins.gitlab.client import if_present, kept, refusals, sent
-from rehearsal.plugins.gitlab.repository import LEVEL_NAMES, LEVELS, Kind
+from rehearsal.plugins.gitlab.client import Kind, if_present, kept, received, refusals, sent
+from rehearsal.plugins.gitlab.repository import LEVEL_NAMES, LEVELS
 from rehearsal.plugins.values import Properties
 
 
@@ -41,8 +41,7 @@ class PipelineSchedule(Kind):
             item = if_present(lambda: self._client.project(project).pipelineschedules.get(int(number)))
         if item is None:
             return None
-        live: dict[str, Any] = {name: item.attributes.get(attribute) for name, attribute in self._settable.items()}
-        live["project"] = project
+        live = {**received(item.attributes, self._settable), "project": project}
         return State(id=id_, outputs={**live, "pipelineScheduleId": item.id}, inputs=kept(inputs, live))
 
     @override

@@ -7,21 +7,13 @@ from typing import Any, ClassVar, Final
 from typing_extensions import override
 
 from rehearsal.plugins.base import PluginError, State
-from rehearsal.plugins.gitlab.client import Client, if_present, kept, refusals, sent
-from rehearsal.plugins.rest import ResourceKind
+from rehearsal.plugins.gitlab.client import Kind, if_present, kept, received, refusals, sent
 from rehearsal.plugins.values import Properties, Secret
 
 LEVELS: Final = {"no one": 0, "developer": 30, "maintainer": 40, "admin": 60}
 """Access levels by the provider's names."""
 LEVEL_NAMES: Final = {number: name for name, number in LEVELS.items()}
 """The provider's names by access level."""
-
-
-class Kind(ResourceKind):
-    """A resource in a GitLab project."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
 
 
 class PushMirror(Kind):
@@ -56,7 +48,7 @@ class PushMirror(Kind):
             item = if_present(lambda: self._client.connection.http_get(path))
         if not isinstance(item, dict):
             return None
-        live = {name: item.get(attribute) for name, attribute in self._settable.items()}
+        live = received(item, self._settable)
         live |= {"project": project, "url": olds.get("url", item["url"]), "hostKeys": olds.get("hostKeys")}
         outputs = {**live, "url": Secret(live["url"]), "mirrorId": item["id"]}
         return State(id=id_, outputs=outputs, inputs=kept(inputs, live))
@@ -116,7 +108,7 @@ class Branch(Kind):
             self._client.project(project).branches.delete(name)
 
     def _outputs(self, inputs: Properties, item: Any) -> Properties:
-        live = {name: item.attributes.get(attribute) for name, attribute in self._shown.items()}
+        live = received(item.attributes, self._shown)
         return {**inputs, **live, "commits": [{"id": item.commit["id"], "shortId": item.commit["short_id"]}]}
 
 

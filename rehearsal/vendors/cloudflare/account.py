@@ -154,20 +154,18 @@ class Cloudflare:
         reusable: bool = True,
         id_: str | None = None,
         include: list[Object] | None = None,
-        require: list[Object] | None = None,
-        exclude: list[Object] | None = None,
     ) -> str:
         """Adds an Access policy to the account, by default for one address; returns its id."""
         policy_id = id_ or str(uuid.uuid4())
         owner = [{"email": {"email": "owner@example.com"}}]
-        rules = new_rules(owner if include is None else include, require, exclude)
+        rules = new_rules(owner if include is None else include)
         self.policies[policy_id] = new_policy(policy_id, name, decision, rules, reusable=reusable)
         return policy_id
 
-    def add_group(self, name: str, *include: Object, require: list[Object] | None = None) -> str:
+    def add_group(self, name: str, *include: Object) -> str:
         """Adds an Access group to the account; returns its id."""
         id_ = str(uuid.uuid4())
-        self.groups[id_] = new_group(id_, name, new_rules(list(include), require, None))
+        self.groups[id_] = new_group(id_, name, new_rules(list(include)))
         return id_
 
     def add_application(self, hostname: str, *, name: str) -> str:

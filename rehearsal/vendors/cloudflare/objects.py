@@ -31,11 +31,11 @@ def new_account(name: str) -> Object:
     }
 
 
-def new_zone(account: Object, name: str = ZONE) -> Object:
+def new_zone(account: Object) -> Object:
     """A zone whose name servers are set."""
     return {
         "id": secrets.token_hex(16),
-        "name": name,
+        "name": ZONE,
         "status": "active",
         "paused": False,
         "type": "full",
@@ -89,7 +89,9 @@ def new_organization() -> Object:
     }
 
 
-def new_rules(include: list[Object], require: list[Object] | None, exclude: list[Object] | None) -> Object:
+def new_rules(
+    include: list[Object], require: list[Object] | None = None, exclude: list[Object] | None = None
+) -> Object:
     """What a policy and a group have in common."""
     return {"include": include, "require": require or [], "exclude": exclude or []}
 

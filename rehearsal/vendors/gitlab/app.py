@@ -127,13 +127,12 @@ _DEVELOPER_READS: Final = ("environments", "registry", "repository", "protected_
 class GitLab:
     """An in-memory GitLab with private projects; `app` serves it, keeps a log and can be made to fail."""
 
-    def __init__(self, *paths: str, enterprise: bool = True, licensed: bool = False) -> None:
+    def __init__(self, *paths: str, enterprise: bool = True) -> None:
         self.enterprise = enterprise
         self.id_tokens = IdTokens()
-        self.projects = {
-            path: Project(57 + number, path, self.id_tokens, enterprise=enterprise, licensed=licensed)
-            for number, path in enumerate(paths)
-        }
+        self.projects: dict[str, Project] = {}
+        for path in paths:
+            self.add_project(path)
         self._access: dict[str, Access] = {}
         self._of_jobs: dict[str, Access] = {}
         self._version = "19.1.0"
@@ -145,12 +144,10 @@ class GitLab:
         """Like the homelab's: an unlicensed Enterprise Edition with the app's project and this repository's."""
         return cls(APP_PROJECT, INFRASTRUCTURE_PROJECT)
 
-    def add_project(self, path: str) -> Project:
-        """Adds another project, as a user would."""
-        licensed = self.project.licensed
+    def add_project(self, path: str) -> None:
+        """Adds a project, as a user would."""
         number = 57 + len(self.projects)
-        made = Project(number, path, self.id_tokens, enterprise=self.enterprise, licensed=licensed)
-        return self.projects.setdefault(path, made)
+        self.projects[path] = Project(number, path, self.id_tokens, enterprise=self.enterprise)
 
     def be(self, version: str) -> None:
         """Switches to another version, e.g. `18.10.0`, and behaves as that version does."""

@@ -19,9 +19,11 @@ from rehearsal.vendors.gitlab.schedules import ProtectedTags, Schedules
 class Project:
     """A private project with one branch, protected as GitLab protects a new project's default branch."""
 
-    def __init__(self, id_: int, path: str, id_tokens: IdTokens, *, enterprise: bool, licensed: bool) -> None:
+    def __init__(self, id_: int, path: str, id_tokens: IdTokens, *, enterprise: bool) -> None:
         ids = itertools.count(1000 * id_ + 1)  # so that no two projects share an id
-        self.id, self.path, self.default_branch, self.licensed = id_, path, "main", licensed
+        self.id, self.path, self.default_branch = id_, path, "main"
+        self.licensed = False
+        """Whether GitLab has a licence, which the project's attributes reveal."""
         self.id_tokens = id_tokens
         self.environments = Environments(ids)
         self.deployments = Deployments(ids, self.environments)

@@ -64,17 +64,17 @@ class Mirrors(Collection):
         if not mirror["enabled"]:
             words = "Cannot proceed with the push mirroring. Please verify your mirror configuration."
             raise RefusedError(400, {"message": words})
-        self._push(mirror, None)
+        self._push(mirror)
 
-    def push(self, *, error: str | None = None) -> None:
+    def push(self) -> None:
         """What a push to the repository does: updates every mirror, or records why it failed."""
         for mirror in self._entries.values():
-            self._push(mirror, error)
+            self._push(mirror)
 
     @staticmethod
-    def _push(mirror: Body, error: str | None) -> None:
-        if mirror["url"].startswith("ssh:") and not mirror["host_keys"]:
-            error = "Host key verification failed."
+    def _push(mirror: Body) -> None:
+        unknown = mirror["url"].startswith("ssh:") and not mirror["host_keys"]
+        error = "Host key verification failed." if unknown else None
         mirror |= {"update_status": "failed" if error else "finished", "last_error": error}
         mirror |= {"last_update_at": now(), "last_update_started_at": now()}
         if error is None:

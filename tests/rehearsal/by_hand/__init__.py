@@ -44,9 +44,7 @@ def fill(rehearsal: Rehearsal, *, replacing: Mapping[str, str] = MappingProxyTyp
 
 def live(rehearsal: Rehearsal, kind: str, name: str) -> dict[str, Any]:
     """An object of the namespace."""
-    text = rehearsal.kubectl("-n", NAMESPACE, "get", kind, name, "-o", "json")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return rehearsal.get(kind, name, namespace=NAMESPACE)
 
 
 def _fill_cluster(rehearsal: Rehearsal, replacing: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import subprocess
 import time
 from collections.abc import Callable, Set
@@ -48,12 +47,11 @@ class Stack:
     def unset(self, key: str) -> None:
         self.rehearsal.program.run("config", "rm", "--stack", self.name, "--path", f"invoicetron:database.{key}")
 
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self.rehearsal.kubectl("-n", self.namespace, "get", *arguments, "-o", "json"))
+    def get(self, *arguments: str) -> dict[str, Any]:
+        return self.rehearsal.get(*arguments, namespace=self.namespace)
 
     def cluster(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.get("cluster", CLUSTER)
-        return found
+        return self.get("cluster", CLUSTER)
 
     def secret(self, name: str) -> dict[str, str]:
         data = self.get("secret", name)["data"]

@@ -57,20 +57,10 @@ ONE = {"instances": 1, "synchronous": "required"}
         ("storage.size", "nonsense", {"size": "nonsense"}, "Size value isn't valid"),
         ("storage.size", "", {"size": ""}, "Size not configured"),
         ("imageName", f"{IMAGE}:latest", {"operandImage": f"{IMAGE}:latest"}, "Can't use 'latest'"),
-        (
-            "imageName",
-            f"{IMAGE}@sha256:{'0' * 64}",
-            {"operandImage": f"{IMAGE}@sha256:{'0' * 64}"},
-            "just the image sha",
-        ),
+        ("imageName", DIGEST, {"operandImage": DIGEST}, "just the image sha"),
         ("imageName", f"{IMAGE}:trixie", {"operandImage": f"{IMAGE}:trixie"}, "invalid version tag"),
         ("instances", 0, {"instances": 0}, "greater than or equal to 1"),
-        (
-            "instances",
-            1,
-            {"instances": 1, "synchronous": "required"},
-            "must be less than the total number of instances",
-        ),
+        ("instances", 1, ONE, "must be less than the total number of instances"),
         (
             "postgresql.synchronous.dataDurability",
             "sometimes",

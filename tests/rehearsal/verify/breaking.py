@@ -134,7 +134,7 @@ def waiting_job(live: Live, cron_job: str) -> Iterator[None]:
 @contextmanager
 def no_job(live: Live, prefix: str) -> Iterator[None]:
     """The Jobs of that name have been removed."""
-    jobs = json.loads(live.rehearsal.kubectl("-n", NAMESPACE, "get", "jobs", "--output=json"))["items"]
+    jobs = live.rehearsal.get("jobs", namespace=NAMESPACE)["items"]
     gone = [one for one in jobs if one["metadata"]["name"].startswith(f"{prefix}-")]
     assert gone
     with ExitStack() as stack:
@@ -192,11 +192,9 @@ def in_days(days: int) -> dt.date:
     return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)
 
 
-@contextmanager
-def changed(body: dict[str, Any], **values: Any) -> Iterator[None]:
+def changed(body: dict[str, Any], **values: Any) -> AbstractContextManager[None]:
     """Changes values in an emulator's object for a while."""
-    with mock.patch.dict(body, values):
-        yield
+    return mock.patch.dict(body, values)
 
 
 @contextmanager
@@ -207,31 +205,23 @@ def without(body: dict[Any, Any], key: Any) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def emptied(body: dict[Any, Any]) -> Iterator[None]:
+def emptied(body: dict[Any, Any]) -> AbstractContextManager[None]:
     """All of an emulator's objects are gone for a while."""
-    with mock.patch.dict(body, clear=True):
-        yield
+    return mock.patch.dict(body, clear=True)
 
 
-@contextmanager
-def with_entry(body: dict[Any, Any], key: Any, entry: Any) -> Iterator[None]:
+def with_entry(body: dict[Any, Any], key: Any, entry: Any) -> AbstractContextManager[None]:
     """An emulator has one more object for a while."""
-    with mock.patch.dict(body, {key: entry}):
-        yield
+    return mock.patch.dict(body, {key: entry})
 
 
-@contextmanager
-def token(variable: str, value: str) -> Iterator[None]:
+def token(variable: str, value: str) -> AbstractContextManager[None]:
     """The command is run with another token."""
-    with mock.patch.dict(os.environ, {variable: value}):
-        yield
+    return mock.patch.dict(os.environ, {variable: value})
 
 
-@contextmanager
-def variable(live: Live, key: str, **values: Any) -> Iterator[None]:
-    with changed(live.project.variables.get(key, SCOPE), **values):
-        yield
+def variable(live: Live, key: str, **values: Any) -> AbstractContextManager[None]:
+    return changed(live.project.variables.get(key, SCOPE), **values)
 
 
 @contextmanager
@@ -245,16 +235,14 @@ def rule(live: Live, edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]
         live.rehearsal.cloudflare.write(before)
 
 
-@contextmanager
-def demand(live: Live, access: dict[str, Any] | None) -> Iterator[None]:
+def demand(live: Live, access: dict[str, Any] | None) -> AbstractContextManager[None]:
     """cloudflared demands something else of requests for the hostname, or nothing if `access` is None."""
 
     def edit(rules: list[dict[str, Any]]) -> list[dict[str, Any]]:
         request = {} if access is None else {"access": access}
         return [one | {"originRequest": request} if one.get("hostname") == HOST else one for one in rules]
 
-    with rule(live, edit):
-        yield
+    return rule(live, edit)
 
 
 @contextmanager
@@ -306,12 +294,10 @@ def answering(service: Service, fault: Fault, path: str = "") -> Iterator[None]:
         service.forget()
 
 
-@contextmanager
-def item(live: Live, title: str, label: str, value: str) -> Iterator[None]:
+def item(live: Live, title: str, label: str, value: str) -> AbstractContextManager[None]:
     """Somebody changes a field in 1Password, and runs no `up`."""
     (field,) = [one for one in live.rehearsal.onepassword.item(title)["fields"] if one["label"] == label]
-    with changed(field, value=value):
-        yield
+    return changed(field, value=value)
 
 
 @contextmanager
@@ -325,8 +311,6 @@ def rotated(live: Live) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def source(live: Live, source: str) -> Iterator[None]:
+def source(live: Live, source: str) -> AbstractContextManager[None]:
     (tunnel,) = live.rehearsal.cloudflare.tunnels
-    with changed(tunnel, config_src=source):
-        yield
+    return changed(tunnel, config_src=source)

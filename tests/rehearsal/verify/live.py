@@ -77,7 +77,7 @@ class Live:
         assert deployed.passed, deployed.output
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Any:
-        return json.loads(self.rehearsal.kubectl("-n", namespace, "get", kind, name, "--output=json"))
+        return self.rehearsal.get(kind, name, namespace=namespace)
 
     def patch(self, kind: str, name: str, patch: Any, *options: str, namespace: str = NAMESPACE) -> None:
         self.rehearsal.kubectl("-n", namespace, "patch", kind, name, *options, "--patch", json.dumps(patch))
