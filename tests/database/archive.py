@@ -168,7 +168,7 @@ class Recovered(PostgresServer):
 
     def _initialise(self) -> None:
         self.data.mkdir(mode=0o700)
-        self._give_away(self.data)
+        self.give(self.data)
         self.archive.bring(self, self.backup)
         options = [f"restore_command = '{self.archive.restore_command(self.directory)}'"]
         options.append("recovery_target_action = promote")
@@ -177,7 +177,7 @@ class Recovered(PostgresServer):
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.write("\n".join(["", *options, ""]))
         (self.data / "recovery.signal").touch()
-        self._give_away(self.data / "recovery.signal")
+        self.give(self.data / "recovery.signal")
 
     def promoted(self) -> None:
         """Returns once the server has reached that time and accepts writes; raises `PostgresError` with its log."""

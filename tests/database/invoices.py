@@ -31,7 +31,7 @@ INSERT INTO _prisma_migrations VALUES
 
 ROWS = """
 INSERT INTO invoices (number, note)
-SELECT 'INV-' || n, repeat(md5(n::text), {width}) FROM generate_series(1, {count}) AS n;
+SELECT 'INV-' || n, repeat(md5(n::text), 4) FROM generate_series(1, {count}) AS n;
 INSERT INTO invoice_items (invoice, amount) SELECT id, id * 1.5 FROM invoices, generate_series(1, 2);
 INSERT INTO products (name) SELECT 'product ' || n FROM generate_series(1, 39) AS n;
 INSERT INTO "user" VALUES ('rommel');
@@ -41,9 +41,9 @@ INSERT INTO reports.totals VALUES ('2025-01-01', 12.5);
 """
 
 
-def fill(server: PostgresServer, *, count: int = 500, width: int = 4) -> None:
-    """Creates the tables, as the app does; an invoice's note is 32 x `width` bytes."""
-    server.sql(SCHEMA + ROWS.format(count=count, width=width), user=server.name)
+def fill(server: PostgresServer, *, count: int = 500) -> None:
+    """Creates the tables, as the app does, and `count` invoices."""
+    server.sql(SCHEMA + ROWS.format(count=count), user=server.name)
 
 
 def content(server: PostgresServer, database: str = "invoicetron") -> str:

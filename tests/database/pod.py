@@ -79,14 +79,11 @@ class Pod:
 
     def folder(self, path: Path) -> Path:
         """Makes an empty folder that belongs to the account that the scripts run as."""
-        path.mkdir()
-        self.give(path)
-        return path
+        return self.server.folder(path)
 
     def give(self, path: Path) -> None:
         """Gives a file to that account."""
-        if self.server.account:
-            os.chown(path, self.server.account["user"], self.server.account["group"])
+        self.server.give(path)
 
     @contextmanager
     def limited(self, kind: str, size: int) -> Iterator[dict[str, str]]:

@@ -32,7 +32,7 @@ def r2_endpoint(behind: S3Server) -> Iterator[R2Endpoint]:
     endpoint = R2Endpoint()
 
     class Handler(Front):
-        def _answer(self) -> None:
+        def answer(self) -> None:
             url, body = urlsplit(self.path), self.body()
             query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
             upload, number = query.get("uploadId"), query.get("partNumber")
@@ -52,8 +52,6 @@ def r2_endpoint(behind: S3Server) -> Iterator[R2Endpoint]:
             written = self.command in {"PUT", "DELETE"} and "uploadId" not in query
             completed = self.command == "POST" and "uploadId" in query
             return (written or completed) and (behind.folder / path.lstrip("/")).is_file()
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
 
     with serving(Handler) as port:
         endpoint.port = port

@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,6 +90,16 @@ _ERRORS = {
 class Front(BaseHTTPRequestHandler):
     """Answers in front of an S3 server, or passes requests on to it."""
 
+    def answer(self) -> None:
+        """Answers one request of any method."""
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        """Called by the library, like the others of these names."""
+        self.answer()
+
+    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the library's names
+
     def body(self) -> bytes:
         """The request's body; it can be read only once."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -128,6 +138,12 @@ class Front(BaseHTTPRequestHandler):
         """Logs nothing."""
 
 
+def at_port(offsite: Mapping[str, str], port: int) -> dict[str, str]:
+    """The same repository, at another port of this machine."""
+    repository = re.sub(r"(?<=127\.0\.0\.1:)\d+", str(port), offsite["RESTIC_REPOSITORY"])
+    return {**offsite, "RESTIC_REPOSITORY": repository}
+
+
 @contextmanager
 def serving(handler: type[Front]) -> Iterator[int]:
     """Serves the handler for the duration of the context; yields its port."""
@@ -150,7 +166,7 @@ def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
     stopped = threading.Event()
 
     class Handler(Front):
-        def _fail(self) -> None:
+        def answer(self) -> None:
             if behind is not None and not self._is_refused():
                 self.pass_on(behind)
                 return
@@ -165,8 +181,6 @@ def failing_endpoint(fault: str, behind: int | None = None) -> Iterator[int]:
             if fault in {"object lock", "bucket lock"}:
                 return self.command == "DELETE" and not re.search("/(locks|index)/", self.path)
             return self.command == "PUT"
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _fail  # noqa: N815 - the library's names
 
     with serving(Handler) as port:
         try:

@@ -13,7 +13,7 @@ from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import fill
 from tests.database.pod import Pod
 from tests.database.restic_key import cheapen
-from tests.database.s3_server import Front, S3Server, failing_endpoint, serving
+from tests.database.s3_server import Front, S3Server, at_port, failing_endpoint, serving
 from tests.database.test_offsite import copies, day, last_line, restic, tags, wrap_restic
 
 
@@ -49,7 +49,7 @@ def test_a_fault_of_the_endpoint_ends_in_one_clear_line(
     pod: Pod, backup: str, offsite: dict[str, str], script: str, fault: str
 ) -> None:
     with failing_endpoint(fault) as port:
-        place = {**offsite, "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{port}/homelab-backups/x"}
+        place = at_port(offsite, port)
         done = pod.run(script, CONTACT_SECONDS="4", **place)
     assert done.returncode == 1
     assert last_line(done).startswith(f"FAILED: the repository {place['RESTIC_REPOSITORY']} cannot be reached: ")
@@ -63,7 +63,7 @@ def test_an_endpoint_that_does_not_answer_is_told_with_the_seconds(
     if busybox:
         time_out_as_busybox(pod)
     with failing_endpoint("slow") as port:
-        place = {**offsite, "RESTIC_REPOSITORY": f"s3:http://127.0.0.1:{port}/homelab-backups/x"}
+        place = at_port(offsite, port)
         done = pod.run("upload.sh", CONTACT_SECONDS="4", **place)
     assert done.returncode == 1
     assert last_line(done).endswith("cannot be reached: no answer within 4 s")
@@ -80,15 +80,13 @@ def test_a_list_of_very_many_copies_is_waited_for_as_long_as_the_endpoint_answer
     shutil.rmtree(pod.backups / backup)
 
     class Handler(Front):
-        def _answer(self) -> None:
+        def answer(self) -> None:
             if "/snapshots/" in self.path and not self.path.endswith("/"):
                 time.sleep(8)
             self.pass_on(s3.port)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
-
     with serving(Handler) as port:
-        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        place = at_port(offsite, port)
         done = pod.run("fetch.sh", FETCH="latest", CONTACT_SECONDS="5", **place)
     assert done.returncode == 0, done.stdout
     assert pod.names() == [backup]
@@ -104,7 +102,7 @@ def test_a_bucket_that_is_full_fails_the_upload_in_one_line_and_the_copies_stay_
     (first,) = pod.names()
     day(pod, 2)
     with failing_endpoint("full", behind=s3.port) as port:
-        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        place = at_port(offsite, port)
         done = pod.run("upload.sh", UPLOAD_SECONDS="6", **place)
         assert done.returncode == 1
         assert last_line(done).startswith("FAILED: ")
@@ -327,17 +325,15 @@ def test_a_snapshot_without_the_dump_that_the_bucket_does_not_let_go_costs_no_co
     (hollow,) = snapshots(pod, offsite)
 
     class Handler(Front):
-        def _answer(self) -> None:
+        def answer(self) -> None:
             if self.command == "DELETE" and self.path.endswith(hollow):
                 self.refuse(403, "AccessDenied", "Access Denied because object protected by object lock.")
             else:
                 self.pass_on(s3.port)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the library's names
-
     keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0"}
     with serving(Handler) as port:
-        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        place = at_port(offsite, port)
         for number in (1, 9):
             done = pod.run("upload.sh", **keep, **place)
             assert done.returncode == 0, done.stdout
@@ -362,7 +358,7 @@ def test_where_the_bucket_lets_nobody_delete_every_copy_that_is_listed_restores(
     time_out_as_busybox(pod)
     keep = {"KEEP_DAILY": "1", "KEEP_WEEKLY": "0", "KEEP_MONTHLY": "0"}
     with failing_endpoint(fault, behind=s3.port) as port:
-        place = {**offsite, "RESTIC_REPOSITORY": offsite["RESTIC_REPOSITORY"].replace(str(s3.port), str(port))}
+        place = at_port(offsite, port)
         for number in (1, 5, 9):
             server.sql("UPDATE invoices SET note = md5(note)")
             day(pod, number)

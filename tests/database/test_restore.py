@@ -23,11 +23,11 @@ from tests.kills import kills
 KILLS = kills(80)
 
 
-def bring(pod: Pod, file: Path | bytes, *, checksum: str | None = None) -> None:
+def bring(pod: Pod, file: Path | bytes) -> None:
     """Puts a file where `ops restore` puts one."""
     data = file if isinstance(file, bytes) else file.read_bytes()
     (pod.upload / "database.dump").write_bytes(data)
-    (pod.upload / "database.dump.sha256").write_text(checksum or hashlib.sha256(data).hexdigest())
+    (pod.upload / "database.dump.sha256").write_text(hashlib.sha256(data).hexdigest())
 
 
 def test_a_restore_brings_the_database_back_as_it_was(pod: Pod, server: PostgresServer) -> None:
