@@ -22,9 +22,9 @@ until pg_isready >/dev/null; do
 done
 version=$(sql --command='SHOW server_version_num') || fail "the server does not answer"
 [ "$((version / 10000))" -eq "$MAJOR" ] || fail "the server is PostgreSQL $((version / 10000)), and not $MAJOR"
-found=$(sql --file="$scripts/inventory.sql") || fail "the rows of the database cannot be counted"
+found=$(catalog_sql --file="$scripts/inventory.sql") || fail "the rows of the database cannot be counted"
 expected=$(sed -n 's/^  "inventory": //p' "$backups/$BACKUP/manifest.json")
-differences=$(printf '[%s,%s]' "$expected" "$found" | sql --file="$scripts/compare.sql") ||
+differences=$(printf '[%s,%s]' "$expected" "$found" | catalog_sql --file="$scripts/compare.sql") ||
   fail "the database cannot be compared with $BACKUP"
 [ -z "$differences" ] || fail "the database is not what $BACKUP holds:
 $differences"

@@ -119,7 +119,7 @@ export DUMP="$unfinished/database.dump"
 STATISTICS=$(pg_dump --help | sed -n 's/^ *\(--statistics\) .*/\1/p')
 export STATISTICS
 tries=5
-until sql --set=inventory="$unfinished/inventory" --set=about="$unfinished/about" \
+until catalog_sql --set=inventory="$unfinished/inventory" --set=about="$unfinished/about" \
   --set=globals_file="$unfinished/globals" --file="$scripts/snapshot.sql"; do
   tries=$((tries - 1))
   { [ -e "$DUMP.in-the-way" ] && [ "$tries" -gt 0 ]; } || fail "no backup was taken: the dump failed"

@@ -61,6 +61,10 @@ lock() {
 
 sql() { psql --no-psqlrc --no-password --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "$@"; }
 
+# catalog_sql OPTION...: in the app's database, whose owner may have made functions, operators and views that are found before
+# PostgreSQL's own. We may be a superuser, who must call none of them (CVE-2018-1058).
+catalog_sql() { PGOPTIONS="$PGOPTIONS -c search_path=pg_catalog,pg_temp" sql "$@"; }
+
 # new_cluster FOLDER OPTION...: initdb, which works only for a user with a name. The pod's user has none in the images that are
 # based on Debian; they contain nss_wrapper, with which their entrypoint gives it one (docker-library/postgres#359). FOLDER is
 # for that name.

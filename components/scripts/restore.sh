@@ -155,7 +155,7 @@ check_space
 
 old=
 # What replaces nothing saves nothing first.
-[ -n "$into" ] || old=$(sql --file="$scripts/inventory.sql") ||
+[ -n "$into" ] || old=$(catalog_sql --file="$scripts/inventory.sql") ||
   fail "the rows of the old data cannot be counted; it is untouched"
 
 say "restoring beside the old data"

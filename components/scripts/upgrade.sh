@@ -67,7 +67,7 @@ version=$(sql --command='SHOW server_version_num') || fail "the database server 
 [ "$((version / 10000))" -lt "$major" ] ||
   fail "the database is on PostgreSQL $((version / 10000)) already, and the programs here are of $major"
 [ ! -e "$complete/postmaster.pid" ] || fail "a server runs on $complete"
-inventory=$(sql --file="$scripts/inventory.sql") || fail "the rows of the database cannot be counted"
+inventory=$(catalog_sql --file="$scripts/inventory.sql") || fail "the rows of the database cannot be counted"
 rm -f "$saved_as"
 # Renamed first, so that what is half removed does not bear the name of what is complete.
 rm -rf "$filling"
@@ -99,7 +99,7 @@ new "$PGUSER" createdb --maintenance-db=postgres "$PGDATABASE" || fail "the new 
 new "$PGUSER" sql --set=role="$PGUSER" --set=monitor= --file="$scripts/hand-over.sql" ||
   fail "the new server's superuser cannot be made a role of its own"
 
-passwords=$(sql --set=owner= --set=administrator= --file="$scripts/passwords.sql") ||
+passwords=$(catalog_sql --set=owner= --set=administrator= --file="$scripts/passwords.sql") ||
   fail "the roles' passwords cannot be read: $PGUSER is no superuser"
 printf '%s\n' "$passwords" | new postgres sql --file="$scripts/take-passwords.sql" ||
   fail "the roles and their passwords cannot be taken over"
