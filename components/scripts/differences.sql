@@ -13,7 +13,7 @@ parts (side, subject, what, value) AS (
     SELECT side, role ->> 'name', key,
         CASE key WHEN 'validUntil' THEN coalesce(nullif(attribute, 'null'), '"infinity"') ELSE attribute END
     FROM sides, jsonb_array_elements(document -> 'roles') AS role, jsonb_each(role) AS attributes (key, attribute)
-    WHERE role ->> 'name' NOT IN (current_user, :'owner') OR key = 'comment'
+    WHERE role ->> 'name' NOT IN (current_user, :'owner', pg_get_userbyid(10)) OR key = 'comment'
     UNION ALL
     SELECT side, setting ->> 'role', setting ->> 'name', setting
     FROM sides, jsonb_array_elements(document -> 'settings') AS setting

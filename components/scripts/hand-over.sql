@@ -186,14 +186,14 @@ END
 $$;
 SET LOCAL SESSION AUTHORIZATION DEFAULT;
 DO $$ BEGIN EXECUTE format('DROP ROLE %I', current_setting('hand_over.role') || '_hand_over'); END $$;
--- What its backups set (`sessions` of common.sh). set-role-password.sh takes this line for its own: a parameter that a later
--- release adds is granted at the next start of a server whose role was handed over before. Below it is written again, because
--- here it belongs to the transaction.
-GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit TO :"role";
+-- What its backups set (`sessions` of common.sh, and snapshot.sql). set-role-password.sh takes this line for its own: a
+-- parameter that a later release adds is granted at the next start of a server whose role was handed over before. Below it is
+-- written again, because here it belongs to the transaction.
+GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit, lo_compat_privileges TO :"role";
 COMMIT;
 \else
 DO $$ BEGIN EXECUTE format('ALTER ROLE %I NOSUPERUSER', current_setting('hand_over.role')); END $$;
-GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit TO :"role";
+GRANT SET ON PARAMETER log_statement, log_min_duration_statement, log_min_error_statement, lc_messages, event_triggers, session_replication_role, temp_file_limit, lo_compat_privileges TO :"role";
 \endif
 
 -- Sessions from before are the first role's, and what they make is. They connect again, with the same password.

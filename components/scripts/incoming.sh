@@ -126,13 +126,23 @@ prepare() {
 fill() {
   generator=$(sed '/^\\gexec$/d' "$scripts/inventory.sql")
   PGDATABASE="$incoming" sql --set=generator="$generator" --file="$scripts/counting.sql" || return
+  if comes_whole && grep -Eq '^[0-9]+; [0-9]+ [0-9]+ (EVENT TRIGGER|FOREIGN DATA WRAPPER|PUBLICATION) ' "$scratch/contents"; then
+    PGDATABASE="$incoming" sql --set=owner="$owner" --file="$scripts/lend.sql" || return
+  fi
   : >"$scratch/views"
-  filled=0
+  : >"$scratch/keys"
+  filled=0 settings=
   pour || filled=$?
   if [ "$filled" != 0 ] && says 'ERROR: .* does not exist'; then
     say "once more, with the database's own search path: a function of the dump names something without its schema"
+    filled=0 settings='-c restore.search_path=own'
+    pour || filled=$?
+  fi
+  if [ "$filled" != 0 ] && is_own && says 'ERROR: .* violates foreign key constraint'; then
+    say "once more, with the foreign keys at the end: rows refer to others that are not there"
+    put_off_keys
     filled=0
-    pour '-c restore.search_path=own' || filled=$?
+    pour || filled=$?
   fi
   if [ "$filled" != 0 ] && says '^Command was: REFRESH MATERIALIZED VIEW '; then
     say "once more, with the materialized views at the end: the query of one fails"
@@ -149,6 +159,7 @@ fill() {
     filled=0
     pour_in_parts || filled=$?
   fi
+  if [ "$filled" = 0 ]; then make_keys || filled=$?; fi
   if [ "$filled" = 0 ]; then fill_views || filled=$?; fi
   sed -n '/^pg_restore:/p; /^HINT:/p' "$scratch/errors" >&2
   return "$filled"
@@ -165,10 +176,10 @@ violates_checks() {
     says '^(CONTEXT: +)?(SQL|PL/pgSQL) function '
 }
 
-# pour [OPTIONS]: what fails leaves nothing behind.
+# pour: what fails leaves nothing behind.
 pour() {
   # shellcheck disable=SC2086 # the flags are several arguments
-  PGOPTIONS="$(sessions on) ${1:-}" pg_restore --dbname="$incoming" --single-transaction --no-password \
+  PGOPTIONS="$(sessions on) $settings" pg_restore --dbname="$incoming" --single-transaction --no-password \
     --use-list="$scratch/contents" $flags "$dump" 2>"$scratch/errors"
 }
 
@@ -184,6 +195,7 @@ pour_some() {
 # pour_in_parts: what fails leaves a part behind, in a database that is dropped then.
 pour_in_parts() {
   put_off_views
+  put_off_keys
   pour_some "$scratch/contents" --transaction-size=100 --section=pre-data || return
   PGDATABASE="$incoming" sql --file="$scripts/put-off-checks.sql" || return
   pour_some "$scratch/contents" --transaction-size=100 --section=data --section=post-data || return
@@ -207,6 +219,42 @@ fill_views() {
   views=$(sed -n 's/^Command was: REFRESH MATERIALIZED VIEW \(.*\);$/\1/p' "$scratch/errors" | tr '\n' ' ')
   [ -n "$views" ] || return "$unfilled"
   say "these materialized views stay empty until a REFRESH, because their queries fail: $views"
+}
+
+# put_off_keys: the foreign keys, and the comments on them, which follow each, to the end.
+put_off_keys() {
+  awk -v keys="$scratch/keys" '
+    /^[0-9]/ { is_key = /^[0-9]+; [0-9]+ [0-9]+ FK CONSTRAINT / || is_key && /^[0-9]+; [0-9]+ [0-9]+ COMMENT / }
+    /^[0-9]/ && is_key { print >>keys; $0 = ";" $0 }
+    { print }
+  ' "$scratch/contents" >"$scratch/others"
+  mv "$scratch/others" "$scratch/contents"
+}
+
+# make_keys: the foreign keys that were put off. Rows that came while triggers were disabled may break them. Such keys stay NOT
+# VALID and apply to new rows; of a partitioned table, PostgreSQL takes that since 18. From a dump made elsewhere somebody may
+# have left out the rows that are referred to.
+make_keys() {
+  [ -s "$scratch/keys" ] || return 0
+  unmade=0
+  pour_some "$scratch/keys" --verbose || unmade=$? # so that it says which entries fail
+  failed=$(sed -n 's/^pg_restore: from TOC entry \([0-9]*\);.*/\1/p' "$scratch/errors")
+  sed -i '/^pg_restore: error: /!d' "$scratch/errors"
+  [ "$unmade" != 0 ] || return 0
+  is_own || return "$unmade"
+  # With a key, the comment on it fails.
+  if [ -z "$failed" ] || grep -Eqv 'ERROR:  (.* violates foreign key constraint|constraint .* does not exist)' "$scratch/errors"; then
+    return "$unmade"
+  fi
+  printf '%s\n' "$failed" | sed 's/.*/^&;/' >"$scratch/entries"
+  grep -f "$scratch/entries" "$scratch/keys" >"$scratch/broken" || return
+  # shellcheck disable=SC2086 # the flags are several arguments
+  pg_restore --use-list="$scratch/broken" --file="$scratch/keys.sql" $flags "$dump" || return
+  sed -i 's/^\(    ADD CONSTRAINT .*\);$/\1 NOT VALID;/' "$scratch/keys.sql" || return
+  PGDATABASE="$incoming" sql --file="$scratch/keys.sql" >/dev/null || return "$unmade"
+  keys=$(sed -E -n '/^ALTER TABLE /{ N; s/^ALTER TABLE (ONLY )?(.*)\n    ADD CONSTRAINT (.*) FOREIGN KEY .*/\3 of \2/p; }' \
+    "$scratch/keys.sql" | tr '\n' ',' | sed 's/,$//; s/,/, /g')
+  say "these foreign keys stay NOT VALID, because restored rows refer to rows that are not there: $keys"
 }
 
 # prove: sets `found` to the inventory; fails where that is not the manifest's.

@@ -2,7 +2,8 @@
 -- settings, memberships, and privileges on parameters. Roles that it does not name stay as they are. No passwords, which it
 -- does not hold; nor the attributes of the role that we are, which keeps what it was granted since, too: its backups need
 -- that; nor those of the app's role, which may have been lent SUPERUSER when the backup was taken: it has those that this
--- server gives it. Runs in its caller's transaction.
+-- server gives it; nor those of the server's first role, as which the start hook and CloudNativePG's instances log in, and
+-- which may have the name of an ordinary role of the backup. Runs in its caller's transaction.
 --
 --     database    name of the backup's database
 --     owner       the app's role; may be the role that we are
@@ -18,7 +19,7 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 SELECT unnest(ARRAY[
-    CASE WHEN name NOT IN (current_user, :'owner') THEN format(
+    CASE WHEN name NOT IN (current_user, :'owner', pg_get_userbyid(10)) THEN format(
         'ALTER ROLE %I %s CONNECTION LIMIT %s%s',
         name,
         (

@@ -13,16 +13,20 @@ BEGIN
     END IF;
 END
 $$;
-SELECT pg_export_snapshot() AS snapshot, getdatabaseencoding() AS encoding \gset
+-- With pg_read_all_data a role reads everything but the large objects of other roles. A server that has not started since
+-- hand-over.sql grants that parameter does not let it set this.
+SELECT pg_export_snapshot() AS snapshot, getdatabaseencoding() AS encoding,
+    CASE WHEN has_parameter_privilege('lo_compat_privileges', 'SET') THEN '-c lo_compat_privileges=on' ELSE '' END AS more \gset
 \setenv SNAPSHOT :snapshot
 \setenv ENCODING :encoding
+\setenv MORE_OPTIONS :more
 SELECT 'LOCK TABLE ' || string_agg(format('ONLY %I.%I', nspname, relname), ', ') || ' IN ACCESS SHARE MODE'
 FROM pg_class
 JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind = 'r' AND nspname <> 'information_schema' AND nspname !~ '^pg_'
 HAVING count(*) > 0
 \gexec
-\! exec pg_dump --format=custom --compress="${DUMP_COMPRESSION:-gzip}" $STATISTICS --no-password --lock-wait-timeout=1s --encoding="$ENCODING" --snapshot="$SNAPSHOT" --file="$DUMP"
+\! PGOPTIONS="$PGOPTIONS $MORE_OPTIONS" exec pg_dump --format=custom --compress="${DUMP_COMPRESSION:-gzip}" $STATISTICS --no-password --lock-wait-timeout=1s --encoding="$ENCODING" --snapshot="$SNAPSHOT" --file="$DUMP"
 \if :SHELL_ERROR
 SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))) AS in_the_way \gset
 \if :in_the_way

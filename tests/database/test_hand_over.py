@@ -302,6 +302,31 @@ def test_backup_drill_and_restore_go_on_without_a_superuser(new: Pod) -> None:
     assert lets_in(server, NEW)
 
 
+def test_what_other_roles_own_is_in_the_backup_too(new: Pod) -> None:
+    server = new.server
+    fill(server)
+    server.sql("""
+        CREATE ROLE clerk; CREATE SCHEMA theirs; CREATE TABLE theirs.notes (id serial, note text);
+        INSERT INTO theirs.notes (note) VALUES ('x'); CREATE TABLE rules (id int); INSERT INTO rules VALUES (1);
+        ALTER TABLE rules ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+        SELECT lo_from_bytea(4711, 'scan'); ALTER TABLE theirs.notes OWNER TO clerk; ALTER TABLE rules OWNER TO clerk;
+        ALTER LARGE OBJECT 4711 OWNER TO clerk; ALTER SCHEMA theirs OWNER TO clerk;
+    """)
+    before = content(server)
+    assert new.run("backup.sh").returncode == 0, new.run("backup.sh").stdout
+    done = new.run("drill.sh", DRILL=str(new.drill), PGHOST="nowhere", PGPORT="1")
+    assert done.returncode == 0, done.stdout
+    server.sql("TRUNCATE theirs.notes; SELECT lo_unlink(4711)")
+    lend(server)
+    done = new.run("restore.sh", RESTORE_FROM="latest", RESTORE_LENT="true")
+    assert done.returncode == 0, done.stdout
+    assert content(server) == before
+    owner = "SELECT pg_get_userbyid(lomowner), convert_from(lo_get(oid), 'UTF8') FROM pg_largeobject_metadata"
+    assert server.sql(owner) == "clerk|scan"
+    done = new.run("backup.sh")
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("again", [hand_over, lambda server: start_hook(server, OLD)])
 def test_what_backups_set_is_granted_again_by_the_next_run_and_at_the_next_start(
     new: Pod, again: Callable[[PostgresServer], subprocess.CompletedProcess[str]]

@@ -18,6 +18,30 @@ from tests.database.start_hook import connect, lets_in, start_hook
 
 ADMINISTRATOR: Final = "invoicetron_admin"
 ATTRIBUTES: Final = "SELECT rolsuper, rolbypassrls, rolcreaterole FROM pg_roles WHERE rolname = 'invoicetron'"
+SUPERUSERS: Final = """
+CREATE FUNCTION noted() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER noted ON sql_drop EXECUTE FUNCTION noted();
+CREATE EVENT TRIGGER of_somebody ON sql_drop EXECUTE FUNCTION noted();
+ALTER EVENT TRIGGER of_somebody OWNER TO somebody;
+CREATE FOREIGN DATA WRAPPER wrapper; CREATE SERVER far FOREIGN DATA WRAPPER wrapper; CREATE EXTENSION postgres_fdw;
+CREATE PUBLICATION everything FOR ALL TABLES; CREATE PUBLICATION reports FOR TABLES IN SCHEMA reports;
+CREATE PUBLICATION part FOR TABLE invoices;
+"""
+FURTHER_ATTEMPT: Final = """
+CREATE FUNCTION half(i int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT i / 2';
+CREATE FUNCTION quarter(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN half(half(i)); END';
+CREATE TABLE computed (a int, b int GENERATED ALWAYS AS (quarter(a)) STORED); INSERT INTO computed VALUES (8);
+"""
+OWNERS: Final = """
+(SELECT evtowner::regrole FROM pg_event_trigger ORDER BY evtname DESC)
+UNION ALL SELECT proowner::regrole FROM pg_proc WHERE proname = 'noted'
+UNION ALL SELECT fdwowner::regrole FROM pg_foreign_data_wrapper WHERE fdwname = 'wrapper'
+UNION ALL SELECT pubowner::regrole FROM pg_publication WHERE pubname <> 'part'
+UNION ALL SELECT pubowner::regrole FROM pg_publication WHERE pubname = 'part'
+UNION ALL SELECT srvowner::regrole FROM pg_foreign_server
+UNION ALL SELECT relowner::regrole FROM pg_class WHERE relname = 'invoices'
+UNION ALL SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'reports'
+"""
 KILL: Final = "\\! kill -KILL 0\n"
 STEPS: Final = [
     ("rename.sql", "before"),
@@ -253,3 +277,27 @@ def test_a_backup_of_the_time_when_superuser_was_lent_does_not_make_the_clusters
     assert cluster.server.sql(ATTRIBUTES) == "f|f|f"
     done = pod.run("drill.sh", PGUSER=cluster.user, PGDATABASE="invoicetron", DRILL=str(pod.drill))
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("more", ["", FURTHER_ATTEMPT], ids=["at once", "second attempt"])
+def test_what_a_superuser_has_made_comes_to_a_server_where_its_role_is_none(pod: Pod, cluster: Side, more: str) -> None:
+    """The app's role was one in a StatefulSet, and others are one again only when the databases change names."""
+    server = cluster.server
+    empty(server)
+    fill(server)
+    environment = {**cluster.environment(), "PGDATABASE": "invoicetron"}
+    server.sql("ALTER ROLE invoicetron SUPERUSER; CREATE ROLE somebody SUPERUSER")
+    try:
+        server.sql(SUPERUSERS + more, user="invoicetron")
+        before = content(server)
+        assert pod.run("backup.sh", **environment).returncode == 0
+        server.sql("DROP PUBLICATION everything, reports; DROP EVENT TRIGGER of_somebody")
+        server.sql("ALTER ROLE invoicetron NOSUPERUSER; ALTER ROLE somebody NOSUPERUSER")
+        done = pod.run("restore.sh", **environment, OWNER="invoicetron", RESTORE_FROM="latest")
+        assert done.returncode == 0, done.stdout
+        assert content(server) == before
+        assert server.sql(ATTRIBUTES) == "f|f|f"
+        assert server.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'somebody'") == "t"
+        assert server.sql(OWNERS).split() == ["somebody", *(["postgres"] * 5), *(["invoicetron"] * 4)]
+    finally:
+        server.sql("DROP OWNED BY somebody; DROP ROLE somebody")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from rehearsal.pods.postgres import PostgresServer
@@ -120,4 +122,75 @@ def test_a_part_on_a_server_out_of_reach_leaves_a_table_without_statistics(pod: 
     done = pod.run("restore.sh", RESTORE_FROM="upload")
     assert done.returncode == 0, done.stdout
     assert "not all tables could be analyzed: autovacuum does the others" in done.stdout
+    assert content(server) == before
+
+
+# As an import that disables triggers leaves it.
+ORPHANS = """
+CREATE FUNCTION half(i int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT i / 2';
+CREATE FUNCTION quarter(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN half(half(i)); END';
+CREATE TABLE refunds (
+    invoice int CONSTRAINT "of; 'it'" REFERENCES invoices, product int CONSTRAINT sold REFERENCES products
+);
+CREATE TABLE parts (id int, invoice int CONSTRAINT of_one REFERENCES invoices) PARTITION BY LIST (id);
+CREATE TABLE part PARTITION OF parts DEFAULT;
+ALTER TABLE refunds ADD CONSTRAINT later FOREIGN KEY (product) REFERENCES invoices NOT VALID;
+COMMENT ON CONSTRAINT "of; 'it'" ON refunds IS 'kept'; COMMENT ON CONSTRAINT sold ON refunds IS 'too';
+SET session_replication_role = replica;
+INSERT INTO refunds VALUES (1, 2), (9999, 3); INSERT INTO parts VALUES (1, 9999);
+SET session_replication_role = origin;
+"""
+COMPUTED = """
+CREATE TABLE computed (a int, b int GENERATED ALWAYS AS (quarter(a)) STORED); INSERT INTO computed VALUES (8);
+"""
+KEYS = "SELECT conname, convalidated, obj_description(oid) FROM pg_constraint WHERE contype = 'f' ORDER BY conname, oid"
+
+
+@pytest.mark.parametrize(
+    ("more", "again"),
+    [
+        ("", "once more, with the foreign keys at the end"),
+        (VIEWS, "once more, with the materialized views at the end"),
+        (COMPUTED, "once more, with the database's own search path"),
+        (LOOKS_UP.format(function="is_known"), "once more, with the CHECK constraints at the end"),
+    ],
+    ids=["alone", "views", "search path", "checks"],
+)
+def test_rows_that_refer_to_nothing_come_back(pod: Pod, server: PostgresServer, more: str, again: str) -> None:
+    fill(server)
+    server.sql(ORPHANS + more)
+    before, keys = content(server), server.sql(KEYS)
+    assert "sold|t|too" in keys
+    assert "later|f|" in keys
+    assert pod.run("backup.sh").returncode == 0
+    for script in ("drill.sh", "restore.sh"):
+        done = pod.run(script, DRILL=str(pod.drill), RESTORE_FROM="".join(pod.names()[:1]))
+        assert done.returncode == 0, done.stdout
+        assert again in done.stdout
+        (line,) = [line for line in done.stdout.splitlines() if "NOT VALID" in line]
+        assert line.endswith("""that are not there: "of; 'it'" of public.refunds, of_one of public.parts"""), line
+    assert content(server) == before
+    broken = {"of; 'it'", "of_one"}
+    expected = [line.replace("|t|", "|f|") if line.split("|")[0] in broken else line for line in keys.splitlines()]
+    assert server.sql(KEYS).splitlines() == expected
+    for statement in ("INSERT INTO refunds VALUES (8888)", "INSERT INTO parts VALUES (2, 8888)"):
+        with pytest.raises(subprocess.CalledProcessError):
+            server.sql(statement)
+    assert pod.run("backup.sh").returncode == 0
+    done = pod.run("drill.sh", DRILL=str(pod.drill))
+    assert done.returncode == 0, done.stdout
+    assert "with the foreign keys at the end" not in done.stdout
+
+
+@pytest.mark.parametrize("more", ["", LOOKS_UP.format(function="is_known")], ids=["alone", "checks"])
+def test_a_dump_made_elsewhere_without_the_rows_that_are_referred_to_replaces_nothing(
+    pod: Pod, server: PostgresServer, more: str
+) -> None:
+    fill(server)
+    server.sql(more)
+    before = content(server)
+    bring(pod, server, "--exclude-table-data=invoices")
+    done = pod.run("restore.sh", RESTORE_FROM="upload")
+    assert done.returncode != 0
+    assert 'violates foreign key constraint "invoice_items_invoice_fkey"' in done.stdout
     assert content(server) == before

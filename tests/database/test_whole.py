@@ -17,6 +17,7 @@ import pytest
 from rehearsal.pods.postgres import PostgresServer
 from tests.database.invoices import CONTENT, content, fill
 from tests.database.pod import Pod
+from tests.database.start_hook import start_hook
 from tests.database.written import CLEAN, written
 
 OWNED = (Path(__file__).parent / "owned.sql").read_text(encoding="utf-8")
@@ -247,6 +248,60 @@ def test_a_setting_that_this_server_does_not_take_is_said_and_left_out(pod: Pod,
     settings = sql(server, "SELECT setconfig FROM pg_db_role_setting WHERE setrole = 0 AND setdatabase <> 0")
     assert "TimeZone=Asia/Manila" in settings
     assert "lc_monetary" not in settings
+
+
+@pytest.mark.parametrize(
+    ("whose", "setting", "kept"),
+    [
+        ("ROLE invoicetron", "session_preload_libraries=auto_explain, auto_explain", True),
+        ("ROLE invoicetron", "session_preload_libraries=auto_explain, not_there", False),
+        ("DATABASE invoicetron", "session_preload_libraries=auto_explain, not_there", False),
+        ("ROLE ALL", "session_preload_libraries=auto_explain, not_there", False),
+        # It is not in the folder that anybody may load from.
+        ("DATABASE invoicetron", "local_preload_libraries=auto_explain", False),
+    ],
+)
+def test_a_library_that_this_server_does_not_have_locks_nobody_out(
+    pod: Pod, elsewhere: Pod, whose: str, setting: str, kept: bool
+) -> None:
+    fill(pod.server)
+    pod.server.sql(f"ALTER {whose} SET session_preload_libraries = auto_explain, dblink")
+    try:
+        assert pod.run("backup.sh").returncode == 0
+    finally:
+        pod.server.sql(f"ALTER {whose} RESET ALL")
+    (name,) = pod.names()
+    carry(pod, name, elsewhere)
+    manifest = elsewhere.backups / name / "manifest.json"
+    text = manifest.read_text()
+    for old, new in zip(("session_preload_libraries", "auto_explain, dblink"), setting.split("="), strict=True):
+        text = text.replace(f'"{old}"', f'"{new}"')
+    manifest.write_text(text)
+    done = elsewhere.run("restore.sh", RESTORE_FROM=name)
+    assert done.returncode == 0, done.stdout
+    assert elsewhere.server.sql("SELECT setconfig FROM pg_db_role_setting") == (f'{{"{setting}"}}' if kept else "")
+    assert kept != ("this server does not take the setting" in done.stdout)
+
+
+@pytest.mark.parametrize("attributes", ["NOSUPERUSER", "SUPERUSER NOLOGIN CONNECTION LIMIT 0"])
+def test_a_role_that_has_the_name_of_a_servers_first_one_leaves_that_one_as_it_is(
+    pod: Pod, server: PostgresServer, elsewhere: Pod, attributes: str
+) -> None:
+    new = elsewhere.server
+    assert start_hook(new, new.password).returncode == 0
+    new.sql("ALTER ROLE invoicetron SUPERUSER", database="postgres")
+    with made_of(f"CREATE ROLE postgres {attributes}; ALTER TABLE products OWNER TO postgres", server):
+        before = sql(server, CONTENT)
+        assert pod.run("backup.sh").returncode == 0
+        carry(pod, pod.names()[0], elsewhere)
+        for one, script in ((pod, "drill.sh"), (pod, "restore.sh"), (elsewhere, "restore.sh")):
+            lent = str(one is elsewhere).lower()
+            done = one.run(script, RESTORE_FROM="latest", DRILL=str(pod.drill), RESTORE_LENT=lent)
+            assert done.returncode == 0, done.stdout
+    assert sql(new, CONTENT) == before
+    assert sql(new, "SELECT tableowner FROM pg_tables WHERE tablename = 'products'") == "postgres"
+    done = start_hook(new, new.password)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_tablespace_that_this_server_has_not_is_said(pod: Pod, server: PostgresServer, elsewhere: Pod) -> None:
