@@ -197,9 +197,7 @@ def made_from(cluster: Cluster, cron_job: Any) -> list[Any]:
     return [
         job
         for job in Selection(listing=cluster.batch.list_namespaced_job, selector={}).listed(cluster)
-        if any(
-            owner.uid == cron_job.metadata.uid and owner.controller for owner in job.metadata.owner_references or []
-        )
+        if any(owner.uid == cron_job.metadata.uid and owner.controller for owner in job.metadata.owner_references or [])
     ]
 
 
