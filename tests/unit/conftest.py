@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from rehearsal.vendors.gitlab import GitLab
     from tests.unit.program import Program
 
 
@@ -76,6 +77,17 @@ def served(_server: tuple[_Switch, str]) -> Callable[[ASGIApp], str]:
         return url
 
     return serve_app
+
+
+@pytest.fixture
+def gitlab(served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch) -> GitLab:
+    """An empty GitLab project, to which the environment leads."""
+    from rehearsal.vendors.gitlab import GitLab  # noqa: PLC0415 - as above
+
+    found = GitLab.seeded()
+    monkeypatch.setenv("GITLAB_BASE_URL", f"{served(found.app)}/api/v4/")
+    monkeypatch.setenv("GITLAB_TOKEN", found.token)
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import http.server
-import json
 import socket
-import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,28 +12,13 @@ from unittest.mock import Mock
 import pulumi
 import pytest
 import requests
-from starlette.types import ASGIApp
 
 from lookups import deploy_tokens
 from lookups.ci_variable import CiVariable
 from rehearsal.vendors.gitlab import GitLab
 from rehearsal.vendors.server import Fault
 from tests.rehearsal.certificates import self_signed
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """GitLab's version, and nothing else."""
-
-    def do_GET(self) -> None:
-        body = json.dumps({"version": "19.1.0"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keeps the test's output clean."""
+from tests.unit.tls_server import answering
 
 
 @pytest.fixture
@@ -50,14 +31,8 @@ def certificate(tmp_path: Path) -> Path:
 @pytest.fixture
 def private_gitlab(certificate: Path) -> Iterator[str]:
     """The address of a GitLab whose certificate no authority has signed."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"https://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with answering({"version": "19.1.0"}, certificate) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -96,14 +71,6 @@ def test_an_empty_address_in_the_environment_is_none(monkeypatch: pytest.MonkeyP
 
 
 NAME = "invoicetron-pull-dev"
-
-
-@pytest.fixture
-def gitlab(served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch) -> GitLab:
-    found = GitLab.seeded()
-    monkeypatch.setenv("GITLAB_BASE_URL", f"{served(found.app)}/api/v4/")
-    monkeypatch.setenv("GITLAB_TOKEN", found.token)
-    return found
 
 
 def pull_secret(username: str) -> dict[str, Any]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
-import json
 import ssl
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,23 +22,9 @@ from rehearsal.vendors.onepassword import OnePassword
 from tests.rehearsal.certificates import self_signed
 from tests.unit.program import load_settings
 from tests.unit.test_cluster_client import issued_without_extensions
+from tests.unit.tls_server import answering
 
 VAULT = "v" * 26
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """A Connect server with one vault."""
-
-    def do_GET(self) -> None:
-        body = json.dumps({"id": VAULT}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keeps the test's output clean."""
 
 
 @pytest.fixture
@@ -52,25 +34,10 @@ def certificate(tmp_path: Path) -> Path:
     return file
 
 
-@contextmanager
-def serving(certificate: Path) -> Iterator[str]:
-    """The address of a Connect server with this certificate and key."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    try:
-        yield f"https://localhost:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture
 def private(certificate: Path) -> Iterator[str]:
     """The address of a Connect server whose certificate no public authority has signed."""
-    with serving(certificate) as url:
+    with answering({"id": VAULT}, certificate) as url:
         yield url
 
 
@@ -122,7 +89,7 @@ def unusual(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     monkeypatch.setattr(ssl, "_create_default_https_context", strict)
     for place in ("urllib3.connection", "urllib3.util.ssl_"):
         monkeypatch.setattr(f"{place}.create_urllib3_context", partial(create_urllib3_context, verify_flags=STRICT))
-    with serving(tmp_path / "server.pem") as url:
+    with answering({"id": VAULT}, tmp_path / "server.pem") as url:
         yield url
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
 import pulumi
 import pytest
-from starlette.types import ASGIApp
 
 from lookups.gitlab import GitLabError
 from lookups.lost_mirrors import LostMirrors
@@ -107,14 +105,6 @@ def test_an_environment_that_is_protected_already_is_adopted() -> None:
 
 
 OWN = "ssh://git@github.com/o/r.git"
-
-
-@pytest.fixture
-def gitlab(served: Callable[[ASGIApp], str], monkeypatch: pytest.MonkeyPatch) -> GitLab:
-    found = GitLab.seeded()
-    monkeypatch.setenv("GITLAB_BASE_URL", f"{served(found.app)}/api/v4/")
-    monkeypatch.setenv("GITLAB_TOKEN", found.token)
-    return found
 
 
 def after_creation(gitlab: GitLab, id_: int) -> pulumi.ResourceHookArgs:
