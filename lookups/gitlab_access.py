@@ -72,6 +72,7 @@ def missing_permissions(
 ) -> list[str]:
     """What the token, or GitLab's licence, lacks, in words; `reading`: for a run that writes nothing.
 
+    A preview may be that of an `up`: if anything else is missing, the scope that the `up` needs is reported with it.
     Also empty if GitLab does not say (a token of another kind, an administrator who is no member, an error): the
     plugin's next read reports that. Raises `NoAnswerError` if there is no connection to GitLab.
     """
@@ -86,13 +87,12 @@ def missing_permissions(
         path = delivery.project
         fix = "correct delivery.project in the stack file, or make that user a Maintainer of it"
         return [f"a project {path} at {base} that the user of GITLAB_TOKEN may see (404): {fix}"]
-    licence = _lacking_licence(project) if repository and repository.protected_environments else ()
-    return [
-        *_lacking_scope(token, reading=reading),
+    others = [
         *_lacking_role(project, delivery.project),
-        *licence,
+        *(_lacking_licence(project) if repository and repository.protected_environments else ()),
         *_lacking_infrastructure(base, repository, environment),
     ]
+    return [*_lacking_scope(token, reading=reading and not others), *others]
 
 
 def _lacking_infrastructure(

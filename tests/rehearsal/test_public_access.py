@@ -105,7 +105,7 @@ def test_objects_missing_from_the_state_are_adopted_by_id_and_only_their_differe
     public = [f"{name}-{OURS}" for name in ("dns-record", "tunnel-hostname", "access-application")]
     for name in ["namespace-deletion", *public]:
         urn = next(one for one in _urns(rehearsal) if one.endswith(f"::{name}"))
-        rehearsal.program.run("state", "delete", "--yes", "--stack", "prod", urn)
+        rehearsal.program.run("state", "delete", "--yes", "--force", "--stack", "prod", urn)  # one is protected
     rehearsal.configure("prod", "access.public.adopt.application", application)
     rehearsal.configure("prod", "access.public.adopt.dnsRecord", record)
     rehearsal.cloudflare.applications[application]["session_duration"] = "12h"

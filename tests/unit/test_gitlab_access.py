@@ -61,8 +61,9 @@ def test_the_scope_api_and_the_role_maintainer_are_enough(monkeypatch: pytest.Mo
     assert missing_permissions(monkeypatch, {"scopes": ["api"]}, role(30, 40)) == []
 
 
-def test_everything_that_is_missing_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    scope, level = missing_permissions(monkeypatch, {"scopes": ["read_api"]}, role(30, None))
+@pytest.mark.parametrize("reading", [False, True])
+def test_everything_that_is_missing_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, *, reading: bool) -> None:
+    scope, level = missing_permissions(monkeypatch, {"scopes": ["read_api"]}, role(30, None), reading=reading)
     assert "scope api" in scope
     assert "role Maintainer" in level
 
