@@ -22,6 +22,9 @@ from ops.results import drills
 from ops.terminal import Terminal, age
 from settings import Settings
 
+LATEST: Final = "latest"
+"""Name of the newest backup, on the volume or off-site."""
+
 _UNKNOWN: Final = "-"
 _SKEW: Final = dt.timedelta(minutes=2)
 """By how much this machine's clock and the cluster's may differ."""

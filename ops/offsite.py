@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import Final
 
 from ops.backup import cron_job
+from ops.backups import LATEST
 from ops.kube.cluster import Cluster, ClusterError
 from ops.kube.job import Job, JobFailedError, create
 from ops.terminal import Terminal
-
-_LATEST: Final = "latest"
 
 
 def newest(cluster: Cluster, terminal: Terminal) -> str:
@@ -20,7 +18,7 @@ def newest(cluster: Cluster, terminal: Terminal) -> str:
     and `ClusterError`.
     """
     heard = _Heard(terminal, "NEWEST")
-    job = _started(cluster, heard, {"FETCH": _LATEST, "NAME_ONLY": "true"})
+    job = _started(cluster, heard, {"FETCH": LATEST, "NAME_ONLY": "true"})
     try:
         with terminal.step(f"{job.name} looks for the newest copy off-site"):
             job.follow(waiting=terminal.waiting)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Final
 
 from ops import offsite
-from ops.backups import Listed, Target, read_backups
+from ops.backups import LATEST, Listed, Target, read_backups
 from ops.kube.cluster import Cluster
 from ops.restore import RestoreRequest
-from ops.restore.source import LATEST, Source, SourceError, shown
+from ops.restore.source import Source, SourceError, shown
 from ops.terminal import Terminal, age
 from settings.names import Names
 

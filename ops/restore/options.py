@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ops.backup import why_no_backups
+from ops.backups import LATEST
 from ops.restore import RestoreRequest, parse_request
 from ops.restore.moment import Moment, parse
-from ops.restore.source import LATEST, SourceError, look_complaints
+from ops.restore.source import SourceError, look_complaints
 from settings import Settings
 
 

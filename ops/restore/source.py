@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from ops.backups import LATEST
 from settings.names import Names
 
-LATEST: Final = "latest"
 _OFFSITE: Final = "s3:"
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?) ?(Z|UTC|[+-](?:0\d|1[0-4]):[0-5]\d)?")
 _EXAMPLE_TIME: Final = "2026-11-20 14:05"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from starlette.types import ASGIApp
 
 from lookups.cloudflare_api import CloudflareApi
 from rehearsal.vendors.cloudflare import Cloudflare
@@ -20,18 +22,22 @@ def emulator() -> Cloudflare:
 @pytest.fixture
 def recorder(emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     recorder = Recorder(emulator.app)
-    with serve(recorder) as url:
-        monkeypatch.setenv("CLOUDFLARE_BASE_URL", f"{url}/client/v4")
-        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.token)
+    with _served(recorder, emulator, monkeypatch):
         yield recorder
 
 
 @pytest.fixture
-def cloudflare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloudflare]:
+def cloudflare(emulator: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloudflare]:
     """Cloudflare, at the address that `up` asks."""
-    emulator = Cloudflare()
-    with serve(emulator.app) as url:
-        monkeypatch.setenv("CLOUDFLARE_BASE_URL", f"{url}/client/v4")
-        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.token)
+    with _served(emulator.app, emulator, monkeypatch):
         monkeypatch.setattr(CloudflareApi.__init__, "__kwdefaults__", {"pause": lambda _: None, "patience": 5.0})
         yield emulator
+
+
+@contextmanager
+def _served(app: ASGIApp, account: Cloudflare, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment leads to `app`, with the token of `account`."""
+    with serve(app) as url:
+        monkeypatch.setenv("CLOUDFLARE_BASE_URL", f"{url}/client/v4")
+        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", account.token)
+        yield

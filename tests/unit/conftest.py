@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,6 +78,16 @@ def served(_server: tuple[_Switch, str]) -> Callable[[ASGIApp], str]:
         return url
 
     return serve_app
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a certificate for localhost that no authority has signed, and its key."""
+    from tests.rehearsal.certificates import self_signed  # noqa: PLC0415 - as above
+
+    file = tmp_path / "certificate.pem"
+    file.write_text("".join(self_signed("localhost")))
+    return file
 
 
 @pytest.fixture

@@ -17,15 +17,7 @@ from lookups import deploy_tokens
 from lookups.ci_variable import CiVariable
 from rehearsal.vendors.gitlab import GitLab
 from rehearsal.vendors.server import Fault
-from tests.rehearsal.certificates import self_signed
 from tests.unit.tls_server import answering
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    file = tmp_path / "gitlab.pem"
-    file.write_text("".join(self_signed("localhost")))
-    return file
 
 
 @pytest.fixture

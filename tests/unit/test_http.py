@@ -19,19 +19,11 @@ from lookups.gitlab_access import check_answers
 from lookups.http import PluginTransport, proxy_for
 from lookups.onepassword_client import AccountError, Client, ConnectClient
 from rehearsal.vendors.onepassword import OnePassword
-from tests.rehearsal.certificates import self_signed
 from tests.unit.program import load_settings
 from tests.unit.test_cluster_client import issued_without_extensions
 from tests.unit.tls_server import answering
 
 VAULT = "v" * 26
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    file = tmp_path / "connect.pem"
-    file.write_text("".join(self_signed("localhost")))
-    return file
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from lookups.cloudflare_api import CloudflareApi
 from lookups.tunnel_document import TunnelDocumentError, find, with_rule
 from rehearsal.homelab import TEAM, ZONE
 from rehearsal.vendors.cloudflare import ACCESS_EDIT, TUNNEL_EDIT, Cloudflare
-from rehearsal.vendors.server import Call, Fault, serve
+from rehearsal.vendors.server import Call, Fault
 
 OURS = f"invoicetron.{ZONE}"
 SERVICE = "http://invoicetron.invoicetron-prod.svc.cluster.local:3000"
@@ -22,14 +22,9 @@ AUDIENCE = "a" * 64
 DEMAND = {"required": True, "teamName": TEAM, "audTag": [AUDIENCE]}
 
 
-@pytest.fixture
-def cloudflare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloudflare]:
-    emulator = Cloudflare()
-    with serve(emulator.app) as url:
-        monkeypatch.setenv("CLOUDFLARE_BASE_URL", f"{url}/client/v4")
-        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", emulator.token)
-        monkeypatch.setattr(Tunnel.__init__, "__kwdefaults__", {"pause": lambda _: None})
-        yield emulator
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tunnel.__init__, "__kwdefaults__", {"pause": lambda _: None})
 
 
 def props(cloudflare: Cloudflare, **changed: Any) -> dict[str, Any]:
